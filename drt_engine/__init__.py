@@ -1,0 +1,55 @@
+"""Distributions of relaxation times from electrochemical impedance spectra, for whole in situ campaigns.
+
+The names below are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drt_engine.errors import DRTError, FileFormatError, InputError, OutputExistsError, UnknownNameError
+    from drt_engine.hdf5 import invert_file, read_inversion, read_spectra, write_inversion, write_spectra
+    from drt_engine.inversion import invert
+    from drt_engine.methods import Tikhonov
+    from drt_engine.result import Inversion, Status
+    from drt_engine.spectra import Spectra
+
+__all__ = [
+    "DRTError",
+    "FileFormatError",
+    "InputError",
+    "Inversion",
+    "OutputExistsError",
+    "Spectra",
+    "Status",
+    "Tikhonov",
+    "UnknownNameError",
+    "invert",
+    "invert_file",
+    "read_inversion",
+    "read_spectra",
+    "write_inversion",
+    "write_spectra",
+]
+
+_HOME = {
+    "errors": ("DRTError", "FileFormatError", "InputError", "OutputExistsError", "UnknownNameError"),
+    "hdf5": ("invert_file", "read_inversion", "read_spectra", "write_inversion", "write_spectra"),
+    "inversion": ("invert",),
+    "methods": ("Tikhonov",),
+    "result": ("Inversion", "Status"),
+    "spectra": ("Spectra",),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,46 @@
+"""The errors that the engine raises on purpose.
+
+Every message says what is wrong, what was got, what was expected and how to cure it, for example
+``frequency must be positive; got 0 Hz at index 59. Drop the DC point first.``
+"""
+
+from collections.abc import Iterable
+
+__all__ = ["DRTError", "FileFormatError", "InputError", "OutputExistsError", "SolverError", "UnknownNameError"]
+
+
+class DRTError(Exception):
+    """The family of all errors that the engine raises on purpose."""
+
+
+class InputError(DRTError, ValueError):
+    """An argument or a measurement that cannot be worked with."""
+
+
+class UnknownNameError(InputError):
+    """A name that is not among the known ones.
+
+    Parameters
+    ----------
+    what : str
+        What the name was to choose, for example ``"basis"``.
+    got : object
+        What was given.
+    known : iterable of str
+        The names that would have worked.
+    """
+
+    def __init__(self, what: str, got: object, known: Iterable[str]) -> None:
+        super().__init__(f"{what} {got!r} is not known; expected one of {', '.join(map(repr, known))}.")
+
+
+class FileFormatError(DRTError, OSError):
+    """A file that is not what its reader expects."""
+
+
+class OutputExistsError(DRTError, FileExistsError):
+    """A file that would be overwritten."""
+
+
+class SolverError(DRTError, RuntimeError):
+    """A solver that could not be run at all; an answer that is not optimal is a status and not an error."""

@@ -1,0 +1,111 @@
+"""invert(): from spectra to a result, one status for each."""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError
+from drt_engine.methods import Method, Tikhonov
+from drt_engine.problem import KKT_TOLERANCE
+from drt_engine.result import Inversion, Status
+from drt_engine.spectra import MIN_POINTS, Spectra
+
+__all__ = ["invert"]
+
+logger = logging.getLogger(__name__)
+
+
+def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
+    """Invert spectra into distributions of relaxation times.
+
+    A spectrum that cannot be inverted gets a status and NaN; the others get what they would have got alone. Points that
+    are NaN or infinite are left out.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        K spectra.
+    method : Method, optional
+        How; ``Tikhonov()`` by default.
+
+    Returns
+    -------
+    Inversion
+        The result, frozen, each answer with its certificate.
+
+    Raises
+    ------
+    InputError
+        If `spectra` is not a Spectra.
+    """
+    if not isinstance(spectra, Spectra):
+        raise InputError(
+            f"spectra must be a Spectra; got {type(spectra).__name__}. Make one: Spectra(frequency, impedance)."
+        )
+    method = Tikhonov() if method is None else method
+    expansion = method.expansion(spectra.frequency)
+    rows, size = len(spectra), expansion.tau.size
+    out = {name: np.full(rows, np.nan) for name in ("r_inf", "inductance", "capacitance")}
+    out |= {name: np.full(rows, np.nan) for name in ("regularisation", "residual", "kkt")}
+    coefficients = np.full((rows, size), np.nan)
+    usable = np.isfinite(spectra.impedance)
+    status = _triage(spectra.impedance, usable)
+    for chosen, points in _alike(usable, status):
+        frequency, z = spectra.frequency[points], spectra.impedance[np.ix_(chosen, points)]
+        answer = method.solve(frequency, z, expansion)
+        solved = answer.kkt <= KKT_TOLERANCE
+        status[chosen] |= np.where(solved, answer.at_edge * Status.LAMBDA_AT_EDGE, Status.NOT_SOLVED).astype(np.uint8)
+        good, found = chosen[solved], answer.unknowns
+        fit = found.impedance(frequency, expansion.impedance(frequency))
+        coefficients[good] = found.coefficients[solved]
+        out["r_inf"][good] = found.r_inf[solved]
+        out["inductance"][good] = found.inductance[solved]
+        with np.errstate(divide="ignore"):
+            out["capacitance"][good] = 1.0 / found.elastance[solved]
+        out["residual"][good] = _relative_residual(fit, z)[solved]
+        # These two of a failure as well: they tell why.
+        out["regularisation"][chosen] = answer.regularisation
+        out["kkt"][chosen] = answer.kkt
+    result = Inversion(
+        spectra.frequency, expansion, coefficients, **out, status=status, states=spectra.states, method=method
+    )
+    if not result.solved.all():
+        logger.warning("%d of %d spectra have no answer: %s", np.count_nonzero(~result.solved), rows, result.counts())
+    return result
+
+
+def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    points = usable.sum(axis=1)
+    wrong_sign = _wrong_sign(z, usable)
+    status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)
+    status = np.where(wrong_sign, Status.WRONG_SIGN, status)
+    status = np.where(points < MIN_POINTS, Status.TOO_FEW_POINTS, status)
+    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint8)
+
+
+def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows that look capacitive once Im Z is negated.
+
+    Im Z is positive throughout; or, since a negated inductive tail is negative, throughout the lower half of the
+    frequencies while Re Z rises there, which Kramers and Kronig do not allow.
+    """
+    half = z.shape[1] // 2
+    with np.errstate(invalid="ignore"):
+        positive = (z.imag > 0.0) | ~usable
+        rises = z.real[:, -1] > z.real[:, half]
+    return np.asarray(positive.all(axis=1) | (positive[:, half:].all(axis=1) & rises))
+
+
+def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Group the rows that can be solved by which points they have: pairs of row numbers and point numbers."""
+    rows = np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING))
+    patterns, member = np.unique(usable[rows], axis=0, return_inverse=True)
+    return [(rows[member == k], np.flatnonzero(pattern)) for k, pattern in enumerate(patterns)]
+
+
+def _relative_residual(fit: NDArray[np.complex128], z: NDArray[np.complex128]) -> NDArray[np.float64]:
+    # |Z| = 0 can only be fitted by 0; there the residual is none, not 0/0.
+    size = np.abs(z)
+    relative = np.divide(np.abs(fit - z), size, out=np.zeros_like(size), where=size > 0.0)
+    return np.asarray(np.sqrt(np.mean(relative**2, axis=1)))

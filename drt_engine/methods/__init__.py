@@ -1,0 +1,30 @@
+"""What :func:`drt_engine.invert` can be given."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from drt_engine.errors import UnknownNameError
+from drt_engine.methods.base import Answer, Method
+from drt_engine.methods.tikhonov import Tikhonov
+
+__all__ = ["METHODS", "Answer", "Method", "Tikhonov", "method_from_settings"]
+
+METHODS: Mapping[str, type[Tikhonov]] = {"Tikhonov": Tikhonov}
+"""All methods by name."""
+
+
+def method_from_settings(settings: Mapping[str, Any]) -> Method:
+    """Make a method again from what :meth:`Method.settings` returned.
+
+    Raises
+    ------
+    UnknownNameError
+        For a method that there is none of.
+    InputError
+        For settings that it does not take.
+    """
+    rest = dict(settings)
+    name = rest.pop("name", None)
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name](**rest)

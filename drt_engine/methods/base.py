@@ -1,0 +1,64 @@
+"""What every method has in common."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.basis import Expansion
+from drt_engine.problem import Unknowns
+
+__all__ = ["Answer", "Method"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a method found for K spectra.
+
+    Attributes
+    ----------
+    unknowns : Unknowns
+        Coefficients of γ, R_inf, L and 1/C.
+    regularisation, kkt : ndarray, shape (K,)
+        λ, and the scaled optimality residual.
+    at_edge : ndarray of bool, shape (K,)
+        Whether λ was chosen at an edge of its grid.
+    """
+
+    unknowns: Unknowns
+    regularisation: NDArray[np.float64]
+    kkt: NDArray[np.float64]
+    at_edge: NDArray[np.bool_]
+
+
+class Method(Protocol):
+    """A way to invert spectra: a frozen dataclass with defaults."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return its name and fields, in types that JSON has."""
+        ...
+
+    def expansion(self, frequency: NDArray[np.float64]) -> Expansion:
+        """Basis functions for a frequency grid.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz.
+        """
+        ...
+
+    def solve(self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion) -> Answer:
+        """Invert spectra that are known to be finite.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        expansion : Expansion
+            Basis functions; made for a grid that `frequency` may be a part of.
+        """
+        ...

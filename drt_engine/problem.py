@@ -1,0 +1,235 @@
+"""The inverse problem of a grid: min ½|Ax − b|² + ½λ xᵀMx, x ≥ 0, and the certificate that an answer is optimal.
+
+The unknowns x are the M coefficients of γ, then those of R_inf, L and 1/C that the data show. Rows of A are the real
+parts, then the imaginary parts. Columns of R_inf, L and 1/C have norm one and each spectrum is divided by its largest
+component, so that neither the decades of ω nor the unit of Z reach a solver.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.discretisation import Discretisation
+
+__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble"]
+
+Part = Literal["complex", "re", "im"]
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+KKT_TOLERANCE = 1e-8
+"""Largest scaled optimality residual that is called solved."""
+
+_EXTRAS = ("r_inf", "inductance", "elastance")
+
+
+@dataclass(frozen=True, eq=False)
+class Unknowns:
+    """Physical values of the answers for K spectra.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (K, M)
+        Coefficients of γ, ohm.
+    r_inf, inductance, elastance : ndarray, shape (K,)
+        R_inf in ohm, L in H and 1/C in 1/F.
+    """
+
+    coefficients: Array
+    r_inf: Array
+    inductance: Array
+    elastance: Array
+
+    def impedance(self, frequency: Array, basis: ComplexArray) -> ComplexArray:
+        """Impedance of the model.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz.
+        basis : ndarray of complex, shape (F, M)
+            Impedance of unit basis functions.
+
+        Returns
+        -------
+        ndarray of complex, shape (K, F)
+            Ohm.
+        """
+        omega = 2.0 * np.pi * frequency
+        reactance = np.outer(self.inductance, omega) - np.outer(self.elastance, 1.0 / omega)
+        z = self.coefficients @ basis.T
+        z += self.r_inf[:, None] + 1j * reactance
+        return z
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The matrices of a grid for one choice of data and unknowns; made by :func:`assemble`.
+
+    Attributes
+    ----------
+    discretisation : Discretisation
+        The matrices that they are made of.
+    part : {"complex", "re", "im"}
+        Which data there is.
+    extras, unseen : tuple of str
+        Which of R_inf, L and 1/C are unknowns, and which of the model's the data do not show.
+    matrix : ndarray, shape (n, N)
+        A, scaled.
+    scale : ndarray, shape (N,)
+        What x has to be divided by to undo the scaling of the columns.
+    penalty, penalty_factor : ndarray, shapes (N, N) and (r, N)
+        M, zero for R_inf, L and 1/C, and L with LᵀL = M.
+    """
+
+    discretisation: Discretisation
+    part: Part
+    extras: tuple[str, ...]
+    unseen: tuple[str, ...]
+    matrix: Array
+    scale: Array
+    penalty: Array
+    penalty_factor: Array
+
+    @property
+    def penalised(self) -> int:
+        """Number of penalised unknowns, the coefficients of γ; they come first."""
+        return self.scale.size - len(self.extras)
+
+    @cached_property
+    def column_squares(self) -> tuple[Array, Array]:
+        """Squares of the column norms of A and of the factor of M, both of shape (N,)."""
+        return np.sum(self.matrix**2, axis=0), np.sum(self.penalty_factor**2, axis=0)
+
+    def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
+        """Right-hand sides b, and what each spectrum was divided by.
+
+        Parameters
+        ----------
+        impedance : ndarray of complex, shape (K, F)
+            Finite impedances, ohm.
+
+        Returns
+        -------
+        b : ndarray, shape (K, n)
+            Scaled data.
+        size : ndarray, shape (K,)
+            Largest real or imaginary part of each spectrum, ohm; 1 for a spectrum of zeros.
+        """
+        size = np.maximum(np.abs(impedance.real), np.abs(impedance.imag)).max(axis=1)
+        size[size == 0.0] = 1.0
+        return _stack(impedance / size[:, None], self.part, axis=1), size
+
+    def unknowns(self, x: Array, impedance: ComplexArray, size: Array) -> Unknowns:
+        """Physical values of scaled answers.
+
+        What the fitted part of the data does not show (R_inf when only the imaginary part is fitted, L and C when only
+        the real part is) is fitted to the other part afterwards, non-negative and with γ as it is.
+
+        Parameters
+        ----------
+        x : ndarray, shape (K, N)
+            Answers.
+        impedance : ndarray of complex, shape (K, F)
+            The spectra, ohm.
+        size : ndarray, shape (K,)
+            As :meth:`data` returned it.
+        """
+        values = dict.fromkeys(_EXTRAS, np.zeros(len(x)))
+        physical = x / self.scale
+        values |= {name: physical[:, self.penalised + k] * size for k, name in enumerate(self.extras)}
+        if self.unseen:
+            rest = impedance / size[:, None] - physical[:, : self.penalised] @ self.discretisation.impedance.T
+            values |= self._fit_unseen(rest, size)
+        return Unknowns(physical[:, : self.penalised] * size[:, None], **values)
+
+    def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
+        other: Part = "re" if self.part == "im" else "im"
+        columns = _stack(_extra_columns(self.unseen, self.discretisation.frequency), other)
+        norms = np.linalg.norm(columns, axis=0)
+        columns = columns / norms
+        projection = _stack(rest, other, axis=1) @ columns
+        # Non-negative least squares in one or two unit columns: the free answer, or where that has a negative part the
+        # better one of the two columns alone.
+        x = np.linalg.solve(columns.T @ columns, projection.T).T
+        best = projection.argmax(axis=1)
+        alone = np.zeros_like(x)
+        np.put_along_axis(alone, best[:, None], projection.max(axis=1).clip(min=0.0)[:, None], axis=1)
+        x = np.where(np.any(x < 0.0, axis=1)[:, None], alone, x)
+        return {name: x[:, k] / norms[k] * size for k, name in enumerate(self.unseen)}
+
+    def kkt(self, x: Array, b: Array, regularisation: Array) -> Array:
+        r"""Scaled optimality residual of answers; the certificate.
+
+        With :math:`g = A^T(Ax - b) + λMx`, computed from the residual, and :math:`d_j` the norm of column j of the
+        stacked matrix :math:`[A; \sqrt{λ}L]`, the scaled unknowns are :math:`u_j = x_j d_j / |b|` and the scaled
+        gradients :math:`h_j = g_j / (d_j |b|)`. Optimal is u ≥ 0, h ≥ 0, uh = 0; the residual is the largest
+        :math:`|\min(u_j, h_j)|` or :math:`|u_j h_j|`.
+
+        Parameters
+        ----------
+        x : ndarray, shape (K, N)
+            Answers.
+        b : ndarray, shape (K, n)
+            Data.
+        regularisation : ndarray, shape (K,)
+            λ.
+
+        Returns
+        -------
+        ndarray, shape (K,)
+            The residual; NaN where the answer is not finite.
+        """
+        lam = regularisation[:, None]
+        gradient = (x @ self.matrix.T - b) @ self.matrix + lam * (x @ self.penalty_factor.T @ self.penalty_factor)
+        data_squares, penalty_squares = self.column_squares
+        norm = np.linalg.norm(b, axis=1, keepdims=True)
+        norm[norm == 0.0] = 1.0
+        d = np.sqrt(data_squares + lam * penalty_squares)
+        u = x * d / norm
+        h = gradient / (d * norm)
+        return np.asarray(np.maximum(np.abs(np.minimum(u, h)), np.abs(u * h)).max(axis=1))
+
+
+def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, capacitance: bool) -> Problem:
+    """Assemble the problem of a grid.
+
+    Parameters
+    ----------
+    discretisation : Discretisation
+        The shared matrices.
+    part : {"complex", "re", "im"}
+        Which part of the impedance is fitted.
+    inductance, capacitance : bool
+        Whether the model has jωL and 1/(jωC).
+    """
+    model = [name for name, on in zip(_EXTRAS, (True, inductance, capacitance), strict=True) if on]
+    shown = {"complex": _EXTRAS, "re": _EXTRAS[:1], "im": _EXTRAS[1:]}[part]
+    extras = tuple(name for name in model if name in shown)
+    columns = _stack(_extra_columns(extras, discretisation.frequency), part)
+    norms = np.linalg.norm(columns, axis=0)
+    added = (0, len(extras))
+    return Problem(
+        discretisation=discretisation,
+        part=part,
+        extras=extras,
+        unseen=tuple(name for name in model if name not in shown),
+        matrix=np.hstack([_stack(discretisation.impedance, part), columns / norms]),
+        scale=np.concatenate([np.ones(discretisation.impedance.shape[1]), norms]),
+        penalty=np.pad(discretisation.roughness, (added, added)),
+        penalty_factor=np.pad(discretisation.roughness_factor, ((0, 0), added)),
+    )
+
+
+def _stack(z: ComplexArray, part: Part, axis: int = 0) -> Array:
+    chosen = {"complex": (z.real, z.imag), "re": (z.real,), "im": (z.imag,)}[part]
+    return np.concatenate(chosen, axis=axis)
+
+
+def _extra_columns(names: tuple[str, ...], frequency: Array) -> ComplexArray:
+    omega = 2.0 * np.pi * frequency
+    columns = {"r_inf": np.ones_like(omega), "inductance": 1j * omega, "elastance": -1j / omega}
+    return np.array([columns[name] for name in names], dtype=complex).reshape(len(names), omega.size).T

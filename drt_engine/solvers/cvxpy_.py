@@ -1,0 +1,104 @@
+"""The problem stated in cvxpy: once for each problem, with parameters for what changes from spectrum to spectrum."""
+
+import logging
+import warnings
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.problem import KKT_TOLERANCE, Problem
+
+__all__ = ["solve"]
+
+Array = NDArray[np.float64]
+
+logger = logging.getLogger(__name__)
+
+# In the order they are tried. DAQP is an active-set method: exact up to rounding, where interior points and splittings
+# at their defaults are off by per cents on problems as ill-conditioned as these. Clarabel, at tolerances near rounding,
+# carries what makes the active set cycle.
+_ROADS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("DAQP", {}),
+    ("CLARABEL", {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-13, "tol_ktratio": 1e-10}),
+)
+
+
+def solve(problem: Problem, b: Array, regularisation: Array) -> Array:
+    """Solve for every spectrum, one after another.
+
+    Parameters
+    ----------
+    problem : Problem
+        The matrices.
+    b : ndarray, shape (K, n)
+        Data.
+    regularisation : ndarray, shape (K,)
+        λ.
+
+    Returns
+    -------
+    ndarray, shape (K, N)
+        Answers, NaN where no solver gave one.
+    """
+    statement = _Statement(problem)
+    answers = np.full((len(b), problem.scale.size), np.nan)
+    for k in range(len(b)):
+        best = np.inf
+        for solver, options in _ROADS:
+            x = statement.solve(solver, options, b[k], float(regularisation[k]))
+            if x is None:
+                continue
+            x = _polished(problem, x, b[k], float(regularisation[k]))
+            kkt = float(problem.kkt(x[None], b[k : k + 1], regularisation[k : k + 1])[0])
+            if kkt < best:
+                answers[k], best = x, kkt
+            if best <= KKT_TOLERANCE:
+                break
+    return answers
+
+
+class _Statement:
+    """The problem in cvxpy's words, canonicalised at the first solve and only filled in afterwards."""
+
+    def __init__(self, problem: Problem) -> None:
+        data, unknowns = problem.matrix.shape
+        self._x = cp.Variable(unknowns)
+        self._b = cp.Parameter(data)
+        self._root = cp.Parameter(nonneg=True)
+        misfit = cp.sum_squares(problem.matrix @ self._x - self._b)
+        roughness = cp.sum_squares(self._root * (problem.penalty_factor @ self._x))
+        self._problem = cp.Problem(cp.Minimize(0.5 * misfit + 0.5 * roughness), [self._x >= 0.0])
+
+    def solve(self, solver: str, options: dict[str, Any], b: Array, regularisation: float) -> Array | None:
+        self._b.value = b
+        self._root.value = np.sqrt(regularisation)
+        try:
+            with warnings.catch_warnings():
+                # "Solution may be inaccurate": the certificate says so, and more exactly.
+                warnings.simplefilter("ignore", UserWarning)
+                self._problem.solve(solver=solver, warm_start=False, **options)
+        except cp.SolverError as error:
+            logger.info("%s gave up: %s", solver, error)
+            return None
+        value = self._x.value
+        return None if value is None or not np.all(np.isfinite(value)) else np.maximum(value, 0.0)
+
+
+def _polished(problem: Problem, x: Array, b: Array, regularisation: float) -> Array:
+    """Solve once more by least squares for the unknowns that are not zero, and keep the better answer.
+
+    An iterative solver stops near the optimum; which unknowns are zero there is nearly always right already, and then
+    the rest follows to rounding from the stacked matrix, whose condition number is not squared.
+    """
+    stacked = np.vstack([problem.matrix, np.sqrt(regularisation) * problem.penalty_factor])
+    data = np.concatenate([b, np.zeros(len(problem.penalty_factor))])
+    gradient = stacked.T @ (stacked @ x - data)
+    squares = np.sum(stacked**2, axis=0)
+    passive = x * squares > gradient
+    polished = np.zeros_like(x)
+    polished[passive] = np.linalg.lstsq(stacked[:, passive], data)[0]
+    candidates = np.stack([x, np.maximum(polished, 0.0)])
+    both = problem.kkt(candidates, np.stack([b, b]), np.full(2, regularisation))
+    return np.asarray(candidates[np.argmin(both)])

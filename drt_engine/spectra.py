@@ -1,0 +1,164 @@
+"""Impedance spectra on one frequency grid, with the states that they were measured at."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from drt_engine.errors import InputError
+
+__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra"]
+
+T = TypeVar("T", bound=np.generic)
+
+MIN_POINTS = 5
+"""Fewest frequencies that an inversion makes sense of."""
+
+STATE_UNITS: Mapping[str, str] = {
+    "voltage": "V",
+    "time": "s",
+    "current": "A",
+    "charge": "C",
+    "temperature": "degC",
+    "area": "cm2",
+}
+"""Units of the state columns that have a fixed name."""
+
+
+class Spectra:
+    """Impedance spectra that share one frequency grid.
+
+    Frequencies are put in descending order once, here, as an instrument sweeps them; so relaxation times ascend with
+    the columns. Everything is read-only afterwards.
+
+    Parameters
+    ----------
+    frequency : array_like, shape (F,)
+        Frequencies, Hz, positive and distinct, in any order.
+    impedance : array_like of complex, shape (F,) or (K, F)
+        Impedances, ohm, in the order of `frequency`; capacitive means a negative imaginary part. A point that is NaN is
+        a missing one.
+    states : DataFrame or mapping of str to array_like, optional
+        What each spectrum was measured at, K rows. Fixed names and units: ``cell``, ``cycle``, ``voltage`` (V),
+        ``direction``, ``time`` (s), ``current`` (A), ``charge`` (C), ``temperature`` (°C), ``area`` (cm²), ``source``;
+        any other column may stand beside them.
+
+    Raises
+    ------
+    InputError
+        For frequencies that are not positive, finite and distinct, for fewer than five of them, and for shapes that do
+        not fit together.
+    """
+
+    __slots__ = ("_frequency", "_impedance", "_states")
+
+    def __init__(
+        self,
+        frequency: ArrayLike,
+        impedance: ArrayLike,
+        states: pd.DataFrame | Mapping[str, Any] | None = None,
+    ) -> None:
+        f = _checked_frequency(frequency)
+        try:
+            z = np.atleast_2d(np.asarray(impedance, dtype=complex))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"impedance must be an array of complex numbers of shape (F,) or (K, F); got {error}."
+            ) from error
+        if z.ndim != 2 or z.shape[1] != f.size:
+            raise InputError(
+                f"impedance must have one column for each of the {f.size} frequencies; got shape "
+                f"{np.shape(impedance)}. Spectra on another grid belong in another Spectra."
+            )
+        order = np.argsort(-f, kind="stable")
+        self._frequency = _frozen(f[order])
+        self._impedance = _frozen(z[:, order])
+        self._states = _checked_states(states, z.shape[0])
+
+    @property
+    def frequency(self) -> NDArray[np.float64]:
+        """Frequencies, Hz, descending, shape (F,)."""
+        return self._frequency
+
+    @property
+    def impedance(self) -> NDArray[np.complex128]:
+        """Impedances, ohm, shape (K, F)."""
+        return self._impedance
+
+    @property
+    def states(self) -> pd.DataFrame:
+        """What each spectrum was measured at, K rows; a copy."""
+        return self._states.copy()
+
+    def __len__(self) -> int:
+        """K, the number of spectra."""
+        return int(self._impedance.shape[0])
+
+    def __getitem__(self, rows: Any) -> "Spectra":
+        """Return the chosen spectra.
+
+        Parameters
+        ----------
+        rows : int, slice, or array_like of int or bool
+            Which, in numpy's terms; a boolean column of `states` will do.
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen])
+
+    def __repr__(self) -> str:
+        """Say what it holds, on one line."""
+        columns = ", ".join(map(str, self._states.columns)) or "none"
+        high, low = self._frequency[[0, -1]]
+        return (
+            f"Spectra({len(self)} spectra, {self._frequency.size} frequencies from {high:.3g} to {low:.3g} Hz, "
+            f"states: {columns})"
+        )
+
+
+def _checked_frequency(frequency: ArrayLike) -> NDArray[np.float64]:
+    try:
+        f = np.array(frequency, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"frequency must be an array of numbers in Hz; got {error}.") from error
+    if f.ndim != 1:
+        raise InputError(f"frequency must have one dimension; got shape {f.shape}.")
+    if f.size < MIN_POINTS:
+        raise InputError(f"frequency must have at least {MIN_POINTS} points; got {f.size}.")
+    bad = np.flatnonzero(~np.isfinite(f) | (f <= 0))
+    if bad.size:
+        cure = " Drop the DC point first." if f[bad[0]] == 0 else ""
+        raise InputError(f"frequency must be positive and finite; got {f[bad[0]]:g} Hz at index {bad[0]}.{cure}")
+    ascending = np.sort(f)
+    again = np.flatnonzero(np.diff(ascending) <= 1e-9 * ascending[1:])
+    if again.size:
+        raise InputError(
+            f"frequency must not repeat; got {ascending[again[0]]:g} Hz more than once. "
+            "Average the repeated points, or give each sweep a row of its own."
+        )
+    return f
+
+
+def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) -> pd.DataFrame:
+    if states is None:
+        return pd.DataFrame(index=pd.RangeIndex(rows))
+    try:
+        frame = pd.DataFrame(states if isinstance(states, pd.DataFrame) else dict(states), copy=True)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"states must be a DataFrame or a mapping of column names to {rows} values each; got {error}."
+        ) from error
+    if not frame.shape[1]:
+        return pd.DataFrame(index=pd.RangeIndex(rows))
+    if len(frame) != rows:
+        raise InputError(f"states must have one row for each of the {rows} spectra; got {len(frame)}.")
+    frame.columns = frame.columns.map(str)
+    frame.index = pd.RangeIndex(rows)
+    return frame
+
+
+def _frozen(values: NDArray[T]) -> NDArray[T]:
+    values = np.ascontiguousarray(values)
+    values.flags.writeable = False
+    return values

@@ -1,0 +1,111 @@
+"""Piecewise linear γ(ln τ): impedance, roughness and values of hat functions on any ascending grid.
+
+Axes in the comments: f = frequencies, m, n = relaxation times of the basis, t = relaxation times to evaluate at.
+
+The first and the last hat are halves: γ is zero outside the grid.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_WINDOW = 40.0
+_NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
+_LONGEST_PANEL = 2.0
+
+
+@njit(cache=True, nogil=True, inline="never")
+def _segment(s0: float, s1: float) -> tuple[float, float, float, float]:
+    """∫ (1 − p) K and ∫ p K over one segment, p rising from 0 at s0 = ln ωτ_m to 1 at s1, K = 1/(1 + j e^s).
+
+    Left of the window K is 1 and the integrand a polynomial; right of it K is 0.
+    """
+    length = s1 - s0
+    edge = min(max(-_WINDOW - s0, 0.0), length)
+    rising_re = 0.5 * edge * edge / length
+    falling_re = edge - rising_re
+    rising_im = 0.0
+    falling_im = 0.0
+    stop = min(length, _WINDOW - s0)
+    panels = math.ceil(max(stop - edge, 0.0) / _LONGEST_PANEL)
+    for k in range(panels):
+        half = 0.5 * (stop - edge) / panels
+        for q in range(_NODE.size):
+            u = edge + half * (2 * k + 1.0 + _NODE[q])
+            v = s0 + u
+            e = math.exp(-abs(v))
+            d = half * _WEIGHT[q] / (1.0 + e * e)
+            re = d * e * e if v > 0.0 else d
+            im = -d * e
+            p = u / length
+            falling_re += (1.0 - p) * re
+            falling_im += (1.0 - p) * im
+            rising_re += p * re
+            rising_im += p * im
+    return falling_re, falling_im, rising_re, rising_im
+
+
+@njit(cache=True, nogil=True)
+def piecewise_impedance(omega: Array, tau: Array, out_re: Array, out_im: Array) -> None:
+    """Impedance of unit hat functions, ∫ φ_m(y) / (1 + jω e^y) dy.
+
+    `omega` is 2π times the API's frequency, `tau` its tau, ascending; out: ohm per ohm.
+    """
+    # (f),(m)->(f,m),(f,m)
+    out_re[:, :] = 0.0
+    out_im[:, :] = 0.0
+    for f in range(omega.size):
+        for m in range(tau.size - 1):
+            falling_re, falling_im, rising_re, rising_im = _segment(
+                math.log(omega[f] * tau[m]), math.log(omega[f] * tau[m + 1])
+            )
+            out_re[f, m] += falling_re
+            out_im[f, m] += falling_im
+            out_re[f, m + 1] += rising_re
+            out_im[f, m + 1] += rising_im
+
+
+@njit(cache=True, nogil=True)
+def piecewise_gram(order: int, tau: Array, out: Array) -> None:
+    """Roughness matrix of hat functions of y = ln τ, `tau` ascending.
+
+    Orders 0 and 1 are ∫ φ_m^(d) φ_n^(d) dy over the grid. A hat has no square-integrable second derivative; order 2 is
+    the sum over inner points of h (Δslope / h)², h the mean of the two spacings beside the point: the integral of the
+    squared second difference.
+    """
+    # (m)->(m,n)
+    out[:, :] = 0.0
+    for m in range(tau.size - 1):
+        h = math.log(tau[m + 1] / tau[m])
+        diagonal = h / 3.0 if order == 0 else 1.0 / h
+        beside = h / 6.0 if order == 0 else -1.0 / h
+        if order < 2:
+            out[m, m] += diagonal
+            out[m + 1, m + 1] += diagonal
+            out[m, m + 1] += beside
+            out[m + 1, m] += beside
+        elif m > 0:
+            before = math.log(tau[m] / tau[m - 1])
+            mean = 0.5 * (before + h)
+            stencil = (1.0 / before, -1.0 / before - 1.0 / h, 1.0 / h)
+            for i in range(3):
+                for j in range(3):
+                    out[m - 1 + i, m - 1 + j] += stencil[i] * stencil[j] / mean
+
+
+@njit(cache=True, nogil=True)
+def piecewise_values(at: Array, tau: Array, out: Array) -> None:
+    """Values of the hat functions on ascending `tau`, at the relaxation times `at`; zero outside the grid."""
+    # (t),(m)->(t,m)
+    out[:, :] = 0.0
+    for t in range(at.size):
+        if at[t] < tau[0] or at[t] > tau[-1]:
+            continue
+        m = min(np.searchsorted(tau, at[t], side="right") - 1, tau.size - 2)
+        p = math.log(at[t] / tau[m]) / math.log(tau[m + 1] / tau[m])
+        out[t, m] = 1.0 - p
+        out[t, m + 1] = p
