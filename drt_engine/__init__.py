@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from drt_engine import plotting, simulate
     from drt_engine.errors import DRTError, FileFormatError, InputError, OutputExistsError, UnknownNameError
     from drt_engine.hdf5 import invert_file, read_inversion, read_spectra, write_inversion, write_spectra
     from drt_engine.inversion import invert
@@ -26,8 +27,10 @@ __all__ = [
     "UnknownNameError",
     "invert",
     "invert_file",
+    "plotting",
     "read_inversion",
     "read_spectra",
+    "simulate",
     "write_inversion",
     "write_spectra",
 ]
@@ -40,10 +43,13 @@ _HOME = {
     "result": ("Inversion", "Status"),
     "spectra": ("Spectra",),
 }
+_SUBMODULES = ("plotting", "simulate")
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)

@@ -61,9 +61,11 @@ class Influence:
         q, singular, _ = np.linalg.svd(np.vstack([a, balance * factor]), full_matrices=False)
         rank = int(np.count_nonzero(singular > singular[0] * max(q.shape) * np.finfo(float).eps))
         u, cosine, _ = np.linalg.svd(q[: len(a), :rank], full_matrices=False)
-        cosine = np.minimum(cosine, 1.0)
-        self._modes = np.hstack([free, u])
-        self._free = free.shape[1]
+        # With fewer data than unknowns some modes lie where the free columns are, and A has no part in them.
+        seen = cosine > len(cosine) * np.finfo(float).eps
+        cosine = np.minimum(cosine[seen], 1.0)
+        self._free = free
+        self._modes = u[:, seen]
         self._data_part = cosine**2
         self._penalty_part = (1.0 - cosine) * (1.0 + cosine) / balance**2
         self.size = len(a)
@@ -98,9 +100,10 @@ class Influence:
         -------
         ndarray, shape (K, G)
         """
-        amplitudes = b @ self._modes
-        beyond = np.sum((b - amplitudes @ self._modes.T) ** 2, axis=1)
-        inside = amplitudes[:, self._free :] ** 2 @ (self.complement(regularisation) ** 2).T
+        rest = b - b @ self._free @ self._free.T
+        amplitudes = rest @ self._modes
+        beyond = np.sum((rest - amplitudes @ self._modes.T) ** 2, axis=1)
+        inside = amplitudes**2 @ (self.complement(regularisation) ** 2).T
         return np.asarray(beyond[:, None] + inside)
 
     def residual_freedom(self, regularisation: Array) -> Array:
@@ -111,7 +114,8 @@ class Influence:
         regularisation : ndarray, shape (G,)
             λ.
         """
-        return np.asarray(self.size - self._modes.shape[1] + self.complement(regularisation).sum(axis=1))
+        never_fitted = self.size - self._free.shape[1] - self._modes.shape[1]
+        return np.asarray(never_fitted + self.complement(regularisation).sum(axis=1))
 
 
 def gcv(influence: Influence, b: Array, regularisation: Array) -> Array:

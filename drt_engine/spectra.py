@@ -74,7 +74,7 @@ class Spectra:
             )
         order = np.argsort(-f, kind="stable")
         self._frequency = _frozen(f[order])
-        self._impedance = _frozen(z[:, order])
+        self._impedance = _frozen(np.take(z, order, axis=1))  # always a copy, and only one
         self._states = _checked_states(states, z.shape[0])
 
     @property
@@ -159,6 +159,5 @@ def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) 
 
 
 def _frozen(values: NDArray[T]) -> NDArray[T]:
-    values = np.ascontiguousarray(values)
     values.flags.writeable = False
     return values

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drt_engine.errors import UnknownNameError
+from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer, Method
 from drt_engine.methods.tikhonov import Tikhonov
 
@@ -27,4 +27,7 @@ def method_from_settings(settings: Mapping[str, Any]) -> Method:
     name = rest.pop("name", None)
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
-    return METHODS[name](**rest)
+    try:
+        return METHODS[name](**rest)
+    except TypeError as error:
+        raise InputError(f"the settings of {name} do not fit it: {error}.") from error

@@ -1,0 +1,38 @@
+"""What several test modules share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of measured spectra; tests that need it are skipped without."""
+    folder = os.environ.get("DRT_ENGINE_DATA")
+    if not folder:
+        pytest.skip("DRT_ENGINE_DATA does not name a folder of measured spectra")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def frequency():
+    return np.logspace(5, -2, 36)
+
+
+def zarc(frequency, r, tau, phi):
+    return r / (1 + (2j * np.pi * frequency * tau) ** phi)
+
+
+@pytest.fixture(scope="session")
+def noisy(frequency):
+    """Six spectra of two arcs with 0.3 % noise; R_inf 10 ohm, L 100 nH."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for k in range(6):
+        z = 10 + 2j * np.pi * frequency * 1e-7 + zarc(frequency, 50, 1e-3, 0.85) + zarc(frequency, 20 + 5 * k, 0.3, 0.8)
+        rows.append(z + 0.003 * np.abs(z) * (rng.standard_normal(z.size) + 1j * rng.standard_normal(z.size)))
+    return drt.Spectra(frequency, np.array(rows), {"cycle": np.arange(6)})

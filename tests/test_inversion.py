@@ -1,0 +1,201 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.errors import UnknownNameError
+
+from .conftest import zarc
+
+Status = drt.Status
+METHODS = {
+    "default": drt.Tikhonov(),
+    "fixed": drt.Tikhonov(regularisation=1e-3),
+    "re": drt.Tikhonov(part="re"),
+    "im": drt.Tikhonov(part="im", capacitance=True),
+    "piecewise": drt.Tikhonov(basis="piecewise-linear", order=2),
+    "custom tau": drt.Tikhonov(tau=tuple(np.logspace(-6, 2, 30) * np.linspace(1, 2, 30))),
+}
+RESULTS = ("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual")
+
+
+@pytest.fixture(params=METHODS.values(), ids=METHODS, scope="module")
+def method(request):
+    return request.param
+
+
+def circuit(frequency, size=1.0, elastance=0.0):
+    omega = 2 * np.pi * frequency
+    arcs = zarc(frequency, 50, 1e-3, 0.85) + zarc(frequency, 20, 0.05, 0.95)
+    return size * (10 + 1j * (omega * 1e-7 - elastance / omega) + arcs)
+
+
+@pytest.mark.parametrize("part", ["complex", "re", "im"])
+@pytest.mark.parametrize("capacitance", [False, True])
+@pytest.mark.parametrize("size", [1.0, 1e-3])
+def test_recovers_noise_free_circuits(part, capacitance, size):
+    frequency = np.logspace(6, -2, 61)
+    elastance = 0.5 if capacitance else 0.0
+    spectra = drt.Spectra(frequency, circuit(frequency, size, elastance))
+    result = drt.invert(spectra, drt.Tikhonov(part=part, capacitance=capacitance))
+    assert result.solved.all()
+    assert result.r_inf[0] == pytest.approx(10 * size, rel=5e-3)
+    assert result.inductance[0] == pytest.approx(1e-7 * size, rel=5e-3)
+    assert result.r_pol[0] == pytest.approx(70 * size, rel=5e-3)
+    assert 1 / result.capacitance[0] == pytest.approx(elastance * size, rel=5e-3)
+
+
+def test_finds_the_distribution():
+    # The truth by the closed form of the Cole-Cole element, R/2π sin((1−φ)π) / (cosh(φ ln(τ/τ0)) − cos((1−φ)π)).
+    frequency = np.logspace(5, -3, 81)
+    rng = np.random.default_rng(0)
+    z = 10 + zarc(frequency, 50, 1e-2, 0.8)
+    z = z + 0.02 * (rng.standard_normal((9, z.size)) + 1j * rng.standard_normal((9, z.size)))
+    result = drt.invert(drt.Spectra(frequency, z), drt.Tikhonov(regularisation=3e-4))
+    tau = np.logspace(-5, 2, 500)
+    turn = 0.2 * np.pi
+    truth = 50 / (2 * np.pi) * np.sin(turn) / (np.cosh(0.8 * np.log(tau / 1e-2)) - np.cos(turn))
+    error = np.trapezoid(np.abs(result.gamma_at(tau) - truth), np.log(tau), axis=1) / 50
+    assert np.median(error) < 0.1
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e-3, 7.0, 1e6])
+def test_is_equivariant(noisy, method, factor):
+    result = drt.invert(noisy, method)
+    scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method)
+    np.testing.assert_allclose(scaled.gamma, factor * result.gamma, rtol=0, atol=1e-9 * factor * result.gamma.max())
+    np.testing.assert_array_equal(scaled.regularisation, result.regularisation)
+    np.testing.assert_allclose(scaled.residual, result.residual, rtol=1e-9)
+    for one, other in (
+        (scaled.r_inf, result.r_inf),
+        (scaled.inductance, result.inductance),
+        (1 / scaled.capacitance, 1 / result.capacitance),
+    ):
+        np.testing.assert_allclose(one, factor * other, rtol=1e-9, atol=1e-9 * factor * other.max())
+
+
+def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method):
+    result = drt.invert(noisy, method)
+    rng = np.random.default_rng(1)
+    columns, rows = rng.permutation(noisy.frequency.size), rng.permutation(len(noisy))
+    again = drt.invert(drt.Spectra(noisy.frequency[columns], noisy.impedance[rows][:, columns]), method)
+    for name in RESULTS:
+        expected = getattr(result, name)[rows]
+        scale = np.nanmax(np.abs(expected[np.isfinite(expected)]), initial=0.0)
+        np.testing.assert_allclose(getattr(again, name), expected, rtol=1e-9, atol=1e-9 * scale, err_msg=name)
+
+
+def test_bad_spectra_get_a_status_and_change_nothing_in_the_others(noisy, method):
+    good = drt.invert(noisy, method)
+    z = np.repeat(noisy.impedance, 2, axis=0)
+    z[0] = np.nan
+    z[2] = np.inf
+    z[4, 4:] = np.nan
+    z[6] = z[6].conj()
+    z[8] = np.abs(z[8]) * 1j
+    result = drt.invert(drt.Spectra(noisy.frequency, z), method)
+    assert result.status[:10:2].tolist() == [
+        Status.NOT_FINITE,
+        Status.NOT_FINITE,
+        Status.TOO_FEW_POINTS,
+        Status.WRONG_SIGN,
+        Status.WRONG_SIGN,
+    ]
+    assert not result.solved[:10:2].any()
+    assert np.isnan(result.gamma[:10:2]).all()
+    assert np.isnan(result.r_pol[:10:2]).all()
+    for name in RESULTS:
+        np.testing.assert_allclose(getattr(result, name)[1::2], getattr(good, name), rtol=1e-12, atol=0, err_msg=name)
+    assert np.array_equal(result.status[1::2], good.status)
+
+
+def test_missing_points_are_left_out(noisy, method):
+    z = noisy.impedance.copy()
+    z[1, [3, 17]] = np.nan
+    z[2, 5] = np.inf
+    result = drt.invert(drt.Spectra(noisy.frequency, z), method)
+    assert (result.status & Status.POINTS_MISSING != 0).tolist() == [False, True, True, False, False, False]
+    kept = np.delete(np.arange(noisy.frequency.size), [3, 17])
+    same_tau = dataclasses.replace(method, tau=tuple(result.tau))
+    alone = drt.invert(drt.Spectra(noisy.frequency[kept], noisy.impedance[1, kept]), same_tau)
+    np.testing.assert_allclose(result.gamma[1], alone.gamma[0], rtol=0, atol=1e-9 * alone.gamma.max())
+    assert result.residual[1] == pytest.approx(alone.residual[0], rel=1e-6)
+
+
+def test_every_answer_is_certified(noisy, method):
+    result = drt.invert(noisy, method)
+    assert np.all(result.kkt <= 1e-8)
+    assert np.all(result.coefficients >= 0)
+
+
+def test_zeros_are_fitted_by_zeros(noisy, method):
+    result = drt.invert(drt.Spectra(noisy.frequency, 0 * noisy.impedance[:1]), method)
+    assert result.solved.all()
+    assert not result.gamma.any()
+    assert result.residual[0] == 0
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30, 1e-300, 1e300])
+def test_any_scale_of_numbers_is_fitted(noisy, size):
+    method = drt.Tikhonov(regularisation=1e-3)
+    expected = drt.invert(noisy, method)
+    result = drt.invert(drt.Spectra(noisy.frequency, size * noisy.impedance), method)
+    np.testing.assert_allclose(result.gamma / size, expected.gamma, rtol=0, atol=1e-9 * expected.gamma.max())
+
+
+def test_no_spectra_give_an_empty_result(noisy):
+    result = drt.invert(noisy[:0])
+    assert len(result) == 0
+    assert result.gamma.shape == (0, result.tau.size)
+
+
+def test_what_is_not_optimal_is_not_called_solved(noisy, monkeypatch, caplog):
+    import drt_engine.methods.tikhonov as module
+
+    def careless(problem, b, regularisation):
+        return np.full((len(b), problem.scale.size), 0.01)
+
+    monkeypatch.setattr(module, "solver_for", lambda _: careless)
+    result = drt.invert(noisy)
+    assert np.all(result.status & Status.NOT_SOLVED)
+    assert np.isnan(result.gamma).all()
+    assert np.all(result.kkt > 1e-8)
+    assert "6 of 6 spectra have no answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"basis": "gauss"}, UnknownNameError, r"basis 'gauss' is not known; expected one of 'gaussian', 'c0-matern'"),
+        ({"regularisation": "gvc"}, UnknownNameError, r"regularisation 'gvc' is not known; expected one of 'gcv'"),
+        ({"part": "real"}, UnknownNameError, r"part 'real' is not known; expected one of 'complex', 're', 'im'"),
+        ({"solver": "osqp"}, UnknownNameError, r"solver 'osqp' is not known"),
+        ({"shape_type": "width"}, UnknownNameError, r"shape_type 'width'"),
+        ({"regularisation": 0}, drt.InputError, r"positive number.*got 0"),
+        ({"regularisation": float("nan")}, drt.InputError, r"got nan"),
+        ({"order": 3}, drt.InputError, r"order must be 0, 1 or 2.*got 3"),
+        ({"basis": "cauchy", "order": 2}, drt.InputError, r"order 2 does not exist for the cauchy basis: .*kink"),
+        ({"basis": "c0-matern", "order": 2}, drt.InputError, r"not square-integrable. Use order 1"),
+        ({"shape": -1}, drt.InputError, r"shape must be a positive number; got -1"),
+        ({"tau": [1.0, 2.0]}, drt.InputError, r"at least 3"),
+        ({"tau": [1.0, 0.0, 2.0]}, drt.InputError, r"positive"),
+        ({"tau": [1.0, 1.0, 2.0]}, drt.InputError, r"must not repeat; got 1 s"),
+        ({"tau": ["a", "b", "c"]}, drt.InputError, r"numbers in s"),
+    ],
+)
+def test_refuses_unusable_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        drt.Tikhonov(**settings)
+
+
+def test_refuses_what_is_not_spectra():
+    with pytest.raises(drt.InputError, match=r"must be a Spectra; got ndarray. Make one"):
+        drt.invert(np.ones(5))
+
+
+def test_fitting_leaves_its_input_alone(noisy):
+    before = noisy.impedance.copy(), noisy.states
+    drt.invert(noisy)
+    assert np.array_equal(noisy.impedance, before[0])
+    assert noisy.states.equals(before[1])

@@ -1,0 +1,39 @@
+"""What a user meets before anything is computed."""
+
+import subprocess
+import sys
+
+import pytest
+
+import drt_engine as drt
+
+
+def modules_after(code):
+    listing = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(listing.stdout.split())
+
+
+def test_importing_is_light():
+    loaded = modules_after("import drt_engine")
+    assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "pandas", "h5py"}
+
+
+def test_spectra_and_methods_need_no_solver():
+    loaded = modules_after("import drt_engine as drt; drt.Spectra([1, 2, 3, 4, 5], [1] * 5); drt.Tikhonov()")
+    assert not loaded & {"cvxpy", "matplotlib"}
+
+
+@pytest.mark.parametrize("name", drt.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    assert len(getattr(drt, name).__doc__) > 20
+    assert name in dir(drt)
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="no attribute 'Tichonov'"):
+        drt.Tichonov  # noqa: B018 - the access is what is tested
