@@ -10,6 +10,7 @@ from drt_engine.methods import Method, Tikhonov
 from drt_engine.problem import KKT_TOLERANCE
 from drt_engine.result import Inversion, Status
 from drt_engine.spectra import MIN_POINTS, Spectra
+from drt_engine.threads import single_threaded_blas
 
 __all__ = ["invert"]
 
@@ -53,7 +54,8 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
     status = _triage(spectra.impedance, usable)
     for chosen, points in _alike(usable, status):
         frequency, z = spectra.frequency[points], spectra.impedance[np.ix_(chosen, points)]
-        answer = method.solve(frequency, z, expansion)
+        with single_threaded_blas():
+            answer = method.solve(frequency, z, expansion)
         solved = answer.kkt <= KKT_TOLERANCE
         status[chosen] |= np.where(solved, answer.at_edge * Status.LAMBDA_AT_EDGE, Status.NOT_SOLVED).astype(np.uint8)
         good, found = chosen[solved], answer.unknowns

@@ -1,7 +1,7 @@
 """The result of an inversion: frozen arrays, a status for each spectrum, and the model evaluated anywhere."""
 
 import enum
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ RESULT_UNITS = {
     "kkt": "1",
 }
 """Units of the arrays of a result."""
+
+
+_PER_SPECTRUM = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
 
 
 class Status(enum.IntFlag):
@@ -137,6 +140,18 @@ class Inversion:
     def __len__(self) -> int:
         """K, the number of spectra."""
         return int(self.status.size)
+
+    def __getitem__(self, rows: Any) -> "Inversion":
+        """Return the chosen spectra.
+
+        Parameters
+        ----------
+        rows : int, slice, or array_like of int or bool
+            Which, in numpy's terms; a boolean column of `states` will do.
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        arrays = {name: getattr(self, name)[chosen] for name in _PER_SPECTRUM}
+        return replace(self, **arrays, states=self.states.iloc[chosen].reset_index(drop=True))
 
     def __repr__(self) -> str:
         """Say what it holds, and what to do about what failed."""

@@ -99,9 +99,7 @@ def test_lambda_does_not_depend_on_the_unit(criterion, factor):
 def test_finds_the_global_minimum_where_a_local_search_would_not():
     problem = problem_of()
     choice = choose("gcv", problem, data_of(problem, rows=200))
-    minima = [
-        np.flatnonzero((s[1:-1] < s[:-2]) & (s[1:-1] < s[2:])).size for s in choice.scores
-    ]
+    minima = [np.flatnonzero((s[1:-1] < s[:-2]) & (s[1:-1] < s[2:])).size for s in choice.scores]
     assert max(minima) > 1
     assert np.array_equal(choice.regularisation, GRID[choice.scores.argmin(axis=1)])
 

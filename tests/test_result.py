@@ -126,3 +126,10 @@ def test_methods_survive_their_settings():
         method_from_settings({"name": "Ridge"})
     with pytest.raises(drt.InputError, match="colour"):
         method_from_settings(method.settings() | {"colour": "red"})
+
+
+def test_chooses_rows(result):
+    chosen = result[result.states["cycle"] > 3]
+    assert chosen.states["cycle"].tolist() == [4, 5]
+    np.testing.assert_array_equal(chosen.gamma, result.gamma[4:])
+    assert len(result[0]) == 1

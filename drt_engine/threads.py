@@ -1,0 +1,45 @@
+"""How many threads the engine takes, and that linear algebra takes none beside them."""
+
+import os
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from drt_engine.errors import InputError
+
+__all__ = ["single_threaded_blas", "thread_count"]
+
+
+def thread_count() -> int:
+    """Return how many threads an inversion takes.
+
+    It is the environment variable ``DRT_ENGINE_THREADS`` where that is set, else the number of processors that this
+    process may run on.
+
+    Raises
+    ------
+    InputError
+        If the variable is no whole number from 1.
+    """
+    wanted = os.environ.get("DRT_ENGINE_THREADS", "").strip()
+    if not wanted:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise InputError(f"DRT_ENGINE_THREADS must be a whole number from 1; got {wanted!r}. Set it to 1, or unset it.")
+    return int(wanted)
+
+
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """Keep linear algebra to the calling thread while the context lasts.
+
+    Matrices are small here: threads inside a product wait for each other longer than they work, they would multiply
+    with those of the engine, and they would make sums depend on their number.
+    """
+    return _controller().limit(limits=1, user_api="blas")
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
