@@ -10,9 +10,12 @@ from drt_engine.methods import Method, Tikhonov
 from drt_engine.problem import KKT_TOLERANCE
 from drt_engine.result import Inversion, Status
 from drt_engine.spectra import MIN_POINTS, Spectra
-from drt_engine.threads import single_threaded_blas
+from drt_engine.threads import run_tiles
 
 __all__ = ["invert"]
+
+_TILE = 512
+"""Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,29 +55,38 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
     coefficients = np.full((rows, size), np.nan)
     usable = np.isfinite(spectra.impedance)
     status = _triage(spectra.impedance, usable)
-    for chosen, points in _alike(usable, status):
-        frequency, z = spectra.frequency[points], spectra.impedance[np.ix_(chosen, points)]
-        with single_threaded_blas():
-            answer = method.solve(frequency, z, expansion)
+
+    def work(tile: tuple[NDArray[np.intp], NDArray[np.intp]]) -> None:
+        chosen, points = tile
+        z = np.take(spectra.impedance[chosen], points, axis=1)
+        answer = method.solve(spectra.frequency[points], z, expansion)
         solved = answer.kkt <= KKT_TOLERANCE
-        status[chosen] |= np.where(solved, answer.at_edge * Status.LAMBDA_AT_EDGE, Status.NOT_SOLVED).astype(np.uint8)
+        remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
+        status[chosen] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint8)
         good, found = chosen[solved], answer.unknowns
-        fit = found.impedance(frequency, expansion.impedance(frequency))
         coefficients[good] = found.coefficients[solved]
         out["r_inf"][good] = found.r_inf[solved]
         out["inductance"][good] = found.inductance[solved]
         with np.errstate(divide="ignore"):
             out["capacitance"][good] = 1.0 / found.elastance[solved]
-        out["residual"][good] = _relative_residual(fit, z)[solved]
+        out["residual"][good] = _relative_residual(answer.fit[solved], z[solved])
         # These two of a failure as well: they tell why.
         out["regularisation"][chosen] = answer.regularisation
         out["kkt"][chosen] = answer.kkt
+
+    run_tiles(work, _tiles(_alike(usable, status)))
     result = Inversion(
         spectra.frequency, expansion, coefficients, **out, status=status, states=spectra.states, method=method
     )
     if not result.solved.all():
         logger.warning("%d of %d spectra have no answer: %s", np.count_nonzero(~result.solved), rows, result.counts())
     return result
+
+
+def _tiles(
+    groups: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    return [(rows[k : k + _TILE], points) for rows, points in groups for k in range(0, rows.size, _TILE)]
 
 
 def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -102,8 +114,11 @@ def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray
 def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Group the rows that can be solved by which points they have: pairs of row numbers and point numbers."""
     rows = np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING))
-    patterns, member = np.unique(usable[rows], axis=0, return_inverse=True)
-    return [(rows[member == k], np.flatnonzero(pattern)) for k, pattern in enumerate(patterns)]
+    packed = np.packbits(usable[rows], axis=1)
+    _, first, member = np.unique(
+        packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True
+    )
+    return [(rows[member == k], np.flatnonzero(usable[rows[at]])) for k, at in enumerate(first)]
 
 
 def _relative_residual(fit: NDArray[np.complex128], z: NDArray[np.complex128]) -> NDArray[np.float64]:

@@ -7,15 +7,16 @@ component, so that neither the decades of ω nor the unit of Z reach a solver.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.discretisation import Discretisation
 
-__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble"]
+__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble", "filled", "row_by_row"]
 
+T = TypeVar("T", bound=np.generic)
 Part = Literal["complex", "re", "im"]
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -24,6 +25,41 @@ KKT_TOLERANCE = 1e-8
 """Largest scaled optimality residual that is called solved."""
 
 _EXTRAS = ("r_inf", "inductance", "elastance")
+
+
+_ROWS = 16
+
+
+def filled(rows: NDArray[T]) -> NDArray[T]:
+    """Add rows of zeros up to a multiple of 16.
+
+    In a matrix product every row then meets the same code, and its rounding does not depend on how many rows there are
+    beside it.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (K, …)
+        One row a spectrum.
+    """
+    missing = -len(rows) % _ROWS
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
+
+
+def row_by_row(rows: Array, matrix: Array) -> Array:
+    """Multiply rows by a matrix, each to the same bits as if it were alone.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (K, N)
+        One row a spectrum.
+    matrix : ndarray, shape (N, J)
+        What they are multiplied by.
+
+    Returns
+    -------
+    ndarray, shape (K, J)
+    """
+    return np.asarray((filled(rows) @ matrix)[: len(rows)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +96,9 @@ class Unknowns:
         """
         omega = 2.0 * np.pi * frequency
         reactance = np.outer(self.inductance, omega) - np.outer(self.elastance, 1.0 / omega)
-        z = self.coefficients @ basis.T
-        z += self.r_inf[:, None] + 1j * reactance
+        z = np.empty(reactance.shape, dtype=complex)
+        z.real = self.coefficients @ basis.real.T + self.r_inf[:, None]
+        z.imag = self.coefficients @ basis.imag.T + reactance
         return z
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.methods import Method
-from drt_engine.problem import Unknowns
+from drt_engine.problem import Unknowns, row_by_row
 from drt_engine.spectra import STATE_UNITS
 
 if TYPE_CHECKING:
@@ -43,13 +43,14 @@ _PER_SPECTRUM = ("coefficients", "r_inf", "inductance", "capacitance", "regulari
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE`` and ``POINTS_MISSING`` are remarks on a good answer. With any other there is no answer and its
-    row is NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING`` and ``SOLVED_BY_CVXPY`` are remarks on a good answer. With any other there
+    is no answer and its row is NaN.
     """
 
     OK = 0
     LAMBDA_AT_EDGE = 1
     POINTS_MISSING = 2
+    SOLVED_BY_CVXPY = 4
     NOT_FINITE = 16
     TOO_FEW_POINTS = 32
     WRONG_SIGN = 64
@@ -71,6 +72,7 @@ _MESSAGES = {
     Status.LAMBDA_AT_EDGE: "The criterion is smallest at an edge of the grid of λ: the data do not bound the "
     "regularisation. Compare with neighbouring spectra, or give a number.",
     Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
+    Status.SOLVED_BY_CVXPY: "The fast solver could not certify its answer; cvxpy could, which is slower and as good.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "
@@ -173,7 +175,7 @@ class Inversion:
     @cached_property
     def r_pol(self) -> Array:
         """Polarisation resistance ∫ γ d ln τ, ohm, shape (K,)."""
-        return self.coefficients @ self.expansion.areas
+        return np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
 
     @property
     def solved(self) -> NDArray[np.bool_]:
@@ -213,7 +215,7 @@ class Inversion:
         InputError
             For relaxation times that are not positive and finite.
         """
-        return self.coefficients @ self.expansion.values(_positive("tau", "s", tau)).T
+        return row_by_row(self.coefficients, self.expansion.values(_positive("tau", "s", tau)).T)
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of the fitted model anywhere.

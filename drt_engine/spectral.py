@@ -1,4 +1,4 @@
-"""One factorisation of a problem that serves every λ and every spectrum: the generalised singular value decomposition."""
+"""One factorisation of a problem for every λ and every spectrum: the generalised singular value decomposition."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,8 @@ class SpectralFactors:
     With U the `data_modes`, X the `modes`, c² the `data_part` and s² the `penalty_part`,
     :math:`AX = U\,\mathrm{diag}(c)` and :math:`X^T M X = \mathrm{diag}(s^2)`, so that for every λ
 
-    .. math:: (A^TA + λM)^{-1} = X \,\mathrm{diag}\frac{1}{c^2 + λs^2}\, X^T .
+    .. math:: (A^TA + λM)^{-1} = X \,\mathrm{diag}\frac{1}{c^2 + λs^2}\, X^T, \qquad
+        A (A^TA + λM)^{-1} A^T = U \,\mathrm{diag}\frac{c^2}{c^2 + λs^2}\, U^T .
 
     Columns without penalty are projected out first and come last, as modes with c = 1 and s = 0. The others follow from
     an orthonormal basis of the range of [A; L] in its cosine-sine form, so that no condition number is squared (G. H.
@@ -27,23 +28,29 @@ class SpectralFactors:
 
     Attributes
     ----------
+    problem : Problem
+        What was factorised.
     data_modes : ndarray, shape (n, r)
         U, orthonormal columns; zero where c = 0.
+    remainder : ndarray, shape (n, n − rank A)
+        Orthonormal basis of the data that no answer can fit.
     modes : ndarray, shape (N, r)
         X.
     data_part, penalty_part : ndarray, shape (r,)
         c² and s².
-    free : int
-        How many unknowns have no penalty.
+    penalised : int
+        How many modes have a penalty; they come first.
     complete : bool
-        Whether r = N: the data or the penalty sees every direction.
+        Whether the data or the penalty sees every direction, so that the inverse exists.
     """
 
+    problem: Problem
     data_modes: Array
+    remainder: Array
     modes: Array
     data_part: Array
     penalty_part: Array
-    free: int
+    penalised: int
     complete: bool
 
     def filters(self, regularisation: Array) -> Array:
@@ -60,6 +67,59 @@ class SpectralFactors:
         """
         return np.asarray(1.0 / (self.data_part + regularisation[:, None] * self.penalty_part))
 
+    def complement(self, regularisation: Array) -> Array:
+        """Eigenvalues of I − A (AᵀA + λM)⁻¹ Aᵀ that depend on λ, those of the penalised modes with c > 0.
+
+        Parameters
+        ----------
+        regularisation : ndarray, shape (G,)
+            λ.
+
+        Returns
+        -------
+        ndarray, shape (G, p)
+        """
+        seen = self.seen
+        roughness = regularisation[:, None] * self.penalty_part[:seen]
+        return np.asarray(roughness / (self.data_part[:seen] + roughness))
+
+    @property
+    def seen(self) -> int:
+        """How many penalised modes the data see, p; they come first of all."""
+        return int(np.count_nonzero(self.data_part[: self.penalised]))
+
+    def parts(self, b: Array) -> tuple[Array, Array]:
+        """Squared amplitudes of data in the penalised modes that they see, and of what no answer can fit.
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Data.
+
+        Returns
+        -------
+        squares : ndarray, shape (K, p)
+        beyond : ndarray, shape (K,)
+        """
+        beyond = b @ self.remainder
+        return (b @ self.data_modes[:, : self.seen]) ** 2, np.einsum("kj,kj->k", beyond, beyond)
+
+    def unconstrained(self, b: Array, filters: Array) -> Array:
+        """Answers without the sign constraint, (AᵀA + λM)⁻¹ Aᵀ b.
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Data.
+        filters : ndarray, shape (K, r)
+            As :meth:`filters` gives them for the λ of each.
+
+        Returns
+        -------
+        ndarray, shape (K, N)
+        """
+        return np.asarray((b @ self.data_modes * (np.sqrt(self.data_part) * filters)) @ self.modes.T)
+
 
 def factorise(problem: Problem) -> SpectralFactors:
     """Factorise the matrices of a problem.
@@ -70,27 +130,33 @@ def factorise(problem: Problem) -> SpectralFactors:
         The matrices.
     """
     penalised = problem.penalised
-    a, columns = problem.matrix[:, :penalised], problem.matrix[:, penalised:]
-    free, triangle = np.linalg.qr(columns)
-    shared = free.T @ a
-    a = a - free @ shared
+    columns = problem.matrix[:, penalised:]
+    q, triangle = np.linalg.qr(columns, mode="complete")
+    free, others = q[:, : columns.shape[1]], q[:, columns.shape[1] :]
+    beside = np.linalg.inv(triangle[: columns.shape[1]])
+    a = others.T @ problem.matrix[:, :penalised]
     factor = problem.penalty_factor[:, :penalised]
     # Balanced, so that neither half of the stack drowns the other; the penalty part takes the balance back.
     balance = np.linalg.norm(a) / np.linalg.norm(factor)
     q, singular, right = np.linalg.svd(np.vstack([a, balance * factor]), full_matrices=False)
-    rank = int(np.count_nonzero(singular > singular[0] * max(q.shape) * np.finfo(float).eps))
+    rank = _rank(singular, max(q.shape))
     u, cosine, turn = np.linalg.svd(q[: len(a), :rank])
-    # With fewer data than unknowns, A has no part in some modes: those where the free columns are, and those beyond n.
+    # With fewer data than unknowns, A has no part in some modes.
     seen = int(np.count_nonzero(cosine > len(cosine) * np.finfo(float).eps))
     cosine = np.concatenate([np.minimum(cosine[:seen], 1.0), np.zeros(rank - seen)])
     inner = (right[:rank].T / singular[:rank]) @ turn.T
-    beside = np.linalg.solve(triangle, np.eye(len(triangle))) if len(triangle) else np.zeros((0, 0))
-    modes = np.block([[inner, np.zeros((penalised, len(beside)))], [-beside @ (shared @ inner), beside]])
+    shared = free.T @ (problem.matrix[:, :penalised] @ inner)
     return SpectralFactors(
-        data_modes=np.hstack([u[:, :seen], np.zeros((len(a), rank - seen)), free]),
-        modes=modes,
+        problem=problem,
+        data_modes=np.hstack([others @ u[:, :seen], np.zeros((len(free), rank - seen)), free]),
+        remainder=others @ u[:, seen:],
+        modes=np.block([[inner, np.zeros((penalised, len(beside)))], [-beside @ shared, beside]]),
         data_part=np.concatenate([cosine**2, np.ones(len(beside))]),
         penalty_part=np.concatenate([(1.0 - cosine) * (1.0 + cosine) / balance**2, np.zeros(len(beside))]),
-        free=len(beside),
+        penalised=rank,
         complete=rank == penalised,
     )
+
+
+def _rank(singular: Array, size: int) -> int:
+    return int(np.count_nonzero(singular > singular[0] * size * np.finfo(float).eps))

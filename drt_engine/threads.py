@@ -1,15 +1,19 @@
 """How many threads the engine takes, and that linear algebra takes none beside them."""
 
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from drt_engine.errors import InputError
 
-__all__ = ["single_threaded_blas", "thread_count"]
+__all__ = ["run_tiles", "single_threaded_blas", "thread_count"]
+
+T = TypeVar("T")
 
 
 def thread_count() -> int:
@@ -37,7 +41,29 @@ def single_threaded_blas() -> AbstractContextManager[Any]:
     Matrices are small here: threads inside a product wait for each other longer than they work, they would multiply
     with those of the engine, and they would make sums depend on their number.
     """
-    return _controller().limit(limits=1, user_api="blas")
+    limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limited
+
+
+def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:
+    """Do the work of every tile, on as many threads as the engine takes.
+
+    Parameters
+    ----------
+    work : callable
+        What to do with a tile; it has to write to places of its own.
+    tiles : sequence
+        The tiles.
+    """
+    threads = min(thread_count(), len(tiles))
+    with single_threaded_blas():
+        if threads <= 1:
+            for tile in tiles:
+                work(tile)
+            return
+        with ThreadPoolExecutor(threads, thread_name_prefix="drt-engine") as pool:
+            for _ in pool.map(work, tiles):
+                pass
 
 
 @lru_cache(maxsize=1)

@@ -146,7 +146,9 @@ def test_an_error_is_one_line_and_code_2(tmp_path, monkeypatch, capsys):
 
 def test_help_is_quick_to_import():
     listing = "import sys; import drt_engine.cli; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert "typer" in loaded
     assert not loaded & {"cvxpy", "numba", "matplotlib", "pandas", "numpy"}
 

@@ -150,18 +150,65 @@ def test_no_spectra_give_an_empty_result(noisy):
     assert result.gamma.shape == (0, result.tau.size)
 
 
-def test_what_is_not_optimal_is_not_called_solved(noisy, monkeypatch, caplog):
+@pytest.fixture
+def careless(monkeypatch):
+    """Solvers of these names return anything."""
     import drt_engine.methods.tikhonov as module
 
-    def careless(problem, b, regularisation):
-        return np.full((len(b), problem.scale.size), 0.01)
+    names = set()
+    real = module.solver_for
 
-    monkeypatch.setattr(module, "solver_for", lambda _: careless)
+    def solver_for(name, factors, regularisation):
+        if name in names:
+            return lambda b, which: np.full((len(b), factors.problem.scale.size), 0.01)
+        return real(name, factors, regularisation)
+
+    monkeypatch.setattr(module, "solver_for", solver_for)
+    module._prepared.cache_clear()
+    yield names
+    module._prepared.cache_clear()
+
+
+def test_what_is_not_optimal_is_not_called_solved(noisy, careless, caplog):
+    careless |= {"auto", "cvxpy"}
+    caplog.set_level("WARNING", "drt_engine.inversion")
     result = drt.invert(noisy)
     assert np.all(result.status & Status.NOT_SOLVED)
     assert np.isnan(result.gamma).all()
     assert np.all(result.kkt > 1e-8)
     assert "6 of 6 spectra have no answer" in caplog.text
+
+
+def test_what_the_fast_solver_cannot_certify_goes_to_cvxpy(noisy, careless):
+    expected = drt.invert(noisy)
+    careless.add("pivoting")
+    result = drt.invert(noisy, drt.Tikhonov(solver="pivoting"))
+    assert np.all(result.status & Status.SOLVED_BY_CVXPY)
+    assert result.solved.all()
+    np.testing.assert_allclose(result.gamma, expected.gamma, rtol=0, atol=1e-7 * expected.gamma.max())
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+def test_threads_tiles_and_neighbours_change_no_bit(noisy, threads, monkeypatch):
+    import drt_engine.inversion as module
+
+    rng = np.random.default_rng(3)
+    z = np.repeat(noisy.impedance, 20, axis=0) * (1 + 0.002 * rng.standard_normal((120, noisy.frequency.size)))
+    expected = drt.invert(drt.Spectra(noisy.frequency, z))
+    monkeypatch.setenv("DRT_ENGINE_THREADS", threads)
+    monkeypatch.setattr(module, "_TILE", 7)
+    rows = rng.permutation(120)
+    result = drt.invert(drt.Spectra(noisy.frequency, z[rows]))
+    alone = drt.invert(drt.Spectra(noisy.frequency, z[5]))
+    for name in (*RESULTS, "kkt", "status"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(expected, name)[rows], err_msg=name)
+        np.testing.assert_array_equal(getattr(alone, name)[0], getattr(expected, name)[5], err_msg=name)
+
+
+def test_a_number_of_threads_has_to_be_one(noisy, monkeypatch):
+    monkeypatch.setenv("DRT_ENGINE_THREADS", "two")
+    with pytest.raises(drt.InputError, match=r"DRT_ENGINE_THREADS must be a whole number from 1; got 'two'"):
+        drt.invert(noisy)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What every method has in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,16 +20,26 @@ class Answer:
     ----------
     unknowns : Unknowns
         Coefficients of γ, R_inf, L and 1/C.
+    fit : ndarray of complex, shape (K, F)
+        Impedance of the model, ohm.
     regularisation, kkt : ndarray, shape (K,)
         λ, and the scaled optimality residual.
-    at_edge : ndarray of bool, shape (K,)
-        Whether λ was chosen at an edge of its grid.
+    at_edge, by_cvxpy : ndarray of bool, shape (K,)
+        Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
     """
 
     unknowns: Unknowns
+    fit: NDArray[np.complex128]
     regularisation: NDArray[np.float64]
     kkt: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
+    by_cvxpy: NDArray[np.bool_]
+
+    def first(self, rows: int) -> "Answer":
+        """Leave out what follows the first rows."""
+        cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "unknowns"}
+        unknowns = Unknowns(*(getattr(self.unknowns, field.name)[:rows] for field in fields(Unknowns)))
+        return Answer(unknowns, **cut)
 
 
 class Method(Protocol):
@@ -50,7 +60,7 @@ class Method(Protocol):
         ...
 
     def solve(self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion) -> Answer:
-        """Invert spectra that are known to be finite.
+        """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
         ----------

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from threading import Lock
 from typing import Any, get_args
 
 import numpy as np
@@ -12,9 +14,10 @@ from drt_engine.basis import BASES, BasisName, Expansion, ShapeType, checked_tau
 from drt_engine.discretisation import default_tau, discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
-from drt_engine.problem import Part, assemble
-from drt_engine.regularisation import CRITERIA, CriterionName, choose
-from drt_engine.solvers import SOLVERS, SolverName, solver_for
+from drt_engine.problem import KKT_TOLERANCE, Part, assemble, filled
+from drt_engine.regularisation import CRITERIA, GRID, CriterionName, choose
+from drt_engine.solvers import SOLVERS, Solver, SolverName, solver_for
+from drt_engine.spectral import SpectralFactors, factorise
 
 __all__ = ["Tikhonov"]
 
@@ -47,8 +50,9 @@ class Tikhonov:
     tau : sequence of float, optional
         Relaxation times of the basis functions, s, in any order. By default ten a decade, from half a decade below
         1/ω_max to half a decade above 1/ω_min.
-    solver : {"auto", "cvxpy"}
-        Which solver.
+    solver : {"auto", "pivoting", "cvxpy"}
+        Which solver. ``"auto"`` is ``"pivoting"``, the compiled one; what it cannot certify is solved by cvxpy, and the
+        status says so.
     shape_type : {"fwhm", "factor"}
         What `shape` means.
 
@@ -113,7 +117,7 @@ class Tikhonov:
         return Expansion(tau, self.basis, shape_factor(BASES[self.basis], tau, self.shape, self.shape_type))
 
     def solve(self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion) -> Answer:
-        """Invert spectra that are known to be finite.
+        """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
         ----------
@@ -124,14 +128,55 @@ class Tikhonov:
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
         """
-        discretisation = discretise(frequency, expansion, self.order)
-        problem = assemble(discretisation, self.part, inductance=self.inductance, capacitance=self.capacitance)
-        b, size = problem.data(impedance)
-        if isinstance(self.regularisation, str):
-            choice = choose(self.regularisation, problem, b)
-            regularisation, at_edge = choice.regularisation, choice.at_edge
-        else:
-            regularisation = np.full(len(b), float(self.regularisation))
-            at_edge = np.zeros(len(b), dtype=bool)
-        x = solver_for(self.solver)(problem, b, regularisation)
-        return Answer(problem.unknowns(x, impedance, size), regularisation, problem.kkt(x, b, regularisation), at_edge)
+        with _PREPARING:
+            prepared = _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.mu)
+        return prepared.solve(impedance)
+
+
+_PREPARING = Lock()
+
+@lru_cache(maxsize=8)
+def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> "_Prepared":
+    expansion = Expansion(np.frombuffer(tau), method.basis, mu)
+    discretisation = discretise(np.frombuffer(frequency), expansion, method.order)
+    problem = assemble(discretisation, method.part, inductance=method.inductance, capacitance=method.capacitance)
+    return _Prepared(method, factorise(problem))
+
+
+class _Prepared:
+    """Everything that the spectra of a grid share."""
+
+    def __init__(self, method: Tikhonov, factors: SpectralFactors) -> None:
+        self._factors = factors
+        self._problem = factors.problem
+        self._criterion = method.regularisation if isinstance(method.regularisation, str) else None
+        self._grid = GRID if isinstance(method.regularisation, str) else np.array([float(method.regularisation)])
+        self._solver = solver_for(method.solver, factors, self._grid)
+        self._may_fall_back = method.solver != "cvxpy"
+
+    def solve(self, impedance: NDArray[np.complex128]) -> Answer:
+        rows = len(impedance)
+        impedance = filled(impedance)
+        b, size = self._problem.data(impedance)
+        which = np.zeros(len(b), dtype=np.intp)
+        at_edge = np.zeros(len(b), dtype=bool)
+        if self._criterion is not None:
+            choice = choose(self._criterion, self._factors, b)
+            which, at_edge = choice.index, choice.at_edge
+        regularisation = self._grid[which]
+        x = self._solver(b, which)
+        kkt = self._problem.kkt(x, b, regularisation)
+        by_cvxpy = np.zeros(len(b), dtype=bool)
+        # Not "above": NaN is not certified either. The rows of zeros beyond the last spectrum are nobody's.
+        open_rows = np.flatnonzero(~(kkt[:rows] <= KKT_TOLERANCE))
+        if self._may_fall_back and open_rows.size:
+            x[open_rows] = self._fallback()(b[open_rows], which[open_rows])
+            kkt[open_rows] = self._problem.kkt(x[open_rows], b[open_rows], regularisation[open_rows])
+            by_cvxpy[open_rows] = True
+        unknowns = self._problem.unknowns(x, impedance, size)
+        discretisation = self._problem.discretisation
+        fit = unknowns.impedance(discretisation.frequency, discretisation.impedance)
+        return Answer(unknowns, fit, regularisation, kkt, at_edge, by_cvxpy).first(rows)
+
+    def _fallback(self) -> Solver:
+        return solver_for("cvxpy", self._factors, self._grid)

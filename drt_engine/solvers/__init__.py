@@ -1,35 +1,31 @@
 """Solvers of min ½|Ax − b|² + ½λ xᵀMx, x ≥ 0."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import Problem
+from drt_engine.spectral import SpectralFactors
 
 __all__ = ["SOLVERS", "Solver", "SolverName", "solver_for"]
 
-SolverName = Literal["auto", "cvxpy"]
+SolverName = Literal["auto", "pivoting", "cvxpy"]
 
 
 class Solver(Protocol):
-    """A function that solves one problem for many data."""
+    """What solves one problem for many data, made for the problem and the values of λ that may occur."""
 
-    def __call__(
-        self, problem: Problem, b: NDArray[np.float64], regularisation: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def __call__(self, b: NDArray[np.float64], which: NDArray[np.intp]) -> NDArray[np.float64]:
         """Solve.
 
         Parameters
         ----------
-        problem : Problem
-            The matrices.
         b : ndarray, shape (K, n)
             Data.
-        regularisation : ndarray, shape (K,)
-            λ.
+        which : ndarray of int, shape (K,)
+            Which of the values of λ.
 
         Returns
         -------
@@ -39,10 +35,26 @@ class Solver(Protocol):
         ...
 
 
-SOLVERS: Mapping[SolverName, str] = {"auto": "drt_engine.solvers.cvxpy_", "cvxpy": "drt_engine.solvers.cvxpy_"}
-"""The modules that hold a function ``solve``, by the solver's name."""
+SOLVERS: Mapping[SolverName, tuple[str, str]] = {
+    "auto": ("drt_engine.solvers.pivoting", "PivotingSolver"),
+    "pivoting": ("drt_engine.solvers.pivoting", "PivotingSolver"),
+    "cvxpy": ("drt_engine.solvers.cvxpy_", "CvxpySolver"),
+}
+"""Module and class of each solver by name."""
 
 
-def solver_for(name: SolverName) -> Solver:
-    """Return the solver of a name; its module is imported now, since some are slow to import."""
-    return cast(Solver, import_module(SOLVERS[name]).solve)
+def solver_for(name: SolverName, factors: SpectralFactors, regularisation: NDArray[np.float64]) -> Solver:
+    """Make the solver of a name; its module is imported now, since some are slow to import.
+
+    Parameters
+    ----------
+    name : str
+        One of `SOLVERS`.
+    factors : SpectralFactors
+        Of the problem.
+    regularisation : ndarray, shape (G,)
+        The values of λ that may occur.
+    """
+    module, kind = SOLVERS[name]
+    make = cast(Callable[[SpectralFactors, NDArray[np.float64]], Solver], getattr(import_module(module), kind))
+    return make(factors, regularisation)

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from threading import Lock
 from typing import Any
 
 import cvxpy as cp
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.problem import KKT_TOLERANCE, Problem
+from drt_engine.spectral import SpectralFactors
 
-__all__ = ["solve"]
+__all__ = ["CvxpySolver"]
 
 Array = NDArray[np.float64]
 
@@ -25,38 +27,56 @@ _ROADS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def solve(problem: Problem, b: Array, regularisation: Array) -> Array:
-    """Solve for every spectrum, one after another.
+class CvxpySolver:
+    """The solver for what no other can certify.
 
     Parameters
     ----------
-    problem : Problem
-        The matrices.
-    b : ndarray, shape (K, n)
-        Data.
-    regularisation : ndarray, shape (K,)
-        λ.
-
-    Returns
-    -------
-    ndarray, shape (K, N)
-        Answers, NaN where no solver gave one.
+    factors : SpectralFactors
+        Of the problem.
+    regularisation : ndarray, shape (G,)
+        The values of λ that may occur.
     """
-    statement = _Statement(problem)
-    answers = np.full((len(b), problem.scale.size), np.nan)
-    for k in range(len(b)):
-        best = np.inf
+
+    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+        self._problem = factors.problem
+        self._regularisation = regularisation
+        self._statement = _Statement(factors.problem)
+        # The values of parameters belong to the statement, not to the solve.
+        self._turn = Lock()
+
+    def __call__(self, b: Array, which: NDArray[np.intp]) -> Array:
+        """Solve for every spectrum, one after another.
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Data.
+        which : ndarray of int, shape (K,)
+            Which of the values of λ.
+
+        Returns
+        -------
+        ndarray, shape (K, N)
+            Answers, NaN where no solver gave one.
+        """
+        with self._turn:
+            answers = [self._solve(b[k], float(self._regularisation[which[k]])) for k in range(len(b))]
+        return np.array(answers).reshape(len(b), self._problem.scale.size)
+
+    def _solve(self, b: Array, regularisation: float) -> Array:
+        best, answer = np.inf, np.full(self._problem.scale.size, np.nan)
         for solver, options in _ROADS:
-            x = statement.solve(solver, options, b[k], float(regularisation[k]))
+            x = self._statement.solve(solver, options, b, regularisation)
             if x is None:
                 continue
-            x = _polished(problem, x, b[k], float(regularisation[k]))
-            kkt = float(problem.kkt(x[None], b[k : k + 1], regularisation[k : k + 1])[0])
+            x = _polished(self._problem, x, b, regularisation)
+            kkt = float(self._problem.kkt(x[None], b[None], np.array([regularisation]))[0])
             if kkt < best:
-                answers[k], best = x, kkt
+                best, answer = kkt, x
             if best <= KKT_TOLERANCE:
                 break
-    return answers
+        return answer
 
 
 class _Statement:
@@ -117,7 +137,7 @@ def _least_squares_inside(stacked: Array, data: Array, x: Array, passive: NDArra
         free[passive] = np.linalg.lstsq(stacked[:, passive], data)[0]
         blocked = np.flatnonzero(passive & (free <= 0.0))
         if not blocked.size:
-            return free
+            return np.asarray(free)
         steps = x[blocked] / np.maximum(x[blocked] - free[blocked], np.finfo(float).tiny)
         x = x + steps.min() * (free - x)
         x[blocked[steps == steps.min()]] = 0.0

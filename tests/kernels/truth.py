@@ -1,5 +1,6 @@
 """Textbook formulas and quadrature that the kernels are held against; nothing here uses the kernels."""
 
+import itertools
 import math
 
 import numpy as np
@@ -50,10 +51,7 @@ def debye_im(v):
 
 def over_pieces(function, edges):
     """Adaptive quadrature at tight tolerance, piece by piece; the edges may be infinite."""
-    return sum(
-        quad(function, a, b, epsabs=1e-14, epsrel=1e-12, limit=400)[0]
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    )
+    return sum(quad(function, a, b, epsabs=1e-14, epsrel=1e-12, limit=400)[0] for a, b in itertools.pairwise(edges))
 
 
 def radial_impedance(name, mu, omega, tau):
@@ -84,7 +82,7 @@ def radial_gram(name, order, mu, distance):
     def product(x):
         return derivative(name, order, x) * derivative(name, order, x - t)
 
-    total = sum(fixed_quad(product, a, b, n=30)[0] for a, b in zip(edges[:-1], edges[1:], strict=True))
+    total = sum(fixed_quad(product, a, b, n=30)[0] for a, b in itertools.pairwise(edges))
     if name == "INVERSE_QUADRATIC":
         total += sum(quad(product, a, b, epsabs=1e-13)[0] for a, b in ((-np.inf, edges[0]), (edges[-1], np.inf)))
     return mu ** (2 * order - 1) * total

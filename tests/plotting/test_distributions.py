@@ -1,0 +1,101 @@
+"""Figures of γ: what the artists hold against Gaussians written out, and the colours of a state."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import Normalize
+
+from drt_engine import plotting
+from drt_engine.errors import InputError
+from drt_engine.plotting import ColourScale
+
+from .made import ONE, RESULT, STATES, TAU, VOLTAGES, curves, fits, gaussians, made
+
+
+def test_gamma_shows_all_of_it():
+    truth = np.linspace(1, 99, STATES.shape[0])[:, None] * np.ones(TAU.size)
+    axes = plotting.gamma(RESULT, rows=ONE, state="voltage", truth=(TAU, truth))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (r"$\tau$ / s", r"$\gamma$ / Ω")
+    lines = fits(axes)
+    assert len(lines) == ONE.size
+    for row, line in zip(ONE, lines, strict=True):
+        tau, gamma = line.get_data()
+        assert set(np.round(np.log(TAU), 9)) <= set(np.round(np.log(tau), 9))
+        np.testing.assert_allclose(gamma, gaussians(tau, RESULT.coefficients[[row]])[0], atol=1e-9)
+    dashed = [line for line in curves(axes) if line.get_linestyle() == "--"]
+    np.testing.assert_array_equal([line.get_ydata() for line in dashed], truth[ONE])
+    assert axes.get_ylim()[0] < 0 < truth[ONE].max() < axes.get_ylim()[1]
+    assert axes.get_xlim() == pytest.approx((TAU[0], TAU[-1]))
+    with pytest.raises(InputError, match="shape"):
+        plotting.gamma(RESULT, truth=(TAU, truth[:3]))
+
+
+def test_colours_follow_the_state():
+    axes = plotting.gamma(RESULT, rows=ONE, state="voltage")
+    voltage = STATES["voltage"].to_numpy()[ONE]
+    rgb = np.array([line.get_color() for line in fits(axes)])[:, :3]
+    lightness = rgb[np.argsort(voltage)] @ [0.299, 0.587, 0.114]
+    assert np.all(np.diff(lightness) > 0)
+    assert lightness[-1] < 0.8
+    bar = axes.figure.axes[1]
+    assert bar.get_ylabel() == "Voltage / V"
+    assert bar.get_ylim() == pytest.approx((2.2, 4.7))
+    wide = plotting.gamma(RESULT, rows=ONE[:1], state=ColourScale("voltage", "cividis", low=0.0, high=4.7, bar=False))
+    assert len(wide.figure.axes) == 1
+    assert tuple(fits(wide)[0].get_color()) == pytest.approx(mpl.colormaps["cividis"](0.9), abs=0.01)
+
+
+def test_names_get_a_legend_and_colours_of_their_own():
+    axes = plotting.gamma(RESULT, rows=[0, 24, 1], state="cell")
+    first, second, third = (tuple(line.get_color()) for line in fits(axes))
+    assert first == third != second
+    legend = axes.get_legend()
+    keys = dict(zip([t.get_text() for t in legend.get_texts()], legend.get_lines(), strict=True))
+    assert {name: mpl.colors.to_rgba(line.get_color()) for name, line in keys.items()} == {"B": first, "C": second}
+
+
+def test_waterfall_stands_at_its_states():
+    axes = plotting.waterfall(RESULT, rows=ONE)
+    gamma = gaussians(TAU, RESULT.coefficients[ONE])
+    scale = plotting.waterfall_scale(gamma, VOLTAGES)  # on the nodes; the peak between them is as high within 0.1 %
+    assert scale * gamma.max() == pytest.approx(0.3 * 2.5)
+    for row, line in zip(ONE, fits(axes), strict=True):
+        tau, height = line.get_data()
+        expected = STATES["voltage"][row] + scale * gaussians(tau, RESULT.coefficients[[row]])[0]
+        np.testing.assert_allclose(height, expected, rtol=1e-3)
+    low, high = axes.get_ylim()
+    assert low < 2.2 < 4.7 < max(line.get_ydata().max() for line in fits(axes)) < high
+    fixed = plotting.waterfall(RESULT, "time", rows=ONE, scale=0.01)
+    hours = np.sort(STATES["time"].to_numpy()[ONE])[::-1] / 3600
+    order = ONE[np.argsort(STATES["time"].to_numpy()[ONE])[::-1]]
+    for hour, row, line in zip(hours, order, fits(fixed), strict=True):
+        tau, height = line.get_data()
+        expected = hour + 0.01 * gaussians(tau, RESULT.coefficients[[row]])[0]
+        np.testing.assert_allclose(height, expected, atol=1e-9)
+    assert fixed.get_ylabel() == "Time / h"
+    bar = next(line for line in fixed.get_lines() if len(line.get_xdata()) == 2)
+    ohm = float(fixed.texts[0].get_text().split("=")[1].removesuffix("Ω"))
+    assert np.ptp(bar.get_ydata()) == pytest.approx(0.01 * ohm)
+
+
+def test_heat_map_gives_each_state_its_stripe():
+    states = pd.DataFrame({"cycle": [10, 1, 5, 2]})
+    _, result = made(states)
+    axes = plotting.heat_map(result, "cycle")
+    mesh = axes.collections[0]
+    corners = np.asarray(mesh.get_coordinates())
+    np.testing.assert_allclose(corners[:, 0, 1], [0.5, 1.5, 3.5, 7.5, 12.5])
+    np.testing.assert_allclose(axes.get_ylim(), (0.5, 12.5))
+    shown = np.asarray(mesh.get_array()).reshape(corners.shape[0] - 1, corners.shape[1] - 1)
+    middle = np.sqrt(corners[0, :-1, 0] * corners[0, 1:, 0])
+    np.testing.assert_allclose(shown, gaussians(middle, result.coefficients[[1, 3, 2, 0]]), atol=1e-6)
+    assert mesh.norm.vmin == 0
+    assert mesh.norm.vmax == shown.max()
+    assert axes.figure.axes[1].get_ylabel() == r"$\gamma$ / Ω"
+    np.testing.assert_array_equal(axes.get_yticks(), [1, 2, 5, 10])
+    linear = plotting.heat_map(result, "cycle", norm=Normalize(0, 500), bar=False)
+    assert linear.collections[0].norm.vmax == 500
+    assert len(linear.figure.axes) == 1
+    with pytest.raises(InputError, match="must not end below the largest"):
+        plotting.heat_map(result, "cycle", norm=Normalize(0, 1))
