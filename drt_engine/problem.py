@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drt_engine.discretisation import Discretisation
 
-__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble", "filled", "row_by_row"]
+__all__ = ["KKT_TOLERANCE", "TILE", "Part", "Problem", "Unknowns", "assemble", "filled", "row_by_row"]
 
 T = TypeVar("T", bound=np.generic)
 Part = Literal["complex", "re", "im"]
@@ -27,21 +27,22 @@ KKT_TOLERANCE = 1e-8
 _EXTRAS = ("r_inf", "inductance", "elastance")
 
 
-_ROWS = 16
+TILE = 256
+"""Rows that are worked on at once: few enough for their matrices to stay in a core's cache."""
 
 
 def filled(rows: NDArray[T]) -> NDArray[T]:
-    """Add rows of zeros up to a multiple of 16.
+    """Add rows of zeros up to a whole tile.
 
-    In a matrix product every row then meets the same code, and its rounding does not depend on how many rows there are
-    beside it.
+    How a matrix product rounds depends on its shape. With one shape for all, a row comes out the same to the last bit
+    whatever there is beside it.
 
     Parameters
     ----------
     rows : ndarray, shape (K, …)
-        One row a spectrum.
+        At most a tile of rows.
     """
-    missing = -len(rows) % _ROWS
+    missing = TILE - len(rows)
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
 
 
@@ -59,7 +60,12 @@ def row_by_row(rows: Array, matrix: Array) -> Array:
     -------
     ndarray, shape (K, J)
     """
-    return np.asarray((filled(rows) @ matrix)[: len(rows)])
+    out = np.empty((len(rows), matrix.shape[1]))
+    matrix = np.ascontiguousarray(matrix)
+    for k in range(0, len(rows), TILE):
+        tile = rows[k : k + TILE]
+        out[k : k + TILE] = (filled(tile) @ matrix)[: len(tile)]
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +103,8 @@ class Unknowns:
         omega = 2.0 * np.pi * frequency
         reactance = np.outer(self.inductance, omega) - np.outer(self.elastance, 1.0 / omega)
         z = np.empty(reactance.shape, dtype=complex)
-        z.real = self.coefficients @ basis.real.T + self.r_inf[:, None]
-        z.imag = self.coefficients @ basis.imag.T + reactance
+        z.real = row_by_row(self.coefficients, basis.real.T) + self.r_inf[:, None]
+        z.imag = row_by_row(self.coefficients, basis.imag.T) + reactance
         return z
 
 

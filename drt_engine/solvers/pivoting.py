@@ -60,10 +60,10 @@ class PivotingSolver:
         ndarray, shape (K, N)
             Answers.
         """
-        x = np.empty((len(b), len(self._columns)))
-        solved = np.zeros(len(b), dtype=bool)
+        x = np.zeros((len(b), len(self._columns)))
+        solved = ~b.any(axis=1)  # by zeros
         group = self._group[which]
-        near = np.flatnonzero(group >= 0)
+        near = np.flatnonzero(~solved & (group >= 0))
         if near.size:
             # Of all rows, also those that do not need it: a product's rounding may depend on how many rows it has.
             start = self._factors.unconstrained(b, self._filters[which])[near]
