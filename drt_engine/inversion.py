@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods import Method, Tikhonov
-from drt_engine.problem import KKT_TOLERANCE, TILE
+from drt_engine.problem import KKT_TOLERANCE
 from drt_engine.result import Inversion, Status
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.threads import run_tiles
 
 __all__ = ["invert"]
+
+_TILE = 512
+"""Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
 def _tiles(
     groups: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    return [(rows[k : k + TILE], points) for rows, points in groups for k in range(0, rows.size, TILE)]
+    return [(rows[k : k + _TILE], points) for rows, points in groups for k in range(0, rows.size, _TILE)]
 
 
 def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:

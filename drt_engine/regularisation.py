@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.problem import row_by_row
 from drt_engine.spectral import SpectralFactors
 
 __all__ = ["CRITERIA", "GRID", "Choice", "CriterionName", "choose", "gcv"]
@@ -66,7 +67,7 @@ def gcv(factors: SpectralFactors, b: Array, regularisation: Array) -> Array:
     rest = factors.complement(regularisation)
     squares, beyond = factors.parts(b)
     freedom = factors.remainder.shape[1] + rest.sum(axis=1)
-    scores = squares @ (rest**2).T
+    scores = row_by_row(squares, (rest**2).T)
     scores += beyond[:, None]
     scores *= b.shape[1] / freedom**2
     return scores

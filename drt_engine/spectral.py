@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import Problem
+from drt_engine.problem import Problem, row_by_row
 
 __all__ = ["SpectralFactors", "factorise"]
 
@@ -101,8 +101,8 @@ class SpectralFactors:
         squares : ndarray, shape (K, p)
         beyond : ndarray, shape (K,)
         """
-        beyond = b @ self.remainder
-        return (b @ self.data_modes[:, : self.seen]) ** 2, np.einsum("kj,kj->k", beyond, beyond)
+        beyond = row_by_row(b, self.remainder)
+        return row_by_row(b, self.data_modes[:, : self.seen]) ** 2, np.sum(beyond**2, axis=1)
 
     def unconstrained(self, b: Array, filters: Array) -> Array:
         """Answers without the sign constraint, (AᵀA + λM)⁻¹ Aᵀ b.
@@ -118,7 +118,7 @@ class SpectralFactors:
         -------
         ndarray, shape (K, N)
         """
-        return np.asarray((b @ self.data_modes * (np.sqrt(self.data_part) * filters)) @ self.modes.T)
+        return row_by_row(row_by_row(b, self.data_modes) * (np.sqrt(self.data_part) * filters), self.modes.T)
 
 
 def factorise(problem: Problem) -> SpectralFactors:
