@@ -13,7 +13,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_kernels import piecewise, radial
 from drt_kernels.radial import Radial
 
-__all__ = ["BASES", "Basis", "BasisName", "Expansion", "ShapeType", "checked_tau", "shape_factor"]
+__all__ = ["BASES", "Basis", "BasisName", "Expansion", "ShapeType", "checked_tau", "is_positive", "shape_factor"]
 
 BasisName = Literal[
     "gaussian",
@@ -66,7 +66,7 @@ class Basis:
         InputError
             With the reason.
         """
-        if order not in (0, 1, 2):
+        if isinstance(order, bool) or order not in (0, 1, 2):
             raise InputError(f"order must be 0, 1 or 2, the derivative whose square is penalised; got {order!r}.")
         if order > self.highest_order:
             raise InputError(
@@ -125,7 +125,7 @@ def shape_factor(basis: Basis, tau: NDArray[np.float64], shape: float, shape_typ
     """
     if shape_type not in get_args(ShapeType):
         raise UnknownNameError("shape_type", shape_type, get_args(ShapeType))
-    if not (math.isfinite(shape) and shape > 0):
+    if not is_positive(shape):
         raise InputError(f"shape must be a positive number; got {shape!r}.")
     if basis.radial is None:
         return math.nan
@@ -133,6 +133,11 @@ def shape_factor(basis: Basis, tau: NDArray[np.float64], shape: float, shape_typ
         return float(shape)
     spacing = math.log(tau[-1] / tau[0]) / (tau.size - 1)
     return float(basis.fwhm * shape / spacing)
+
+
+def is_positive(value: object) -> bool:
+    """Whether a value is a finite number above zero; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def checked_tau(tau: ArrayLike) -> NDArray[np.float64]:

@@ -157,7 +157,9 @@ def invert(
     typer.echo(f"  {summary.path}")
 
 
-@app.command(epilog="Example: drt-engine plot campaign.drt.h5 --spectra campaign.h5 --where \"cell == 'C'\"")
+@app.command(
+    epilog="Example: drt-engine plot campaign.drt.h5 --where \"cell == 'C' and cycle == 1 and direction == 'charge'\""
+)
 def plot(
     file: Annotated[Path, typer.Argument(help="File of inversions.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Figure; its ending is its format.")] = Path("drt.pdf"),
@@ -247,10 +249,10 @@ def _campaign_table(result: "Inversion", true_r_pol: Any) -> Any:
     )
     chosen = frame[frame["cycle"].isin([frame["cycle"].min(), frame["cycle"].max()])]
     means = chosen.groupby(["cell", "cycle"])[["r_inf", "r_pol", "truth", "residual", "order"]].mean()
-    for (cell, cycle), row in means.iterrows():  # type: ignore[misc]  # the index has two levels
+    for _, row in means.reset_index().iterrows():
         table.add_row(
-            str(cell),
-            str(cycle),
+            str(row["cell"]),
+            str(row["cycle"]),
             *(f"{row[name]:.2f}" for name in ("r_inf", "r_pol", "truth", "residual")),
             f"{10 ** row['order']:.0e}",
         )
@@ -265,7 +267,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "grid": found.grid,
                 "spectra": found.spectra,
                 "frequencies": int(found.frequency.size),
-                "frequency_range": [float(found.frequency.min()), float(found.frequency.max())],
+                "frequency_range_hz": [float(found.frequency.min()), float(found.frequency.max())],
                 "states": list(found.states),
             }
             for found in contents.spectra
@@ -276,7 +278,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "grid": found.grid,
                 "spectra": found.spectra,
                 "relaxation_times": int(found.tau.size),
-                "tau_range": [float(found.tau[0]), float(found.tau[-1])],
+                "tau_range_s": [float(found.tau[0]), float(found.tau[-1])],
                 "states": list(found.states),
                 "counts": dict(found.counts),
                 "settings": dict(found.settings),

@@ -41,13 +41,15 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
     Raises
     ------
     InputError
-        If `spectra` is not a Spectra.
+        If `spectra` is not a Spectra or `method` not a method.
     """
     if not isinstance(spectra, Spectra):
         raise InputError(
             f"spectra must be a Spectra; got {type(spectra).__name__}. Make one: Spectra(frequency, impedance)."
         )
     method = Tikhonov() if method is None else method
+    if isinstance(method, type) or not hasattr(method, "solve"):
+        raise InputError(f"method must be a method such as Tikhonov(); got {method!r}.")
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
     out = {name: np.full(rows, np.nan) for name in ("r_inf", "inductance", "capacitance")}
@@ -107,7 +109,10 @@ def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray
     half = z.shape[1] // 2
     with np.errstate(invalid="ignore"):
         positive = (z.imag > 0.0) | ~usable
-        rises = z.real[:, -1] > z.real[:, half]
+        first = half + usable[:, half:].argmax(axis=1)
+        last = z.shape[1] - 1 - usable[:, ::-1].argmax(axis=1)
+        rows = np.arange(len(z))
+        rises = z.real[rows, last] > z.real[rows, first]
     return np.asarray(positive.all(axis=1) | (positive[:, half:].all(axis=1) & rises))
 
 
@@ -115,9 +120,7 @@ def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[tuple[N
     """Group the rows that can be solved by which points they have: pairs of row numbers and point numbers."""
     rows = np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING))
     packed = np.packbits(usable[rows], axis=1)
-    _, first, member = np.unique(
-        packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True
-    )
+    _, first, member = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
     return [(rows[member == k], np.flatnonzero(usable[rows[at]])) for k, at in enumerate(first)]
 
 

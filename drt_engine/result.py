@@ -285,7 +285,10 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _positive(name: str, unit: str, values: ArrayLike) -> Array:
-    array = np.atleast_1d(np.asarray(values, dtype=float))
+    try:
+        array = np.atleast_1d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be numbers in {unit}; got {error}.") from error
     if array.ndim != 1 or not np.all(np.isfinite(array) & (array > 0)):
         raise InputError(f"{name} must be one-dimensional, positive and finite, in {unit}; got {values!r}.")
     return array

@@ -27,6 +27,15 @@ STATE_UNITS: Mapping[str, str] = {
 """Units of the state columns that have a fixed name."""
 
 
+RESERVED = frozenset(
+    {
+        *("frequency", "impedance_real", "impedance_imag", "tau", "gamma", "coefficients", "r_inf"),
+        *("inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status"),
+    }
+)
+"""Names that a state column cannot have, since spectra and results have them."""
+
+
 class Spectra:
     """Impedance spectra that share one frequency grid.
 
@@ -119,7 +128,10 @@ class Spectra:
 
 def _checked_frequency(frequency: ArrayLike) -> NDArray[np.float64]:
     try:
-        f = np.array(frequency, dtype=float)
+        f = np.array(frequency)
+        if np.iscomplexobj(f):
+            raise TypeError("complex numbers")
+        f = f.astype(float)
     except (TypeError, ValueError) as error:
         raise InputError(f"frequency must be an array of numbers in Hz; got {error}.") from error
     if f.ndim != 1:
@@ -154,6 +166,9 @@ def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) 
     if len(frame) != rows:
         raise InputError(f"states must have one row for each of the {rows} spectra; got {len(frame)}.")
     frame.columns = frame.columns.map(str)
+    taken = sorted(RESERVED & set(frame.columns))
+    if taken:
+        raise InputError(f"a state column cannot be called {taken[0]!r}, as an array of the result is. Rename it.")
     frame.index = pd.RangeIndex(rows)
     return frame
 

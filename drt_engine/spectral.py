@@ -24,7 +24,7 @@ class SpectralFactors:
 
     Columns without penalty are projected out first and come last, as modes with c = 1 and s = 0. The others follow from
     an orthonormal basis of the range of [A; L] in its cosine-sine form, so that no condition number is squared (G. H.
-    Golub, C. F. Van Loan, Matrix Computations, 4th ed., 2013, section 6.1.6).
+    Golub, C. F. Van Loan, Matrix Computations, 4th ed., 2013, chapter 6).
 
     Attributes
     ----------

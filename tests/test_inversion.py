@@ -221,6 +221,12 @@ def test_a_number_of_threads_has_to_be_one(noisy, monkeypatch):
         ({"shape_type": "width"}, UnknownNameError, r"shape_type 'width'"),
         ({"regularisation": 0}, drt.InputError, r"positive number.*got 0"),
         ({"regularisation": float("nan")}, drt.InputError, r"got nan"),
+        ({"regularisation": None}, drt.InputError, r"got None"),
+        ({"regularisation": True}, drt.InputError, r"got True"),
+        ({"inductance": "no"}, drt.InputError, r"inductance must be True or False; got 'no'"),
+        ({"basis": ["gaussian"]}, UnknownNameError, r"basis \['gaussian'\]"),
+        ({"order": True}, drt.InputError, r"got True"),
+        ({"shape": "a"}, drt.InputError, r"positive number; got 'a'"),
         ({"order": 3}, drt.InputError, r"order must be 0, 1 or 2.*got 3"),
         ({"basis": "cauchy", "order": 2}, drt.InputError, r"order 2 does not exist for the cauchy basis: .*kink"),
         ({"basis": "c0-matern", "order": 2}, drt.InputError, r"not square-integrable. Use order 1"),
@@ -239,6 +245,19 @@ def test_refuses_unusable_settings(settings, error, message):
 def test_refuses_what_is_not_spectra():
     with pytest.raises(drt.InputError, match=r"must be a Spectra; got ndarray. Make one"):
         drt.invert(np.ones(5))
+
+
+@pytest.mark.parametrize("method", [drt.Tikhonov, "tikhonov"])
+def test_refuses_what_is_no_method(noisy, method):
+    with pytest.raises(drt.InputError, match=r"method must be a method such as Tikhonov\(\); got"):
+        drt.invert(noisy, method)
+
+
+@pytest.mark.parametrize("missing", [[35], [18], [18, 35]])
+def test_the_wrong_sign_is_seen_with_points_missing(noisy, missing):
+    z = noisy.impedance.conj().copy()
+    z[:, missing] = np.nan
+    assert np.all(drt.invert(drt.Spectra(noisy.frequency, z)).status == Status.WRONG_SIGN)
 
 
 def test_fitting_leaves_its_input_alone(noisy):

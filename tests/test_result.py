@@ -31,6 +31,8 @@ def test_gamma_is_evaluated_anywhere(result):
     assert np.all(far[result.solved] == 0)
     with pytest.raises(drt.InputError, match=r"tau must be one-dimensional, positive and finite, in s"):
         result.gamma_at([0.0])
+    with pytest.raises(drt.InputError, match=r"tau must be numbers in s"):
+        result.gamma_at("now")
 
 
 def test_r_pol_is_the_integral_of_gamma(result):

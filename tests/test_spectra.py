@@ -43,6 +43,7 @@ def test_is_frozen_and_apart_from_its_input():
         ([1000, 100, 10, 1], r"at least 5 points; got 4"),
         ([[1000, 100, 10, 1, 0.1]], r"one dimension; got shape \(1, 5\)"),
         (["a", "b", "c", "d", "e"], r"numbers in Hz"),
+        ([1000, 100, 10, 1, 1j], r"got complex numbers"),
     ],
 )
 def test_refuses_a_bad_frequency(frequency, message):
@@ -58,6 +59,7 @@ def test_refuses_a_bad_frequency(frequency, message):
         (np.ones((5, 2)), None, r"got shape \(5, 2\)"),
         (["a"] * 5, None, r"complex numbers"),
         (np.ones((2, 5)), {"cycle": [1, 2, 3]}, r"one row for each of the 2 spectra; got 3"),
+        (np.ones((2, 5)), {"gamma": [1, 2]}, r"cannot be called 'gamma'"),
         (np.ones((2, 5)), {"cycle": [1, 2], "cell": ["a"]}, r"mapping of column names to 2 values"),
     ],
 )

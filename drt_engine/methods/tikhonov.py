@@ -1,7 +1,7 @@
 """Tikhonov regularisation: a non-negative γ that fits the data and is smooth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from threading import Lock
@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import BASES, BasisName, Expansion, ShapeType, checked_tau, shape_factor
+from drt_engine.basis import BASES, BasisName, Expansion, ShapeType, checked_tau, is_positive, shape_factor
 from drt_engine.discretisation import default_tau, discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
@@ -81,18 +81,22 @@ class Tikhonov:
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
-        for what, got, known in (
+        choices: tuple[tuple[str, object, Collection[str]], ...] = (
             ("basis", self.basis, BASES),
             ("part", self.part, get_args(Part)),
             ("solver", self.solver, SOLVERS),
-        ):
-            if got not in known:
+        )
+        for what, got, known in choices:
+            if not isinstance(got, str) or got not in known:
                 raise UnknownNameError(what, got, known)
+        for name in ("inductance", "capacitance"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False; got {getattr(self, name)!r}.")
         BASES[self.basis].check_order(self.order)
         if isinstance(self.regularisation, str):
             if self.regularisation not in CRITERIA:
                 raise UnknownNameError("regularisation", self.regularisation, CRITERIA)
-        elif not (math.isfinite(self.regularisation) and self.regularisation > 0):
+        elif not is_positive(self.regularisation):
             raise InputError(
                 f"regularisation must be a positive number or one of {', '.join(CRITERIA)}; "
                 f"got {self.regularisation!r}."

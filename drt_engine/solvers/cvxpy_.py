@@ -127,7 +127,7 @@ def _polished(problem: Problem, x: Array, b: Array, regularisation: float) -> Ar
         if gradient.min() >= -1e-15 * np.linalg.norm(b):
             break
         passive[gradient.argmin()] = True
-    return x / norms
+    return np.asarray(x / norms)
 
 
 def _least_squares_inside(stacked: Array, data: Array, x: Array, passive: NDArray[np.bool_]) -> Array:

@@ -61,7 +61,7 @@ class PivotingSolver:
             Answers.
         """
         x = np.zeros((len(b), len(self._columns)))
-        solved = ~b.any(axis=1)  # by zeros
+        solved = np.asarray(~b.any(axis=1))  # by zeros
         group = self._group[which]
         near = np.flatnonzero(~solved & (group >= 0))
         if near.size:
