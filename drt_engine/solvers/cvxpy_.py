@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.problem import KKT_TOLERANCE, Problem
+from drt_engine.solvers.finish import finish
 from drt_engine.spectral import SpectralFactors
 
 __all__ = ["CvxpySolver"]
@@ -70,7 +71,7 @@ class CvxpySolver:
             x = self._statement.solve(solver, options, b, regularisation)
             if x is None:
                 continue
-            x = _polished(self._problem, x, b, regularisation)
+            x = finish(self._problem, x, b, regularisation)
             kkt = float(self._problem.kkt(x[None], b[None], np.array([regularisation]))[0])
             if kkt < best:
                 best, answer = kkt, x
@@ -104,41 +105,3 @@ class _Statement:
             return None
         value = self._x.value
         return None if value is None or not np.all(np.isfinite(value)) else np.maximum(value, 0.0)
-
-
-def _polished(problem: Problem, x: Array, b: Array, regularisation: float) -> Array:
-    """Move an answer that is near the optimum onto it, by the active-set method that starts where the answer is.
-
-    An iterative solver stops near the optimum. Which unknowns are zero there is right but for a few, and once it is
-    right the rest follows to rounding from the stacked matrix, whose condition number is not squared. Every step goes
-    downhill inside x ≥ 0 (C. L. Lawson and R. J. Hanson, Solving Least Squares Problems, 1974, chapter 23).
-    """
-    stacked = np.vstack([problem.matrix, np.sqrt(regularisation) * problem.penalty_factor])
-    norms = np.linalg.norm(stacked, axis=0)
-    stacked /= norms
-    data = np.concatenate([b, np.zeros(len(problem.penalty_factor))])
-    x = x * norms
-    gradient = stacked.T @ (stacked @ x - data)
-    passive = x > gradient
-    x[~passive] = 0.0
-    for _ in range(3 * x.size):
-        x = _least_squares_inside(stacked, data, x, passive)
-        gradient = np.where(passive, 0.0, stacked.T @ (stacked @ x - data))
-        if gradient.min() >= -1e-15 * np.linalg.norm(b):
-            break
-        passive[gradient.argmin()] = True
-    return np.asarray(x / norms)
-
-
-def _least_squares_inside(stacked: Array, data: Array, x: Array, passive: NDArray[np.bool_]) -> Array:
-    """Least squares in the passive unknowns; those that reach zero on the way there are made active."""
-    while True:
-        free = np.zeros_like(x)
-        free[passive] = np.linalg.lstsq(stacked[:, passive], data)[0]
-        blocked = np.flatnonzero(passive & (free <= 0.0))
-        if not blocked.size:
-            return np.asarray(free)
-        steps = x[blocked] / np.maximum(x[blocked] - free[blocked], np.finfo(float).tiny)
-        x = x + steps.min() * (free - x)
-        x[blocked[steps == steps.min()]] = 0.0
-        passive &= x > 0.0

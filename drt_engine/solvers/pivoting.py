@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.solvers.finish import finish
 from drt_engine.spectral import SpectralFactors
 from drt_kernels import pivoting
 
@@ -34,6 +35,7 @@ class PivotingSolver:
     def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
         problem = factors.problem
         self._factors = factors
+        self._problem = problem
         self._regularisation = regularisation
         self._filters = factors.filters(regularisation)
         tame = self._filters.max(axis=1) < _MOST_AMPLIFIED * self._filters.min(axis=1)
@@ -73,8 +75,11 @@ class PivotingSolver:
         far = np.flatnonzero(~solved)
         if far.size:
             answers, done = np.empty((far.size, x.shape[1])), np.empty(far.size, dtype=bool)
+            clear = np.empty(far.size, dtype=bool)
             limit = _ROUNDS_AN_UNKNOWN * x.shape[1]
             lam = self._regularisation[which[far]]
-            pivoting.grow_passive(b[far], self._columns, self._gram, self._penalty, lam, limit, answers, done)
+            pivoting.grow_passive(b[far], self._columns, self._gram, self._penalty, lam, limit, answers, done, clear)
             x[far] = answers
+            for k in far[~clear]:
+                x[k] = finish(self._problem, x[k], b[k], float(self._regularisation[which[k]]))
         return x

@@ -26,6 +26,9 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # A pivot below this share of its diagonal element is rounding: the column is a combination of those before it.
 _DEPENDENT = 1e-14
 
+# A gradient up to this many times what is taken for zero leaves open on which side of zero it is.
+_OPEN = 3.0
+
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _solve(factor: Array, right: Array, size: int, out: Array) -> None:
@@ -226,7 +229,7 @@ def _gradient_by_residual(
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, it would pass twenty arrays about
-    b: Array, columns: Array, gram: Array, penalty: Array, lam: Array, limit: int, x: Array, solved: Flags
+    b: Array, columns: Array, gram: Array, penalty: Array, lam: Array, limit: int, x: Array, solved: Flags, clear: Flags
 ) -> None:
     """Build answers up from zero, one unknown at a time, the steepest first.
 
@@ -235,9 +238,10 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
     answer is taken, one step of refinement by the residual gives back what the normal equations lost, and the signs are
     looked at once more (Å. Björck, Linear Algebra Appl. 88/89 (1987) 31).
 
-    `columns` is Aᵀ, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved` is an estimate.
+    `columns` is Aᵀ, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved` is an estimate;
+    one that is not `clear` has an unknown at zero whose gradient is zero to rounding, so that it may belong elsewhere.
     """
-    # (k,n),(i,n),(i,j),(i,j),(k)->(k,i),(k)
+    # (k,n),(i,n),(i,j),(i,j),(k)->(k,i),(k),(k)
     rows = b.shape[0]
     size, data = columns.shape
     matrix = np.empty((size, size))
@@ -258,6 +262,7 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
         is_passive[:] = False
         refused[:] = False
         solved[k] = False
+        clear[k] = False
         length = 0.0
         for q in range(data):
             length += b[k, q] * b[k, q]
@@ -283,6 +288,10 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
             if chosen < 0:
                 if exact:
                     solved[k] = True
+                    clear[k] = True
+                    for i in range(size):
+                        if not is_passive[i] and gradient[i] < -_OPEN * steepest_allowed * norm[i]:
+                            clear[k] = False
                     break
                 _gradient_by_residual(columns, penalty, b[k], lam[k], answer, residual, gradient)
                 for a in range(count):

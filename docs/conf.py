@@ -1,0 +1,60 @@
+"""Sphinx configuration."""
+
+import re
+from importlib import metadata
+from typing import Any
+
+project = "drt-engine"
+author = "The drt-engine developers"
+copyright = f"2026, {author}"
+try:
+    release = metadata.version("drt-engine")
+except metadata.PackageNotFoundError:  # read from a folder that is only on the path
+    release = ""
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+]
+exclude_patterns = ["_build"]
+default_role = "py:obj"
+
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"member-order": "bysource"}
+# Docstrings say types with shapes and units; in the signatures they would hide the names.
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+autosummary_generate = False
+numpydoc_class_members_toctree = False
+# Members are documented in full below each class, so a table of them would say everything twice.
+numpydoc_show_class_members = False
+# The list of references of an element may hold one that the text does not point at.
+suppress_warnings = ["ref.citation"]
+
+html_theme = "furo"
+html_title = f"drt-engine {release}".strip()
+html_show_sphinx = False
+
+
+_KEPT = r"``.*?``|:math:`[^`]*`|^(?P<indent> *)\.\. math::.*\n(?:\s*\n|(?P=indent) +.*\n)*"
+_BAR = re.compile(rf"(?P<kept>{_KEPT})|\|", re.MULTILINE)
+_INITIAL = re.compile(r"^( *\.\. \[\w+\] [A-Z])\.", re.MULTILINE)
+
+
+def escape_docstring(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Keep what reStructuredText would take for something else.
+
+    That is the bars of |Z|, in its eyes the name of a substitution, and the initial of an author, a numbered list.
+    """
+    text = _BAR.sub(lambda found: found["kept"] or r"\|", "\n".join(lines) + "\n")
+    lines[:] = _INITIAL.sub(r"\1\.", text).splitlines()
+
+
+def setup(app: Any) -> None:
+    """Let docstrings pass before numpydoc reads them."""
+    app.connect("autodoc-process-docstring", escape_docstring, priority=100)

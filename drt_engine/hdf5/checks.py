@@ -1,0 +1,274 @@
+"""Groups of an open file, checked against the table of the format before the first value is read."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drt_engine.errors import DRTError, FileFormatError, InputError
+from drt_engine.hdf5 import schema
+from drt_engine.hdf5.columns import Column, decode
+from drt_engine.hdf5.files import PathLike
+from drt_engine.spectra import STATE_UNITS
+
+__all__ = ["GridReader", "check_root", "members"]
+
+Array = NDArray[Any]
+
+_STRETCH = 8192
+_KINDS = {"f": "real numbers", "u": "unsigned integers"}
+# How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
+_SCALES = (
+    "CLASS",
+    "NAME",
+    "DIMENSION_LIST",
+    "DIMENSION_LABELS",
+    "REFERENCE_LIST",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+)
+
+
+class GridReader:
+    """One group of an open file, every dataset checked before the first value is read.
+
+    Parameters
+    ----------
+    path : path
+        The file, for messages.
+    group : h5py.Group
+        The group.
+    expected : schema.Group
+        What the format says of it.
+
+    Attributes
+    ----------
+    columns : dict of str to Column
+        The state columns.
+    attributes : dict
+        The attributes that the format names.
+    sizes : dict of str to int
+        The dimensions.
+
+    Raises
+    ------
+    FileFormatError
+        For what is missing, mis-shaped, of another type or in another unit.
+    """
+
+    def __init__(self, path: PathLike, group: Any, expected: schema.Group) -> None:
+        self._path, self._group = path, group
+        self.sizes: dict[str, int] = {}
+        self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
+        self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in expected.variables}
+        self._datasets = {variable.name: self._variable(variable) for variable in expected.variables}
+        self.columns = {name: self._column(name) for name in self._states()}
+
+    @property
+    def spectra(self) -> int:
+        """K, the number of spectra."""
+        return self.sizes[schema.SPECTRUM]
+
+    @property
+    def chunk(self) -> int:
+        """Rows in a chunk of the largest dataset, 1 if it has none."""
+        chunks = max(self._datasets.values(), key=lambda dataset: int(dataset.size)).chunks
+        return int(chunks[0]) if chunks else 1
+
+    def rows(self, rows: Any) -> Array:
+        """Row numbers that a selection in numpy's terms means.
+
+        Raises
+        ------
+        InputError
+            For rows that there are none of.
+        """
+        every = np.arange(self.spectra)
+        basic = rows is None or isinstance(rows, slice | int | np.integer)
+        try:
+            chosen = np.atleast_1d(every[slice(None) if rows is None else rows if basic else np.asarray(rows)])
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(f"rows must choose among {self.spectra} spectra; got {rows!r}: {error}.") from error
+        if chosen.ndim > 1:
+            raise InputError(f"rows must have one dimension; got {rows!r}.")
+        return chosen
+
+    def read(self, name: str, rows: Array | None = None) -> Array:
+        """Values of a variable or raw values of a state column, of some rows or of all."""
+        values = self._datasets[name][()] if rows is None else _take(self._datasets[name], rows)
+        return np.asarray(values, dtype=self._dtypes.get(name, values.dtype.newbyteorder("=")))
+
+    def states(self, rows: Array) -> pd.DataFrame:
+        """State columns of some rows."""
+        columns = {name: decode(column, self.read(name, rows)) for name, column in self.columns.items()}
+        return pd.DataFrame(columns, index=pd.RangeIndex(rows.size))
+
+    def fault(self, cause: str, name: str | None = None) -> FileFormatError:
+        """Error that names the file, the group and the cause."""
+        return FileFormatError(f"{self._path}: {self._group.name}{f'/{name}' if name else ''} {cause}")
+
+    @contextmanager
+    def blamed(self, name: str | None = None) -> Iterator[None]:
+        """Turn errors on values from the file into errors that name the file."""
+        try:
+            yield
+        except DRTError as error:
+            raise self.fault(f"holds what cannot be worked with: {error}", name) from error
+
+    def json_object(self, name: str) -> dict[str, Any]:
+        """Attribute that holds a JSON object."""
+        try:
+            found = json.loads(self.attributes[name])
+        except ValueError as error:
+            raise self.fault(f"has an attribute {name} that is not JSON: {error}.") from error
+        if not isinstance(found, dict):
+            raise self.fault(f"has an attribute {name} that is not a JSON object.")
+        return found
+
+    def _attribute(self, known: schema.Attribute) -> Any:
+        value = _scalar(self._group.attrs.get(known.name))
+        if value is None and not known.required:
+            return None
+        kind = (int, float) if known.kind is float else known.kind
+        if not isinstance(value, kind):
+            found = "none" if value is None else repr(value)
+            raise self.fault(f"must have an attribute {known.name}, {known.meaning}; got {found}.")
+        return value
+
+    def _variable(self, variable: schema.Variable) -> Any:
+        dataset = self._dataset(variable.name)
+        if len(dataset.shape) == len(variable.dimensions):
+            for dimension, size in zip(variable.dimensions, dataset.shape, strict=True):
+                self.sizes.setdefault(dimension, int(size))
+        expected = tuple(self.sizes.get(dimension, "any") for dimension in variable.dimensions)
+        if dataset.shape != expected:
+            shape = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
+            raise self.fault(f"has shape {dataset.shape}; expected ({shape}).", variable.name)
+        kind = np.dtype(variable.dtype).kind
+        if dataset.dtype.kind != kind:
+            raise self.fault(f"holds {dataset.dtype}; expected {_KINDS[kind]}.", variable.name)
+        self._check_units(variable.name, dataset, variable.units)
+        return dataset
+
+    def _column(self, name: str) -> Column:
+        dataset = self._dataset(name)
+        if dataset.shape != (self.spectra,):
+            raise self.fault(f"has shape {dataset.shape}; expected ({self.spectra},), one value a spectrum.", name)
+        attributes = {key: _text_or_array(dataset.attrs[key]) for key in dataset.attrs if key not in _SCALES}
+        column = Column(dataset.dtype, attributes)
+        if dataset.dtype.kind not in "iufSO" or (column.kind == "text") != (
+            h5py.check_string_dtype(dataset.dtype) is not None
+        ):
+            raise self.fault(f"holds {dataset.dtype}; expected numbers or text.", name)
+        if name in STATE_UNITS:
+            self._check_units(name, dataset, STATE_UNITS[name])
+        self._datasets[name] = dataset
+        return column
+
+    def _dataset(self, name: str) -> Any:
+        dataset = self._group.get(name)
+        if dataset is None:
+            raise self.fault("is missing.", name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise self.fault("is a group; expected a dataset.", name)
+        if dataset.shape is None:
+            raise self.fault("is empty.", name)
+        return dataset
+
+    def _check_units(self, name: str, dataset: Any, expected: str | None) -> None:
+        units = _scalar(dataset.attrs.get("units"))
+        if expected is not None and units != expected:
+            found = "no attribute units" if units is None else f"the unit {units!r}"
+            raise self.fault(f"has {found}; expected {expected!r}. Convert the values and say so.", name)
+
+    def _states(self) -> list[str]:
+        try:
+            names = json.loads(self.attributes["states"])
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise self.fault("must have an attribute states, a JSON list of the names of the state columns.")
+        try:
+            return [schema.check_state_name(name) for name in names]
+        except InputError as error:
+            raise self.fault(f"has an attribute states that cannot be: {error}") from error
+
+
+def check_root(path: PathLike, file: Any) -> int:
+    """Refuse a file that is not of this format, or of a newer version of it; return the version.
+
+    Raises
+    ------
+    FileFormatError
+        With the cause.
+    """
+    if _scalar(file.attrs.get("format")) != schema.FORMAT:
+        raise FileFormatError(f"{path}: is HDF5, but not of this format: its root has no format = {schema.FORMAT!r}.")
+    version = _scalar(file.attrs.get("format_version"))
+    if not isinstance(version, int) or version < 1:
+        raise FileFormatError(f"{path}: format_version must be a whole number from 1; got {version!r}.")
+    if version > schema.FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path}: has format version {version}; this version of drt-engine reads up to {schema.FORMAT_VERSION}. "
+            "Update drt-engine."
+        )
+    return version
+
+
+def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> dict[str, Any]:
+    """Find the groups in a group, by name.
+
+    Raises
+    ------
+    FileFormatError
+        If there is none, unless that is allowed.
+    """
+    group = file.get(where)
+    if group is None and not required:
+        return {}
+    if not isinstance(group, h5py.Group):
+        raise FileFormatError(f"{path}: holds no {where.split('/', maxsplit=1)[0]}: there is no group /{where}.")
+    members = {name: group.get(name) for name in group}
+    found = {name: member for name, member in members.items() if isinstance(member, h5py.Group)}
+    if not found and required:
+        raise FileFormatError(f"{path}: holds no {where.split('/', maxsplit=1)[0]}: there is nothing in /{where}.")
+    return found
+
+
+def _scalar(value: Any) -> Any:
+    """Value of an attribute, whichever of HDF5's ways to store one value was taken."""
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
+        value = value.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _text_or_array(value: Any) -> Any:
+    """Value of an attribute in the type that it is stored in, for it may be written again."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _take(dataset: Any, rows: Array) -> Array:
+    """Rows of a dataset in any order, in memory little more than that of the answer."""
+    if rows.size == 0:
+        return np.asarray(dataset[0:0])
+    if np.all(np.diff(rows) == 1):
+        return np.asarray(dataset[rows[0] : rows[-1] + 1])
+    # HDF5 takes scattered rows one by one; stretches are much faster.
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    out = np.empty((rows.size, *dataset.shape[1:]), dtype=dataset.dtype)
+    start = 0
+    while start < ascending.size:
+        first = int(ascending[start])
+        stop = int(np.searchsorted(ascending, first + _STRETCH))
+        stretch = dataset[first : ascending[stop - 1] + 1]
+        out[order[start:stop]] = stretch[ascending[start:stop] - first]
+        start = stop
+    return out

@@ -1,0 +1,269 @@
+"""State columns in a file: numbers, text, booleans and instants, each with its missing values."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api import types
+
+from drt_engine.errors import InputError
+from drt_engine.hdf5.schema import check_state_name
+from drt_engine.spectra import STATE_UNITS
+
+__all__ = ["MISSING_TEXT", "Column", "decode", "encode", "fit"]
+
+MISSING_TEXT = "\N{SYMBOL FOR NULL}"
+"""What stands for missing text, since an empty text is a text."""
+
+_EPOCH = "since 1970-01-01"
+_CLOCKS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_INSTANT = re.compile(rf"({'|'.join(_CLOCKS.values())}) {_EPOCH}([ T]00:00:00)?")
+_NO_INSTANT = np.iinfo(np.int64).min
+_TEXT_DTYPE = h5py.string_dtype()
+_PANDAS_TEXT = pd.Series(["text"]).dtype  # object or str, as this version of pandas has it
+_MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
+_FALSE_TRUE = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "false true"}
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """How a state column is stored.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the dataset.
+    attributes : mapping
+        Of the dataset: units, and what tells booleans, instants and missing values from numbers.
+    """
+
+    dtype: np.dtype[Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """``"text"``, ``"instants"``, ``"booleans"`` or ``"numbers"``."""
+        if self.dtype.kind in "OSUT":
+            return "text"
+        if self.dtype.kind == "i" and _INSTANT.fullmatch(str(self.attributes.get("units", ""))):
+            return "instants"
+        flags = self.attributes.get("dtype"), self.attributes.get("flag_meanings")
+        return "booleans" if flags in (("bool", None), (None, "false true")) else "numbers"
+
+    @property
+    def meaning(self) -> tuple[Any, ...]:
+        """What has to be equal for stored values to mean the same."""
+        return self.kind, self.attributes.get("units"), self.attributes.get("time_zone")
+
+    @property
+    def missing(self) -> Any:
+        """What stands for a missing value; None if nothing does."""
+        return self.attributes.get("missing_value" if self.kind == "text" else "_FillValue")
+
+
+def encode(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+    """Turn a state column into what is stored.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    values : Series, shape (K,)
+        Numbers, text, booleans or instants; None, NaN, NA and NaT are missing.
+
+    Returns
+    -------
+    column : Column
+        How it is stored.
+    raw : ndarray, shape (K,)
+        What is stored.
+
+    Raises
+    ------
+    InputError
+        For other types, for mixed ones, and for a name that a dataset cannot have.
+    """
+    check_state_name(name)
+    values = _plain(name, values)
+    dtype = values.dtype
+    if types.is_bool_dtype(dtype):
+        column, raw = _encode_booleans(values)
+    elif types.is_integer_dtype(dtype):
+        column, raw = _encode_whole(name, values)
+    elif types.is_float_dtype(dtype):
+        size = min(max(getattr(dtype, "itemsize", 8), 4), 8)
+        raw = values.to_numpy(dtype=f"f{size}", na_value=np.nan)
+        column = Column(raw.dtype)
+    elif types.is_datetime64_any_dtype(dtype):
+        column, raw = _encode_instants(values)
+    else:
+        column, raw = _encode_text(name, values)
+    if name not in STATE_UNITS:
+        return column, raw
+    if column.kind != "numbers":
+        raise InputError(
+            f"state column {name!r} must hold numbers in {STATE_UNITS[name]}; got {column.kind}. Convert or rename it."
+        )
+    return Column(column.dtype, {**column.attributes, "units": STATE_UNITS[name]}), raw
+
+
+def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
+    """Turn what is stored into a state column; the inverse of :func:`encode`.
+
+    Parameters
+    ----------
+    column : Column
+        How it is stored.
+    raw : ndarray, shape (K,)
+        What is stored.
+
+    Returns
+    -------
+    Series, shape (K,)
+        The values.
+    """
+    if column.kind == "text":
+        texts = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in raw.tolist()]
+        found = [None if text == column.missing else text for text in texts]
+        return pd.Series(found, dtype=_PANDAS_TEXT)
+    if column.kind == "instants":
+        word = str(column.attributes["units"]).split()[0]
+        unit = next(short for short, long in _CLOCKS.items() if long == word)
+        instants = pd.Series(np.asarray(raw, dtype=np.int64).astype(f"datetime64[{unit}]"))
+        return instants.dt.tz_localize("UTC") if "time_zone" in column.attributes else instants
+    kind = np.dtype(bool) if column.kind == "booleans" else raw.dtype.newbyteorder("=")
+    if column.missing is None:
+        return pd.Series(raw.astype(kind))
+    absent = raw == column.missing
+    if kind.kind == "f":
+        return pd.Series(np.where(absent, np.nan, raw).astype(kind))
+    numbers = np.where(absent, 0, raw).astype(kind)
+    if kind.kind == "b":
+        return pd.Series(pd.arrays.BooleanArray(numbers, absent))
+    return pd.Series(pd.arrays.IntegerArray(numbers, absent))
+
+
+def fit(name: str, raw: NDArray[Any], found: Column, expected: Column) -> NDArray[Any]:
+    """Fit further rows of a column to how its first rows are stored.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    raw : ndarray, shape (K,)
+        What would be stored.
+    found, expected : Column
+        How it would be, and how the first rows are.
+
+    Returns
+    -------
+    ndarray, shape (K,)
+        What is stored.
+
+    Raises
+    ------
+    InputError
+        If that would change a value.
+    """
+    if found.kind == expected.kind == "text":
+        return raw
+    absent = raw == found.missing if found.missing is not None else np.zeros(raw.shape, dtype=bool)
+    if found.meaning == expected.meaning and (expected.missing is not None or not absent.any()):
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = raw.astype(expected.dtype)
+            back = cast.astype(raw.dtype)
+        if np.all((back == raw) | absent | (np.isnan(cast) & np.isnan(raw))):
+            if expected.missing is not None:
+                cast[absent] = expected.missing
+            return cast
+    raise InputError(
+        f"state column {name!r} began as {_described(expected)} and goes on as {_described(found)}. "
+        "Give it one type from the first block on, for example floats."
+    )
+
+
+def _plain(name: str, values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Bring a column to one of the five types that can be stored."""
+    dtype = values.dtype
+    if isinstance(dtype, pd.StringDtype | pd.DatetimeTZDtype) or types.is_datetime64_dtype(dtype):
+        return values
+    numeric = types.is_bool_dtype(dtype) or types.is_integer_dtype(dtype) or types.is_float_dtype(dtype)
+    if numeric and (isinstance(dtype, np.dtype) or isinstance(values.array, _MASKED)):
+        return values
+    values = values.astype(object)
+    inferred = types.infer_dtype(values, skipna=True)
+    if inferred in ("string", "empty"):
+        return values
+    if inferred in ("floating", "mixed-integer-float"):
+        return pd.to_numeric(values.where(values.notna(), np.nan)).astype(float)
+    if inferred in ("integer", "boolean"):
+        nullable = values.astype("Int64" if inferred == "integer" else "boolean")
+        return nullable if nullable.isna().any() else nullable.astype(int if inferred == "integer" else bool)
+    if inferred in ("datetime64", "datetime", "date"):
+        return pd.to_datetime(values)
+    raise InputError(
+        f"state column {name!r} must hold numbers, text, booleans or instants, all of one kind; "
+        f"got {inferred} of type {dtype}. Convert it first."
+    )
+
+
+def _encode_booleans(values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+    if isinstance(values.dtype, np.dtype):
+        # xarray's own way to mark booleans, which netCDF does not have.
+        return Column(np.dtype(np.int8), {"dtype": "bool"}), values.to_numpy().astype(np.int8)
+    raw = values.astype("Int8").to_numpy(dtype=np.int8, na_value=-1)
+    return Column(raw.dtype, {"_FillValue": np.int8(-1), **_FALSE_TRUE}), raw
+
+
+def _encode_whole(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+    dtype = values.dtype
+    if isinstance(dtype, np.dtype):
+        raw = values.to_numpy().astype(dtype.newbyteorder("="))
+        return Column(raw.dtype), raw
+    kind = np.dtype(str(dtype).lower())
+    limits = np.iinfo(kind)
+    fill = kind.type(limits.min if kind.kind == "i" else limits.max)
+    if (values == fill).any():
+        raise InputError(f"state column {name!r} holds {fill}, which marks missing numbers in a file.")
+    return Column(kind, {"_FillValue": fill}), values.to_numpy(dtype=kind, na_value=fill)
+
+
+def _encode_instants(values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+    attributes: dict[str, Any] = {}
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        attributes["time_zone"] = "UTC"
+    unit = values.dt.unit
+    raw = values.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64)
+    attributes |= {"units": f"{_CLOCKS[unit]} {_EPOCH}", "calendar": "proleptic_gregorian"}
+    return Column(raw.dtype, attributes | {"_FillValue": np.int64(_NO_INSTANT)}), raw
+
+
+def _encode_text(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+    raw = values.to_numpy(dtype=object, copy=True)
+    absent = values.isna().to_numpy(dtype=bool)
+    raw[absent] = ""
+    together = "".join(raw)
+    try:
+        together.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"state column {name!r} holds text that is not Unicode: {error.reason}.") from error
+    if "\0" in together or MISSING_TEXT in together:
+        raise InputError(
+            f"state column {name!r} holds a null character or {MISSING_TEXT!r}, which marks missing text in a file. "
+            "Replace it."
+        )
+    raw[absent] = MISSING_TEXT
+    # Only where it is needed: xarray cannot write text again that has this attribute.
+    return Column(_TEXT_DTYPE, {"missing_value": MISSING_TEXT} if absent.any() else {}), raw
+
+
+def _described(column: Column) -> str:
+    if column.kind == "numbers":
+        return f"{column.dtype} that may be missing" if column.missing is not None else str(column.dtype)
+    return f"{column.kind} that may be missing" if column.kind == "booleans" and column.missing else column.kind

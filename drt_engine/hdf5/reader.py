@@ -1,0 +1,128 @@
+"""Files into spectra and inversions."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drt_engine.basis import Expansion
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.hdf5 import schema
+from drt_engine.hdf5.checks import GridReader, check_root, members
+from drt_engine.hdf5.files import PathLike, reading
+from drt_engine.methods import method_from_settings
+from drt_engine.result import Inversion
+from drt_engine.spectra import Spectra
+
+__all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of"]
+
+Array = NDArray[Any]
+
+
+def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> Spectra:
+    """Read spectra from a file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    grid : str, optional
+        Name of the frequency grid; not needed where there is one.
+    rows : int, slice, or array_like of int or bool, optional
+        Which spectra, in numpy's terms; only these are read. All unless told.
+
+    Returns
+    -------
+    Spectra
+        K spectra with their states.
+
+    Raises
+    ------
+    FileFormatError
+        One line that names the file and the cause, if the file is not there or not as its format says.
+    UnknownNameError
+        For a grid that there is none of.
+    InputError
+        If there are several grids and none is named, and for rows that there are none of.
+    """
+    with opened_grid(path, grid) as reader:
+        chosen = reader.rows(rows)
+        return spectra_of(reader, chosen, reader.states(chosen))
+
+
+@contextmanager
+def opened_grid(path: PathLike, grid: str | None) -> Iterator[GridReader]:
+    """Open the spectra of a grid."""
+    with reading(path) as file:
+        check_root(path, file)
+        grids = members(path, file, schema.SPECTRA_PATH)
+        yield GridReader(path, grids[_chosen("grid", grid, grids)], schema.SPECTRA)
+
+
+def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame | None) -> Spectra:
+    """Read some rows of an open grid."""
+    frequency = reader.read("frequency")
+    impedance = np.empty((rows.size, frequency.size), dtype=complex)
+    impedance.real = reader.read("impedance_real", rows)
+    impedance.imag = reader.read("impedance_imag", rows)
+    with reader.blamed():
+        return Spectra(frequency, impedance, states)
+
+
+def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> Inversion:
+    """Read an inversion from a file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    name : str, optional
+        Name of the inversion; not needed where there is one.
+    grid : str, optional
+        Name of the frequency grid; not needed where there is one.
+    rows : int, slice, or array_like of int or bool, optional
+        Which spectra, in numpy's terms; only these are read. All unless told.
+
+    Returns
+    -------
+    Inversion
+        As :func:`drt_engine.invert` returned it, method and basis functions included.
+
+    Raises
+    ------
+    FileFormatError
+        One line that names the file and the cause, if the file is not there or not as its format says.
+    UnknownNameError
+        For a name or grid that there is none of.
+    InputError
+        If there are several and none is named, and for rows that there are none of.
+    """
+    with reading(path) as file:
+        check_root(path, file)
+        inversions = members(path, file, schema.INVERSIONS_PATH)
+        name = _chosen("inversion", name, inversions)
+        grids = members(path, file, f"{schema.INVERSIONS_PATH}/{name}")
+        reader = GridReader(path, grids[_chosen("grid", grid, grids)], schema.INVERSION)
+        chosen = reader.rows(rows)
+        tau = reader.read("tau")
+        if not np.all(np.diff(tau) > 0):
+            raise reader.fault("must ascend.", "tau")
+        with reader.blamed():
+            expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
+            method = method_from_settings(reader.json_object("settings"))
+        scalars = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
+        arrays = {key: reader.read(key, chosen) for key in ("coefficients", *scalars)}
+        return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
+
+
+def _chosen(what: str, name: str | None, known: Mapping[str, Any]) -> str:
+    if name is None and len(known) == 1:
+        return next(iter(known))
+    if name is None:
+        raise InputError(f"the file holds more than one {what}; name one of {', '.join(map(repr, known))}.")
+    if name not in known:
+        raise UnknownNameError(what, name, known)
+    return name

@@ -1,0 +1,168 @@
+"""What is in a file, without reading its large arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.hdf5 import schema
+from drt_engine.hdf5.checks import GridReader, check_root, members
+from drt_engine.hdf5.columns import Column
+from drt_engine.hdf5.files import PathLike, reading
+from drt_engine.result import Status
+
+__all__ = ["Contents", "InversionInfo", "SpectraInfo", "count_status", "scan"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class SpectraInfo:
+    """What a file says of the spectra of a grid.
+
+    Attributes
+    ----------
+    grid : str
+        Name of the grid.
+    spectra : int
+        K.
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz.
+    columns : mapping of str to Column
+        The state columns, as they are stored.
+    chunk : int
+        Rows that lie together in the file.
+    """
+
+    grid: str
+    spectra: int
+    frequency: Array = field(repr=False)
+    columns: Mapping[str, Column] = field(repr=False)
+    chunk: int
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the state columns."""
+        return tuple(self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class InversionInfo:
+    """What a file says of an inversion of a grid.
+
+    Attributes
+    ----------
+    name, grid : str
+        Names of the inversion and of the grid.
+    spectra : int
+        K.
+    tau : ndarray, shape (M,)
+        Relaxation times, s.
+    states : tuple of str
+        Names of the state columns.
+    counts : mapping of str to int
+        Spectra by status, as :meth:`Inversion.counts` has them.
+    settings, versions : mapping
+        The method; and what it was computed with.
+    created : str
+        When, in UTC, ISO 8601.
+    source, input_digest : str or None
+        Name and digest of the file that the spectra came from.
+    """
+
+    name: str
+    grid: str
+    spectra: int
+    tau: Array = field(repr=False)
+    states: tuple[str, ...]
+    counts: Mapping[str, int]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    created: str
+    source: str | None
+    input_digest: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What is in a file.
+
+    Attributes
+    ----------
+    format_version : int
+        Version of the format.
+    spectra : tuple of SpectraInfo
+        One for each grid.
+    inversions : tuple of InversionInfo
+        One for each inversion and grid.
+    """
+
+    format_version: int
+    spectra: tuple[SpectraInfo, ...]
+    inversions: tuple[InversionInfo, ...]
+
+
+def scan(path: PathLike) -> Contents:
+    """Find out what is in a file, without reading its large arrays.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    Contents
+        Grids and inversions; either may be none.
+
+    Raises
+    ------
+    FileFormatError
+        One line that names the file and the cause, if the file is not there or not as its format says.
+    """
+    with reading(path) as file:
+        version = check_root(path, file)
+        spectra = members(path, file, schema.SPECTRA_PATH, required=False)
+        names = members(path, file, schema.INVERSIONS_PATH, required=False)
+        return Contents(
+            version,
+            tuple(_spectra_info(grid, GridReader(path, group, schema.SPECTRA)) for grid, group in spectra.items()),
+            tuple(
+                _inversion_info(name, grid, GridReader(path, group, schema.INVERSION))
+                for name in names
+                for grid, group in members(path, file, f"{schema.INVERSIONS_PATH}/{name}").items()
+            ),
+        )
+
+
+def count_status(status: Array) -> dict[str, int]:
+    """Count spectra by status; ``ok`` first, then each flag that occurs."""
+    counts = {"ok": int(np.count_nonzero(status == 0))}
+    for flag in Status:
+        count = int(np.count_nonzero(status & np.uint8(flag)))
+        if count:
+            counts[str(flag.name).lower().replace("_", " ")] = count
+    return counts
+
+
+def _spectra_info(grid: str, reader: GridReader) -> SpectraInfo:
+    return SpectraInfo(grid, reader.spectra, reader.read("frequency"), reader.columns, reader.chunk)
+
+
+def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:
+    found = reader.attributes
+    return InversionInfo(
+        name=name,
+        grid=grid,
+        spectra=reader.spectra,
+        tau=reader.read("tau"),
+        states=tuple(reader.columns),
+        counts=count_status(reader.read("status")),
+        settings=reader.json_object("settings"),
+        versions=reader.json_object("versions"),
+        created=found["created"],
+        source=found["source"],
+        input_digest=found["input_digest"],
+    )

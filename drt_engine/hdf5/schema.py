@@ -1,0 +1,207 @@
+"""The file format: one table that reader, writer and the page in the documentation follow."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drt_engine.errors import InputError
+from drt_engine.result import RESULT_UNITS, status_attributes
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "GROUPS",
+    "INVERSION",
+    "INVERSIONS_PATH",
+    "ROOT",
+    "SPECTRA",
+    "SPECTRA_PATH",
+    "SPECTRUM",
+    "Attribute",
+    "Group",
+    "Variable",
+    "check_name",
+    "check_state_name",
+]
+
+FORMAT = "drt-engine"
+"""Attribute ``format`` of the root group."""
+FORMAT_VERSION = 1
+"""Attribute ``format_version`` of the root group; a reader refuses a higher one."""
+SPECTRUM = "spectrum"
+"""The dimension that grows."""
+SPECTRA_PATH = "spectra"
+INVERSIONS_PATH = "inversions"
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """A dataset of the format.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the group.
+    dimensions : tuple of str
+        Its dimensions; a variable with itself as the only one is a coordinate.
+    units : str or None
+        Attribute ``units``; None for flags.
+    long_name : str
+        Attribute ``long_name``.
+    dtype : str
+        How it is stored; a reader takes any size of the same kind.
+    attributes : mapping
+        Further attributes.
+    """
+
+    name: str
+    dimensions: tuple[str, ...]
+    units: str | None
+    long_name: str
+    dtype: str = "float64"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of a group of the format.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    kind : type
+        ``str``, ``int`` or ``float``.
+    meaning : str
+        What it says.
+    required : bool
+        Whether a reader refuses a group without it.
+    """
+
+    name: str
+    kind: type
+    meaning: str
+    required: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """A group of the format.
+
+    Attributes
+    ----------
+    path : str
+        Where it is, with what is free in angle brackets.
+    attributes : tuple of Attribute
+        Its attributes.
+    variables : tuple of Variable
+        Its datasets beside the state columns, coordinates first.
+    """
+
+    path: str
+    attributes: tuple[Attribute, ...]
+    variables: tuple[Variable, ...] = ()
+
+    @property
+    def coordinates(self) -> tuple[Variable, ...]:
+        """Variables that are dimensions."""
+        return tuple(variable for variable in self.variables if variable.dimensions == (variable.name,))
+
+    @property
+    def per_spectrum(self) -> tuple[Variable, ...]:
+        """Variables with one row for each spectrum."""
+        return tuple(variable for variable in self.variables if SPECTRUM in variable.dimensions)
+
+
+def _result(name: str, long_name: str, *, tau: bool = False) -> Variable:
+    return Variable(name, (SPECTRUM, "tau") if tau else (SPECTRUM,), RESULT_UNITS[name], long_name)
+
+
+_STATES = Attribute("states", str, "JSON list of the names of the state columns, in order")
+_FREQUENCY = Variable("frequency", ("frequency",), "Hz", "frequency")
+
+ROOT = Group(
+    "/",
+    attributes=(
+        Attribute("format", str, f"`{FORMAT}`"),
+        Attribute("format_version", int, f"{FORMAT_VERSION}"),
+    ),
+)
+SPECTRA = Group(
+    "/spectra/<grid>",
+    attributes=(_STATES,),
+    variables=(
+        _FREQUENCY,
+        Variable("impedance_real", (SPECTRUM, "frequency"), "ohm", "real part of the impedance"),
+        Variable("impedance_imag", (SPECTRUM, "frequency"), "ohm", "imaginary part of the impedance"),
+    ),
+)
+INVERSION = Group(
+    "/inversions/<name>/<grid>",
+    attributes=(
+        _STATES,
+        Attribute("basis", str, "name of the basis functions"),
+        Attribute("mu", float, "shape factor of the basis functions; NaN for piecewise linear"),
+        Attribute("settings", str, "JSON object: the method and its settings"),
+        Attribute("versions", str, "JSON object: versions of drt-engine and of what it computed with"),
+        Attribute("created", str, "when, in UTC, ISO 8601"),
+        Attribute("input_digest", str, "`sha256:` and the SHA-256 of the input file's bytes, hexadecimal", False),
+        Attribute("source", str, "name of the input file, without its folder", False),
+    ),
+    variables=(
+        Variable("tau", ("tau",), RESULT_UNITS["tau"], "relaxation time of the basis functions"),
+        _FREQUENCY,
+        _result("gamma", "distribution of relaxation times, per unit of natural logarithm", tau=True),
+        _result("coefficients", "coefficients of the basis functions", tau=True),
+        _result("r_inf", "resistance at infinite frequency"),
+        _result("inductance", "series inductance"),
+        _result("capacitance", "series capacitance, infinite where there is none"),
+        _result("r_pol", "polarisation resistance"),
+        _result("regularisation", "factor of the roughness penalty"),
+        _result("residual", "root mean square of the relative residual"),
+        _result("kkt", "scaled optimality residual"),
+        Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint8", status_attributes()),
+    ),
+)
+GROUPS = (ROOT, SPECTRA, INVERSION)
+"""The whole format."""
+
+_RESERVED = frozenset({SPECTRUM, *(variable.name for group in GROUPS for variable in group.variables)})
+_LEGAL = re.compile(r"[0-9A-Za-z_\u0080-\U0010ffff][^/\x00-\x1f\x7f]*(?<!\s)")
+
+
+def check_name(what: str, name: object) -> str:
+    """Refuse a name that netCDF does not allow.
+
+    Parameters
+    ----------
+    what : str
+        What it is the name of, for the message.
+    name : object
+        The name.
+
+    Raises
+    ------
+    InputError
+        If it is no text, is empty, holds a slash or a control character, begins with a sign or ends with a space.
+    """
+    if not isinstance(name, str) or not _LEGAL.fullmatch(name):
+        raise InputError(
+            f"{what} {name!r} cannot be a name in a file; expected a letter, digit or underscore and then anything "
+            "without a slash or a space at the end. Rename it."
+        )
+    return name
+
+
+def check_state_name(name: object) -> str:
+    """Refuse a name that a state column cannot have.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_name` does, and for the name of a dataset that the format has already.
+    """
+    if name in _RESERVED:
+        raise InputError(f"state column {name!r} has the name of a dataset of the file format. Rename the column.")
+    return check_name("state column", name)

@@ -1,0 +1,122 @@
+"""What the documentation says is so: its code runs and prints what it shows, its tables are those of the code."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from typer.testing import CliRunner
+
+import drt_engine as drt
+from drt_engine import errors, hdf5, plotting, simulate
+from drt_engine.basis import BASES
+from drt_engine.errors import InputError
+from drt_engine.result import RESULT_UNITS
+from drt_engine.spectra import STATE_UNITS
+
+from .kernels import truth
+
+ROOT = Path(__file__).parents[1]
+PAGES = [name for name in ("docs/tutorial.md", "docs/index.md", "README.md") if (ROOT / name).exists()]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TOO_LONG = "drt-engine demo"
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def table(name, heading):
+    """Cells of the rows of the table whose first heading is given."""
+    rows = re.search(rf"^\| {re.escape(heading)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", read(name), re.MULTILINE)[1]
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in rows.splitlines()]
+
+
+def code_blocks(name):
+    """Language, code and first line number of each fenced block."""
+    text = read(name)
+    return [(found[1], found[2], text.count("\n", 0, found.start()) + 2) for found in BLOCK.finditer(text)]
+
+
+def run_commands(code):
+    from drt_engine.cli import app
+
+    commands = [line for line in code.splitlines() if line.startswith("drt-engine ") and not line.startswith(TOO_LONG)]
+    if commands and not Path("campaign.h5").exists():  # a page that speaks of a file of the reader's own
+        drt.write_spectra("campaign.h5", simulate.campaign(simulate.CampaignDesign(cycles=(1,), voltages=3)).spectra)
+    for command in commands:
+        outcome = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert outcome.exit_code == 0, f"{command}\n{outcome.output}\n{outcome.exception!r}"
+
+
+def same_text(printed, shown):
+    return [line.rstrip() for line in printed.rstrip().splitlines()] == [
+        line.rstrip() for line in shown.rstrip().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "page"}
+    printed = ""
+    for language, code, line in code_blocks(name):
+        if language == "python":
+            # Empty lines before it, so that a traceback has the line numbers of the page.
+            exec(compile("\n" * (line - 1) + code, name, "exec"), namespace)
+            printed = capsys.readouterr().out
+        elif language == "sh":
+            run_commands(code)
+        elif language == "text":
+            assert same_text(printed, code), f"{name}, line {line}, printed:\n{printed}"
+    assert "drt" in namespace
+
+
+def test_the_table_of_basis_functions_is_right():
+    rows = {row[0].strip("`"): row[2:] for row in table("docs/theory.md", "`basis`")}
+    assert set(rows) == set(BASES)
+    for name, (fwhm, area, support, orders) in rows.items():
+        assert [int(order) for order in orders.split(",")] == _orders(name)
+        if name == "piecewise-linear":
+            continue
+        kind = name.replace("-", "_").upper()
+        end = truth.SUPPORT.get(kind, np.inf)
+        half = brentq(lambda x, kind=kind: truth.phi(kind, x) - 0.5, 0.1, 9.0)
+        assert float(fwhm) == pytest.approx(2 * half, abs=6e-5)
+        assert float(area) == pytest.approx(2 * quad(truth.RADIAL[kind], 0, end)[0], abs=6e-5)
+        assert support == ("∞" if np.isinf(end) else f"{end:g}")
+
+
+def _orders(basis):
+    allowed = []
+    for order in range(3):
+        try:
+            drt.Tikhonov(basis=basis, order=order)
+        except InputError:
+            continue
+        allowed.append(order)
+    return allowed
+
+
+def test_the_table_of_statuses_is_complete():
+    rows = {row[0].strip("`"): int(row[1]) for row in table("docs/theory.md", "flag")}
+    assert rows == {flag.name: int(flag) for flag in drt.Status if flag}
+
+
+def test_the_table_of_symbols_has_the_units_of_the_code():
+    rows = {row[0].strip("`"): row[-1] for row in table("docs/theory.md", "word in code")}
+    for name, unit in RESULT_UNITS.items():
+        assert rows[name].replace("Ω", "ohm") == unit
+    fixed = re.search(r"have fixed units: (.*?)\. `cell`", read("docs/theory.md"), re.DOTALL)[1]
+    units = dict(re.findall(r"`(\w+)`\s+([^,\s]+)", fixed))
+    assert {name: unit.replace("°C", "degC").replace("²", "2") for name, unit in units.items()} == STATE_UNITS
+
+
+def test_the_api_page_has_every_public_name():
+    page = read("docs/api.rst")
+    documented = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", page, re.MULTILINE))
+    public = {*drt.__all__, *simulate.__all__, *plotting.__all__, *hdf5.__all__, *errors.__all__}
+    assert public - documented == set()

@@ -1,0 +1,192 @@
+"""State columns: what goes into a file comes out of it, and what cannot is refused."""
+
+import datetime as dt
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+import drt_engine as drt
+from drt_engine.hdf5 import SpectraWriter, scan
+
+FREQUENCY = np.logspace(3, 0, 6)
+TEXT = pd.Series(["text"]).dtype
+
+KEPT = {
+    "int": np.array([1, -2, 3]),
+    "int8": np.array([1, -2, 3], dtype=np.int8),
+    "uint64": np.array([1, 2, 2**64 - 1], dtype=np.uint64),
+    "int in foreign byte order": np.array([1, 2, 3], dtype=">i4"),
+    "float": np.array([0.1, np.nan, -np.inf]),
+    "float32": np.array([0.1, np.nan, 3], dtype=np.float32),
+    "bool": np.array([True, False, True]),
+    "text": np.array(["a", "", "Zähler µ🜨"], dtype=object),
+    "missing int": pd.array([2**62 + 1, None, 3], dtype="Int64"),
+    "missing small": pd.array([1, None, 3], dtype="UInt8"),
+    "missing bool": pd.array([True, None, False], dtype="boolean"),
+    "missing text": pd.Series(["a", None, ""], dtype=TEXT),
+    "instants": pd.Series(np.array(["2024-02-29T01:02:03.004005", "NaT", "1969-12-31"], dtype="datetime64[us]")),
+    "nanoseconds": np.array([1, 2, 3], dtype="datetime64[ns]"),
+    "seconds": np.array(["2262-04-12", "1600-01-01", "NaT"], dtype="datetime64[s]"),
+    "UTC": pd.Series(pd.to_datetime(["2024-02-29T01:02:03Z", None, "1969-12-31T00:00:00Z"])),
+}
+"""Columns that come back as they are."""
+
+CHANGED = {
+    "objects, int": (np.array([1, 2, 3], dtype=object), np.array([1, 2, 3])),
+    "objects, missing int": (np.array([1, None, 3], dtype=object), pd.array([1, None, 3], dtype="Int64")),
+    "objects, float": (np.array([1, None, 2.5], dtype=object), np.array([1, np.nan, 2.5])),
+    "objects, bool": (np.array([True, False, True], dtype=object), np.array([True, False, True])),
+    "objects, none": ([None, None, None], pd.Series([None, None, None], dtype=TEXT)),
+    "objects, dates": ([dt.date(2024, 1, 2)] * 3, pd.to_datetime(pd.Series([dt.date(2024, 1, 2)] * 3))),
+    "float16": (np.array([0.5, 1, 2], dtype=np.float16), np.array([0.5, 1, 2], dtype=np.float32)),
+    "missing float": (pd.array([0.5, None, 2], dtype="Float64"), np.array([0.5, np.nan, 2])),
+    "categories": (pd.Categorical(["a", "b", "a"]), np.array(["a", "b", "a"], dtype=object)),
+    "time zone": (
+        pd.Series(pd.date_range("2024-03-31", periods=3, freq="h", tz=dt.timezone(dt.timedelta(hours=1)))),
+        pd.Series(pd.date_range("2024-03-30T23:00", periods=3, freq="h", tz="UTC")),
+    ),
+}
+"""Columns that come back in the nearest type that a file has."""
+
+REFUSED = {
+    "complex": ([1j, 2, 3], "complex"),
+    "mixed": ([1, "a", None], "mixed"),
+    "lists": ([[1], [2], [3]], "mixed"),
+    "bytes": ([b"a", b"b", b"c"], "bytes"),
+    "durations": (pd.to_timedelta([1, 2, 3], unit="s"), "timedelta"),
+    "null character": (["a\0b", "", ""], "null character"),
+    "marker": (["\N{SYMBOL FOR NULL}", None, ""], "null character"),
+    "no Unicode": (["\udcff", "", ""], "not Unicode"),
+    "fill value": (pd.array([255, None, 3], dtype="UInt8"), "255"),
+}
+
+NAMES = ("", ".", "..", "a/b", " a", "a ", "a\n", "(V)", "spectrum", "frequency", "impedance_real", "gamma", "status")
+
+
+def spectra(rows, **states):
+    return drt.Spectra(FREQUENCY, np.arange(rows)[:, None] + FREQUENCY * (1 - 1j), states)
+
+
+def returned(tmp_path, values):
+    drt.write_spectra(tmp_path / "a.h5", spectra(len(values), x=values), overwrite=True)
+    return drt.read_spectra(tmp_path / "a.h5").states["x"]
+
+
+@pytest.mark.parametrize("values", KEPT.values(), ids=KEPT)
+def test_comes_back_as_it_was(tmp_path, values):
+    expected = pd.Series(values)
+    if isinstance(expected.dtype, np.dtype) and expected.dtype.byteorder == ">":
+        expected = expected.astype(expected.dtype.newbyteorder("="))
+    pd.testing.assert_series_equal(returned(tmp_path, values), expected, check_names=False)
+
+
+@pytest.mark.parametrize(("values", "expected"), CHANGED.values(), ids=CHANGED)
+def test_comes_back_in_the_nearest_type(tmp_path, values, expected):
+    expected = pd.Series(expected)
+    if expected.dtype == object:
+        expected = expected.astype(TEXT)
+    pd.testing.assert_series_equal(returned(tmp_path, values), expected, check_names=False)
+
+
+@pytest.mark.parametrize(("values", "cause"), REFUSED.values(), ids=REFUSED)
+def test_refuses_what_a_file_cannot_hold(tmp_path, values, cause):
+    with pytest.raises(drt.InputError, match=f"'x'.*{cause}"):
+        returned(tmp_path, values)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_refuses_names_that_a_file_cannot_have(tmp_path, name):
+    with pytest.raises(drt.InputError, match=r"[Rr]ename"):
+        drt.write_spectra(tmp_path / "a.h5", drt.Spectra(FREQUENCY, FREQUENCY * (1 - 1j), {name: [1]}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_keeps_order_and_odd_names(tmp_path):
+    names = ["z", "C rate (1|h)", "2nd", "Ω", "a.b", "_x", "cell"]
+    drt.write_spectra(tmp_path / "a.h5", spectra(2, **{name: [1.5, 2.5] for name in names}))
+    assert list(drt.read_spectra(tmp_path / "a.h5").states) == names
+
+
+def test_refuses_the_same_name_twice(tmp_path):
+    states = pd.DataFrame(np.ones((2, 2)), columns=["a", "a"])
+    with pytest.raises(drt.InputError, match="distinct"):
+        drt.write_spectra(tmp_path / "a.h5", drt.Spectra(FREQUENCY, np.ones((2, 6)), states))
+
+
+def test_fixed_names_have_their_units(tmp_path):
+    drt.write_spectra(tmp_path / "a.h5", spectra(2, voltage=[3, 4], temperature=[20.5, 21], cycle=[1, 2]))
+    with h5py.File(tmp_path / "a.h5") as file:
+        group = file["spectra/default"]
+        assert group["voltage"].attrs["units"] == "V"
+        assert group["temperature"].attrs["units"] == "degC"
+        assert "units" not in group["cycle"].attrs
+
+
+@pytest.mark.parametrize("values", [["2 V", "3 V"], pd.to_datetime(["2024-01-01", "2024-01-02"]), [True, False]])
+def test_fixed_names_hold_numbers(tmp_path, values):
+    with pytest.raises(drt.InputError, match="'time' must hold numbers in s"):
+        drt.write_spectra(tmp_path / "a.h5", spectra(2, time=values))
+
+
+def blocks(tmp_path, *columns):
+    """Write blocks of whole chunks, so that the first is in the file when the second comes."""
+    frequency = np.logspace(4, 0, 4096)
+    with SpectraWriter(tmp_path / "a.h5") as writer:
+        for values in columns:
+            writer.append(drt.Spectra(frequency, np.ones((len(values), frequency.size)), {"x": values}))
+    assert scan(tmp_path / "a.h5").spectra[0].chunk == 16
+    return drt.read_spectra(tmp_path / "a.h5").states["x"]
+
+
+JOINED = {
+    "int after float": ([0.5] * 16, [1] * 16),
+    "whole floats after int": ([1] * 16, [2.0] * 16),
+    "small after large": (np.arange(16), np.arange(16, dtype=np.int8)),
+    "missing after text": (["a"] * 16, ["b", None] * 8, ["c"] * 3),
+    "nothing after text": (["a"] * 16, [None] * 16),
+    "present after missing": (pd.array([1, None] * 8, dtype="Int64"), np.arange(16)),
+    "coarse after fine instants": (
+        np.full(16, "2024-01-01", dtype="datetime64[us]"),
+        np.full(16, "2024-01-02", dtype="datetime64[us]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("columns", JOINED.values(), ids=JOINED)
+def test_blocks_join_where_no_value_changes(tmp_path, columns):
+    found = blocks(tmp_path, *columns)
+    expected = pd.concat([pd.Series(values, dtype=object) for values in columns], ignore_index=True)
+    present = expected.notna()
+    np.testing.assert_array_equal(found.notna(), present)
+    assert found[present].tolist() == expected[present].tolist()
+
+
+TORN = {
+    "float after int": ([1] * 16, [0.5] * 16),
+    "missing after int": ([1] * 16, [np.nan] * 16),
+    "large after small": (np.ones(16, dtype=np.int8), [1000] * 16),
+    "too exact": ([0.5] * 16, [2**53 + 1] * 16),
+    "text after int": ([1] * 16, ["a"] * 16),
+    "missing after bool": ([True] * 16, pd.array([True, None] * 8, dtype="boolean")),
+    "numbers after bool": ([True] * 16, [1] * 16),
+    "time zone": (pd.date_range("2024", periods=16), pd.date_range("2024", periods=16, tz="UTC")),
+}
+
+
+@pytest.mark.parametrize("columns", TORN.values(), ids=TORN)
+def test_blocks_do_not_join_where_a_value_would_change(tmp_path, columns):
+    with pytest.raises(drt.InputError, match=r"'x' began as .* and goes on as"):
+        blocks(tmp_path, *columns)
+    assert not list(tmp_path.iterdir())
+
+
+def test_single_rows_find_their_common_type(tmp_path):
+    with SpectraWriter(tmp_path / "a.h5") as writer:
+        for voltage, note in ((3, None), (3.5, "x"), (4, None)):
+            writer.append(spectra(1, voltage=[voltage], note=[note]))
+    states = drt.read_spectra(tmp_path / "a.h5").states
+    assert states["voltage"].tolist() == [3, 3.5, 4]
+    assert states["note"].isna().tolist() == [True, False, True]

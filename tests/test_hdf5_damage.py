@@ -1,0 +1,245 @@
+"""Files that cannot be read or written: one line that says why, and nothing half written."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.hdf5 import FileWriteError, SpectraWriter, scan
+
+
+@pytest.fixture(scope="module")
+def spectra(noisy):
+    states = {"cell": list("BBCCCC"), "cycle": np.arange(6), "voltage": np.linspace(2.2, 4.7, 6)}
+    return drt.Spectra(noisy.frequency, noisy.impedance, states)
+
+
+@pytest.fixture(scope="module")
+def inversion(spectra):
+    return drt.invert(spectra, drt.Tikhonov(basis="piecewise-linear", regularisation=1e-3))
+
+
+@pytest.fixture
+def campaign(tmp_path, spectra):
+    """A file with two grids."""
+    path = tmp_path / "campaign.h5"
+    other = drt.Spectra(np.logspace(4, 0, 9), np.ones((3, 9)) * (2 - 1j), {"cell": ["X", "Y", "Z"]})
+    drt.write_spectra(path, {"long": spectra, "short": other})
+    return path
+
+
+# Whole or not at all
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, drt.InputError])
+@pytest.mark.parametrize("before", [None, b"what was there"])
+def test_nothing_half_written_appears(tmp_path, spectra, error, before):
+    path = tmp_path / "a.h5"
+    if before is not None:
+        path.write_bytes(before)
+
+    def half():
+        with SpectraWriter(path, overwrite=True) as writer:
+            writer.append(spectra)
+            raise error
+
+    with pytest.raises(error):
+        half()
+    assert [item.read_bytes() for item in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+def test_does_not_appear_before_it_is_whole(tmp_path, spectra):
+    with SpectraWriter(tmp_path / "a.h5") as writer:
+        writer.append(spectra)
+        assert not (tmp_path / "a.h5").exists()
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_existing_files_are_refused(tmp_path, spectra, inversion):
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"mine")
+    for write, what in ((drt.write_spectra, spectra), (drt.write_inversion, inversion)):
+        with pytest.raises(drt.OutputExistsError, match=r"a\.h5: exists already"):
+            write(path, what)
+    with pytest.raises(drt.OutputExistsError, match="not a file"):
+        drt.write_spectra(tmp_path, spectra, overwrite=True)
+    assert path.read_bytes() == b"mine"
+    drt.write_spectra(path, spectra, overwrite=True)
+    assert len(drt.read_spectra(path)) == 6
+
+
+def test_a_file_that_comes_meanwhile_is_left_alone(tmp_path, spectra):
+    path = tmp_path / "a.h5"
+
+    def late():
+        with SpectraWriter(path) as writer:
+            writer.append(spectra)
+            path.write_bytes(b"mine")
+
+    with pytest.raises(drt.OutputExistsError, match="meanwhile"):
+        late()
+    assert [item.read_bytes() for item in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_file_systems_without_links(tmp_path, spectra, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    drt.write_spectra(tmp_path / "a.h5", spectra)
+    assert len(drt.read_spectra(tmp_path / "a.h5")) == 6
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_folder(tmp_path, spectra):
+    with pytest.raises(FileWriteError, match=r"folder .*nowhere does not exist"):
+        drt.write_spectra(tmp_path / "nowhere" / "a.h5", spectra)
+
+
+@pytest.mark.parametrize("room", [100, 3_000, 50_000, 400_000, 1_500_000])
+def test_full_disk_is_one_line(tmp_path, room):
+    # A limit on the size of files fails where a full disk does: in the middle of a write, or when HDF5 closes.
+    resource = pytest.importorskip("resource")
+    some = drt.Spectra(np.logspace(5, 0, 50), np.ones((2_000, 50)), {"cell": ["a"] * 2_000})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(FileWriteError, match=r"^[^\n]*a\.h5: cannot be written: File too large\.$"):
+            drt.write_spectra(tmp_path / "a.h5", some)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+# Damage
+
+
+def at(path, change):
+    def damage(file):
+        change(file["spectra/long"] if path is None else file[path])
+
+    return damage
+
+
+def replaced(name, values, **attributes):
+    def change(group):
+        if name in group:
+            attributes.setdefault("units", group[name].attrs.get("units", "1"))
+            del group[name]
+        group[name] = values
+        group[name].attrs.update(attributes)
+
+    return at(None, change)
+
+
+BROKEN = {
+    "no format": (at("/", lambda root: root.attrs.pop("format")), "not of this format"),
+    "other format": (at("/", lambda root: root.attrs.modify("format", "other")), "not of this format"),
+    "newer": (at("/", lambda root: root.attrs.modify("format_version", 2)), "version 2; .*up to 1.*Update"),
+    "no number": (at("/", lambda root: root.attrs.create("format_version", "1")), "whole number from 1; got '1'"),
+    "no spectra": (at("/", lambda root: root.pop("spectra")), "holds no spectra"),
+    "no grid": (at("/", lambda root: [root["spectra"].pop(name) for name in ("long", "short")]), "holds no spectra"),
+    "no dataset": (at(None, lambda group: group.pop("impedance_imag")), "/spectra/long/impedance_imag is missing"),
+    "no frequency": (at(None, lambda group: group.pop("frequency")), "/spectra/long/frequency is missing"),
+    "a group": (at(None, lambda group: [group.pop("cell"), group.create_group("cell")]), "cell is a group"),
+    "no states": (at(None, lambda group: group.attrs.pop("states")), "attribute states.*got none"),
+    "states no JSON": (at(None, lambda group: group.attrs.modify("states", "cell")), "attribute states, a JSON list"),
+    "states no list": (at(None, lambda group: group.attrs.modify("states", "{}")), "attribute states, a JSON list"),
+    "states no names": (at(None, lambda group: group.attrs.modify("states", '["gamma"]')), "attribute states that"),
+    "state missing": (at(None, lambda group: group.pop("cycle")), "/spectra/long/cycle is missing"),
+    "rows": (replaced("impedance_imag", np.ones((5, 36))), r"shape \(5, 36\); expected \(6, 36\)"),
+    "columns": (replaced("impedance_real", np.ones((6, 35))), r"shape \(6, 35\); expected \(6, 36\)"),
+    "dimensions": (replaced("impedance_real", np.ones(6)), r"shape \(6,\); expected \(any, 36\)"),
+    "scalar": (replaced("frequency", 1.0), r"shape \(\); expected \(any,\)"),
+    "empty": (replaced("frequency", h5py.Empty("f8")), "frequency is empty"),
+    "state shape": (replaced("cycle", np.ones(7)), r"cycle has shape \(7,\); expected \(6,\)"),
+    "text": (replaced("frequency", ["a"] * 36), "expected real numbers"),
+    "whole numbers": (replaced("impedance_real", np.ones((6, 36), dtype=int)), "int64; expected real numbers"),
+    "complex state": (replaced("cycle", np.ones(6) * 1j), "expected numbers or text"),
+    "wrong unit": (replaced("frequency", np.logspace(2, 0, 36), units="rad/s"), "unit 'rad/s'; expected 'Hz'"),
+    "no unit": (at("spectra/long/impedance_real", lambda data: data.attrs.pop("units")), "no attribute units"),
+    "state unit": (at("spectra/long/voltage", lambda data: data.attrs.modify("units", "mV")), "'mV'; expected 'V'"),
+    "bad values": (replaced("frequency", np.arange(36.0)), "got 0 Hz at index 0"),
+    "repeated": (replaced("frequency", np.ones(36)), "must not repeat"),
+}
+
+
+@pytest.mark.parametrize(("damage", "cause"), BROKEN.values(), ids=BROKEN)
+def test_broken_files_are_one_line(campaign, damage, cause):
+    with h5py.File(campaign, "a") as file:
+        damage(file)
+    before = campaign.read_bytes()
+    for read in (drt.read_spectra, lambda path, grid: drt.invert_file(path, path.with_name("out.h5"))):
+        with pytest.raises(drt.FileFormatError, match=rf"^[^\n]*campaign\.h5: [^\n]*{cause}[^\n]*$"):
+            read(campaign, "long")
+    assert [item.name for item in campaign.parent.iterdir()] == ["campaign.h5"]
+    assert campaign.read_bytes() == before
+
+
+def _truncated(path):
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def _missing(path):
+    path.unlink()
+
+
+def _folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+NO_FILE = {
+    "missing": (_missing, "does not exist"),
+    "a directory": (_folder, "is a directory"),
+    "text": (lambda path: path.write_text("frequency,real,imag\n" * 100), "is not an HDF5 file"),
+    "empty": (lambda path: path.write_bytes(b""), "is not an HDF5 file"),
+    "truncated": (_truncated, "damaged or incomplete"),
+}
+
+
+@pytest.mark.parametrize(("damage", "cause"), NO_FILE.values(), ids=NO_FILE)
+def test_what_is_no_file_is_one_line(campaign, damage, cause):
+    damage(campaign)
+    for read in (drt.read_spectra, drt.read_inversion, scan):
+        with pytest.raises(drt.FileFormatError, match=rf"^[^\n]*campaign\.h5: [^\n]*{cause}[^\n]*$"):
+            read(campaign)
+
+
+def test_no_permission_is_one_line(campaign, monkeypatch):
+    # A superuser may read everything, so the system's answer is given here.
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(drt.FileFormatError, match=r"campaign\.h5: may not be read: permission denied"):
+        drt.read_spectra(campaign)
+
+
+def test_other_kinds_of_broken_inversions(tmp_path, inversion):
+    path = tmp_path / "a.h5"
+    drt.write_inversion(path, inversion)
+    group = "inversions/default/default"
+    size = inversion.tau.size
+    cases = {
+        "tau must ascend": lambda file: file[f"{group}/tau"].write_direct(np.ones(size)),
+        "basis 'cubic' is not known": lambda file: file[group].attrs.modify("basis", "cubic"),
+        "method 'Magic' is not known": lambda file: file[group].attrs.modify("settings", '{"name": "Magic"}'),
+        "settings that is not JSON": lambda file: file[group].attrs.modify("settings", "{"),
+        "settings that is not a JSON object": lambda file: file[group].attrs.modify("settings", "[]"),
+        "attribute mu": lambda file: file[group].attrs.pop("mu"),
+        "status holds float64": lambda file: [
+            file.pop(f"{group}/status"),
+            file.create_dataset(f"{group}/status", data=np.ones(6)),
+        ],
+        "holds no inversions": lambda file: file.pop("inversions"),
+    }
+    whole = path.read_bytes()
+    for cause, damage in cases.items():
+        path.write_bytes(whole)
+        with h5py.File(path, "a") as file:
+            damage(file)
+        with pytest.raises(drt.FileFormatError, match=rf"^[^\n]*a\.h5: [^\n]*{cause}[^\n]*$"):
+            drt.read_inversion(path)

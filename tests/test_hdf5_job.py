@@ -1,0 +1,377 @@
+"""The batch job: same numbers for any block and workers, bounded memory, whole output or none, input untouched."""
+
+import hashlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+import drt_engine as drt
+from drt_engine.basis import Expansion
+from drt_engine.hdf5 import JobSummary, SpectraWriter, scan
+from drt_engine.hdf5.disk import uninterrupted
+from drt_engine.methods import Answer
+from drt_engine.problem import Unknowns
+
+RESULTS = ("coefficients", "gamma", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt")
+METHOD = drt.Tikhonov(regularisation=1e-3, tau=np.logspace(-5, 1, 20))
+
+
+@dataclass(frozen=True)
+class Copying:
+    """A method that costs nothing: the first real parts are the coefficients, the last is R_inf."""
+
+    def settings(self):
+        return {"name": "Tikhonov", "basis": "piecewise-linear"}
+
+    def expansion(self, frequency):
+        return Expansion(np.logspace(-3, 0, 10), "piecewise-linear", np.nan)
+
+    def solve(self, frequency, impedance, expansion):
+        zero = np.zeros(len(impedance))
+        never = np.zeros(len(impedance), dtype=bool)
+        unknowns = Unknowns(impedance.real[:, :10].copy(), impedance.real[:, -1].copy(), zero, zero)
+        return Answer(
+            unknowns=unknowns, fit=impedance, regularisation=zero + 1, kkt=zero, at_edge=never, by_cvxpy=never
+        )
+
+
+def numbered(rows, frequencies=12, first=0):
+    """Spectra whose real parts tell row and column."""
+    row = np.arange(first, first + rows)
+    z = row[:, None] + np.arange(frequencies) / 100 - 1j
+    return drt.Spectra(np.logspace(3, 0, frequencies), z, {"row": row, "cell": [f"c{k % 3}" for k in row]})
+
+
+@pytest.fixture
+def campaign(tmp_path, noisy):
+    """Two grids with real spectra, some of them bad."""
+    path = tmp_path / "campaign.h5"
+    z = np.tile(noisy.impedance, (3, 1)) * np.linspace(1, 2, 18)[:, None]
+    z[4] = np.nan
+    z[7, 3:5] = np.inf
+    states = {"cycle": np.arange(18), "cell": ["B", None, "C"] * 6, "date": pd.date_range("2024", periods=18)}
+    short = drt.Spectra(noisy.frequency[::2], z[8:11, ::2], {"voltage": [2.5, 3, 3.5]})
+    drt.write_spectra(path, {"long": drt.Spectra(noisy.frequency, z, states), "short": short})
+    return path
+
+
+def test_same_as_invert(campaign, tmp_path):
+    summary = drt.invert_file(campaign, tmp_path / "out.h5", method=METHOD, name="fixed")
+    assert isinstance(summary, JobSummary)
+    assert (summary.path, summary.spectra) == (tmp_path / "out.h5", 21)
+    assert summary.counts == {"ok": 19, "points missing": 1, "not finite": 1}
+    assert summary.seconds > 0
+    for grid in ("long", "short"):
+        expected = drt.invert(drt.read_spectra(campaign, grid), METHOD)
+        found = drt.read_inversion(tmp_path / "out.h5", "fixed", grid)
+        for name in ("frequency", "tau", "status", *RESULTS):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12, err_msg=name)
+        pd.testing.assert_frame_equal(found.states, expected.states)
+        assert found.method == METHOD
+
+
+@pytest.mark.parametrize("options", [{"block": 1}, {"block": 7}, {"block": 4096}, {"compression": "gzip"}], ids=str)
+def test_same_arrays_for_any_block(campaign, tmp_path, options):
+    drt.invert_file(campaign, tmp_path / "a.h5", method=METHOD)
+    drt.invert_file(campaign, tmp_path / "b.h5", method=METHOD, **options)
+    assert_same_results(tmp_path)
+
+
+def test_same_arrays_with_workers(campaign, tmp_path):
+    drt.invert_file(campaign, tmp_path / "a.h5", method=METHOD)
+    calls = []
+    drt.invert_file(
+        campaign, tmp_path / "b.h5", method=METHOD, workers=2, block=4, progress=lambda *args: calls.append(args[:2])
+    )
+    assert_same_results(tmp_path)
+    assert calls == [(done, 21) for done in (0, 4, 8, 12, 16, 18, 21)]
+
+
+def assert_same_results(tmp_path):
+    for grid in ("long", "short"):
+        a, b = (drt.read_inversion(tmp_path / name, grid=grid) for name in ("a.h5", "b.h5"))
+        for name in ("status", *RESULTS):
+            np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=1e-12, err_msg=name)
+        pd.testing.assert_frame_equal(a.states, b.states)
+
+
+def test_states_are_stored_as_they_were(campaign, tmp_path):
+    with h5py.File(campaign, "a") as file:
+        file["spectra/long/cycle"].attrs["units"] = "1"
+        file["spectra/long/cycle"].attrs["remark"] = "counted from 1"
+    drt.invert_file(campaign, tmp_path / "out.h5", method=Copying())
+    with h5py.File(campaign) as file, h5py.File(tmp_path / "out.h5") as out:
+        group, result = file["spectra/long"], out["inversions/default/long"]
+        assert result["cycle"].attrs["remark"] == "counted from 1"
+        for name in ("cycle", "cell", "date"):
+            assert result[name].dtype == group[name].dtype
+            ours, theirs = ({k: v for k, v in data[name].attrs.items() if k.islower()} for data in (result, group))
+            assert ours == theirs
+            assert {k: np.asarray(v).dtype for k, v in ours.items()} == {
+                k: np.asarray(v).dtype for k, v in theirs.items()
+            }
+
+
+def test_provenance(campaign, tmp_path):
+    drt.invert_file(campaign, tmp_path / "out.h5", method=METHOD)
+    for info in scan(tmp_path / "out.h5").inversions:
+        assert info.source == "campaign.h5"
+        assert info.input_digest == "sha256:" + hashlib.sha256(campaign.read_bytes()).hexdigest()
+        assert info.settings == json.loads(json.dumps(METHOD.settings()))
+    assert str(tmp_path).encode() not in (tmp_path / "out.h5").read_bytes()
+
+
+def test_progress(campaign, tmp_path):
+    calls = []
+    summary = drt.invert_file(
+        campaign, tmp_path / "out.h5", method=Copying(), block=5, progress=lambda *args: calls.append(args)
+    )
+    assert [(done, total) for done, total, _ in calls] == [(done, 21) for done in (0, 5, 10, 15, 18, 21)]
+    assert calls[0][2] == {"ok": 0}
+    assert calls[1][2] == {"ok": 4, "not finite": 1}
+    assert calls[-1][2] == summary.counts
+
+
+def test_rows_stay_in_place_over_many_chunks(tmp_path):
+    with SpectraWriter(tmp_path / "a.h5") as writer:
+        for first in range(0, 20_000, 5_000):
+            writer.append(numbered(5_000, first=first))
+    drt.invert_file(tmp_path / "a.h5", tmp_path / "out.h5", method=Copying())
+    found = drt.read_inversion(tmp_path / "out.h5")
+    np.testing.assert_array_equal(found.states["row"], np.arange(20_000))
+    np.testing.assert_array_equal(found.coefficients, np.arange(20_000)[:, None] + np.arange(10) / 100)
+    np.testing.assert_array_equal(found.r_inf, np.arange(20_000) + 0.11)
+    with h5py.File(tmp_path / "out.h5") as file:
+        gamma = file["inversions/default/default/gamma"]
+        rows = gamma.chunks[0]
+        assert rows & (rows - 1) == 0
+        assert 256 * 1024 <= rows * 10 * 8 <= 1024 * 1024
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    peaks = {}
+    for rows in (4_000, 40_000):
+        path = tmp_path / f"{rows}.h5"
+        with SpectraWriter(path) as writer:
+            for first in range(0, rows, 4_000):
+                writer.append(numbered(4_000, first=first))
+        tracemalloc.start()
+        drt.invert_file(path, tmp_path / f"{rows}.drt.h5", method=Copying(), block=512)
+        peaks[rows] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    # One column of the longer file alone would be 320,000 bytes.
+    assert peaks[40_000] < peaks[4_000] + 100_000
+
+
+def test_memory_of_writing_does_not_grow(tmp_path):
+    peaks = {}
+    for blocks in (10, 100):
+        tracemalloc.start()
+        with SpectraWriter(tmp_path / f"{blocks}.h5") as writer:
+            for k in range(blocks):
+                writer.append(numbered(1024, first=1024 * k))
+        peaks[blocks] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[100] < peaks[10] + 100_000
+
+
+def test_blocks_end_where_chunks_do(tmp_path):
+    drt.write_spectra(tmp_path / "a.h5", numbered(20_000))
+    chunk = scan(tmp_path / "a.h5").spectra[0].chunk
+    for block, first in ((None, 2048), (chunk + 1, chunk), (3 * chunk - 1, 2 * chunk), (100, 100)):
+        seen = []
+        drt.invert_file(
+            tmp_path / "a.h5",
+            tmp_path / "out.h5",
+            method=Copying(),
+            block=block,
+            overwrite=True,
+            progress=lambda done, *_, seen=seen: seen.append(done),
+        )
+        assert seen[1] == first
+        assert seen[-1] == 20_000
+        assert chunk % first == 0 or first % chunk == 0 or block == 100
+
+
+def test_no_spectra_at_all(tmp_path):
+    drt.write_spectra(tmp_path / "a.h5", {"empty": numbered(0), "full": numbered(3)})
+    summary = drt.invert_file(tmp_path / "a.h5", tmp_path / "out.h5", method=Copying())
+    assert summary.counts == {"ok": 3}
+    assert len(drt.read_inversion(tmp_path / "out.h5", grid="empty")) == 0
+    drt.invert_file(tmp_path / "a.h5", tmp_path / "out.h5", method=Copying(), overwrite=True)
+    with pytest.raises(drt.FileFormatError, match=r"out\.h5: holds no spectra"):
+        drt.invert_file(tmp_path / "out.h5", tmp_path / "out2.h5")
+
+
+# Whole output or none, input untouched
+
+
+@pytest.mark.parametrize("error", [RuntimeError("in the middle"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("before", [None, b"what was there"], ids=["new", "overwrite"])
+def test_a_job_that_fails_leaves_nothing(campaign, tmp_path, error, workers, before):
+    if workers == 2 and before is None:
+        pytest.skip("starting processes is slow; once is enough")
+    out = tmp_path / "out.h5"
+    if before is not None:
+        out.write_bytes(before)
+
+    def stop(done, *_):
+        if done >= 4:
+            assert len(list(tmp_path.glob(".out.h5.*.partial"))) == 1
+            raise error
+
+    content = campaign.read_bytes()
+    with pytest.raises(type(error)):
+        drt.invert_file(
+            campaign, out, method=METHOD, block=4, workers=workers, overwrite=before is not None, progress=stop
+        )
+    left = {item.name: item.read_bytes() for item in tmp_path.iterdir()}
+    assert left == {"campaign.h5": content} | ({} if before is None else {"out.h5": before})
+
+
+def test_ctrl_c_leaves_nothing(campaign, tmp_path):
+    def press(done, *_):
+        if done:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        drt.invert_file(campaign, tmp_path / "out.h5", method=Copying(), block=4, progress=press)
+    assert [item.name for item in tmp_path.iterdir()] == ["campaign.h5"]
+
+
+def test_ctrl_c_waits_for_the_end_of_a_write():
+    steps = []
+
+    def write():
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("written")
+        steps.append("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert steps == ["written"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_input_is_only_read(campaign, tmp_path, monkeypatch):
+    opened = []
+    original = h5py.File.__init__
+
+    def watch(self, name, mode="r", **options):
+        if isinstance(name, str | Path | io.IOBase):  # not h5py's own handles of what is open
+            opened.append((str(name), mode))
+        original(self, name, mode, **options)
+
+    monkeypatch.setattr(h5py.File, "__init__", watch)
+    campaign.chmod(0o444)
+    before, stamp = campaign.read_bytes(), campaign.stat().st_mtime_ns
+    drt.invert_file(campaign, tmp_path / "out.h5", method=Copying(), block=4)
+    assert {mode for name, mode in opened if name == str(campaign)} == {"r"}
+    assert [mode for name, mode in opened if name != str(campaign)] == ["w"]
+    assert (campaign.read_bytes(), campaign.stat().st_mtime_ns) == (before, stamp)
+
+
+def test_refuses_to_write_over_the_input(campaign, tmp_path, monkeypatch):
+    before = campaign.read_bytes()
+    (tmp_path / "link.h5").symlink_to(campaign)
+    monkeypatch.chdir(tmp_path)
+    for out in (campaign, "campaign.h5", "./link.h5"):
+        with pytest.raises(drt.InputError, match="another file"):
+            drt.invert_file(campaign, out, method=Copying(), overwrite=True)
+    assert campaign.read_bytes() == before
+
+
+def test_refuses_before_it_begins(campaign, tmp_path):
+    (tmp_path / "out.h5").write_bytes(b"mine")
+
+    def never(*_):
+        raise AssertionError
+
+    with pytest.raises(drt.OutputExistsError, match=r"out\.h5: exists already"):
+        drt.invert_file(campaign, tmp_path / "out.h5", progress=never)
+    for options in ({"workers": 0}, {"workers": 1.5}, {"block": 0}, {"name": "a/b"}, {"compression": "zip"}):
+        with pytest.raises(drt.InputError, match=next(iter(options))):
+            drt.invert_file(campaign, tmp_path / "new.h5", progress=never, **options)
+    with pytest.raises(TypeError, match="blocks"):
+        drt.invert_file(campaign, tmp_path / "new.h5", progress=never, blocks=3)
+    assert (tmp_path / "out.h5").read_bytes() == b"mine"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_input_that_changes_is_noticed(campaign, tmp_path):
+    def touch(done, *_):
+        if done == 8:
+            with campaign.open("ab") as file:
+                file.write(b"\0")
+
+    with pytest.raises(drt.FileFormatError, match="changed while it was read"):
+        drt.invert_file(campaign, tmp_path / "out.h5", method=Copying(), block=4, progress=touch)
+    assert not (tmp_path / "out.h5").exists()
+
+
+DYING = """
+import os, sys
+from dataclasses import dataclass
+import drt_engine as drt
+
+@dataclass(frozen=True)
+class Dying(drt.Tikhonov):
+    def solve(self, *args):
+        os._exit(7)
+
+if __name__ == "__main__":
+    try:
+        drt.invert_file("campaign.h5", "out.h5", method=Dying(), workers=2, block=4)
+    except drt.DRTError as error:
+        print(error)
+"""
+
+
+def test_a_worker_that_dies_is_one_line(campaign, tmp_path):
+    (tmp_path / "dying.py").write_text(DYING)
+    ran = subprocess.run(
+        [sys.executable, "dying.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "a worker process died" in ran.stdout
+    assert ran.stdout.count("\n") == 1
+    assert ran.stderr == ""
+    assert {item.name for item in tmp_path.iterdir()} - {"__pycache__"} == {"campaign.h5", "dying.py"}
+
+
+def test_importing_is_light():
+    code = "import sys, drt_engine.hdf5; print(sorted({'cvxpy', 'matplotlib', 'xarray'} & set(sys.modules)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == "[]"
+
+
+def test_one_place_imports_h5py():
+    package = Path(drt.__file__).parent
+    found = {
+        path.parent.name
+        for path in package.rglob("*.py")
+        if any(line.strip().startswith(("import h5py", "from h5py")) for line in path.read_text().splitlines())
+    }
+    assert found == {"hdf5"}
