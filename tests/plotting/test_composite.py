@@ -47,6 +47,9 @@ def test_two_cells_side_by_side():
         colours = [to_rgba(dots.get_color()) for dots in points(middle[column])]
         np.testing.assert_allclose(colours, top[column].collections[-1].get_facecolors())
         np.testing.assert_allclose(colours, [to_rgba(line.get_color()) for line in fits(bottom[column])])
+        (low, high), (first, last) = top[column].get_ylim(), (VOLTAGES[0], VOLTAGES[-1])
+        assert low < first - 0.05 < last + 0.05 < high
+        assert top[column].get_xlim()[0] < -0.05 < 2.05 < top[column].get_xlim()[1]
     for left, right in (top, middle, bottom):
         assert left.get_xlim() == pytest.approx(right.get_xlim())
         assert left.get_ylim() == pytest.approx(right.get_ylim())
@@ -60,10 +63,10 @@ def test_the_layout_stays_when_the_figure_is_drawn_again():
     for _ in range(3):
         figure.draw_without_rendering()
         places.append([axes.get_position().bounds for axes in figure.axes])
-    np.testing.assert_allclose(places[1:], places[:1] * 2, atol=1e-4)
+    np.testing.assert_allclose(places[1:], places[:1] * 2, atol=1e-9)
     for column in panels(figure, 2).T:
         sides = np.array([[axes.get_position().x0, axes.get_position().x1] for axes in column])
-        np.testing.assert_allclose(sides, sides[:1].repeat(3, axis=0), atol=1e-3)
+        np.testing.assert_allclose(sides, sides[:1].repeat(3, axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", COMPOSITES)

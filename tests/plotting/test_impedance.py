@@ -53,6 +53,13 @@ def test_bode_shows_modulus_and_phase():
         np.testing.assert_array_equal(modulus.get_xdata(), SPECTRA.frequency)
         np.testing.assert_allclose(modulus.get_ydata(), np.hypot(row.real, row.imag))
         np.testing.assert_allclose(phase.get_ydata(), np.degrees(np.arctan2(-row.imag, row.real)))
+    drawn = plotting.bode(SPECTRA, RESULT, rows=ONE[:1])
+    (modulus,), (phase,) = (fits(axes) for axes in drawn)
+    at = [int(np.argmin(np.abs(np.log(modulus.get_xdata() / f)))) for f in SPECTRA.frequency]
+    assert len(modulus.get_xdata()) > 4 * FREQUENCY.size
+    np.testing.assert_allclose(modulus.get_ydata()[[0, -1]], np.abs(z[0])[[0, -1]], rtol=1e-6)
+    fit = modulus.get_ydata() * np.exp(-1j * np.radians(phase.get_ydata()))
+    assert np.abs(fit[at] - z[0]).max() < np.abs(np.diff(fit)).max()
     pair = Figure().subplots(2)
     assert plotting.bode(SPECTRA, axes=pair) == tuple(pair)
     with pytest.raises(InputError, match="two Axes"):

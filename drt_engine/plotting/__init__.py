@@ -1,0 +1,37 @@
+"""Figures for papers: one function each, which returns its Axes.
+
+Every function draws into the Axes it is given, whose style it leaves alone, or makes a figure of its own at print size.
+Such a figure does not belong to pyplot, so no window opens and none has to be closed: a notebook shows ``axes.figure``,
+and :func:`save` writes it. For a window, make the Axes with pyplot and hand it over as `ax`.
+
+Common to all of them:
+
+- `rows` chooses spectra as numpy would, by number or by a boolean column of the states. A row without an answer is left
+  out where a result is drawn.
+- A state is the name of a column of the states, or ``"spectrum"``, the number of the row. Time is drawn in hours and
+  charge, as capacity, in mAh; the others in the unit of their column.
+- Numbers get a perceptually uniform colour map that can be read with colour-blind eyes, and a colour bar; names get the
+  colours of M. Okabe and K. Ito (Color Universal Design, 2008) and a legend.
+"""
+
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, save
+from drt_engine.plotting.colours import ColourScale
+from drt_engine.plotting.distributions import gamma, heat_map, waterfall, waterfall_scale
+from drt_engine.plotting.impedance import bode, nyquist, residuals
+from drt_engine.plotting.in_situ import CompositeView, composite
+
+__all__ = [
+    "DOUBLE_COLUMN",
+    "SINGLE_COLUMN",
+    "ColourScale",
+    "CompositeView",
+    "bode",
+    "composite",
+    "gamma",
+    "heat_map",
+    "nyquist",
+    "residuals",
+    "save",
+    "waterfall",
+    "waterfall_scale",
+]

@@ -1,0 +1,203 @@
+"""Figures at print size, their style, and how they are saved."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter, ScalarFormatter
+
+from drt_engine.errors import InputError, UnknownNameError
+
+__all__ = ["DOUBLE_COLUMN", "SINGLE_COLUMN", "axes_for", "dress", "figure_of", "fit_height", "save", "styled"]
+
+SINGLE_COLUMN = 3.5
+"""Width of one column of a journal, inches."""
+
+DOUBLE_COLUMN = 7.2
+"""Width of two columns of a journal, inches."""
+
+_PAD = 0.03
+_STYLE: Any = {
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.titlepad": 4.0,
+    "axes.labelpad": 2.5,
+    "axes.linewidth": 0.6,
+    "axes.grid": False,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.0,
+    "text.usetex": False,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+}
+# Ticks are made when a figure is drawn, after the style is gone, so they have to carry theirs.
+_TICKS: tuple[dict[str, Any], ...] = (
+    {"which": "major", "labelsize": 7.0, "length": 3.0, "width": 0.6, "pad": 2.5},
+    {"which": "minor", "length": 1.6, "width": 0.4},
+)
+_OUTPUT: Any = {
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "drt-engine",
+    "savefig.bbox": None,
+}
+_UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+styled = mpl.rc_context(_STYLE)
+"""Decorator: the function runs in the style of a paper, and the user's settings come back afterwards."""
+
+
+class PrintFigure(Figure):
+    """A figure that notebooks show without pyplot."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=220)
+        width, height = (round(110 * float(inches)) for inches in self.get_size_inches())
+        return stream.getvalue(), {"width": width, "height": height}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure, in inches, whose contents find their places when it is drawn."""
+    figure = PrintFigure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=_PAD, h_pad=_PAD, wspace=0.0, hspace=0.0)  # type: ignore[union-attr,call-arg]
+    return figure
+
+
+def axes_for(ax: Axes | None, height: float) -> tuple[Axes, bool]:
+    """Return the Axes to draw into, and whether it is a new one, in a figure of one column."""
+    if ax is not None:
+        if not isinstance(ax, Axes):
+            raise InputError(f"ax must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
+        return ax, False
+    return dress(new_figure(SINGLE_COLUMN, height).add_subplot()), True
+
+
+def dress(axes: Axes) -> Axes:
+    """Give the ticks of new Axes the style of a paper."""
+    for ticks in _TICKS:
+        axes.tick_params(**ticks)
+    return axes
+
+
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure that Axes belong to."""
+    figure = axes.figure
+    return figure.figure if isinstance(figure, SubFigure) else figure
+
+
+def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
+    """Put a legend above Axes, where it cannot hide data, on the right: the ordinate has its exponent on the left."""
+    if handles:
+        axes.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(1.02, 0.99),
+            borderaxespad=0.0,
+            borderpad=0.2,
+            columnspacing=1.0,
+            handletextpad=0.4,
+            ncols=min(len(handles), 5),
+        )
+
+
+def decades(axes: Axes, label: str) -> None:
+    """Make the abscissa logarithmic, with a tick at each decade and labels as far as there is room."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator())
+    axes.xaxis.set_major_formatter(LogFormatterSciNotation())
+    axes.xaxis.set_minor_locator(LogLocator(subs=(1.0,), numticks=99))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+
+
+def plain_logarithm(axes: Axes) -> None:
+    """Make the ordinate logarithmic, with plain numbers and more of them where it spans little."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if 0 < high < 300 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high > 10 * low else (1.0, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers of an axis without a common exponent, unless they are very small or large."""
+    formatter = ScalarFormatter(useOffset=False)
+    formatter.set_powerlimits((-5, 6))
+    axis.set_major_formatter(formatter)
+
+
+def arrange(figure: Figure) -> None:
+    """Let the layout of a figure find the places of its Axes."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
+
+def fit_height(figure: Figure, rows: Sequence[Sequence[Axes]], shapes: Sequence[float]) -> None:
+    """Change the height of a figure until its panels have the shapes they should have at its width.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    rows : sequence of sequences of Axes
+        Its panels, of one width and of automatic aspect.
+    shapes : sequence of float
+        Height over width of the panels of each row.
+    """
+    arrange(figure)
+    places = [row[0].get_position(original=True) for row in rows]
+    width, height = figure.get_size_inches()
+    missing = sum(shapes) * width * places[0].width - height * sum(place.height for place in places)
+    figure.set_figheight(height + missing)
+
+
+def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0) -> Path:
+    """Write a figure as it is printed: in its own size, text as text, without a date.
+
+    Parameters
+    ----------
+    figure : Figure or Axes
+        The figure, or any Axes in it.
+    path : str or Path
+        Where to; the suffix chooses the format: ``.pdf`` and ``.svg`` keep lines and text, ``.png`` does not. A file of
+        that name is replaced.
+    dpi : float
+        Dots per inch of what is not lines.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    UnknownNameError
+        For a suffix that matplotlib has no format for.
+    InputError
+        If `figure` is neither a figure nor Axes.
+    """
+    if not isinstance(figure, Figure | Axes):
+        raise InputError(f"figure must be a matplotlib Figure or Axes; got {type(figure).__name__}.")
+    whole = figure_of(figure) if isinstance(figure, Axes) else figure
+    path = Path(path)
+    suffix = path.suffix.lower().removeprefix(".")
+    formats = whole.canvas.get_supported_filetypes()
+    if suffix not in formats:
+        raise UnknownNameError("suffix", path.suffix, (f".{name}" for name in sorted(formats)))
+    with mpl.rc_context(_OUTPUT):
+        whole.savefig(path, dpi=dpi, metadata=_UNDATED.get(suffix))
+    return path

@@ -1,0 +1,182 @@
+"""What the composite figure shows: which spectra of which cells, and the voltage curves that belong to them."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.plotting.selection import Selection, listed, select
+from drt_engine.result import Inversion
+from drt_engine.spectra import Spectra
+
+__all__ = ["Column", "choose_cells", "with_curves"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_CELLS = 3
+_NEAR = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One cell of the composite figure.
+
+    Attributes
+    ----------
+    title : str
+        Its name.
+    chosen : Selection
+        Its spectra and their result; their time and number count from the beginning of what is shown.
+    curve : DataFrame or None
+        Its voltage curve, with ``charge`` in C.
+    """
+
+    title: str
+    chosen: Selection
+    curve: pd.DataFrame | None = None
+
+    @property
+    def spectra(self) -> Spectra:
+        """Its spectra, with these states; figures number them again."""
+        measured = self.chosen.measured
+        return Spectra(measured.frequency, measured.impedance, self.chosen.states[list(measured.states.columns)])
+
+    @property
+    def result(self) -> Inversion:
+        """Their result, with these states."""
+        return replace(self.chosen.fitted, states=self.spectra.states)
+
+
+def choose_cells(
+    spectra: Spectra, result: Inversion, cells: Sequence[Any] | None, at: Mapping[str, Any] | None, shown: set[str]
+) -> list[Column]:
+    """Choose the spectra of each cell.
+
+    Parameters
+    ----------
+    spectra, result
+        All there is.
+    cells : sequence, optional
+        Which cells; all by default.
+    at : mapping, optional
+        States that are fixed.
+    shown : set of str
+        States that the figure shows, which nothing is assumed of.
+
+    Raises
+    ------
+    UnknownNameError
+        For a cell or a state that there is none of.
+    InputError
+        If nothing is left, and for more cells than fit side by side.
+    """
+    everything = select(spectra, result)
+    states = everything.states
+    fixed = _fixed(states, dict(at or {}), shown)
+    kept = _matches(states, fixed)
+    if not kept.any():
+        there = "; ".join(f"{name}: {listed(states[name].drop_duplicates().tolist())}" for name in fixed)
+        raise InputError(
+            f"at must choose at least one spectrum with an answer; got none with {fixed}. There are {there}."
+        )
+    if "cell" not in states.columns:
+        if cells is not None:
+            raise UnknownNameError("state", "cell", map(str, states.columns))
+        return [Column("", select(spectra, result, everything.rows[kept]))]
+    known = states["cell"][kept].drop_duplicates().tolist()
+    names = known if cells is None else [cells] if isinstance(cells, str) else list(cells)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("cell", name, map(str, known))
+    if not 1 <= len(names) <= _MOST_CELLS:
+        raise InputError(f"cells must be one to {_MOST_CELLS} that fit side by side; got {listed(names)}.")
+    return [
+        Column(_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()]))
+        for name in names
+    ]
+
+
+def with_curves(columns: Sequence[Column], profile: pd.DataFrame | None) -> list[Column]:
+    """Give each cell its voltage curve, and let time begin with what is shown.
+
+    Raises
+    ------
+    InputError
+        For a profile without voltage, or without rows of a cell.
+    """
+    found = list(getattr(profile, "columns", ()))
+    if profile is not None and "voltage" not in found:
+        raise InputError(
+            f"profile must be a DataFrame with a column 'voltage', V; got a {type(profile).__name__} with {found}."
+        )
+    return [_since_start(column, None if profile is None else _curve(column, profile)) for column in columns]
+
+
+def _curve(column: Column, profile: pd.DataFrame) -> pd.DataFrame:
+    states = column.chosen.states
+    shared = [name for name in ("cell", "cycle", "direction") if name in states.columns and name in profile.columns]
+    own = {name: states[name].unique().tolist() for name in shared}
+    part = profile[_matches(profile, own)]
+    if part.empty:
+        raise InputError(f"profile must have rows that belong to the spectra; got none with {own}.")
+    if "charge" not in part.columns and "capacity_mAh" in part.columns:
+        part = part.assign(charge=part["capacity_mAh"] * 3.6)
+    return part
+
+
+def _since_start(column: Column, curve: pd.DataFrame | None) -> Column:
+    states = column.chosen.states
+    if "spectrum" not in column.chosen.measured.states.columns:
+        states = states.assign(spectrum=np.arange(len(states)))
+    if "time" in states.columns:
+        timed = curve if curve is not None and "time" in curve.columns else None
+        start = states["time"].min() if timed is None else min(states["time"].min(), timed["time"].min())
+        states = states.assign(time=states["time"] - start)
+        curve = curve if timed is None else timed.assign(time=timed["time"] - start)
+    return replace(column, chosen=replace(column.chosen, states=states), curve=curve)
+
+
+def _fixed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[str, Any]:
+    """Fix what the user says and, of what is neither said nor shown, the first cycle and the discharge."""
+    for name in at:
+        if name not in states.columns:
+            raise UnknownNameError("state", name, map(str, states.columns))
+    kept = states[_matches(states, at)]
+    open_ = {"cycle", "direction"} & set(states.columns) - set(at) - shown if len(kept) else set()
+    assumed: dict[str, Any] = {}
+    if "cycle" in open_:
+        assumed["cycle"] = kept["cycle"].min()
+    if "direction" in open_ and (kept["direction"] == "discharge").any():
+        assumed["direction"] = "discharge"
+    for name, value in assumed.items():
+        logger.info("%s is not fixed for the composite figure; taking %s", name, value)
+    return at | assumed
+
+
+def _matches(states: pd.DataFrame, fixed: Mapping[str, Any]) -> NDArray[np.bool_]:
+    found = np.ones(len(states), dtype=bool)
+    for name, wanted in fixed.items():
+        column = states[name]
+        values = list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str) else [wanted]
+        if pd.api.types.is_float_dtype(column):
+            found &= _near(name, column.to_numpy(), values)
+        else:
+            found &= column.isin(values).to_numpy()
+    return found
+
+
+def _near(name: str, column: NDArray[np.float64], values: list[Any]) -> NDArray[np.bool_]:
+    try:
+        wanted = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"at must give numbers for the state {name!r}; got {values!r}.") from error
+    return np.asarray(np.isclose(column[:, None], wanted, rtol=_NEAR, atol=0.0).any(axis=1))
+
+
+def _title(name: Any) -> str:
+    return str(name) if str(name).lower().startswith("cell") else f"Cell {name}"

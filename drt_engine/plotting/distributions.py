@@ -1,0 +1,316 @@
+"""Figures of γ(τ): lines, waterfall and heat map."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import blended_transform_factory
+from numpy.typing import ArrayLike, NDArray
+
+from drt_engine.errors import InputError
+from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
+from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
+from drt_engine.plotting.selection import Quantity, Selection, select
+from drt_engine.result import Inversion
+
+__all__ = ["GAMMA", "fine_tau", "gamma", "heat_map", "root_norm", "state_ticks", "waterfall", "waterfall_scale"]
+
+Array = NDArray[np.float64]
+
+GAMMA = r"$\gamma$ / Ω"
+_PARTS = 5
+_TALLEST = 0.3
+
+
+@styled
+def gamma(
+    result: Inversion,
+    *,
+    rows: Any = None,
+    state: str | ColourScale | None = None,
+    truth: tuple[ArrayLike, ArrayLike] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Distribution of relaxation times: γ(ln τ) over τ.
+
+    Parameters
+    ----------
+    result : Inversion
+        The result.
+    rows : array_like of int or bool, slice or int, optional
+        Which spectra; all by default.
+    state : str or ColourScale, optional
+        What to colour by; the row number by default.
+    truth : pair of array_like, optional
+        Relaxation times (T,), s, and exact γ, ohm, (T,) or one row for each row of `result`; drawn dashed.
+    ax : Axes, optional
+        Where to draw; a new figure of one column by default.
+
+    Returns
+    -------
+    Axes
+        One line a spectrum, with five points for each basis function; all of γ is inside.
+
+    Raises
+    ------
+    InputError
+        For rows that do not exist, if no row has an answer, and for a truth of another shape.
+    UnknownNameError
+        For a state that there is none of.
+    """
+    chosen = select(None, result, rows)
+    colours = paint(chosen, state)
+    axes, _ = axes_for(ax, 2.3)
+    tau, values = _curves(chosen)
+    for line, colour in zip(values, colours.rgba, strict=True):
+        axes.plot(tau, line, color=colour)
+    keys = []
+    if truth is not None:
+        _draw_truth(axes, truth, chosen, len(result))
+        keys = [
+            Line2D([], [], color=colours.rgba[0] if len(chosen) == 1 else "0.35", label="DRT"),
+            Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
+        ]
+    decades(axes, r"$\tau$ / s")
+    axes.set_ylabel(GAMMA)
+    axes.set_xlim(tau[0], tau[-1])
+    top = axes.dataLim.y1 or 1.0
+    axes.set_ylim(-0.02 * top, 1.05 * top)
+    legend_above(axes, (*colours.handles, *keys))
+    colours.explain(axes)
+    return axes
+
+
+@styled
+def waterfall(
+    result: Inversion,
+    state: str = "voltage",
+    *,
+    rows: Any = None,
+    colour: str | ColourScale | None = None,
+    scale: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Waterfall: each γ stands at the value of its state, and a bar beside the Axes tells its height.
+
+    A point of γ is drawn at state + scale · γ; so a peak of height h at τ is marked by ``axes.plot(tau, state + scale *
+    h)``, with the state in the unit of its label.
+
+    Parameters
+    ----------
+    result : Inversion
+        The result.
+    state : str
+        Column of numbers, each once; they need not be evenly spaced.
+    rows : array_like of int or bool, slice or int, optional
+        Which spectra; all by default.
+    colour : str or ColourScale, optional
+        What to colour by; the state itself by default, which needs no colour bar.
+    scale : float, optional
+        How high an ohm of γ is drawn, in the unit of the label; by default :func:`waterfall_scale` chooses.
+    ax : Axes, optional
+        Where to draw; a new figure of one column by default.
+
+    Returns
+    -------
+    Axes
+        One line a spectrum, the highest state behind.
+
+    Raises
+    ------
+    InputError
+        For rows that do not exist, if no row has an answer, for a state that repeats or is no number, and for a scale
+        that is not positive.
+    UnknownNameError
+        For a state that there is none of.
+    """
+    chosen = select(None, result, rows)
+    quantity = chosen.quantity(state)
+    order = quantity.distinct("A waterfall", 1)
+    colours = paint(chosen, ColourScale(state, bar=False) if colour is None else colour)
+    tau, values = _curves(chosen)
+    if scale is None:
+        scale = waterfall_scale(values, quantity.array)
+    if not (math.isfinite(scale) and scale > 0):
+        raise InputError(f"scale must be positive, in the unit of the state over ohm; got {scale!r}.")
+    axes, _ = axes_for(ax, 3.2)
+    for k in order[::-1]:
+        axes.plot(tau, quantity.array[k] + scale * values[k], color=colours.rgba[k], lw=0.8)
+    _state_axis(axes, quantity)
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    pad = 0.03 * (high - low or 1.0)
+    axes.set_ylim(low - pad, high + pad)
+    axes.set_xlim(tau[0], tau[-1])
+    scale_bar(axes, scale, float(values.max()))
+    legend_above(axes, colours.handles)
+    colours.explain(axes)
+    return axes
+
+
+def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
+    """Height of an ohm in a waterfall that lets the tallest γ rise by three tenths of the range of states.
+
+    Parameters
+    ----------
+    values : array_like, shape (K, T)
+        γ, ohm.
+    states : array_like, shape (K,)
+        Where they stand.
+
+    Returns
+    -------
+    float
+        In the unit of the states over ohm.
+    """
+    places = np.asarray(states, dtype=float)
+    span = float(np.ptp(places)) or max(1.0, abs(float(places[0])))
+    return _TALLEST * span / (float(np.max(values)) or 1.0)
+
+
+@styled
+def heat_map(
+    result: Inversion,
+    state: str = "voltage",
+    *,
+    rows: Any = None,
+    norm: Normalize | None = None,
+    colours: str = "magma",
+    bar: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Heat map: γ as a colour over τ and a state.
+
+    Each spectrum is a stripe around its state; stripes meet half way, and the first and the last reach as far outwards
+    as inwards. So states need not be evenly spaced.
+
+    Parameters
+    ----------
+    result : Inversion
+        The result.
+    state : str
+        Column of numbers, two or more, each once.
+    rows : array_like of int or bool, slice or int, optional
+        Which spectra; all by default.
+    norm : Normalize, optional
+        How γ, in ohm, becomes a colour, with an upper end not below the largest γ. By default colours follow the square
+        root of γ, from 0, so that small processes show beside large ones; ``Normalize(0)`` is linear.
+    colours : str
+        Name of a colour map of matplotlib; not the one that states are coloured by, so that the two are not mixed up.
+    bar : bool
+        Whether the colour bar is drawn.
+    ax : Axes, optional
+        Where to draw; a new figure of one column by default.
+
+    Returns
+    -------
+    Axes
+        With τ on the abscissa and the state on the ordinate.
+
+    Raises
+    ------
+    InputError
+        For rows that do not exist, if no row has an answer, for a state that repeats or is no number, and for a `norm`
+        that ends below the largest γ.
+    UnknownNameError
+        For a state or a colour map that there is none of.
+    """
+    chosen = select(None, result, rows)
+    quantity = chosen.quantity(state)
+    order = quantity.distinct("A heat map", 2)
+    colour_scale = colour_map(colours)
+    tau, values = _curves(chosen)
+    norm = root_norm(values) if norm is None else norm
+    norm.autoscale_None(values)
+    if norm.vmax is None or norm.vmax < values.max():
+        raise InputError(f"norm must not end below the largest γ, {values.max():.4g} ohm; got vmax={norm.vmax}.")
+    axes, _ = axes_for(ax, 2.6)
+    mesh = axes.pcolormesh(
+        np.exp(_edges(np.log(tau))),
+        _edges(quantity.array[order]),
+        values[order],
+        cmap=colour_scale,
+        norm=norm,
+        rasterized=True,
+    )
+    _state_axis(axes, quantity)
+    axes.set_xlim(tau[0], tau[-1])
+    if bar:
+        finish_bar(figure_of(axes).colorbar(mesh, ax=axes, **BESIDE), GAMMA)
+    return axes
+
+
+def root_norm(values: ArrayLike) -> Normalize:
+    """Colours by the square root of γ, from 0 to the largest value."""
+    return PowerNorm(0.5, vmin=0.0, vmax=float(np.max(values)) or 1.0)
+
+
+def scale_bar(axes: Axes, scale: float, most: float) -> None:
+    """Draw beside a waterfall how high a round number of ohms is, up to two thirds of the largest γ."""
+    power = 10.0 ** math.floor(math.log10(most * 2 / 3)) if most > 0 else 1.0
+    ohm = max((power * factor for factor in (1.0, 2.0, 5.0) if power * factor <= most * 2 / 3), default=power)
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    foot = axes.get_ylim()[0] + 0.03 * float(np.ptp(axes.get_ylim()))
+    look: dict[str, Any] = {"color": "black", "lw": 1.2, "solid_capstyle": "butt", "clip_on": False}
+    axes.add_line(Line2D([1.025, 1.025], [foot, foot + scale * ohm], transform=beside, **look))
+    axes.text(
+        1.045, foot, rf"$\gamma$ = {ohm:g} Ω", transform=beside, rotation=90, ha="left", va="bottom", size="small"
+    )
+
+
+def fine_tau(tau: Array) -> Array:
+    """Divide each step of a grid of relaxation times, s, into five equal ratios."""
+    return np.exp(np.interp(np.arange(_PARTS * (tau.size - 1) + 1) / _PARTS, np.arange(tau.size), np.log(tau)))
+
+
+def _curves(chosen: Selection) -> tuple[Array, Array]:
+    tau = fine_tau(chosen.fitted.tau)
+    return tau, chosen.fitted.gamma_at(tau)
+
+
+def _edges(centres: Array) -> Array:
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+def _state_axis(axes: Axes, quantity: Quantity) -> None:
+    decades(axes, r"$\tau$ / s")
+    axes.set_ylabel(quantity.label)
+    state_ticks(axes, quantity)
+
+
+def state_ticks(axes: Axes, quantity: Quantity) -> None:
+    """Put ticks on the ordinate where states are."""
+    axes.yaxis.set_major_locator(_StateTicks(quantity))
+
+
+class _StateTicks(MaxNLocator):
+    """Ticks between the lowest and the highest state, and at the states themselves if they are few whole numbers."""
+
+    def __init__(self, quantity: Quantity) -> None:
+        super().__init__("auto", integer=quantity.whole, steps=[1, 2, 2.5, 5, 10])
+        self._states = np.unique(quantity.array)
+        self._whole = quantity.whole
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Values that belong to a tick between two others."""
+        states = self._states
+        if self._whole and (states.size == 1 or np.diff(states).min() > 0.06 * abs(vmax - vmin)):
+            return [float(state) for state in states]
+        ticks = np.asarray(super().tick_values(vmin, vmax))
+        slack = 1e-9 * (states[-1] - states[0])
+        return [float(tick) for tick in ticks if states[0] - slack <= tick <= states[-1] + slack]
+
+
+def _draw_truth(axes: Axes, truth: tuple[ArrayLike, ArrayLike], chosen: Selection, count: int) -> None:
+    tau, exact = (np.asarray(part, dtype=float) for part in truth)
+    if tau.ndim != 1 or exact.shape not in ((tau.size,), (count, tau.size)):
+        raise InputError(
+            f"truth must be relaxation times of shape (T,) and γ of shape (T,) or ({count}, T); got shapes {tau.shape} "
+            f"and {exact.shape}."
+        )
+    for line in exact[chosen.rows] if exact.ndim == 2 else exact[None]:
+        axes.plot(tau, line, color="black", lw=0.7, ls=(0, (4, 2)), zorder=3)

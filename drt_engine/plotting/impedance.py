@@ -1,0 +1,259 @@
+"""Figures of measured and fitted impedance: Nyquist, Bode, residuals."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError
+from drt_engine.plotting.canvas import (
+    SINGLE_COLUMN,
+    axes_for,
+    decades,
+    dress,
+    figure_of,
+    fit_height,
+    legend_above,
+    new_figure,
+    plain_logarithm,
+    styled,
+)
+from drt_engine.plotting.colours import ColourScale, paint
+from drt_engine.plotting.equal_axes import fill, frame
+from drt_engine.plotting.marks import mark_decades
+from drt_engine.plotting.selection import Selection, select
+from drt_engine.result import Inversion
+from drt_engine.spectra import Spectra
+
+__all__ = ["bode", "nyquist", "residuals"]
+
+_GREY = "0.35"
+_PER_DECADE = 30
+_FEW = 6
+
+
+@styled
+def nyquist(
+    spectra: Spectra,
+    result: Inversion | None = None,
+    *,
+    rows: Any = None,
+    state: str | ColourScale | None = None,
+    marks: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Nyquist plot: −Im Z over Re Z, with an ohm as long on one axis as on the other.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Measured spectra, drawn as points.
+    result : Inversion, optional
+        Their result, drawn as a line of 30 points a decade between the highest and the lowest frequency.
+    rows : array_like of int or bool, slice or int, optional
+        Which spectra; all by default.
+    state : str or ColourScale, optional
+        What to colour by; the row number by default.
+    marks : bool
+        Whether whole decades of frequency are marked, on the fit if there is a result and else between the measured
+        points, and for a single spectrum labelled.
+    ax : Axes, optional
+        Where to draw; a new figure of one column by default.
+
+    Returns
+    -------
+    Axes
+        Equal aspect, the same ticks on both axes; Axes that are given shrink to fit.
+
+    Raises
+    ------
+    InputError
+        For rows that do not exist, and if no row has an answer.
+    UnknownNameError
+        For a state that there is none of.
+    """
+    chosen = select(spectra, result, rows)
+    colours = paint(chosen, state)
+    axes, new = axes_for(ax, SINGLE_COLUMN)
+    size = 3.0 if len(chosen) <= _FEW else 1.8
+    for values, colour in zip(spectra.impedance[chosen.rows], colours.rgba, strict=True):
+        axes.plot(values.real, -values.imag, "o", color=colour, mfc="none", mew=0.2 * size, ms=size, zorder=2.0)
+    if chosen.result is not None:
+        fit = chosen.result.impedance_at(_fine(spectra.frequency))
+        for values, colour in zip(fit, colours.rgba, strict=True):
+            axes.plot(values.real, -values.imag, "-", color=colour, lw=0.8, zorder=2.1)
+    if axes.dataLim.y0 < 0:
+        axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
+    axes.set_xlabel("Re $Z$ / Ω")
+    axes.set_ylabel("−Im $Z$ / Ω")
+    ratio = frame([axes])
+    legend_above(axes, (*colours.handles, *_keys(chosen, marks)))
+    colours.explain(axes)
+    if new:
+        axes.set_aspect("auto")
+        fit_height(figure_of(axes), [[axes]], [ratio])
+        fill([axes])
+    if marks:
+        mark_decades(axes, spectra.frequency, chosen, colours)
+    return axes
+
+
+@styled
+def bode(
+    spectra: Spectra,
+    result: Inversion | None = None,
+    *,
+    rows: Any = None,
+    state: str | ColourScale | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> tuple[Axes, Axes]:
+    """Bode plot: modulus and negative phase over frequency.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Measured spectra, drawn as points.
+    result : Inversion, optional
+        Their result, drawn as a line of 30 points a decade between the highest and the lowest frequency.
+    rows : array_like of int or bool, slice or int, optional
+        Which spectra; all by default.
+    state : str or ColourScale, optional
+        What to colour by; the row number by default.
+    axes : pair of Axes, optional
+        Where to draw modulus and phase; a new figure of one column by default.
+
+    Returns
+    -------
+    modulus, phase : Axes
+        The phase is that of a capacitor upwards, as in a Nyquist plot.
+
+    Raises
+    ------
+    InputError
+        For rows that do not exist, and if no row has an answer.
+    UnknownNameError
+        For a state that there is none of.
+    """
+    chosen = select(spectra, result, rows)
+    colours = paint(chosen, state)
+    upper, lower = _pair(axes)
+    measured = (spectra.frequency, spectra.impedance[chosen.rows], {"ls": "none", "marker": "o", "mfc": "none"})
+    curves: list[tuple[NDArray[np.float64], NDArray[np.complex128], dict[str, Any]]] = [measured]
+    if chosen.result is not None:
+        fine = _fine(spectra.frequency)
+        curves.append((fine, chosen.result.impedance_at(fine), {"ls": "-", "lw": 0.8}))
+    for frequency, impedance, look in curves:
+        for z, colour in zip(impedance, colours.rgba, strict=True):
+            upper.plot(frequency, np.abs(z), color=colour, mew=0.6, **look)
+            lower.plot(frequency, -np.angle(z, deg=True), color=colour, mew=0.6, **look)
+    decades(upper, "" if axes is None else "$f$ / Hz")
+    decades(lower, "$f$ / Hz")
+    plain_logarithm(upper)
+    upper.set_ylabel("|$Z$| / Ω")
+    lower.set_ylabel("−arg $Z$ / °")
+    lower.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 2, 3, 5, 10]))
+    legend_above(upper, (*colours.handles, *_keys(chosen)))
+    colours.explain([upper, lower])
+    return upper, lower
+
+
+@styled
+def residuals(
+    spectra: Spectra,
+    result: Inversion,
+    *,
+    rows: Any = None,
+    state: str | ColourScale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Residuals of a fit: (Z_fit − Z) / |Z|, real and imaginary part, in per cent over frequency.
+
+    Frequency ascends to the right, so relaxation times τ = 1/(2πf) ascend to the left, against the figures of γ. The
+    root mean square of all points of a spectrum, real and imaginary part squared and added, is its
+    :attr:`~drt_engine.Inversion.residual`.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Measured spectra.
+    result : Inversion
+        Their result.
+    rows : array_like of int or bool, slice or int, optional
+        Which spectra; all by default.
+    state : str or ColourScale, optional
+        What to colour by; the row number by default. Real and imaginary part differ by their markers.
+    ax : Axes, optional
+        Where to draw; a new figure of one column by default.
+
+    Returns
+    -------
+    Axes
+        Symmetric about zero.
+
+    Raises
+    ------
+    InputError
+        For rows that do not exist, and if no row has an answer.
+    UnknownNameError
+        For a state that there is none of.
+    """
+    chosen = select(spectra, result, rows)
+    fitted = chosen.fitted
+    colours = paint(chosen, state)
+    axes, _ = axes_for(ax, 2.3)
+    z = spectra.impedance[chosen.rows]
+    off = 100.0 * (fitted.impedance_at(spectra.frequency) - z) / np.abs(z)
+    second = colours.rgba if len(chosen) > 1 else np.tile(_SECOND, (1, 1))
+    looks: tuple[dict[str, Any], ...] = ({"marker": "o"}, {"marker": "^", "mfc": "none"})
+    for part, rgba, look in ((off.real, colours.rgba, looks[0]), (off.imag, second, looks[1])):
+        for values, colour in zip(part, rgba, strict=True):
+            axes.plot(spectra.frequency, values, ls="none", color=colour, mew=0.6, ms=2.5, **look)
+    axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
+    widest = float(np.nanmax(np.abs([off.real, off.imag]))) or 1.0
+    axes.set_ylim(-1.1 * widest, 1.1 * widest)
+    decades(axes, "$f$ / Hz")
+    axes.set_ylabel(r"($Z_\mathrm{fit}$ − $Z$) / |$Z$| / %")
+    greys = (colours.rgba[0], _SECOND) if len(chosen) == 1 else (_GREY, _GREY)
+    keys = [
+        Line2D([], [], ls="none", color=grey, mew=0.6, label=label, **look)
+        for label, grey, look in zip(("Re", "Im"), greys, looks, strict=True)
+    ]
+    legend_above(axes, (*colours.handles, *keys))
+    colours.explain(axes)
+    return axes
+
+
+_SECOND = (0.835, 0.369, 0.0, 1.0)
+
+
+def _pair(axes: Sequence[Axes] | None) -> tuple[Axes, Axes]:
+    if axes is None:
+        upper, lower = new_figure(SINGLE_COLUMN, 3.4).subplots(2, 1, sharex=True)
+        upper.tick_params(labelbottom=False)
+        return dress(upper), dress(lower)
+    given = np.ravel(np.asarray(axes, dtype=object)).tolist()
+    if len(given) != 2 or not all(isinstance(one, Axes) for one in given):
+        raise InputError(f"axes must be two Axes, for modulus and phase; got {axes!r}.")
+    return given[0], given[1]
+
+
+def _fine(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    count = math.ceil(_PER_DECADE * math.log10(frequency[0] / frequency[-1])) + 1
+    fine = np.geomspace(frequency[0], frequency[-1], max(count, frequency.size))
+    fine[[0, -1]] = frequency[[0, -1]]
+    return fine
+
+
+def _keys(chosen: Selection, marks: bool = False) -> list[Artist]:
+    """Keys for the legend, where there is more than measured points."""
+    point = Line2D([], [], ls="none", marker="o", mfc="none", mew=0.6, color=_GREY, label="measured")
+    fit = Line2D([], [], lw=0.8, color=_GREY, label="fit")
+    filled = Line2D([], [], ls="none", marker="o", mew=0.6, color=_GREY, label="decades of $f$")
+    keys: list[Artist] = [*([] if chosen.result is None else [fit]), *([filled] if marks else [])]
+    return [point, *keys] if keys else []

@@ -1,0 +1,270 @@
+"""The composite figure of an in situ campaign: voltage profile, Nyquist plots and DRT as they evolve, cell by cell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure, styled
+from drt_engine.plotting.cells import Column, choose_cells, with_curves
+from drt_engine.plotting.colours import ColourScale, Paint, finish_bar, paint
+from drt_engine.plotting.distributions import (
+    GAMMA,
+    fine_tau,
+    heat_map,
+    root_norm,
+    state_ticks,
+    waterfall,
+    waterfall_scale,
+)
+from drt_engine.plotting.equal_axes import fill, frame
+from drt_engine.plotting.impedance import nyquist
+from drt_engine.plotting.selection import Quantity, display_factor, display_label
+from drt_engine.result import Inversion
+from drt_engine.spectra import Spectra
+
+__all__ = ["CompositeView", "composite"]
+
+Kind = Literal["waterfall", "heat map"]
+Abscissa = Literal["charge", "time"]
+
+_PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
+_MARGIN = 0.06
+_MANY = 60
+
+
+@dataclass(frozen=True)
+class CompositeView:
+    """How the composite figure shows what evolves.
+
+    Parameters
+    ----------
+    drt : {"waterfall", "heat map"}
+        Kind of the lower panels.
+    along : str, optional
+        State on their ordinate; by default the one that colours.
+    abscissa : {"charge", "time"}, optional
+        Of the upper panels; by default charge, as capacity, where a cell is shown in one direction, and time otherwise.
+    colour_map : str
+        Colours of the state, by the name of a colour map of matplotlib.
+
+    Raises
+    ------
+    UnknownNameError
+        For a kind or an abscissa that there is none of.
+    """
+
+    drt: Kind = "waterfall"
+    along: str | None = None
+    abscissa: Abscissa | None = None
+    colour_map: str = "viridis"
+
+    def __post_init__(self) -> None:
+        """Refuse what is not known."""
+        if self.drt not in get_args(Kind):
+            raise UnknownNameError("drt", self.drt, get_args(Kind))
+        if self.abscissa is not None and self.abscissa not in get_args(Abscissa):
+            raise UnknownNameError("abscissa", self.abscissa, get_args(Abscissa))
+
+
+@styled
+def composite(
+    spectra: Spectra,
+    result: Inversion,
+    profile: pd.DataFrame | None = None,
+    *,
+    cells: Sequence[Any] | None = None,
+    at: Mapping[str, Any] | None = None,
+    state: str = "voltage",
+    view: CompositeView | Kind = "waterfall",
+) -> Figure:
+    """Draw how one cell evolves, or how two or three do, side by side.
+
+    Above is the voltage profile with the points where EIS was taken, in the middle the Nyquist plots with their fits,
+    below the DRT. Points and lines have the colour of the state, on one scale for all cells; all cells share the limits
+    of each row and the height or colour of an ohm of γ. Time, and the number of the spectrum, count from the beginning
+    of what is shown of a cell. Where there is no voltage curve to show, without a profile and with a state that is not
+    on it, the upper panels show the polarisation resistance over the state.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Measured spectra.
+    result : Inversion
+        Their result.
+    profile : DataFrame, optional
+        Voltage curves: ``voltage`` (V) with ``charge`` (C) or ``capacity_mAh``, or ``time`` (s), and
+        with ``cell``, ``cycle`` and ``direction`` where there are several. By default the voltages of the spectra.
+    cells : sequence, optional
+        Which cells, from left to right, at most three; all by default.
+    at : mapping of str to value or list of values, optional
+        Which spectra, by their states; numbers with a fraction need to agree within 0.1 %. Unless said or shown, the
+        first ``cycle`` and, if there is one, the ``direction`` discharge are taken. For a charge and the discharge
+        after it: ``at={"direction": ["charge", "discharge"]}`` and ``view=CompositeView(along="time")``, or
+        ``along="spectrum"`` where two spectra have the same time.
+    state : str
+        What colours, and evolves unless the view says otherwise; for example ``"cycle"`` with
+        ``at={"direction": "discharge", "voltage": 3.83}``.
+    view : CompositeView, "waterfall" or "heat map"
+        How the DRT is drawn, and over what.
+
+    Returns
+    -------
+    Figure
+        Its first Axes are the panels, row by row; colour bars follow.
+
+    Raises
+    ------
+    InputError
+        If no spectrum with an answer is chosen, for more than three cells, for a profile that does not fit, and for a
+        state that repeats within a cell.
+    UnknownNameError
+        For a cell or a state that there is none of.
+    """
+    view = view if isinstance(view, CompositeView) else CompositeView(view)
+    columns = with_curves(choose_cells(spectra, result, cells, at, {state, view.along or state}), profile)
+    return _draw(columns, _shared_scale(columns, state, view.colour_map), view)
+
+
+def _shared_scale(columns: Sequence[Column], state: str, colours: str) -> ColourScale:
+    every, scale = _every(columns, state), ColourScale(state, colours, bar=False)
+    if not every.numeric:
+        return scale
+    low, high = (float(end(every.array)) / display_factor(state) for end in (np.min, np.max))
+    return replace(scale, low=low, high=high)
+
+
+def _every(columns: Sequence[Column], state: str) -> Quantity:
+    """Return a state of all cells together."""
+    quantities = [column.chosen.quantity(state) for column in columns]
+    return replace(quantities[0], array=np.concatenate([quantity.array for quantity in quantities]))
+
+
+def _draw(columns: Sequence[Column], scale: ColourScale, view: CompositeView) -> Figure:
+    width = DOUBLE_COLUMN if len(columns) > 1 else SINGLE_COLUMN
+    figure = new_figure(width, 2.2 * width / len(columns))
+    grid = figure.add_gridspec(3, len(columns) + 1, width_ratios=[*[1.0] * len(columns), 0.1 * len(columns) / width])
+    panels = np.array([[figure.add_subplot(grid[row, k]) for k in range(len(columns))] for row in range(3)])
+    for column, axes in zip(columns, panels[0], strict=True):
+        _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
+        axes.set_title(column.title)
+    _widen(panels[0])
+    for column, axes in zip(columns, panels[1], strict=True):
+        nyquist(column.spectra, column.result, state=scale, ax=axes)
+    shapes = (_PROFILE_SHAPE, frame(list(panels[1]), 0.3, 0.8), _DRT_SHAPE)
+    _draw_distributions(list(panels[2]), columns, scale, view)
+    _draw_bars(panels, grid, paint(columns[0].chosen, replace(scale, bar=True)), view)
+    for row in panels:
+        _join(row)
+    for axes in panels[1, 1:]:
+        axes.get_legend().remove()
+    grid.set_height_ratios(shapes)
+    for letter, axes in zip("abcdefghi", panels.flat, strict=False):
+        axes.set_title(letter, loc="left", fontweight="bold")
+        axes.set_aspect("auto")
+        dress(axes)
+    fit_height(figure, panels.tolist(), shapes)
+    fill(list(panels[1]))
+    return figure
+
+
+def _draw_profile(axes: Axes, column: Column, colours: Paint, state: str, wish: Abscissa | None) -> None:
+    """Draw voltage, or else the polarisation resistance, and the points where EIS was taken."""
+    states = column.chosen.states
+    abscissa = _abscissa(column, state, wish)
+    if abscissa is None:
+        name, y, label = state, column.result.r_pol, r"$R_\mathrm{pol}$ / Ω"
+        x = _every([column], name).array
+        order = np.argsort(x, kind="stable")
+        axes.plot(x[order], y[order], color="0.55", lw=0.8, zorder=2)
+    else:
+        name, y, label = abscissa, states["voltage"].to_numpy(), display_label("voltage")
+        x = _every([column], name).array
+        _draw_curves(axes, states if column.curve is None else column.curve, abscissa)
+    axes.set_xlabel(display_label(name))
+    axes.set_ylabel(label)
+    size, edge = (12.0, 0.3) if len(x) <= _MANY else (4.0, 0.0)
+    axes.scatter(x, y, s=size, c=colours.rgba, edgecolors="black", linewidths=edge, zorder=3)
+
+
+def _abscissa(column: Column, state: str, wish: Abscissa | None) -> str | None:
+    """Return what the voltage is drawn over, or None where there is no voltage curve."""
+    states, curve = column.chosen.states, column.curve
+    if curve is None and ("voltage" not in states.columns or state not in ("voltage", "charge", "time")):
+        return None
+    if "voltage" not in states.columns:
+        raise InputError("states must have the column 'voltage', to place the spectra on the profile; got none.")
+    both = set(states.columns) if curve is None else set(states.columns) & set(curve.columns)
+    offered = [name for name in get_args(Abscissa) if name in both]
+    if wish is not None and wish not in offered:
+        raise UnknownNameError("abscissa", wish, offered)
+    if not offered:
+        raise InputError("states, and the profile if given, must have the column 'charge' or 'time'; got neither.")
+    one_way = "direction" not in states.columns or len(set(states["direction"])) == 1
+    return wish or (offered[0] if one_way else offered[-1])
+
+
+def _draw_curves(axes: Axes, curves: pd.DataFrame, abscissa: str) -> None:
+    keys = [name for name in ("cycle", "direction") if name in curves.columns]
+    for _, part in curves.groupby(keys, sort=False) if keys else [((), curves)]:
+        ordered = part.sort_values(abscissa, kind="stable")
+        axes.plot(ordered[abscissa] * display_factor(abscissa), ordered["voltage"], color="0.55", lw=0.8, zorder=2)
+
+
+def _draw_distributions(
+    panels: Sequence[Axes], columns: Sequence[Column], scale: ColourScale, view: CompositeView
+) -> None:
+    along = view.along or scale.state
+    every = _every(columns, along)
+    curves = [column.result.gamma_at(fine_tau(column.result.tau)) for column in columns]
+    if view.drt == "heat map":
+        norm = root_norm(np.concatenate(curves))
+        for column, axes in zip(columns, panels, strict=True):
+            heat_map(column.result, along, norm=norm, bar=False, ax=axes)
+            state_ticks(axes, every)
+        return
+    height = waterfall_scale(np.concatenate(curves), every.array)
+    for column, axes in zip(columns, panels, strict=True):
+        waterfall(column.result, along, colour=scale, scale=height, ax=axes)
+        state_ticks(axes, every)
+
+
+def _draw_bars(panels: NDArray[Any], grid: GridSpec, colours: Paint, view: CompositeView) -> None:
+    """Draw colour bars in a column of their own; bars beside several panels would keep the layout from settling."""
+    figure = figure_of(panels[0, 0])
+    if colours.mappable is not None:
+        bar = figure.colorbar(colours.mappable, cax=figure.add_subplot(grid[:2, -1]))
+        finish_bar(bar, colours.label, whole=colours.whole)
+    if view.drt == "heat map":
+        finish_bar(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[2, -1])), GAMMA)
+
+
+def _join(row: NDArray[Any]) -> None:
+    """Give the panels of a row the same limits, and label the ordinate once."""
+    x, y = (_outer([limits(axes) for axes in row]) for limits in (Axes.get_xlim, Axes.get_ylim))
+    for axes in row:
+        axes.set_xlim(x)
+        axes.set_ylim(y)
+        if axes is not row[0]:
+            axes.set_ylabel("")
+
+
+def _outer(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return min(low for low, _ in limits), max(high for _, high in limits)
+
+
+def _widen(row: NDArray[Any]) -> None:
+    """Leave a margin around all points of all panels."""
+    boxes = np.array([axes.dataLim.extents for axes in row])
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    pad = np.where(high > low, _MARGIN * (high - low), 0.5)
+    for axes in row:
+        axes.set_xlim(low[0] - pad[0], high[0] + pad[0])
+        axes.set_ylim(low[1] - pad[1], high[1] + pad[1])
