@@ -5,7 +5,7 @@ parts, then the imaginary parts. Columns of R_inf, L and 1/C have norm one and e
 component, so that neither the decades of ω nor the unit of Z reach a solver.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -122,6 +122,8 @@ class Problem:
         What x has to be divided by to undo the scaling of the columns.
     penalty, penalty_factor : ndarray, shapes (N, N) and (r, N)
         M, zero for R_inf, L and 1/C, and L with LᵀL = M.
+    weights : ndarray, shape (F,), or None
+        What the data at each frequency are multiplied by; None for 1.
     """
 
     discretisation: Discretisation
@@ -132,6 +134,22 @@ class Problem:
     scale: Array
     penalty: Array
     penalty_factor: Array
+    weights: Array | None = None
+
+    def weighted(self, weights: Array) -> "Problem":
+        """Return the problem whose data and rows of A are multiplied by weights.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (F,)
+            Positive, at each frequency; the same for the real and the imaginary part.
+        """
+        matrix = self.matrix * _stack(weights * (1.0 + 1.0j), self.part)[:, None]
+        scale = self.scale.copy()
+        norms = np.linalg.norm(matrix[:, self.penalised :], axis=0)
+        matrix[:, self.penalised :] /= norms
+        scale[self.penalised :] *= norms
+        return replace(self, matrix=matrix, scale=scale, weights=weights)
 
     @property
     def penalised(self) -> int:
@@ -165,7 +183,8 @@ class Problem:
         """
         size = np.maximum(np.abs(impedance.real), np.abs(impedance.imag)).max(axis=1)
         size[size == 0.0] = 1.0
-        return _stack(impedance / size[:, None], self.part, axis=1), size
+        scaled = impedance / size[:, None]
+        return _stack(scaled if self.weights is None else scaled * self.weights, self.part, axis=1), size
 
     def unknowns(self, x: Array, impedance: ComplexArray, size: Array) -> Unknowns:
         """Physical values of scaled answers.
@@ -229,7 +248,7 @@ class Problem:
         """
         lam = regularisation[:, None]
         gradient = row_by_row(row_by_row(x, self.transposed) - b, self.matrix)
-        gradient += lam * row_by_row(x, self.penalty)
+        gradient += lam * row_by_row(row_by_row(x, self.penalty_factor.T), self.penalty_factor)
         data_squares, penalty_squares = self.column_squares
         norm = np.linalg.norm(b, axis=1, keepdims=True)
         norm[norm == 0.0] = 1.0

@@ -18,6 +18,7 @@ from drt_engine.threads import single_threaded_blas
 
 PROBLEMS = int(os.environ.get("DRT_ENGINE_PROBLEMS", "100"))
 PER_MATRIX = 10
+EPSILON = np.finfo(float).eps
 
 
 def matrices(rng):
@@ -27,7 +28,8 @@ def matrices(rng):
     beyond = rng.choice([0.0, 0.5, 3.0])
     tau = np.logspace(low - beyond, high + beyond, int(frequency.size * rng.choice([0.4, 1.0, 1.5])))
     if rng.random() < 0.3:
-        tau = np.sort(tau * np.exp(0.2 * rng.standard_normal(tau.size)))
+        spacing = np.log(tau[1] / tau[0])
+        tau = tau * np.exp(0.4 * spacing * rng.uniform(-1, 1, tau.size))
     name = rng.choice(list(BASES))
     order = int(rng.integers(0, BASES[name].highest_order + 1))
     expansion = Expansion(tau, name, shape_factor(BASES[name], tau, rng.choice([0.35, 0.5, 1.0])))
@@ -58,7 +60,7 @@ def one_thread():
 
 def test_agrees_on_varied_problems():
     rng = np.random.default_rng(2024)
-    uncertified, total = 0, 0
+    uncertified, vague, total = 0, 0, 0
     while total < PROBLEMS:
         problem = matrices(rng)
         lam = 10 ** rng.uniform(-12, 2, PER_MATRIX)
@@ -75,21 +77,37 @@ def test_agrees_on_varied_problems():
             x[left] = solver_for("cvxpy", factors, lam)(b[left], which[left])
         uncertified += int(left.sum())
         assert np.all(problem.kkt(x, b, lam) <= KKT_TOLERANCE)
-        for k in which:
-            check(problem, x[k], b[k], lam[k])
+        vague += sum(check(problem, x[k], b[k], lam[k]) for k in which)
         total += PER_MATRIX
-    print(f"{total} problems, {uncertified} of them solved by cvxpy")  # noqa: T201 - what -s is for
+    print(f"{total} problems: {uncertified} solved by cvxpy, {vague} known to Wedin's bound only")  # noqa: T201
     assert uncertified <= 0.01 * total
+    assert vague <= 0.01 * total
 
 
 def check(problem, x, b, lam):
+    """Whether an answer is within 1e-8 or 10κε of the reference; returns whether that took Wedin's bound."""
     stacked = np.vstack([problem.matrix, np.sqrt(lam) * problem.penalty_factor])
-    expected, _ = nnls(stacked, np.concatenate([b, np.zeros(len(problem.penalty_factor))]), maxiter=100_000)
+    data = np.concatenate([b, np.zeros(len(problem.penalty_factor))])
+    expected, _ = nnls(stacked, data, maxiter=100_000)
+    # Its last digits are those of many updates; which unknowns are positive is what is taken from it.
+    positive = expected > 0
+    expected[positive] = np.linalg.lstsq(stacked[:, positive], data, rcond=0)[0]
     singular = np.linalg.svd(stacked, compute_uv=False)
-    tolerance = max(1e-8, 10 * singular[0] / max(singular[-1], 1e-300) * np.finfo(float).eps)
+    condition = singular[0] / max(singular[-1], 1e-300)
+    tolerance = max(1e-8, 10 * condition * EPSILON) * expected.max()
     error = np.abs(x - expected).max()
-    assert error <= tolerance * expected.max(), (
-        f"off by {error / expected.max():.1e} for λ = {lam:.1e}, {problem.part}, {problem.extras}, "
-        f"{problem.discretisation.expansion.basis}, order {problem.discretisation.order}, "
-        f"{problem.matrix.shape}, κ = {singular[0] / singular[-1]:.1e}"
+    if error <= tolerance:
+        return False
+    # Least squares that leave a residual have a second condition number, κ²|r|/|Sx|, for every algorithm (P.-Å. Wedin,
+    # BIT 13 (1973) 217): the reference is no better known than that.
+    assert np.array_equal(x > 0, positive)
+    columns = stacked[:, positive]
+    inner = np.linalg.cond(columns / np.linalg.norm(columns, axis=0))
+    fitted = columns @ expected[positive]
+    bound = 10 * EPSILON * inner**2 * np.linalg.norm(fitted - data) / np.linalg.norm(fitted)
+    assert error <= tolerance + bound * expected.max(), (
+        f"off by {error / expected.max():.1e} instead of {tolerance / expected.max() + bound:.1e} for λ = {lam:.1e}, "
+        f"{problem.part}, {problem.extras}, {problem.discretisation.expansion.basis}, "
+        f"order {problem.discretisation.order}, {problem.matrix.shape}, κ = {condition:.1e}"
     )
+    return True

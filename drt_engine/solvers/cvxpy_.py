@@ -13,7 +13,7 @@ from drt_engine.problem import KKT_TOLERANCE, Problem
 from drt_engine.solvers.finish import finish
 from drt_engine.spectral import SpectralFactors
 
-__all__ = ["CvxpySolver"]
+__all__ = ["CvxpySolver", "run"]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +26,29 @@ _ROADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("DAQP", {}),
     ("CLARABEL", {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-13, "tol_ktratio": 1e-10}),
 )
+
+
+def run(problem: Any, solver: str, options: dict[str, Any]) -> None:
+    """Let a solver try a problem of cvxpy; its variables have no value if it gave up.
+
+    Parameters
+    ----------
+    problem : cvxpy.Problem
+        The problem, all of its parameters set.
+    solver : str
+        Its name in cvxpy.
+    options : dict
+        Its options.
+    """
+    try:
+        with warnings.catch_warnings():
+            # "Solution may be inaccurate": the certificate says so, and more exactly.
+            warnings.simplefilter("ignore", UserWarning)
+            problem.solve(solver=solver, warm_start=False, **options)
+    except cp.SolverError as error:
+        logger.info("%s gave up: %s", solver, error)
+        for variable in problem.variables():
+            variable.value = None
 
 
 class CvxpySolver:
@@ -95,13 +118,6 @@ class _Statement:
     def solve(self, solver: str, options: dict[str, Any], b: Array, regularisation: float) -> Array | None:
         self._b.value = b
         self._root.value = np.sqrt(regularisation)
-        try:
-            with warnings.catch_warnings():
-                # "Solution may be inaccurate": the certificate says so, and more exactly.
-                warnings.simplefilter("ignore", UserWarning)
-                self._problem.solve(solver=solver, warm_start=False, **options)
-        except cp.SolverError as error:
-            logger.info("%s gave up: %s", solver, error)
-            return None
+        run(self._problem, solver, options)
         value = self._x.value
         return None if value is None or not np.all(np.isfinite(value)) else np.maximum(value, 0.0)

@@ -10,9 +10,6 @@ __all__ = ["finish"]
 
 Array = NDArray[np.float64]
 
-# A projected gradient is known to this many units in the last place of its two factors.
-_KNOWN = 8 * np.finfo(float).eps
-
 
 def finish(problem: Problem, x: Array, b: Array, regularisation: float) -> Array:
     """Move an answer that is near the optimum onto it.
@@ -47,24 +44,21 @@ def finish(problem: Problem, x: Array, b: Array, regularisation: float) -> Array
     refused = np.zeros(x.size, dtype=bool)
     last = -1
     for _ in range(3 * x.size):
-        x, gradient, known = _inside(stacked, data, x, passive)
+        x, gradient = _inside(stacked, data, x, passive)
         if last >= 0 and not passive[last]:
             refused[last] = True  # its step was backwards: the sign that chose it was rounding
         else:
             refused[:] = False
-        open_signs = np.where(passive | refused, 0.0, gradient + known)
-        last = int(open_signs.argmin())
-        if open_signs[last] >= 0.0:
+        gradient[passive | refused] = 0.0
+        last = int(gradient.argmin())
+        if gradient[last] >= 0.0:
             break
         passive[last] = True
     return np.asarray(x / norms)
 
 
-def _inside(stacked: Array, data: Array, x: Array, passive: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-    """Least squares in the passive unknowns; those that reach zero on the way there are made active.
-
-    Returns the answer, the gradient, and to what it is known.
-    """
+def _inside(stacked: Array, data: Array, x: Array, passive: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Least squares in the passive unknowns, with the gradient; those that reach zero on the way are made active."""
     while True:
         q, triangle = qr(stacked[:, passive], check_finite=False)
         count = int(np.count_nonzero(passive))
@@ -73,10 +67,7 @@ def _inside(stacked: Array, data: Array, x: Array, passive: NDArray[np.bool_]) -
         free[passive] = solve_triangular(triangle[:count], turned[:count], check_finite=False)
         blocked = np.flatnonzero(passive & (free <= 0.0))
         if not blocked.size:
-            rest = q[:, count:].T @ stacked
-            beyond = turned[count:]
-            known = _KNOWN * np.linalg.norm(beyond) * np.ones(x.size)
-            return free, -(beyond @ rest), known
+            return free, -(turned[count:] @ (q[:, count:].T @ stacked))
         steps = x[blocked] / np.maximum(x[blocked] - free[blocked], np.finfo(float).tiny)
         x = x + steps.min() * (free - x)
         x[blocked[steps == steps.min()]] = 0.0

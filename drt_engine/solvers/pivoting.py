@@ -14,6 +14,9 @@ Array = NDArray[np.float64]
 _MOST_AMPLIFIED = 1e5
 """Largest spread of c² + λs² where starting from the unconstrained answer is the quicker road."""
 
+_MOST_DEPENDENT = 1e5
+"""Largest condition number of the modes with which the unconstrained answer is exact to ten digits."""
+
 _ROUNDS_OF_EXCHANGE = 12
 _ROUNDS_AN_UNKNOWN = 10
 
@@ -39,12 +42,13 @@ class PivotingSolver:
         self._regularisation = regularisation
         self._filters = factors.filters(regularisation)
         tame = self._filters.max(axis=1) < _MOST_AMPLIFIED * self._filters.min(axis=1)
-        self._group = np.where(tame & factors.complete, np.cumsum(tame) - 1, -1)
+        tame &= factors.complete and np.linalg.cond(factors.modes) < _MOST_DEPENDENT
+        self._group = np.where(tame, np.cumsum(tame) - 1, -1)
         self._inverse = np.array(
             [(factors.modes * filters) @ factors.modes.T for filters in self._filters[self._group >= 0]]
         ).reshape(-1, problem.scale.size, problem.scale.size)
-        self._columns = np.ascontiguousarray(problem.matrix.T)
-        self._gram = self._columns @ problem.matrix
+        self._columns = np.ascontiguousarray(np.vstack([problem.matrix, problem.penalty_factor]).T)
+        self._gram = problem.transposed @ problem.matrix
         self._penalty = np.ascontiguousarray(problem.penalty)
 
     def __call__(self, b: Array, which: NDArray[np.intp]) -> Array:

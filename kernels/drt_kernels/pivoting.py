@@ -26,6 +26,9 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # A pivot below this share of its diagonal element is rounding: the column is a combination of those before it.
 _DEPENDENT = 1e-14
 
+# A step of refinement leaves about the square of what it corrected; above this share that is more than 1e-10.
+_REFINED = 1e-5
+
 # A gradient up to this many times what is taken for zero leaves open on which side of zero it is.
 _OPEN = 3.0
 
@@ -204,27 +207,24 @@ def _move(
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _gradient_by_residual(
-    columns: Array, penalty: Array, b: Array, lam: float, x: Array, residual: Array, gradient: Array
-) -> None:
-    """Aᵀ(Ax − b) + λMx from the residual, which a formed AᵀA would lose digits of."""
-    residual[:] = -b
-    gradient[:] = 0.0
+def _gradient_by_residual(columns: Array, b: Array, lam: float, x: Array, residual: Array, gradient: Array) -> None:
+    """Compute Aᵀ(Ax − b) + λLᵀLx from both residuals; formed matrices would lose digits of it."""
+    data = b.size
+    residual[:] = 0.0
+    residual[:data] = -b
     for i in range(x.size):
         if x[i] != 0.0:
             column = columns[i]
-            for q in range(b.size):
+            for q in range(residual.size):
                 residual[q] += x[i] * column[q]
-            weight = lam * x[i]
-            row = penalty[i]
-            for j in range(x.size):
-                gradient[j] += weight * row[j]
+    for q in range(data, residual.size):
+        residual[q] *= lam
     for i in range(x.size):
         column = columns[i]
         s = 0.0
-        for q in range(b.size):
+        for q in range(residual.size):
             s += column[q] * residual[q]
-        gradient[i] += s
+        gradient[i] = s
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -238,12 +238,13 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
     answer is taken, one step of refinement by the residual gives back what the normal equations lost, and the signs are
     looked at once more (Å. Björck, Linear Algebra Appl. 88/89 (1987) 31).
 
-    `columns` is Aᵀ, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved` is an estimate;
-    one that is not `clear` has an unknown at zero whose gradient is zero to rounding, so that it may belong elsewhere.
+    `columns` is [A; L]ᵀ with LᵀL = M, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved` is an estimate;
+    one that is not `clear` is less exact than double precision allows, because its passive columns are nearly dependent
+    or because an unknown at zero has a gradient that is zero to rounding and may belong elsewhere.
     """
-    # (k,n),(i,n),(i,j),(i,j),(k)->(k,i),(k),(k)
-    rows = b.shape[0]
-    size, data = columns.shape
+    # (k,n),(i,n+r),(i,j),(i,j),(k)->(k,i),(k),(k)
+    rows, data = b.shape
+    size, stacked = columns.shape
     matrix = np.empty((size, size))
     factor = np.empty((size, size))
     passive = np.empty(size, np.int64)
@@ -255,7 +256,7 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
     y = np.empty(size)
     norm = np.empty(size)
     gradient = np.empty(size)
-    residual = np.empty(data)
+    residual = np.empty(stacked)
     for k in range(rows):
         answer = x[k]
         answer[:] = 0.0
@@ -278,6 +279,8 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
             norm[i] = math.sqrt(matrix[i, i])
         count = 0
         exact = False
+        correction = 0.0
+        largest = 0.0
         for _ in range(limit):
             chosen = -1
             steepest = steepest_allowed
@@ -289,18 +292,24 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
                 if exact:
                     solved[k] = True
                     clear[k] = True
+                    if correction > _REFINED * largest:
+                        clear[k] = False
                     for i in range(size):
                         if not is_passive[i] and gradient[i] < -_OPEN * steepest_allowed * norm[i]:
                             clear[k] = False
                     break
-                _gradient_by_residual(columns, penalty, b[k], lam[k], answer, residual, gradient)
+                _gradient_by_residual(columns, b[k], lam[k], answer, residual, gradient)
                 for a in range(count):
                     right[a] = -gradient[passive[a]]
                 _solve(factor, right, count, y)
+                correction = 0.0
+                largest = 0.0
                 for a in range(count):
                     i = passive[a]
                     change = max(y[a], -answer[i])
+                    correction = max(correction, abs(change))
                     answer[i] += change
+                    largest = max(largest, answer[i])
                     for j in range(size):
                         gradient[j] += change * matrix[i, j]
                 exact = True

@@ -27,7 +27,9 @@ def test_both_roads_lead_to_non_negative_least_squares(seed, lam):
     a, penalty, difference, b = problem(seed)
     expected = reference(a, difference, b, lam)
     x, solved, clear = np.empty_like(expected), *np.empty((2, len(b)), dtype=bool)
-    pivoting.grow_passive(b, a.T.copy(), a.T @ a, penalty, np.full(len(b), lam), 200, x, solved, clear)
+    pivoting.grow_passive(
+        b, np.vstack([a, difference]).T.copy(), a.T @ a, penalty, np.full(len(b), lam), 200, x, solved, clear
+    )
     assert solved.all()
     np.testing.assert_allclose(x, expected, rtol=0, atol=1e-9 * expected.max())
 
@@ -46,7 +48,7 @@ def test_each_row_has_its_own_lambda():
     lam = np.array([1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
     expected = np.array([reference(a, difference, row[None], value)[0] for row, value in zip(b, lam, strict=True)])
     x, solved, clear = np.empty_like(expected), *np.empty((2, len(b)), dtype=bool)
-    pivoting.grow_passive(b, a.T.copy(), a.T @ a, penalty, lam, 200, x, solved, clear)
+    pivoting.grow_passive(b, np.vstack([a, difference]).T.copy(), a.T @ a, penalty, lam, 200, x, solved, clear)
     np.testing.assert_allclose(x, expected, rtol=0, atol=1e-9 * expected.max())
     inverse = np.array([np.linalg.inv(a.T @ a + value * penalty) for value in lam])
     start = np.array([row @ a @ g for row, g in zip(b, inverse, strict=True)])
@@ -55,9 +57,9 @@ def test_each_row_has_its_own_lambda():
 
 
 def test_zeros_stay_zeros_and_no_rounds_leave_nothing_solved():
-    a, penalty, _, b = problem(1)
+    a, penalty, difference, b = problem(1)
     x, solved, clear = np.empty((6, 9)), *np.empty((2, 6), dtype=bool)
-    arguments = (a.T.copy(), a.T @ a, penalty, np.full(6, 1e-3))
+    arguments = (np.vstack([a, difference]).T.copy(), a.T @ a, penalty, np.full(6, 1e-3))
     pivoting.grow_passive(0.0 * b, *arguments, 200, x, solved, clear)
     assert solved.all()
     assert not x.any()
