@@ -23,7 +23,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed-test
-	$(BIN)/pytest benchmarks --benchmark-only
+	$(BIN)/pytest benchmarks --quiet --benchmark-only --benchmark-max-time=0.5 --benchmark-columns=min,median,iqr,rounds
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

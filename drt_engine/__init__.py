@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from drt_engine.errors import DRTError, FileFormatError, InputError, OutputExistsError, UnknownNameError
     from drt_engine.hdf5 import invert_file, read_inversion, read_spectra, write_inversion, write_spectra
     from drt_engine.inversion import invert
-    from drt_engine.methods import Tikhonov
+    from drt_engine.methods import Convex, Tikhonov
     from drt_engine.result import Inversion, Status
     from drt_engine.spectra import Spectra
 
 __all__ = [
+    "Convex",
     "DRTError",
     "FileFormatError",
     "InputError",
@@ -39,7 +40,7 @@ _HOME = {
     "errors": ("DRTError", "FileFormatError", "InputError", "OutputExistsError", "UnknownNameError"),
     "hdf5": ("invert_file", "read_inversion", "read_spectra", "write_inversion", "write_spectra"),
     "inversion": ("invert",),
-    "methods": ("Tikhonov",),
+    "methods": ("Convex", "Tikhonov"),
     "result": ("Inversion", "Status"),
     "spectra": ("Spectra",),
 }

@@ -31,7 +31,12 @@ class UnknownNameError(InputError):
     """
 
     def __init__(self, what: str, got: object, known: Iterable[str]) -> None:
-        super().__init__(f"{what} {got!r} is not known; expected one of {', '.join(map(repr, known))}.")
+        self._arguments = what, got, tuple(known)
+        super().__init__(f"{what} {got!r} is not known; expected one of {', '.join(map(repr, self._arguments[2]))}.")
+
+    def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, object, tuple[str, ...]]]:
+        """Let it cross from a worker process: an exception is otherwise made again from its message alone."""
+        return type(self), self._arguments
 
 
 class FileFormatError(DRTError, OSError):

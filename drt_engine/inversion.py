@@ -1,6 +1,8 @@
 """invert(): from spectra to a result, one status for each."""
 
 import logging
+from collections.abc import Mapping
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +10,15 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError
 from drt_engine.methods import Method, Tikhonov
 from drt_engine.problem import KKT_TOLERANCE
+from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import Inversion, Status
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.threads import run_tiles
 
-__all__ = ["invert"]
+__all__ = ["invert", "series_totals"]
+
+Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Numbers of some rows that can be solved, and of the points that they have."""
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
@@ -20,7 +26,7 @@ _TILE = 512
 logger = logging.getLogger(__name__)
 
 
-def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
+def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Series, int] | None = None) -> Inversion:
     """Invert spectra into distributions of relaxation times.
 
     A spectrum that cannot be inverted gets a status and NaN; the others get what they would have got alone. Points that
@@ -32,6 +38,10 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
         K spectra.
     method : Method, optional
         How; ``Tikhonov()`` by default.
+    chosen : mapping, optional
+        Which λ of the grid each series has, if the method shares λ over series and `spectra` are only a part of them:
+        :func:`drt_engine.regularisation.best_of_series` of the :func:`series_totals` of all parts. By default it is
+        chosen from `spectra`.
 
     Returns
     -------
@@ -41,15 +51,11 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
     Raises
     ------
     InputError
-        If `spectra` is not a Spectra or `method` not a method.
+        If `spectra` is not a Spectra or `method` not a method, and if `chosen` lacks a series.
+    UnknownNameError
+        If the method shares λ by a state column that the spectra do not have.
     """
-    if not isinstance(spectra, Spectra):
-        raise InputError(
-            f"spectra must be a Spectra; got {type(spectra).__name__}. Make one: Spectra(frequency, impedance)."
-        )
-    method = Tikhonov() if method is None else method
-    if isinstance(method, type) or not hasattr(method, "solve"):
-        raise InputError(f"method must be a method such as Tikhonov(); got {method!r}.")
+    method = _checked(spectra, method)
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
     out = {name: np.full(rows, np.nan) for name in ("r_inf", "inductance", "capacitance")}
@@ -57,15 +63,17 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
     coefficients = np.full((rows, size), np.nan)
     usable = np.isfinite(spectra.impedance)
     status = _triage(spectra.impedance, usable)
+    tiles = _tiles(_alike(usable, status))
+    which = None if method.series is None else _shared_lambda(spectra, method, tiles, chosen)
 
-    def work(tile: tuple[NDArray[np.intp], NDArray[np.intp]]) -> None:
-        chosen, points = tile
-        z = np.take(spectra.impedance[chosen], points, axis=1)
-        answer = method.solve(spectra.frequency[points], z, expansion)
+    def work(tile: Tile) -> None:
+        tile_rows, points = tile
+        z = np.take(spectra.impedance[tile_rows], points, axis=1)
+        answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[tile_rows])
         solved = answer.kkt <= KKT_TOLERANCE
         remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
-        status[chosen] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint8)
-        good, found = chosen[solved], answer.unknowns
+        status[tile_rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint8)
+        good, found = tile_rows[solved], answer.unknowns
         coefficients[good] = found.coefficients[solved]
         out["r_inf"][good] = found.r_inf[solved]
         out["inductance"][good] = found.inductance[solved]
@@ -73,10 +81,10 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
             out["capacitance"][good] = 1.0 / found.elastance[solved]
         out["residual"][good] = _relative_residual(answer.fit[solved], z[solved])
         # These two of a failure as well: they tell why.
-        out["regularisation"][chosen] = answer.regularisation
-        out["kkt"][chosen] = answer.kkt
+        out["regularisation"][tile_rows] = answer.regularisation
+        out["kkt"][tile_rows] = answer.kkt
 
-    run_tiles(work, _tiles(_alike(usable, status)))
+    run_tiles(work, tiles)
     result = Inversion(
         spectra.frequency, expansion, coefficients, **out, status=status, states=spectra.states, method=method
     )
@@ -85,9 +93,88 @@ def invert(spectra: Spectra, method: Method | None = None) -> Inversion:
     return result
 
 
-def _tiles(
-    groups: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def series_totals(spectra: Spectra, method: Method) -> Totals:
+    """Sum the scores of each λ over each series, for a method that shares λ over series.
+
+    A job that reads its spectra in blocks adds the totals of all blocks by
+    :func:`drt_engine.regularisation.add_totals`, chooses by :func:`drt_engine.regularisation.best_of_series` and
+    inverts each block with what was chosen. The sums are of whole numbers, so they are the same however the spectra are
+    divided into blocks. Spectra that cannot be inverted take no part.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        K spectra, with the state columns that `method.series` names.
+    method : Method
+        How; `method.series` is not None.
+
+    Returns
+    -------
+    dict
+        Sums, shape (G,), by series.
+
+    Raises
+    ------
+    InputError
+        If `spectra` is not a Spectra or `method` not a method that shares λ.
+    UnknownNameError
+        For a state column that the spectra do not have.
+    """
+    method = _checked(spectra, method)
+    usable = np.isfinite(spectra.impedance)
+    tiles = _tiles(_alike(usable, _triage(spectra.impedance, usable)))
+    member, series = _series(spectra, method)
+    return _totals(spectra, method, tiles, member, series)
+
+
+def _checked(spectra: Spectra, method: Method | None) -> Method:
+    if not isinstance(spectra, Spectra):
+        raise InputError(
+            f"spectra must be a Spectra; got {type(spectra).__name__}. Make one: Spectra(frequency, impedance)."
+        )
+    method = Tikhonov() if method is None else method
+    if isinstance(method, type) or not hasattr(method, "solve"):
+        raise InputError(f"method must be a method such as Tikhonov(); got {method!r}.")
+    return method
+
+
+def _series(spectra: Spectra, method: Method) -> tuple[NDArray[np.intp], list[Series]]:
+    if method.series is None:
+        raise InputError(f"the method shares no λ; got {method!r}. Set shared to True or to a state column.")
+    return series_of(spectra.states, method.series)
+
+
+def _shared_lambda(
+    spectra: Spectra, method: Method, tiles: list[Tile], chosen: Mapping[Series, int] | None
+) -> NDArray[np.intp]:
+    """Which λ of the grid each spectrum has by its series, shape (K,)."""
+    member, series = _series(spectra, method)
+    if chosen is None:
+        chosen = best_of_series(_totals(spectra, method, tiles, member, series))
+    lacking = [one for one in series if one not in chosen]
+    if lacking:
+        raise InputError(f"chosen has no λ for the series {lacking[0]}. Add its totals before choosing.")
+    return np.array([chosen[one] for one in series], dtype=np.intp)[member]
+
+
+def _totals(
+    spectra: Spectra, method: Method, tiles: list[Tile], member: NDArray[np.intp], series: list[Series]
+) -> Totals:
+    expansion = method.expansion(spectra.frequency)
+    sums = np.zeros((len(series), GRID.size), dtype=np.int64)
+    turn = Lock()
+
+    def work(tile: Tile) -> None:
+        rows, points = tile
+        tallies = method.tallies(spectra.frequency[points], np.take(spectra.impedance[rows], points, axis=1), expansion)
+        with turn:
+            np.add.at(sums, member[rows], tallies)
+
+    run_tiles(work, tiles)
+    return dict(zip(series, sums, strict=True))
+
+
+def _tiles(groups: list[Tile]) -> list[Tile]:
     return [(rows[k : k + _TILE], points) for rows, points in groups for k in range(0, rows.size, _TILE)]
 
 
@@ -116,7 +203,7 @@ def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray
     return np.asarray(positive.all(axis=1) | (positive[:, half:].all(axis=1) & rises))
 
 
-def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[Tile]:
     """Group the rows that can be solved by which points they have: pairs of row numbers and point numbers."""
     rows = np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING))
     packed = np.packbits(usable[rows], axis=1)

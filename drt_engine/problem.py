@@ -144,7 +144,7 @@ class Problem:
         weights : ndarray, shape (F,)
             Positive, at each frequency; the same for the real and the imaginary part.
         """
-        matrix = self.matrix * _stack(weights * (1.0 + 1.0j), self.part)[:, None]
+        matrix = self.matrix * np.tile(weights, len(self.matrix) // weights.size)[:, None]
         scale = self.scale.copy()
         norms = np.linalg.norm(matrix[:, self.penalised :], axis=0)
         matrix[:, self.penalised :] /= norms

@@ -18,7 +18,7 @@ from drt_engine.spectra import STATE_UNITS
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["RESULT_UNITS", "Inversion", "Status"]
+__all__ = ["RESULT_UNITS", "Inversion", "Status", "count_status", "status_attributes"]
 
 Array = NDArray[np.float64]
 
@@ -190,12 +190,7 @@ class Inversion:
         dict
             ``ok`` first, then each flag that occurs; a spectrum with two flags counts under both.
         """
-        found = {"ok": int(np.count_nonzero(self.status == 0))}
-        for flag in Status:
-            count = int(np.count_nonzero(self.status & np.uint8(flag)))
-            if count:
-                found[str(flag.name).lower().replace("_", " ")] = count
-        return found
+        return count_status(self.status)
 
     def gamma_at(self, tau: ArrayLike) -> Array:
         """γ(ln τ) anywhere.
@@ -266,6 +261,22 @@ class Inversion:
                 dataset[name].attrs["units"] = unit
         dataset["status"].attrs |= status_attributes()
         return dataset
+
+
+def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
+    """Count spectra by status; ``ok`` first, then each flag that occurs.
+
+    Parameters
+    ----------
+    status : ndarray of uint8, shape (K,)
+        Flags of :class:`Status`.
+    """
+    counts = {"ok": int(np.count_nonzero(status == 0))}
+    for flag in Status:
+        count = int(np.count_nonzero(status & np.uint8(flag)))
+        if count:
+            counts[str(flag.name).lower().replace("_", " ")] = count
+    return counts
 
 
 def status_attributes() -> dict[str, Any]:

@@ -1,23 +1,78 @@
 """How much each point of a spectrum counts."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.errors import InputError
+from drt_engine.errors import InputError, UnknownNameError
 
-__all__ = ["WeightingName", "weights_by_modulus", "weights_by_residual", "weights_by_sigma"]
+__all__ = [
+    "Weighting",
+    "WeightingName",
+    "checked_weighting",
+    "deviations_at",
+    "weights_by_modulus",
+    "weights_by_residual",
+    "weights_by_sigma",
+]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
-WeightingName = Literal["unit", "modulus", "sigma", "iterated"]
+WeightingName = Literal["unit", "modulus", "iterated"]
+Weighting = WeightingName | Sequence[tuple[float, float]]
 
 _SMALLEST = 1e-6
 """Smallest modulus or deviation that is believed, as a share of the largest of the spectrum."""
 
-_WIDTH = 0.25
+_WIDTH = 0.5
 """Standard deviation, in decades of frequency, of the Gaussian that residuals are averaged with."""
+
+
+def checked_weighting(weighting: Any) -> Weighting:
+    """Check a weighting; pairs of frequency and deviation come back ascending in frequency.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is not known.
+    InputError
+        For anything else that is no table of positive pairs.
+    """
+    if isinstance(weighting, str):
+        if weighting not in get_args(WeightingName):
+            raise UnknownNameError("weighting", weighting, get_args(WeightingName))
+        return weighting  # type: ignore[return-value]  # one of the names, as just checked
+    try:
+        table = np.array(weighting, dtype=float)
+        good = table.ndim == 2 and table.shape[1] == 2 and len(table) and np.all(np.isfinite(table) & (table > 0.0))
+    except (TypeError, ValueError):
+        good = False
+    if not good or len(np.unique(table[:, 0])) < len(table):
+        raise InputError(
+            f"weighting must be one of {', '.join(get_args(WeightingName))}, or pairs of a frequency in Hz and a "
+            f"standard deviation, positive, each frequency once; got {weighting!r}. Like this: ((1e6, 0.1), (1, 0.02))."
+        )
+    return tuple((float(f), float(s)) for f, s in table[np.argsort(table[:, 0])])
+
+
+def deviations_at(frequency: Array, table: Sequence[tuple[float, float]]) -> Array:
+    """Interpolate deviations on logarithmic axes; constant beyond the ends of the table.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz.
+    table : sequence of pairs
+        Frequencies, Hz, ascending, and standard deviations.
+
+    Returns
+    -------
+    ndarray, shape (F,)
+    """
+    known, sigma = np.log(np.array(table)).T
+    return np.asarray(np.exp(np.interp(np.log(frequency), known, sigma)))
 
 
 def weights_by_modulus(impedance: ComplexArray) -> Array:
@@ -62,7 +117,7 @@ def weights_by_sigma(sigma: Array) -> Array:
 def weights_by_residual(frequency: Array, residual: ComplexArray) -> Array:
     """Weights from the residuals of a fit, for noise that changes with frequency in a way that is not known.
 
-    The variance at a frequency is the mean square of the residuals around it, by a Gaussian a quarter of a decade wide.
+    The variance at a frequency is the mean square of the residuals around it, by a Gaussian half a decade wide.
 
     Parameters
     ----------

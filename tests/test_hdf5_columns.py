@@ -120,8 +120,8 @@ def test_fixed_names_have_their_units(tmp_path):
     drt.write_spectra(tmp_path / "a.h5", spectra(2, voltage=[3, 4], temperature=[20.5, 21], cycle=[1, 2]))
     with h5py.File(tmp_path / "a.h5") as file:
         group = file["spectra/default"]
-        assert group["voltage"].attrs["units"] == "V"
-        assert group["temperature"].attrs["units"] == "degC"
+        assert group["voltage"].attrs["units"] == b"V"
+        assert group["temperature"].attrs["units"] == b"degC"
         assert "units" not in group["cycle"].attrs
 
 

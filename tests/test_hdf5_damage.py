@@ -1,5 +1,7 @@
 """Files that cannot be read or written: one line that says why, and nothing half written."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -8,6 +10,7 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.hdf5 import FileWriteError, SpectraWriter, scan
+from drt_engine.hdf5.disk import Disk
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,37 @@ def test_full_disk_is_one_line(tmp_path, room):
     assert not list(tmp_path.iterdir())
 
 
+def test_disk_keeps_what_it_could_not_write(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    found = bytearray(b"-" * 16)
+    with Disk(tmp_path / "a") as disk:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        try:
+            assert (disk.write(b"12345678"), disk.error) == (8, None)
+            assert disk.write(b"abcdef") == 6
+            assert isinstance(disk.error, OSError)
+            disk.seek(4)
+            assert disk.write(b"XY") == 2
+            disk.truncate(2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        disk.seek(0)
+        assert disk.readinto(found) == 16
+        assert found == b"1234XY78abcdef\0\0"
+        disk.seek(5)
+        disk.readinto(found)
+        assert found == b"Y78abcdef" + bytes(7)
+    with pytest.raises(FileExistsError):
+        Disk(tmp_path / "a")
+
+
+def test_writes_from_any_thread(tmp_path, spectra):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(drt.write_spectra, tmp_path / "a.h5", spectra).result()
+    assert len(drt.read_spectra(tmp_path / "a.h5")) == 6
+
+
 # Damage
 
 
@@ -160,7 +194,7 @@ BROKEN = {
     "complex state": (replaced("cycle", np.ones(6) * 1j), "expected numbers or text"),
     "wrong unit": (replaced("frequency", np.logspace(2, 0, 36), units="rad/s"), "unit 'rad/s'; expected 'Hz'"),
     "no unit": (at("spectra/long/impedance_real", lambda data: data.attrs.pop("units")), "no attribute units"),
-    "state unit": (at("spectra/long/voltage", lambda data: data.attrs.modify("units", "mV")), "'mV'; expected 'V'"),
+    "state unit": (at("spectra/long/voltage", lambda data: data.attrs.create("units", "mV")), "'mV'; expected 'V'"),
     "bad values": (replaced("frequency", np.arange(36.0)), "got 0 Hz at index 0"),
     "repeated": (replaced("frequency", np.ones(36)), "must not repeat"),
 }
@@ -191,7 +225,13 @@ def _folder(path):
     path.mkdir()
 
 
+def _pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 NO_FILE = {
+    "a pipe": (_pipe, "is not a regular file"),
     "missing": (_missing, "does not exist"),
     "a directory": (_folder, "is a directory"),
     "text": (lambda path: path.write_text("frequency,real,imag\n" * 100), "is not an HDF5 file"),

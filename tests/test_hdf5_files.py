@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import xarray as xr
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
 from drt_engine.hdf5 import SpectraWriter, digest, scan, schema
+from drt_engine.spectra import STATE_UNITS
 
 METHODS = {
     "default": drt.Tikhonov(),
@@ -178,12 +180,36 @@ def test_provenance(tmp_path, inversion, campaign):
     assert str(tmp_path).encode() not in (tmp_path / "a.h5").read_bytes()
 
 
+def test_settings_are_plain(tmp_path, inversion):
+    class Other:
+        def __init__(self, value):
+            self.value = value
+
+        def settings(self):
+            return inversion.method.settings() | {"order": self.value}
+
+    order = np.int64(inversion.method.order)
+    drt.write_inversion(tmp_path / "a.h5", replace(inversion, method=Other(order)))
+    assert drt.read_inversion(tmp_path / "a.h5").method == inversion.method
+    with pytest.raises(drt.InputError, match="types that JSON has; got set"):
+        drt.write_inversion(tmp_path / "b.h5", replace(inversion, method=Other({1})))
+
+
 def test_digest_of_a_large_file(tmp_path):
     content = bytes(range(256)) * 20_000
     (tmp_path / "a").write_bytes(content)
     assert digest(tmp_path / "a") == "sha256:" + hashlib.sha256(content).hexdigest()
     with pytest.raises(drt.FileFormatError, match="No such file"):
         digest(tmp_path / "b")
+
+
+def test_damaged_values_are_noticed(campaign, spectra):
+    value = spectra.impedance.real[1, 0].tobytes()
+    content = campaign.read_bytes()
+    assert content.count(value) == 1
+    campaign.write_bytes(content.replace(value, value[:3] + bytes([value[3] ^ 1]) + value[4:]))
+    with pytest.raises(drt.FileFormatError, match=r"campaign\.h5: cannot be read; the file is damaged"):
+        drt.read_spectra(campaign, "long")
 
 
 def test_scan_tells_what_there_is(campaign, spectra):
@@ -315,6 +341,11 @@ def test_page_has_the_table_of_the_format(group):
         expected = attribute.meaning if attribute.required else f"{attribute.meaning} (optional)"
         assert found.pop(attribute.name) == [attribute.kind.__name__, expected]
     assert not found
+
+
+def test_page_has_the_units_of_the_states():
+    section = PAGE.read_text(encoding="utf-8").split("\n## State columns\n")[1].split("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| (\w+) \|$", section, flags=re.MULTILINE)) == STATE_UNITS
 
 
 def test_examples_of_the_page_run(tmp_path, monkeypatch, spectra):

@@ -15,6 +15,9 @@ METHODS = {
     "re": drt.Tikhonov(part="re"),
     "im": drt.Tikhonov(part="im", capacitance=True),
     "piecewise": drt.Tikhonov(basis="piecewise-linear", order=2),
+    "modulus": drt.Tikhonov(weighting="modulus", regularisation=1e-3),
+    "iterated": drt.Tikhonov(weighting="iterated", regularisation=1e-2, basis="piecewise-linear"),
+    "deviations": drt.Tikhonov(weighting=((1.0, 0.2), (1e5, 0.1))),
     "custom tau": drt.Tikhonov(tau=tuple(np.logspace(-6, 2, 30) * np.linspace(1, 2, 30))),
 }
 RESULTS = ("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual")
@@ -153,7 +156,8 @@ def test_no_spectra_give_an_empty_result(noisy):
 @pytest.fixture
 def careless(monkeypatch):
     """Solvers of these names return anything."""
-    import drt_engine.methods.tikhonov as module
+    import drt_engine.methods.prepared as module
+    from drt_engine.methods.tikhonov import _prepared
 
     names = set()
     real = module.solver_for
@@ -164,9 +168,9 @@ def careless(monkeypatch):
         return real(name, factors, regularisation)
 
     monkeypatch.setattr(module, "solver_for", solver_for)
-    module._prepared.cache_clear()
+    _prepared.cache_clear()
     yield names
-    module._prepared.cache_clear()
+    _prepared.cache_clear()
 
 
 def test_what_is_not_optimal_is_not_called_solved(noisy, careless, caplog):

@@ -1,5 +1,6 @@
 """What a user meets before anything is computed."""
 
+import pickle
 import subprocess
 import sys
 
@@ -37,3 +38,10 @@ def test_every_public_name_is_there_and_documented(name):
 def test_other_names_are_not():
     with pytest.raises(AttributeError, match="no attribute 'Tichonov'"):
         drt.Tichonov  # noqa: B018 - the access is what is tested
+
+
+def test_errors_cross_process_boundaries():
+    error = drt.UnknownNameError("basis", "gauss", ["gaussian", "cauchy"])
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "basis 'gauss' is not known; expected one of 'gaussian', 'cauchy'."
+    assert isinstance(again, drt.UnknownNameError)

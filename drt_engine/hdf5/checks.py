@@ -1,7 +1,7 @@
 """Groups of an open file, checked against the table of the format before the first value is read."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,9 +103,10 @@ class GridReader:
         values = self._datasets[name][()] if rows is None else _take(self._datasets[name], rows)
         return np.asarray(values, dtype=self._dtypes.get(name, values.dtype.newbyteorder("=")))
 
-    def states(self, rows: Array) -> pd.DataFrame:
-        """State columns of some rows."""
-        columns = {name: decode(column, self.read(name, rows)) for name, column in self.columns.items()}
+    def states(self, rows: Array, names: Collection[str] | None = None) -> pd.DataFrame:
+        """State columns of some rows: those of these names, or all."""
+        chosen = self.columns if names is None else names
+        columns = {name: decode(self.columns[name], self.read(name, rows)) for name in chosen}
         return pd.DataFrame(columns, index=pd.RangeIndex(rows.size))
 
     def fault(self, cause: str, name: str | None = None) -> FileFormatError:

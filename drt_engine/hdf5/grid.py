@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -54,8 +55,10 @@ class Layout:
         rows = chunk_rows(dtype.itemsize * columns)
         options: dict[str, Any] = {"chunks": max(1, rows if self.rows is None else min(rows, self.rows))}
         # Text lies elsewhere in the file, where no filter comes.
-        if self.compression is not None and dtype.kind != "O":
-            options |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        if dtype.kind != "O":
+            options["fletcher32"] = True
+            if self.compression is not None:
+                options |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
         return options
 
 
@@ -110,7 +113,7 @@ class GridWriter:
                 self._coordinate(variable, coordinates[variable.name])
             self._datasets = {variable.name: self._variable(variable) for variable in group.per_spectrum}
             self._datasets |= {name: self._column(name, column) for name, column in columns.items()}
-            self._group.attrs["states"] = json.dumps(list(columns), ensure_ascii=False)
+            put_attribute(self._group, "states", json.dumps(list(columns), ensure_ascii=False))
 
     def put_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Write attributes of the group.
@@ -122,7 +125,7 @@ class GridWriter:
         """
         with self._output.writing():
             for name, value in attributes.items():
-                self._group.attrs[name] = value
+                put_attribute(self._group, name, value)
 
     def mark_missing(self, name: str, column: Column) -> None:
         """Write what stands for missing text, now that the first one has come.
@@ -133,7 +136,7 @@ class GridWriter:
             If the file cannot be written.
         """
         with self._output.writing():
-            self._datasets[name].attrs["missing_value"] = column.missing
+            put_attribute(self._datasets[name], "missing_value", column.missing)
         self.columns[name] = column
 
     def write(self, first: int, values: Mapping[str, Array]) -> None:
@@ -172,7 +175,9 @@ class GridWriter:
         return scale
 
     def _coordinate(self, variable: schema.Variable, values: Array) -> None:
-        dataset = self._group.create_dataset(variable.name, data=np.asarray(values, dtype=variable.dtype))
+        dataset = self._group.create_dataset(
+            variable.name, data=np.asarray(values, dtype=variable.dtype), chunks=values.shape, fletcher32=True
+        )
         dataset.make_scale(variable.name)
         self._scales[variable.name] = dataset
         _put_variable_attributes(dataset, variable)
@@ -185,7 +190,7 @@ class GridWriter:
     def _column(self, name: str, column: Column) -> Any:
         dataset = self._dataset(name, (schema.SPECTRUM,), column.dtype)
         for key, value in column.attributes.items():
-            dataset.attrs[key] = value
+            put_attribute(dataset, key, value)
         return dataset
 
     def _dataset(self, name: str, dimensions: tuple[str, ...], dtype: np.dtype[Any]) -> Any:
@@ -201,8 +206,21 @@ class GridWriter:
 
 def put_root(file: Any) -> None:
     """Mark a new file as one of this format."""
-    file.attrs["format"] = schema.FORMAT
-    file.attrs["format_version"] = schema.FORMAT_VERSION
+    put_attribute(file, "format", schema.FORMAT)
+    put_attribute(file, "format_version", schema.FORMAT_VERSION)
+
+
+def put_attribute(item: Any, name: str, value: Any) -> None:
+    """Write an attribute of a group or dataset.
+
+    Text gets the length that it has, as netCDF does it. Text of variable length, which is h5py's way, would lie in a
+    heap that has no checksum, and where that is damaged the HDF5 library crashes or never returns.
+    """
+    if isinstance(value, str):
+        raw = value.encode("utf-8")
+        item.attrs.create(name, np.array(raw, dtype=h5py.string_dtype("utf-8", max(1, len(raw)))))
+    else:
+        item.attrs[name] = value
 
 
 def encoded(states: pd.DataFrame) -> dict[str, tuple[Column, Array]]:
@@ -223,10 +241,10 @@ def require_grids(grids: Mapping[str, object], kind: type, what: str) -> None:
 
 def _put_variable_attributes(dataset: Any, variable: schema.Variable) -> None:
     if variable.units is not None:
-        dataset.attrs["units"] = variable.units
-    dataset.attrs["long_name"] = variable.long_name
+        put_attribute(dataset, "units", variable.units)
+    put_attribute(dataset, "long_name", variable.long_name)
     for key, value in variable.attributes.items():
-        dataset.attrs[key] = value
+        put_attribute(dataset, key, value)
 
 
 def _path(group: schema.Group, names: Iterable[str]) -> str:

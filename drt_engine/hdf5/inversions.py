@@ -55,7 +55,8 @@ def write_inversion(
     overwrite : bool
         Whether a file of that name is replaced.
     compression : {"gzip"}, optional
-        What the arrays are compressed with; by default nothing, which is 15 times faster and a fifth larger.
+        What the arrays are compressed with; by default nothing, which is almost 20 times as
+        fast and a fifth larger.
 
     Raises
     ------

@@ -5,32 +5,35 @@ import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.errors import FileFormatError, InputError, SolverError
+from drt_engine.errors import FileFormatError, InputError, SolverError, UnknownNameError
 from drt_engine.hdf5.files import NewFile, PathLike, check_target, digest
 from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, GridWriter, Layout, put_root
 from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
 from drt_engine.hdf5.reader import opened_grid, spectra_of
-from drt_engine.hdf5.scan import SpectraInfo, count_status, scan
+from drt_engine.hdf5.scan import SpectraInfo, scan
 from drt_engine.hdf5.schema import SPECTRA_PATH, check_name
-from drt_engine.inversion import invert
+from drt_engine.inversion import invert, series_totals
 from drt_engine.methods import Method, Tikhonov
+from drt_engine.regularisation import Series, Totals, add_totals, best_of_series
+from drt_engine.result import count_status
+from drt_engine.spectra import Spectra
 from drt_engine.threads import thread_count
 
 __all__ = ["JobOptions", "JobSummary", "Progress", "invert_file"]
 
 Array = NDArray[Any]
+T = TypeVar("T")
 Progress = Callable[[int, int, Mapping[str, int]], None]
 """Called with how many spectra are done, how many there are, and the done ones by status."""
 
@@ -90,6 +93,7 @@ class _Block:
     first: int
     last: int
     method: Method
+    chosen: Mapping[Series, int] | None = None
 
 
 def invert_file(
@@ -106,7 +110,8 @@ def invert_file(
 
     Memory does not grow with the file: at most ``workers + 1`` blocks are in it. The input is opened for reading only.
     The output appears under its name when it is whole; if anything goes wrong or the user interrupts, nothing appears.
-    Numbers agree to 1e-12 for any `block` and `workers`.
+    Numbers agree to 1e-12 for any `block` and `workers`. A method that shares λ over a series does so within a grid,
+    from all of its blocks; they are read twice then.
 
     Parameters
     ----------
@@ -117,8 +122,9 @@ def invert_file(
     method : Method, optional
         How; ``Tikhonov()`` by default.
     workers : int
-        Processes that invert; 1 is this one and starts none. A script that asks for more has to keep its work under
-        ``if __name__ == "__main__":``, as with every use of processes.
+        Processes that invert, each with its share of the threads; 1 is this one, with all threads, and starts none. A
+        script that asks for more has to keep its work under ``if __name__ == "__main__":``, as with every use of
+        processes.
     overwrite : bool
         Whether `out` is replaced if it exists.
     progress : callable, optional
@@ -166,14 +172,29 @@ def _run(source: "_Source", output: NewFile, plan: "_Plan", progress: Progress) 
     counts: Counter[str] = Counter(ok=0)
     done = 0
     progress(done, source.spectra, dict(counts))
-    with closing(_inverted(_blocks(source, plan), plan.workers)) as inverted:
-        for block, arrays in inverted:
+    with _Workers(plan.workers) as workers:
+        chosen = _shared_lambda(source, plan, workers)
+        for block, arrays in workers.map(_inverted, _blocks(source, plan, chosen)):
             _commit(writers.of(block.grid), block, arrays)
             counts.update(count_status(arrays["status"]))
             done += block.last - block.first
             progress(done, source.spectra, dict(counts))
     writers.finish()
     return dict(counts)
+
+
+def _shared_lambda(source: "_Source", plan: "_Plan", workers: "_Workers") -> dict[str, Mapping[Series, int]]:
+    """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
+    if plan.method.series is None:
+        return {}
+    for info in source.grids:
+        for name in plan.method.series:
+            if name not in info.columns:
+                raise UnknownNameError("the state column of shared", name, info.columns)
+    totals: dict[str, Totals] = {info.grid: {} for info in source.grids}
+    for block, more in workers.map(_tallied, _blocks(source, plan, {})):
+        add_totals(totals[block.grid], more)
+    return {grid: best_of_series(of_grid) for grid, of_grid in totals.items()}
 
 
 @dataclass(frozen=True)
@@ -249,12 +270,14 @@ class _Writers:
         return writer
 
 
-def _blocks(source: _Source, plan: _Plan) -> Iterator[_Block]:
+def _blocks(source: _Source, plan: _Plan, chosen: Mapping[str, Mapping[Series, int]]) -> Iterator[_Block]:
     share = -(-source.spectra // (_BLOCKS_A_WORKER * plan.workers))
+    path = str(source.path)
     for info in source.grids:
         rows = _block_rows(plan.block, info.chunk, share)
         for first in range(0, info.spectra, rows):
-            yield _Block(str(source.path), info.grid, first, min(first + rows, info.spectra), plan.method)
+            last = min(first + rows, info.spectra)
+            yield _Block(path, info.grid, first, last, plan.method, chosen.get(info.grid))
 
 
 def _block_rows(block: int | None, chunk: int, share: int) -> int:
@@ -264,44 +287,74 @@ def _block_rows(block: int | None, chunk: int, share: int) -> int:
     return block - block % chunk if block > chunk else block
 
 
-def _inverted(blocks: Iterator[_Block], workers: int) -> Generator[tuple[_Block, dict[str, Array]]]:
-    """Blocks in order with their answers; with processes, one more is under way than there are workers."""
-    if workers == 1:
-        for block in blocks:
-            yield block, _invert_block(block)
-        return
-    threads = max(1, thread_count() // workers)
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker, initargs=(threads,))
-    pending: deque[tuple[_Block, Future[dict[str, Array]]]] = deque()
-    try:
-        for block in blocks:
-            pending.append((block, pool.submit(_invert_in_worker, block)))
-            if len(pending) > workers:
+class _Workers:
+    """Those who do the work of blocks: this process, or processes that are started for it.
+
+    Parameters
+    ----------
+    number : int
+        How many; 1 is this process.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "_Workers":
+        if self._number > 1:
+            threads = max(1, thread_count() // self._number)
+            self._pool = ProcessPoolExecutor(
+                self._number, get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, work: Callable[[_Block], T], blocks: Iterator[_Block]) -> Iterator[tuple[_Block, T]]:
+        """Blocks in order with what came of them; one more is under way than there are processes."""
+        if self._pool is None:
+            for block in blocks:
+                yield block, work(block)
+            return
+        pending: deque[tuple[_Block, Future[T]]] = deque()
+        try:
+            for block in blocks:
+                pending.append((block, self._pool.submit(_interruptible, work, block)))
+                if len(pending) > self._number:
+                    oldest, future = pending.popleft()
+                    yield oldest, future.result()
+            while pending:
                 oldest, future = pending.popleft()
                 yield oldest, future.result()
-        while pending:
-            oldest, future = pending.popleft()
-            yield oldest, future.result()
-    except BrokenProcessPool as error:
-        raise SolverError(
-            "a worker process died. If memory ran out, take fewer workers or a smaller block; a script needs "
-            'if __name__ == "__main__": around its work.'
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        except BrokenProcessPool as error:
+            raise SolverError(
+                "a worker process died. If memory ran out, take fewer workers or a smaller block; a script needs "
+                'if __name__ == "__main__": around its work.'
+            ) from error
 
 
-def _invert_block(block: _Block) -> dict[str, Array]:
+def _inverted(block: _Block) -> dict[str, Array]:
+    return per_spectrum(invert(_read(block), block.method, chosen=block.chosen))
+
+
+def _tallied(block: _Block) -> Totals:
+    return series_totals(_read(block), block.method)
+
+
+def _read(block: _Block) -> Spectra:
+    """Spectra of a block, with those of their states that the work depends on."""
+    rows = np.arange(block.first, block.last)
     with opened_grid(block.path, block.grid) as reader:
-        spectra = spectra_of(reader, np.arange(block.first, block.last), states=None)
-    return per_spectrum(invert(spectra, block.method))
+        return spectra_of(reader, rows, reader.states(rows, block.method.series or ()))
 
 
-def _invert_in_worker(block: _Block) -> dict[str, Array]:
+def _interruptible(work: Callable[[_Block], T], block: _Block) -> T:
     # Ctrl-C reaches every process of a terminal: at work it stops the block, between blocks it is the parent's to obey.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return _invert_block(block)
+        return work(block)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

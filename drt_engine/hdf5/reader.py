@@ -62,7 +62,7 @@ def opened_grid(path: PathLike, grid: str | None) -> Iterator[GridReader]:
         yield GridReader(path, grids[_chosen("grid", grid, grids)], schema.SPECTRA)
 
 
-def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame | None) -> Spectra:
+def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra:
     """Read some rows of an open grid."""
     frequency = reader.read("frequency")
     impedance = np.empty((rows.size, frequency.size), dtype=complex)

@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.checks import GridReader, check_root, members
 from drt_engine.hdf5.columns import Column
 from drt_engine.hdf5.files import PathLike, reading
-from drt_engine.result import Status
+from drt_engine.result import count_status
 
-__all__ = ["Contents", "InversionInfo", "SpectraInfo", "count_status", "scan"]
+__all__ = ["Contents", "InversionInfo", "SpectraInfo", "scan"]
 
 Array = NDArray[Any]
 
@@ -135,16 +134,6 @@ def scan(path: PathLike) -> Contents:
                 for grid, group in members(path, file, f"{schema.INVERSIONS_PATH}/{name}").items()
             ),
         )
-
-
-def count_status(status: Array) -> dict[str, int]:
-    """Count spectra by status; ``ok`` first, then each flag that occurs."""
-    counts = {"ok": int(np.count_nonzero(status == 0))}
-    for flag in Status:
-        count = int(np.count_nonzero(status & np.uint8(flag)))
-        if count:
-            counts[str(flag.name).lower().replace("_", " ")] = count
-    return counts
 
 
 def _spectra_info(grid: str, reader: GridReader) -> SpectraInfo:

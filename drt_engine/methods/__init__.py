@@ -5,11 +5,12 @@ from typing import Any
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer, Method
+from drt_engine.methods.convex import Convex
 from drt_engine.methods.tikhonov import Tikhonov
 
-__all__ = ["METHODS", "Answer", "Method", "Tikhonov", "method_from_settings"]
+__all__ = ["METHODS", "Answer", "Convex", "Method", "Tikhonov", "method_from_settings"]
 
-METHODS: Mapping[str, type[Tikhonov]] = {"Tikhonov": Tikhonov}
+METHODS: Mapping[str, type[Tikhonov] | type[Convex]] = {"Tikhonov": Tikhonov, "Convex": Convex}
 """All methods by name."""
 
 

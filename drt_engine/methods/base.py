@@ -1,5 +1,6 @@
 """What every method has in common."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -41,6 +42,17 @@ class Answer:
         unknowns = Unknowns(*(getattr(self.unknowns, field.name)[:rows] for field in fields(Unknowns)))
         return Answer(unknowns, **cut)
 
+    @classmethod
+    def joined(cls, answers: "Sequence[Answer]") -> "Answer":
+        """Put answers one below the other; there is at least one."""
+
+        def column(parts: Sequence[Any], name: str) -> Any:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        unknowns = [answer.unknowns for answer in answers]
+        rest = {field.name: column(answers, field.name) for field in fields(cls) if field.name != "unknowns"}
+        return cls(Unknowns(*(column(unknowns, field.name) for field in fields(Unknowns))), **rest)
+
 
 class Method(Protocol):
     """A way to invert spectra: a frozen dataclass with defaults."""
@@ -59,7 +71,35 @@ class Method(Protocol):
         """
         ...
 
-    def solve(self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion) -> Answer:
+    @property
+    def series(self) -> tuple[str, ...] | None:
+        """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
+        ...
+
+    def tallies(
+        self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion
+    ) -> NDArray[np.int64]:
+        """Scores of each λ of the grid, to be summed over a series; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve` takes them.
+
+        Returns
+        -------
+        ndarray of int64, shape (K, G)
+            As :func:`drt_engine.regularisation.tally` makes them. Only called where there are `series`.
+        """
+        ...
+
+    def solve(
+        self,
+        frequency: NDArray[np.float64],
+        impedance: NDArray[np.complex128],
+        expansion: Expansion,
+        which: NDArray[np.intp] | None = None,
+    ) -> Answer:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -70,5 +110,7 @@ class Method(Protocol):
             Impedances, ohm.
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
+        which : ndarray of int, shape (K,), optional
+            Which λ of :data:`drt_engine.regularisation.GRID` each spectrum has, where it was chosen for a series.
         """
         ...

@@ -14,10 +14,11 @@ from drt_engine.basis import BASES, BasisName, Expansion, ShapeType, checked_tau
 from drt_engine.discretisation import default_tau, discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
-from drt_engine.problem import KKT_TOLERANCE, Part, assemble, filled
-from drt_engine.regularisation import CRITERIA, GRID, CriterionName, choose
-from drt_engine.solvers import SOLVERS, Solver, SolverName, solver_for
-from drt_engine.spectral import SpectralFactors, factorise
+from drt_engine.methods.prepared import Prepared
+from drt_engine.problem import Part, assemble
+from drt_engine.regularisation import CRITERIA, CriterionName
+from drt_engine.solvers import SOLVERS, SolverName
+from drt_engine.weighting import WeightingName, checked_weighting
 
 __all__ = ["Tikhonov"]
 
@@ -45,8 +46,16 @@ class Tikhonov:
     inductance, capacitance : bool
         Whether the model has jωL and 1/(jωC).
     regularisation : float or str
-        λ, or the criterion that chooses it for each spectrum: ``"gcv"``, generalised cross-validation. λ does not
-        depend on the unit of Z.
+        λ, or the criterion that chooses it: ``"gcv"``, ``"mgcv"`` or ``"rgcv"``, generalised cross-validation, modified
+        or robust; ``"l-curve"``; ``"re-im"``, the prediction of the real part by the imaginary one and back;
+        ``"k-fold"``, the prediction of frequencies left out; ``"evidence"``, marginal likelihood; ``"discrepancy"``, a
+        residual as large as `noise`. λ does not depend on the unit of Z.
+    shared : bool, str or sequence of str
+        Whether one λ is chosen for all spectra of a series, from their summed scores. False: each spectrum has its own;
+        True: all spectra given to :func:`drt_engine.invert` are one series; the name of a state column, or several: a
+        series is what has the same values there, for example ``"cell"`` or ``("cell", "cycle")``.
+    noise : float, optional
+        Standard deviation of the real and of the imaginary part as a share of |Z|; for ``"discrepancy"`` only.
     tau : sequence of float, optional
         Relaxation times of the basis functions, s, in any order. By default ten a decade, from half a decade below
         1/ω_max to half a decade above 1/ω_min.
@@ -55,13 +64,19 @@ class Tikhonov:
         status says so.
     shape_type : {"fwhm", "factor"}
         What `shape` means.
+    weighting : {"unit", "modulus", "iterated"} or sequence of pairs
+        What the data are multiplied by: 1; 1/|Z|, for noise that is a share of the impedance; one over the deviation
+        that the residuals of the fit before show around each frequency; or one over a standard deviation that is given
+        as pairs of frequency (Hz) and deviation (any unit) and interpolated, both on logarithmic axes. ``"modulus"``
+        and ``"iterated"`` give each spectrum matrices of its own and take milliseconds instead of microseconds.
 
     Raises
     ------
     UnknownNameError
         For a name that is not known, with those that are.
     InputError
-        For an order that the basis does not have, and for numbers out of range.
+        For an order that the basis does not have, for numbers out of range, for a criterion that the other settings do
+        not go with, and for a `noise` or `shared` that would have no effect.
 
     References
     ----------
@@ -75,9 +90,12 @@ class Tikhonov:
     inductance: bool = True
     capacitance: bool = False
     regularisation: float | CriterionName = "gcv"
+    shared: bool | str | Sequence[str] = False
     tau: Sequence[float] | None = None
     solver: SolverName = "auto"
     shape_type: ShapeType = "fwhm"
+    noise: float | None = None
+    weighting: WeightingName | Sequence[tuple[float, float]] = "unit"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -101,9 +119,42 @@ class Tikhonov:
                 f"regularisation must be a positive number or one of {', '.join(CRITERIA)}; "
                 f"got {self.regularisation!r}."
             )
+        self._check_criterion()
+        object.__setattr__(self, "weighting", checked_weighting(self.weighting))
+        if not isinstance(self.shared, bool | str):
+            object.__setattr__(self, "shared", _checked_columns(self.shared))
         tau = None if self.tau is None else tuple(checked_tau(self.tau).tolist())
         object.__setattr__(self, "tau", tau)
         shape_factor(BASES[self.basis], np.array([1.0, math.e]), self.shape, self.shape_type)
+
+    def _check_criterion(self) -> None:
+        name = self.regularisation
+        if name == "re-im" and self.part != "complex":
+            raise InputError(
+                "regularisation='re-im' predicts one part of the impedance by the other and needs part='complex'; "
+                f"got part={self.part!r}. Choose another criterion."
+            )
+        if name == "discrepancy" and self.noise is None:
+            raise InputError(
+                "regularisation='discrepancy' needs the noise; got None. State the standard deviation as a share of "
+                "|Z|: noise=0.01 for 1 %."
+            )
+        if self.noise is not None and name != "discrepancy":
+            raise InputError(f"noise={self.noise!r} has no effect with regularisation={name!r}; only on 'discrepancy'.")
+        if self.noise is not None and not is_positive(self.noise):
+            raise InputError(f"noise must be a positive number, a share of |Z|; got {self.noise!r}.")
+        if self.shared is not False and not isinstance(name, str):
+            raise InputError(
+                f"shared={self.shared!r} has no effect with a number as regularisation, which all spectra share "
+                "anyway. Leave shared at False, or name a criterion."
+            )
+
+    @property
+    def series(self) -> tuple[str, ...] | None:
+        """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
+        if isinstance(self.shared, bool):
+            return () if self.shared else None
+        return (self.shared,) if isinstance(self.shared, str) else tuple(self.shared)
 
     def settings(self) -> dict[str, Any]:
         """Return its name and fields, in types that JSON has."""
@@ -120,7 +171,13 @@ class Tikhonov:
         tau = default_tau(frequency) if self.tau is None else np.array(self.tau)
         return Expansion(tau, self.basis, shape_factor(BASES[self.basis], tau, self.shape, self.shape_type))
 
-    def solve(self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion) -> Answer:
+    def solve(
+        self,
+        frequency: NDArray[np.float64],
+        impedance: NDArray[np.complex128],
+        expansion: Expansion,
+        which: NDArray[np.intp] | None = None,
+    ) -> Answer:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -131,56 +188,49 @@ class Tikhonov:
             Impedances, ohm.
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
+        which : ndarray of int, shape (K,), optional
+            Which λ of :data:`drt_engine.regularisation.GRID` each spectrum has, where it was chosen for a series.
         """
+        return self._prepared(frequency, expansion).solve(impedance, which)
+
+    def tallies(
+        self, frequency: NDArray[np.float64], impedance: NDArray[np.complex128], expansion: Expansion
+    ) -> NDArray[np.int64]:
+        """Scores of each λ of the grid, to be summed over a series; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve` takes them.
+
+        Returns
+        -------
+        ndarray of int64, shape (K, G)
+        """
+        return self._prepared(frequency, expansion).tallies(impedance)
+
+    def _prepared(self, frequency: NDArray[np.float64], expansion: Expansion) -> Prepared:
         with _PREPARING:
-            prepared = _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.mu)
-        return prepared.solve(impedance)
+            return _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.mu)
 
 
 _PREPARING = Lock()
 
+
 @lru_cache(maxsize=8)
-def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> "_Prepared":
+def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> Prepared:
     expansion = Expansion(np.frombuffer(tau), method.basis, mu)
     discretisation = discretise(np.frombuffer(frequency), expansion, method.order)
     problem = assemble(discretisation, method.part, inductance=method.inductance, capacitance=method.capacitance)
-    return _Prepared(method, factorise(problem))
+    return Prepared(problem, method.regularisation, method.noise, method.weighting, method.solver)
 
 
-class _Prepared:
-    """Everything that the spectra of a grid share."""
-
-    def __init__(self, method: Tikhonov, factors: SpectralFactors) -> None:
-        self._factors = factors
-        self._problem = factors.problem
-        self._criterion = method.regularisation if isinstance(method.regularisation, str) else None
-        self._grid = GRID if isinstance(method.regularisation, str) else np.array([float(method.regularisation)])
-        self._solver = solver_for(method.solver, factors, self._grid)
-        self._may_fall_back = method.solver != "cvxpy"
-
-    def solve(self, impedance: NDArray[np.complex128]) -> Answer:
-        rows = len(impedance)
-        impedance = filled(impedance)
-        b, size = self._problem.data(impedance)
-        which = np.zeros(len(b), dtype=np.intp)
-        at_edge = np.zeros(len(b), dtype=bool)
-        if self._criterion is not None:
-            choice = choose(self._criterion, self._factors, b)
-            which, at_edge = choice.index, choice.at_edge
-        regularisation = self._grid[which]
-        x = self._solver(b, which)
-        kkt = self._problem.kkt(x, b, regularisation)
-        by_cvxpy = np.zeros(len(b), dtype=bool)
-        # Not "above": NaN is not certified either. The rows of zeros beyond the last spectrum are nobody's.
-        open_rows = np.flatnonzero(~(kkt[:rows] <= KKT_TOLERANCE))
-        if self._may_fall_back and open_rows.size:
-            x[open_rows] = self._fallback()(b[open_rows], which[open_rows])
-            kkt[open_rows] = self._problem.kkt(x[open_rows], b[open_rows], regularisation[open_rows])
-            by_cvxpy[open_rows] = True
-        unknowns = self._problem.unknowns(x, impedance, size)
-        discretisation = self._problem.discretisation
-        fit = unknowns.impedance(discretisation.frequency, discretisation.impedance)
-        return Answer(unknowns, fit, regularisation, kkt, at_edge, by_cvxpy).first(rows)
-
-    def _fallback(self) -> Solver:
-        return solver_for("cvxpy", self._factors, self._grid)
+def _checked_columns(columns: object) -> tuple[str, ...]:
+    """Names of state columns; a file of settings has them as a list."""
+    names = tuple(columns) if isinstance(columns, Sequence) else ()
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise InputError(
+            f"shared must be True, False, the name of a state column, or distinct names; got {columns!r}. "
+            "An example: shared=('cell', 'cycle')."
+        )
+    return names

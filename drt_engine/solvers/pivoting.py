@@ -44,9 +44,9 @@ class PivotingSolver:
         tame = self._filters.max(axis=1) < _MOST_AMPLIFIED * self._filters.min(axis=1)
         tame &= factors.complete and np.linalg.cond(factors.modes) < _MOST_DEPENDENT
         self._group = np.where(tame, np.cumsum(tame) - 1, -1)
-        self._inverse = np.array(
-            [(factors.modes * filters) @ factors.modes.T for filters in self._filters[self._group >= 0]]
-        ).reshape(-1, problem.scale.size, problem.scale.size)
+        # Filled in as they are asked for, most λ never are.
+        self._inverse = np.empty((np.count_nonzero(tame), problem.scale.size, problem.scale.size))
+        self._known = np.zeros(len(self._inverse), dtype=bool)
         self._columns = np.ascontiguousarray(np.vstack([problem.matrix, problem.penalty_factor]).T)
         self._gram = problem.transposed @ problem.matrix
         self._penalty = np.ascontiguousarray(problem.penalty)
@@ -71,19 +71,25 @@ class PivotingSolver:
         group = self._group[which]
         near = np.flatnonzero(~solved & (group >= 0))
         if near.size:
-            # Of all rows, also those that do not need it: a product's rounding may depend on how many rows it has.
-            start = self._factors.unconstrained(b, self._filters[which])[near]
+            start = self._factors.unconstrained(b[near], self._filters[which[near]])
             answers, done = np.empty_like(start), np.empty(near.size, dtype=bool)
+            self._invert(np.unique(group[near]))
             pivoting.exchange_active(start, self._inverse, group[near], _ROUNDS_OF_EXCHANGE, answers, done)
             x[near], solved[near] = answers, done
         far = np.flatnonzero(~solved)
         if far.size:
             answers, done = np.empty((far.size, x.shape[1])), np.empty(far.size, dtype=bool)
-            clear = np.empty(far.size, dtype=bool)
             limit = _ROUNDS_AN_UNKNOWN * x.shape[1]
             lam = self._regularisation[which[far]]
-            pivoting.grow_passive(b[far], self._columns, self._gram, self._penalty, lam, limit, answers, done, clear)
+            pivoting.grow_passive(b[far], self._columns, self._gram, self._penalty, lam, limit, answers, done)
             x[far] = answers
-            for k in far[~clear]:
+            for k in far[~done]:
                 x[k] = finish(self._problem, x[k], b[k], float(self._regularisation[which[k]]))
         return x
+
+    def _invert(self, groups: NDArray[np.intp]) -> None:
+        # Two threads that ask for the same one write the same numbers.
+        for group in groups[~self._known[groups]]:
+            filters = self._filters[int(np.flatnonzero(self._group == group)[0])]
+            self._inverse[group] = (self._factors.modes * filters) @ self._factors.modes.T
+            self._known[group] = True

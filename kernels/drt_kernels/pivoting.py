@@ -229,7 +229,7 @@ def _gradient_by_residual(columns: Array, b: Array, lam: float, x: Array, residu
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, it would pass twenty arrays about
-    b: Array, columns: Array, gram: Array, penalty: Array, lam: Array, limit: int, x: Array, solved: Flags, clear: Flags
+    b: Array, columns: Array, gram: Array, penalty: Array, lam: Array, limit: int, x: Array, solved: Flags
 ) -> None:
     """Build answers up from zero, one unknown at a time, the steepest first.
 
@@ -238,11 +238,11 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
     answer is taken, one step of refinement by the residual gives back what the normal equations lost, and the signs are
     looked at once more (Å. Björck, Linear Algebra Appl. 88/89 (1987) 31).
 
-    `columns` is [A; L]ᵀ with LᵀL = M, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved` is an estimate;
-    one that is not `clear` is less exact than double precision allows, because its passive columns are nearly dependent
-    or because an unknown at zero has a gradient that is zero to rounding and may belong elsewhere.
+    `columns` is [A; L]ᵀ with LᵀL = M, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved`
+    is less exact than double precision allows: the rounds were not enough, its passive columns are nearly dependent, or
+    an unknown at zero has a gradient that is zero to rounding and may belong elsewhere.
     """
-    # (k,n),(i,n+r),(i,j),(i,j),(k)->(k,i),(k),(k)
+    # (k,n),(i,n+r),(i,j),(i,j),(k)->(k,i),(k)
     rows, data = b.shape
     size, stacked = columns.shape
     matrix = np.empty((size, size))
@@ -263,7 +263,6 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
         is_passive[:] = False
         refused[:] = False
         solved[k] = False
-        clear[k] = False
         length = 0.0
         for q in range(data):
             length += b[k, q] * b[k, q]
@@ -291,12 +290,11 @@ def grow_passive(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; par
             if chosen < 0:
                 if exact:
                     solved[k] = True
-                    clear[k] = True
                     if correction > _REFINED * largest:
-                        clear[k] = False
+                        solved[k] = False
                     for i in range(size):
                         if not is_passive[i] and gradient[i] < -_OPEN * steepest_allowed * norm[i]:
-                            clear[k] = False
+                            solved[k] = False
                     break
                 _gradient_by_residual(columns, b[k], lam[k], answer, residual, gradient)
                 for a in range(count):

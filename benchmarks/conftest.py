@@ -1,0 +1,89 @@
+"""Threads pinned for all benchmarks, and one table at the end with the error of the answers beside the time."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drt_engine.threads import single_threaded_blas, thread_count
+
+THREADS = "2"
+
+_ROWS = pytest.StashKey[list[dict[str, Any]]]()
+Report = Callable[..., None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Pin the threads of the engine, unless the user has."""
+    os.environ.setdefault("DRT_ENGINE_THREADS", THREADS)
+    config.stash[_ROWS] = []
+
+
+def pytest_report_header() -> str:
+    """Say what the figures depend on."""
+    return (
+        f"threads: engine {thread_count()} (DRT_ENGINE_THREADS), linear algebra 1; "
+        f"processors: {os.cpu_count()}; load before: {_load()}"
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def pinned() -> Iterator[None]:
+    """Keep linear algebra to one thread, also outside of an inversion."""
+    with single_threaded_blas():
+        yield
+
+
+@pytest.fixture
+def report(benchmark: Any, request: pytest.FixtureRequest) -> Report:
+    """Return a function to call after the benchmark: report(stage, spectra, frequencies, kkt=…, error=…)."""
+
+    def add(stage: str, spectra: int | None, frequencies: int | None, **quality: Any) -> None:
+        row = {"stage": stage, "spectra": spectra, "frequencies": frequencies} | quality
+        benchmark.extra_info.update(row)
+        if benchmark.stats is not None:  # there is none where benchmarks only run, without being timed
+            request.config.stash[_ROWS].append(row | {"seconds": benchmark.stats.stats.min})
+
+    return add
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print time and error of every benchmark in one table."""
+    rows = config.stash[_ROWS]
+    if not rows:
+        return
+    terminalreporter.section("time and error (shortest of the rounds)")
+    head = f"{'stage':<36}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'largest kkt':>13}"
+    terminalreporter.write_line(f"{head}{'error of γ':>12}  status")
+    before = None
+    for row in rows:
+        if before not in (None, row["stage"]):
+            terminalreporter.write_line("")
+        before = row["stage"]
+        terminalreporter.write_line(_line(row))
+    terminalreporter.write_line(f"load after: {_load()}")
+
+
+def _line(row: dict[str, Any]) -> str:
+    spectra = row["spectra"]
+    each = "" if spectra is None else f"{row['seconds'] / spectra * 1e6:.1f}"
+    kkt = "" if row.get("kkt") is None else f"{row['kkt']:.0e}"
+    error = "" if row.get("error") is None else f"{row['error']:.3f}"
+    counts = ", ".join(f"{count} {name}" for name, count in row.get("counts", {}).items())
+    return (
+        f"{row['stage']:<36}{row['frequencies'] or '':>12}{spectra or '':>9}{row['seconds'] * 1e3:>12.2f}"
+        f"{each:>13}{kkt:>13}{error:>12}  {counts}".rstrip()
+    )
+
+
+def _load() -> str:
+    return " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for files that several benchmarks read."""
+    return tmp_path_factory.mktemp("files")

@@ -1,0 +1,163 @@
+"""What the spectra of a grid share, made once, and how a tile of them is solved with it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError
+from drt_engine.methods.base import Answer
+from drt_engine.problem import KKT_TOLERANCE, Problem, filled
+from drt_engine.regularisation import (
+    GRID,
+    Criterion,
+    CriterionName,
+    Observed,
+    at_edge,
+    criterion_for,
+    smallest,
+    tally,
+)
+from drt_engine.solvers import Solver, SolverName, solver_for
+from drt_engine.spectral import factorise
+from drt_engine.weighting import Weighting, deviations_at, weights_by_modulus, weights_by_residual, weights_by_sigma
+
+__all__ = ["Prepared"]
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+_MOST_ROUNDS = 20
+_SETTLED = 0.01
+"""Rounds of iterated weights, and the relative change of a weight that ends them."""
+
+
+class Prepared:
+    """Everything that the spectra of a grid share.
+
+    Parameters
+    ----------
+    problem : Problem
+        The matrices, without weights.
+    regularisation : float or str
+        λ, or the criterion that chooses it.
+    noise : float or None
+        Standard deviation of the real and of the imaginary part as a share of |Z|, for the discrepancy.
+    weighting : str or tuple of pairs
+        As :func:`drt_engine.weighting.checked_weighting` returned it.
+    solver : str
+        Name of the solver.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        regularisation: float | CriterionName,
+        noise: float | None,
+        weighting: Weighting,
+        solver: SolverName,
+    ) -> None:
+        self._plain = problem
+        self._choices = regularisation, noise, solver
+        self._own_weights = weighting if isinstance(weighting, str) and weighting != "unit" else None
+        if not isinstance(weighting, str):
+            sigma = deviations_at(problem.discretisation.frequency, weighting)
+            problem = problem.weighted(weights_by_sigma(sigma[None])[0])
+        self._problem = problem
+        self._factors = factorise(problem)
+        if isinstance(regularisation, str):
+            self._criterion: Criterion | None = criterion_for(regularisation, self._factors)
+            self._grid = GRID
+        else:
+            self._criterion, self._grid = None, np.array([float(regularisation)])
+        self._noise = noise
+        self._solver = solver_for(solver, self._factors, self._grid)
+        self._may_fall_back = solver != "cvxpy"
+
+    def solve(self, impedance: ComplexArray, given: NDArray[np.intp] | None) -> Answer:
+        """Invert finite spectra.
+
+        Parameters
+        ----------
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        given : ndarray of int, shape (K,), or None
+            Which λ of the grid each has, where that is chosen already.
+        """
+        if self._own_weights is None:
+            return self._solve_alike(impedance, given)
+        one_by_one = []
+        for k in range(len(impedance)):
+            z, which = impedance[k : k + 1], None if given is None else given[k : k + 1]
+            one_by_one.append(self._with_own_weights(z)._solve_alike(z, which))
+        return Answer.joined(one_by_one)
+
+    def tallies(self, impedance: ComplexArray) -> NDArray[np.int64]:
+        """Scores of each λ of the grid, shape (K, G), to be summed over a series.
+
+        Parameters
+        ----------
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        """
+        if self._own_weights is None:
+            return self._tallies_alike(impedance)
+        one_by_one = [impedance[k : k + 1] for k in range(len(impedance))]
+        return np.concatenate([self._with_own_weights(z)._tallies_alike(z) for z in one_by_one])
+
+    def _tallies_alike(self, impedance: ComplexArray) -> NDArray[np.int64]:
+        if self._criterion is None:
+            raise InputError("a number as regularisation has no scores to sum. Name a criterion.")
+        return tally(self._criterion, self._scores(self._criterion, impedance, *self._problem.data(impedance)))
+
+    def _with_own_weights(self, impedance: ComplexArray) -> "Prepared":
+        """Return the same for the weights of one spectrum, shape (1, F)."""
+        if self._own_weights == "modulus":
+            return self._weighted(weights_by_modulus(impedance)[0])
+        weights, prepared = np.ones(impedance.shape[1]), self
+        for _ in range(_MOST_ROUNDS):
+            fit = prepared._solve_alike(impedance, None).fit
+            before, weights = weights, weights_by_residual(self._plain.discretisation.frequency, impedance - fit)[0]
+            prepared = self._weighted(weights)
+            if np.all(np.abs(weights - before) <= _SETTLED * before):
+                break
+        return prepared
+
+    def _weighted(self, weights: Array) -> "Prepared":
+        regularisation, noise, solver = self._choices
+        return Prepared(self._plain.weighted(weights), regularisation, noise, "unit", solver)
+
+    def _scores(self, criterion: Criterion, impedance: ComplexArray, b: Array, size: Array) -> Array:
+        if self._noise is None:
+            return criterion(Observed(b))
+        parts = b.shape[1] // impedance.shape[1]
+        deviations = self._noise * np.abs(impedance / size[:, None])
+        if self._problem.weights is not None:
+            deviations *= self._problem.weights
+        return criterion(Observed(b, parts * np.sum(deviations**2, axis=1)))
+
+    def _solve_alike(self, impedance: ComplexArray, given: NDArray[np.intp] | None) -> Answer:
+        rows = len(impedance)
+        impedance = filled(impedance)
+        b, size = self._problem.data(impedance)
+        which, on_edge = np.zeros(len(b), dtype=np.intp), np.zeros(len(b), dtype=bool)
+        if self._criterion is not None:
+            if given is None:
+                given = smallest(self._scores(self._criterion, impedance[:rows], b[:rows], size[:rows])).index
+            which[:rows] = given
+            on_edge = at_edge(which)
+        regularisation = self._grid[which]
+        x = self._solver(b, which)
+        kkt = self._problem.kkt(x, b, regularisation)
+        by_cvxpy = np.zeros(len(b), dtype=bool)
+        # Not "above": NaN is not certified either. The rows of zeros beyond the last spectrum are nobody's.
+        open_rows = np.flatnonzero(~(kkt[:rows] <= KKT_TOLERANCE))
+        if self._may_fall_back and open_rows.size:
+            x[open_rows] = self._fallback()(b[open_rows], which[open_rows])
+            kkt[open_rows] = self._problem.kkt(x[open_rows], b[open_rows], regularisation[open_rows])
+            by_cvxpy[open_rows] = True
+        unknowns = self._problem.unknowns(x, impedance, size)
+        discretisation = self._problem.discretisation
+        fit = unknowns.impedance(discretisation.frequency, discretisation.impedance)
+        return Answer(unknowns, fit, regularisation, kkt, on_edge, by_cvxpy).first(rows)
+
+    def _fallback(self) -> Solver:
+        return solver_for("cvxpy", self._factors, self._grid)

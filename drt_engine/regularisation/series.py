@@ -1,0 +1,119 @@
+"""One λ for a whole series of spectra: from scores that are summed over it."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.regularisation.observed import TINY, Criterion
+
+__all__ = ["Series", "Totals", "add_totals", "best_of_series", "series_of", "tally"]
+
+Array = NDArray[np.float64]
+
+Series = tuple[Hashable, ...]
+"""What a series is told apart by: its value of each state column that the user named; None where that is missing."""
+
+Totals = dict[Series, NDArray[np.int64]]
+"""Tallies summed over each series, shape (G,); totals of blocks of spectra add up to those of all."""
+
+_UNIT = 2.0**-20
+_MOST = 2.0**16
+
+
+def series_of(states: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.intp], list[Series]]:
+    """Group spectra by equal values of state columns.
+
+    Parameters
+    ----------
+    states : DataFrame
+        What each of K spectra was measured at.
+    columns : sequence of str
+        The columns; none makes all spectra one series. Missing values are equal to each other.
+
+    Returns
+    -------
+    member : ndarray of int, shape (K,)
+        Number of the series of each spectrum.
+    series : list
+        The series by number, in the order in which they begin.
+
+    Raises
+    ------
+    UnknownNameError
+        For a column that there is none of.
+    InputError
+        If the spectra have no columns, or the values of one cannot be compared.
+    """
+    if not columns or not len(states):
+        return np.zeros(len(states), dtype=np.intp), [()] if len(states) else []
+    for name in columns:
+        if not states.shape[1]:
+            raise InputError(f"shared={name!r} needs a state column of that name; the spectra have no states at all.")
+        if name not in states.columns:
+            raise UnknownNameError("the state column of shared", name, map(str, states.columns))
+    try:
+        member = states.groupby(list(columns), sort=False, dropna=False, observed=True).ngroup().to_numpy()
+    except TypeError as error:
+        raise InputError(f"shared={tuple(columns)} cannot tell series apart: {error}. Name another column.") from error
+    _, first = np.unique(member, return_index=True)
+    keys = zip(*(states[name].iloc[first].tolist() for name in columns), strict=True)
+    return member.astype(np.intp), [tuple(None if pd.isna(value) else value for value in key) for key in keys]
+
+
+def tally(criterion: Criterion, scores: Array) -> NDArray[np.int64]:
+    """Scores in a form that can be summed over the spectra of a series.
+
+    Scores that go with the square of the data are taken by their logarithms: it is their ratios that count, so that a
+    spectrum which is multiplied by a number, or has a noise level of its own, is one among the others. (A likelihood
+    in which the noise of each spectrum is unknown is summed in the same way.) From each spectrum's scores its smallest
+    is subtracted, which moves no minimum of a sum. The result is rounded to whole multiples of 2⁻²⁰ and bounded by 2¹⁶,
+    so that a sum is exact: the order of the spectra, the blocks and the threads do not change it.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        What made the scores.
+    scores : ndarray, shape (K, G)
+        Scores.
+
+    Returns
+    -------
+    ndarray of int64, shape (K, G)
+    """
+    addends = scores if criterion.additive else np.log(np.maximum(scores, TINY))
+    least = addends.min(axis=1, keepdims=True)
+    above = addends - np.where(np.isfinite(least), least, 0.0)
+    return np.asarray(np.rint(np.minimum(above, _MOST) / _UNIT).astype(np.int64))
+
+
+def add_totals(totals: Totals, more: Mapping[Series, NDArray[np.int64]]) -> None:
+    """Add the totals of some more spectra to those of others, in place.
+
+    Parameters
+    ----------
+    totals : dict
+        What is added to.
+    more : mapping
+        What is added.
+    """
+    for series, values in more.items():
+        totals[series] = totals[series] + values if series in totals else values
+
+
+def best_of_series(totals: Mapping[Series, NDArray[np.int64]]) -> dict[Series, int]:
+    """Which value of the grid each series has: that of the smallest sum, the smallest λ of several.
+
+    Parameters
+    ----------
+    totals : mapping
+        Sums over each series.
+
+    Returns
+    -------
+    dict
+        Index of λ by series.
+    """
+    return {series: int(values.argmin()) for series, values in totals.items()}
