@@ -69,6 +69,7 @@ def demo(
 ) -> None:
     """Simulate a campaign of two all-solid-state cells, invert it and draw it."""
     from drt_engine.hdf5 import read_inversion, write_spectra
+    from drt_engine.methods import Tikhonov
     from drt_engine.plotting import CompositeView, composite, save
     from drt_engine.simulate import CampaignDesign, campaign
 
@@ -78,7 +79,9 @@ def demo(
     simulated = campaign(CampaignDesign(voltages=voltages, seed=seed))
     write_spectra(files["campaign.h5"], simulated.spectra, overwrite=True)
     simulated.profile.to_csv(files["profile.csv"], index=False)
-    summary = _inverted(files["campaign.h5"], files["campaign.drt.h5"], None, workers, overwrite=True)
+    # One λ for each cell: what changes from voltage to voltage is the cell, never the smoothing.
+    method = Tikhonov(shared="cell")
+    summary = _inverted(files["campaign.h5"], files["campaign.drt.h5"], method, workers, overwrite=True)
     result = read_inversion(files["campaign.drt.h5"])
     cycles = result.states["cycle"]
     figure = composite(
@@ -127,7 +130,12 @@ def invert(
     basis: Annotated[str, typer.Option(help="Basis functions; gaussian, piecewise-linear, …")] = "gaussian",
     order: Annotated[int, typer.Option(help="Derivative whose square is penalised.", min=0, max=2)] = 1,
     part: Annotated[str, typer.Option(help="Part that is fitted: complex, re, im.")] = "complex",
-    regularisation: Annotated[str, typer.Option(help="λ, or the criterion that chooses it.")] = "gcv",
+    regularisation: Annotated[str, typer.Option(help="λ, or the criterion that chooses it: gcv, re-im, …")] = "gcv",
+    shared: Annotated[
+        str | None, typer.Option(help="One λ for a series: 'all', or state columns such as 'cell,cycle'.")
+    ] = None,
+    weighting: Annotated[str, typer.Option(help="Weights of the data: unit, modulus, iterated.")] = "unit",
+    noise: Annotated[float | None, typer.Option(help="Noise as a share of |Z|, for discrepancy.")] = None,
     inductance: Annotated[bool, typer.Option(help="Model a series inductance.")] = True,
     capacitance: Annotated[bool, typer.Option(help="Model a series capacitance.")] = False,
     workers: Workers = 1,
@@ -147,6 +155,9 @@ def invert(
             "order": order,
             "part": part,
             "regularisation": strength,
+            "shared": shared == "all" or (shared.split(",") if shared else False),
+            "weighting": weighting,
+            "noise": noise,
             "inductance": inductance,
             "capacitance": capacitance,
         }

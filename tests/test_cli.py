@@ -88,6 +88,29 @@ def test_invert_does_what_the_function_does(fewer, tmp_path):
     np.testing.assert_allclose(result.gamma, drt.invert(drt.read_spectra(fewer), method).gamma, rtol=1e-9, atol=1e-9)
 
 
+def test_invert_shares_and_weights(fewer, tmp_path):
+    out = tmp_path / "out.h5"
+    options = (
+        "--shared",
+        "cell,cycle",
+        "--weighting",
+        "modulus",
+        "--regularisation",
+        "discrepancy",
+        "--noise",
+        "0.002",
+    )
+    assert run("invert", fewer, "-o", out, *options).exit_code == 0
+    result = drt.read_inversion(out)
+    assert result.method == drt.Tikhonov(
+        shared=("cell", "cycle"), weighting="modulus", regularisation="discrepancy", noise=0.002
+    )
+    one = result.states.groupby(["cell", "cycle"]).ngroups
+    assert len(set(result.regularisation)) <= one
+    assert run("invert", fewer, "-o", out, "--shared", "all", "--overwrite").exit_code == 0
+    assert drt.read_inversion(out).method.shared is True
+
+
 def test_invert_names_its_output_and_does_not_overwrite(fewer):
     assert run("invert", fewer).exit_code == 0
     assert fewer.with_name("few.drt.h5").exists()
