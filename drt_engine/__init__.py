@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drt_engine import plotting, simulate
-    from drt_engine.errors import DRTError, FileFormatError, InputError, OutputExistsError, UnknownNameError
+    from drt_engine.errors import (
+        DRTError,
+        FileFormatError,
+        FileWriteError,
+        InputError,
+        OutputExistsError,
+        SolverError,
+        UnknownNameError,
+    )
     from drt_engine.hdf5 import invert_file, read_inversion, read_spectra, write_inversion, write_spectra
     from drt_engine.inversion import invert
     from drt_engine.methods import Convex, Tikhonov
@@ -19,9 +27,11 @@ __all__ = [
     "Convex",
     "DRTError",
     "FileFormatError",
+    "FileWriteError",
     "InputError",
     "Inversion",
     "OutputExistsError",
+    "SolverError",
     "Spectra",
     "Status",
     "Tikhonov",
@@ -37,7 +47,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "errors": ("DRTError", "FileFormatError", "InputError", "OutputExistsError", "UnknownNameError"),
+    "errors": (
+        *("DRTError", "FileFormatError", "FileWriteError", "InputError", "OutputExistsError", "SolverError"),
+        "UnknownNameError",
+    ),
     "hdf5": ("invert_file", "read_inversion", "read_spectra", "write_inversion", "write_spectra"),
     "inversion": ("invert",),
     "methods": ("Convex", "Tikhonov"),

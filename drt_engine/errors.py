@@ -6,7 +6,15 @@ Every message says what is wrong, what was got, what was expected and how to cur
 
 from collections.abc import Iterable
 
-__all__ = ["DRTError", "FileFormatError", "InputError", "OutputExistsError", "SolverError", "UnknownNameError"]
+__all__ = [
+    "DRTError",
+    "FileFormatError",
+    "FileWriteError",
+    "InputError",
+    "OutputExistsError",
+    "SolverError",
+    "UnknownNameError",
+]
 
 
 class DRTError(Exception):
@@ -41,6 +49,10 @@ class UnknownNameError(InputError):
 
 class FileFormatError(DRTError, OSError):
     """A file that is not what its reader expects."""
+
+
+class FileWriteError(DRTError, OSError):
+    """A file that cannot be written."""
 
 
 class OutputExistsError(DRTError, FileExistsError):

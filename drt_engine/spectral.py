@@ -88,22 +88,6 @@ class SpectralFactors:
         """How many penalised modes the data see, p; they come first of all."""
         return int(np.count_nonzero(self.data_part[: self.penalised]))
 
-    def parts(self, b: Array) -> tuple[Array, Array]:
-        """Squared amplitudes of data in the penalised modes that they see, and of what no answer can fit.
-
-        Parameters
-        ----------
-        b : ndarray, shape (K, n)
-            Data.
-
-        Returns
-        -------
-        squares : ndarray, shape (K, p)
-        beyond : ndarray, shape (K,)
-        """
-        beyond = row_by_row(b, self.remainder)
-        return row_by_row(b, self.data_modes[:, : self.seen]) ** 2, np.sum(beyond**2, axis=1)
-
     def unconstrained(self, b: Array, filters: Array) -> Array:
         """Answers without the sign constraint, (AᵀA + λM)⁻¹ Aᵀ b.
 

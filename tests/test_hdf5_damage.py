@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine.hdf5 import FileWriteError, SpectraWriter, scan
+from drt_engine.errors import FileWriteError
+from drt_engine.hdf5 import SpectraWriter, scan
 from drt_engine.hdf5.disk import Disk
 
 

@@ -1,6 +1,6 @@
 """Campaigns and their inversions in HDF5 files, and the job that makes one into the other."""
 
-from drt_engine.hdf5.files import FileWriteError, digest
+from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
 from drt_engine.hdf5.job import JobOptions, JobSummary, invert_file
 from drt_engine.hdf5.reader import read_inversion, read_spectra
@@ -9,7 +9,6 @@ from drt_engine.hdf5.writer import SpectraWriter, write_spectra
 
 __all__ = [
     "Contents",
-    "FileWriteError",
     "InversionInfo",
     "JobOptions",
     "JobSummary",

@@ -12,10 +12,10 @@ from typing import Any
 
 import h5py
 
-from drt_engine.errors import DRTError, FileFormatError, OutputExistsError
+from drt_engine.errors import DRTError, FileFormatError, FileWriteError, OutputExistsError
 from drt_engine.hdf5.disk import Disk, uninterrupted
 
-__all__ = ["FileWriteError", "NewFile", "PathLike", "check_target", "digest", "reading"]
+__all__ = ["NewFile", "PathLike", "check_target", "digest", "reading"]
 
 PathLike = str | os.PathLike[str]
 
@@ -24,10 +24,6 @@ _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Typ
 
 # Of each dataset, bytes. Chunks are written once and in order, so more of it, as some versions of HDF5 have, is lost.
 _CHUNK_CACHE = 2**20
-
-
-class FileWriteError(DRTError, OSError):
-    """A file that cannot be written."""
 
 
 @contextmanager
