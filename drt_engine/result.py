@@ -77,8 +77,8 @@ _MESSAGES = {
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "
     "response is capacitive. If the file holds -Im Z, pass impedance.conj().",
-    Status.NOT_SOLVED: "The optimality residual stayed above 1e-8; expected below. Try a larger regularisation or "
-    "fewer relaxation times.",
+    Status.NOT_SOLVED: "The optimality residual stayed above 1e-8; expected below. Try a larger regularisation, "
+    "fewer relaxation times, or constraints that do not contradict each other.",
 }
 
 

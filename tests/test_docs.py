@@ -20,7 +20,9 @@ from drt_engine.spectra import STATE_UNITS
 from .kernels import truth
 
 ROOT = Path(__file__).parents[1]
-PAGES = [name for name in ("docs/tutorial.md", "docs/index.md", "README.md") if (ROOT / name).exists()]
+PAGES = [
+    name for name in ("docs/tutorial.md", "docs/convex.md", "docs/index.md", "README.md") if (ROOT / name).exists()
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TOO_LONG = "drt-engine demo"
 

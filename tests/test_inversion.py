@@ -19,6 +19,8 @@ METHODS = {
     "iterated": drt.Tikhonov(weighting="iterated", regularisation=1e-2, basis="piecewise-linear"),
     "deviations": drt.Tikhonov(weighting=((1.0, 0.2), (1e5, 0.1))),
     "custom tau": drt.Tikhonov(tau=tuple(np.logspace(-6, 2, 30) * np.linspace(1, 2, 30))),
+    "huber": drt.Convex(loss="huber"),
+    "elastic net": drt.Convex(regularisation=1e-3, l1=1e-3, l2=1e-4),
 }
 RESULTS = ("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual")
 

@@ -31,6 +31,9 @@ Loss = Literal["squares", "huber"]
 _NORMAL = 1.4826
 """Standard deviation of normal numbers over the median of their absolute values."""
 
+_ROUNDS = 30
+"""Of drawing residuals back; the threshold follows the answer within a few."""
+
 _SMALLEST_THRESHOLD = 1e-6
 """Of the root mean square of the data; below, nothing but rounding would be fitted by squares."""
 
@@ -52,14 +55,15 @@ class Convex:
         The model, as of :class:`Tikhonov`.
     regularisation, shared, noise
         λ, or the criterion that chooses it, as of :class:`Tikhonov`. A criterion is applied to the plain problem, the
-        one that :class:`Tikhonov` solves.
+        one that :class:`Tikhonov` solves; with the Huber function to data whose residuals are drawn back to the
+        threshold, so that outliers have no say in λ either [2]_.
     loss : {"squares", "huber"}
         ρ: the half square, or the Huber function [1]_, which grows linearly where a residual exceeds `threshold`
         standard deviations, so that outliers pull no more than other points do.
     threshold : float
-        Where the Huber function becomes linear, in standard deviations s of the noise. s is estimated for each
-        spectrum as 1.4826 times the median absolute residual of the plain problem's answer; the threshold is at least
-        a millionth of the root mean square of the data. 1.345 costs 5 % of efficiency where there are no outliers.
+        Where the Huber function becomes linear, in standard deviations s of the noise. s is 1.4826 times the median
+        absolute residual of the plain problem's answer, for data drawn back to the threshold as said above. The
+        threshold is at least a millionth of the root mean square of the data.
     l1, l2 : float
         Elastic net: prices of the polarisation resistance, which is the integral of γ and, γ being non-negative, its
         l1 norm, and of the squares of the coefficients. Dimensionless, like λ.
@@ -84,6 +88,7 @@ class Convex:
     References
     ----------
     .. [1] P. J. Huber, Ann. Math. Statist. 35 (1964) 73.
+    .. [2] E. Cantoni, E. Ronchetti, Stat. Comput. 11 (2001) 141.
     """
 
     basis: BasisName = "gaussian"
@@ -98,7 +103,7 @@ class Convex:
     shape_type: ShapeType = "fwhm"
     noise: float | None = None
     loss: Loss = "squares"
-    threshold: float = 1.345
+    threshold: float = 2.0
     l1: float = 0.0
     l2: float = 0.0
     upper: float | Sequence[float] | None = None
@@ -200,6 +205,8 @@ class Convex:
         -------
         ndarray of int64, shape (K, G)
         """
+        if self.loss == "huber":
+            impedance, _, _ = self._drawn_back(frequency, impedance, expansion, None)
         return self.plain.tallies(frequency, impedance, expansion)
 
     def solve(
@@ -223,10 +230,38 @@ class Convex:
         InputError
             For constraints that are not convex.
         """
-        plain = self.plain.solve(frequency, impedance, expansion, which)
         with _PREPARING:
             prepared = _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.mu)
-        return prepared.solve(impedance, plain)
+        if self.loss == "huber":
+            _, threshold, plain = self._drawn_back(frequency, impedance, expansion, which)
+        else:
+            plain = self.plain.solve(frequency, impedance, expansion, which)
+            threshold = np.full(len(impedance), math.inf)
+        return prepared.solve(impedance, plain, threshold)
+
+    def _drawn_back(
+        self, frequency: Array, impedance: ComplexArray, expansion: Expansion, which: NDArray[np.intp] | None
+    ) -> tuple[ComplexArray, Array, Answer]:
+        """Draw residuals back to the threshold; the data after that, the threshold in ohm and the plain answer.
+
+        Least squares on such data is the Huber problem, once threshold, data and answer agree (P. J. Huber, Robust
+        Statistics, 1981, section 7.8).
+        """
+        plain = self.plain
+        size = np.abs(_parts(impedance, self.part)).max(axis=1)
+        size[size == 0.0] = 1.0
+        least = _SMALLEST_THRESHOLD * size * _root_mean_square(_parts(impedance / size[:, None], self.part))
+        least[least == 0.0] = 1.0
+        data = impedance
+        for _ in range(_ROUNDS):
+            answer = plain.solve(frequency, data, expansion, which)
+            rest = impedance - answer.fit
+            noise = _NORMAL * np.median(np.abs(_parts(rest, self.part)), axis=1)
+            threshold = np.maximum(self.threshold * noise, least)
+            most = threshold[:, None]
+            near = np.clip(rest.real, -most, most) + 1j * np.clip(rest.imag, -most, most)
+            data = np.where(np.isfinite(most), answer.fit + near, impedance)
+        return data, threshold, answer
 
 
 def _is_number(value: object) -> bool:
@@ -250,6 +285,15 @@ def _checked_upper(upper: Any) -> float | tuple[float, ...] | None:
     return tuple(values.tolist()) if np.ndim(upper) else float(values[0])
 
 
+def _parts(z: ComplexArray, part: Part) -> Array:
+    chosen = {"complex": (z.real, z.imag), "re": (z.real,), "im": (z.imag,)}[part]
+    return np.concatenate(chosen, axis=1)
+
+
+def _root_mean_square(rows: Array) -> Array:
+    return np.asarray(np.sqrt(np.mean(rows**2, axis=1)))
+
+
 _PREPARING = Lock()
 
 
@@ -269,7 +313,6 @@ class _Prepared:
         from drt_engine.solvers.cvxpy_convex import ConvexSolver, cones_of
 
         self._problem = problem
-        self._threshold = method.threshold if method.loss == "huber" else math.inf
         function = None if isinstance(method.constraints, str) else method.constraints
         extras = (0, len(problem.extras))
         lower, upper = _bounds(method, problem)
@@ -282,28 +325,22 @@ class _Prepared:
             cones=cones_of(problem, function),
         )
         self._solver = ConvexSolver(self._shared, huber=method.loss == "huber")
+        given = np.concatenate([lower, upper, self._shared.cones.right])
+        self._largest = np.abs(given[np.isfinite(given)]).max()
 
-    def solve(self, impedance: ComplexArray, plain: Answer) -> Answer:
+    def solve(self, impedance: ComplexArray, plain: Answer, threshold: Array) -> Answer:
         b, size = self._problem.data(impedance)
-        thresholds = self._thresholds(b, impedance - plain.fit, size)
         x, kkt = np.full((len(b), self._problem.scale.size), np.nan), np.full(len(b), np.nan)
-        for k, threshold in enumerate(thresholds):
-            if not np.isnan(threshold):
-                case = Case(self._shared, b[k], size[k], float(plain.regularisation[k]), threshold)
-                x[k], kkt[k] = self._solver(case)
+        with np.errstate(over="ignore"):
+            solvable = np.isfinite(self._largest / size) & ~np.isnan(threshold)
+        for k in np.flatnonzero(solvable):
+            limit = float(threshold[k] / size[k])
+            case = Case(self._shared, b[k], float(size[k]), float(plain.regularisation[k]), limit)
+            x[k], kkt[k] = self._solver(case)
         unknowns = self._problem.unknowns(x, impedance, size)
         discretisation = self._problem.discretisation
         fit = unknowns.impedance(discretisation.frequency, discretisation.impedance)
         return Answer(unknowns, fit, plain.regularisation, kkt, plain.at_edge, np.zeros(len(b), dtype=bool))
-
-    def _thresholds(self, b: Array, rest: ComplexArray, size: Array) -> list[float]:
-        if math.isinf(self._threshold):
-            return [math.inf] * len(b)
-        residual, of_rest = self._problem.data(rest)
-        noise = _NORMAL * np.median(np.abs(residual), axis=1) * of_rest / size
-        least = _SMALLEST_THRESHOLD * np.sqrt(np.mean(b**2, axis=1))
-        least[least == 0.0] = 1.0
-        return [float(threshold) for threshold in np.maximum(self._threshold * noise, least)]
 
 
 def _bounds(method: Convex, problem: Problem) -> tuple[Array, Array]:

@@ -28,6 +28,10 @@ _ROADS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+# The filters of warnings belong to the process: what two threads set and restore at once ends in the wrong order.
+_FILTERS = Lock()
+
+
 def run(problem: Any, solver: str, options: dict[str, Any]) -> None:
     """Let a solver try a problem of cvxpy; its variables have no value if it gave up.
 
@@ -41,7 +45,7 @@ def run(problem: Any, solver: str, options: dict[str, Any]) -> None:
         Its options.
     """
     try:
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             # "Solution may be inaccurate": the certificate says so, and more exactly.
             warnings.simplefilter("ignore", UserWarning)
             problem.solve(solver=solver, warm_start=False, **options)

@@ -98,13 +98,16 @@ def cones_of(problem: Problem, function: Callable[[Sought], Any] | None) -> Cone
         For what is not a list of constraints, not convex by cvxpy's rules, or of a kind that cannot be certified.
     """
     size = problem.scale.size
+    none = Cones(np.zeros((0, size)), np.zeros((0, 0)), np.zeros(0))
     if function is None:
-        return Cones(np.zeros((0, size)), np.zeros((0, 0)), np.zeros(0))
-    x = cp.Variable(size)
+        return none
+    x = cp.Variable(size, name="x")
     constraints = function(Sought(problem, x))
     _check(constraints)
+    if not constraints:
+        return none
     # An objective with all of x in it, since a variable that no constraint names would not be in the matrix.
-    stated = cp.Problem(cp.Minimize(cp.sum(x)), list(constraints))
+    stated = cp.Problem(cp.Minimize(cp.sum(x)), constraints)
     if stated.is_mixed_integer():
         raise InputError("constraints must be convex; got an integer variable. Use continuous ones.")
     data, _, _ = stated.get_problem_data("CLARABEL")
@@ -129,8 +132,8 @@ def cones_of(problem: Problem, function: Callable[[Sought], Any] | None) -> Cone
     return cones.balanced(1.0 / np.sqrt(problem.column_squares[0]))
 
 
-def _check(constraints: Any) -> None:
-    if not isinstance(constraints, list | tuple):
+def _check(constraints: object) -> None:
+    if not isinstance(constraints, list):
         raise InputError(
             f"the function of constraints must return a list of cvxpy constraints; got {type(constraints).__name__}. "
             "Put one constraint into a list of its own."

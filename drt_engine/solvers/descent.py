@@ -119,7 +119,7 @@ class _Walk:
         return np.where(beyond, np.copysign(self._case.threshold, misfit), 0.0)
 
     def _step(self, near: Flags) -> tuple[Array, Array, list[Face]]:
-        """Step to the optimum where nothing changes sides, multipliers of the rows, and the curved faces beside them."""
+        """Step to the optimum if nothing changes sides, with the multipliers of the rows and the curved faces there."""
         case, y, free = self._case, self._y, self._free
         slack = case.slack(y)
         faces = case.shared.cones.faces(slack, self._multiplier, case.length / case.force)
@@ -190,15 +190,12 @@ class _Walk:
         tight = np.flatnonzero(slack[: self._linear] <= _TIGHT * case.length)
         curved = [face for face in (cones.face(slack, face.rows) for face in faces) if face is not None]
         bounds = np.eye(self._y.size)
-        pulling = [
-            case.rows[tight],
-            -case.rows[: cones.zero],
-            *(-face.normal @ case.rows[face.rows] for face in curved),
-        ]
+        curves = [-face.normal @ case.rows[face.rows] for face in curved]
+        columns = [case.rows[tight], -case.rows[: cones.zero], *curves, -bounds[self._low], bounds[self._high]]
         gradient = case.gradient(Point(self._y, np.zeros_like(slack)))
         multiplier = np.zeros_like(slack)
         try:
-            found, _ = nnls(np.vstack([*pulling, -bounds[self._low], bounds[self._high]]).T, -gradient / case.force)
+            found, _ = nnls(np.vstack(columns).T, -gradient / case.force)
         except RuntimeError as error:
             logger.info("no multipliers: %s", error)
             return multiplier
