@@ -60,7 +60,7 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
     rows, size = len(spectra), expansion.tau.size
     out = {name: np.full(rows, np.nan) for name in ("r_inf", "inductance", "capacitance")}
     out |= {name: np.full(rows, np.nan) for name in ("regularisation", "residual", "kkt")}
-    coefficients = np.full((rows, size), np.nan)
+    coefficients = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
     status = _triage(spectra.impedance, usable)
     tiles = _tiles(_alike(usable, status))
@@ -85,6 +85,8 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
         out["kkt"][tile_rows] = answer.kkt
 
     run_tiles(work, tiles)
+    # Not before: the largest array is then first touched by the threads, which share that work as well.
+    coefficients[np.isnan(out["residual"])] = np.nan
     result = Inversion(
         spectra.frequency, expansion, coefficients, **out, status=status, states=spectra.states, method=method
     )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.discretisation import Discretisation
+from drt_kernels import certificate
 
 __all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble", "filled", "row_by_row"]
 
@@ -246,16 +247,14 @@ class Problem:
         ndarray, shape (K,)
             The residual; NaN where the answer is not finite.
         """
-        lam = regularisation[:, None]
-        gradient = row_by_row(row_by_row(x, self.transposed) - b, self.matrix)
-        gradient += lam * row_by_row(row_by_row(x, self.penalty_factor.T), self.penalty_factor)
-        data_squares, penalty_squares = self.column_squares
-        norm = np.linalg.norm(b, axis=1, keepdims=True)
+        gradient = row_by_row(row_by_row(x, self.penalty_factor.T), self.penalty_factor)
+        gradient *= regularisation[:, None]
+        gradient += row_by_row(row_by_row(x, self.transposed) - b, self.matrix)
+        norm = np.sqrt(np.sum(b**2, axis=1))
         norm[norm == 0.0] = 1.0
-        d = np.sqrt(data_squares + lam * penalty_squares)
-        u = x * d / norm
-        h = gradient / (d * norm)
-        return np.asarray(np.maximum(np.abs(np.minimum(u, h)), np.abs(u * h)).max(axis=1))
+        out = np.empty(len(x))
+        certificate.optimality(np.ascontiguousarray(x), gradient, regularisation, *self.column_squares, norm, out)
+        return out
 
 
 def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, capacitance: bool) -> Problem:
