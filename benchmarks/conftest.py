@@ -1,13 +1,15 @@
 """Threads pinned for all benchmarks, and one table at the end with the error of the answers beside the time."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.linalg  # noqa: F401 - it has a BLAS of its own, which can be limited once it is loaded
+from threadpoolctl import threadpool_limits
 
-from drt_engine.threads import single_threaded_blas, thread_count
+from drt_engine.threads import thread_count
 
 THREADS = "2"
 
@@ -32,13 +34,13 @@ def pytest_report_header() -> str:
 @pytest.fixture(autouse=True, scope="session")
 def pinned() -> Iterator[None]:
     """Keep linear algebra to one thread, also outside of an inversion."""
-    with single_threaded_blas():
+    with threadpool_limits(1, user_api="blas"):
         yield
 
 
 @pytest.fixture
 def report(benchmark: Any, request: pytest.FixtureRequest) -> Report:
-    """Return a function to call after the benchmark: report(stage, spectra, frequencies, kkt=…, error=…)."""
+    """Return a function to call after the benchmark: report(stage, spectra, frequencies, kkt=…, error=…, remark=…)."""
 
     def add(stage: str, spectra: int | None, frequencies: int | None, **quality: Any) -> None:
         row = {"stage": stage, "spectra": spectra, "frequencies": frequencies} | quality
@@ -56,8 +58,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not rows:
         return
     terminalreporter.section("time and error (shortest of the rounds)")
-    head = f"{'stage':<36}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'largest kkt':>13}"
-    terminalreporter.write_line(f"{head}{'error of γ':>12}  status")
+    head = f"{'stage':<16}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'largest kkt':>13}"
+    terminalreporter.write_line(f"{head}{'error of γ':>12}  remark")
     before = None
     for row in rows:
         if before not in (None, row["stage"]):
@@ -72,11 +74,15 @@ def _line(row: dict[str, Any]) -> str:
     each = "" if spectra is None else f"{row['seconds'] / spectra * 1e6:.1f}"
     kkt = "" if row.get("kkt") is None else f"{row['kkt']:.0e}"
     error = "" if row.get("error") is None else f"{row['error']:.3f}"
-    counts = ", ".join(f"{count} {name}" for name, count in row.get("counts", {}).items())
     return (
-        f"{row['stage']:<36}{row['frequencies'] or '':>12}{spectra or '':>9}{row['seconds'] * 1e3:>12.2f}"
-        f"{each:>13}{kkt:>13}{error:>12}  {counts}".rstrip()
+        f"{row['stage']:<16}{row['frequencies'] or '':>12}{spectra or '':>9}{row['seconds'] * 1e3:>12.2f}"
+        f"{each:>13}{kkt:>13}{error:>12}  {row.get('remark', '')}".rstrip()
     )
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Put counts by status into words."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _load() -> str:

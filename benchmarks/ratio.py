@@ -95,9 +95,9 @@ def bulk(count: int, frequencies: int, rounds: int) -> None:
     for name, found in times.items():
         print(f"{name:<24}{statistics.median(found) / count * 1e6:>9.1f}{min(found) / count * 1e6:>9.1f}")
     one, two = (f"invert, {threads} thread{'s' if threads > 1 else ''}" for threads in THREADS)
-    print(f"two threads are faster by     {_ratio(times[one], times[two])}")
-    print(f"two threads over bare         {_ratio(times[two], times['bare'])}")
-    print(f"two threads over bare in place {_ratio(times[two], times['bare, in place'])}")
+    print(f"two threads are faster by       {_ratio(times[one], times[two])}")
+    print(f"two threads over bare           {_ratio(times[two], times['bare'])}")
+    print(f"two threads over bare, in place {_ratio(times[two], times['bare, in place'])}")
     counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
     print(f"largest kkt {result.kkt.max():.0e}; median error of γ {gamma_error(count, frequencies):.3f}; {counts}")
     print(f"BLAS threads of the bare solution: {max(pool['num_threads'] for pool in threadpool_info())}")
