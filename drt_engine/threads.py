@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -68,4 +69,6 @@ def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
+    # scipy brings a BLAS of its own, which is found only if it is loaded by now.
+    import_module("scipy.linalg")
     return ThreadpoolController()
