@@ -14,6 +14,7 @@ from drt_engine.regularisation import GRID, Series, Totals, best_of_series, seri
 from drt_engine.result import Inversion, Status
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.threads import run_tiles
+from drt_kernels import certificate
 
 __all__ = ["invert", "series_totals"]
 
@@ -79,7 +80,9 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
         out["inductance"][good] = found.inductance[solved]
         with np.errstate(divide="ignore"):
             out["capacitance"][good] = 1.0 / found.elastance[solved]
-        out["residual"][good] = _relative_residual(answer.fit[solved], z[solved])
+        residual = np.empty(len(z))
+        certificate.misfit(answer.fit, z, residual)
+        out["residual"][good] = residual[solved]
         # These two of a failure as well: they tell why.
         out["regularisation"][tile_rows] = answer.regularisation
         out["kkt"][tile_rows] = answer.kkt
@@ -211,10 +214,3 @@ def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[Tile]:
     packed = np.packbits(usable[rows], axis=1)
     _, first, member = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
     return [(rows[member == k], np.flatnonzero(usable[rows[at]])) for k, at in enumerate(first)]
-
-
-def _relative_residual(fit: NDArray[np.complex128], z: NDArray[np.complex128]) -> NDArray[np.float64]:
-    # |Z| = 0 can only be fitted by 0; there the residual is none, not 0/0.
-    size = np.abs(z)
-    relative = np.divide(np.abs(fit - z), size, out=np.zeros_like(size), where=size > 0.0)
-    return np.asarray(np.sqrt(np.mean(relative**2, axis=1)))

@@ -225,7 +225,39 @@ class Problem:
         x = np.where(np.any(x < 0.0, axis=1)[:, None], alone, x)
         return {name: x[:, k] / norms[k] * size for k, name in enumerate(self.unseen)}
 
-    def kkt(self, x: Array, b: Array, regularisation: Array) -> Array:
+    def fitted(self, x: Array) -> Array:
+        """Scaled data of scaled answers, Ax, shape (K, n).
+
+        Parameters
+        ----------
+        x : ndarray, shape (K, N)
+            Answers.
+        """
+        return row_by_row(x, self.transposed)
+
+    def impedance(self, unknowns: Unknowns, fitted: Array, size: Array) -> ComplexArray:
+        """Impedance of answers, ohm, shape (K, F).
+
+        Parameters
+        ----------
+        unknowns : Unknowns
+            Physical values of the answers.
+        fitted : ndarray, shape (K, n)
+            As :meth:`fitted` returned it for them.
+        size : ndarray, shape (K,)
+            As :meth:`data` returned it.
+        """
+        found = self.discretisation
+        if self.part != "complex":
+            return unknowns.impedance(found.frequency, found.impedance)
+        z = np.empty((len(fitted), found.frequency.size), dtype=complex)
+        z.real, z.imag = np.split(fitted, 2, axis=1)
+        z *= size[:, None]
+        if self.weights is not None:
+            z /= self.weights
+        return z
+
+    def kkt(self, x: Array, b: Array, regularisation: Array, fitted: Array | None = None) -> Array:
         r"""Scaled optimality residual of answers; the certificate.
 
         With :math:`g = A^T(Ax - b) + λMx`, computed from the residual, and :math:`d_j` the norm of column j of the
@@ -241,6 +273,8 @@ class Problem:
             Data.
         regularisation : ndarray, shape (K,)
             λ.
+        fitted : ndarray, shape (K, n), optional
+            Ax, where it is known already.
 
         Returns
         -------
@@ -249,7 +283,7 @@ class Problem:
         """
         gradient = row_by_row(row_by_row(x, self.penalty_factor.T), self.penalty_factor)
         gradient *= regularisation[:, None]
-        gradient += row_by_row(row_by_row(x, self.transposed) - b, self.matrix)
+        gradient += row_by_row((self.fitted(x) if fitted is None else fitted) - b, self.matrix)
         norm = np.sqrt(np.sum(b**2, axis=1))
         norm[norm == 0.0] = 1.0
         out = np.empty(len(x))

@@ -146,17 +146,18 @@ class Prepared:
             on_edge = at_edge(which)
         regularisation = self._grid[which]
         x = self._solver(b, which)
-        kkt = self._problem.kkt(x, b, regularisation)
+        fitted = self._problem.fitted(x)
+        kkt = self._problem.kkt(x, b, regularisation, fitted)
         by_cvxpy = np.zeros(len(b), dtype=bool)
         # Not "above": NaN is not certified either. The rows of zeros beyond the last spectrum are nobody's.
         open_rows = np.flatnonzero(~(kkt[:rows] <= KKT_TOLERANCE))
         if self._may_fall_back and open_rows.size:
             x[open_rows] = self._fallback()(b[open_rows], which[open_rows])
-            kkt[open_rows] = self._problem.kkt(x[open_rows], b[open_rows], regularisation[open_rows])
+            fitted[open_rows] = self._problem.fitted(x[open_rows])
+            kkt[open_rows] = self._problem.kkt(x[open_rows], b[open_rows], regularisation[open_rows], fitted[open_rows])
             by_cvxpy[open_rows] = True
         unknowns = self._problem.unknowns(x, impedance, size)
-        discretisation = self._problem.discretisation
-        fit = unknowns.impedance(discretisation.frequency, discretisation.impedance)
+        fit = self._problem.impedance(unknowns, fitted, size)
         return Answer(unknowns, fit, regularisation, kkt, on_edge, by_cvxpy).first(rows)
 
     def _fallback(self) -> Solver:

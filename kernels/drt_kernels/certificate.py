@@ -1,6 +1,6 @@
-"""The scaled optimality residual of answers, in one pass.
+"""What certifies answers, each in one pass: the scaled optimality residual, and the misfit.
 
-Axes in the comments: k = spectra, j = unknowns.
+Axes in the comments: k = spectra, j = unknowns, f = frequencies.
 """
 
 import math
@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
 
 
 @njit(cache=True, nogil=True)
@@ -32,3 +33,25 @@ def optimality(
                 break
             worst = max(worst, abs(min(u, h)), abs(u * h))
         out[k] = worst
+
+
+@njit(cache=True, nogil=True)
+def misfit(fit: ComplexArray, z: ComplexArray, out: Array) -> None:
+    """Root mean square of |fit − z| / |z|.
+
+    |z| = 0 can only be fitted by 0; there it counts as none, not as 0/0.
+    """
+    # (k,f),(k,f)->(k)
+    for k in range(z.shape[0]):
+        largest = 0.0
+        for f in range(z.shape[1]):
+            largest = max(largest, abs(z[k, f].real), abs(z[k, f].imag))
+        # Squares of what is not of the order of one may overflow.
+        scale = 1.0 / max(largest, 1e-300)
+        total = 0.0
+        for f in range(z.shape[1]):
+            size = (scale * z[k, f].real) ** 2 + (scale * z[k, f].imag) ** 2
+            if size > 0.0:
+                difference = scale * (fit[k, f] - z[k, f])
+                total += (difference.real**2 + difference.imag**2) / size
+        out[k] = math.sqrt(total / z.shape[1])
