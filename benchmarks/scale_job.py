@@ -32,13 +32,13 @@ def invert(path: Path, out: Path, workers: int, *, stages: bool) -> dict[str, ob
     from stopwatch import watched
 
     import drt_engine as drt
-    from drt_engine.hdf5 import job
+    from drt_engine import jobs
 
     # On another grid: loads the compiled code, and leaves what belongs to the grid of the file to the job.
     drt.invert(spectra(1, FIRST))
     started = time.perf_counter()
     with watched() if stages else nullcontext() as watch:
-        summary = job.invert_file(path, out, workers=workers)
+        summary = jobs.invert_file(path, out, workers=workers)
     seconds = time.perf_counter() - started
     return {
         "start": started - begin,

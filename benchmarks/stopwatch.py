@@ -21,22 +21,26 @@ STAGES = (
     "solve",
     "certificate",
     "rest of invert",
+    "commit",
     "evaluate",
     "write",
     "sync",
     "other",
 )
-"""In the order of the work. "Rest of invert" is scaling, the fit and its residual; "evaluate" is γ at `tau` and R_pol;
+"""In the order of the work. "Rest of invert" is scaling, the fit and its residual; "commit" is what makes blocks durable
+and reads them back; "evaluate" is γ at `tau` and R_pol; "write" copies the states and fills the output;
 "sync" is closing the output and waiting for the disk; "other" is what no wrapped function did."""
 
 _TILES = "tiles"
 _WRAPPED = (
-    ("other", "drt_engine.hdf5.job", "_run"),
-    ("digest", "drt_engine.hdf5.job", "digest"),
-    ("read", "drt_engine.hdf5.job", "_read"),
-    ("read", "drt_engine.hdf5.job", "_commit"),  # reads the states; what it writes is below
-    ("rest of invert", "drt_engine.hdf5.job", "invert"),
-    ("evaluate", "drt_engine.hdf5.job", "per_spectrum"),
+    ("other", "drt_engine.jobs.job", "_Job.run"),
+    ("digest", "drt_engine.jobs.source", "digest"),
+    ("read", "drt_engine.jobs.work", "_read"),
+    ("rest of invert", "drt_engine.jobs.work", "invert_block"),
+    ("commit", "drt_engine.jobs.work", "save_part"),
+    ("commit", "drt_engine.jobs.assemble", "_read"),
+    ("evaluate", "drt_engine.jobs.assemble", "per_spectrum"),
+    ("write", "drt_engine.jobs.job", "assemble"),
     ("choice of λ", "drt_engine.regularisation.modal", "GeneralisedCrossValidation.__call__"),
     ("solve", "drt_engine.solvers.pivoting", "PivotingSolver.__call__"),
     ("certificate", "drt_engine.problem", "Problem.kkt"),

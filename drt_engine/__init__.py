@@ -13,12 +13,16 @@ if TYPE_CHECKING:
         FileFormatError,
         FileWriteError,
         InputError,
+        JobInterrupted,
+        JobMismatchError,
+        OutputBusyError,
         OutputExistsError,
         SolverError,
         UnknownNameError,
     )
-    from drt_engine.hdf5 import invert_file, read_inversion, read_spectra, write_inversion, write_spectra
+    from drt_engine.hdf5 import read_inversion, read_spectra, write_inversion, write_spectra
     from drt_engine.inversion import invert
+    from drt_engine.jobs import invert_file
     from drt_engine.methods import Convex, Tikhonov
     from drt_engine.result import Inversion, Status
     from drt_engine.spectra import Spectra
@@ -30,6 +34,9 @@ __all__ = [
     "FileWriteError",
     "InputError",
     "Inversion",
+    "JobInterrupted",
+    "JobMismatchError",
+    "OutputBusyError",
     "OutputExistsError",
     "SolverError",
     "Spectra",
@@ -48,11 +55,12 @@ __all__ = [
 
 _HOME = {
     "errors": (
-        *("DRTError", "FileFormatError", "FileWriteError", "InputError", "OutputExistsError", "SolverError"),
-        "UnknownNameError",
+        *("DRTError", "FileFormatError", "FileWriteError", "InputError", "JobInterrupted", "JobMismatchError"),
+        *("OutputBusyError", "OutputExistsError", "SolverError", "UnknownNameError"),
     ),
-    "hdf5": ("invert_file", "read_inversion", "read_spectra", "write_inversion", "write_spectra"),
+    "hdf5": ("read_inversion", "read_spectra", "write_inversion", "write_spectra"),
     "inversion": ("invert",),
+    "jobs": ("invert_file",),
     "methods": ("Convex", "Tikhonov"),
     "result": ("Inversion", "Status"),
     "spectra": ("Spectra",),

@@ -11,6 +11,9 @@ __all__ = [
     "FileFormatError",
     "FileWriteError",
     "InputError",
+    "JobInterrupted",
+    "JobMismatchError",
+    "OutputBusyError",
     "OutputExistsError",
     "SolverError",
     "UnknownNameError",
@@ -57,6 +60,28 @@ class FileWriteError(DRTError, OSError):
 
 class OutputExistsError(DRTError, FileExistsError):
     """A file that would be overwritten."""
+
+
+class OutputBusyError(DRTError, OSError):
+    """A file that another job is making at this time."""
+
+
+class JobMismatchError(DRTError, ValueError):
+    """Blocks of an unfinished job that was another one."""
+
+
+class JobInterrupted(KeyboardInterrupt):
+    """Ctrl-C in a job; what is done is kept.
+
+    Parameters
+    ----------
+    done, total : int
+        How many of how many spectra are done.
+    """
+
+    def __init__(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        super().__init__(f"interrupted; {done} of {total} spectra are done and kept. The same job goes on from there.")
 
 
 class SolverError(DRTError, RuntimeError):

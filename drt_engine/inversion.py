@@ -16,7 +16,7 @@ from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.threads import run_tiles
 from drt_kernels import certificate
 
-__all__ = ["invert", "series_totals"]
+__all__ = ["invert", "invert_block", "series_totals"]
 
 Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Numbers of some rows that can be solved, and of the points that they have."""
@@ -56,7 +56,21 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
     UnknownNameError
         If the method shares λ by a state column that the spectra do not have.
     """
-    method = _checked(spectra, method)
+    result = invert_block(spectra, _checked(spectra, method), chosen)
+    if not result.solved.all():
+        failed = np.count_nonzero(~result.solved)
+        logger.warning("%d of %d spectra have no answer: %s", failed, len(result), result.counts())
+    return result
+
+
+def invert_block(spectra: Spectra, method: Method, chosen: Mapping[Series, int] | None = None) -> Inversion:
+    """Do what :func:`invert` does for spectra that are a block of more, and leave it to the caller to say what failed.
+
+    Parameters
+    ----------
+    spectra, method, chosen
+        As :func:`invert` takes them.
+    """
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
     out = {name: np.full(rows, np.nan) for name in ("r_inf", "inductance", "capacitance")}
@@ -90,12 +104,9 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
     run_tiles(work, tiles)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     coefficients[np.isnan(out["residual"])] = np.nan
-    result = Inversion(
+    return Inversion(
         spectra.frequency, expansion, coefficients, **out, status=status, states=spectra.states, method=method
     )
-    if not result.solved.all():
-        logger.warning("%d of %d spectra have no answer: %s", np.count_nonzero(~result.solved), rows, result.counts())
-    return result
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:

@@ -18,7 +18,7 @@ from drt_engine.spectra import STATE_UNITS
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["RESULT_UNITS", "Inversion", "Status", "count_status", "status_attributes"]
+__all__ = ["RESULT_UNITS", "Inversion", "Status", "count_status", "failures", "status_attributes"]
 
 Array = NDArray[np.float64]
 
@@ -180,7 +180,7 @@ class Inversion:
     @property
     def solved(self) -> NDArray[np.bool_]:
         """Whether there is an answer, shape (K,)."""
-        return np.asarray((self.status & np.uint8(_FAILURES)) == 0)
+        return ~failures(self.status)
 
     def counts(self) -> dict[str, int]:
         """Count the spectra by status.
@@ -277,6 +277,17 @@ def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
         if count:
             counts[str(flag.name).lower().replace("_", " ")] = count
     return counts
+
+
+def failures(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether a status says that there is no answer, shape (K,).
+
+    Parameters
+    ----------
+    status : ndarray of uint8, shape (K,)
+        Flags of :class:`Status`.
+    """
+    return np.asarray((status & np.uint8(_FAILURES)) != 0)
 
 
 def status_attributes() -> dict[str, Any]:

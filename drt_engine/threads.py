@@ -1,20 +1,24 @@
 """How many threads the engine takes, and that linear algebra takes none beside them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib import import_module
+from threading import Lock
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from drt_engine.errors import InputError
 
-__all__ = ["run_tiles", "single_threaded_blas", "thread_count"]
+__all__ = ["limited_threads", "run_tiles", "single_threaded_blas", "thread_count"]
 
 T = TypeVar("T")
+
+_LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def thread_count() -> int:
@@ -28,6 +32,9 @@ def thread_count() -> int:
     InputError
         If the variable is no whole number from 1.
     """
+    limit = _LIMIT.get()
+    if limit is not None:
+        return limit
     wanted = os.environ.get("DRT_ENGINE_THREADS", "").strip()
     if not wanted:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -36,14 +43,60 @@ def thread_count() -> int:
     return int(wanted)
 
 
-def single_threaded_blas() -> AbstractContextManager[Any]:
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Let inversions that this thread calls take so many threads, while the context lasts.
+
+    Parameters
+    ----------
+    threads : int
+        How many.
+    """
+    token = _LIMIT.set(threads)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
+class _SingleThreaded:
+    """Keeps linear algebra to one thread as long as anyone in the process needs it.
+
+    The number of threads of a BLAS library is one for the whole process; if each caller set it back to what it found,
+    one that ends would do so under the hands of another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._limit: AbstractContextManager[Any] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+                self._limit.__enter__()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0 and self._limit is not None:
+                    self._limit.__exit__(None, None, None)
+
+
+_single_threaded = _SingleThreaded()
+
+
+def single_threaded_blas() -> AbstractContextManager[None]:
     """Keep linear algebra to the calling thread while the context lasts.
 
     Matrices are small here: threads inside a product wait for each other longer than they work, they would multiply
     with those of the engine, and they would make sums depend on their number.
     """
-    limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
-    return limited
+    return _single_threaded()
 
 
 def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:

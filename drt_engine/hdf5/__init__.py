@@ -1,8 +1,7 @@
-"""Campaigns and their inversions in HDF5 files, and the job that makes one into the other."""
+"""Campaigns and their inversions in HDF5 files."""
 
 from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
-from drt_engine.hdf5.job import JobOptions, JobSummary, invert_file
 from drt_engine.hdf5.reader import read_inversion, read_spectra
 from drt_engine.hdf5.scan import Contents, InversionInfo, SpectraInfo, scan
 from drt_engine.hdf5.writer import SpectraWriter, write_spectra
@@ -10,12 +9,9 @@ from drt_engine.hdf5.writer import SpectraWriter, write_spectra
 __all__ = [
     "Contents",
     "InversionInfo",
-    "JobOptions",
-    "JobSummary",
     "SpectraInfo",
     "SpectraWriter",
     "digest",
-    "invert_file",
     "read_inversion",
     "read_spectra",
     "scan",

@@ -15,7 +15,7 @@ import h5py
 from drt_engine.errors import DRTError, FileFormatError, FileWriteError, OutputExistsError
 from drt_engine.hdf5.disk import Disk, uninterrupted
 
-__all__ = ["NewFile", "PathLike", "check_target", "digest", "reading"]
+__all__ = ["NewFile", "PathLike", "check_target", "digest", "reading", "sync_folder"]
 
 PathLike = str | os.PathLike[str]
 
@@ -100,7 +100,7 @@ def check_target(path: PathLike, *, overwrite: bool) -> Path:
 class NewFile:
     """An HDF5 file that appears under its name when it is whole, or not at all.
 
-    It is written under another name in the same folder, brought to the disk and moved; when the block ends with an
+    It is written under another name, brought to the disk and moved; when the block ends with an
     exception, of whatever kind, it is removed.
 
     Parameters
@@ -109,6 +109,9 @@ class NewFile:
         Its name in the end.
     overwrite : bool
         Whether a file of that name is replaced.
+    provisional : path, optional
+        Where it is until it is whole, on the same file system; by default in the same folder, under a name that begins
+        with a dot and ends with ``.partial``.
 
     Raises
     ------
@@ -118,9 +121,10 @@ class NewFile:
         If it cannot be written.
     """
 
-    def __init__(self, path: PathLike, *, overwrite: bool = False) -> None:
+    def __init__(self, path: PathLike, *, overwrite: bool = False, provisional: PathLike | None = None) -> None:
         self.path = check_target(path, overwrite=overwrite)
-        self._partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
+        beside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
+        self._partial = beside if provisional is None else Path(provisional)
         self._overwrite = overwrite
         self._disk: Disk | None = None
         self.file: Any = None
@@ -187,7 +191,7 @@ class NewFile:
                 except OSError:
                     check_target(self.path, overwrite=False)
                     self._partial.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def _remove(self) -> None:
         for opened in (self.file, self._disk):
@@ -218,7 +222,8 @@ def digest(path: PathLike) -> str:
         raise FileFormatError(f"{path}: cannot be read: {_cause(error)}") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring to the disk which files are in a folder, where the system can do that."""
     # Not every system opens folders; there the rename alone has to do.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -15,10 +15,11 @@ from drt_engine.hdf5 import schema
 from drt_engine.hdf5.columns import Column, encode
 from drt_engine.hdf5.files import NewFile
 
-__all__ = ["DEFAULT_NAME", "Compression", "GridWriter", "Layout", "chunk_rows", "encoded", "put_root", "require_grids"]
+__all__ = ["DEFAULT_NAME", "Compression", "GridWriter", "Layout", "Precision", "chunk_rows", "encoded", "put_root", "require_grids"]
 
 Array = NDArray[Any]
 Compression = Literal["gzip"] | None
+Precision = Literal["float64", "float32"]
 
 DEFAULT_NAME = "default"
 """Name of a grid, and of an inversion, that the user gives none."""
@@ -40,15 +41,20 @@ class Layout:
         How many rows there will be, if known.
     compression : {"gzip"}, optional
         What chunks are compressed with; gzip is at level 1, after a byte shuffle.
+    dtype : {"float64", "float32"}
+        How real results are stored.
     """
 
     rows: int | None = None
     compression: Compression = None
+    dtype: Precision = "float64"
 
     def __post_init__(self) -> None:
         """Refuse a compression that is not one."""
         if self.compression not in (None, "gzip"):
             raise UnknownNameError("compression", self.compression, ("gzip",))
+        if self.dtype not in get_args(Precision):
+            raise UnknownNameError("dtype", self.dtype, get_args(Precision))
 
     def options(self, dtype: np.dtype[Any], columns: int) -> dict[str, Any]:
         """Options of h5py for a dataset with so many values in a row."""

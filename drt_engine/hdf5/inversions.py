@@ -21,7 +21,7 @@ from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, GridWriter, Layout, 
 from drt_engine.methods import Method
 from drt_engine.result import Inversion
 
-__all__ = ["inversion_attributes", "inversion_group", "per_spectrum", "write_inversion"]
+__all__ = ["inversion_attributes", "inversion_group", "per_spectrum", "versions", "write_inversion"]
 
 Array = NDArray[Any]
 
@@ -105,7 +105,7 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
         "basis": expansion.basis,
         "mu": float(expansion.mu),
         "settings": json.dumps(method.settings(), default=_plain_number),
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -115,7 +115,8 @@ def per_spectrum(inversion: Inversion) -> dict[str, Array]:
     return {variable.name: getattr(inversion, variable.name) for variable in schema.INVERSION.per_spectrum}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of this package and of what it computes with."""
     found = {}
     for package in _PACKAGES:
         try:

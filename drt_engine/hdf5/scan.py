@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.checks import GridReader, check_root, members
 from drt_engine.hdf5.columns import Column
 from drt_engine.hdf5.files import PathLike, reading
-from drt_engine.result import count_status
+from drt_engine.result import count_status, failures
 
 __all__ = ["Contents", "InversionInfo", "SpectraInfo", "scan"]
 
@@ -63,12 +64,18 @@ class InversionInfo:
         Names of the state columns.
     counts : mapping of str to int
         Spectra by status, as :meth:`Inversion.counts` has them.
+    failed : int
+        How many have no answer.
     settings, versions : mapping
         The method; and what it was computed with.
     created : str
         When, in UTC, ISO 8601.
     source, input_digest : str or None
         Name and digest of the file that the spectra came from.
+    where : str or None
+        Condition on the states of the spectra that were taken.
+    started, job : str or None
+        When the job began, in UTC, ISO 8601, and what tells it from all others.
     """
 
     name: str
@@ -77,11 +84,15 @@ class InversionInfo:
     tau: Array = field(repr=False)
     states: tuple[str, ...]
     counts: Mapping[str, int]
+    failed: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     created: str
     source: str | None
     input_digest: str | None
+    where: str | None
+    started: str | None
+    job: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,17 +152,21 @@ def _spectra_info(grid: str, reader: GridReader) -> SpectraInfo:
 
 
 def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:
-    found = reader.attributes
+    found, status = reader.attributes, reader.read("status")
     return InversionInfo(
         name=name,
         grid=grid,
         spectra=reader.spectra,
         tau=reader.read("tau"),
         states=tuple(reader.columns),
-        counts=count_status(reader.read("status")),
+        counts=count_status(status),
+        failed=int(np.count_nonzero(failures(status))),
         settings=reader.json_object("settings"),
         versions=reader.json_object("versions"),
         created=found["created"],
         source=found["source"],
         input_digest=found["input_digest"],
+        where=found["where"],
+        started=found["started"],
+        job=found["job"],
     )

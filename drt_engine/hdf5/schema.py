@@ -148,6 +148,9 @@ INVERSION = Group(
         Attribute("created", str, "when, in UTC, ISO 8601"),
         Attribute("input_digest", str, "`sha256:` and the SHA-256 of the input file's bytes, hexadecimal", False),
         Attribute("source", str, "name of the input file, without its folder", False),
+        Attribute("where", str, "condition on the states of the spectra that were taken; without it all were", False),
+        Attribute("started", str, "when the job began, in UTC, ISO 8601", False),
+        Attribute("job", str, "what tells the job from all others", False),
     ),
     variables=(
         Variable("tau", ("tau",), RESULT_UNITS["tau"], "relaxation time of the basis functions"),

@@ -1,0 +1,25 @@
+"""The command line: demo, info, invert, plot."""
+
+import logging
+import sys
+
+import typer
+
+from drt_engine.cli import demo, info, invert, plot  # noqa: F401 - they register themselves
+from drt_engine.cli.app import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; an error that the engine raises on purpose is one line and exit code 2."""
+    from drt_engine.errors import DRTError
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # What failed is in the summary that the command prints.
+    logging.getLogger("drt_engine.jobs.job").setLevel(logging.ERROR)
+    try:
+        app()
+    except DRTError as error:
+        typer.echo(f"drt-engine: {error}", err=True)
+        sys.exit(2)

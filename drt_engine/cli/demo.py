@@ -1,0 +1,81 @@
+"""``drt-engine demo``: everything once, on simulated data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drt_engine.cli.app import Workers, app, console
+from drt_engine.cli.running import inverted, say_what_became_of
+
+if TYPE_CHECKING:
+    from drt_engine.result import Inversion
+
+__all__ = ["demo"]
+
+
+@app.command(epilog="Example: drt-engine demo --output demo")
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("demo"),
+    workers: Workers = 1,
+    voltages: Annotated[int, typer.Option(help="Voltages along each charge and discharge.", min=2)] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
+) -> None:
+    """Simulate a campaign of two all-solid-state cells, invert it and draw it."""
+    from drt_engine.hdf5 import read_inversion, write_spectra
+    from drt_engine.methods import Tikhonov
+    from drt_engine.plotting import CompositeView, composite, save
+    from drt_engine.simulate import CampaignDesign, campaign
+
+    output.mkdir(parents=True, exist_ok=True)
+    files = {name: output / name for name in ("campaign.h5", "profile.csv", "campaign.drt.h5", "evolution.png")}
+    files["evolution.pdf"] = output / "evolution.pdf"
+    simulated = campaign(CampaignDesign(voltages=voltages, seed=seed))
+    write_spectra(files["campaign.h5"], simulated.spectra, overwrite=True)
+    simulated.profile.to_csv(files["profile.csv"], index=False)
+    # One λ for each cell: what changes from voltage to voltage is the cell, never the smoothing.
+    method = Tikhonov(shared="cell")
+    summary = inverted(
+        files["campaign.h5"], files["campaign.drt.h5"], method, workers=workers, overwrite=True, restart=True
+    )
+    result = read_inversion(files["campaign.drt.h5"])
+    cycles = result.states["cycle"]
+    figure = composite(
+        simulated.spectra,
+        result,
+        simulated.profile,
+        at={"cycle": int(cycles.min()), "direction": "discharge"},
+        view=CompositeView("waterfall"),
+    )
+    for name in ("evolution.png", "evolution.pdf"):
+        save(figure, files[name])
+    console().print(_campaign_table(result, simulated.r_pol))
+    say_what_became_of(summary)
+    for path in files.values():
+        typer.echo(f"  {path}")
+
+
+def _campaign_table(result: "Inversion", true_r_pol: Any) -> Any:
+    import numpy as np
+    from rich.table import Table
+
+    table = Table(title="Mean over the voltages of each cycle")
+    for heading in ("cell", "cycle", "R_inf / Ω", "R_pol / Ω", "true R_pol / Ω", "residual / %", "λ"):
+        table.add_column(heading, justify="left" if heading == "cell" else "right")
+    frame = result.states.assign(
+        r_inf=result.r_inf,
+        r_pol=result.r_pol,
+        truth=true_r_pol,
+        residual=100 * result.residual,
+        order=np.log10(result.regularisation),
+    )
+    chosen = frame[frame["cycle"].isin([frame["cycle"].min(), frame["cycle"].max()])]
+    means = chosen.groupby(["cell", "cycle"])[["r_inf", "r_pol", "truth", "residual", "order"]].mean()
+    for _, row in means.reset_index().iterrows():
+        table.add_row(
+            str(row["cell"]),
+            str(row["cycle"]),
+            *(f"{row[name]:.2f}" for name in ("r_inf", "r_pol", "truth", "residual")),
+            f"{10 ** row['order']:.0e}",
+        )
+    return table

@@ -1,0 +1,81 @@
+"""``drt-engine info``: what is in a file."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drt_engine.cli.app import app, console
+
+if TYPE_CHECKING:
+    from drt_engine.hdf5 import Contents
+
+__all__ = ["info"]
+
+
+@app.command(epilog="Example: drt-engine info campaign.h5")
+def info(
+    file: Annotated[Path, typer.Argument(help="File of spectra or of inversions.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Say what is in a file: grids, states, statuses and where it comes from."""
+    from drt_engine.hdf5 import scan
+
+    contents = _described(scan(file))
+    if as_json:
+        typer.echo(json.dumps({"file": file.name} | contents, indent=2))
+        return
+    from rich.tree import Tree
+
+    tree = Tree(f"{file.name}, format version {contents['format_version']}", highlight=True)
+    for kind in ("spectra", "inversions"):
+        for group in contents[kind]:
+            branch = tree.add(f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}")
+            for key, value in group.items():
+                if key not in ("name", "grid"):
+                    branch.add(f"{key.replace('_', ' ')}: {_plain(value)}")
+    console().print(tree)
+
+
+def _described(contents: "Contents") -> dict[str, Any]:
+    return {
+        "format_version": contents.format_version,
+        "spectra": [
+            {
+                "grid": found.grid,
+                "spectra": found.spectra,
+                "frequencies": int(found.frequency.size),
+                "frequency_range_hz": [float(found.frequency.min()), float(found.frequency.max())],
+                "states": list(found.states),
+            }
+            for found in contents.spectra
+        ],
+        "inversions": [
+            {
+                "name": found.name,
+                "grid": found.grid,
+                "spectra": found.spectra,
+                "relaxation_times": int(found.tau.size),
+                "tau_range_s": [float(found.tau[0]), float(found.tau[-1])],
+                "states": list(found.states),
+                "counts": dict(found.counts),
+                "settings": dict(found.settings),
+                "versions": dict(found.versions),
+                "created": found.created,
+                "source": found.source,
+                "input_digest": found.input_digest,
+                "where": found.where,
+                "started": found.started,
+            }
+            for found in contents.inversions
+        ],
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

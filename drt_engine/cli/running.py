@@ -1,0 +1,91 @@
+"""How a job runs in front of a person: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from drt_engine.cli.app import console, counted
+
+if TYPE_CHECKING:
+    from drt_engine.jobs import JobSummary, Progress
+    from drt_engine.methods import Method
+
+__all__ = ["inverted", "say_what_became_of"]
+
+_SECONDS_A_LINE = 10.0
+
+
+def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary":
+    """Run a job and show how far it is.
+
+    Parameters
+    ----------
+    path, out : Path
+        File of spectra, and of inversions.
+    method : Method
+        How.
+    **job
+        As :func:`drt_engine.invert_file` takes them.
+    """
+    from drt_engine.jobs import invert_file
+
+    with _shown() as progress:
+        return invert_file(path, out, method=method, progress=progress, **job)
+
+
+def say_what_became_of(summary: "JobSummary") -> None:
+    """Print the summary of a job."""
+    rate = summary.seconds / max(summary.spectra, 1) * 1e3
+    before = f", {summary.kept} of them done before" if summary.kept else ""
+    typer.echo(
+        f"{summary.spectra} spectra in {summary.seconds:.1f} s ({rate:.2g} ms each){before}: {counted(summary.counts)}"
+    )
+
+
+@contextmanager
+def _shown() -> "Iterator[Progress]":
+    stderr = console(stderr=True)
+    if not stderr.is_terminal:
+        yield _Lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("inverting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}"),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task("", total=None, counts="", rate="")
+
+        def show(done: int, total: int, counts: Mapping[str, int]) -> None:
+            rate = "" if not (speed := bar.tasks[0].speed) else f"{speed:.3g}/s"
+            bar.update(task, completed=done, total=total, counts=counted(counts), rate=rate)
+
+        yield show
+
+
+class _Lines:
+    """One line now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._begin = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int, counts: Mapping[str, int]) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done
+        if now - self._last < _SECONDS_A_LINE:
+            return
+        self._last = now
+        rate = (done - self._first) / (now - self._begin)
+        left = f"{(total - done) / rate:.0f} s left" if rate else "nothing done yet"
+        typer.echo(f"{done} of {total} spectra, {rate:.3g}/s, {left}: {counted(counts)}", err=True)

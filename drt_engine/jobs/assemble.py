@@ -1,0 +1,99 @@
+"""From the blocks of a job to the file of inversions."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.basis import Expansion
+from drt_engine.hdf5.files import NewFile
+from drt_engine.hdf5.grid import GridWriter, Layout, put_root
+from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
+from drt_engine.hdf5.reader import opened_grid
+from drt_engine.hdf5.scan import SpectraInfo
+from drt_engine.jobs.blocks import Block, Extent
+from drt_engine.jobs.journal import load_part
+from drt_engine.jobs.options import Plan
+from drt_engine.jobs.source import Source
+from drt_engine.jobs.work import PART
+from drt_engine.result import Inversion, count_status
+
+__all__ = ["assemble"]
+
+Array = NDArray[Any]
+Redo = Callable[[Block], None]
+
+
+def assemble(
+    output: NewFile,
+    source: Source,
+    plan: Plan,
+    parts: Mapping[Block, Path],
+    redo: Redo,
+    provenance: Mapping[str, Any],
+) -> tuple[dict[str, int], int]:
+    """Write the file of inversions.
+
+    Parameters
+    ----------
+    output : NewFile
+        The file.
+    source : Source
+        The input, which the states are copied from as they are stored.
+    plan : Plan
+        What was asked for.
+    parts : mapping of Block to Path
+        Where the blocks are; they cover every spectrum that is taken, once.
+    redo : callable
+        Makes a block again that turns out to be damaged.
+    provenance : mapping
+        Attributes of every group.
+
+    Returns
+    -------
+    counts : dict of str to int
+        Spectra by status.
+    failed : int
+        How many have no answer.
+    """
+    with output.writing():
+        put_root(output.file)
+    counts: Counter[str] = Counter(ok=0)
+    failed = 0
+    for number, (info, extent) in enumerate(zip(source.grids, source.extents, strict=True)):
+        frequency = np.sort(info.frequency)[::-1]
+        expansion = plan.method.expansion(frequency)
+        writer = _begin(output, info, extent, plan, frequency, expansion)
+        writer.put_attributes(inversion_attributes(plan.method, expansion) | dict(provenance))
+        with opened_grid(source.path, info.grid) as reader:
+            for block in sorted(block for block in parts if block.grid == number):
+                arrays = _read(parts[block], len(block), expansion.tau.size)
+                if arrays is None:
+                    redo(block)
+                    arrays = _read(parts[block], len(block), expansion.tau.size) or {}
+                rows = extent.rows_of(block)
+                states = reader.states(rows, ())
+                result = Inversion(frequency, expansion, **arrays, states=states, method=plan.method)
+                raw = {name: reader.read(name, rows) for name in writer.columns}
+                writer.write(block.first, per_spectrum(result) | raw)
+                counts.update(count_status(result.status))
+                failed += int(np.count_nonzero(~result.solved))
+    return dict(counts), failed
+
+
+def _begin(
+    output: NewFile, info: SpectraInfo, extent: Extent, plan: Plan, frequency: Array, expansion: Expansion
+) -> GridWriter:
+    layout = Layout(extent.spectra, plan.compression, plan.dtype)
+    return inversion_group(output, (plan.name, info.grid), frequency, expansion, info.columns, layout)
+
+
+def _read(path: Path, rows: int, size: int) -> dict[str, Array] | None:
+    arrays = load_part(path)
+    if arrays is None or set(arrays) != set(PART):
+        return None
+    shapes = {name: (rows, size) if name == "coefficients" else (rows,) for name in PART}
+    return arrays if all(arrays[name].shape == shapes[name] for name in PART) else None

@@ -1,0 +1,145 @@
+"""Which rows of which grid are worked on together."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Block", "BlockSize", "Extent", "gaps", "next_block"]
+
+_FIRST, _SMALLEST, _LARGEST = 256, 32, 8192
+_GROWTH = 8
+_WANTED_SECONDS = 0.5
+_BLOCKS_LEFT_A_WORKER = 4
+
+
+@dataclass(frozen=True, order=True)
+class Block:
+    """Some consecutive ones of the spectra that a job takes from a grid.
+
+    Attributes
+    ----------
+    grid : int
+        Number of the grid.
+    first, last : int
+        Which, counted among those that are taken; `last` is not one of them.
+    """
+
+    grid: int
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        """Return the number of spectra."""
+        return self.last - self.first
+
+
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """What a job takes from a grid.
+
+    Attributes
+    ----------
+    name : str
+        The grid.
+    spectra : int
+        How many spectra are taken.
+    chunk : int
+        Rows that lie together in the file.
+    rows : ndarray of int, or None
+        Row numbers in the file; None for all.
+    """
+
+    name: str
+    spectra: int
+    chunk: int
+    rows: NDArray[np.int64] | None = None
+
+    def rows_of(self, block: Block) -> NDArray[np.int64]:
+        """Row numbers in the file of the spectra of a block."""
+        return np.arange(block.first, block.last) if self.rows is None else self.rows[block.first : block.last]
+
+
+class BlockSize:
+    """How many spectra a block has: as told, or as many as take about half a second.
+
+    It changes no number in the results, which are the same for any blocks.
+
+    Parameters
+    ----------
+    fixed : int or None
+        What the user asks for.
+    """
+
+    def __init__(self, fixed: int | None) -> None:
+        self._fixed = fixed
+        self._size = fixed or _FIRST
+
+    def rows(self, chunk: int, left: int, workers: int) -> int:
+        """Return the size of the next block.
+
+        Parameters
+        ----------
+        chunk : int
+            Rows that lie together in the file.
+        left : int
+            Spectra that are left.
+        workers : int
+            Among how many workers.
+        """
+        if self._fixed is not None:
+            return self._fixed - self._fixed % chunk if self._fixed > chunk else self._fixed
+        if workers == 1:
+            return self._size
+        # Towards the end smaller ones, so that no worker waits long for the last of another.
+        fair = max(left // (_BLOCKS_LEFT_A_WORKER * workers), _SMALLEST)
+        return min(self._size, 1 << (fair.bit_length() - 1))
+
+    def learn(self, spectra: int, seconds: float) -> None:
+        """Take note of how long a block took."""
+        if spectra < _SMALLEST:
+            return
+        affordable = int(_WANTED_SECONDS * spectra / max(seconds, 1e-6))
+        wanted = min(max(affordable, _SMALLEST), _LARGEST, _GROWTH * self._size)
+        # A power of two, as the chunks are that this package writes: blocks then end where chunks do, or divide them.
+        self._size = 1 << (wanted.bit_length() - 1)
+
+
+def gaps(total: int, done: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Find what is not covered.
+
+    Parameters
+    ----------
+    total : int
+        How many spectra there are.
+    done : mapping of int to int
+        Beginnings and ends of what is covered, without overlap.
+
+    Yields
+    ------
+    tuple of int
+        Beginning and end of each gap.
+    """
+    at = 0
+    for first in sorted(done):
+        if first > at:
+            yield at, first
+        at = done[first]
+    if at < total:
+        yield at, total
+
+
+def next_block(grid: int, first: int, stop: int, rows: int) -> Block:
+    """Return the block that begins at `first`: to the next multiple of its size, so that it ends where a chunk does.
+
+    Parameters
+    ----------
+    grid : int
+        Number of the grid.
+    first, stop : int
+        Where it begins, and where the gap ends.
+    rows : int
+        Its size.
+    """
+    return Block(grid, first, min(stop, first - first % rows + rows))

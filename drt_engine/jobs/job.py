@@ -1,0 +1,297 @@
+"""The batch job: a file of spectra goes in, a file of inversions comes out, block by block."""
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Unpack
+
+from drt_engine.errors import FileFormatError, InputError, JobInterrupted
+from drt_engine.hdf5.files import NewFile, PathLike, check_target
+from drt_engine.hdf5.inversions import versions
+from drt_engine.hdf5.reader import opened_grid
+from drt_engine.hdf5.scan import scan
+from drt_engine.jobs.assemble import assemble
+from drt_engine.jobs.blocks import Block, BlockSize, gaps, next_block
+from drt_engine.jobs.journal import Journal, load_part
+from drt_engine.jobs.options import JobOptions, Plan
+from drt_engine.jobs.source import Source
+from drt_engine.jobs.work import Kind, Task, run
+from drt_engine.jobs.workers import Workers, workers_for
+from drt_engine.methods import Method, Tikhonov
+from drt_engine.regularisation import Series, Totals, add_totals, best_of_series, series_of
+from drt_engine.result import count_status
+
+__all__ = ["JobSummary", "Progress", "invert_file"]
+
+Progress = Callable[[int, int, Mapping[str, int]], None]
+"""Called with how many spectra are done, how many there are, and the done ones by status."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """What a job did.
+
+    Attributes
+    ----------
+    path : Path
+        The file that it made.
+    spectra : int
+        How many spectra there were.
+    kept : int
+        How many of them were done already, by a job that was not finished.
+    seconds : float
+        How long it took.
+    counts : mapping of str to int
+        Spectra by status, as :meth:`drt_engine.Inversion.counts` has them.
+    failed : int
+        How many spectra have no answer.
+    """
+
+    path: Path
+    spectra: int
+    kept: int
+    seconds: float
+    counts: Mapping[str, int]
+    failed: int
+
+
+def invert_file(
+    path: PathLike,
+    out: PathLike,
+    *,
+    method: Method | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Unpack[JobOptions],
+) -> JobSummary:
+    """Invert a file of spectra, all of its grids, into a file of inversions.
+
+    Memory does not grow with the file: at most ``workers + 1`` blocks are in it. The input is opened for reading only.
+    Each block that is done is kept in a folder beside the output, ``.NAME.job``, and the output appears under its name
+    when it is whole. A job that was stopped, by whatever, and is started again goes on from the blocks that are there.
+    The numbers are the same to the last bit for any blocks, workers and interruptions. A method that shares λ over a
+    series does so within a grid, from all of its blocks; they are read twice then.
+
+    Parameters
+    ----------
+    path : path
+        File of spectra.
+    out : path
+        File of inversions, another one.
+    method : Method, optional
+        How; ``Tikhonov()`` by default.
+    workers : int
+        Processes that invert, each with its share of the threads; 1 is this one, with all threads, and starts none. A
+        script that asks for more has to keep its work under ``if __name__ == "__main__":``, as with every use of
+        processes.
+    overwrite : bool
+        Whether `out` is replaced if it exists.
+    progress : callable, optional
+        Called with (done, total, counts by status) at the beginning and after every block.
+    **options
+        ``where``, ``name``, ``scheduler``, ``block``, ``compression``, ``dtype`` and ``restart`` of
+        :class:`JobOptions`.
+
+    Returns
+    -------
+    JobSummary
+        How many, how long, and what became of them.
+
+    Raises
+    ------
+    InputError
+        If `out` is `path`, and for options that cannot be.
+    FileFormatError
+        If the input is not as its format says, or changes during the job.
+    OutputExistsError
+        If `out` exists and is not to be replaced.
+    OutputBusyError
+        If another job is making `out`.
+    JobMismatchError
+        If an unfinished job left blocks that this one cannot go on from: of another input, or with other settings.
+    FileWriteError
+        If the output cannot be written.
+    SolverError
+        If worker processes die again and again.
+    JobInterrupted
+        A KeyboardInterrupt that says how many spectra are done.
+    """
+    begin = time.perf_counter()
+    plan = Plan(Tikhonov() if method is None else method, workers, **options)
+    if os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out):
+        raise InputError(f"out must be another file than the spectra, which are never written to; got {out} for both.")
+    # Made before anything is read: it refuses what cannot be.
+    crew = workers_for(plan.scheduler, plan.workers)
+    journal = Journal(Path(out))
+    if not journal.finished():
+        check_target(out, overwrite=overwrite)
+    source = Source(path, plan.where)
+    source.check_series(plan.method)
+    with journal.held():
+        job = _Job(source, plan, journal, progress or (lambda *_: None))
+        kept, counts, failed = job.run(crew, overwrite=overwrite)
+    summary = JobSummary(Path(out), source.spectra, kept, time.perf_counter() - begin, counts, failed)
+    level = logging.WARNING if failed else logging.INFO
+    logger.log(level, "%d spectra of %s in %.1f s: %s", summary.spectra, path, summary.seconds, summary.counts)
+    return summary
+
+
+class _Job:
+    """A job that holds its output."""
+
+    def __init__(self, source: Source, plan: Plan, journal: Journal, progress: Progress) -> None:
+        self._source, self._plan, self._journal, self._progress = source, plan, journal, progress
+        self._started = datetime.now(UTC)
+        self._size = BlockSize(plan.block)
+        self._done = 0
+        self._counts: Counter[str] = Counter(ok=0)
+
+    def run(self, crew: Workers, *, overwrite: bool) -> tuple[int, dict[str, int], int]:
+        """Do what is not done yet; how many spectra were, the counts by status, and how many have no answer."""
+        out, identity = self._journal.out, self._journal.begin(self._identity(), restart=self._plan.restart)
+        if self._is_published(identity):
+            # Killed between the last two steps: the file is there, its blocks are still to be removed.
+            self._journal.remove()
+            return self._source.spectra, *self._published()
+        check_target(out, overwrite=overwrite)
+        try:
+            kept = self._invert(crew)
+            provisional = self._journal.folder / "output.partial"
+            with NewFile(out, overwrite=overwrite, provisional=provisional) as output:
+                parts = self._journal.done("results")
+                counts, failed = assemble(output, self._source, self._plan, parts, self._redo, self._provenance())
+                self._source.check_unchanged()
+        except KeyboardInterrupt as error:
+            raise JobInterrupted(self._done, self._source.spectra) from error
+        self._journal.remove()
+        return kept, counts, failed
+
+    def _identity(self) -> dict[str, Any]:
+        """All that the numbers depend on."""
+        return {
+            "input": self._source.digest,
+            "method": self._plan.method.settings(),
+            "where": self._plan.where,
+            "versions": versions(),
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "source": self._source.path.name,
+            "input_digest": self._source.digest,
+            "started": self._journal.plan["started"],
+            "job": self._journal.plan["id"],
+        }
+        return found if self._plan.where is None else found | {"where": self._plan.where}
+
+    def _is_published(self, identity: str) -> bool:
+        if not self._journal.out.is_file():
+            return False
+        # Whatever else is there under that name is to be replaced, or in the way.
+        with suppress(FileFormatError):
+            return any(found.job == identity for found in scan(self._journal.out).inversions)
+        return False
+
+    def _published(self) -> tuple[dict[str, int], int]:
+        counts: Counter[str] = Counter()
+        failed = 0
+        for found in scan(self._journal.out).inversions:
+            counts.update(found.counts)
+            failed += found.failed
+        return dict(counts), failed
+
+    def _invert(self, crew: Workers) -> int:
+        """Make every block that is not there; how many spectra were."""
+        for block, path in self._journal.done("results").items():
+            known = load_part(path, ("status",))
+            if known is None:
+                path.unlink()
+                continue
+            self._done += len(block)
+            self._counts.update(count_status(known["status"]))
+        kept = self._done
+        if kept:
+            logger.info("%d of %d spectra were done before", kept, self._source.spectra)
+        self._progress(self._done, self._source.spectra, dict(self._counts))
+        if kept == self._source.spectra:
+            return kept
+        with crew:
+            chosen = self._shared_lambda(crew)
+            for task, done in crew.run(self._tasks("results", crew, chosen)):
+                self._size.learn(task.last - task.first, done.seconds)
+                self._counts.update(done.counts)
+                self._done += task.last - task.first
+                self._progress(self._done, self._source.spectra, dict(self._counts))
+        return kept
+
+    def _shared_lambda(self, crew: Workers) -> dict[int, Mapping[Series, int]]:
+        """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
+        if self._plan.method.series is None:
+            return {}
+        for task, done in crew.run(self._tasks("scores", crew, {})):
+            self._size.learn(task.last - task.first, done.seconds)
+        totals: dict[int, Totals] = {}
+        for block, path in self._journal.done("scores").items():
+            if load_part(path) is None:
+                self._redo(block, "scores")
+            add_totals(totals.setdefault(block.grid, {}), self._totals(block, path))
+        return {grid: best_of_series(of_grid) for grid, of_grid in totals.items()}
+
+    def _totals(self, block: Block, path: Path) -> Totals:
+        columns = self._plan.method.series or ()
+        with opened_grid(self._source.path, self._source.extents[block.grid].name) as reader:
+            states = reader.states(self._source.extents[block.grid].rows_of(block), columns)
+        _, series = series_of(states, columns)
+        return dict(zip(series, (load_part(path) or {})["sums"], strict=True))
+
+    def _tasks(self, kind: Kind, crew: Workers, chosen: Mapping[int, Mapping[Series, int]]) -> Iterator[Task]:
+        """Blocks that are not there yet; the size of each is decided when a worker is free for it."""
+        there = self._journal.done(kind)
+        left = self._source.spectra - sum(map(len, there))
+        for grid, extent in enumerate(self._source.extents):
+            covered = {block.first: block.last for block in there if block.grid == grid}
+            for start, stop in gaps(extent.spectra, covered):
+                first = start
+                while first < stop:
+                    block = next_block(grid, first, stop, self._size.rows(extent.chunk, left, crew.number))
+                    yield self._task(kind, block, chosen.get(grid))
+                    first = block.last
+                    left -= len(block)
+
+    def _task(self, kind: Kind, block: Block, chosen: Mapping[Series, int] | None) -> Task:
+        extent = self._source.extents[block.grid]
+        return Task(
+            kind=kind,
+            source=str(self._source.path.absolute()),
+            grid=extent.name,
+            bytes=self._source.bytes,
+            first=block.first,
+            last=block.last,
+            rows=None if extent.rows is None else extent.rows_of(block),
+            method=self._plan.method,
+            chosen=chosen,
+            target=self._journal.path(kind, block).absolute(),
+        )
+
+    def _redo(self, block: Block, kind: Kind = "results") -> None:
+        """Make a block again that is damaged."""
+        path = self._journal.path(kind, block)
+        logger.warning("%s is damaged and is made again", path.name)
+        path.unlink(missing_ok=True)
+        chosen = None
+        if kind == "results" and self._plan.method.series is not None:
+            totals: Totals = {}
+            for other, scores in self._journal.done("scores").items():
+                if other.grid == block.grid:
+                    add_totals(totals, self._totals(other, scores))
+            chosen = best_of_series(totals)
+        run(self._task(kind, block, chosen))

@@ -1,0 +1,100 @@
+"""The file of spectra that a job reads: what is in it, which of it is taken, and whether it is still the same."""
+
+from pathlib import Path
+
+import numpy as np
+
+from drt_engine.errors import FileFormatError, InputError, UnknownNameError
+from drt_engine.hdf5.files import PathLike, digest
+from drt_engine.hdf5.reader import opened_grid
+from drt_engine.hdf5.scan import SpectraInfo, scan
+from drt_engine.hdf5.schema import SPECTRA_PATH
+from drt_engine.jobs.blocks import Extent
+from drt_engine.methods import Method
+from drt_engine.spectra import rows_where
+
+__all__ = ["Source"]
+
+
+class Source:
+    """The input of a job.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    where : str, optional
+        Condition on the states of the spectra that are taken.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    bytes : int
+        Its size.
+    digest : str
+        Of its content.
+    grids : tuple of SpectraInfo
+        What is in it.
+    extents : tuple of Extent
+        What is taken of each grid.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be read or holds no spectra.
+    InputError
+        For a condition that cannot be one, or that holds for no spectrum.
+    """
+
+    def __init__(self, path: PathLike, where: str | None = None) -> None:
+        self.path = Path(path)
+        # Before the digest, which takes a while: a wrong file is refused at once.
+        self.grids: tuple[SpectraInfo, ...] = scan(path).spectra
+        if not self.grids:
+            raise FileFormatError(f"{path}: holds no spectra: there is no group /{SPECTRA_PATH}.")
+        self.bytes, self._changed = self._stamp()
+        self.digest = digest(path)
+        self.extents = tuple(self._extent(info, where) for info in self.grids)
+        self.spectra = sum(extent.spectra for extent in self.extents)
+        if where is not None and not self.spectra:
+            raise InputError(f"where={where!r} holds for none of the spectra of {path}.")
+
+    def check_series(self, method: Method) -> None:
+        """Refuse a method that shares λ over states which a grid does not have.
+
+        Raises
+        ------
+        UnknownNameError
+            With the states that there are.
+        """
+        for info in self.grids:
+            for name in method.series or ():
+                if name not in info.columns:
+                    raise UnknownNameError("the state column of shared", name, info.columns)
+
+    def check_unchanged(self) -> None:
+        """Refuse a result that part of another file went into.
+
+        Raises
+        ------
+        FileFormatError
+            If the file was changed.
+        """
+        if self._stamp() != (self.bytes, self._changed):
+            raise FileFormatError(f"{self.path}: was changed while it was read. Run the job again.")
+
+    def _stamp(self) -> tuple[int, int]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise FileFormatError(f"{self.path}: cannot be read: {error.strerror or error}.") from error
+        return found.st_size, found.st_mtime_ns
+
+    def _extent(self, info: SpectraInfo, where: str | None) -> Extent:
+        if where is None:
+            return Extent(info.grid, info.spectra, info.chunk)
+        with opened_grid(self.path, info.grid) as reader:
+            states = reader.states(np.arange(info.spectra))
+        rows = rows_where(states, where)
+        return Extent(info.grid, rows.size, info.chunk, rows)

@@ -1,0 +1,145 @@
+"""What a worker does with a block: it reads the spectra, inverts them and writes down what came of them.
+
+Workers get paths and row numbers, never open files, and give back a few numbers; so they may be anywhere where the
+paths lead to the same files.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.errors import FileFormatError
+from drt_engine.hdf5.reader import opened_grid, spectra_of
+from drt_engine.inversion import invert_block, series_totals
+from drt_engine.jobs.journal import load_part, save_part
+from drt_engine.methods import Method
+from drt_engine.regularisation import Series
+from drt_engine.result import count_status
+from drt_engine.spectra import Spectra
+from drt_engine.threads import limited_threads
+
+__all__ = ["PART", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]
+
+Kind = Literal["scores", "results"]
+
+PART = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
+"""What is kept of a block of results; the rest follows from it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A block of work.
+
+    Attributes
+    ----------
+    kind : {"scores", "results"}
+        Whether scores are to be summed over series, for a λ that they share, or spectra inverted.
+    source, grid : str
+        File and group of the spectra.
+    bytes : int
+        Size of the file.
+    first, last : int
+        Row numbers.
+    rows : ndarray of int, or None
+        Row numbers, if they are not consecutive.
+    method : Method
+        How.
+    chosen : mapping, or None
+        Which λ each series has, where they share it.
+    target : Path
+        Where the result goes.
+    """
+
+    kind: Kind
+    source: str
+    grid: str
+    bytes: int
+    first: int
+    last: int
+    rows: NDArray[np.int64] | None
+    method: Method
+    chosen: Mapping[Series, int] | None
+    target: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker says of a block.
+
+    Attributes
+    ----------
+    seconds : float
+        How long it took.
+    counts : mapping of str to int
+        Spectra by status; empty for scores.
+    """
+
+    seconds: float
+    counts: Mapping[str, int]
+
+
+def run(task: Task) -> Done:
+    """Do the work of a block, unless somebody has done it already.
+
+    Raises
+    ------
+    FileFormatError
+        If the input cannot be read, or is not the file that the job began with.
+    FileWriteError
+        If the result cannot be written.
+    """
+    begin = time.perf_counter()
+    if task.kind == "scores":
+        if load_part(task.target) is None:
+            totals = series_totals(_read(task), task.method)
+            save_part(task.target, {"sums": np.array(list(totals.values()), dtype=np.int64)})
+        return Done(time.perf_counter() - begin, {})
+    known = load_part(task.target, ("status",))
+    if known is None:
+        result = invert_block(_read(task), task.method, task.chosen)
+        known = {name: getattr(result, name) for name in PART}
+        save_part(task.target, known)
+    return Done(time.perf_counter() - begin, count_status(known["status"]))
+
+
+def run_on_one_thread(task: Task) -> Done:
+    """Do the work of a block on this thread alone."""
+    with limited_threads(1):
+        return run(task)
+
+
+def run_interruptible(task: Task) -> Done:
+    """Do the work of a block in a process of a pool.
+
+    Ctrl-C reaches every process of a terminal: at work it stops the block, between blocks it is the parent's to obey.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(task)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def begin_process(threads: int) -> None:
+    """Prepare a process of a pool."""
+    os.environ["DRT_ENGINE_THREADS"] = str(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The parent's progress and summary say what failed; lines of several processes would only mix.
+    logging.getLogger("drt_engine").addHandler(logging.NullHandler())
+
+
+def _read(task: Task) -> Spectra:
+    """Spectra of a block, with those of their states that the work depends on."""
+    rows = np.arange(task.first, task.last) if task.rows is None else task.rows
+    with opened_grid(task.source, task.grid) as reader:
+        if os.path.getsize(task.source) != task.bytes:
+            raise FileFormatError(f"{task.source}: was changed while it was read. Run the job again.")
+        return spectra_of(reader, rows, reader.states(rows, task.method.series or ()))

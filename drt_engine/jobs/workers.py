@@ -1,0 +1,163 @@
+"""Who does the work of blocks: this process, processes of this machine, or a Dask cluster."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any, Protocol
+
+from drt_engine.errors import InputError, SolverError, UnknownNameError
+from drt_engine.jobs.work import Done, Task, begin_process, run, run_interruptible
+from drt_engine.threads import limited_threads, thread_count
+
+__all__ = ["SCHEDULERS", "Workers", "workers_for"]
+
+SCHEDULERS = ("inline", "threads", "processes")
+"""Schedulers that have a name; others are addresses of Dask clusters."""
+
+_MOST_DEATHS = 3
+
+
+class Workers(Protocol):
+    """Those who do the work of blocks, as long as the context lasts."""
+
+    @property
+    def number(self) -> int:
+        """Among how many the work is divided."""
+        ...
+
+    def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Done]]:
+        """Do the tasks; each comes back when it is done, in any order.
+
+        A task is taken from the iterator when there is a worker for it, one ahead.
+
+        Raises
+        ------
+        DRTError
+            What went wrong with a task; and SolverError where workers die again and again.
+        """
+        ...
+
+    def __enter__(self) -> "Workers":
+        """Start them."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let them go; what they work on is finished."""
+        ...
+
+
+def workers_for(scheduler: Any, number: int) -> Workers:
+    """Return the workers that the user asks for.
+
+    Parameters
+    ----------
+    scheduler : str, distributed.Client or None
+        ``"inline"``, ``"threads"``, ``"processes"``, the address of a Dask scheduler such as ``"tcp://node1:8786"``, or
+        a client of one; None for threads, or for processes if there are to be several.
+    number : int
+        Processes.
+
+    Raises
+    ------
+    InputError
+        For a number of processes that the scheduler has no use for.
+    UnknownNameError
+        For a scheduler that is neither known nor an address.
+    """
+    if scheduler is None:
+        scheduler = "processes" if number > 1 else "threads"
+    if scheduler == "processes":
+        return _Processes(number)
+    if number != 1:
+        raise InputError(
+            f"workers={number} is for processes of this machine; with scheduler={scheduler!r} it has no effect. "
+            "Leave it out."
+        )
+    if scheduler in ("inline", "threads"):
+        return _Here(1 if scheduler == "inline" else None)
+    if isinstance(scheduler, str) and "://" not in scheduler:
+        raise UnknownNameError("scheduler", scheduler, (*SCHEDULERS, "tcp://HOST:PORT"))
+    from drt_engine.jobs.dask_ import DaskWorkers
+
+    return DaskWorkers(scheduler)
+
+
+class _Here:
+    """The process itself, with all threads or with one; one block after the other."""
+
+    number = 1
+
+    def __init__(self, threads: int | None) -> None:
+        self._threads = threads
+
+    def __enter__(self) -> "_Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Done]]:
+        for task in tasks:
+            with nullcontext() if self._threads is None else limited_threads(self._threads):
+                done = run(task)
+            yield task, done
+
+
+class _Processes:
+    """Processes of this machine that share its threads; those that die are replaced."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "_Processes":
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _start(self) -> ProcessPoolExecutor:
+        self.__exit__()
+        threads = max(1, thread_count() // self.number)
+        self._pool = ProcessPoolExecutor(
+            self.number, get_context("spawn"), initializer=begin_process, initargs=(threads,)
+        )
+        return self._pool
+
+    def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Done]]:
+        pool = self._pool or self._start()
+        again: deque[Task] = deque()
+        pending: dict[Future[Done], Task] = {}
+        deaths = 0
+        while True:
+            try:
+                while len(pending) <= self.number and (task := again.popleft() if again else next(tasks, None)):
+                    # Before it is handed over: that may be what fails.
+                    again.appendleft(task)
+                    pending[pool.submit(run_interruptible, task)] = task
+                    again.popleft()
+                if not pending:
+                    return
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    done = future.result()
+                    deaths = 0
+                    yield pending.pop(future), done
+            except BrokenProcessPool as error:
+                deaths += 1
+                if deaths == _MOST_DEATHS:
+                    raise SolverError(
+                        f"worker processes died {deaths} times and finished nothing in between. If memory ran out, "
+                        'take fewer workers or a smaller block; a script needs if __name__ == "__main__": around its '
+                        "work."
+                    ) from error
+                again.extend(pending.values())
+                pending.clear()
+                pool = self._start()
