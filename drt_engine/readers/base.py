@@ -1,0 +1,178 @@
+"""What every reader of an instrument file takes and gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.errors import FileFormatError, InputError
+
+__all__ = ["HEAD_BYTES", "ReadOptions", "Reader", "Recording", "Sweep", "problem"]
+
+HEAD_BYTES = 65536
+"""How much of a file a reader may look at to recognise it."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a file does not say of itself.
+
+    Parameters
+    ----------
+    columns : str, optional
+        Names of the columns of a plain table, for files without headings or with odd ones: either in order, as
+        ``"time,cycle,frequency,re,-im"``, with ``_`` for a column to be ignored and the rest ignored; or by number or
+        heading, as ``"frequency=3,re=4,-im=5"``. Units other than SI follow a stroke:
+        ``"frequency/kHz,re/mohm,im/mohm"``.
+        Instrument formats have headings of their own and take no notice of it.
+    reader : str, optional
+        Name of the reader to use, instead of finding it by content.
+    encoding : str, optional
+        Encoding of a text file, instead of finding it.
+    decimal : {".", ","}, optional
+        Decimal sign of a text file, instead of finding it.
+    sheet : str, optional
+        Which sheet of a workbook, instead of all that hold spectra.
+    """
+
+    columns: str | None = None
+    reader: str | None = None
+    encoding: str | None = None
+    decimal: Literal[".", ","] | None = None
+    sheet: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a decimal sign that is none."""
+        if self.decimal not in (None, ".", ","):
+            raise InputError(f"decimal must be '.' or ','; got {self.decimal!r}.")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep over the frequencies, in the order in which it was measured.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz, positive.
+    impedance : ndarray of complex, shape (F,)
+        Impedances, ohm; capacitive means a negative imaginary part.
+    state : mapping of str to object, optional
+        What it was measured at, under the names and in the units of `drt_engine.Spectra`: ``cycle``, ``voltage`` (mean
+        over the sweep, V), ``current`` (mean, A), ``time`` (at its start, s), ...
+    finished : bool, optional
+        Whether it reached its last frequency.
+
+    Raises
+    ------
+    InputError
+        For shapes that differ and for values that are not finite.
+    """
+
+    frequency: Floats
+    impedance: NDArray[np.complex128]
+    state: Mapping[str, object] = field(default_factory=dict)
+    finished: bool = True
+
+    def __post_init__(self) -> None:
+        """Check once and freeze."""
+        f = np.array(self.frequency, dtype=np.float64)
+        z = np.array(self.impedance, dtype=np.complex128)
+        if f.ndim != 1 or f.shape != z.shape:
+            raise InputError(f"a sweep needs one impedance a frequency; got shapes {f.shape} and {z.shape}.")
+        if not (np.all(np.isfinite(f)) and np.all(f > 0) and np.all(np.isfinite(z))):
+            raise InputError(
+                "a sweep needs positive, finite frequencies and finite impedances. Drop other points first."
+            )
+        f.flags.writeable = z.flags.writeable = False
+        object.__setattr__(self, "frequency", f)
+        object.__setattr__(self, "impedance", z)
+        object.__setattr__(self, "state", MappingProxyType(dict(self.state)))
+
+    def __len__(self) -> int:
+        """F, the number of points."""
+        return int(self.frequency.size)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one file holds.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file.
+    format : str
+        Name of the reader, for example ``"biologic-mpt"``.
+    sweeps : tuple of Sweep
+        All of them, unfinished ones marked.
+    remarks : tuple of str, optional
+        What was left out or decided, and why.
+    metadata : mapping of str to object, optional
+        What the header says: instrument, date, electrode area, ...
+    """
+
+    source: str
+    format: str
+    sweeps: tuple[Sweep, ...]
+    remarks: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the metadata."""
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @property
+    def finished(self) -> tuple[Sweep, ...]:
+        """The sweeps that reached their last frequency."""
+        return tuple(sweep for sweep in self.sweeps if sweep.finished)
+
+
+class Reader(Protocol):
+    """One file format. A module of this folder holds one, under the name ``READER``."""
+
+    @property
+    def name(self) -> str:
+        """Short name, for example ``"biologic-mpt"``."""
+
+    @property
+    def title(self) -> str:
+        """What a reader of the documentation knows it as, for example ``"BioLogic EC-Lab text (.mpt)"``."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings that such files usually have, in small letters with the dot."""
+
+    def scan(self, head: bytes, path: Path) -> bool:
+        """Say whether the first `HEAD_BYTES` of the file look like this format. Never raises."""
+
+    def read(self, path: Path, options: ReadOptions) -> Recording:
+        """Read the whole file.
+
+        Raises
+        ------
+        FileFormatError
+            For anything that is not as the format has it, with file and line or byte offset.
+        """
+
+
+def problem(source: Path | str, place: str | int | None, message: str) -> FileFormatError:
+    """Return an error that names the file and the place in it.
+
+    Parameters
+    ----------
+    source : Path or str
+        The file.
+    place : str, int or None
+        A number stands for a line; other places are said in words, for example ``"byte 1040"``. None for the whole.
+    message : str
+        What is wrong, what was got, what was expected, and a cure.
+    """
+    where = f", line {place}" if isinstance(place, int) else f", {place}" if place else ""
+    return FileFormatError(f"{source}{where}: {message}")

@@ -1,0 +1,214 @@
+"""Excel workbooks, .xlsx, through openpyxl."""
+
+import importlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.errors import FileFormatError
+from drt_engine.readers.base import ReadOptions, Recording, problem
+from drt_engine.readers.columns import find_columns, rows_of
+from drt_engine.readers.named import chosen_columns, holds_impedance, parse_columns, with_units
+from drt_engine.readers.sweeps import recording
+from drt_engine.readers.text import is_number
+
+__all__ = ["READER"]
+
+MAX_UNPACKED = 512 * 2**20
+"""Largest workbook that is read, bytes once unpacked."""
+
+_OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_PREAMBLE = 200
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The cells of one sheet below its headings.
+
+    Parameters
+    ----------
+    source : str
+        File and sheet.
+    headings : tuple of str
+        One for each column.
+    rows : tuple of tuple
+        Cells as Excel holds them: numbers, text or None.
+    lines : ndarray of int, shape (N,)
+        Number of each row in the sheet.
+    """
+
+    source: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    lines: NDArray[np.int64]
+
+    unit = "row"
+    """What `lines` counts."""
+
+    def numbers(self, indices: Sequence[int], missing: frozenset[str] = frozenset()) -> NDArray[np.float64]:
+        """Return columns as numbers, shape (N, len(indices)); text that is a number is one."""
+        return np.array([[self._number(row, index, missing) for index in indices] for row in range(len(self.rows))])
+
+    def resolution(self, row: int, index: int) -> float:
+        """Return half a unit in the eighth digit, as instruments print no more and Excel hides how many there were."""
+        return 0.5e-8 * abs(self._number(row, index, frozenset()))
+
+    def _number(self, row: int, index: int, missing: frozenset[str]) -> float:
+        cell = self.rows[row][index] if index < len(self.rows[row]) else None
+        text = "" if cell is None else str(cell).strip()
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+            return float(cell)
+        if isinstance(cell, str) and is_number(text):
+            return float(text.replace(",", "."))
+        if text in missing:
+            return float("nan")
+        raise problem(
+            self.source,
+            f"row {self.lines[row]}",
+            f"column {index + 1} ({self.headings[index]}) has {text!r}, where a number was expected. Correct the cell, "
+            "or delete the row.",
+        )
+
+
+@dataclass(frozen=True)
+class Excel:
+    """Reader of workbooks: every sheet that has headings of an impedance, or the one that is named."""
+
+    name: str = "excel"
+    title: str = "Excel workbook (.xlsx), with openpyxl"
+    suffixes: tuple[str, ...] = (".xlsx", ".xlsm")
+
+    def scan(self, head: bytes, path: Path) -> bool:
+        """Say whether the file is a workbook, of the old kind too."""
+        if head.startswith(_OLD):
+            return path.suffix.lower() == ".xls"
+        return head.startswith(b"PK\x03\x04") and (b"xl/" in head or b"[Content_Types].xml" in head)
+
+    def read(self, path: Path, options: ReadOptions) -> Recording:
+        """Read every sweep of every sheet that holds impedances.
+
+        Raises
+        ------
+        FileFormatError
+            If openpyxl is not installed, for an old workbook (.xls), a damaged one, and one without impedances.
+        """
+        book = _sheets(path)
+        wanted = {name: rows for name, rows in book.items() if options.sheet in (None, name)}
+        if not wanted:
+            names = ", ".join(map(repr, book))
+            raise problem(path, None, f"there is no sheet {options.sheet!r}. The sheets are {names}.")
+        recordings = []
+        for name, rows in wanted.items():
+            sheet = _table(f"{path} [{name}]", rows, options)
+            if sheet is not None:
+                recordings.append((name, _read_sheet(*sheet, options)))
+        if not recordings:
+            raise problem(
+                path,
+                f"sheets {', '.join(map(repr, wanted))}",
+                "no headings of a frequency and an impedance, as 'freq/Hz', 'Re(Z)/Ohm', '-Im(Z)/Ohm'. Add a row of "
+                "headings, or name the columns with columns='frequency,re,im'.",
+            )
+        return Recording(
+            path.name,
+            self.name,
+            tuple(sweep for _, one in recordings for sweep in one.sweeps),
+            tuple(f"sheet {name!r}: {remark}" for name, one in recordings for remark in one.remarks),
+            {"sheets": tuple(name for name, _ in recordings)},
+        )
+
+
+def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions) -> Recording:
+    def error(message: str) -> FileFormatError:
+        return problem(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
+
+    if options.columns:
+        columns = chosen_columns(parse_columns(options.columns), sheet.headings, heading is not None, error)
+    else:
+        columns = find_columns(sheet.headings, error)
+    return recording(rows_of(sheet, columns), "excel")
+
+
+def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows of every sheet."""
+    try:
+        openpyxl: Any = importlib.import_module("openpyxl")
+    except ImportError as error:
+        raise problem(
+            path, None, 'workbooks are read with openpyxl, which is not installed: pip install "drt-engine[excel]".'
+        ) from error
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > MAX_UNPACKED:
+                raise problem(
+                    path,
+                    None,
+                    f"{size / 2**20:.0f} MiB once unpacked; up to {MAX_UNPACKED // 2**20} MiB are read. Split it.",
+                )
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise problem(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        try:
+            return {sheet.title: [tuple(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
+        finally:
+            book.close()
+    except FileFormatError:
+        raise
+    except Exception as error:  # whatever a damaged archive provokes
+        cure = "Save an old workbook (.xls) as .xlsx." if path.suffix.lower() == ".xls" else "Save it again."
+        raise problem(
+            path, "byte 0", f"no workbook that openpyxl can read ({type(error).__name__}: {error}). {cure}"
+        ) from error
+
+
+def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) -> tuple[Sheet, int | None] | None:
+    """Return the table of a sheet and the row of its headings, or None if it holds no impedance."""
+    text = [tuple("" if cell is None else str(cell).strip() for cell in row) for row in rows[:_PREAMBLE]]
+    heading = next((n for n, cells in enumerate(text, start=1) if holds_impedance(cells)), None)
+    if heading is None:
+        return _named_table(source, rows, text) if options.columns else None
+    headings = _without_empty_end(text[heading - 1])
+    first = heading
+    if heading < len(text):
+        units = with_units(headings, text[heading][: len(headings)])
+        headings, first = (units, heading + 1) if units else (headings, heading)
+    return _sheet(source, headings, rows, first), heading
+
+
+def _named_table(
+    source: str, rows: list[tuple[object, ...]], text: list[tuple[str, ...]]
+) -> tuple[Sheet, int | None] | None:
+    """Return a table whose columns only the user can name: all rows from the first one of three numbers."""
+    first = next((n for n, cells in enumerate(text) if sum(is_number(cell) for cell in cells) >= 3), None)
+    if first is None:
+        return None
+    width = len(_without_empty_end(text[first]))
+    above = _without_empty_end(text[first - 1]) if first else ()
+    if len(above) == width and not any(is_number(cell) for cell in above):
+        return _sheet(source, above, rows, first), first
+    return _sheet(source, tuple(f"column {i + 1}" for i in range(width)), rows, first), None
+
+
+def _sheet(source: str, headings: tuple[str, ...], rows: list[tuple[object, ...]], first: int) -> Sheet:
+    kept = [
+        (n, row) for n, row in enumerate(rows[first:], start=first + 1) if any(cell not in (None, "") for cell in row)
+    ]
+    if not kept:
+        raise problem(source, f"row {first}", "no rows below the headings: the sheet holds no data.")
+    return Sheet(source, headings, tuple(row for _, row in kept), np.array([n for n, _ in kept], dtype=np.int64))
+
+
+def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
+
+
+READER = Excel()

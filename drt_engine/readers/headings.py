@@ -1,0 +1,177 @@
+"""Column headings: which quantity, unit and sign the spelling of one stands for."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["QUANTITIES", "Meaning", "meaning_of"]
+
+QUANTITIES = {
+    "frequency": "frequency",
+    "re": "resistance",
+    "im": "resistance",
+    "modulus": "resistance",
+    "phase": "angle",
+    "time": "time",
+    "cycle": "",
+    "z_cycle": "",
+    "sequence": "",
+    "voltage": "voltage",
+    "current": "current",
+    "charge": "charge",
+    "temperature": "temperature",
+}
+"""Quantities that a column can hold, and their dimensions."""
+
+_SPELLINGS = {
+    "frequency": ("f", "freq", "frequency"),
+    "re": ("re", "rez", "zre", "real", "realz", "zreal", "z'", "z'a", "rez1", "zr", "resistance", "zrl"),
+    "im": ("im", "imz", "zim", "imag", "imagz", "zimag", "zimg", "z''", "z''b", "imaginary", "zimaginary", "zi"),
+    "modulus": ("|z|", "z", "zmod", "modz", "modulus", "zabs", "absz", "abs", "zmag", "magz", "magnitude", "impedance"),
+    "phase": ("phase", "phasez", "zphase", "zphz", "theta", "thetaz", "phaseangle", "argz", "zarg", "phi", "phiz"),
+    "time": ("t", "time", "elapsedtime", "timestamp", "testtime"),
+    "cycle": ("cycle", "cyclenumber", "cycleindex", "cycleno", "cyclenum"),
+    "z_cycle": ("zcycle",),
+    "sequence": ("ns",),
+    "voltage": ("<ewe>", "ewe", "voltage", "potential", "vdc", "edc", "e", "u", "v", "dcpotential", "dcvoltage"),
+    "current": ("<i>", "i", "current", "idc", "dccurrent"),
+    "charge": ("q-qo", "q", "charge", "capacity"),
+    "temperature": ("t", "temp", "temperature"),
+}
+_NAMES: dict[str, list[str]] = {}
+for _quantity, _names in _SPELLINGS.items():
+    for _name in _names:
+        _NAMES.setdefault(_name, []).append(_quantity)
+
+_PREFIXES = {"": 1.0, "G": 1e9, "M": 1e6, "k": 1e3, "K": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
+_PREFIXED = {
+    "frequency": {"Hz": 1.0},
+    "resistance": {"Ohm": 1.0, "ohms": 1.0, "Ω": 1.0},
+    "voltage": {"V": 1.0, "volt": 1.0, "volts": 1.0},
+    "current": {"A": 1.0, "amp": 1.0, "amps": 1.0, "ampere": 1.0},
+    "charge": {"C": 1.0, "Ah": 3600.0, "A.h": 3600.0, "A·h": 3600.0, "A*h": 3600.0, "As": 1.0, "A.s": 1.0},
+}
+_PLAIN: dict[str, dict[str, tuple[float, float]]] = {
+    "frequency": {"rad/s": (0.5 / np.pi, 0.0), "1/s": (1.0, 0.0), "s-1": (1.0, 0.0)},
+    "angle": {
+        **dict.fromkeys(("", "deg", "degs", "degree", "degrees", "°", "º"), (np.pi / 180, 0.0)),
+        **dict.fromkeys(("rad", "radian", "radians"), (1.0, 0.0)),
+        "mrad": (1e-3, 0.0),
+    },
+    "time": {
+        **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), (1.0, 0.0)),
+        **dict.fromkeys(("min", "mins", "minute", "minutes"), (60.0, 0.0)),
+        **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), (3600.0, 0.0)),
+        **dict.fromkeys(("d", "day", "days"), (86400.0, 0.0)),
+        "ms": (1e-3, 0.0),
+    },
+    "temperature": {
+        **dict.fromkeys(("", "c", "°c", "ºc", "℃", "degc", "deg.c", "deg c", "celsius"), (1.0, 0.0)),
+        **dict.fromkeys(("k", "kelvin"), (1.0, -273.15)),
+    },
+    "": {"": (1.0, 0.0), "#": (1.0, 0.0)},
+}
+_LOOK_ALIKES = str.maketrans(
+    {"′": "'", "’": "'", "‘": "'", "´": "'", "`": "'", "″": "''", "”": "''", "“": "''", '"': "''"}
+    | {"−": "-", "–": "-", "‐": "-", "μ": "µ", "Ω": "Ω", "\xa0": " ", "\ufeff": ""}
+)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a heading stands for.
+
+    Parameters
+    ----------
+    quantity : str
+        One of `QUANTITIES`.
+    factor, offset : float
+        The SI value (angles: radian, temperatures: °C) is factor · cell + offset. A negative factor is a heading with
+        a minus sign, as ``-Im(Z)/Ohm``.
+    rank : int
+        Among columns of one quantity that of the least rank is meant: ``<Ewe>/V`` before ``Ewe/V``.
+    """
+
+    quantity: str
+    factor: float = 1.0
+    offset: float = 0.0
+    rank: int = 0
+
+
+def meaning_of(heading: str) -> Meaning | str | None:
+    """Return what a heading stands for.
+
+    Parameters
+    ----------
+    heading : str
+        As the file has it, for example ``"-Im(Z)/Ohm"``, ``"Zre (ohms)"``, ``"<I>/mA"``, ``"(Q-Qo)/mA.h"``.
+
+    Returns
+    -------
+    Meaning, str or None
+        None for a heading that is not known; the unit, if the quantity is known and the unit is not.
+    """
+    text = re.sub(r"^\s*data:\s*", "", heading.translate(_LOOK_ALIKES).strip(), flags=re.IGNORECASE)
+    minus = re.match(r"(?:-|minus\b|neg(?:ative)?\b[.]?)\s*", text, flags=re.IGNORECASE)
+    text = text[minus.end() :] if minus else text
+    unknown: str | None = None
+    for name, unit in _readings(text):
+        for quantity in _NAMES.get(_squashed(name), ()):
+            scale = _scale(unit, quantity, name.strip())
+            if scale is not None:
+                sign = -1.0 if minus else 1.0
+                rank = 0 if quantity not in ("voltage", "current") else int("<" not in name)
+                return Meaning(quantity, sign * scale[0], sign * scale[1], rank)
+            if QUANTITIES[quantity] in ("frequency", "resistance", "angle"):
+                unknown = unknown or unit
+    return unknown
+
+
+def _readings(text: str) -> list[tuple[str, str]]:
+    """Return the ways to take a heading apart into name and unit, the likeliest first."""
+    readings = [(text, "")]
+    patterns = (
+        r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]",
+        r"(.*?)\s*/\s*(rad/s|1/s|[^/]*)",
+        r"(.*?)\s*,\s*(.*)",
+        r"(.*?)[\s_]+(\S+)",
+    )
+    for pattern in patterns:
+        match = re.fullmatch(pattern, text.strip())
+        if match:
+            readings.append((match[1], match[2].strip().removeprefix("[").removesuffix("]").strip()))
+    return readings
+
+
+def _squashed(name: str) -> str:
+    return re.sub(r"[\s_.:()\[\]]+", "", name).lower()
+
+
+def _scale(unit: str, quantity: str, name: str) -> tuple[float, float] | None:
+    dimension = QUANTITIES[quantity]
+    if name in ("t", "T") and not unit:  # a bare T is a temperature as often as a time
+        return (1.0, 0.0) if name == "t" and quantity == "time" else None
+    if quantity == "charge" and not unit and _squashed(name) == "capacity":
+        return None
+    plain = _PLAIN.get(dimension, {})
+    if unit.lower() in plain:
+        return plain[unit.lower()]
+    if not unit and dimension in _PREFIXED:
+        return 1.0, 0.0
+    return _prefixed(unit, _PREFIXED.get(dimension, {}))
+
+
+def _prefixed(unit: str, bases: dict[str, float]) -> tuple[float, float] | None:
+    """Return the factor of a unit with a decimal prefix; none for ``mhz``, which is milli as well as mega."""
+    for base, factor in bases.items():
+        if not unit.lower().endswith(base.lower()):
+            continue
+        prefix, written = unit[: len(unit) - len(base)], unit[len(unit) - len(base) :]
+        if prefix in ("m", "M") and base == "Hz" and written != "Hz":
+            return None
+        if prefix == "M" and written == base.upper() and len(base) > 2:
+            return None
+        if prefix in _PREFIXES:
+            return _PREFIXES[prefix] * factor, 0.0
+    return None

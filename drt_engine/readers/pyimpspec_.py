@@ -1,0 +1,112 @@
+"""Formats that pyimpspec reads and no reader here does: Ivium, PalmSens, Eco Chemie and others."""
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drt_engine.errors import FileFormatError
+from drt_engine.readers.base import ReadOptions, Recording, Sweep, problem
+from drt_engine.readers.columns import Rows
+from drt_engine.readers.sweeps import recording
+
+__all__ = ["READER"]
+
+MAX_BYTES = 64 * 2**20
+"""Largest file that is handed to pyimpspec, bytes."""
+
+_FORMATS = {
+    ".dfr": "Eco Chemie",
+    ".i2b": "Elchemea Analytical",
+    ".idf": "Ivium",
+    ".ids": "Ivium",
+    ".p00": "P00",
+    ".pssession": "PalmSens",
+}
+
+
+@dataclass(frozen=True)
+class Pyimpspec:
+    """Reader that hands a file to pyimpspec. No state but the label comes with it."""
+
+    name: str = "pyimpspec"
+    title: str = "Ivium, PalmSens, Eco Chemie, Elchemea and others, with pyimpspec"
+    suffixes: tuple[str, ...] = tuple(_FORMATS)
+
+    def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (pyimpspec goes by the suffix)
+        """Say whether pyimpspec has a reader for the suffix; these formats have no common mark."""
+        return path.suffix.lower() in _FORMATS
+
+    def read(self, path: Path, options: ReadOptions) -> Recording:  # noqa: ARG002 (the file says all of itself)
+        """Read every spectrum.
+
+        Raises
+        ------
+        FileFormatError
+            If pyimpspec is not installed or cannot read the file, and for values that no spectrum has.
+        """
+        sweeps: list[Sweep] = []
+        remarks: list[str] = []
+        for number, data in enumerate(_parsed(path), start=1):
+            one = recording(_rows(path, data, number), self.name)
+            label = str(data.get_label()).strip()
+            state: dict[str, object] = {"label": label} if label else {}
+            sweeps += [Sweep(s.frequency, s.impedance, state, s.finished) for s in one.sweeps]
+            remarks += [f"spectrum {number}: {remark}" for remark in one.remarks]
+        if not sweeps:
+            raise problem(path, None, "pyimpspec found no spectrum in it. Export it as text from the instrument.")
+        maker = _FORMATS.get(path.suffix.lower(), "")
+        remarks.append("read by pyimpspec, which passes on no potential, current, cycle or time")
+        return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), {"instrument": maker} if maker else {})
+
+
+def _parsed(path: Path) -> list[Any]:
+    try:
+        parse = importlib.import_module("pyimpspec").parse_data
+    except ImportError as error:
+        raise problem(
+            path,
+            None,
+            'this format is read with pyimpspec, which is not installed: pip install "drt-engine[formats]". '
+            "A text export with columns of frequency, re and im needs nothing.",
+        ) from error
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise problem(
+                path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; pyimpspec gets up to 64 MiB."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            return list(parse(str(path)))
+    except FileFormatError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes
+        what = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")[:300]
+        raise problem(
+            path,
+            "byte 0",
+            f"pyimpspec cannot read it ({what}). The file is damaged or of another version: export it as text.",
+        ) from error
+
+
+def _rows(path: Path, data: Any, number: int) -> Rows:
+    """Return a spectrum of pyimpspec as points, refused if they are none."""
+    f = np.asarray(data.get_frequencies(masked=None), dtype=float)
+    z = np.asarray(data.get_impedances(masked=None), dtype=complex)
+    rows = Rows(path, f, z, {}, np.arange(1, f.size + 1), f"spectrum {number}, point")
+    if f.shape != z.shape or not f.size:
+        raise problem(
+            path, f"spectrum {number}", f"{f.size} frequencies and {z.size} impedances, which do not belong together."
+        )
+    wrong = np.flatnonzero(~(np.isfinite(f) & (f > 0) & np.isfinite(z)))
+    if wrong.size:
+        i = int(wrong[0])
+        raise rows.error(i, f"got {f[i]:g} Hz and {z[i]:g} ohm; positive and finite ones were expected. It is damaged.")
+    return rows
+
+
+READER = Pyimpspec()

@@ -1,0 +1,245 @@
+"""From measured points to sweeps: where one ends, what it was measured at, and whether it is complete."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.readers.base import Recording, Sweep, problem
+from drt_engine.readers.columns import Rows
+
+__all__ = ["recording", "split_rows", "state_of"]
+
+KEYS = ("cycle", "z_cycle", "sequence")
+"""Columns whose change begins a new sweep."""
+
+NEAR = 1e-3
+"""Two sweeps end at the same frequency if they do within this relative difference; instruments round."""
+
+_AT_START = frozenset({"time", "charge"})
+_COUNTS = frozenset({"cycle", "z_cycle", "sequence"})
+
+
+def split_rows(rows: Rows) -> tuple[list[NDArray[np.intp]], list[str]]:
+    """Return which points make up each sweep.
+
+    A sweep ends where the cycle (or the number of the loop or sequence) changes, and where the frequency turns back. A
+    frequency that is measured again before the next is the same point once more: the later one is kept and a remark
+    made, as an instrument repeats a point that it had to discard.
+
+    Parameters
+    ----------
+    rows : Rows
+        Points in measured order.
+
+    Returns
+    -------
+    sweeps : list of ndarray of int
+        Indices into the points.
+    remarks : list of str
+        Repeated points.
+
+    Raises
+    ------
+    FileFormatError
+        If the frequencies are in no order at all.
+    """
+    f = rows.frequency
+    change = np.zeros(f.size, dtype=bool)
+    for key in KEYS:
+        if key in rows.states:
+            column = rows.states[key]
+            change[1:] |= (column[1:] != column[:-1]) & ~(np.isnan(column[1:]) & np.isnan(column[:-1]))
+    bounds, repeated = _turns(np.log(f), change)
+    sweeps = [np.arange(a, b) for a, b in zip(bounds, [*bounds[1:], f.size], strict=True)]
+    if f.size >= 6 and np.median([s.size for s in sweeps]) < 3:
+        raise rows.error(
+            int(sweeps[1][0]),
+            f"the frequencies are in no order: {f.size} points make {len(sweeps)} sweeps. Sort the rows of each sweep "
+            "by frequency, or add a column of the cycle.",
+        )
+    remarks = []
+    if repeated:
+        again = set(repeated)
+        sweeps = [np.array([i for i in s if i not in again], dtype=np.intp) for s in sweeps]
+        remarks.append(
+            f"{len(repeated)} points measured again at the same frequency; the later one kept "
+            f"(first at {rows.unit} {rows.lines[repeated[0] + 1]})"
+        )
+    return sweeps, remarks
+
+
+def _turns(log_f: NDArray[np.float64], change: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """Return the first index of each sweep, and the points that the next one repeats."""
+    steps = np.sign(np.where(np.abs(np.diff(log_f)) < 1e-9, 0.0, np.diff(log_f)))
+    bounds, repeated, direction, pending = [0], list[int](), 0.0, list[int]()
+    for i, step in enumerate(steps, start=1):
+        if change[i]:
+            bounds.append(i)
+            repeated.extend(pending)
+            direction, pending = 0.0, []
+        elif step == 0:
+            pending.append(i - 1)
+        elif direction in (0.0, step):
+            repeated.extend(pending)
+            direction, pending = step, []
+        elif pending:  # down and up again, with the lowest frequency measured twice: one for each sweep
+            bounds.append(i - 1)
+            repeated.extend(pending[:-1])
+            direction, pending = step, []
+        else:
+            bounds.append(i)
+            direction = 0.0
+    return bounds, repeated + pending
+
+
+def state_of(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) -> dict[str, object]:
+    """Return what a sweep was measured at: counts and starting values from its first point, means of the others.
+
+    Parameters
+    ----------
+    states : mapping of str to ndarray, shape (N,)
+        As in `Rows`.
+    rows : ndarray of int
+        The points of the sweep.
+    """
+    state: dict[str, object] = {}
+    for name, column in states.items():
+        known = column[rows][~np.isnan(column[rows])]
+        if not known.size:
+            continue
+        value = float(known[0] if name in _AT_START | _COUNTS else known.mean())
+        state[name] = int(value) if name in _COUNTS and value == int(value) else value
+    return state
+
+
+def unfinished(
+    frequencies: Sequence[NDArray[np.float64]], last: float | None = None, points: int | None = None
+) -> list[str | None]:
+    """Return why each sweep is unfinished, or None.
+
+    A sweep is held against the others of the file: one that begins at another frequency than most, does not reach the
+    last frequency of most, or has fewer points is unfinished. Where no frequency is the commonest, the widest range is
+    what was meant. A single sweep counts as finished unless the header says how far
+    it should have gone.
+
+    Parameters
+    ----------
+    frequencies : sequence of ndarray
+        Of each sweep, Hz, in measured order.
+    last : float, optional
+        Last frequency by the header, Hz.
+    points : int, optional
+        Number of points by the header.
+    """
+    highest = _usual([float(max(f[0], f[-1])) for f in frequencies], highest=True)
+    lowest = _usual([float(min(f[0], f[-1])) for f in frequencies], highest=False)
+    down = sum(float(np.sign(f[0] - f[-1])) for f in frequencies) >= 0
+    counted = Counter(f.size for f in frequencies)
+    size = max(counted, key=lambda n: (counted[n], n))
+    reasons = []
+    for f in frequencies:
+        falls = down if f.size == 1 else f[0] > f[-1]
+        norm = (highest, lowest, size) if falls else (lowest, highest, size)
+        reasons.append(_shortcoming(f, norm, last, points))
+    return reasons
+
+
+def _usual(values: Sequence[float], *, highest: bool) -> float:
+    """Return the commonest of the frequencies, of equally common ones the highest or lowest."""
+    bins = Counter(round(float(np.log(value)) / NEAR) for value in values)
+    most = max(bins.values())
+    common = [value for value in values if bins[round(float(np.log(value)) / NEAR)] == most]
+    return max(common) if highest else min(common)
+
+
+def _shortcoming(
+    f: NDArray[np.float64], norm: tuple[float, float, int], last: float | None, points: int | None
+) -> str | None:
+    first, end, size = norm
+    if last is not None and abs(np.log(f[-1] / last)) > 0.05:
+        return f"it ends at {f[-1]:.4g} Hz and the header says {last:.4g} Hz"
+    if points is not None and f.size < points:
+        return f"it has {f.size} points and the header says {points}"
+    if abs(np.log(f[0] / first)) > 2 * NEAR:
+        return f"it begins at {f[0]:.4g} Hz and others at {first:.4g} Hz"
+    if abs(np.log(f[-1] / end)) > 2 * NEAR:
+        return f"it ends at {f[-1]:.4g} Hz and others at {end:.4g} Hz"
+    if f.size < size:
+        return f"it has {f.size} points and others {size}"
+    return None
+
+
+def _refuse_odd_frequency(rows: Rows, sweeps: Sequence[NDArray[np.intp]]) -> None:
+    """Refuse a sweep that has another frequency than most sweeps of the file at one or few of its points.
+
+    Nothing else shows that the digit of a frequency is damaged. Sweeps whose frequencies differ all along are taken to
+    be meant so.
+    """
+    size = Counter(piece.size for piece in sweeps).most_common(1)[0][0]
+    alike = [piece for piece in sweeps if piece.size == size]
+    f = rows.frequency[np.array(alike)]
+    usual = np.median(f, axis=0)
+    off = np.abs(f - usual) > 1e-4 * usual
+    if len(alike) < 3 or 2 * np.sum(~off.any(axis=1)) <= len(alike):
+        return
+    few = np.flatnonzero(off.any(axis=1) & (off.sum(axis=1) <= max(1, size // 20)))
+    if few.size:
+        i = int(few[0])
+        j = int(np.argmax(off[i]))
+        raise rows.error(
+            int(alike[i][j]),
+            f"the frequency is {f[i, j]:g} Hz, where other sweeps of the file have {usual[j]:g} Hz. The row is "
+            "damaged: export or copy the file again.",
+        )
+
+
+def recording(
+    rows: Rows,
+    format: str,  # noqa: A002 (the name of the field)
+    *,
+    states: Mapping[str, object] | None = None,
+    metadata: Mapping[str, object] | None = None,
+    remarks: Sequence[str] = (),
+    last: float | None = None,
+    points: int | None = None,
+) -> Recording:
+    """Return the recording of one table of points.
+
+    Parameters
+    ----------
+    rows : Rows
+        Points in measured order.
+    format : str
+        Name of the reader.
+    states : mapping of str to object, optional
+        What the header says of every sweep, for example the electrode area.
+    metadata : mapping of str to object, optional
+        What else the header says.
+    remarks : sequence of str, optional
+        What the reader decided.
+    last : float, optional
+        Last frequency of a sweep by the header, Hz.
+    points : int, optional
+        Number of points of a sweep by the header.
+
+    Raises
+    ------
+    FileFormatError
+        If there is no point, if the frequencies are in no order, or if a sweep has a frequency that no other has.
+    """
+    if not rows.frequency.size:
+        raise problem(rows.source, None, "no point of a spectrum. The measurement holds no impedance.")
+    pieces, more = split_rows(rows)
+    _refuse_odd_frequency(rows, pieces)
+    why = unfinished([rows.frequency[piece] for piece in pieces], last, points)
+    notes = [*remarks, *rows.remarks, *more]
+    sweeps = []
+    for number, (piece, reason) in enumerate(zip(pieces, why, strict=True), start=1):
+        state = {**(states or {}), **state_of(rows.states, piece)}
+        sweeps.append(Sweep(rows.frequency[piece], rows.impedance[piece], state, finished=reason is None))
+        if reason is not None:
+            notes.append(f"sweep {number} ({rows.unit} {rows.lines[piece[0]]}) is unfinished: {reason}")
+    return Recording(Path(rows.source).name, format, tuple(sweeps), tuple(notes), metadata or {})

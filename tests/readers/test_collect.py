@@ -1,0 +1,229 @@
+"""From files to a campaign: grids, states from everywhere, duplicates, and a report of every file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import drt_engine as drt
+from drt_engine.errors import FileFormatError, InputError, UnknownNameError
+from drt_engine.readers import ReadOptions
+from drt_engine.readers.collect import CollectOptions, collect
+from drt_engine.readers.file_states import NamePattern, as_numbers, read_side_table
+
+from .made import DOWN, mpt, points, text_table, z_of
+
+HEADINGS = ("time/s", "cycle number", "freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm", "|Z|/Ohm", "Phase(Z)/deg")
+
+
+def put(folder, name, rows, **how):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text_table(rows, HEADINGS, **how))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two states of two cells, two cycles each; the last sweep of one file unfinished; and what is no measurement."""
+    place = tmp_path / "data"
+    put(place, "EIS_I_A1.txt", points(2))
+    put(place, "EIS_II_A1.txt", points(2, cycles=[3, 4])[:-1])
+    put(place, "EIS_I_B1.txt", points(2, cycles=[5, 6]), heading_line=False)
+    (place / "readme.txt").write_text("Nothing to see.\n")
+    return place
+
+
+def options(**more):
+    return CollectOptions(**{"reading": ReadOptions(columns="time,cycle,frequency,re,-im")} | more)
+
+
+def test_a_folder_becomes_one_campaign(folder):
+    got = collect(folder, options(name="EIS_{state}_{cell}.txt", constants={"area": 0.5}))
+    assert list(got.spectra) == ["grid-0"]
+    spectra = got.spectra["grid-0"]
+    np.testing.assert_allclose(spectra.frequency, DOWN)
+    states = spectra.states
+    assert states["source"].tolist() == ["EIS_II_A1.txt", *["EIS_I_A1.txt"] * 2, *["EIS_I_B1.txt"] * 2]
+    assert states["cell"].tolist() == ["A1", "A1", "A1", "B1", "B1"]
+    assert states["state"].tolist() == ["II", "I", "I", "I", "I"]
+    assert states["cycle"].tolist() == [3, 1, 2, 5, 6]
+    assert states["time"].tolist() == [0, 0, 100, 0, 100]
+    assert states["area"].tolist() == [0.5] * 5
+    np.testing.assert_allclose(spectra.impedance[2], z_of(DOWN, 60), rtol=1e-5)
+    report = got.report().set_index("source")
+    assert report["status"].to_dict() == {
+        "EIS_II_A1.txt": "read",
+        "EIS_I_A1.txt": "read",
+        "EIS_I_B1.txt": "read",
+        "readme.txt": "left out",
+    }
+    assert report["taken"].tolist() == [1, 2, 2, 0]
+    assert "1 unfinished sweeps left out" in report["remarks"]["EIS_II_A1.txt"]
+    assert report["remarks"]["readme.txt"] == "its name does not fit 'EIS_{state}_{cell}.txt'"
+
+
+def test_it_can_be_written_and_read_again(folder, tmp_path):
+    got = collect(folder, options())
+    drt.write_spectra(tmp_path / "c.h5", dict(got.spectra))
+    back = drt.read_spectra(tmp_path / "c.h5")
+    np.testing.assert_array_equal(back.impedance, got.spectra["grid-0"].impedance)
+    assert back.states["cycle"].tolist() == got.spectra["grid-0"].states["cycle"].tolist()
+
+
+def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_read(folder):
+    got = collect(folder)
+    refused = {one.source: one.error for one in got.files if one.status == "refused"}
+    assert set(refused) == {"EIS_I_B1.txt", "readme.txt"}
+    assert "line 1: rows of numbers begin here" in refused["EIS_I_B1.txt"]
+    assert len(got) == 3
+
+
+def test_unfinished_sweeps_are_taken_if_wanted(folder):
+    put(folder, "EIS_II_A1.txt", points(2, cycles=[3, 4])[:-1])
+    got = collect(folder / "EIS_II_A1.txt", options(unfinished=True))
+    assert list(got.spectra) == ["grid-0", "grid-1"]
+    assert [s.states["finished"].tolist() for s in got.spectra.values()] == [[True], [False]]
+    np.testing.assert_allclose(got.spectra["grid-1"].frequency, DOWN[:-1])
+
+
+def test_grids_are_one_within_a_millionth_and_order_does_not_matter(tmp_path):
+    f = np.array([1e4, 1e3, 1e2, 1e1, 1.0, 0.1])
+    put(tmp_path, "a.txt", points(1, f), form="{:.12E}")
+    put(tmp_path, "b.txt", points(1, f[::-1] * (1 + 5e-7)), form="{:.12E}")
+    put(tmp_path, "c.txt", points(1, f * (1 + 5e-6)), form="{:.12E}")
+    put(tmp_path, "d.txt", points(1, f[1:]), form="{:.12E}")
+    got = collect(tmp_path)
+    assert {name: s.states["source"].tolist() for name, s in got.spectra.items()} == {
+        "grid-0": ["a.txt", "b.txt"],
+        "grid-1": ["c.txt"],
+        "grid-2": ["d.txt"],
+    }
+    np.testing.assert_array_equal(got.spectra["grid-0"].frequency, f)
+    np.testing.assert_allclose(got.spectra["grid-0"].impedance[1], z_of(f * (1 + 5e-7)), rtol=1e-12)
+    again = collect(tmp_path, CollectOptions(grids={"default": f, "grid-0": f[:3]}))
+    assert list(again.spectra) == ["default", "grid-1", "grid-2"]
+
+
+def test_the_same_file_twice_is_refused(folder):
+    put(folder, "copy/EIS_I_A9.txt", points(2))
+    got = collect(folder)
+    (error,) = [one.error for one in got.files if "the same content" in one.error]
+    assert "'EIS_I_A1.txt'" in error or "'copy/EIS_I_A9.txt'" in error
+    known = {one.digest: one.source for one in got.files if one.digest}
+    later = collect(folder, CollectOptions(known=known))
+    assert len(later) == 0
+    assert sum("the same content" in one.error for one in later.files) == len(known) + 1
+
+
+def test_states_from_a_table_beside(folder, tmp_path):
+    table = tmp_path / "states.csv"
+    table.write_text(
+        "file;cycle;voltage;direction\nEIS_I_A1.txt;1;3,5;charge\nEIS_I_A1;2;3,75;discharge\nx.txt;1;1;rest\n"
+    )
+    got = collect(folder, options(name="EIS_{state}_{cell}.txt", states=table))
+    states = got.spectra["grid-0"].states.set_index(["source", "cycle"])
+    assert states.loc[("EIS_I_A1.txt", 1), "voltage"] == 3.5
+    assert states.loc[("EIS_I_A1.txt", 2), "voltage"] == 3.75
+    assert states.loc[("EIS_I_A1.txt", 2), "direction"] == "discharge"
+    assert np.isnan(states.loc[("EIS_I_B1.txt", 5), "voltage"])
+    assert got.remarks == ("1 rows of the table of states fit no sweep (first: source x.txt, cycle 1.0)",)
+    (b1,) = [one for one in got.files if one.source == "EIS_I_B1.txt"]
+    assert "2 sweeps without a row in the table of states" in b1.remarks
+
+
+def test_states_joined_on_what_the_names_say(folder):
+    frame = pd.DataFrame({"cell": ["A1", "A1", "B1"], "state": ["I", "II", "I"], "temperature": [25.0, 35.0, 45.0]})
+    got = collect(folder, options(name="EIS_{state}_{cell}.txt", states=frame))
+    assert got.spectra["grid-0"].states["temperature"].tolist() == [35, 25, 25, 45, 45]
+
+
+def test_what_the_user_says_goes_before_what_the_file_says(tmp_path):
+    path = tmp_path / "a.mpt"
+    path.write_bytes(mpt(points(2)).encode("cp1252"))
+    got = collect([path], CollectOptions(constants={"area": 1.5, "cell": "7"}))
+    assert got.spectra["grid-0"].states["area"].tolist() == [1.5, 1.5]
+    assert "area 0.785 replaced by 1.5" in got.files[0].remarks
+    assert got.spectra["grid-0"].states["charge"].tolist() == pytest.approx([7.2, 14.4])
+
+
+def test_numbers_in_names_become_numbers_if_all_are(tmp_path):
+    for name in ("c_3.5V_10_x.txt", "c_4V_2_y.txt"):
+        put(tmp_path, name, points(1))
+    with open(tmp_path / "c_4V_2_y.txt", "a") as file:
+        file.write("\n")
+    got = collect(tmp_path, CollectOptions(name="c_{voltage}V_{number}_{label}.txt"))
+    states = got.spectra["grid-0"].states
+    assert states["voltage"].tolist() == [3.5, 4.0]
+    assert states["number"].tolist() == [10, 2]
+    assert states["label"].tolist() == ["x", "y"]
+    with pytest.raises(InputError, match="the state 'voltage' must be numbers in V"):
+        collect(tmp_path, CollectOptions(name="c_{voltage}_{_}_{label}.txt"))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "20"], [1, 20]),
+        (["1.5", "2"], [1.5, 2.0]),
+        (["007", "1"], ["007", "1"]),
+        (["35E02", "1"], ["35E02", "1"]),
+        (["1", ""], [1, None]),
+        (["-3", "x"], ["-3", "x"]),
+    ],
+)
+def test_which_text_is_numbers(values, expected):
+    assert as_numbers(values) == expected
+
+
+def test_patterns():
+    pattern = NamePattern("EIS_{state}_{cell}.txt")
+    assert pattern.states_of("EIS_VIII_25C07.txt") == {"state": "VIII", "cell": "25C07"}
+    assert pattern.states_of("EIS_VIII.txt") is None
+    assert pattern.states_of("EIS_I_A.txt.bak") is None
+    with pytest.raises(InputError, match="in two ways"):
+        pattern.states_of("EIS_I_A_B.txt")
+    for wrong in ("EIS.txt", "{a}{b}.txt", "{a}_{a}"):
+        with pytest.raises(InputError, match="each state once"):
+            NamePattern(wrong)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        ({"voltage": [1]}, "must say in columns source, cell, cycle or sweep"),
+        ({"cycle": [1]}, "hold states beside them"),
+        ({"cycle": [1, 1], "voltage": [1, 2]}, "two rows .* for the same {'cycle': 1.0}"),
+        ({"file": ["a"], "source": ["a"], "voltage": [1]}, "name the file in one column"),
+    ],
+)
+def test_tables_of_states_that_cannot_be_joined(frame, reason):
+    with pytest.raises(InputError, match=reason):
+        read_side_table(pd.DataFrame(frame))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("cycle,voltage\n", "line 1: a row of headings"),
+        ("cycle,voltage\n1,2\n1,2,3\n", "line 3: 3 cells below 2"),
+        ("cycle,cycle\n1,2\n", "line 1: headings must be distinct"),
+    ],
+)
+def test_tables_of_states_that_are_damaged(tmp_path, text, reason):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(FileFormatError, match=reason):
+        read_side_table(tmp_path / "s.csv")
+
+
+def test_options_that_make_no_sense_are_refused_before_any_file(folder):
+    with pytest.raises(InputError, match="is not known"):
+        collect(folder, CollectOptions(ReadOptions(columns="foo,bar,baz")))
+    with pytest.raises(UnknownNameError, match="zahner"):
+        collect(folder, CollectOptions(ReadOptions(reader="zahner")))
+
+
+@pytest.mark.real
+def test_the_long_term_cells_with_one_call(real_data):
+    got = collect(real_data / "zhang2020", options(name="EIS_state_{state}_{cell}.txt"))
+    (spectra,) = got.spectra.values()
+    assert len(spectra) == 3939
+    assert spectra.states["cell"].value_counts().to_dict() == {"35C02": 1908, "25C07": 1260, "25C08": 771}
+    assert [one.source for one in got.files if one.status != "read"] == ["capacity35C02.txt", "ref.txt"]
