@@ -77,7 +77,7 @@ class DaskWorkers:
             If blocks kill every worker they come to, or the scheduler is lost.
         """
         pending: dict[Any, Task] = {}
-        completed = self._distributed.as_completed()
+        completed = self._distributed.as_completed(loop=self._client.loop)
 
         def fill() -> None:
             most = self.number + 1
