@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from drt_engine.inversion import invert
     from drt_engine.jobs import invert_file
     from drt_engine.methods import Convex, Tikhonov
+    from drt_engine.readers import ReadOptions, read_file
+    from drt_engine.readers.collect import CollectOptions, collect
     from drt_engine.result import Inversion, Status
     from drt_engine.spectra import Spectra
 
 __all__ = [
+    "CollectOptions",
     "Convex",
     "DRTError",
     "FileFormatError",
@@ -38,14 +41,17 @@ __all__ = [
     "JobMismatchError",
     "OutputBusyError",
     "OutputExistsError",
+    "ReadOptions",
     "SolverError",
     "Spectra",
     "Status",
     "Tikhonov",
     "UnknownNameError",
+    "collect",
     "invert",
     "invert_file",
     "plotting",
+    "read_file",
     "read_inversion",
     "read_spectra",
     "simulate",
@@ -62,6 +68,8 @@ _HOME = {
     "inversion": ("invert",),
     "jobs": ("invert_file",),
     "methods": ("Convex", "Tikhonov"),
+    "readers": ("ReadOptions", "read_file"),
+    "readers.collect": ("CollectOptions", "collect"),
     "result": ("Inversion", "Status"),
     "spectra": ("Spectra",),
 }

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from typer.testing import CliRunner
 
 import drt_engine as drt
-from drt_engine import errors, hdf5, plotting, simulate
+from drt_engine import errors, hdf5, jobs, plotting, readers, simulate
 from drt_engine.basis import BASES
 from drt_engine.errors import InputError
 from drt_engine.result import RESULT_UNITS
@@ -21,7 +21,9 @@ from .kernels import truth
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    name for name in ("docs/tutorial.md", "docs/convex.md", "docs/index.md", "README.md") if (ROOT / name).exists()
+    name
+    for name in ("docs/tutorial.md", "docs/convex.md", "docs/jobs.md", "docs/index.md", "README.md")
+    if (ROOT / name).exists()
 ]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TOO_LONG = "drt-engine demo"
@@ -120,5 +122,6 @@ def test_the_table_of_symbols_has_the_units_of_the_code():
 def test_the_api_page_has_every_public_name():
     page = read("docs/api.rst")
     documented = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", page, re.MULTILINE))
-    public = {*drt.__all__, *simulate.__all__, *plotting.__all__, *hdf5.__all__, *errors.__all__}
+    packages = (drt, simulate, plotting, hdf5, jobs, readers, errors)
+    public = {name for package in packages for name in package.__all__}
     assert public - documented == set()

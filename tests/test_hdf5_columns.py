@@ -1,17 +1,21 @@
 """State columns: what goes into a file comes out of it, and what cannot is refused."""
 
 import datetime as dt
+import json
+import tracemalloc
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import drt_engine as drt
 from drt_engine.hdf5 import SpectraWriter, scan
 
 FREQUENCY = np.logspace(3, 0, 6)
 TEXT = pd.Series(["text"]).dtype
+METHOD = drt.Tikhonov(basis="piecewise-linear", regularisation=1e-3)
 
 KEPT = {
     "int": np.array([1, -2, 3]),
@@ -22,6 +26,10 @@ KEPT = {
     "float32": np.array([0.1, np.nan, 3], dtype=np.float32),
     "bool": np.array([True, False, True]),
     "text": np.array(["a", "", "Zähler µ🜨"], dtype=object),
+    "letters": np.array(["B", "C", "B"], dtype=object),
+    "empty text": np.array(["", "", ""], dtype=object),
+    "long text": np.array(["a", "", "🔋" * 500], dtype=object),
+    "longest text": np.array(["a", "", "x" * 65535], dtype=object),
     "missing int": pd.array([2**62 + 1, None, 3], dtype="Int64"),
     "missing small": pd.array([1, None, 3], dtype="UInt8"),
     "missing bool": pd.array([True, None, False], dtype="boolean"),
@@ -57,6 +65,8 @@ REFUSED = {
     "bytes": ([b"a", b"b", b"c"], "bytes"),
     "durations": (pd.to_timedelta([1, 2, 3], unit="s"), "timedelta"),
     "null character": (["a\0b", "", ""], "null character"),
+    "null character at the end": (["a\0", "", ""], "null character"),
+    "too long": (["a", "", "🔋" * 16384], "65536 bytes"),
     "marker": (["\N{SYMBOL FOR NULL}", None, ""], "null character"),
     "no Unicode": (["\udcff", "", ""], "not Unicode"),
     "fill value": (pd.array([255, None, 3], dtype="UInt8"), "255"),
@@ -147,6 +157,9 @@ JOINED = {
     "small after large": (np.arange(16), np.arange(16, dtype=np.int8)),
     "missing after text": (["a"] * 16, ["b", None] * 8, ["c"] * 3),
     "nothing after text": (["a"] * 16, [None] * 16),
+    "longer after short": (["a"] * 16, ["bcdefg"] * 16, ["🔋 µ"] * 16),
+    "much longer after empty": ([""] * 16, ["x" * 17, "y" * 100, "", "z"] * 4, [None, "v" * 1000] * 8, ["end"] * 5),
+    "short after longer": (["abcdef"] * 16, ["g"] * 16),
     "present after missing": (pd.array([1, None] * 8, dtype="Int64"), np.arange(16)),
     "coarse after fine instants": (
         np.full(16, "2024-01-01", dtype="datetime64[us]"),
@@ -190,3 +203,140 @@ def test_single_rows_find_their_common_type(tmp_path):
     states = drt.read_spectra(tmp_path / "a.h5").states
     assert states["voltage"].tolist() == [3, 3.5, 4]
     assert states["note"].isna().tolist() == [True, False, True]
+
+
+# Text as characters
+
+
+def stored(path, name="x"):
+    """Characters of a text column, and the dimensions of its group that count characters."""
+    with h5py.File(path) as file:
+        group = file["spectra/default"]
+        dimensions = {key: item.shape[0] for key, item in group.items() if key.startswith("string")}
+        return group[name][:], dimensions
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_text_is_characters_with_a_checksum(tmp_path, compression):
+    states = {"x": ["aµ", None, ""], "y": ["abc", "d", "e"], "z": ["f", "g", "h"]}
+    drt.write_spectra(tmp_path / "a.h5", spectra(3, **states), compression=compression)
+    with h5py.File(tmp_path / "a.h5") as file:
+        group = file["spectra/default"]
+        for name, width in (("x", 3), ("y", 3), ("z", 1)):
+            dataset = group[name]
+            assert (dataset.dtype, dataset.shape) == (np.dtype("S1"), (3, width))
+            assert (dataset.fletcher32, dataset.compression) == (True, compression)
+            assert dataset.attrs["_Encoding"] == b"utf-8"
+            assert [dimension[0].name.split("/")[-1] for dimension in dataset.dims] == ["spectrum", f"string{width}"]
+        assert b"".join(group["x"][0]) == "aµ".encode()
+        assert group["x"].attrs["missing_value"].decode() == "\N{SYMBOL FOR NULL}"
+        assert "missing_value" not in group["y"].attrs
+    assert stored(tmp_path / "a.h5")[1] == {"string3": 3, "string1": 1}
+
+
+def test_dimension_of_text_grows_with_it(tmp_path):
+    with SpectraWriter(tmp_path / "a.h5") as writer:
+        frequency = np.logspace(4, 0, 4096)  # 16 rows in a chunk
+        for text in ("ab", "a" * 20, "abc", "🔋" * 10):
+            states = {"x": [text] * 16, "y": ["ab"] * 16}
+            writer.append(drt.Spectra(frequency, np.ones((16, 4096)), states))
+    characters, dimensions = stored(tmp_path / "a.h5")
+    assert dimensions == {"string2": 2, "string40": 40}
+    assert characters.shape == (64, 40)
+    with xr.open_dataset(tmp_path / "a.h5", engine="h5netcdf", group="/spectra/default") as dataset:
+        assert dataset.x.dims == ("spectrum",)
+        assert dataset.x.data[[0, 16, 32, 48]].tolist() == ["ab", "a" * 20, "abc", "🔋" * 10]
+        assert dataset.encoding["unlimited_dims"] == {"spectrum"}
+
+
+def test_dimension_of_text_keeps_clear_of_states(tmp_path):
+    drt.write_spectra(tmp_path / "a.h5", spectra(2, x=["ab", "c"], string2=[1.5, 2.5]))
+    assert set(stored(tmp_path / "a.h5")[1]) == {"string2", "string2_"}
+    states = drt.read_spectra(tmp_path / "a.h5").states
+    assert states["x"].tolist() == ["ab", "c"]
+    assert states["string2"].tolist() == [1.5, 2.5]
+    with xr.open_dataset(tmp_path / "a.h5", engine="h5netcdf", group="/spectra/default") as dataset:
+        assert dataset.x.data.tolist() == ["ab", "c"]
+        assert dataset.string2.data.tolist() == [1.5, 2.5]
+
+
+TEXTS = ["a", "", "µ🔋", "a b "]
+BYTES = [text.encode() for text in TEXTS]
+FOREIGN = {
+    "variable length": (TEXTS, h5py.string_dtype()),
+    "variable length, ASCII": (["a", "", "b", "a b "], h5py.string_dtype("ascii")),
+    "fixed length": (np.array(BYTES), np.dtype("S6")),
+    "longer than needed": (np.array(BYTES, dtype="S40"), h5py.string_dtype("ascii", 40)),
+    "characters": (np.array(BYTES).view("S1").reshape(4, 6), np.dtype("S1")),
+    "more characters than needed": (np.array(BYTES, dtype="S9").view("S1").reshape(4, 9), np.dtype("S1")),
+    "one letter each": (np.array([b"a", b"", b"b", b"c"]), np.dtype("S1")),
+    "no characters": (np.zeros((4, 0), dtype="S1"), np.dtype("S1")),
+}
+
+
+def foreign(path, values, dtype, **attributes):
+    """Write a campaign as others do, with one text column."""
+    drt.write_spectra(path, spectra(4))
+    with h5py.File(path, "a") as file:
+        group = file["spectra/default"]
+        group.create_dataset("x", data=values, dtype=dtype)
+        group["x"].attrs.update(attributes)
+        group.attrs["states"] = json.dumps(["x"])
+
+
+@pytest.mark.parametrize(("values", "dtype"), FOREIGN.values(), ids=FOREIGN)
+def test_reads_text_of_others_and_passes_it_on(tmp_path, values, dtype):
+    foreign(tmp_path / "a.h5", values, dtype)
+    found = drt.read_spectra(tmp_path / "a.h5").states["x"]
+    assert found.dtype == TEXT
+    plain = [b"".join(row) if np.ndim(row) else row for row in values]
+    expected = [text.decode() if isinstance(text, bytes) else text for text in plain]
+    assert found.tolist() == expected
+    assert drt.read_spectra(tmp_path / "a.h5", rows=[2, 0, 0]).states["x"].tolist() == [expected[k] for k in (2, 0, 0)]
+    drt.invert_file(tmp_path / "a.h5", tmp_path / "b.h5", method=METHOD)
+    assert drt.read_inversion(tmp_path / "b.h5").states["x"].tolist() == expected
+    with h5py.File(tmp_path / "b.h5") as file:
+        copied = file["inversions/default/default/x"]
+        assert copied.dtype == np.dtype("S1")
+        assert copied.fletcher32
+        assert copied.shape == (4, max(1, *(len(text.encode()) for text in expected)))
+
+
+def test_rows_of_text_are_passed_on(tmp_path):
+    notes = ["", None, "µ" * 30, "b"]
+    drt.write_spectra(tmp_path / "a.h5", spectra(4, cycle=[1, 2, 3, 4], x=notes))
+    drt.invert_file(tmp_path / "a.h5", tmp_path / "b.h5", method=METHOD, where="cycle in [1, 2, 4]")
+    found = drt.read_inversion(tmp_path / "b.h5").states["x"]
+    assert [None if pd.isna(text) else text for text in found] == ["", None, "b"]
+
+
+def test_refuses_text_that_is_not_utf_8(tmp_path):
+    cells = np.array(["µ".encode("latin-1")] * 4).view("S1").reshape(4, 1)
+    foreign(tmp_path / "a.h5", cells, "S1", _Encoding="latin-1")
+    with pytest.raises(drt.FileFormatError, match=r"/x has the encoding 'latin-1'; expected 'utf-8'"):
+        drt.read_spectra(tmp_path / "a.h5")
+    foreign(tmp_path / "b.h5", cells, "S1")
+    with pytest.raises(drt.FileFormatError, match=r"b\.h5: cannot be read; .* 'utf-8' codec can't decode"):
+        drt.read_spectra(tmp_path / "b.h5")
+
+
+def test_text_that_others_write_too_long_is_refused_by_name(tmp_path):
+    foreign(tmp_path / "a.h5", ["a", "b", "c", "x" * 65536], h5py.string_dtype())
+    with pytest.raises(drt.InputError, match="'x' holds a text of 65536 bytes"):
+        drt.invert_file(tmp_path / "a.h5", tmp_path / "b.h5", method=METHOD)
+
+
+def test_reads_text_in_bounded_memory(tmp_path):
+    rows = 12_000
+    texts = np.array(["a"] * rows, dtype=object)
+    texts[[17, 9000]] = "long " * 1000
+    drt.write_spectra(tmp_path / "a.h5", spectra(rows, x=texts), compression="gzip")
+    tracemalloc.start()
+    try:
+        found = drt.read_spectra(tmp_path / "a.h5").states["x"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found == texts).all()
+    assert rows * 5000 > 50e6
+    assert peak < 20e6

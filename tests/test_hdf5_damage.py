@@ -1,6 +1,9 @@
 """Files that cannot be read or written: one line that says why, and nothing half written."""
 
 import os
+import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -284,3 +287,179 @@ def test_other_kinds_of_broken_inversions(tmp_path, inversion):
             damage(file)
         with pytest.raises(drt.FileFormatError, match=rf"^[^\n]*a\.h5: [^\n]*{cause}[^\n]*$"):
             drt.read_inversion(path)
+
+
+# Damage anywhere: what is read is what was written, or an error
+
+READER = """
+import sys, warnings
+warnings.simplefilter("error")
+import drt_engine as drt
+
+def read(path):
+    return drt.read_inversion(path) if path.endswith(".drt.h5") else drt.read_spectra(path)
+
+def arrays(found):
+    kept = ("frequency", "impedance") if isinstance(found, drt.Spectra) else (
+        "frequency", "tau", "coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt",
+        "status")
+    return [getattr(found, name).tobytes() for name in kept]
+
+whole = {}
+for line in sys.stdin:
+    path, original = line.rstrip("\\n").split("\\t")
+    if original not in whole:
+        whole[original] = read(original)
+    expected = whole[original]
+    try:
+        found = read(path)
+    except drt.FileFormatError as error:
+        one_line = str(error).startswith(path + ": ") and len(str(error).splitlines()) == 1
+        print("error" if one_line else repr(error), flush=True)
+        continue
+    same = arrays(found) == arrays(expected) and found.states.equals(expected.states)
+    print("same" if same else "altered", flush=True)
+"""
+
+
+def outcomes(pairs):
+    """What reading the first of each pair gives, in a process of its own: HDF5 may crash on damage, or never return."""
+    lines = "".join(f"{damaged}\t{original}\n" for damaged, original in pairs)
+    command = [sys.executable, "-c", READER]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60, check=False)
+    found = done.stdout.splitlines()
+    assert done.returncode == 0, f"{pairs[len(found)]}: {done.stderr}"
+    return found
+
+
+def _flip(data, rng):
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return data
+
+
+def _overwrite(data, rng):
+    first = rng.randrange(len(data))
+    data[first : first + 40] = rng.randbytes(len(data[first : first + 40]))
+    return data
+
+
+def _zero_sector(data, rng):
+    first = 512 * rng.randrange(len(data) // 512)
+    data[first : first + 512] = bytes(512)
+    return data
+
+
+def _cut(data, rng):
+    return data[: rng.randrange(len(data))]
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory, spectra):
+    """Files with text of every kind: short, missing, long, repeated, and longer in a later block."""
+    folder = tmp_path_factory.mktemp("whole")
+    paths = [folder / name for name in ("plain.h5", "packed.h5", "grown.h5", "plain.drt.h5", "packed.drt.h5")]
+    rows = 30
+    states = {
+        "cell": list("BC") * (rows // 2),
+        "note": [None if k % 7 == 0 else f"spectrum µ {k}" for k in range(rows)],
+        "protocol": ["C/10 until 4.7 V, then rest for one hour 🔋"] * rows,
+        "cycle": range(rows),
+    }
+    some = drt.Spectra(spectra.frequency, np.tile(spectra.impedance, (5, 1)), states)
+    result = drt.invert(some, drt.Tikhonov(basis="piecewise-linear", regularisation=1e-3))
+    drt.write_spectra(paths[0], some)
+    drt.write_spectra(paths[1], some, compression="gzip")
+    frequency = np.logspace(4, 0, 2048)  # 32 rows in a chunk
+    with SpectraWriter(paths[2], compression="gzip") as writer:
+        for block in range(3):
+            note = {"note": [f"{k:0{8 + 12 * block}d}" for k in range(32)]}
+            writer.append(drt.Spectra(frequency, np.ones((32, frequency.size)) * (1 - 1j), note))
+    drt.write_inversion(paths[3], result)
+    drt.write_inversion(paths[4], result, compression="gzip", dtype="float32")
+    return paths
+
+
+def test_damage_is_noticed_or_does_no_harm(tmp_path, originals):
+    rng = random.Random(7)
+    pairs = []
+    for number in range(200):
+        original = originals[number % len(originals)]
+        change = (_flip, _zero_sector, _overwrite, _zero_sector, _flip, _cut)[number % 6]
+        damaged = tmp_path / f"{number}{original.name[original.name.index('.') :]}"
+        damaged.write_bytes(change(bytearray(original.read_bytes()), rng))
+        pairs.append((damaged, original))
+    found = outcomes(pairs)
+    assert {pair: outcome for pair, outcome in zip(pairs, found, strict=True) if outcome not in ("same", "error")} == {}
+    assert found.count("error") > 50
+    assert found.count("same") > 20
+
+
+def test_chunks_that_the_index_lost_are_noticed(tmp_path, originals):
+    # A node of the index: a signature, 20 bytes, then keys and addresses in turn. The key after the last address bounds
+    # it, and is of no use but for finding it.
+    pairs = []
+    for original in originals:
+        data = original.read_bytes()
+        at = data.find(b"TREE\x01")
+        while at >= 0:
+            entries = int.from_bytes(data[at + 6 : at + 8], "little")
+            for key in (32, 40):  # of one dimension and of two
+                end = at + 24 + entries * (key + 8)
+                damaged = (
+                    tmp_path / f"{original.name.split('.')[0]}-{at}-{key}{original.name[original.name.index('.') :]}"
+                )
+                damaged.write_bytes(data[:end] + bytes(key) + data[end + key :])
+                pairs.append((damaged, original))
+            at = data.find(b"TREE\x01", at + 1)
+    found = outcomes(pairs)
+    assert set(found) <= {"same", "error"}
+    assert found.count("error") > 20
+
+
+def test_chunks_that_are_not_there_are_one_line(campaign):
+    with h5py.File(campaign, "a") as file:
+        group = file["spectra/long"]
+        del group["cycle"]
+        group.create_dataset("cycle", (6,), "i8", chunks=(4,), fletcher32=True)[:4] = 1
+        group.create_dataset("free", (6,), "i8", chunks=(4,))[:4] = 1
+        group.attrs["states"] = '["cycle"]'
+    with pytest.raises(drt.FileFormatError, match="/spectra/long/cycle is damaged: rows 4 to 5 cannot be found"):
+        drt.read_spectra(campaign, "long")
+    assert drt.read_spectra(campaign, "long", rows=slice(0, 4)).states["cycle"].tolist() == [1] * 4
+    with h5py.File(campaign, "a") as file:
+        file["spectra/long"].attrs["states"] = '["free"]'
+    # Without checksums what is not there is empty on purpose.
+    assert drt.read_spectra(campaign, "long").states["free"].tolist() == [1] * 4 + [0] * 2
+
+
+def test_a_chunk_without_its_checksum_is_refused(campaign):
+    with h5py.File(campaign, "a") as file:
+        group = file["spectra/long"]
+        for name, mask, size in (("unchecked", 1, 48), ("whole", 0, 52)):
+            dataset = group.create_dataset(name, (6,), "i8", chunks=(6,), fletcher32=True)
+            dataset[:] = 1
+            _, stored = dataset.id.read_direct_chunk((0,))
+            dataset.id.write_direct_chunk((0,), stored[:size], filter_mask=mask)
+        group.attrs["states"] = '["unchecked", "whole"]'
+    with pytest.raises(drt.FileFormatError, match="/unchecked is damaged: rows 0 to 5 cannot be found"):
+        drt.read_spectra(campaign, "long")
+    with h5py.File(campaign, "a") as file:
+        file["spectra/long"].attrs["states"] = '["whole"]'
+    assert drt.read_spectra(campaign, "long").states["whole"].tolist() == [1] * 6
+
+
+def test_what_gzip_would_make_larger_is_read(campaign):
+    # HDF5 keeps such chunks as they are and marks that gzip was left out.
+    with h5py.File(campaign, "a") as file:
+        group = file["spectra/long"]
+        options = {"shuffle": True, "fletcher32": True}
+        for name, size in (("packed", 6), ("damaged", 4)):
+            plain = group.create_dataset(f"plain {size}", data=np.arange(size), chunks=(size,), **options)
+            packed = group.create_dataset(name, data=np.arange(6), chunks=(6,), compression="gzip", **options)
+            packed.id.write_direct_chunk((0,), plain.id.read_direct_chunk((0,))[1], filter_mask=2)
+        group.attrs["states"] = '["packed"]'
+    assert drt.read_spectra(campaign, "long").states["packed"].tolist() == list(range(6))
+    with h5py.File(campaign, "a") as file:
+        file["spectra/long"].attrs["states"] = '["damaged"]'
+    with pytest.raises(drt.FileFormatError, match="/damaged is damaged: rows 0 to 5 cannot be found"):
+        drt.read_spectra(campaign, "long")

@@ -223,6 +223,76 @@ def test_scan_tells_what_there_is(campaign, spectra):
     assert contents.inversions == ()
 
 
+# In single precision
+
+SINGLE = ("gamma", "coefficients", *(name for name in SCALARS if name != "status"))
+
+
+def test_results_in_single_precision(tmp_path, inversion):
+    drt.write_inversion(tmp_path / "a.h5", inversion, dtype="float32")
+    drt.write_inversion(tmp_path / "b.h5", inversion)
+    with h5py.File(tmp_path / "a.h5") as first, h5py.File(tmp_path / "b.h5") as second:
+        single, double = (file["inversions/default/default"] for file in (first, second))
+        assert set(single) == set(double)
+        for name in double:
+            expected = double[name][()]
+            if name in SINGLE:
+                assert single[name].dtype == np.float32
+                with np.errstate(under="ignore"):
+                    expected = expected.astype(np.float32)
+            assert single[name].dtype == expected.dtype
+            np.testing.assert_array_equal(single[name][()], expected, err_msg=name)
+    found = drt.read_inversion(tmp_path / "a.h5")
+    for name in ("tau", "frequency"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(inversion, name))
+    for name in SINGLE:
+        assert getattr(found, name).dtype == np.float64
+        expected = getattr(inversion, name)
+        # gamma and r_pol are computed again, from rounded coefficients.
+        scale = np.nanmax(np.abs(expected[np.isfinite(expected)]), initial=0)
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-6, atol=1e-6 * scale, err_msg=name)
+    np.testing.assert_array_equal(found.status, inversion.status)
+    pd.testing.assert_frame_equal(found.states, inversion.states)
+
+
+def test_single_precision_takes_half_the_space(tmp_path, noisy):
+    rows = 2000
+    many = drt.Spectra(noisy.frequency, np.repeat(noisy.impedance[:1], rows, axis=0))
+    result = drt.invert(many, METHODS["piecewise"])
+    for name in ("float32", "float64"):
+        drt.write_inversion(tmp_path / name, result, dtype=name)
+    single, double = ((tmp_path / name).stat().st_size for name in ("float32", "float64"))
+    assert single < 0.6 * double
+
+
+def test_other_precisions_are_not_known(tmp_path, inversion):
+    for name in ("float16", "single", None, np.float32):
+        with pytest.raises(UnknownNameError, match=r"^dtype .* is not known; expected one of 'float64', 'float32'"):
+            drt.write_inversion(tmp_path / "a.h5", inversion, dtype=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_single_precision_cannot_hold_is_refused(tmp_path, inversion):
+    for name, value in (("coefficients", 1e39), ("regularisation", -4e38), ("r_inf", 3.5e38)):
+        values = getattr(inversion, name).copy()
+        values[5] = value
+        large = replace(inversion, **{name: values})
+        with pytest.raises(drt.InputError, match=rf"^(gamma|{name}) of spectrum 5 is .*e\+3.; .*Store float64"):
+            drt.write_inversion(tmp_path / "a.h5", large, dtype="float32")
+        assert not list(tmp_path.iterdir())
+    largest = float(np.finfo(np.float32).max)
+    drt.write_inversion(tmp_path / "a.h5", replace(inversion, r_inf=np.full(7, largest)), dtype="float32")
+    assert (drt.read_inversion(tmp_path / "a.h5").r_inf == largest).all()
+
+
+def test_what_is_as_good_as_infinite_becomes_so(tmp_path, inversion):
+    large = {name: np.array([1.0, 1e39, np.inf, np.nan, 1e300, 2.0, 0.0]) for name in ("capacitance", "kkt")}
+    drt.write_inversion(tmp_path / "a.h5", replace(inversion, **large), dtype="float32")
+    found = drt.read_inversion(tmp_path / "a.h5")
+    for name in large:
+        np.testing.assert_array_equal(getattr(found, name), [1.0, np.inf, np.inf, np.nan, np.inf, 2.0, 0.0])
+
+
 # Block by block
 
 

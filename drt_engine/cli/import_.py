@@ -46,7 +46,7 @@ def import_(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn instrument files into one campaign: spectra, with the states that they were measured at."""
-    from drt_engine.hdf5.campaigns import add_spectra, known_files
+    from drt_engine.hdf5 import add_spectra, known_files
     from drt_engine.hdf5.files import check_target
     from drt_engine.readers import ReadOptions
     from drt_engine.readers.collect import CollectOptions, collect

@@ -1,5 +1,6 @@
 """Campaigns and their inversions in HDF5 files."""
 
+from drt_engine.hdf5.campaigns import add_spectra, known_files
 from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
 from drt_engine.hdf5.reader import read_inversion, read_spectra
@@ -11,7 +12,9 @@ __all__ = [
     "InversionInfo",
     "SpectraInfo",
     "SpectraWriter",
+    "add_spectra",
     "digest",
+    "known_files",
     "read_inversion",
     "read_spectra",
     "scan",

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import DRTError, FileFormatError, InputError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.columns import Column, decode
+from drt_engine.hdf5.chunks import chunks_missing
+from drt_engine.hdf5.columns import Column, decode, decode_text
 from drt_engine.hdf5.files import PathLike
+from drt_engine.hdf5.text import rows_at_once
 from drt_engine.spectra import STATE_UNITS
 
 __all__ = ["GridReader", "check_root", "members"]
 
 Array = NDArray[Any]
 
-_STRETCH = 8192
 _KINDS = {"f": "real numbers", "u": "unsigned integers"}
+_ENCODINGS = ("utf-8", "utf8", "ascii")
 # How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
 _SCALES = (
     "CLASS",
@@ -99,15 +101,28 @@ class GridReader:
         return chosen
 
     def read(self, name: str, rows: Array | None = None) -> Array:
-        """Values of a variable or raw values of a state column, of some rows or of all."""
+        """Values of a variable or raw values of a state column, of some rows or of all.
+
+        Text is as it is stored: characters, shape (K, N), or in files of others byte strings or objects, shape (K,).
+        """
+        missing = chunks_missing(self._datasets[name], rows)
+        if missing is not None:
+            raise self.fault(f"is damaged: rows {missing[0]} to {missing[1]} cannot be found.", name)
         values = self._datasets[name][()] if rows is None else _take(self._datasets[name], rows)
         return np.asarray(values, dtype=self._dtypes.get(name, values.dtype.newbyteorder("=")))
 
     def states(self, rows: Array, names: Collection[str] | None = None) -> pd.DataFrame:
         """State columns of some rows: those of these names, or all."""
         chosen = self.columns if names is None else names
-        columns = {name: decode(self.columns[name], self.read(name, rows)) for name in chosen}
+        columns = {name: self._state(name, rows) for name in chosen}
         return pd.DataFrame(columns, index=pd.RangeIndex(rows.size))
+
+    def _state(self, name: str, rows: Array) -> "pd.Series[Any]":
+        column = self.columns[name]
+        if column.kind != "text":
+            return decode(column, self.read(name, rows))
+        step = rows_at_once(column.width or 1)
+        return decode_text(column, (self.read(name, rows[k : k + step]) for k in range(0, rows.size, step)))
 
     def fault(self, cause: str, name: str | None = None) -> FileFormatError:
         """Error that names the file, the group and the cause."""
@@ -158,14 +173,19 @@ class GridReader:
 
     def _column(self, name: str) -> Column:
         dataset = self._dataset(name)
-        if dataset.shape != (self.spectra,):
+        # Text as netCDF has it: the second axis counts characters.
+        characters = dataset.dtype == np.dtype("S1") and len(dataset.shape) == 2
+        if dataset.shape != (self.spectra, *(dataset.shape[1:] if characters else ())):
             raise self.fault(f"has shape {dataset.shape}; expected ({self.spectra},), one value a spectrum.", name)
         attributes = {key: _text_or_array(dataset.attrs[key]) for key in dataset.attrs if key not in _SCALES}
-        column = Column(dataset.dtype, attributes)
+        fixed = dataset.dtype.itemsize if dataset.dtype.kind == "S" else None
+        column = Column(dataset.dtype, attributes, dataset.shape[1] if characters else fixed)
         if dataset.dtype.kind not in "iufSO" or (column.kind == "text") != (
             h5py.check_string_dtype(dataset.dtype) is not None
         ):
             raise self.fault(f"holds {dataset.dtype}; expected numbers or text.", name)
+        if column.kind == "text" and str(attributes.get("_Encoding", "utf-8")).lower() not in _ENCODINGS:
+            raise self.fault(f"has the encoding {attributes['_Encoding']!r}; expected 'utf-8'.", name)
         if name in STATE_UNITS:
             self._check_units(name, dataset, STATE_UNITS[name])
         self._datasets[name] = dataset
@@ -265,10 +285,11 @@ def _take(dataset: Any, rows: Array) -> Array:
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
     out = np.empty((rows.size, *dataset.shape[1:]), dtype=dataset.dtype)
+    most = rows_at_once(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=int)))
     start = 0
     while start < ascending.size:
         first = int(ascending[start])
-        stop = int(np.searchsorted(ascending, first + _STRETCH))
+        stop = int(np.searchsorted(ascending, first + most))
         stretch = dataset[first : ascending[stop - 1] + 1]
         out[order[start:stop]] = stretch[ascending[start:stop] - first]
         start = stop

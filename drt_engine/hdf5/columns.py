@@ -1,11 +1,10 @@
 """State columns in a file: numbers, text, booleans and instants, each with its missing values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,18 +12,16 @@ from pandas.api import types
 
 from drt_engine.errors import InputError
 from drt_engine.hdf5.schema import check_state_name
+from drt_engine.hdf5.text import MISSING_TEXT, Texts, check_length, longest
 from drt_engine.spectra import STATE_UNITS
 
-__all__ = ["MISSING_TEXT", "Column", "decode", "encode", "fit"]
-
-MISSING_TEXT = "\N{SYMBOL FOR NULL}"
-"""What stands for missing text, since an empty text is a text."""
+__all__ = ["Column", "decode", "decode_text", "encode", "fit"]
 
 _EPOCH = "since 1970-01-01"
 _CLOCKS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _INSTANT = re.compile(rf"({'|'.join(_CLOCKS.values())}) {_EPOCH}([ T]00:00:00)?")
 _NO_INSTANT = np.iinfo(np.int64).min
-_TEXT_DTYPE = h5py.string_dtype()
+_CHARACTER = np.dtype("S1")
 _PANDAS_TEXT = pd.Series(["text"]).dtype  # object or str, as this version of pandas has it
 _MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
 _FALSE_TRUE = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "false true"}
@@ -40,10 +37,13 @@ class Column:
         Of the dataset.
     attributes : mapping
         Of the dataset: units, and what tells booleans, instants and missing values from numbers.
+    width : int or None
+        Bytes that every text has room for; None where that is not known, and for all else than text.
     """
 
     dtype: np.dtype[Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    width: int | None = None
 
     @property
     def kind(self) -> str:
@@ -81,7 +81,7 @@ def encode(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
     column : Column
         How it is stored.
     raw : ndarray, shape (K,)
-        What is stored.
+        What is stored. Text is not yet cut into characters, which is done while it is written.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
     ----------
     column : Column
         How it is stored.
-    raw : ndarray, shape (K,)
+    raw : ndarray, shape (K,) or, for text in characters, (K, N)
         What is stored.
 
     Returns
@@ -128,9 +128,7 @@ def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
         The values.
     """
     if column.kind == "text":
-        texts = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in raw.tolist()]
-        found = [None if text == column.missing else text for text in texts]
-        return pd.Series(found, dtype=_PANDAS_TEXT)
+        return decode_text(column, [raw])
     if column.kind == "instants":
         word = str(column.attributes["units"]).split()[0]
         unit = next(short for short, long in _CLOCKS.items() if long == word)
@@ -146,6 +144,32 @@ def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
     if kind.kind == "b":
         return pd.Series(pd.arrays.BooleanArray(numbers, absent))
     return pd.Series(pd.arrays.IntegerArray(numbers, absent))
+
+
+def decode_text(column: Column, pieces: Iterable[NDArray[Any]]) -> "pd.Series[Any]":
+    """Turn text that is stored into a state column, piece by piece.
+
+    Parameters
+    ----------
+    column : Column
+        How it is stored.
+    pieces : iterable of ndarray, each of shape (K,) or (K, N)
+        What is stored.
+
+    Returns
+    -------
+    Series
+        The values of all pieces, one after another.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        For what is not UTF-8.
+    """
+    texts = Texts(column.missing)
+    for raw in pieces:
+        texts.add(raw)
+    return pd.Series(texts.values, dtype=_PANDAS_TEXT)
 
 
 def fit(name: str, raw: NDArray[Any], found: Column, expected: Column) -> NDArray[Any]:
@@ -248,19 +272,21 @@ def _encode_text(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[A
     raw = values.to_numpy(dtype=object, copy=True)
     absent = values.isna().to_numpy(dtype=bool)
     raw[absent] = ""
-    together = "".join(raw)
     try:
-        together.encode("utf-8")
+        width = longest(raw)
     except UnicodeEncodeError as error:
         raise InputError(f"state column {name!r} holds text that is not Unicode: {error.reason}.") from error
-    if "\0" in together or MISSING_TEXT in together:
+    if any("\0" in text or MISSING_TEXT in text for text in set(raw)):
         raise InputError(
             f"state column {name!r} holds a null character or {MISSING_TEXT!r}, which marks missing text in a file. "
             "Replace it."
         )
+    check_length(name, width)
+    if not absent.any():
+        return Column(_CHARACTER, {}, width), raw
     raw[absent] = MISSING_TEXT
     # Only where it is needed: xarray cannot write text again that has this attribute.
-    return Column(_TEXT_DTYPE, {"missing_value": MISSING_TEXT} if absent.any() else {}), raw
+    return Column(_CHARACTER, {"missing_value": MISSING_TEXT}, longest(raw)), raw
 
 
 def _described(column: Column) -> str:

@@ -22,7 +22,8 @@ PathLike = str | os.PathLike[str]
 # What h5py raises for damaged files; all of it means that the file is at fault.
 _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
-# Of each dataset, bytes. Chunks are written once and in order, so more of it, as some versions of HDF5 have, is lost.
+# Of each dataset, bytes. Chunks are read and written once and in order, so more of it, as some versions of HDF5 have,
+# is lost.
 _CHUNK_CACHE = 2**20
 
 
@@ -48,7 +49,7 @@ def reading(path: PathLike) -> Iterator[Any]:
     try:
         _check_readable(path)
         # A file system without locks, as on many clusters, is no reason to refuse to read.
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CHUNK_CACHE) as file:
             yield file
     except DRTError:
         raise

@@ -13,9 +13,21 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.columns import Column, encode
+from drt_engine.hdf5.dimensions import Dimensions
 from drt_engine.hdf5.files import NewFile
+from drt_engine.hdf5.text import LONGEST_TEXT, characters, check_length, longest, rows_at_once
 
-__all__ = ["DEFAULT_NAME", "Compression", "GridWriter", "Layout", "Precision", "chunk_rows", "encoded", "put_root", "require_grids"]
+__all__ = [
+    "DEFAULT_NAME",
+    "Compression",
+    "GridWriter",
+    "Layout",
+    "Precision",
+    "chunk_rows",
+    "encoded",
+    "put_root",
+    "require_grids",
+]
 
 Array = NDArray[Any]
 Compression = Literal["gzip"] | None
@@ -27,13 +39,16 @@ DEFAULT_NAME = "default"
 CHUNK_BYTES = 512 * 1024
 MOST_CHUNK_ROWS = 8192  # bounds what a column of a short campaign wastes
 
-# What netCDF calls a dimension without a variable.
-_BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable. %10d"
+# Of a text column, so that texts which grow from block to block do not need many chunks.
+FEWEST_CHUNK_CHARACTERS = 16
+
+# Where infinity says what a number beyond float32 says: no series capacitance, no answer.
+_MAY_BECOME_INFINITE = ("capacitance", "kkt")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How datasets lie in a file; it changes no value.
+    """How datasets lie in a file.
 
     Attributes
     ----------
@@ -42,7 +57,7 @@ class Layout:
     compression : {"gzip"}, optional
         What chunks are compressed with; gzip is at level 1, after a byte shuffle.
     dtype : {"float64", "float32"}
-        How real results are stored.
+        How real results of spectra are stored; coordinates and state columns are as they are.
     """
 
     rows: int | None = None
@@ -50,7 +65,7 @@ class Layout:
     dtype: Precision = "float64"
 
     def __post_init__(self) -> None:
-        """Refuse a compression that is not one."""
+        """Refuse names that are not known."""
         if self.compression not in (None, "gzip"):
             raise UnknownNameError("compression", self.compression, ("gzip",))
         if self.dtype not in get_args(Precision):
@@ -59,13 +74,16 @@ class Layout:
     def options(self, dtype: np.dtype[Any], columns: int) -> dict[str, Any]:
         """Options of h5py for a dataset with so many values in a row."""
         rows = chunk_rows(dtype.itemsize * columns)
-        options: dict[str, Any] = {"chunks": max(1, rows if self.rows is None else min(rows, self.rows))}
-        # Text lies elsewhere in the file, where no filter comes.
-        if dtype.kind != "O":
-            options["fletcher32"] = True
-            if self.compression is not None:
-                options |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        chunk = max(1, rows if self.rows is None else min(rows, self.rows))
+        options: dict[str, Any] = {"chunks": chunk, "fletcher32": True}
+        if self.compression is not None:
+            options |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
         return options
+
+    def chunk_characters(self, width: int | None) -> int:
+        """Characters in a row of a chunk of text; `width` is what is known of the longest text."""
+        least = FEWEST_CHUNK_CHARACTERS if self.rows is None or width is None else 1
+        return min(max(least, width or 1), LONGEST_TEXT)
 
 
 def chunk_rows(row_bytes: int) -> int:
@@ -114,7 +132,9 @@ class GridWriter:
         self._output, self._layout = output, layout
         with output.writing():
             self._group = output.file.create_group(_path(group, names))
-            self._scales = {schema.SPECTRUM: self._spectrum()}
+            self._dimensions = Dimensions(self._group, columns)
+            chunk = layout.options(np.dtype(">f4"), 1)["chunks"]
+            self._dimensions.add_bare(schema.SPECTRUM, self.rows, chunk)
             for variable in group.coordinates:
                 self._coordinate(variable, coordinates[variable.name])
             self._datasets = {variable.name: self._variable(variable) for variable in group.per_spectrum}
@@ -151,63 +171,107 @@ class GridWriter:
         Parameters
         ----------
         first : int
-            Where the first of them goes.
+            Where the first of them goes; the rows before have been written.
         values : mapping of str to ndarray
-            Every variable that has rows and every state column, by name, with as many rows each.
+            Every variable that has rows and every state column, by name, with as many rows each. Text may be objects,
+            byte strings or characters, whichever a :class:`GridReader` has read.
 
         Raises
         ------
+        InputError
+            For a result that is too large for the type that it is to be stored in, and for text that is too long.
         FileWriteError
             If the file cannot be written.
         """
         last = first + len(next(iter(values.values())))
+        stored = {name: self._rounded(name, values[name], first) for name in self._datasets}
         with self._output.writing():
             if last > self.rows:
                 self._resize(last)
             for name, dataset in self._datasets.items():
-                dataset[first:last] = values[name]
+                if name in self.columns and self.columns[name].kind == "text":
+                    self._write_text(name, first, stored[name])
+                else:
+                    dataset[first:last] = stored[name]
+
+    def _rounded(self, name: str, values: Array, first: int) -> Array:
+        if name in self.columns or self._layout.dtype != "float32" or values.dtype.kind != "f":
+            return values
+        with np.errstate(over="ignore", under="ignore"):
+            rounded = values.astype(np.float32)
+        lost = np.isinf(rounded) & np.isfinite(values) & (name not in _MAY_BECOME_INFINITE)
+        if lost.any():
+            at = tuple(np.argwhere(lost)[0])
+            raise InputError(
+                f"{name} of spectrum {first + at[0]} is {values[at]:.3g}; float32 goes to 3.4e38. Store float64."
+            )
+        return rounded
+
+    def _write_text(self, name: str, first: int, raw: Array) -> None:
+        dataset, width = self._datasets[name], longest(raw)
+        if width > dataset.shape[1]:
+            self._widen(name, width, first)
+        width = dataset.shape[1]
+        for start, stop in _pieces(len(raw), width):
+            dataset[first + start : first + stop] = characters(raw[start:stop], width)
+
+    def _widen(self, name: str, width: int, rows: int) -> None:
+        """Make room for longer text, now that so many rows have been written."""
+        check_length(name, width)
+        dataset = self._datasets[name]
+        step = dataset.chunks[1]
+        covered = -(-dataset.shape[1] // step) * step
+        self._dimensions.set_width(dataset, name, width)
+        # A reader takes no chunk for empty that is only missing.
+        for start, stop in _pieces(rows, max(0, width - covered)):
+            dataset[start:stop, covered:] = np.zeros((stop - start, width - covered), dtype="S1")
 
     def _resize(self, rows: int) -> None:
-        for dataset in (self._scales[schema.SPECTRUM], *self._datasets.values()):
+        self._dimensions.resize(schema.SPECTRUM, rows)
+        for dataset in self._datasets.values():
             dataset.resize(rows, axis=0)
         self.rows = rows
-
-    def _spectrum(self) -> Any:
-        options = self._layout.options(np.dtype(">f4"), 1)
-        scale = self._group.create_dataset(
-            schema.SPECTRUM, (self.rows,), ">f4", maxshape=(None,), chunks=(options["chunks"],)
-        )
-        scale.make_scale(_BARE_DIMENSION % self.rows)
-        return scale
 
     def _coordinate(self, variable: schema.Variable, values: Array) -> None:
         dataset = self._group.create_dataset(
             variable.name, data=np.asarray(values, dtype=variable.dtype), chunks=values.shape, fletcher32=True
         )
-        dataset.make_scale(variable.name)
-        self._scales[variable.name] = dataset
+        self._dimensions.add(dataset, variable.name)
         _put_variable_attributes(dataset, variable)
 
     def _variable(self, variable: schema.Variable) -> Any:
-        dataset = self._dataset(variable.name, variable.dimensions, np.dtype(variable.dtype))
+        dtype = np.dtype(variable.dtype)
+        if dtype.kind == "f":
+            dtype = np.dtype(self._layout.dtype)
+        others = tuple(map(self._dimensions.size, variable.dimensions[1:]))
+        dataset = self._dataset(variable.name, dtype, others, others)
+        for axis, dimension in enumerate(variable.dimensions):
+            self._dimensions.attach(dataset, axis, dimension)
         _put_variable_attributes(dataset, variable)
         return dataset
 
     def _column(self, name: str, column: Column) -> Any:
-        dataset = self._dataset(name, (schema.SPECTRUM,), column.dtype)
-        for key, value in column.attributes.items():
+        attributes = dict(column.attributes)
+        if column.kind == "text":
+            dataset = self._dataset(
+                name, np.dtype("S1"), (LONGEST_TEXT,), (self._layout.chunk_characters(column.width),)
+            )
+            self._dimensions.set_width(dataset, name, 1)
+            # What others filled text up with is not what fills it up here.
+            attributes = {**attributes, "_Encoding": "utf-8"}
+            attributes.pop("_FillValue", None)
+        else:
+            dataset = self._dataset(name, column.dtype)
+        self._dimensions.attach(dataset, 0, schema.SPECTRUM)
+        for key, value in attributes.items():
             put_attribute(dataset, key, value)
         return dataset
 
-    def _dataset(self, name: str, dimensions: tuple[str, ...], dtype: np.dtype[Any]) -> Any:
-        others = tuple(self._scales[dimension].shape[0] for dimension in dimensions[1:])
-        options = self._layout.options(dtype, int(np.prod(others, dtype=int)))
-        options["chunks"] = (options["chunks"], *others)
-        dataset = self._group.create_dataset(name, (self.rows, *others), dtype, maxshape=(None, *others), **options)
-        for axis, dimension in enumerate(dimensions):
-            dataset.dims[axis].label = dimension
-            dataset.dims[axis].attach_scale(self._scales[dimension])
-        return dataset
+    def _dataset(self, name: str, dtype: np.dtype[Any], most: tuple[int, ...] = (), chunk: tuple[int, ...] = ()) -> Any:
+        """Make a dataset with rows that are at `most` so long, and chunks of them `chunk`."""
+        options = self._layout.options(dtype, int(np.prod(chunk, dtype=int)))
+        options["chunks"] = (options["chunks"], *chunk)
+        return self._group.create_dataset(name, (self.rows, *chunk), dtype, maxshape=(None, *most), **options)
 
 
 def put_root(file: Any) -> None:
@@ -256,3 +320,9 @@ def _put_variable_attributes(dataset: Any, variable: schema.Variable) -> None:
 def _path(group: schema.Group, names: Iterable[str]) -> str:
     filled = iter(names)
     return "/".join(next(filled) if part.startswith("<") else part for part in group.path.split("/"))
+
+
+def _pieces(rows: int, width: int) -> list[tuple[int, int]]:
+    """First and last of rows of text that are written at once; none where they have no width."""
+    step = rows_at_once(width)
+    return [(start, min(start + step, rows)) for start in range(0, rows if width else 0, step)]

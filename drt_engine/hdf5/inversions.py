@@ -17,7 +17,16 @@ from drt_engine.errors import InputError
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.columns import Column
 from drt_engine.hdf5.files import NewFile, PathLike, digest
-from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, GridWriter, Layout, encoded, put_root, require_grids
+from drt_engine.hdf5.grid import (
+    DEFAULT_NAME,
+    Compression,
+    GridWriter,
+    Layout,
+    Precision,
+    encoded,
+    put_root,
+    require_grids,
+)
 from drt_engine.methods import Method
 from drt_engine.result import Inversion
 
@@ -37,6 +46,7 @@ def write_inversion(
     source: PathLike | None = None,
     overwrite: bool = False,
     compression: Compression = None,
+    dtype: Precision = "float64",
 ) -> None:
     """Write an inversion to a file; it appears whole or not at all.
 
@@ -57,11 +67,15 @@ def write_inversion(
     compression : {"gzip"}, optional
         What the arrays are compressed with; by default nothing, which is almost 20 times as
         fast and a fifth larger.
+    dtype : {"float64", "float32"}
+        How the real results are stored; ``"float32"`` takes half the space and keeps seven digits. They are read as
+        float64 in any case.
 
     Raises
     ------
     InputError
-        For something else than an inversion, and for states and names that cannot be stored.
+        For something else than an inversion, for states and names that cannot be stored, and for results above 3.4e38
+        if they are to be float32.
     OutputExistsError
         If the file exists and is not to be replaced.
     FileFormatError
@@ -78,7 +92,7 @@ def write_inversion(
         for grid_name, some in grids.items():
             stored = encoded(some.states)
             columns = {column_name: column for column_name, (column, _) in stored.items()}
-            layout = Layout(len(some), compression)
+            layout = Layout(len(some), compression, dtype)
             writer = inversion_group(output, (name, grid_name), some.frequency, some.expansion, columns, layout)
             writer.put_attributes(inversion_attributes(some.method, some.expansion) | origin)
             writer.write(0, per_spectrum(some) | {column_name: raw for column_name, (_, raw) in stored.items()})

@@ -50,7 +50,7 @@ class Variable:
     long_name : str
         Attribute ``long_name``.
     dtype : str
-        How it is stored; a reader takes any size of the same kind.
+        How it is stored, unless real results are to be float32; a reader takes any size of the same kind.
     attributes : mapping
         Further attributes.
     """

@@ -1,0 +1,56 @@
+"""Whether what is to be read of a dataset is there.
+
+Every chunk has a checksum; the index that says where the chunks are has none in files that HDF5 1.8 reads. Where the
+index is damaged HDF5 takes chunks for missing and gives zeros for them, or leaves the checksum out.
+"""
+
+from itertools import product
+from math import prod
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["chunks_missing"]
+
+_CHECKSUM_BYTES = 4
+
+
+def chunks_missing(dataset: Any, rows: NDArray[np.int64] | None) -> tuple[int, int] | None:
+    """Find the first chunk that holds some of the rows and is missing or would be read unchecked.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        The dataset. One without checksums is passed: others may leave out chunks on purpose.
+    rows : ndarray of int, or None
+        The rows; None is all.
+
+    Returns
+    -------
+    tuple of int, or None
+        First and last row of the chunk; None if all chunks are there.
+    """
+    if not dataset.chunks or not dataset.fletcher32 or not dataset.size:
+        return None
+    long = dataset.chunks[0]
+    firsts = range(0, dataset.shape[0], long) if rows is None else (np.unique(rows // long) * long).tolist()
+    others = [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)]
+    checksum = 1 << _place_of_checksum(dataset)
+    plain = prod(dataset.chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES
+    for first, *rest in product(firsts, *others):
+        try:
+            # Of all that h5py offers this alone looks the chunk up as reading does.
+            mask, stored = dataset.id.read_direct_chunk((first, *rest))
+        except (OSError, RuntimeError, ValueError):
+            return first, min(first + long, dataset.shape[0]) - 1
+        # Compression leaves out, and marks, what it would make larger.
+        if mask & checksum or (mask and len(stored) != plain):
+            return first, min(first + long, dataset.shape[0]) - 1
+    return None
+
+
+def _place_of_checksum(dataset: Any) -> int:
+    filters = dataset.id.get_create_plist()
+    return next(k for k in range(filters.get_nfilters()) if filters.get_filter(k)[0] == h5py.h5z.FILTER_FLETCHER32)
