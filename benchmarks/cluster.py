@@ -70,7 +70,7 @@ def main() -> None:
             b, a = (1e6 * value for value in found[workers])
             print(f"{workers:>8}{work:>12.2f}{rest:>10.2f}{b:>8.1f}{a:>8.1f}")
     if given.spectra < LEAST:
-        print(f"\n\"rest\" is mostly the start of the job for fewer than {LEAST} spectra: a says nothing here")
+        print(f'\n"rest" is mostly the start of the job for fewer than {LEAST} spectra: a says nothing here')
         return
     b, a = found[most]
     print(f"\n{'workers':>8}{'a million spectra, s':>22}{'spectra in an hour':>20}")

@@ -27,8 +27,8 @@ STAGES = (
     "sync",
     "other",
 )
-"""In the order of the work. "Rest of invert" is scaling, the fit and its residual; "commit" is what makes blocks durable
-and reads them back; "evaluate" is γ at `tau` and R_pol; "write" copies the states and fills the output;
+"""In the order of the work. "Rest of invert" is scaling, the fit and its residual; "commit" is what makes blocks
+durable and reads them back; "evaluate" is γ at `tau` and R_pol; "write" copies the states and fills the output;
 "sync" is closing the output and waiting for the disk; "other" is what no wrapped function did."""
 
 _TILES = "tiles"

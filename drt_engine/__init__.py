@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from drt_engine.readers.collect import CollectOptions, collect
     from drt_engine.result import Inversion, Status
     from drt_engine.spectra import Spectra
+    from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
 __all__ = [
+    "Cleaning",
     "CollectOptions",
     "Convex",
     "DRTError",
@@ -39,6 +41,7 @@ __all__ = [
     "Inversion",
     "JobInterrupted",
     "JobMismatchError",
+    "LinearKramersKronig",
     "OutputBusyError",
     "OutputExistsError",
     "ReadOptions",
@@ -47,6 +50,10 @@ __all__ = [
     "Status",
     "Tikhonov",
     "UnknownNameError",
+    "Validation",
+    "Validity",
+    "ZHit",
+    "clean",
     "collect",
     "invert",
     "invert_file",
@@ -55,6 +62,7 @@ __all__ = [
     "read_inversion",
     "read_spectra",
     "simulate",
+    "validate",
     "write_inversion",
     "write_spectra",
 ]
@@ -72,6 +80,7 @@ _HOME = {
     "readers.collect": ("CollectOptions", "collect"),
     "result": ("Inversion", "Status"),
     "spectra": ("Spectra",),
+    "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -70,14 +70,15 @@ def invert(
     settings |= {key: given[key] for key in _METHOD if key in given}
     job |= {key: given[key] for key in _JOB if key in given}
     must_succeed = job.pop("strict", False)
-    target = target or source.with_suffix(".drt.h5")
+    # A folder such as "." has no name to change; the job refuses it.
+    target = target or (source.with_suffix(".drt.h5") if source.name else Path(f"{source}.drt.h5"))
     try:
         summary = inverted(source, target, _method(settings), **job)
     except JobInterrupted as stop:
         typer.echo(f"drt-engine: {stop}", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     except KeyboardInterrupt as stop:
-        typer.echo("drt-engine: interrupted; nothing was done yet.", err=True)
+        typer.echo("drt-engine: interrupted before a block was done; nothing is lost.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     say_what_became_of(summary)
     typer.echo(f"  {summary.path}")
@@ -91,7 +92,7 @@ def _method(settings: dict[str, Any]) -> Any:
 
     settings = {"name": "Tikhonov"} | settings
     if isinstance(shared := settings.get("shared"), str):
-        settings["shared"] = shared == "all" or shared.split(",")
+        settings["shared"] = shared == "all" or (shared.split(",") if "," in shared else shared)
     elif shared is None:
         settings.pop("shared", None)
     strength = settings.get("regularisation")

@@ -1,5 +1,7 @@
 """How a job runs in front of a person: a bar on a terminal, plain lines elsewhere."""
 
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +35,7 @@ def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary
     """
     from drt_engine.jobs import invert_file
 
-    with _shown() as progress:
+    with _shown() as shown, _stopping(shown) as progress:
         return invert_file(path, out, method=method, progress=progress, **job)
 
 
@@ -70,6 +72,38 @@ def _shown() -> "Iterator[Progress]":
             bar.update(task, completed=done, total=total, counts=counted(counts), rate=rate)
 
         yield show
+
+
+@contextmanager
+def _stopping(progress: "Progress") -> "Iterator[Progress]":
+    """Stop at the next block where Ctrl-C came while C code called Python, which drops it, as llvmlite does."""
+    pressed: list[int] = []
+    handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+
+    def press(number: int, _: Any) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    def stop_or_show(done: int, total: int, counts: Mapping[str, int]) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        progress(done, total, counts)
+
+    def quietly(dropped: Any) -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            hook(dropped)
+
+    if handler is signal.SIG_IGN:
+        # In the background of a script; Ctrl-C is for what is in front.
+        yield progress
+        return
+    signal.signal(signal.SIGINT, press)
+    sys.unraisablehook = quietly
+    try:
+        yield stop_or_show
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, handler)
 
 
 class _Lines:

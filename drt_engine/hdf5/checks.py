@@ -47,6 +47,8 @@ class GridReader:
         The group.
     expected : schema.Group
         What the format says of it.
+    states : collection of str, optional
+        Which state columns are looked at; by default all.
 
     Attributes
     ----------
@@ -63,13 +65,16 @@ class GridReader:
         For what is missing, mis-shaped, of another type or in another unit.
     """
 
-    def __init__(self, path: PathLike, group: Any, expected: schema.Group) -> None:
+    def __init__(
+        self, path: PathLike, group: Any, expected: schema.Group, states: Collection[str] | None = None
+    ) -> None:
         self._path, self._group = path, group
         self.sizes: dict[str, int] = {}
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
         self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in expected.variables}
         self._datasets = {variable.name: self._variable(variable) for variable in expected.variables}
-        self.columns = {name: self._column(name) for name in self._states()}
+        names = self._states()
+        self.columns = {name: self._column(name) for name in names if states is None or name in states}
 
     @property
     def spectra(self) -> int:

@@ -1,6 +1,6 @@
 """Files into spectra and inversions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,12 +54,12 @@ def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> S
 
 
 @contextmanager
-def opened_grid(path: PathLike, grid: str | None) -> Iterator[GridReader]:
-    """Open the spectra of a grid."""
+def opened_grid(path: PathLike, grid: str | None, states: Collection[str] | None = None) -> Iterator[GridReader]:
+    """Open the spectra of a grid, with those of its state columns or all."""
     with reading(path) as file:
         check_root(path, file)
         grids = members(path, file, schema.SPECTRA_PATH)
-        yield GridReader(path, grids[_chosen("grid", grid, grids)], schema.SPECTRA)
+        yield GridReader(path, grids[_chosen("grid", grid, grids)], schema.SPECTRA, states)
 
 
 def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra:

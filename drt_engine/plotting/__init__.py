@@ -19,19 +19,25 @@ from drt_engine.plotting.colours import ColourScale
 from drt_engine.plotting.distributions import gamma, heat_map, waterfall, waterfall_scale
 from drt_engine.plotting.impedance import bode, nyquist, residuals
 from drt_engine.plotting.in_situ import CompositeView, composite
+from drt_engine.plotting.processes import ageing, processes
+from drt_engine.plotting.validity import validity_map, validity_residuals
 
 __all__ = [
     "DOUBLE_COLUMN",
     "SINGLE_COLUMN",
     "ColourScale",
     "CompositeView",
+    "ageing",
     "bode",
     "composite",
     "gamma",
     "heat_map",
     "nyquist",
+    "processes",
     "residuals",
     "save",
+    "validity_map",
+    "validity_residuals",
     "waterfall",
     "waterfall_scale",
 ]

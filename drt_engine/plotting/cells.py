@@ -14,7 +14,7 @@ from drt_engine.plotting.selection import Selection, listed, select
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
-__all__ = ["Column", "choose_cells", "with_curves"]
+__all__ = ["Column", "choose_cells", "matches", "with_curves"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def choose_cells(
     everything = select(spectra, result)
     states = everything.states
     fixed = _fixed(states, dict(at or {}), shown)
-    kept = _matches(states, fixed)
+    kept = matches(states, fixed)
     if not kept.any():
         there = "; ".join(f"{name}: {listed(states[name].drop_duplicates().tolist())}" for name in fixed)
         raise InputError(
@@ -121,7 +121,7 @@ def _curve(column: Column, profile: pd.DataFrame) -> pd.DataFrame:
     states = column.chosen.states
     shared = [name for name in ("cell", "cycle", "direction") if name in states.columns and name in profile.columns]
     own = {name: states[name].unique().tolist() for name in shared}
-    part = profile[_matches(profile, own)]
+    part = profile[matches(profile, own)]
     if part.empty:
         raise InputError(f"profile must have rows that belong to the spectra; got none with {own}.")
     if "charge" not in part.columns and "capacity_mAh" in part.columns:
@@ -146,7 +146,7 @@ def _fixed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[st
     for name in at:
         if name not in states.columns:
             raise UnknownNameError("state", name, map(str, states.columns))
-    kept = states[_matches(states, at)]
+    kept = states[matches(states, at)]
     open_ = {"cycle", "direction"} & set(states.columns) - set(at) - shown if len(kept) else set()
     assumed: dict[str, Any] = {}
     if "cycle" in open_:
@@ -158,7 +158,8 @@ def _fixed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[st
     return at | assumed
 
 
-def _matches(states: pd.DataFrame, fixed: Mapping[str, Any]) -> NDArray[np.bool_]:
+def matches(states: pd.DataFrame, fixed: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Tell which rows have the values, or one of the values, that are asked for."""
     found = np.ones(len(states), dtype=bool)
     for name, wanted in fixed.items():
         column = states[name]

@@ -15,7 +15,9 @@ from drt_engine.errors import InputError
 from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.selection import Quantity, Selection, select
+from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
+from drt_engine.tracking import Tracks
 
 __all__ = ["GAMMA", "fine_tau", "gamma", "heat_map", "root_norm", "state_ticks", "waterfall", "waterfall_scale"]
 
@@ -93,6 +95,7 @@ def waterfall(
     rows: Any = None,
     colour: str | ColourScale | None = None,
     scale: float | None = None,
+    tracks: Tracks | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Waterfall: each γ stands at the value of its state, and a bar beside the Axes tells its height.
@@ -112,6 +115,8 @@ def waterfall(
         What to colour by; the state itself by default, which needs no colour bar.
     scale : float, optional
         How high an ohm of γ is drawn, in the unit of the label; by default :func:`waterfall_scale` chooses.
+    tracks : Tracks, optional
+        Tracked processes, drawn onto it; spectra are the rows of `result`. In a figure of their own they get a legend.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
 
@@ -137,7 +142,7 @@ def waterfall(
         scale = waterfall_scale(values, quantity.array)
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be positive, in the unit of the state over ohm; got {scale!r}.")
-    axes, _ = axes_for(ax, 3.2)
+    axes, new = axes_for(ax, 3.2)
     for k in order[::-1]:
         axes.plot(tau, quantity.array[k] + scale * values[k], color=colours.rgba[k], lw=0.8)
     _state_axis(axes, quantity)
@@ -148,6 +153,8 @@ def waterfall(
     scale_bar(axes, scale, float(values.max()))
     legend_above(axes, colours.handles)
     colours.explain(axes)
+    if tracks is not None:
+        _trace(axes, checked_tracks(tracks), chosen, quantity, scale, legend=new)
     return axes
 
 
@@ -180,6 +187,7 @@ def heat_map(
     norm: Normalize | None = None,
     colours: str = "magma",
     bar: bool = True,
+    tracks: Tracks | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Heat map: γ as a colour over τ and a state.
@@ -202,6 +210,8 @@ def heat_map(
         Name of a colour map of matplotlib; not the one that states are coloured by, so that the two are not mixed up.
     bar : bool
         Whether the colour bar is drawn.
+    tracks : Tracks, optional
+        Tracked processes, drawn onto it; spectra are the rows of `result`. In a figure of their own they get a legend.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
 
@@ -227,7 +237,7 @@ def heat_map(
     norm.autoscale_None(values)
     if norm.vmax is None or norm.vmax < values.max():
         raise InputError(f"norm must not end below the largest γ, {values.max():.4g} ohm; got vmax={norm.vmax}.")
-    axes, _ = axes_for(ax, 2.6)
+    axes, new = axes_for(ax, 2.6)
     mesh = axes.pcolormesh(
         np.exp(_edges(np.log(tau))),
         _edges(quantity.array[order]),
@@ -240,6 +250,8 @@ def heat_map(
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         finish_bar(figure_of(axes).colorbar(mesh, ax=axes, **BESIDE), GAMMA)
+    if tracks is not None:
+        _trace(axes, checked_tracks(tracks), chosen, quantity, None, legend=new)
     return axes
 
 
@@ -264,6 +276,15 @@ def scale_bar(axes: Axes, scale: float, most: float) -> None:
 def fine_tau(tau: Array) -> Array:
     """Divide each step of a grid of relaxation times, s, into five equal ratios."""
     return np.exp(np.interp(np.arange(_PARTS * (tau.size - 1) + 1) / _PARTS, np.arange(tau.size), np.log(tau)))
+
+
+def _trace(
+    axes: Axes, tracks: Tracks, chosen: Selection, quantity: Quantity, scale: float | None, *, legend: bool
+) -> None:
+    raised = None if scale is None else (chosen.fitted, scale)
+    names = draw_traces(axes, tracks, chosen.rows, quantity.array, raised)
+    if legend:
+        keys_below(figure_of(axes), trace_keys(tracks, names, any_held(tracks, names, chosen.rows)))
 
 
 def _curves(chosen: Selection) -> tuple[Array, Array]:

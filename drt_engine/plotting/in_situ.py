@@ -1,7 +1,8 @@
 """The composite figure of an in situ campaign: voltage profile, Nyquist plots and DRT as they evolve, cell by cell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from string import ascii_lowercase
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -27,10 +28,12 @@ from drt_engine.plotting.distributions import (
 from drt_engine.plotting.equal_axes import fill, frame
 from drt_engine.plotting.impedance import nyquist
 from drt_engine.plotting.selection import Quantity, display_factor, display_label
+from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.tracking import Tracks
 
-__all__ = ["CompositeView", "composite"]
+__all__ = ["Below", "CompositeView", "composite", "draw_columns", "shared_scale"]
 
 Kind = Literal["waterfall", "heat map"]
 Abscissa = Literal["charge", "time"]
@@ -38,6 +41,7 @@ Abscissa = Literal["charge", "time"]
 _PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
 _MARGIN = 0.06
 _MANY = 60
+_MOST_WIDE = 3
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,22 @@ class CompositeView:
             raise UnknownNameError("abscissa", self.abscissa, get_args(Abscissa))
 
 
+@dataclass(frozen=True)
+class Below:
+    """One more row under the panels of the composite figure.
+
+    Parameters
+    ----------
+    draw : callable
+        Makes the panels: it gets the figure, the grid and the number of columns, and returns their Axes.
+    shape : float
+        Their height over the width of a column.
+    """
+
+    draw: Callable[[Figure, GridSpec, int], list[Axes]]
+    shape: float
+
+
 @styled
 def composite(
     spectra: Spectra,
@@ -84,6 +104,7 @@ def composite(
     at: Mapping[str, Any] | None = None,
     state: str = "voltage",
     view: CompositeView | Kind = "waterfall",
+    tracks: Tracks | None = None,
 ) -> Figure:
     """Draw how one cell evolves, or how two or three do, side by side.
 
@@ -114,6 +135,8 @@ def composite(
         ``at={"direction": "discharge", "voltage": 3.83}``.
     view : CompositeView, "waterfall" or "heat map"
         How the DRT is drawn, and over what.
+    tracks : Tracks, optional
+        Tracked processes, drawn into the lower panels; their spectra are the rows of `result`.
 
     Returns
     -------
@@ -130,10 +153,13 @@ def composite(
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
     columns = with_curves(choose_cells(spectra, result, cells, at, {state, view.along or state}), profile)
-    return _draw(columns, _shared_scale(columns, state, view.colour_map), view)
+    if tracks is not None:
+        checked_tracks(tracks)
+    return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks)
 
 
-def _shared_scale(columns: Sequence[Column], state: str, colours: str) -> ColourScale:
+def shared_scale(columns: Sequence[Column], state: str, colours: str) -> ColourScale:
+    """Return colours of a state that span what is there in all columns."""
     every, scale = _every(columns, state), ColourScale(state, colours, bar=False)
     if not every.numeric:
         return scale
@@ -147,10 +173,32 @@ def _every(columns: Sequence[Column], state: str) -> Quantity:
     return replace(quantities[0], array=np.concatenate([quantity.array for quantity in quantities]))
 
 
-def _draw(columns: Sequence[Column], scale: ColourScale, view: CompositeView) -> Figure:
+def draw_columns(
+    columns: Sequence[Column],
+    scale: ColourScale,
+    view: CompositeView,
+    tracks: Tracks | None = None,
+    below: Below | None = None,
+) -> Figure:
+    """Draw voltage, Nyquist plots and DRT, a column for each choice of spectra, and what is given below them.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        What is shown, from left to right.
+    scale : ColourScale
+        Colours of the state, shared by all.
+    view : CompositeView
+        How the DRT is drawn.
+    tracks : Tracks, optional
+        Processes drawn into the DRT.
+    below : Below, optional
+        One more row.
+    """
     width = DOUBLE_COLUMN if len(columns) > 1 else SINGLE_COLUMN
-    figure = new_figure(width, 2.2 * width / len(columns))
-    grid = figure.add_gridspec(3, len(columns) + 1, width_ratios=[*[1.0] * len(columns), 0.1 * len(columns) / width])
+    figure = new_figure(width, 2.2 * width / len(columns) + (1.5 if below else 0.0))
+    rows = 3 if below is None else 4
+    grid = figure.add_gridspec(rows, len(columns) + 1, width_ratios=[*[1.0] * len(columns), 0.1 * len(columns) / width])
     panels = np.array([[figure.add_subplot(grid[row, k]) for k in range(len(columns))] for row in range(3)])
     for column, axes in zip(columns, panels[0], strict=True):
         _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
@@ -158,19 +206,28 @@ def _draw(columns: Sequence[Column], scale: ColourScale, view: CompositeView) ->
     _widen(panels[0])
     for column, axes in zip(columns, panels[1], strict=True):
         nyquist(column.spectra, column.result, state=scale, ax=axes)
-    shapes = (_PROFILE_SHAPE, frame(list(panels[1]), 0.3, 0.8), _DRT_SHAPE)
-    _draw_distributions(list(panels[2]), columns, scale, view)
+    narrow = len(columns) > _MOST_WIDE
+    shapes = [
+        _PROFILE_SHAPE if not narrow else 0.7,
+        frame(list(panels[1]), 0.3, 0.8),
+        _DRT_SHAPE if not narrow else 1.1,
+    ]
+    _draw_distributions(list(panels[2]), columns, scale, view, tracks)
     _draw_bars(panels, grid, paint(columns[0].chosen, replace(scale, bar=True)), view)
     for row in panels:
         _join(row)
     for axes in panels[1, 1:]:
         axes.get_legend().remove()
+    every = panels.tolist()
+    if below is not None:
+        every.append(below.draw(figure, grid, len(columns)))
+        shapes.append(below.shape)
     grid.set_height_ratios(shapes)
-    for letter, axes in zip("abcdefghi", panels.flat, strict=False):
+    for letter, axes in zip(ascii_lowercase, (axes for row in every for axes in row), strict=False):
         axes.set_title(letter, loc="left", fontweight="bold")
         axes.set_aspect("auto")
         dress(axes)
-    fit_height(figure, panels.tolist(), shapes)
+    fit_height(figure, every, shapes)
     fill(list(panels[1]))
     return figure
 
@@ -219,7 +276,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, abscissa: str) -> None:
 
 
 def _draw_distributions(
-    panels: Sequence[Axes], columns: Sequence[Column], scale: ColourScale, view: CompositeView
+    panels: Sequence[Axes], columns: Sequence[Column], scale: ColourScale, view: CompositeView, tracks: Tracks | None
 ) -> None:
     along = view.along or scale.state
     every = _every(columns, along)
@@ -229,11 +286,26 @@ def _draw_distributions(
         for column, axes in zip(columns, panels, strict=True):
             heat_map(column.result, along, norm=norm, bar=False, ax=axes)
             state_ticks(axes, every)
-        return
-    height = waterfall_scale(np.concatenate(curves), every.array)
+    else:
+        height = waterfall_scale(np.concatenate(curves), every.array)
+        for column, axes in zip(columns, panels, strict=True):
+            waterfall(column.result, along, colour=scale, scale=height, ax=axes)
+            state_ticks(axes, every)
+    if tracks is not None:
+        _draw_tracks(panels, columns, along, tracks, None if view.drt == "heat map" else height)
+
+
+def _draw_tracks(
+    panels: Sequence[Axes], columns: Sequence[Column], along: str, tracks: Tracks, height: float | None
+) -> None:
+    drawn: set[str] = set()
     for column, axes in zip(columns, panels, strict=True):
-        waterfall(column.result, along, colour=scale, scale=height, ax=axes)
-        state_ticks(axes, every)
+        places = column.chosen.quantity(along).array
+        raised = None if height is None else (column.result, height)
+        drawn |= set(draw_traces(axes, tracks, column.chosen.rows, places, raised))
+    names = [name for name in tracks.names if name in drawn]
+    rows = np.concatenate([column.chosen.rows for column in columns])
+    keys_below(figure_of(panels[0]), trace_keys(tracks, names, any_held(tracks, names, rows)))
 
 
 def _draw_bars(panels: NDArray[Any], grid: GridSpec, colours: Paint, view: CompositeView) -> None:

@@ -119,7 +119,9 @@ def main() -> None:
                 finished += 1
         left = sorted(item.name for item in Path(name).iterdir())
         assert left == ["campaign.h5", "undisturbed.h5"], left
-        print(f"{kills} kills, {finished} jobs done, each equal to the bit; up to {most} blocks kept, {again} made again")
+        print(
+            f"{kills} kills, {finished} jobs done, each equal to the bit; up to {most} blocks kept, {again} made again"
+        )
         assert again == 0
         assert most > 1
 

@@ -1,0 +1,115 @@
+"""``drt-engine validate``: which spectra can be trusted."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drt_engine.cli.app import app, console, counted, input_error
+
+if TYPE_CHECKING:
+    from drt_engine.validation import Validation, ValidityTest
+
+__all__ = ["Test", "validate"]
+
+
+class Test(StrEnum):
+    """Tests that ``validate`` knows."""
+
+    __test__ = False  # for pytest, which takes it for one of its own
+
+    KRAMERS_KRONIG = "kramers-kronig"
+    Z_HIT = "z-hit"
+
+
+@app.command(
+    epilog="Example: drt-engine validate campaign.h5 -o validity.csv --figure validity.png --by cell,state\n\n"
+    "Exit codes: 0 done, 1 done but with --strict and spectra that are not valid, 2 wrong use or input."
+)
+def validate(
+    file: Annotated[Path, typer.Argument(help="File of spectra.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table of all spectra, csv.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Map of where data is bad; its ending is its format.")] = None,
+    test: Annotated[Test, typer.Option(help="Which test.")] = Test.KRAMERS_KRONIG,
+    admittance: Annotated[bool, typer.Option("--admittance", help="Test the admittance.")] = False,
+    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
+    by: Annotated[str | None, typer.Option(help="State columns that the summary is divided by: 'cell,cycle'.")] = None,
+    state: Annotated[str | None, typer.Option(help="State that the map is drawn over. [number of the row]")] = None,
+    grid: Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a spectrum is not valid.")] = False,
+) -> None:
+    """Test whether spectra obey Kramers and Kronig: without that, their distribution means nothing."""
+    import pandas as pd
+
+    from drt_engine.hdf5 import read_spectra, scan
+    from drt_engine.spectra import rows_where
+    from drt_engine.validation import validate as test_all
+
+    method = _method(test, admittance=admittance)
+    names = [info.grid for info in scan(file).spectra] if grid is None else [grid]
+    found: dict[str, Validation] = {}
+    for name in names:
+        spectra = read_spectra(file, name)
+        if where is not None:
+            spectra = spectra[rows_where(spectra.states, where)]
+        if len(spectra):
+            found[name] = test_all(spectra, method)
+    if not found:
+        raise input_error(f"there are no spectra to test in {file}" + (f" where {where}." if where else "."))
+    frame = pd.concat([one.to_frame().assign(grid=name) for name, one in found.items()], ignore_index=True)
+    _print_summary(found, frame, by.split(",") if by else [])
+    if output is not None:
+        frame.to_csv(output, index=False)
+        typer.echo(f"  {output}")
+    if figure is not None:
+        _draw(found, state, figure)
+        typer.echo(f"  {figure}")
+    bad = sum(int((~one.valid).sum()) for one in found.values())
+    if strict and bad:
+        typer.echo(f"drt-engine: {bad} spectra are not valid.", err=True)
+        raise typer.Exit(1)
+
+
+def _method(test: Test, *, admittance: bool) -> "ValidityTest":
+    from drt_engine.validation import LinearKramersKronig, ZHit
+
+    if test is Test.Z_HIT:
+        if admittance:
+            raise input_error("--admittance is for the Kramers-Kronig test; z-hit takes modulus and phase.")
+        return ZHit()
+    return LinearKramersKronig(representation="admittance" if admittance else "impedance")
+
+
+def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) -> None:
+    import numpy as np
+    from rich.table import Table
+
+    for name, one in found.items():
+        median = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
+        typer.echo(
+            f"{name}: {len(one)} spectra, {int(one.valid.sum())} valid, median residual {median:.3g} %: "
+            f"{counted(one.counts())}"
+        )
+    if not by:
+        return
+    for column in by:
+        if column not in frame.columns:
+            raise input_error(f"--by {column!r} is no state; there are {', '.join(map(str, frame.columns))}.")
+    table = Table()
+    for heading in (*by, "spectra", "valid / %", "median residual / %", "median score"):
+        table.add_column(heading, justify="left" if heading in by else "right")
+    valid = np.concatenate([one.valid for one in found.values()])
+    for key, rows in frame.assign(_valid=valid).groupby(by, sort=True, dropna=False):
+        share, rms, score = 100 * rows["_valid"].mean(), rows["rms"].median(), rows["score"].median()
+        table.add_row(*map(str, key), str(len(rows)), f"{share:.0f}", f"{rms:.3g}", f"{score:.3g}")
+    console().print(table)
+
+
+def _draw(found: "dict[str, Validation]", state: str | None, figure: Path) -> None:
+    from drt_engine.plotting import save, validity_map
+
+    if len(found) > 1:
+        raise input_error(f"--figure draws one grid; the file has {', '.join(found)}. Name one: --grid.")
+    (one,) = found.values()
+    save(validity_map(one) if state is None else validity_map(one, state), figure)

@@ -1,0 +1,395 @@
+"""Figures of tracked processes: their R, τ and C over a state, and two cells before and after ageing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure, styled
+from drt_engine.plotting.cells import Column, choose_cells, matches, with_curves
+from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
+from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
+from drt_engine.plotting.selection import Selection, display_factor, display_label
+from drt_engine.plotting.traces import checked_tracks, keys_below
+from drt_engine.result import Inversion
+from drt_engine.spectra import Spectra
+from drt_engine.tracking import Tracks, change
+
+__all__ = ["ageing", "processes"]
+
+Quantity = Literal["r", "tau", "c"]
+
+_LABELS = {"r": "$R$ / Ω", "tau": r"$\tau$ / s", "c": "$C$ / F"}
+_MOST = 6
+_FEW = 6
+_MANY = 60
+_ROW, _MARGIN = 1.15, 0.9
+_STYLES = {"charge": "--", "rest": ":"}
+_CHANGES = {"r": "Change of $R$ / %", "tau": r"Change of $\tau$ / %"}
+
+
+@styled
+def processes(
+    tracks: Tracks,
+    state: str | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    colour: str | ColourScale | None = None,
+    quantities: Sequence[Quantity] = ("r", "tau", "c"),
+) -> Figure:
+    """Small multiples: resistance, time constant and capacitance of each process over a state.
+
+    A column of panels belongs to a process, a row to a quantity. Points that differ in `state` alone are joined; the
+    line is dashed on charge. Markers are open where the peak holds another process too. Standard errors are drawn
+    where the tracks have columns ``r_error``, ``tau_error`` or ``c_error``, as bars, or as a band if there are many.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        Processes that were followed.
+    state : str, optional
+        State on the abscissa, of numbers; by default the one that was tracked along. ``"cycle"`` shows the ageing.
+    names : sequence of str, optional
+        Processes, from left to right, at most six; by default the six seen most often, in the order of τ.
+    at : mapping of str to value or list of values, optional
+        Which observations, by their states; numbers with a fraction need to agree within 0.1 %.
+    colour : str or ColourScale, optional
+        State to colour by; by default the first of cycle, cell and the tracked one that is not `state` and varies.
+    quantities : sequence of {"r", "tau", "c"}
+        Rows, from top to bottom.
+
+    Returns
+    -------
+    Figure
+        Two columns of a journal wide, one for up to two processes; its first Axes are the panels, row by row.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to draw, for more than six processes, and for a state without numbers.
+    UnknownNameError
+        For a state, a process or a quantity that there is none of.
+    """
+    states = [*checked_tracks(tracks).series, tracks.along]
+    state = tracks.along if state is None else state
+    if state not in states:
+        raise UnknownNameError("state", state, states)
+    keys = [name for name in states if name != state]
+    table, shown = _observations(tracks, names, at, (state, keys))
+    if not pd.api.types.is_numeric_dtype(table[state]):
+        raise InputError(f"state must be one of numbers; {state!r} holds {table[state].iloc[0]!r}.")
+    for quantity in quantities:
+        if quantity not in _LABELS:
+            raise UnknownNameError("quantity", quantity, _LABELS)
+    colour = _colour(table, state, tracks) if colour is None else colour
+    colours = paint(Selection(np.arange(len(table)), table, None, None), colour) if colour else None
+    width = DOUBLE_COLUMN if len(shown) > 2 else SINGLE_COLUMN
+    figure = new_figure(width, _MARGIN + _ROW * len(quantities))
+    panels = figure.subplots(len(quantities), len(shown), squeeze=False, sharex=True)
+    for axes, (quantity, name) in zip(panels.flat, ((q, n) for q in quantities for n in shown), strict=True):
+        part = (table["process"] == name).to_numpy()
+        _draw_courses(
+            dress(axes), table[part], None if colours is None else colours.rgba[part], quantity, (state, keys)
+        )
+    for axes, name in zip(panels[0], shown, strict=True):
+        axes.set_title(name)
+    for row, quantity in zip(panels, quantities, strict=True):
+        row[0].set_ylabel(_LABELS[quantity])
+        for axes in row:
+            _ordinate(axes, quantity)
+    for axes in panels[-1]:
+        axes.set_xlabel(display_label(state))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    figure.align_ylabels(list(panels[:, 0]))
+    _explain(figure, panels.ravel().tolist(), table, colours)
+    return figure
+
+
+@styled
+def ageing(
+    spectra: Spectra,
+    result: Inversion,
+    tracks: Tracks,
+    profile: pd.DataFrame | None = None,
+    *,
+    at: Mapping[str, Any] | None = None,
+    cycles: tuple[int, int] | None = None,
+    view: CompositeView | Literal["waterfall", "heat map"] = "waterfall",
+) -> Figure:
+    """Two cells before and after ageing: voltage profile, Nyquist plots and DRT, and the change of each process.
+
+    The first columns show the cells at the earlier cycle, the next ones at the later one, all on the same scales, with
+    the tracked processes drawn into the DRT. Below, for each process, is by how many per cent its resistance and its
+    time constant changed: the median over the states of :func:`drt_engine.tracking.change`, with a line between its
+    quartiles, for the six processes seen most often. States where the peak holds other processes than before are left
+    out, and a process that is nowhere comparable has a dash.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Measured spectra.
+    result : Inversion
+        Their result.
+    tracks : Tracks
+        Processes that were followed along the state that evolves; their spectra are the rows of `result`.
+    profile : DataFrame, optional
+        Voltage curves, as of :func:`composite`.
+    at : mapping of str to value or list of values, optional
+        Which spectra, by their states, as of :func:`composite`: ``{"cell": ["B", "C"], "direction": "charge"}``. By
+        default all cells, two at most, and the discharge.
+    cycles : pair of int, optional
+        The earlier and the later cycle; the first and the last by default.
+    view : CompositeView, "waterfall" or "heat map"
+        How the DRT is drawn.
+
+    Returns
+    -------
+    Figure
+        Two columns of a journal wide; its first Axes are the panels of three rows, the colour bars follow, then the
+        panels of changes.
+
+    Raises
+    ------
+    InputError
+        For states without cycle, for more than two cells, and where :func:`composite` does.
+    UnknownNameError
+        For a state that there is none of, and for tracks whose series are not told apart by cycle.
+    """
+    view = view if isinstance(view, CompositeView) else CompositeView(view)
+    state = checked_tracks(tracks).along
+    fixed: dict[str, Any] = {"direction": "discharge"} if "direction" in spectra.states else {}
+    fixed |= dict(at or {})
+    cells = fixed.pop("cell", None)
+    first, last = _cycles(spectra, cycles)
+    columns: list[Column] = []
+    for cycle in (first, last):
+        chosen = choose_cells(spectra, result, cells, fixed | {"cycle": cycle}, {state, view.along or state})
+        if len(chosen) > 2:
+            raise InputError(
+                f"at most two cells fit side by side twice; got {len(chosen)}. Choose with at={{'cell': […]}}."
+            )
+        columns += [replace(one, title=f"{one.title}\ncycle {cycle}".strip()) for one in with_curves(chosen, profile)]
+    shown = fixed if cells is None else fixed | {"cell": cells}
+    part = replace(tracks, table=tracks.table[matches(tracks.table, _here(shown, tracks))])
+    changes = change(part.only(_most_seen(tracks, part.table)), "cycle", (first, last))
+    below = Below(lambda figure, grid, count: _draw_changes(figure, grid, count, changes), 0.85)
+    return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks, below)
+
+
+def _here(fixed: Mapping[str, Any], tracks: Tracks) -> dict[str, Any]:
+    return {name: value for name, value in fixed.items() if name in tracks.table.columns}
+
+
+def _cycles(spectra: Spectra, cycles: tuple[int, int] | None) -> tuple[Any, Any]:
+    if "cycle" not in spectra.states:
+        raise InputError("states must have the column 'cycle' to compare before and after ageing; there is none.")
+    known = spectra.states["cycle"]
+    if cycles is None:
+        return known.min(), known.max()
+    if len(cycles) != 2:
+        raise InputError(f"cycles must be the earlier and the later one; got {cycles!r}.")
+    return cycles[0], cycles[1]
+
+
+def _observations(
+    tracks: Tracks, names: Sequence[str] | None, at: Mapping[str, Any] | None, axis: tuple[str, list[str]]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows to draw, with the rank of their state in their course, and the processes."""
+    for name in names or ():
+        if name not in tracks.names:
+            raise UnknownNameError("process", name, tracks.names)
+    for name in at or {}:
+        if name not in tracks.table.columns:
+            raise UnknownNameError("state", name, map(str, tracks.table.columns))
+    table = tracks.table[matches(tracks.table, dict(at or {}))]
+    shown = _most_seen(tracks, table) if names is None else list(names)
+    state, keys = axis
+    if pd.api.types.is_numeric_dtype(table[state]):
+        groups = table.groupby(keys, observed=True)[state] if keys else table[state]
+        table = table.assign(_rank=groups.rank(method="dense"))
+    table = table[table["process"].isin(shown)].reset_index(drop=True)
+    if table.empty:
+        raise InputError(
+            f"there must be an observation to draw; got none of {shown or 'any process'} at {dict(at or {})}."
+        )
+    if not 1 <= len(shown) <= _MOST:
+        raise InputError(f"names must be one to {_MOST} processes that fit side by side; got {len(shown)}.")
+    return table, shown
+
+
+def _most_seen(tracks: Tracks, table: pd.DataFrame) -> list[str]:
+    """Return the processes with most observations, no more than fit, in the order of τ."""
+    counts = table["process"].value_counts()
+    most = counts[counts > 0].index[:_MOST].tolist()
+    return [name for name in tracks.names if name in most]
+
+
+def _colour(table: pd.DataFrame, state: str, tracks: Tracks) -> str | None:
+    for name in ("cycle", "cell", tracks.along, *tracks.series):
+        if name != state and name in table.columns and len(set(table[name])) > 1 and name != "direction":
+            return name
+    return None
+
+
+def _draw_courses(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str, axis: tuple[str, list[str]]) -> None:
+    """Draw the courses of one quantity of one process; `axis` is the state drawn over, and what tells courses apart."""
+    state, keys = axis
+    table = table.reset_index(drop=True)
+    error = f"{quantity}_error" if f"{quantity}_error" in table.columns else None
+    courses = [part for _, part in table.groupby(keys, sort=True, observed=True)] if keys else [table]
+    size = 2.2 if len(courses) <= _FEW else 1.5
+    size = size if len(table) <= _MANY * len(courses) else 1.0
+    for course in courses:
+        part = course.sort_values(state, kind="stable")
+        colour = NAMED[0] if rgba is None else rgba[part.index[0]]
+        x = part[state].to_numpy(dtype=float) * display_factor(state)
+        y = part[quantity].to_numpy()
+        dashes = _STYLES.get(str(part["direction"].iloc[0]), "-") if "direction" in part else "-"
+        # a line is broken where the process was not found at a state in between
+        breaks = np.flatnonzero(np.diff(part["_rank"].to_numpy()) > 1.5) + 1
+        line = np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)
+        axes.plot(*line, color=colour, lw=0.7, ls=dashes, zorder=2.0)
+        held = (part["merged_with"] != "").to_numpy()
+        for which, face in ((~held, colour), (held, "white")):
+            axes.plot(x[which], y[which], ls="none", marker="o", ms=size, mfc=face, mec=colour, mew=0.5, zorder=2.2)
+        if error is not None:
+            _draw_errors(axes, (x, y, part[error].to_numpy(dtype=float)), colour)
+
+
+def _draw_errors(axes: Axes, values: tuple[Any, Any, Any], colour: Any) -> None:
+    """Draw standard errors: bars, or a band where there are too many bars to be told apart."""
+    x, y, error = values
+    if len(x) <= _MANY:
+        axes.errorbar(x, y, yerr=error, fmt="none", ecolor=colour, elinewidth=0.5, zorder=1.9)
+    else:
+        axes.fill_between(x, np.maximum(y - error, 1e-3 * y), y + error, color=colour, alpha=0.2, lw=0.0, zorder=1.8)
+
+
+def _ordinate(axes: Axes, quantity: str) -> None:
+    """Scale an ordinate: R from zero, τ and C by their logarithms, over a factor four at least."""
+    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
+    values = np.concatenate([np.empty(0), *drawn])
+    values = values[values > 0]
+    if not values.size:
+        axes.set_yticks([])
+        return
+    low, high = float(values.min()), float(values.max())
+    if quantity == "r":
+        axes.set_ylim(0.0, 1.08 * high)
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        return
+    wider = max(1.2, math.sqrt(4.0 * low / high))
+    low, high = low / wider, high * wider
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator(_few_ticks(low, high)))
+    axes.yaxis.set_major_formatter(FuncFormatter(_power))
+    axes.yaxis.set_minor_locator(LogLocator(subs=tuple(np.arange(1.0, 10.0)), numticks=99))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _few_ticks(low: float, high: float) -> list[float]:
+    """Two to five round numbers of a logarithmic axis."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for figures in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0,)):
+        ticks = [figure * 10.0**power for power in powers for figure in figures]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= 5:
+            return ticks
+    return ticks[:: -(-len(ticks) // 5)]
+
+
+def _power(value: float, _: Any = None) -> str:
+    """Write a number as a figure times a power of ten."""
+    if value <= 0 or 0.01 <= value < 1e3:
+        return f"{value:g}"
+    power = math.floor(math.log10(value) + 1e-9)
+    figure = f"{value / 10.0**power:.2g}"
+    return rf"$10^{{{power}}}$" if figure == "1" else rf"${figure}\!\times\!10^{{{power}}}$"
+
+
+def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: Paint | None) -> None:
+    """Explain colours, dashes and open markers."""
+    grey: dict[str, Any] = {"color": "0.35", "lw": 0.7}
+    keys: list[Artist] = list(colours.handles) if colours is not None else []
+    if "direction" in table and len(set(table["direction"])) > 1:
+        keys += [
+            Line2D([], [], ls=_STYLES.get(str(name), "-"), label=str(name), **grey)
+            for name in sorted(set(table["direction"]))
+        ]
+    if (table["merged_with"] != "").any():
+        style = {"marker": "o", "ms": 2.6, "mfc": "white", "mew": 0.5}
+        keys.append(Line2D([], [], ls="none", label="holds another process", **(grey | style)))
+    keys_below(figure, keys)
+    if colours is not None and colours.mappable is not None:
+        bar = figure.colorbar(colours.mappable, ax=panels, pad=0.01, fraction=0.03, aspect=40)
+        finish_bar(bar, colours.label, whole=colours.whole)
+
+
+def _draw_changes(figure: Figure, grid: GridSpec, count: int, changes: pd.DataFrame) -> list[Axes]:
+    """Draw bars of the change of R and of τ, one group a process and one bar a cell."""
+    half = max(1, count // 2)
+    panels = [figure.add_subplot(grid[3, :half]), figure.add_subplot(grid[3, half : max(count, half + 1)])]
+    names = list(dict.fromkeys(changes["process"]))
+    cells = list(dict.fromkeys(changes["cell"])) if "cell" in changes else [None]
+    width = 0.8 / len(cells)
+    for axes, (quantity, label) in zip(panels, _CHANGES.items(), strict=True):
+        axes.axhline(0.0, color="0.5", lw=0.5, zorder=1.0)
+        for k, cell in enumerate(cells):
+            part = changes if cell is None else changes[changes["cell"] == cell]
+            part = part.drop_duplicates("process").set_index("process").reindex(names)
+            x = np.arange(len(names)) + (k - 0.5 * (len(cells) - 1)) * width
+            _draw_bars(axes, x, part, (quantity, 0.9 * width, NAMED[k]))
+        axes.margins(y=0.18)
+        axes.set_ylabel(label)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.xaxis.set_major_locator(FixedLocator(list(range(len(names)))))
+        axes.set_xticklabels([name.replace(" ", "\n") for name in names])
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if len(cells) > 1:
+        keys = [Patch(color=NAMED[k], label=_cell_title(cell)) for k, cell in enumerate(cells)]
+        legend_above(panels[0], keys)
+    return panels
+
+
+def _draw_bars(axes: Axes, x: Any, part: pd.DataFrame, style: tuple[str, float, str]) -> None:
+    """Draw bars with their quartiles and, if there is room, numbers; a dash where nothing could be compared."""
+    quantity, width, colour = style
+    y, low, high = (part[quantity + end].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+    axes.bar(x, y, width, color=colour, zorder=2.0)
+    axes.errorbar(x, y, yerr=np.abs(np.stack([low - y, high - y])), fmt="none", ecolor="black", elinewidth=0.6)
+    if len(x) <= _MOST:
+        for at, middle, ends in zip(x, y, np.stack([low, high], axis=1), strict=True):
+            known = np.isfinite(middle)
+            top = max(0.0, float(ends[1])) if not known or middle >= 0 else min(0.0, float(ends[0]))
+            axes.annotate(
+                _signed(middle) if known else "–",
+                (at, top if known else 0.0),
+                (0.0, 1.5 if not known or middle >= 0 else -1.5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if not known or middle >= 0 else "top",
+                fontsize=6.0,
+            )
+
+
+def _signed(value: float) -> str:
+    whole = round(value)
+    return f"{whole:+d}".replace("-", "−") if whole else "0"
+
+
+def _cell_title(name: Any) -> str:
+    return str(name) if str(name).lower().startswith("cell") else f"Cell {name}"

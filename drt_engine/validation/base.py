@@ -1,0 +1,77 @@
+"""What validate() asks of a test, and what a test answers."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Findings", "ValidityTest", "is_number"]
+
+Array = NDArray[np.float64]
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number that is not complex; True and False are none."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a test found in K finite spectra of F frequencies.
+
+    Attributes
+    ----------
+    residual : ndarray of complex, shape (K, F)
+        (Z − Z_model) / |Z|.
+    elements : ndarray of int, shape (K,)
+        M, 0 where the test has none.
+    mu : ndarray, shape (K,)
+        μ, NaN where the test has none.
+    noise, drift, drift_error, score : ndarray, shape (K,)
+        As :class:`~drt_engine.validation.Validation` has them.
+    flag : ndarray of uint16, shape (K,)
+        Flags of :class:`~drt_engine.validation.Validity`.
+    outlier : ndarray of bool, shape (K, F)
+        Points that are off.
+    """
+
+    residual: NDArray[np.complex128]
+    elements: NDArray[np.int64]
+    mu: Array
+    noise: Array
+    drift: Array
+    drift_error: Array
+    score: Array
+    flag: NDArray[np.uint16]
+    outlier: NDArray[np.bool_] = field(repr=False)
+
+    @classmethod
+    def blank(cls, rows: int, points: int) -> "Findings":
+        """Return findings to be filled in: NaN, zero and False."""
+        mu, noise, drift, error, score = np.full((5, rows), np.nan)
+        residual = np.full((rows, points), complex(np.nan, np.nan))
+        elements, flag = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.uint16)
+        outlier = np.zeros((rows, points), dtype=bool)
+        return cls(residual, elements, mu, noise, drift, error, score, flag, outlier)
+
+
+@runtime_checkable
+class ValidityTest(Protocol):
+    """A test of validity: frozen, with its settings as fields."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return its name and fields, in types that JSON has."""
+        ...
+
+    def examine(self, frequency: Array, impedance: NDArray[np.complex128]) -> Findings:
+        """ValidityTest spectra that are known to be finite and not zero; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending, at least five.
+        impedance : ndarray of complex, shape (K, F)
+            Ohm.
+        """
+        ...

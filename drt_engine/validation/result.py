@@ -1,0 +1,226 @@
+"""The result of a test of validity: frozen arrays, a flag for each spectrum and each point."""
+
+import enum
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError
+from drt_engine.validation.base import ValidityTest
+
+__all__ = ["Validation", "Validity"]
+
+Array = NDArray[np.float64]
+
+
+class Validity(enum.IntFlag):
+    """What is wrong with a spectrum; 0 is nothing.
+
+    ``POINTS_MISSING``, ``ELEMENTS_AT_LIMIT``, ``CAPACITANCE_ADDED`` and ``RANGE_EXTENDED`` are remarks. With
+    ``NOT_FINITE`` and ``TOO_FEW_POINTS`` there was nothing to test, and the row is NaN.
+    """
+
+    VALID = 0
+    DRIFT = 1
+    OUTLIER = 2
+    INCONSISTENT = 4
+    NOISY = 8
+    POINTS_MISSING = 16
+    ELEMENTS_AT_LIMIT = 32
+    CAPACITANCE_ADDED = 64
+    RANGE_EXTENDED = 128
+    NOT_FINITE = 256
+    TOO_FEW_POINTS = 512
+
+    @property
+    def message(self) -> str:
+        """What was found and what to do, in a sentence a flag."""
+        return " ".join(text for flag, text in _MESSAGES.items() if flag in self) or "Valid."
+
+
+_MESSAGES = {
+    Validity.DRIFT: "The impedance changed while it was measured. Wait longer before the sweep, or raise the lowest "
+    "frequency.",
+    Validity.OUTLIER: "Single points are off by more than the noise. Clean them.",
+    Validity.INCONSISTENT: "Modulus and phase do not belong together over a range of frequencies: the response was "
+    "not linear, not stationary, or is outside the model. Look at the residuals; try a smaller amplitude, or the "
+    "admittance.",
+    Validity.NOISY: "The noise is above the limit. Average longer, or raise the amplitude.",
+    Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
+    Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
+    Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any fault.",
+    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any fault.",
+    Validity.NOT_FINITE: "Every impedance is NaN, infinite or zero. Measure again, or drop the row.",
+    Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
+}
+
+_FAULTS = 15
+_FAILURES = 768
+_MATRICES = ("residual", "outlier")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Validation:
+    """What a test of validity found in K spectra on one frequency grid.
+
+    Attributes
+    ----------
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz, descending.
+    residual : ndarray of complex, shape (K, F)
+        (Z − Z_model) / |Z|, or the same of the admittance where that was tested; NaN at missing points.
+    elements : ndarray of int, shape (K,)
+        Number M of RC elements; 0 where there are none.
+    mu : ndarray, shape (K,)
+        μ of the fit, 1 where no element is negative.
+    noise : ndarray, shape (K,)
+        Standard deviation of the real and of the imaginary part as a share of |Z|, estimated from what neither the
+        model nor drift, outliers and smooth misfit explain.
+    drift, drift_error : ndarray, shape (K,)
+        Change of the modulus from the first to the last point as a share of it, and its standard error.
+    score : ndarray, shape (K,)
+        How much the largest misfit exceeds chance: the root of its F statistic over its critical value, so that a
+        spectrum is faulty above 1, and twice the fault has about twice the score.
+    flag : ndarray of uint16, shape (K,)
+        Flags of :class:`Validity`.
+    outlier : ndarray of bool, shape (K, F)
+        Points that are off by more than the noise.
+    states : DataFrame
+        What each spectrum was measured at, K rows.
+    method : ValidityTest
+        What it was tested with.
+    """
+
+    frequency: Array
+    residual: NDArray[np.complex128]
+    elements: NDArray[np.int64]
+    mu: Array
+    noise: Array
+    drift: Array
+    drift_error: Array
+    score: Array
+    flag: NDArray[np.uint16]
+    outlier: NDArray[np.bool_]
+    states: pd.DataFrame
+    method: ValidityTest
+
+    def __post_init__(self) -> None:
+        """Check the shapes and freeze the arrays."""
+        rows, points = self.flag.size, self.frequency.size
+        for field in fields(self):
+            array = getattr(self, field.name)
+            if not isinstance(array, np.ndarray):
+                continue
+            expected = (points,) if field.name == "frequency" else (rows, points)[: 1 + (field.name in _MATRICES)]
+            if array.shape != expected:
+                raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
+            array = array.view()
+            array.flags.writeable = False
+            object.__setattr__(self, field.name, array)
+        if len(self.states) != rows:
+            raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
+
+    def __len__(self) -> int:
+        """K, the number of spectra."""
+        return int(self.flag.size)
+
+    def __getitem__(self, rows: Any) -> "Validation":
+        """Return the chosen spectra.
+
+        Parameters
+        ----------
+        rows : int, slice, or array_like of int or bool
+            Which, in numpy's terms; a boolean column of `states` will do.
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        arrays = {
+            field.name: getattr(self, field.name)[chosen]
+            for field in fields(self)
+            if field.name not in ("frequency", "states", "method")
+        }
+        return replace(self, **arrays, states=self.states.iloc[chosen].reset_index(drop=True))
+
+    def __repr__(self) -> str:
+        """Say what it holds, and what to do about what was found."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts().items())
+        found = Validity(int(np.bitwise_or.reduce(self.flag, initial=0)))
+        hint = f"\n{found.message}" if found else ""
+        return f"Validation({len(self)} spectra, {self.frequency.size} frequencies: {counts}){hint}"
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Whether a spectrum was tested and no fault found, shape (K,)."""
+        return np.asarray((self.flag & np.uint16(_FAULTS | _FAILURES)) == 0)
+
+    @property
+    def tested(self) -> NDArray[np.bool_]:
+        """Whether a spectrum had enough points to be tested, shape (K,)."""
+        return np.asarray((self.flag & np.uint16(_FAILURES)) == 0)
+
+    @cached_property
+    def chi_square(self) -> Array:
+        """Pseudo χ², the sum of |residual|² over the points, shape (K,).
+
+        Eq. (14) of B. A. Boukamp, J. Electrochem. Soc. 142 (1995) 1885.
+        """
+        square = np.nansum(np.abs(self.residual) ** 2, axis=1)
+        return np.where(self.tested, square, np.nan)
+
+    @cached_property
+    def rms(self) -> Array:
+        """Root mean square of |residual| over the points, per cent, shape (K,)."""
+        points = np.count_nonzero(~np.isnan(self.residual.real), axis=1)
+        return np.asarray(100.0 * np.sqrt(self.chi_square / np.maximum(points, 1)))
+
+    def counts(self) -> dict[str, int]:
+        """Count the spectra by what was found.
+
+        Returns
+        -------
+        dict
+            ``valid`` first, then each flag that occurs; a spectrum with two flags counts under both.
+        """
+        counts = {"valid": int(np.count_nonzero(self.valid))}
+        for flag in Validity:
+            count = int(np.count_nonzero(self.flag & np.uint16(flag)))
+            if count:
+                counts[str(flag.name).lower().replace("_", " ")] = count
+        return counts
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a spectrum: its states, then what was found.
+
+        Returns
+        -------
+        DataFrame
+            The columns ``valid``, ``flag`` (names, joined by ``|``), ``score``, ``rms`` (%), ``chi_square``,
+            ``elements``, ``mu``, ``noise`` (%), ``drift`` (%), ``drift_error`` (%) and ``outliers`` (how many) follow
+            the states; one that the states have already gets ``_kk`` at its end.
+        """
+        names = {value: _name(value) for value in np.unique(self.flag).tolist()}
+        found = pd.DataFrame(
+            {
+                "valid": self.valid,
+                "flag": [names[value] for value in self.flag.tolist()],
+                "score": self.score,
+                "rms": self.rms,
+                "chi_square": self.chi_square,
+                "elements": self.elements,
+                "mu": self.mu,
+                "noise": 100.0 * self.noise,
+                "drift": 100.0 * self.drift,
+                "drift_error": 100.0 * self.drift_error,
+                "outliers": self.outlier.sum(axis=1),
+            }
+        )
+        taken = set(map(str, self.states.columns))
+        found.columns = pd.Index([f"{name}_kk" if name in taken else name for name in found.columns])
+        return pd.concat([self.states.reset_index(drop=True), found], axis=1)
+
+
+def _name(value: int) -> str:
+    return "|".join(str(flag.name).lower() for flag in Validity if value & flag) or "valid"

@@ -1,0 +1,265 @@
+"""Normal equations of the linear Kramers-Kronig test, for many spectra at once.
+
+Axes in the comments: b = blocks of spectra, l = spectra of a block, n = unknowns, p = n (n + 1) / 2 entries of a lower
+triangle by rows, s = sums over the data, q = trial columns, f = frequencies, k = spectra.
+
+The innermost loop runs over the spectra of a block, so that one instruction works on several of them. No sum runs over
+that axis: the bits of a spectrum do not depend on its neighbours or on its place.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Table = tuple[Ints, Ints, Array, Array]
+
+# Multiplications and additions may be joined; sums keep their order.
+_JOINED = {"contract"}
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def _combine(sums: Array, table: Table, out: Array) -> None:
+    """Entries alpha_p sums[left_p] + beta_p sums[right_p] of the normal matrices of a block."""
+    # (s,l),4(p)->(p,l)
+    left, right, alpha, beta = table
+    entries, lanes = out.shape
+    for p in range(entries):
+        i = left[p]
+        j = right[p]
+        first = alpha[p]
+        second = beta[p]
+        for k in range(lanes):
+            out[p, k] = first * sums[i, k] + second * sums[j, k]
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def _factorise(matrix: Array, s: Array, weakest: Array) -> None:  # noqa: C901 - loops in loops, no branches
+    """Replace the normal matrices of a block by their Cholesky factors, with reciprocals on the diagonal."""
+    # (p,l),(l)->(p,l),(l)
+    entries, lanes = matrix.shape
+    size = int((math.sqrt(8.0 * entries + 1.0) - 1.0) / 2.0 + 0.5)
+    weakest[:] = 1.0
+    for i in range(size):
+        row = i * (i + 1) // 2
+        for j in range(i):
+            other = j * (j + 1) // 2
+            for k in range(lanes):
+                s[k] = matrix[row + j, k]
+            for q in range(j):
+                for k in range(lanes):
+                    s[k] -= matrix[row + q, k] * matrix[other + q, k]
+            for k in range(lanes):
+                matrix[row + j, k] = s[k] * matrix[other + j, k]
+        for k in range(lanes):
+            s[k] = matrix[row + i, k]
+        for q in range(i):
+            for k in range(lanes):
+                s[k] -= matrix[row + q, k] * matrix[row + q, k]
+        for k in range(lanes):
+            share = s[k] / matrix[row + i, k] if matrix[row + i, k] > 0.0 else 0.0
+            weakest[k] = min(weakest[k], share)
+            matrix[row + i, k] = 1.0 / math.sqrt(s[k]) if share > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def _forward(factor: Array, column: Array) -> None:
+    """Solve L y = c for a block, in place."""
+    # (p,l),(n,l)->(n,l)
+    size, lanes = column.shape
+    for i in range(size):
+        row = i * (i + 1) // 2
+        for q in range(i):
+            for k in range(lanes):
+                column[i, k] -= factor[row + q, k] * column[q, k]
+        for k in range(lanes):
+            column[i, k] *= factor[row + i, k]
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def _backward(factor: Array, column: Array) -> None:
+    """Solve Lᵀ y = c for a block, in place."""
+    # (p,l),(n,l)->(n,l)
+    size, lanes = column.shape
+    for i in range(size - 1, -1, -1):
+        row = i * (i + 1) // 2
+        for k in range(lanes):
+            column[i, k] *= factor[row + i, k]
+        for q in range(i):
+            for k in range(lanes):
+                column[q, k] -= factor[row + q, k] * column[i, k]
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def factorise(sums: Array, table: Table, factor: Array, weakest: Array) -> None:
+    """Cholesky factors, by rows, of the normal matrices alpha_p sums[left_p] + beta_p sums[right_p].
+
+    `table` is left, right, alpha and beta. Diagonals of the factors hold reciprocals. `weakest` is the smallest share
+    of a diagonal entry that is left when its row is reached: how much of a column the columns before it do not explain,
+    squared. Where that is not positive the factor holds nothing of use.
+    """
+    # (b,s,l),4(p)->(b,p,l),(b,l)
+    s = np.empty(factor.shape[2])
+    for b in range(len(sums)):
+        _combine(sums[b], table, factor[b])
+        _factorise(factor[b], s, weakest[b])
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def forward(factor: Array, columns: Array) -> None:
+    """Solve L y = c for every column c, in place."""
+    # (b,p,l),(b,q,n,l)->(b,q,n,l)
+    for b in range(columns.shape[0]):
+        for c in range(columns.shape[1]):
+            _forward(factor[b], columns[b, c])
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def solve(factor: Array, columns: Array) -> None:
+    """Solve L Lᵀ y = c, in place."""
+    # (b,p,l),(b,n,l)->(b,n,l)
+    for b in range(columns.shape[0]):
+        _forward(factor[b], columns[b])
+        _backward(factor[b], columns[b])
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def try_elements(sums: Array, table: Table, mass: Array, x: Array, mu: Array, weakest: Array) -> None:
+    """Solve normal equations for x, which holds their right-hand sides, and say how its terms balance.
+
+    μ = 1 − Σ|negative| / Σ|positive| of the terms mass_i x_i, minus infinity where none is positive; `mass` is zero for
+    unknowns that do not count. The matrices are those of :func:`factorise`, made and used while they are in the cache.
+    """
+    # (b,s,l),4(p),(n),(b,n,l)->(b,n,l),(b,l),(b,l)
+    blocks, size, lanes = x.shape
+    factor = np.empty((table[0].size, lanes))
+    plus = np.empty(lanes)
+    minus = np.empty(lanes)
+    for b in range(blocks):
+        _combine(sums[b], table, factor)
+        _factorise(factor, plus, weakest[b])
+        _forward(factor, x[b])
+        _backward(factor, x[b])
+        plus[:] = 0.0
+        minus[:] = 0.0
+        for i in range(size):
+            for k in range(lanes):
+                term = mass[i] * x[b, i, k]
+                plus[k] += max(term, 0.0)
+                minus[k] += max(-term, 0.0)
+        for k in range(lanes):
+            mu[b, k] = 1.0 - minus[k] / plus[k] if plus[k] > 0.0 else -math.inf
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def invert(factor: Array, out: Array) -> None:  # noqa: C901 - loops in loops, no branches
+    """Lower triangles of inverse normal matrices, entries beside the diagonal twice, for sums over both triangles."""
+    # (b,p,l)->(b,p,l)
+    blocks, entries, lanes = factor.shape
+    size = int((math.sqrt(8.0 * entries + 1.0) - 1.0) / 2.0 + 0.5)
+    inverse = np.empty((size, size, lanes))  # of L, transposed: row j holds column j
+    s = np.empty(lanes)
+    for b in range(blocks):
+        for j in range(size):
+            for k in range(lanes):
+                inverse[j, j, k] = factor[b, j * (j + 1) // 2 + j, k]
+            for i in range(j + 1, size):
+                row = i * (i + 1) // 2
+                s[:] = 0.0
+                for q in range(j, i):
+                    for k in range(lanes):
+                        s[k] -= factor[b, row + q, k] * inverse[j, q, k]
+                for k in range(lanes):
+                    inverse[j, i, k] = s[k] * factor[b, row + i, k]
+        for i in range(size):
+            row = i * (i + 1) // 2
+            for j in range(i + 1):
+                times = 1.0 if i == j else 2.0
+                s[:] = 0.0
+                for q in range(i, size):
+                    for k in range(lanes):
+                        s[k] += inverse[i, q, k] * inverse[j, q, k]
+                for k in range(lanes):
+                    out[b, row + j, k] = times * s[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def largest_point(hat: Array, weights: Array, residual: Array, least: float, out: Array) -> None:
+    """By how much the sum of squares falls without the two parts of that point for which it falls most.
+
+    `hat` are the re-re, im-im and re-im entries of A (AᵀWA)⁻¹ Aᵀ at each point, one after the other. A point to which
+    the model leaves less than `least` of its freedom is passed over.
+    """
+    # (b,3f,l),(b,f,l),(b,2f,l)->(b,l)
+    blocks, points, lanes = weights.shape
+    for b in range(blocks):
+        for k in range(lanes):
+            out[b, k] = 0.0
+        for i in range(points):
+            for k in range(lanes):
+                square = weights[b, i, k] ** 2
+                rr = 1.0 - square * hat[b, i, k]
+                ii = 1.0 - square * hat[b, points + i, k]
+                ri = -square * hat[b, 2 * points + i, k]
+                re = residual[b, i, k]
+                im = residual[b, points + i, k]
+                det = rr * ii - ri * ri
+                falls = ii * re * re - 2.0 * ri * re * im + rr * im * im
+                if rr > 0.0 and ii > 0.0 and det > least:
+                    out[b, k] = max(out[b, k], falls / det)
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def products(columns: Array, out: Array) -> None:
+    """Products yᵀ y' of all pairs of columns, lower triangle."""
+    # (b,q,n,l)->(b,p,l)
+    blocks, count, size, lanes = columns.shape
+    for b in range(blocks):
+        for i in range(count):
+            for j in range(i + 1):
+                p = i * (i + 1) // 2 + j
+                for k in range(lanes):
+                    out[b, p, k] = 0.0
+                for q in range(size):
+                    for k in range(lanes):
+                        out[b, p, k] += columns[b, i, q, k] * columns[b, j, q, k]
+
+
+@njit(cache=True, nogil=True)
+def gain(normal: Array, right: Array, own: Array, least: float, out: Array, rank: Ints) -> None:
+    """How much of the sum of squares trial columns explain together, and how many of them count.
+
+    `normal` are the products of what the fit leaves of the columns, lower triangle, `right` their products with the
+    residual and `own` the squares of the whole columns; a column of which less than `least` is left does not count.
+    """
+    # (k,p),(k,q),(q)->(k),(k)
+    count = own.size
+    factor = np.empty((count, count))
+    y = np.empty(count)
+    kept = np.empty(count, np.int64)
+    for k in range(normal.shape[0]):
+        found = 0
+        total = 0.0
+        for i in range(count):
+            row = i * (i + 1) // 2
+            rest = right[k, i]
+            square = normal[k, row + i]
+            for a in range(found):
+                s = normal[k, row + kept[a]]
+                for c in range(a):
+                    s -= factor[found, c] * factor[a, c]
+                s /= factor[a, a]
+                factor[found, a] = s
+                square -= s * s
+                rest -= s * y[a]
+            if square > least * own[i]:
+                factor[found, found] = math.sqrt(square)
+                y[found] = rest / factor[found, found]
+                total += y[found] ** 2
+                kept[found] = i
+                found += 1
+        out[k] = total
+        rank[k] = found

@@ -1,0 +1,90 @@
+"""Figures of validity: what the artists hold against the residuals."""
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.errors import InputError
+from drt_engine.plotting.validity import validity_map, validity_residuals
+from drt_engine.validation import validate
+
+from .made import FREQUENCY, NOISY, ONE, STATES
+
+
+@pytest.fixture(scope="module")
+def found():
+    z = NOISY.impedance.copy()
+    z[ONE[2], 10] *= 1.1
+    z[ONE[4]] = np.nan
+    z[ONE[3], 20] = np.nan
+    return validate(drt.Spectra(FREQUENCY, z, STATES))
+
+
+def lines(axes, marker):
+    return [line for line in axes.lines if line.get_marker() == marker]
+
+
+def test_residuals_of_one_spectrum(found):
+    row = int(ONE[2])
+    axes = validity_residuals(found, row)
+    percent = 100 * found.residual[row]
+    re, ring, other = lines(axes, "o")
+    np.testing.assert_array_equal(re.get_xdata(), FREQUENCY)
+    np.testing.assert_array_equal(re.get_ydata(), percent.real)
+    np.testing.assert_array_equal(lines(axes, "^")[0].get_ydata(), percent.imag)
+    np.testing.assert_array_equal(ring.get_xdata(), FREQUENCY[[10]])
+    np.testing.assert_array_equal(other.get_ydata(), percent.imag[[10]])
+    assert axes.get_title(loc="left") == "outlier"
+    low, high = axes.get_ylim()
+    assert low == -high < np.abs([percent.real, percent.imag]).max()
+    assert axes.get_xlabel() == "$f$ / Hz"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Re", "Im"]
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert band.y1 == pytest.approx(200 * found.noise[row], rel=1e-6)
+    assert validity_residuals(found, 0).get_title(loc="left") == "valid"
+
+
+@pytest.mark.parametrize("part", ["modulus", "re", "im"])
+def test_the_map_holds_every_residual(found, part):
+    axes = validity_map(found, "voltage", rows=ONE, part=part)
+    mesh = axes.collections[0]
+    tested = ONE[found.tested[ONE]]
+    assert tested.size == ONE.size - 1
+    order = tested[np.argsort(STATES["voltage"][tested].to_numpy())]
+    residual = 100 * found.residual[order]
+    expected = {"modulus": np.abs(residual), "re": residual.real, "im": residual.imag}[part]
+    held = mesh.get_array()
+    np.testing.assert_array_equal(np.ma.getmaskarray(held), np.isnan(expected))
+    np.testing.assert_array_equal(held.compressed(), expected[~np.isnan(expected)])
+    [dots] = lines(axes, ".")
+    assert dots.get_xdata().tolist() == [FREQUENCY[10]]
+    assert dots.get_ydata().tolist() == [STATES["voltage"][ONE[2]]]
+    marks = axes.lines[-1]
+    assert marks.get_ydata().tolist() == sorted(STATES["voltage"][order[~found.valid[order]]])
+    low, high = mesh.norm.vmin, mesh.norm.vmax
+    assert high == pytest.approx(np.nanmax(np.abs(expected)))
+    assert low == pytest.approx(high / 100 if part == "modulus" else -high)
+    assert axes.get_ylabel() == "Voltage / V"
+    assert axes.get_xlim() == pytest.approx((FREQUENCY.min(), FREQUENCY.max()))
+
+
+def test_the_row_number_is_the_state_unless_told(found):
+    axes = validity_map(found, rows=[1, 2, 5])
+    assert axes.get_ylabel() == "Spectrum"
+    edges = axes.collections[0].get_coordinates()[:, 0, 1]
+    np.testing.assert_allclose(edges, [0.5, 1.5, 3.5, 6.5])
+
+
+def test_mistakes_are_explained(found):
+    with pytest.raises(InputError, match="of type Validation; got Spectra"):
+        validity_map(NOISY)
+    with pytest.raises(InputError, match="one row number"):
+        validity_residuals(found, [0, 1])
+    with pytest.raises(InputError, match=r"no result in the 1 chosen rows\. Every impedance is NaN"):
+        validity_residuals(found, int(ONE[4]))
+    with pytest.raises(InputError, match="each value of 'voltage' once"):
+        validity_map(found, "voltage")
+    with pytest.raises(InputError, match="part 'phase' is not known"):
+        validity_map(found, part="phase")
+    with pytest.raises(InputError, match="state 'volt' is not known"):
+        validity_map(found, "volt")

@@ -1,0 +1,173 @@
+"""Which faults are found: rates on simulated campaigns, and the statistics against regression written out."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import drt_engine as drt
+from drt_engine.validation import LinearKramersKronig, Validity, validate
+from drt_engine.validation.significance import Trials, critical_values
+
+from .made import FREQUENCY, OMEGA, cells, least_squares, small_campaign, spectra_of
+
+
+def times(frequency, overhead):
+    spent = np.cumsum(1 / frequency + overhead)
+    return spent / spent[-1]
+
+
+def share(found, flag):
+    return np.mean((found.flag & flag) > 0)
+
+
+def test_false_alarms_are_below_one_per_cent():
+    made, _ = small_campaign(noise=None)
+    many = np.concatenate([made.spectra.impedance] * 25)
+    rng = np.random.default_rng(11)
+    noise = rng.standard_normal((2, *many.shape))
+    found = validate(drt.Spectra(made.spectra.frequency, many * (1 + 0.002 * (noise[0] + 1j * noise[1]))))
+    assert np.mean(~found.valid) < 0.01
+    assert np.median(found.noise) == pytest.approx(0.002, rel=0.02)
+
+
+@pytest.mark.parametrize("overhead", [0.0, 3.0, 1e9])
+def test_a_drift_of_two_per_cent_is_found_and_measured(overhead):
+    made, z = small_campaign()
+    course = times(made.spectra.frequency, overhead)
+    found = validate(drt.Spectra(made.spectra.frequency, z * (1 + 0.02 * course)))
+    assert np.mean(~found.valid) > 0.95
+    assert share(found, Validity.DRIFT) > 0.9
+    assert np.median(found.drift) == pytest.approx(0.02, abs=0.006)
+    shrinking = validate(drt.Spectra(made.spectra.frequency, z * (1 - 0.02 * course)))
+    assert np.median(shrinking.drift) == pytest.approx(-0.02, abs=0.006)
+
+
+def test_one_point_off_by_three_per_cent_is_found_and_named():
+    made, z = small_campaign()
+    rng = np.random.default_rng(5)
+    several = np.concatenate([z] * 5)
+    rows, points = np.arange(len(several)), rng.integers(z.shape[1], size=len(several))
+    several[rows, points] *= 1 + 0.03 * np.exp(2j * np.pi * rng.random(len(several)))
+    found = validate(drt.Spectra(made.spectra.frequency, several))
+    assert share(found, Validity.OUTLIER) > 0.95
+    assert np.mean(found.outlier[rows, points]) > 0.95
+    assert np.mean(found.outlier.sum(axis=1) == 1) > 0.95
+    assert share(found, Validity.DRIFT) < 0.02
+
+
+def test_two_bad_points_do_not_hide_each_other_and_noise_is_that_of_the_rest():
+    z = cells(rows=1)
+    z[0, 10] *= 1.05
+    z[0, 33] *= 1 - 0.05j
+    found = validate(spectra_of(z))
+    assert np.flatnonzero(found.outlier[0]).tolist() == [10, 33]
+    assert found.flag[0] == Validity.OUTLIER
+    assert found.noise[0] == pytest.approx(0.002, rel=0.25)
+    assert found.score[0] > 3
+
+
+def test_wrong_phase_is_inconsistent():
+    z = cells()
+    x = np.linspace(-1, 1, FREQUENCY.size)
+    found = validate(spectra_of(z * np.exp(0.02j * np.cos(np.pi * x))))
+    assert share(found, Validity.INCONSISTENT) == 1
+    assert not found.valid.any()
+
+
+def test_much_noise_is_said():
+    found = validate(spectra_of(cells(rows=20, noise=0.03)))
+    assert share(found, Validity.NOISY) == 1
+    assert found.noise.mean() == pytest.approx(0.03, rel=0.1)
+    assert (
+        share(validate(spectra_of(cells(rows=20, noise=0.03)), LinearKramersKronig(noise_limit=0.05)), Validity.NOISY)
+        == 0
+    )
+
+
+def test_twice_the_drift_has_twice_the_score():
+    z = cells(rows=1, noise=5e-4)
+    course = times(FREQUENCY, 0.0)
+    one, two = (validate(spectra_of(z * (1 + size * course))).score[0] for size in (0.02, 0.04))
+    assert two == pytest.approx(2 * one, rel=0.15)
+
+
+def model(z, elements):
+    tau = np.logspace(np.log10(1 / OMEGA.max()), np.log10(1 / OMEGA.min()), elements)
+    a = np.hstack([np.ones((OMEGA.size, 1)), 1 / (1 + 1j * np.outer(OMEGA, tau)), 1j * OMEGA[:, None]])
+    return np.vstack([a.real, a.imag]) / np.tile(np.abs(z), 2)[:, None]
+
+
+def distinct(z, columns, elements):
+    """Those columns of which the model and the ones before leave a thousandth or more of the square."""
+    basis, kept = np.linalg.qr(model(z, elements))[0], []
+    for column in columns.T:
+        left = column - basis @ (basis.T @ column)
+        left -= basis @ (basis.T @ left)
+        if left @ left > 1e-3 * column @ column:
+            kept.append(column)
+            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+    return np.array(kept).T
+
+
+def regression(z, extra, elements):
+    """F of extra columns beside the model, by least squares with and without them."""
+    a = model(z, elements)
+    b = np.concatenate([z.real, z.imag]) / np.tile(np.abs(z), 2)
+    squares = [np.sum((b - m @ least_squares(m, b)) ** 2) for m in (a, np.hstack([a, extra]))]
+    left = b.size - a.shape[1] - extra.shape[1]
+    return (
+        (squares[0] - squares[1]) / extra.shape[1] / (squares[1] / left),
+        left,
+        least_squares(np.hstack([a, extra]), b),
+    )
+
+
+def test_the_score_is_the_largest_f_statistic_over_its_critical_value():
+    z = cells(rows=12)
+    method = LinearKramersKronig(elements=(24, 24), resolution=0.0, capacitance=False)
+    found = validate(spectra_of(z), method)
+    trials = Trials(FREQUENCY)
+    for k in range(len(z)):
+        fitted = z[k] / np.abs(z[k]) - found.residual[k]
+        columns = trials.columns(fitted / np.abs(fitted)).T
+        ratios, slopes = [], []
+        for t in range(3):
+            f, left, x = regression(z[k], columns[:, [t]], 24)
+            ratios.append(f / stats.f.isf(0.004 / 3, 1, left))
+            slopes.append(x[-1])
+        drift = slopes[int(np.argmax(ratios))]
+        for point in range(FREQUENCY.size):
+            unit = np.zeros((2 * FREQUENCY.size, 2))
+            unit[point, 0] = unit[FREQUENCY.size + point, 1] = 1
+            f, left, _ = regression(z[k], unit, 24)
+            ratios.append(f / stats.f.isf(0.002 / FREQUENCY.size, 2, left))
+        told = distinct(z[k], columns[:, 3:], 24)
+        f, left, _ = regression(z[k], told, 24)
+        ratios.append(f / stats.f.isf(0.002, told.shape[1], left))
+        assert found.score[k] == pytest.approx(np.sqrt(max(ratios)), rel=1e-5)
+        assert found.drift[k] == pytest.approx(drift, rel=1e-4)
+
+
+def test_drift_error_is_the_spread_of_the_drift():
+    z = np.concatenate([cells(rows=1, noise=0.0)] * 300)
+    rng = np.random.default_rng(8)
+    z *= 1 + 0.0005 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    z *= 1 + 0.01 * Trials(FREQUENCY).times[1]
+    found = validate(spectra_of(z), LinearKramersKronig(elements=(22, 22)))
+    assert np.median(found.drift) == pytest.approx(0.01, abs=5e-4)
+    assert np.std(found.drift) == pytest.approx(np.median(found.drift_error), rel=0.2)
+
+
+def test_critical_values_are_those_of_f():
+    values = critical_values(43, 7, 0.04)
+    for left in (5, 20, 80):
+        assert values[0, left] == pytest.approx(stats.f.isf(0.02 / 3, 1, left), rel=1e-9)
+        assert values[1, left] == pytest.approx(stats.f.isf(0.01 / 43, 2, left), rel=1e-9)
+        for q in range(1, 8):
+            assert values[1 + q, left] == pytest.approx(stats.f.isf(0.01, q, left), rel=1e-9)
+
+
+def test_rounding_is_no_fault():
+    z = cells(rows=5, noise=0.0)
+    assert validate(spectra_of(z)).valid.all()
+    assert (validate(spectra_of(z)).score < 0.5).all()
