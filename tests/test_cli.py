@@ -1,14 +1,23 @@
+import ctypes
+import hashlib
+import importlib.metadata
+import io
 import json
+import re
+import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import drt_engine as drt
-from drt_engine.cli import app, main
+from drt_engine.cli import app, main, running
 
 COMMANDS = ("demo", "info", "invert", "plot")
 
@@ -116,6 +125,132 @@ def test_invert_names_its_output_and_does_not_overwrite(fewer):
     assert fewer.with_name("few.drt.h5").exists()
     assert isinstance(run("invert", fewer).exception, drt.OutputExistsError)
     assert run("invert", fewer, "--overwrite").exit_code == 0
+
+
+def test_info_says_where_an_inversion_is_from(fewer, tmp_path):
+    where = "cycle >= 0"
+    assert run("invert", fewer, "-o", tmp_path / "out.h5", "--where", where, "--name", "some").exit_code == 0
+    told = " ".join(run("info", tmp_path / "out.h5").output.split()).lower()
+    for word in ("drt-engine", "numpy", "cvxpy", "hdf5", "sha256:", "created: 20", "started: 20", "few.h5", where):
+        assert word in told, word
+    (found,) = json.loads(run("info", tmp_path / "out.h5", "--json").output)["inversions"]
+    assert (found["name"], found["where"], found["source"]) == ("some", where, "few.h5")
+    assert found["input_digest"] == f"sha256:{hashlib.sha256(fewer.read_bytes()).hexdigest()}"
+    assert found["counts"]["ok"] + found["counts"].get("lambda at edge", 0) == 5
+    versions = {name.lower(): version for name, version in found["versions"].items()}
+    assert "drt-engine" in versions
+    assert versions["numpy"] == np.__version__
+    assert versions["cvxpy"] == importlib.metadata.version("cvxpy")
+    assert versions["hdf5"] == h5py.version.hdf5_version
+    begin, end = (datetime.fromisoformat(found[key]) for key in ("started", "created"))
+    assert begin <= end
+    assert (begin.tzinfo, end.tzinfo) == (UTC, UTC)
+    # Nothing tells the machine.
+    assert str(tmp_path) not in json.dumps(found)
+
+
+def test_info_of_what_is_no_file_of_ours(tmp_path):
+    (tmp_path / "a.h5").write_text("no")
+    for options in ((), ("--json",)):
+        done = run("info", tmp_path / "a.h5", *options)
+        assert isinstance(done.exception, drt.FileFormatError)
+        assert done.output == ""
+
+
+def test_lines_where_nobody_looks_on(fewer, tmp_path, monkeypatch):
+    monkeypatch.setattr("drt_engine.cli.running._SECONDS_A_LINE", 0.0)
+    done = run("invert", fewer, "-o", tmp_path / "out.h5", "--block", "2", "--scheduler", "inline")
+    assert done.exit_code == 0
+    lines = done.stderr.splitlines()
+    line = re.compile(r"(\d) of 5 spectra, (?:0/s, nothing done yet|(.+)/s, \d+ s left): \d ok(, .*)?")
+    found = [line.fullmatch(text) for text in lines]
+    assert all(found), lines
+    assert [match[1] for match in found] == ["0", "2", "4", "5"]
+    assert all(float(match[2]) > 0 for match in found[1:])
+    assert "\x1b" not in done.output
+    assert "5 spectra in" in done.stdout
+
+
+def test_lines_of_a_job_that_goes_on_tell_the_rate_of_now(fewer, tmp_path, monkeypatch):
+    calls = iter(())
+    monkeypatch.setattr("drt_engine.cli.running.time.monotonic", lambda: next(calls))
+    calls = iter((0.0, 1.0, 20.0))
+    lines = running._Lines()
+    lines(800, 1000, {"ok": 800})
+    told = []
+    monkeypatch.setattr("drt_engine.cli.running.typer.echo", lambda text, **_: told.append(text))
+    lines(900, 1000, {"ok": 899, "not finite": 1})
+    assert told == ["900 of 1000 spectra, 5/s, 20 s left: 899 ok, 1 not finite"]
+
+
+def test_few_lines_by_default(fewer, tmp_path):
+    assert run("invert", fewer, "-o", tmp_path / "out.h5", "--block", "1").stderr == ""
+
+
+def test_a_bar_on_a_terminal(fewer, tmp_path, monkeypatch):
+    shown = io.StringIO()
+
+    def terminal(*, stderr=False):
+        assert stderr
+        return Console(file=shown, force_terminal=True, width=120)
+
+    monkeypatch.setattr("drt_engine.cli.running.console", terminal)
+    done = run("invert", fewer, "-o", tmp_path / "out.h5", "--block", "1")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "inverting" in shown.getvalue()
+    assert "5/5" in shown.getvalue()
+    assert " ok" in shown.getvalue()
+    # Gone in the end: what stays is the summary.
+    assert "inverting" not in done.output
+
+
+def test_a_bar_that_is_interrupted(fewer, tmp_path, monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        "drt_engine.cli.running.console", lambda **_: Console(file=shown, force_terminal=True, width=120)
+    )
+    monkeypatch.setattr("drt_engine.cli.running.counted", pressed_at("2 ok"))
+    method = ("--regularisation", "1e-3", "--block", "1", "--scheduler", "inline")
+    done = run("invert", fewer, "-o", tmp_path / "out.h5", *method)
+    assert done.exit_code == 130
+    assert "drt-engine: interrupted; 2 of 5 spectra are done and kept. The same job goes on from there." in done.stderr
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.undo()
+    assert "2 of them done before" in run("invert", fewer, "-o", tmp_path / "out.h5", *method).output
+
+
+def pressed_at(text):
+    """Write counts, and press Ctrl-C at some."""
+
+    def counted(counts):
+        written = ", ".join(f"{count} {name}" for name, count in counts.items())
+        if written == text:
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+    return counted
+
+
+def test_ctrl_c_that_c_code_drops_stops_at_the_next_block(fewer, tmp_path, monkeypatch):
+    from drt_engine.jobs import work
+
+    invert_block, calls = work.invert_block, []
+
+    @ctypes.CFUNCTYPE(None)
+    def press():
+        signal.raise_signal(signal.SIGINT)
+
+    def dropping(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            press()
+        return invert_block(*arguments)
+
+    monkeypatch.setattr(work, "invert_block", dropping)
+    done = run("invert", fewer, "-o", tmp_path / "out.h5", "--block", "1", "--scheduler", "inline")
+    assert done.exit_code == 130
+    assert done.stderr.startswith("drt-engine: interrupted; 2 of 5 spectra are done and kept.")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("kind", ["composite", "nyquist", "bode", "residuals", "gamma", "waterfall", "heat-map"])

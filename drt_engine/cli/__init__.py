@@ -21,5 +21,6 @@ def main() -> None:
     try:
         app()
     except DRTError as error:
-        typer.echo(f"drt-engine: {error}", err=True)
+        # A file name may have a line break in it.
+        typer.echo(f"drt-engine: {' '.join(str(error).splitlines())}", err=True)
         sys.exit(2)

@@ -197,9 +197,9 @@ class GridReader:
         return column
 
     def _dataset(self, name: str) -> Any:
-        dataset = self._group.get(name)
-        if dataset is None:
+        if name not in list(self._group):
             raise self.fault("is missing.", name)
+        dataset = _member(self._path, self._group, name)
         if not isinstance(dataset, h5py.Dataset):
             raise self.fault("is a group; expected a dataset.", name)
         if dataset.shape is None:
@@ -254,16 +254,29 @@ def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> 
     FileFormatError
         If there is none, unless that is allowed.
     """
-    group = file.get(where)
+    group: Any = file
+    for part in where.split("/"):
+        group = _member(path, group, part) if isinstance(group, h5py.Group) and part in list(group) else None
     if group is None and not required:
         return {}
     if not isinstance(group, h5py.Group):
         raise FileFormatError(f"{path}: holds no {where.split('/', maxsplit=1)[0]}: there is no group /{where}.")
-    members = {name: group.get(name) for name in group}
+    members = {name: _member(path, group, name) for name in group}
     found = {name: member for name, member in members.items() if isinstance(member, h5py.Group)}
     if not found and required:
         raise FileFormatError(f"{path}: holds no {where.split('/', maxsplit=1)[0]}: there is nothing in /{where}.")
     return found
+
+
+def _member(path: PathLike, group: Any, name: str) -> Any:
+    """Open what a group lists. What cannot be opened, which h5py takes for missing, must not be passed over."""
+    try:
+        return group[name]
+    except KeyError as error:
+        where = f"{group.name.rstrip('/')}/{name}"
+        raise FileFormatError(
+            f"{path}: cannot be read; the file is damaged or incomplete: {where} cannot be opened."
+        ) from error
 
 
 def _scalar(value: Any) -> Any:

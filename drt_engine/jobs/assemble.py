@@ -1,7 +1,7 @@
 """From the blocks of a job to the file of inversions."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, pe
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo
 from drt_engine.jobs.blocks import Block, Extent
-from drt_engine.jobs.journal import load_part
+from drt_engine.jobs.journal import DamagedBlock, load_part
 from drt_engine.jobs.options import Plan
 from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import PART
@@ -24,7 +24,6 @@ from drt_engine.result import Inversion, count_status
 __all__ = ["assemble"]
 
 Array = NDArray[Any]
-Redo = Callable[[Block], None]
 
 
 def assemble(
@@ -32,7 +31,6 @@ def assemble(
     source: Source,
     plan: Plan,
     parts: Mapping[Block, Path],
-    redo: Redo,
     provenance: Mapping[str, Any],
 ) -> tuple[dict[str, int], int]:
     """Write the file of inversions.
@@ -47,8 +45,6 @@ def assemble(
         What was asked for.
     parts : mapping of Block to Path
         Where the blocks are; they cover every spectrum that is taken, once.
-    redo : callable
-        Makes a block again that turns out to be damaged.
     provenance : mapping
         Attributes of every group.
 
@@ -58,6 +54,13 @@ def assemble(
         Spectra by status.
     failed : int
         How many have no answer.
+
+    Raises
+    ------
+    DamagedBlock
+        If a block cannot be read.
+    FileWriteError
+        If the output cannot be written.
     """
     with output.writing():
         put_root(output.file)
@@ -72,8 +75,7 @@ def assemble(
             for block in sorted(block for block in parts if block.grid == number):
                 arrays = _read(parts[block], len(block), expansion.tau.size)
                 if arrays is None:
-                    redo(block)
-                    arrays = _read(parts[block], len(block), expansion.tau.size) or {}
+                    raise DamagedBlock(parts[block])
                 rows = extent.rows_of(block)
                 states = reader.states(rows, ())
                 result = Inversion(frequency, expansion, **arrays, states=states, method=plan.method)

@@ -1,14 +1,15 @@
 """Which rows of which grid are worked on together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Block", "BlockSize", "Extent", "gaps", "next_block"]
+__all__ = ["Block", "BlockSize", "Extent", "apart", "gaps", "next_block"]
 
-_FIRST, _SMALLEST, _LARGEST = 256, 32, 8192
+_FIRST, _SMALLEST, _LARGEST = 64, 32, 8192
+_FIRST_OF_QUICK = 8192
 _GROWTH = 8
 _WANTED_SECONDS = 0.5
 _BLOCKS_LEFT_A_WORKER = 4
@@ -70,11 +71,13 @@ class BlockSize:
     ----------
     fixed : int or None
         What the user asks for.
+    quick : bool
+        Whether a thousand spectra take less than a second, so that the first block need not be small.
     """
 
-    def __init__(self, fixed: int | None) -> None:
+    def __init__(self, fixed: int | None, *, quick: bool = False) -> None:
         self._fixed = fixed
-        self._size = fixed or _FIRST
+        self._size = fixed or (_FIRST_OF_QUICK if quick else _FIRST)
 
     def rows(self, chunk: int, left: int, workers: int) -> int:
         """Return the size of the next block.
@@ -104,6 +107,21 @@ class BlockSize:
         wanted = min(max(affordable, _SMALLEST), _LARGEST, _GROWTH * self._size)
         # A power of two, as the chunks are that this package writes: blocks then end where chunks do, or divide them.
         self._size = 1 << (wanted.bit_length() - 1)
+
+
+def apart(blocks: Iterable[Block]) -> list[Block]:
+    """Choose blocks of which no two overlap, in order; of those that do, one that begins first, then the longest.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        Blocks in any order.
+    """
+    chosen: list[Block] = []
+    for block in sorted(blocks, key=lambda block: (block.grid, block.first, -block.last)):
+        if not chosen or block.grid != chosen[-1].grid or block.first >= chosen[-1].last:
+            chosen.append(block)
+    return chosen
 
 
 def gaps(total: int, done: Mapping[int, int]) -> Iterator[tuple[int, int]]:

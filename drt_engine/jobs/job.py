@@ -9,28 +9,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
-from drt_engine.errors import FileFormatError, InputError, JobInterrupted
+from drt_engine.errors import FileFormatError, FileWriteError, InputError, JobInterrupted
+from drt_engine.hdf5.disk import uninterrupted
 from drt_engine.hdf5.files import NewFile, PathLike, check_target
 from drt_engine.hdf5.inversions import versions
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import scan
 from drt_engine.jobs.assemble import assemble
 from drt_engine.jobs.blocks import Block, BlockSize, gaps, next_block
-from drt_engine.jobs.journal import Journal, load_part
+from drt_engine.jobs.journal import DamagedBlock, Journal, load_part
 from drt_engine.jobs.options import JobOptions, Plan
 from drt_engine.jobs.source import Source
-from drt_engine.jobs.work import Kind, Task, run
+from drt_engine.jobs.work import Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
 from drt_engine.methods import Method, Tikhonov
-from drt_engine.regularisation import Series, Totals, add_totals, best_of_series, series_of
+from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series, series_of
 from drt_engine.result import count_status
 
 __all__ = ["JobSummary", "Progress", "invert_file"]
 
 Progress = Callable[[int, int, Mapping[str, int]], None]
 """Called with how many spectra are done, how many there are, and the done ones by status."""
+
+_MOST_ROUNDS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -131,9 +134,7 @@ def invert_file(
         raise InputError(f"out must be another file than the spectra, which are never written to; got {out} for both.")
     # Made before anything is read: it refuses what cannot be.
     crew = workers_for(plan.scheduler, plan.workers)
-    journal = Journal(Path(out))
-    if not journal.finished():
-        check_target(out, overwrite=overwrite)
+    journal = _journal_beside(out, overwrite=overwrite)
     source = Source(path, plan.where)
     source.check_series(plan.method)
     with journal.held():
@@ -145,15 +146,27 @@ def invert_file(
     return summary
 
 
+def _journal_beside(out: PathLike, *, overwrite: bool) -> Journal:
+    """Refuse an output that cannot be written, before the input is read."""
+    if os.path.isdir(out):
+        check_target(out, overwrite=overwrite)
+    journal = Journal(Path(out))
+    with journal.blamed():
+        if not journal.finished():
+            check_target(out, overwrite=overwrite)
+    return journal
+
+
 class _Job:
     """A job that holds its output."""
 
     def __init__(self, source: Source, plan: Plan, journal: Journal, progress: Progress) -> None:
         self._source, self._plan, self._journal, self._progress = source, plan, journal, progress
         self._started = datetime.now(UTC)
-        self._size = BlockSize(plan.block)
+        self._size = BlockSize(plan.block, quick=plan.method.quick)
         self._done = 0
         self._counts: Counter[str] = Counter(ok=0)
+        self._blocks: dict[Kind, set[Block]] = {}
 
     def run(self, crew: Workers, *, overwrite: bool) -> tuple[int, dict[str, int], int]:
         """Do what is not done yet; how many spectra were, the counts by status, and how many have no answer."""
@@ -163,17 +176,34 @@ class _Job:
             self._journal.remove()
             return self._source.spectra, *self._published()
         check_target(out, overwrite=overwrite)
+        kept = None
         try:
-            kept = self._invert(crew)
-            provisional = self._journal.folder / "output.partial"
-            with NewFile(out, overwrite=overwrite, provisional=provisional) as output:
-                parts = self._journal.done("results")
-                counts, failed = assemble(output, self._source, self._plan, parts, self._redo, self._provenance())
-                self._source.check_unchanged()
+            for _ in range(_MOST_ROUNDS):
+                self._take_up()
+                kept = self._done if kept is None else kept
+                self._progress(self._done, self._source.spectra, dict(self._counts))
+                try:
+                    self._invert(crew)
+                    counts, failed = self._assemble(overwrite=overwrite)
+                    break
+                except DamagedBlock as damaged:
+                    self._journal.discard(damaged.path)
+            else:
+                raise FileWriteError(
+                    f"{out}: cannot be written: blocks in {self._journal.folder.name} are damaged each time that they "
+                    "are made. Have the disk checked."
+                )
+        except FileFormatError:
+            # Nobody knows which blocks are of which content.
+            if self._source.is_changed():
+                self._journal.discard_all()
+            raise
         except KeyboardInterrupt as error:
             raise JobInterrupted(self._done, self._source.spectra) from error
-        self._journal.remove()
-        return kept, counts, failed
+        # Too late to stop: the file is there.
+        with suppress(KeyboardInterrupt), uninterrupted():
+            self._journal.remove()
+        return kept or 0, counts, failed
 
     def _identity(self) -> dict[str, Any]:
         """All that the numbers depend on."""
@@ -209,53 +239,76 @@ class _Job:
             failed += found.failed
         return dict(counts), failed
 
-    def _invert(self, crew: Workers) -> int:
-        """Make every block that is not there; how many spectra were."""
-        for block, path in self._journal.done("results").items():
-            known = load_part(path, ("status",))
-            if known is None:
-                path.unlink()
-                continue
-            self._done += len(block)
-            self._counts.update(count_status(known["status"]))
-        kept = self._done
-        if kept:
-            logger.info("%d of %d spectra were done before", kept, self._source.spectra)
-        self._progress(self._done, self._source.spectra, dict(self._counts))
-        if kept == self._source.spectra:
-            return kept
+    def _take_up(self) -> None:
+        """Find the blocks that are there, and remove those that are damaged."""
+        self._blocks = {kind: set() for kind in get_args(Kind)}
+        self._counts, self._done = Counter(ok=0), 0
+        for kind, blocks in self._blocks.items():
+            for block in self._journal.done(kind):
+                known = load_part(self._journal.path(kind, block), ("status",) if kind == "results" else ())
+                if known is None:
+                    self._journal.discard(self._journal.path(kind, block))
+                    continue
+                blocks.add(block)
+                if kind == "results":
+                    self._done += len(block)
+                    self._counts.update(count_status(known["status"]))
+        if self._done:
+            logger.info("%d of %d spectra were done before", self._done, self._source.spectra)
+
+    def _invert(self, crew: Workers) -> None:
+        """Make every block that is not there."""
+        if self._done == self._source.spectra:
+            return
         with crew:
             chosen = self._shared_lambda(crew)
-            for task, done in crew.run(self._tasks("results", crew, chosen)):
-                self._size.learn(task.last - task.first, done.seconds)
+            for task, done in self._run("results", crew, chosen):
                 self._counts.update(done.counts)
-                self._done += task.last - task.first
+                self._done += len(task.block)
                 self._progress(self._done, self._source.spectra, dict(self._counts))
-        return kept
+
+    def _run(
+        self, kind: Kind, crew: Workers, chosen: Mapping[int, Mapping[Series, int]]
+    ) -> Iterator[tuple[Task, Done]]:
+        for task, done in crew.run(self._tasks(kind, crew, chosen)):
+            self._source.check_unchanged()
+            self._size.learn(len(task.block), done.seconds)
+            self._blocks[kind].add(task.block)
+            yield task, done
+
+    def _assemble(self, *, overwrite: bool) -> tuple[dict[str, int], int]:
+        parts = {block: self._journal.path("results", block) for block in self._blocks["results"]}
+        provisional = self._journal.folder / "output.partial"
+        with NewFile(self._journal.out, overwrite=overwrite, provisional=provisional) as output:
+            written = assemble(output, self._source, self._plan, parts, self._provenance())
+            self._source.check_unchanged()
+        return written
 
     def _shared_lambda(self, crew: Workers) -> dict[int, Mapping[Series, int]]:
         """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
         if self._plan.method.series is None:
             return {}
-        for task, done in crew.run(self._tasks("scores", crew, {})):
-            self._size.learn(task.last - task.first, done.seconds)
         totals: dict[int, Totals] = {}
-        for block, path in self._journal.done("scores").items():
-            if load_part(path) is None:
-                self._redo(block, "scores")
-            add_totals(totals.setdefault(block.grid, {}), self._totals(block, path))
+        for _ in self._run("scores", crew, {}):
+            pass
+        for block in sorted(self._blocks["scores"]):
+            add_totals(totals.setdefault(block.grid, {}), self._totals(block))
         return {grid: best_of_series(of_grid) for grid, of_grid in totals.items()}
 
-    def _totals(self, block: Block, path: Path) -> Totals:
-        columns = self._plan.method.series or ()
-        with opened_grid(self._source.path, self._source.extents[block.grid].name) as reader:
-            states = reader.states(self._source.extents[block.grid].rows_of(block), columns)
+    def _totals(self, block: Block) -> Totals:
+        path, columns = self._journal.path("scores", block), self._plan.method.series or ()
+        extent = self._source.extents[block.grid]
+        with opened_grid(self._source.path, extent.name) as reader:
+            states = reader.states(extent.rows_of(block), columns)
         _, series = series_of(states, columns)
-        return dict(zip(series, (load_part(path) or {})["sums"], strict=True))
+        sums = (load_part(path) or {}).get("sums")
+        if sums is None or sums.shape != (len(series), GRID.size):
+            raise DamagedBlock(path)
+        return dict(zip(series, sums, strict=True))
 
     def _tasks(self, kind: Kind, crew: Workers, chosen: Mapping[int, Mapping[Series, int]]) -> Iterator[Task]:
         """Blocks that are not there yet; the size of each is decided when a worker is free for it."""
-        there = self._journal.done(kind)
+        there = set(self._blocks[kind])
         left = self._source.spectra - sum(map(len, there))
         for grid, extent in enumerate(self._source.extents):
             covered = {block.first: block.last for block in there if block.grid == grid}
@@ -274,24 +327,9 @@ class _Job:
             source=str(self._source.path.absolute()),
             grid=extent.name,
             bytes=self._source.bytes,
-            first=block.first,
-            last=block.last,
+            block=block,
             rows=None if extent.rows is None else extent.rows_of(block),
             method=self._plan.method,
             chosen=chosen,
             target=self._journal.path(kind, block).absolute(),
         )
-
-    def _redo(self, block: Block, kind: Kind = "results") -> None:
-        """Make a block again that is damaged."""
-        path = self._journal.path(kind, block)
-        logger.warning("%s is damaged and is made again", path.name)
-        path.unlink(missing_ok=True)
-        chosen = None
-        if kind == "results" and self._plan.method.series is not None:
-            totals: Totals = {}
-            for other, scores in self._journal.done("scores").items():
-                if other.grid == block.grid:
-                    add_totals(totals, self._totals(other, scores))
-            chosen = best_of_series(totals)
-        run(self._task(kind, block, chosen))

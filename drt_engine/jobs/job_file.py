@@ -76,12 +76,13 @@ def read_job(path: PathLike) -> JobFile:
     except ValueError as error:
         raise FileFormatError(f"{path}: is not TOML: {error}.") from error
     _check(f"{path}: the key", found, _ROOT)
-    job = found.get("job", {})
+    method, job = {"name": "Tikhonov"} | found.get("method", {}), found.get("job", {})
+    _check(f"{path}: the key of [method]", {"name": method["name"]}, {"name": str})
     _check(f"{path}: the key of [job]", job, _JOB)
     if "input" not in found:
         raise InputError(f'{path}: names no input. Write input = "campaign.h5" in its first line.')
     output = where.parent / found["output"] if "output" in found else None
-    return JobFile(where.parent / found["input"], output, {"name": "Tikhonov"} | found.get("method", {}), job)
+    return JobFile(where.parent / found["input"], output, method, job)
 
 
 def _check(what: str, found: Mapping[str, Any], known: Mapping[str, type]) -> None:

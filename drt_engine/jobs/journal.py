@@ -4,15 +4,19 @@ The folder ``.NAME.job`` holds ``plan.json``, a lock, and one file for each bloc
 a provisional name, brought to the disk and renamed; so whatever kills the job, and whenever, the next one finds every
 finished block and nothing else. A file of another tool could not be used for this: HDF5 files that were open when their
 process died may be unreadable.
+
+The name of a block has part of the plan's identity in it. A worker may outlive its job, as on a cluster, and write a
+block when the next job has begun, which must not take it if its plan is another one.
 """
 
 import io
 import json
+import logging
 import os
 import re
 import secrets
 import shutil
-import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -23,16 +27,36 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from drt_engine.errors import FileWriteError, JobMismatchError, OutputBusyError
+from drt_engine.errors import DRTError, FileWriteError, JobMismatchError, OutputBusyError
 from drt_engine.hdf5.files import sync_folder
-from drt_engine.jobs.blocks import Block
+from drt_engine.jobs.blocks import Block, apart
 
-__all__ = ["Journal", "load_part", "save_part"]
+__all__ = ["DamagedBlock", "Journal", "load_part", "save_part"]
 
 Array = NDArray[Any]
 
-_PART = re.compile(r"(\w+)-(\d+)-(\d+)-(\d+)\.npz")
+_PART = re.compile(r"(\w+)-(\d+)-(\d+)-(\d+)-(\w+)\.npz")
 _PLAN = "plan.json"
+_LOCK = "lock"
+_CHECKSUM_BYTES = 4
+_LOCK_TRIALS = 10
+
+
+logger = logging.getLogger(__name__)
+
+
+class DamagedBlock(Exception):  # noqa: N818 - not an error to anybody but the job, which makes the block again
+    """A block that cannot be read.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(str(path))
 
 
 class Journal:
@@ -47,7 +71,7 @@ class Journal:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.folder = out.with_name(f".{out.name}.job")
-        self._lock = FileLock(self.folder / "lock")
+        self._lock = FileLock(self.folder / _LOCK)
         self.plan: dict[str, Any] = {}
 
     @contextmanager
@@ -61,23 +85,35 @@ class Journal:
         FileWriteError
             If the folder cannot be made.
         """
-        try:
-            self.folder.mkdir(exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputBusyError(
-                f"{self.out}: another job is making it. Wait until it is done, or give another name."
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise FileWriteError(
-                f"{self.out}: cannot be written: {getattr(error, 'strerror', None) or error}."
-            ) from error
+        with self.blamed():
+            self._acquire()
         try:
             yield
         finally:
-            if not any(self._parts()):
-                self.remove()
+            with suppress(OSError):
+                if not any(self._parts()):
+                    self.remove()
             self._lock.release()
+
+    def _acquire(self) -> None:
+        lock = self.folder / _LOCK
+        busy = OutputBusyError(f"{self.out}: another job is making it. Wait until it is done, or give another name.")
+        cause: OSError = busy
+        for _ in range(_LOCK_TRIALS):
+            try:
+                self.folder.mkdir(exist_ok=True)
+                lock.touch()
+                before = lock.stat().st_ino
+                self._lock.acquire(timeout=0)
+                if lock.stat().st_ino == before:
+                    return
+            except Timeout as error:
+                raise busy from error
+            except FileNotFoundError as error:
+                cause = error
+            # The job that held it has just ended and removed it: what is held now keeps nobody out.
+            self._lock.release()
+        raise cause
 
     def finished(self) -> bool:
         """Whether the output may have been made by the job of this folder, so that only the folder is left over."""
@@ -102,54 +138,106 @@ class Journal:
         ------
         JobMismatchError
             If there are blocks of another plan and they are not to be thrown away.
+        FileWriteError
+            If the plan cannot be written.
         """
-        for left in self.folder.glob("*.partial"):
-            left.unlink(missing_ok=True)
-        plan: dict[str, Any] = json.loads(json.dumps(identity))
-        before = self._read_plan()
-        same = {key: before.get(key) for key in plan} == plan
-        if any(self._parts()) and not same and not restart:
-            raise JobMismatchError(
-                f"{self.out}: a job that was not finished left blocks in {self.folder.name}, and this one cannot go on "
-                f"from them: {_difference(before, plan)}. Say restart to throw them away, or repeat that job as it was."
-            )
-        if not same or restart:
-            for part, _ in self._parts():
-                part.unlink(missing_ok=True)
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            before = plan | {"id": secrets.token_hex(16), "started": started}
-            provisional = self.folder / f"{_PLAN}.partial"
-            provisional.write_text(json.dumps(before, indent=2), encoding="utf-8")
-            provisional.replace(self.folder / _PLAN)
+        with self.blamed():
+            for left in self.folder.glob("*.partial"):
+                left.unlink(missing_ok=True)
+            plan: dict[str, Any] = json.loads(json.dumps(identity))
+            before = self._read_plan()
+            same = "id" in before and {key: before.get(key) for key in plan} == plan
+            if any(self._parts()) and not same and not restart:
+                raise JobMismatchError(
+                    f"{self.out}: a job that was not finished left blocks in {self.folder.name}, and this one cannot "
+                    f"go on from them: {_difference(before, plan)}. Say restart to throw them away, or repeat that job "
+                    "as it was."
+                )
+            if not same or restart:
+                self.discard_all()
+                started = datetime.now(UTC).isoformat(timespec="seconds")
+                before = plan | {"id": secrets.token_hex(16), "started": started}
+                _write(self.folder / _PLAN, json.dumps(before, indent=2).encode("utf-8"))
+                sync_folder(self.folder.parent)
         self.plan = before
         return str(before["id"])
 
-    def done(self, kind: str) -> dict[Block, Path]:
-        """Blocks that are there.
+    def discard(self, path: Path) -> None:
+        """Remove a block that is damaged.
+
+        Raises
+        ------
+        FileWriteError
+            If that cannot be done.
+        """
+        logger.warning("%s is damaged and is made again", path.name)
+        with self.blamed():
+            path.unlink(missing_ok=True)
+
+    def discard_all(self) -> None:
+        """Remove all blocks.
+
+        Raises
+        ------
+        FileWriteError
+            If that cannot be done.
+        """
+        with self.blamed():
+            for part, _ in self._parts():
+                part.unlink(missing_ok=True)
+
+    def done(self, kind: str) -> list[Block]:
+        """Blocks of this plan that are there, of which no two overlap.
+
+        Two may, where workers went on after their job was killed and the next one chose other blocks.
 
         Parameters
         ----------
         kind : str
             Which kind of results.
+
+        Raises
+        ------
+        FileWriteError
+            If the folder cannot be read.
         """
-        found = {}
-        for path, match in self._parts():
-            if match[1] == kind:
-                found[Block(*(int(text) for text in match.groups()[1:]))] = path
-        return found
+        mine = (kind, self._mark())
+        with self.blamed():
+            found = [match.groups() for _, match in self._parts() if (match[1], match[5]) == mine]
+        return apart(Block(*map(int, numbers)) for _, *numbers, _ in found)
 
     def path(self, kind: str, block: Block) -> Path:
         """Where the results of a block go."""
-        return self.folder / f"{kind}-{block.grid}-{block.first}-{block.last}.npz"
+        return self.folder / f"{kind}-{block.grid}-{block.first}-{block.last}-{self._mark()}.npz"
+
+    def _mark(self) -> str:
+        return str(self.plan["id"])[:8]
 
     def remove(self) -> None:
         """Remove the folder; the plan after the blocks, so that a job killed here is known, and the lock last."""
         with suppress(OSError):
             for item in self.folder.iterdir():
-                if item.name not in (_PLAN, "lock"):
+                if item.name not in (_PLAN, _LOCK):
                     item.unlink(missing_ok=True)
             (self.folder / _PLAN).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn errors of the system into one line that names the output.
+
+        Raises
+        ------
+        FileWriteError
+            With the cause.
+        """
+        try:
+            yield
+        except DRTError:
+            raise
+        except (OSError, NotImplementedError, ValueError) as error:
+            cause = getattr(error, "strerror", None) or error
+            raise FileWriteError(f"{self.out}: cannot be written: {self.folder.name}: {cause}.") from error
 
     def _parts(self) -> Iterator[tuple[Path, re.Match[str]]]:
         with suppress(FileNotFoundError):
@@ -173,22 +261,16 @@ def save_part(path: Path, arrays: Mapping[str, Any]) -> None:
     FileWriteError
         If it cannot be written.
     """
-    # Two workers may come to write the same block, after one was believed dead.
-    provisional = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         # In memory first: what a zip file does after a failed write is not worth finding out.
         content = io.BytesIO()
         np.savez(content, **arrays)
-        with open(provisional, "xb", buffering=0) as file:
-            rest = content.getbuffer()
-            while rest:
-                rest = rest[file.write(rest) or 0 :]
-            os.fsync(file.fileno())
-        provisional.replace(path)
-        sync_folder(path.parent)
+        # A zip file checks the values, but neither names nor shapes nor what is beside them.
+        checksum = zlib.crc32(content.getbuffer()).to_bytes(_CHECKSUM_BYTES, "big")
+        content.seek(0, io.SEEK_END)
+        content.write(checksum)
+        _write(path, content.getbuffer())
     except OSError as error:
-        with suppress(OSError):
-            provisional.unlink(missing_ok=True)
         raise FileWriteError(f"{path}: cannot be written: {error.strerror or error}.") from error
 
 
@@ -203,14 +285,38 @@ def load_part(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Arr
         Which; all unless told.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in (arrays.files if names is None else names)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raw = path.read_bytes()
+    except OSError:
         return None
+    content, checksum = memoryview(raw)[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+    if len(raw) <= _CHECKSUM_BYTES or zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in (arrays.files if names is None else names)}
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that is there whole or not at all, also after a power failure."""
+    # Two workers may come to write the same block, after one was believed dead.
+    provisional = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with open(provisional, "xb", buffering=0) as file:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) or 0 :]
+            os.fsync(file.fileno())
+        provisional.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            provisional.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say the first thing that differs."""
+    if not before:
+        return "its plan is lost"
     for key, value in now.items():
         was = before.get(key)
         if was == value:
@@ -219,4 +325,4 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             inner = next(name for name in {**was, **value} if was.get(name) != value.get(name))
             return f"{key}: {inner} was {was.get(inner)!r} and is {value.get(inner)!r}"
         return f"{key} was {was!r} and is {value!r}"
-    return "its plan cannot be read"
+    return "its plan is damaged"

@@ -1,5 +1,6 @@
 """The file of spectra that a job reads: what is in it, which of it is taken, and whether it is still the same."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,12 @@ class Source:
         """
         if self._stamp() != (self.bytes, self._changed):
             raise FileFormatError(f"{self.path}: was changed while it was read. Run the job again.")
+
+    def is_changed(self) -> bool:
+        """Whether the file is there and is not the same any more."""
+        with suppress(FileFormatError):
+            return self._stamp() != (self.bytes, self._changed)
+        return False
 
     def _stamp(self) -> tuple[int, int]:
         try:

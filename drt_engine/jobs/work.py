@@ -5,13 +5,16 @@ paths lead to the same files.
 """
 
 import logging
+import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import FileFormatError
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.inversion import invert_block, series_totals
+from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
 from drt_engine.methods import Method
 from drt_engine.regularisation import Series
@@ -46,10 +50,10 @@ class Task:
         File and group of the spectra.
     bytes : int
         Size of the file.
-    first, last : int
-        Row numbers.
+    block : Block
+        Which of the spectra that are taken.
     rows : ndarray of int, or None
-        Row numbers, if they are not consecutive.
+        Row numbers in the file, if they are not those of the block.
     method : Method
         How.
     chosen : mapping, or None
@@ -62,8 +66,7 @@ class Task:
     source: str
     grid: str
     bytes: int
-    first: int
-    last: int
+    block: Block
     rows: NDArray[np.int64] | None
     method: Method
     chosen: Mapping[Series, int] | None
@@ -132,14 +135,33 @@ def begin_process(threads: int) -> None:
     """Prepare a process of a pool."""
     os.environ["DRT_ENGINE_THREADS"] = str(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    sys.unraisablehook = _unraisable
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # The parent's progress and summary say what failed; lines of several processes would only mix.
     logging.getLogger("drt_engine").addHandler(logging.NullHandler())
 
 
+def _unraisable(dropped: Any) -> None:
+    """Keep quiet about Ctrl-C where C code called Python, which drops it: the parent stops the job."""
+    if dropped.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(dropped)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: killed, it tells nobody, and its pool would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _read(task: Task) -> Spectra:
     """Spectra of a block, with those of their states that the work depends on."""
-    rows = np.arange(task.first, task.last) if task.rows is None else task.rows
-    with opened_grid(task.source, task.grid) as reader:
+    rows = np.arange(task.block.first, task.block.last) if task.rows is None else task.rows
+    states = task.method.series or ()
+    with opened_grid(task.source, task.grid, states) as reader:
         if os.path.getsize(task.source) != task.bytes:
             raise FileFormatError(f"{task.source}: was changed while it was read. Run the job again.")
-        return spectra_of(reader, rows, reader.states(rows, task.method.series or ()))
+        return spectra_of(reader, rows, reader.states(rows, states))

@@ -1,17 +1,19 @@
 """Who does the work of blocks: this process, processes of this machine, or a Dask cluster."""
 
+import signal
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import contextmanager
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Protocol
 
 from drt_engine.errors import InputError, SolverError, UnknownNameError
-from drt_engine.jobs.work import Done, Task, begin_process, run, run_interruptible
-from drt_engine.threads import limited_threads, thread_count
+from drt_engine.hdf5.disk import uninterrupted
+from drt_engine.jobs.work import Done, Task, begin_process, run, run_interruptible, run_on_one_thread
+from drt_engine.threads import thread_count
 
 __all__ = ["SCHEDULERS", "Workers", "workers_for"]
 
@@ -80,7 +82,7 @@ def workers_for(scheduler: Any, number: int) -> Workers:
             "Leave it out."
         )
     if scheduler in ("inline", "threads"):
-        return _Here(1 if scheduler == "inline" else None)
+        return _Here(run_on_one_thread if scheduler == "inline" else run)
     if isinstance(scheduler, str) and "://" not in scheduler:
         raise UnknownNameError("scheduler", scheduler, (*SCHEDULERS, "tcp://HOST:PORT"))
     from drt_engine.jobs.dask_ import DaskWorkers
@@ -89,12 +91,12 @@ def workers_for(scheduler: Any, number: int) -> Workers:
 
 
 class _Here:
-    """The process itself, with all threads or with one; one block after the other."""
+    """The process itself, with all its threads or with one; one block after the other."""
 
     number = 1
 
-    def __init__(self, threads: int | None) -> None:
-        self._threads = threads
+    def __init__(self, work: Callable[[Task], Done]) -> None:
+        self._work = work
 
     def __enter__(self) -> "_Here":
         return self
@@ -104,9 +106,7 @@ class _Here:
 
     def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Done]]:
         for task in tasks:
-            with nullcontext() if self._threads is None else limited_threads(self._threads):
-                done = run(task)
-            yield task, done
+            yield task, self._work(task)
 
 
 class _Processes:
@@ -137,12 +137,16 @@ class _Processes:
         again: deque[Task] = deque()
         pending: dict[Future[Done], Task] = {}
         deaths = 0
+        # Where Ctrl-C is not for this process, as in the background of a script, it is not for those either.
+        work = run if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else run_interruptible
         while True:
             try:
                 while len(pending) <= self.number and (task := again.popleft() if again else next(tasks, None)):
                     # Before it is handed over: that may be what fails.
                     again.appendleft(task)
-                    pending[pool.submit(run_interruptible, task)] = task
+                    with _without_interrupts():
+                        future = pool.submit(work, task)
+                    pending[future] = task
                     again.popleft()
                 if not pending:
                     return
@@ -161,3 +165,18 @@ class _Processes:
                 again.extend(pending.values())
                 pending.clear()
                 pool = self._start()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes begin that do not know Ctrl-C until they have set up what they do about it."""
+    # Another thread may get the signal, so that to block it in this one, for children to inherit, is not enough.
+    with uninterrupted():
+        if not hasattr(signal, "pthread_sigmask"):
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

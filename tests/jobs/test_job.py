@@ -19,8 +19,8 @@ import drt_engine as drt
 from drt_engine.basis import Expansion
 from drt_engine.errors import UnknownNameError
 from drt_engine.hdf5 import SpectraWriter, scan
-from drt_engine.jobs import JobSummary
 from drt_engine.hdf5.disk import uninterrupted
+from drt_engine.jobs import JobSummary
 from drt_engine.methods import Answer
 from drt_engine.problem import Unknowns
 
@@ -39,6 +39,7 @@ class Copying:
         return Expansion(np.logspace(-3, 0, 10), "piecewise-linear", np.nan)
 
     series = None
+    quick = True
 
     def solve(self, frequency, impedance, expansion, which=None):
         zero = np.zeros(len(impedance))
@@ -216,7 +217,7 @@ def test_memory_of_writing_does_not_grow(tmp_path):
 def test_blocks_end_where_chunks_do(tmp_path):
     drt.write_spectra(tmp_path / "a.h5", numbered(20_000))
     chunk = scan(tmp_path / "a.h5").spectra[0].chunk
-    for block, first in ((None, 256), (chunk + 1, chunk), (3 * chunk - 1, 2 * chunk), (100, 100)):
+    for block, first in ((None, 8192), (chunk + 1, chunk), (3 * chunk - 1, 2 * chunk), (100, 100)):
         seen = []
         drt.invert_file(
             tmp_path / "a.h5",
