@@ -22,7 +22,15 @@ from .kernels import truth
 ROOT = Path(__file__).parents[1]
 PAGES = [
     name
-    for name in ("docs/tutorial.md", "docs/convex.md", "docs/import.md", "docs/validation.md", "docs/jobs.md", "docs/index.md", "README.md")
+    for name in (
+        "docs/tutorial.md",
+        "docs/convex.md",
+        "docs/import.md",
+        "docs/validation.md",
+        "docs/jobs.md",
+        "docs/index.md",
+        "README.md",
+    )
     if (ROOT / name).exists()
 ]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
