@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from drt_engine.inversion import invert
     from drt_engine.jobs import invert_file
     from drt_engine.methods import Convex, Tikhonov
+    from drt_engine.peaks import DeconvolutionOptions, PeakOptions
     from drt_engine.readers import ReadOptions, read_file
     from drt_engine.readers.collect import CollectOptions, collect
     from drt_engine.result import Inversion, Status
     from drt_engine.spectra import Spectra
+    from drt_engine.tracking import Known, TrackingOptions, track
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
 __all__ = [
@@ -35,20 +37,24 @@ __all__ = [
     "CollectOptions",
     "Convex",
     "DRTError",
+    "DeconvolutionOptions",
     "FileFormatError",
     "FileWriteError",
     "InputError",
     "Inversion",
     "JobInterrupted",
     "JobMismatchError",
+    "Known",
     "LinearKramersKronig",
     "OutputBusyError",
     "OutputExistsError",
+    "PeakOptions",
     "ReadOptions",
     "SolverError",
     "Spectra",
     "Status",
     "Tikhonov",
+    "TrackingOptions",
     "UnknownNameError",
     "Validation",
     "Validity",
@@ -62,6 +68,7 @@ __all__ = [
     "read_inversion",
     "read_spectra",
     "simulate",
+    "track",
     "validate",
     "write_inversion",
     "write_spectra",
@@ -76,10 +83,12 @@ _HOME = {
     "inversion": ("invert",),
     "jobs": ("invert_file",),
     "methods": ("Convex", "Tikhonov"),
+    "peaks": ("DeconvolutionOptions", "PeakOptions"),
     "readers": ("ReadOptions", "read_file"),
     "readers.collect": ("CollectOptions", "collect"),
     "result": ("Inversion", "Status"),
     "spectra": ("Spectra",),
+    "tracking": ("Known", "TrackingOptions", "track"),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")

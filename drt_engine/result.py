@@ -1,6 +1,7 @@
 """The result of an inversion: frozen arrays, a status for each spectrum, and the model evaluated anywhere."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
-from drt_engine.errors import InputError
+from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods import Method
 from drt_engine.problem import Unknowns, row_by_row
-from drt_engine.spectra import STATE_UNITS
+from drt_engine.regularisation import series_of
+from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
 
 __all__ = ["RESULT_UNITS", "Inversion", "Status", "count_status", "failures", "status_attributes"]
 
@@ -178,6 +182,10 @@ class Inversion:
         return np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
 
     @property
+    def _unknowns(self) -> Unknowns:
+        return Unknowns(self.coefficients, self.r_inf, self.inductance, 1.0 / self.capacitance)
+
+    @property
     def solved(self) -> NDArray[np.bool_]:
         """Whether there is an answer, shape (K,)."""
         return ~failures(self.status)
@@ -231,8 +239,98 @@ class Inversion:
             For frequencies that are not positive and finite.
         """
         f = _positive("frequency", "Hz", frequency)
-        model = Unknowns(self.coefficients, self.r_inf, self.inductance, 1.0 / self.capacitance)
-        return model.impedance(f, self.expansion.impedance(f))
+        return self._unknowns.impedance(f, self.expansion.impedance(f))
+
+    def peaks(self, options: "PeakOptions | None" = None) -> pd.DataFrame:
+        """Maxima and shoulders of γ that noise and λ do not make by themselves.
+
+        Parameters
+        ----------
+        options : PeakOptions, optional
+            What counts as a peak.
+
+        Returns
+        -------
+        DataFrame
+            One row a peak: ``spectrum`` (row number), the states, then ``tau`` (s), ``r`` (ohm), ``c`` (F), ``height``,
+            ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds.
+        """
+        from drt_engine.peaks import find_peaks
+
+        problem = self.method.problem(self.frequency, self.expansion)
+        found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options)
+        return with_states(found, self.states)
+
+    def deconvolve(
+        self,
+        spectra: Spectra | None = None,
+        options: "DeconvolutionOptions | None" = None,
+        *,
+        series: Sequence[str] = (),
+        along: str | None = None,
+    ) -> "Deconvolution":
+        """Part spectra into ZARC, Havriliak-Negami or Gaussian processes, starting from the peaks of γ.
+
+        Parameters
+        ----------
+        spectra : Spectra, optional
+            The spectra that were inverted, which are fitted. Without them the impedance of the model is, with its
+            residual for the noise; errors are then right for noise in proportion to |Z| only.
+        options : DeconvolutionOptions, optional
+            What the spectra are made of.
+        series : sequence of str
+            State columns that tell series apart; each spectrum starts from the one before in its series.
+        along : str, optional
+            State column that orders a series; by default the rows are in order.
+
+        Returns
+        -------
+        Deconvolution
+            The parts with their standard errors; its ``parts`` are a table that :func:`drt_engine.tracking.track`
+            takes.
+
+        Raises
+        ------
+        InputError
+            If there are not as many spectra on the same frequencies.
+        UnknownNameError
+            For a state column that there is none of.
+        """
+        from drt_engine.peaks import deconvolve
+
+        if spectra is None:
+            impedance = self.impedance_at(self.frequency)
+            sigma = self.residual[:, None] * np.abs(impedance) / np.sqrt(2.0)
+        else:
+            if len(spectra) != len(self) or not np.array_equal(spectra.frequency, self.frequency):
+                raise InputError(
+                    f"spectra must be the {len(self)} that were inverted, on their {self.frequency.size} frequencies; "
+                    f"got {len(spectra)} on {spectra.frequency.size}. Choose the same rows of both."
+                )
+            impedance, sigma = spectra.impedance, None
+        chains = _chains(self.states, tuple(series), along)
+        found = deconvolve(self.frequency, impedance, self.peaks(), options, sigma, chains)
+        return replace(found, states=self.states)
+
+    def circuit(self, row: int = 0, spectra: Spectra | None = None) -> "EquivalentCircuit":
+        """Equivalent circuit of a spectrum, as a string and initial values that impedance.py fits from.
+
+        Parameters
+        ----------
+        row : int
+            Which spectrum.
+        spectra : Spectra, optional
+            The spectra that were inverted; see :meth:`deconvolve`.
+
+        Returns
+        -------
+        EquivalentCircuit
+            ``string``, ``initial``, ``names`` and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
+        """
+        from drt_engine.peaks import equivalent_circuit
+
+        chosen = np.atleast_1d(np.arange(len(self))[row])
+        return equivalent_circuit(self[chosen].deconvolve(None if spectra is None else spectra[chosen]), 0)
 
     def to_xarray(self) -> "xr.Dataset":
         """Return it all as a dataset.
@@ -261,6 +359,15 @@ class Inversion:
                 dataset[name].attrs["units"] = unit
         dataset["status"].attrs |= status_attributes()
         return dataset
+
+
+def _chains(states: pd.DataFrame, series: tuple[str, ...], along: str | None) -> list[NDArray[np.intp]]:
+    """Row numbers of each series, in the order of a state."""
+    member, _ = series_of(states, series)
+    if along is not None and along not in states.columns:
+        raise UnknownNameError("the state column along", along, map(str, states.columns))
+    order = np.arange(len(states)) if along is None else states[along].reset_index(drop=True).argsort().to_numpy()
+    return [order[member[order] == number] for number in range(int(member.max(initial=-1)) + 1)]
 
 
 def count_status(status: NDArray[np.uint8]) -> dict[str, int]:

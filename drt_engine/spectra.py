@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
 
-__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "rows_where"]
+__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "rows_where", "with_states"]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -158,6 +158,21 @@ def rows_where(states: pd.DataFrame, condition: str) -> NDArray[np.int64]:
             "\"cell == 'C' and cycle <= 100\"."
         ) from error
     return np.flatnonzero(pd.Series(holds).fillna(False).to_numpy(dtype=bool))
+
+
+def with_states(found: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+    """Put states into a table of what was found in spectra, after its column ``spectrum``.
+
+    Parameters
+    ----------
+    found : DataFrame
+        A table with row numbers in the column ``spectrum``.
+    states : DataFrame
+        What each of K spectra was measured at. A state that has the name of a column of the table is left out.
+    """
+    rest = found.drop(columns="spectrum").reset_index(drop=True)
+    beside = states.drop(columns=rest.columns, errors="ignore").iloc[found["spectrum"].to_numpy()]
+    return pd.concat([found[["spectrum"]].reset_index(drop=True), beside.reset_index(drop=True), rest], axis=1)
 
 
 def _checked_frequency(frequency: ArrayLike) -> NDArray[np.float64]:

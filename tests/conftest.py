@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,14 @@ def frequency():
 
 def zarc(frequency, r, tau, phi):
     return r / (1 + (2j * np.pi * frequency * tau) ** phi)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """Let Ctrl-C do what it does at a terminal: a shell that starts the tests in the background switches it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

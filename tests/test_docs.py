@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from typer.testing import CliRunner
 
 import drt_engine as drt
-from drt_engine import errors, hdf5, jobs, plotting, readers, simulate, tracking, validation
+from drt_engine import errors, hdf5, jobs, peaks, plotting, readers, simulate, tracking, validation
 from drt_engine.basis import BASES
 from drt_engine.errors import InputError
 from drt_engine.result import RESULT_UNITS
@@ -130,6 +130,6 @@ def test_the_table_of_symbols_has_the_units_of_the_code():
 def test_the_api_page_has_every_public_name():
     page = read("docs/api.rst")
     documented = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", page, re.MULTILINE))
-    packages = (drt, simulate, plotting, hdf5, jobs, readers, validation, tracking, errors)
+    packages = (drt, simulate, plotting, hdf5, jobs, readers, validation, tracking, peaks, errors)
     public = {name for package in packages for name in package.__all__}
     assert public - documented == set()

@@ -1,11 +1,11 @@
-"""The command line: demo, import, info, invert, validate, plot."""
+"""The command line: demo, import, info, invert, validate, peaks, plot."""
 
 import logging
 import sys
 
 import typer
 
-from drt_engine.cli import demo, import_, info, invert, plot, validate  # noqa: F401 - they register themselves
+from drt_engine.cli import demo, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
 from drt_engine.cli.app import app
 
 __all__ = ["app", "main"]

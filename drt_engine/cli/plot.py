@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
 
-__all__ = ["Kind", "plot"]
+__all__ = ["Kind", "as_taken", "plot"]
 
 
 class Kind(StrEnum):
@@ -51,7 +51,7 @@ def plot(
     from drt_engine.spectra import rows_where
 
     result = read_inversion(file, name, grid)
-    measured = None if spectra is None else _as_taken(read_spectra(spectra, grid), file, name)
+    measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
     if measured is not None and len(measured) != len(result):
         raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.")
     if where is not None:
@@ -63,7 +63,7 @@ def plot(
     typer.echo(f"{len(result)} spectra drawn.\n  {output}")
 
 
-def _as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
+def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
     """Those of the spectra that went into an inversion."""
     from drt_engine.hdf5 import scan
     from drt_engine.spectra import rows_where

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.basis import Expansion
-from drt_engine.problem import Unknowns
+from drt_engine.problem import Problem, Unknowns
 
 __all__ = ["Answer", "Method"]
 
@@ -68,6 +68,18 @@ class Method(Protocol):
         ----------
         frequency : ndarray, shape (F,)
             Frequencies, Hz.
+        """
+        ...
+
+    def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
+        """State the problem of a grid that an answer solves, or nearly; peaks are judged by its response to noise.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        expansion : Expansion
+            Basis functions.
         """
         ...
 

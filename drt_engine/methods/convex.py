@@ -161,6 +161,18 @@ class Convex:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         return self.plain.series
 
+    def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
+        """State the least-squares part of the problem of a grid.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        expansion : Expansion
+            Basis functions.
+        """
+        return self.plain.problem(frequency, expansion)
+
     def settings(self) -> dict[str, Any]:
         """Return its name and fields, in types that JSON has; of a function of constraints, its name."""
         fields = {"name": type(self).__name__} | asdict(self)

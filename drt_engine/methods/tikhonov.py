@@ -15,7 +15,7 @@ from drt_engine.discretisation import default_tau, discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
 from drt_engine.methods.prepared import Prepared
-from drt_engine.problem import Part, assemble
+from drt_engine.problem import Part, Problem, assemble
 from drt_engine.regularisation import CRITERIA, CriterionName
 from drt_engine.solvers import SOLVERS, SolverName
 from drt_engine.weighting import WeightingName, checked_weighting
@@ -177,6 +177,19 @@ class Tikhonov:
         tau = default_tau(frequency) if self.tau is None else np.array(self.tau)
         return Expansion(tau, self.basis, shape_factor(BASES[self.basis], tau, self.shape, self.shape_type))
 
+    def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
+        """State the problem of a grid, without weights.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        expansion : Expansion
+            Basis functions.
+        """
+        discretisation = discretise(frequency, expansion, self.order)
+        return assemble(discretisation, self.part, inductance=self.inductance, capacitance=self.capacitance)
+
     def solve(
         self,
         frequency: NDArray[np.float64],
@@ -226,8 +239,7 @@ _PREPARING = Lock()
 @lru_cache(maxsize=8)
 def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> Prepared:
     expansion = Expansion(np.frombuffer(tau), method.basis, mu)
-    discretisation = discretise(np.frombuffer(frequency), expansion, method.order)
-    problem = assemble(discretisation, method.part, inductance=method.inductance, capacitance=method.capacitance)
+    problem = method.problem(np.frombuffer(frequency), expansion)
     return Prepared(problem, method.regularisation, method.noise, method.weighting, method.solver)
 
 

@@ -1,0 +1,18 @@
+"""Peaks of γ(ln τ), its parts, and the equivalent circuit that they stand for."""
+
+from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
+from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
+from drt_engine.peaks.finding import PEAK_UNITS, PeakOptions, find_peaks
+from drt_engine.peaks.parts import PART_UNITS, Deconvolution
+
+__all__ = [
+    "PART_UNITS",
+    "PEAK_UNITS",
+    "Deconvolution",
+    "DeconvolutionOptions",
+    "EquivalentCircuit",
+    "PeakOptions",
+    "deconvolve",
+    "equivalent_circuit",
+    "find_peaks",
+]

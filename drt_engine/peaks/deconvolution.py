@@ -1,0 +1,308 @@
+"""Spectra as sums of processes of known form: resistance, time constant and shape of each, with their errors."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.peaks.parts import Deconvolution, ln_tau_bounds, series_columns
+from drt_engine.peaks.shapes import SHAPES, PartShape, Shape
+from drt_engine.threads import run_tiles
+from drt_kernels import parts as kernels
+
+__all__ = ["DeconvolutionOptions", "deconvolve"]
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+Chains = Sequence[NDArray[np.intp]]
+
+_LINKS = 32
+"""Spectra of a chain that start from each other, one after the other; chains are cut there, and are worked on at once,
+so that the answer does not depend on the number of threads."""
+
+_STEPS = 30
+_LEAST_POINTS = 5
+_WIDTH = 0.5
+"""Standard deviation, in decades of frequency, of the Gaussian that squared residuals are averaged with."""
+
+
+@dataclass(frozen=True)
+class DeconvolutionOptions:
+    """What a spectrum is taken to be made of.
+
+    Parameters
+    ----------
+    shape : {"zarc", "havriliak-negami", "gaussian"}
+        Form of the parts: R/(1 + (jωτ)^φ) [1]_, R/(1 + (jωτ)^φ)^ψ [2]_, or a normal distribution of ln τ.
+    parts : int, optional
+        How many. By default as many as lower the Bayesian information criterion [3]_, for as many data as are
+        independent by the correlation of neighbouring residuals.
+    most : int
+        Most parts that are tried when their number is not given.
+    inductance, capacitance : bool
+        Whether the model has jωL and 1/(jωC).
+
+    Raises
+    ------
+    UnknownNameError
+        For another shape.
+    InputError
+        For numbers of parts that are not from 1 to 20.
+
+    References
+    ----------
+    .. [1] K. S. Cole, R. H. Cole, J. Chem. Phys. 9 (1941) 341.
+    .. [2] S. Havriliak, S. Negami, Polymer 8 (1967) 161.
+    .. [3] G. Schwarz, Ann. Stat. 6 (1978) 461.
+    """
+
+    shape: PartShape = "zarc"
+    parts: int | None = None
+    most: int = 8
+    inductance: bool = True
+    capacitance: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if self.shape not in get_args(PartShape):
+            raise UnknownNameError("shape", self.shape, get_args(PartShape))
+        for name in ("parts", "most"):
+            value = getattr(self, name)
+            if name == "parts" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 20:
+                raise InputError(f"{name} must be a whole number from 1 to 20; got {value!r}.")
+        for name in ("inductance", "capacitance"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False; got {getattr(self, name)!r}.")
+
+
+def deconvolve(
+    frequency: Array,
+    impedance: ComplexArray,
+    peaks: pd.DataFrame,
+    options: DeconvolutionOptions | None = None,
+    sigma: Array | None = None,
+    chains: Chains | None = None,
+) -> Deconvolution:
+    """Fit sums of parts to impedances, starting from the peaks of γ and from what was found for the spectrum before.
+
+    The impedance is fitted and not γ: its noise is known or can be estimated, and is not correlated, so that the errors
+    of the parts follow from it; and R_inf and the parts add up to the low-frequency limit of the model. The data are
+    weighted by 1/|Z| or 1/σ. Errors follow from the residuals around each frequency, whatever the weights, and are
+    enlarged where neighbouring residuals are correlated; they do not know of a wrong choice of the form or number of
+    the parts beyond that.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz.
+    impedance : ndarray of complex, shape (K, F)
+        Ohm: the measured spectra, or where they are not at hand the impedance of the inverted model, with `sigma`.
+        Points that are not finite are left out; a row with fewer than 5 has no parts.
+    peaks : DataFrame
+        Of the same spectra: ``spectrum`` (row number), ``tau`` (s), ``r`` (ohm) and ``width`` (decades).
+    options : DeconvolutionOptions, optional
+        What the spectra are made of.
+    sigma : ndarray, shape (K, F), optional
+        Standard deviation of the real and of the imaginary part, ohm, where it is known. Must be given if `impedance`
+        is not measured but the model's, which has no noise of its own to tell.
+    chains : sequence of ndarray of int, optional
+        Row numbers of the spectra of each series, in the order of their state; a spectrum starts from the one before.
+        By default all spectra are one series in their order. Rows that no chain names have no parts.
+
+    Returns
+    -------
+    Deconvolution
+        The parts with their errors.
+
+    Raises
+    ------
+    InputError
+        For arrays whose shapes do not go together, and a table of peaks without the columns above.
+    """
+    chosen = DeconvolutionOptions() if options is None else options
+    data = _Data.of(frequency, impedance, sigma)
+    tiles = _tiles(len(data.weights), chains)
+    shape = SHAPES[chosen.shape]
+    names = tuple(
+        name
+        for name, on in (("r_inf", True), ("inductance", chosen.inductance), ("elastance", chosen.capacitance))
+        if on
+    )
+    if shape.start is None:
+        starts = _by_peaks(data, peaks, shape, chosen, len(names))
+    else:
+        # An asymmetric part finds its minimum from the symmetric one, and hardly from afar.
+        simple = SHAPES[shape.start]
+        found = _fit(data, _by_peaks(data, peaks, simple, chosen, len(names)), simple, chosen, names, tiles)
+        starts = _extended(found, simple, shape, len(names))
+    fitted = _fit(data, starts, shape, chosen, names, tiles)
+    return fitted.result(data, chosen.shape, names)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """Spectra ready to be fitted: real, then imaginary parts (K, 2F), their weights, 0 for what is missing."""
+
+    frequency: Array
+    stacked: Array
+    weights: Array
+    known: bool
+
+    @classmethod
+    def of(cls, frequency: Array, impedance: ComplexArray, sigma: Array | None) -> "_Data":
+        f, z = np.asarray(frequency, dtype=float), np.asarray(impedance, dtype=complex)
+        if f.ndim != 1 or z.ndim != 2 or z.shape[1] != f.size or not np.all(np.isfinite(f) & (f > 0.0)):
+            raise InputError(
+                "frequency must be one-dimensional, positive and finite, in Hz, and impedance must have one row a "
+                f"spectrum and one column a frequency; got shapes {f.shape} and {z.shape}."
+            )
+        if sigma is not None and np.shape(sigma) != z.shape:
+            raise InputError(f"sigma must have the shape of impedance, {z.shape}; got {np.shape(sigma)}.")
+        deviation = np.abs(z) if sigma is None else np.asarray(sigma, dtype=float)
+        usable = np.isfinite(z) & np.isfinite(deviation) & (deviation > 0.0)
+        usable &= usable.sum(axis=1, keepdims=True) >= _LEAST_POINTS
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weights = np.where(usable, 1.0 / deviation, 0.0)
+        z = np.where(usable, z, 0.0)
+        return cls(f, np.hstack([z.real, z.imag]), np.tile(weights, 2), sigma is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What the kernel writes, with K rows each; see there."""
+
+    parameters: Array
+    errors: Array
+    together: Array
+    state: Array
+
+    @classmethod
+    def blank(cls, rows: int, size: int, most: int) -> "_Fitted":
+        return cls(
+            np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 4))
+        )
+
+    def result(self, data: _Data, shape: PartShape, names: tuple[str, ...]) -> Deconvolution:
+        size, cost, rho, converged = self.state.T
+        parameters = np.where(np.arange(self.parameters.shape[1]) < size[:, None], self.parameters, np.nan)
+        done = size > 0
+        found = Deconvolution(
+            data.frequency,
+            shape,
+            names,
+            parameters,
+            self.errors,
+            self.together,
+            np.where(done, cost, np.nan),
+            np.where(done, rho, np.nan),
+            converged > 0,
+        )
+        f = data.frequency.size
+        used = data.weights[:, :f] > 0.0
+        z = data.stacked[:, :f] + 1j * data.stacked[:, f:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            squares = np.where(used, np.abs(found.impedance_at(data.frequency) - z) / np.abs(z), 0.0) ** 2
+            misfit = np.sqrt(squares.sum(axis=1) / used.sum(axis=1))
+        return replace(found, misfit=np.where(done, misfit, np.nan))
+
+
+def _fit(
+    data: _Data,
+    starts: tuple[Array, NDArray[np.int64]],
+    shape: Shape,
+    options: DeconvolutionOptions,
+    names: tuple[str, ...],
+    tiles: list[NDArray[np.intp]],
+) -> _Fitted:
+    series, most = len(names), options.parts or options.most
+    rows, size = len(data.weights), series + most * shape.size
+    out = _Fitted.blank(rows, size, most)
+    x = np.log(2.0 * np.pi * data.frequency)
+    distance = (x[:, None] - x) / (_WIDTH * math.log(10.0))
+    near = np.exp(-0.5 * distance**2)
+    bounds = _bounds(data.frequency, shape, series, most)
+    free = 0 if shape.start is None else -1
+    wanted = free if options.parts is None else series + options.parts * shape.size
+    unit = np.array([1.0, 0.0, *shape.unit])
+    model = (shape.kind, series_columns(names, data.frequency))
+    usable = np.asarray(data.weights.any(axis=1))
+
+    def work(tile: NDArray[np.intp]) -> None:
+        rows = tile[usable[tile]]
+        part = _Fitted.blank(rows.size, size, most)
+        kernels.deconvolve(
+            (x, data.stacked[rows], data.weights[rows], near),
+            (starts[0][rows], starts[1][rows]),
+            model,
+            bounds,
+            unit,
+            (wanted, _STEPS, most, data.known),
+            (part.parameters, part.errors, part.together, part.state),
+        )
+        for field in fields(part):
+            getattr(out, field.name)[rows] = getattr(part, field.name)
+
+    run_tiles(work, tiles)
+    return out
+
+
+def _bounds(frequency: Array, shape: Shape, series: int, most: int) -> tuple[Array, Array]:
+    low, high = ln_tau_bounds(frequency)
+    lowest = np.concatenate([np.zeros(series), np.tile([0.0, low, *shape.low], most)])
+    highest = np.concatenate([np.full(series, np.inf), np.tile([np.inf, high, *shape.high], most)])
+    return lowest, highest
+
+
+def _by_peaks(
+    data: _Data, peaks: pd.DataFrame, shape: Shape, options: DeconvolutionOptions, series: int
+) -> tuple[Array, NDArray[np.int64]]:
+    """Parameters to start from, shape (K, P), and how many of them there are."""
+    missing = [name for name in ("spectrum", "tau", "r", "width") if name not in peaks.columns]
+    if missing:
+        raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
+    rows, most = len(data.weights), options.parts or options.most
+    spectrum = peaks["spectrum"].to_numpy(dtype=np.int64)
+    if spectrum.size and not 0 <= spectrum.min() <= spectrum.max() < rows:
+        raise InputError(
+            f"spectrum of peaks must be row numbers below {rows}; got {spectrum.min()} to {spectrum.max()}."
+        )
+    start = np.zeros((rows, series + most * shape.size))
+    f = data.frequency.size
+    with np.errstate(invalid="ignore"):
+        start[:, 0] = np.where(data.weights[:, :f] > 0.0, data.stacked[:, :f], np.inf).min(axis=1).clip(min=0.0)
+    r, tau, width = (peaks[name].to_numpy(dtype=float) for name in ("r", "tau", "width"))
+    width = np.where(np.isfinite(width), width, 1.0) * math.log(10.0)
+    # The largest ones where there are too many; then each gets a place in the row of its spectrum.
+    order = np.lexsort((-r, spectrum))
+    place = np.arange(order.size) - np.searchsorted(spectrum[order], spectrum[order])
+    order, place = order[place < most], place[place < most]
+    at = series + place * shape.size
+    values = np.column_stack([r, np.log(tau), shape.by_width(width)])[order]
+    for q in range(shape.size):
+        start[spectrum[order], at + q] = values[:, q]
+    return start, series + np.bincount(spectrum[order], minlength=rows) * shape.size
+
+
+def _extended(found: _Fitted, simple: Shape, shape: Shape, series: int) -> tuple[Array, NDArray[np.int64]]:
+    """Parameters of one form as those of another that has more of them."""
+    rows, most = found.together.shape[:2]
+    parts = found.parameters[:, series:].reshape(rows, most, simple.size)
+    more = np.broadcast_to(np.array(shape.unit[simple.size - 2 :]), (rows, most, shape.size - simple.size))
+    start = np.hstack([found.parameters[:, :series], np.concatenate([parts, more], axis=2).reshape(rows, -1)])
+    count = np.maximum(found.state[:, 0].astype(np.int64) - series, 0) // simple.size
+    return start, series + count * shape.size
+
+
+def _tiles(rows: int, chains: Chains | None) -> list[NDArray[np.intp]]:
+    series = [np.arange(rows)] if chains is None else [np.asarray(chain, dtype=np.intp) for chain in chains]
+    named = np.concatenate(series) if series else np.empty(0, dtype=np.intp)
+    if named.size and (named.min() < 0 or named.max() >= rows or np.unique(named).size < named.size):
+        raise InputError(f"chains must name rows from 0 to {rows - 1}, each at most once; got {named!r}.")
+    return [chain[k : k + _LINKS] for chain in series for k in range(0, chain.size, _LINKS)]

@@ -1,0 +1,436 @@
+"""Maxima and shoulders of γ(ln τ) that noise and the penalty do not make by themselves, for many spectra.
+
+Axes in the comments: k = spectra, s = samples of y = ln τ, j = unknowns (coefficients of γ, then R_inf, L, 1/C), n =
+data, c = features of a spectrum.
+
+A feature is judged by how far γ at a sample lies above the straight line between two others. That is a linear
+functional qᵀx of the unknowns. Without the sign constraint x = E b, E = H⁻¹AᵀW, H = AᵀW²A + λM, and for data of
+standard deviations σ it deviates by
+
+    d² = Σ_n (Eᵀq)_n² σ_n² + κ² s² (qᵀH⁻¹q − |Eᵀq|²) + β² (qᵀ(x − EWAx))²,    s² = mean σ²,
+
+the first term what noise does, the second what the penalty leaves open: with κ = 1 and equal σ, d² is the variance of
+the posterior that has the penalty as its prior. That takes every wrinkle for possible that the penalty allows, and
+would hide small peaks beside large ones; a smaller κ is enough to silence the ripples beside sharp peaks, where noise
+is small. The third term is what the penalty would take away if the answer were the truth, and stands for the ripples
+that too large a λ makes; it does not count for the highest maximum, which no penalty makes. The unconstrained answer is
+used on purpose: where x ≥ 0 has pinned an unknown, its linear response says that noise does nothing, and single spikes
+would pass.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Tables = tuple[Array, Array, Ints, Array, Array]
+Row = tuple[Array, Array, Array]
+Work = tuple[Array, Array]
+Places = tuple[Ints, Ints, Ints, Ints]
+
+MAXIMUM = 1
+SHOULDER = 2
+"""Kinds of features."""
+
+COLUMNS = 11
+"""y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
+
+_JOINED = {"contract", "reassoc"}
+
+SIDE = 3
+"""Samples on either side of a maximum that a polynomial of degree six goes through."""
+
+# Taylor coefficients of that polynomial at its middle, first to sixth power of the distance in samples.
+_TAYLOR = np.array(
+    [
+        [-1 / 60, 3 / 20, -3 / 4, 0.0, 3 / 4, -3 / 20, 1 / 60],
+        [1 / 180, -3 / 40, 3 / 4, -49 / 36, 3 / 4, -3 / 40, 1 / 180],
+        [1 / 48, -1 / 6, 13 / 48, 0.0, -13 / 48, 1 / 6, -1 / 48],
+        [-1 / 144, 1 / 12, -13 / 48, 7 / 18, -13 / 48, 1 / 12, -1 / 144],
+        [-1 / 240, 1 / 60, -1 / 48, 0.0, 1 / 48, -1 / 60, 1 / 240],
+        [1 / 720, -1 / 120, 1 / 48, -1 / 36, 1 / 48, -1 / 120, 1 / 720],
+    ]
+)
+
+_STEPS = 12
+_OPEN_MAXIMUM = 0.15
+_OPEN_SHOULDER = 0.5
+"""κ of maxima and of shoulders, by the rate of false ones in simulated spectra of one to three processes."""
+
+_RIPPLE_MAXIMUM = 2.0
+_RIPPLE_SHOULDER = 1.3
+"""β of both, by the same rate at given λ from 1e-5 to 1e-2."""
+
+_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+@njit(cache=True, nogil=True)
+def _maxima(curve: Array, least: float, out: Ints) -> int:
+    """Find samples that are higher than their neighbours and than a bound; how many."""
+    # (s)->(c)
+    count = 0
+    for s in range(SIDE, curve.size - SIDE):
+        if curve[s - 1] < curve[s] >= curve[s + 1] and curve[s] > least and count < out.size:
+            out[count] = s
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _lowest(curve: Array, first: int, last: int) -> int:
+    """Sample between two, both included, where a curve is lowest."""
+    best = first
+    for s in range(first + 1, last + 1):
+        if curve[s] < curve[best]:
+            best = s
+    return best
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def _deviations(band: tuple[int, int], tables: Tables, row: Row, work: Work) -> tuple[float, float, float, float]:
+    """Value of the functional in the first work array, and the two terms of its variance, with κ = 1."""
+    # (j),(n)->(),(),()
+    inverse, answer = tables[3], tables[4]
+    x, sigma, lost = row
+    q, data = work
+    first, last = band
+    data[:] = 0.0
+    own = 0.0
+    value = 0.0
+    bias = 0.0
+    for j in range(first, last):
+        value += q[j] * x[j]
+        bias += q[j] * lost[j]
+        for n in range(data.size):
+            data[n] += q[j] * answer[j, n]
+        inner = 0.0
+        for i in range(first, last):
+            inner += inverse[j, i] * q[i]
+        own += q[j] * inner
+    noise = 0.0
+    square = 0.0
+    mean = 0.0
+    for n in range(data.size):
+        noise += (data[n] * sigma[n]) ** 2
+        square += data[n] ** 2
+        mean += sigma[n] ** 2
+    return value, noise, mean / data.size * max(own - square, 0.0), bias
+
+
+@njit(cache=True, nogil=True)
+def _above(
+    s: int, line: tuple[int, int, float, float, float], tables: Tables, row: Row, work: Work
+) -> tuple[float, float]:
+    """How far γ at a sample is above share · γ(left) + (1 − share) · γ(right); and that over its deviation.
+
+    `line` is left, right, share, κ and β.
+    """
+    values, bounds = tables[0], tables[2]
+    left, right, share, openness, ripple = line
+    first = min(bounds[left, 0], bounds[s, 0], bounds[right, 0])
+    last = max(bounds[left, 1], bounds[s, 1], bounds[right, 1])
+    for j in range(first, last):
+        work[0][j] = values[s, j] - share * values[left, j] - (1.0 - share) * values[right, j]
+    value, noise, rest, bias = _deviations((first, last), tables, row, work)
+    deviation = math.sqrt(noise + openness**2 * rest + (ripple * bias) ** 2)
+    return value, value / deviation if deviation > 0.0 else math.inf
+
+
+@njit(cache=True, nogil=True)
+def _drop(s: int, valleys: tuple[int, int], ripple: float, tables: Tables, row: Row, work: Work) -> tuple[float, float]:
+    """Smaller one of the drops from a maximum to its valleys, and the smaller significance of the two."""
+    left, z_left = _above(s, (valleys[0], valleys[0], 1.0, _OPEN_MAXIMUM, ripple), tables, row, work)
+    right, z_right = _above(s, (valleys[1], valleys[1], 1.0, _OPEN_MAXIMUM, ripple), tables, row, work)
+    return min(left, right), min(z_left, z_right)
+
+
+@njit(cache=True, nogil=True)
+def _chord(s: int, ends: tuple[int, int], tables: Tables, row: Row, work: Work) -> tuple[float, float]:
+    """How far γ is above the straight line between two samples on either side, and the significance of that."""
+    share = (ends[1] - s) / (ends[1] - ends[0])
+    return _above(s, (ends[0], ends[1], share, _OPEN_SHOULDER, _RIPPLE_SHOULDER), tables, row, work)
+
+
+@njit(cache=True, nogil=True)
+def _kept_maxima(g: Array, least: float, tables: Tables, row: Row, work: Work, found: Ints, score: Array) -> int:
+    """Maxima that are significant: the least one goes, its valleys become one, until all are.
+
+    `score` gets prominence and significance of each.
+    """
+    # (s)->(c),(c,2)
+    count = _maxima(g, 1e-9 * g.max(), found)
+    valley = np.zeros(found.size + 1, np.int64)
+    for c in range(count + 1):
+        valley[c] = _lowest(g, 0 if c == 0 else found[c - 1], g.size - 1 if c == count else found[c])
+    highest = int(np.argmax(g))
+    for c in range(count):
+        ripple = 0.0 if found[c] == highest else _RIPPLE_MAXIMUM
+        score[c] = _drop(found[c], (valley[c], valley[c + 1]), ripple, tables, row, work)
+    while count > 0:
+        worst = int(np.argmin(score[:count, 1]))
+        if score[worst, 1] >= least:
+            break
+        lower = worst if g[valley[worst]] < g[valley[worst + 1]] else worst + 1
+        valley[worst] = valley[lower]
+        count -= 1
+        for c in range(worst, count):
+            found[c] = found[c + 1]
+            score[c] = score[c + 1]
+            valley[c + 1] = valley[c + 2]
+        for c in range(max(worst - 1, 0), min(worst + 1, count)):
+            ripple = 0.0 if found[c] == highest else _RIPPLE_MAXIMUM
+            score[c] = _drop(found[c], (valley[c], valley[c + 1]), ripple, tables, row, work)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _claim(found: Ints, count: int, maxima: Ints, kind: Ints) -> None:
+    """Mark of all bends those that are the tops of maxima; the nearest one is."""
+    # (c),(c)->(c)
+    kind[:count] = SHOULDER
+    for p in range(maxima.size):
+        best = 0
+        for c in range(1, count):
+            if abs(found[c] - maxima[p]) < abs(found[best] - maxima[p]):
+                best = c
+        if count > 0:
+            kind[best] = MAXIMUM
+
+
+@njit(cache=True, nogil=True)
+def _kept_bends(bend: Array, least: float, tables: Tables, row: Row, work: Work, places: Places, score: Array) -> int:
+    """Bends of γ, maxima of −γ″, that are significant shoulders or the tops of maxima; the least go one by one."""
+    # (s),(c)->(c),(c),(c)
+    maxima, found, kind, saddle = places
+    count = _maxima(bend, 1e-9 * bend.max(), found)
+    _claim(found, count, maxima, kind)
+    for c in range(count + 1):
+        saddle[c] = _lowest(bend, 0 if c == 0 else found[c - 1], bend.size - 1 if c == count else found[c])
+    for c in range(count):
+        score[c] = _chord(found[c], (saddle[c], saddle[c + 1]), tables, row, work)
+    while count > 0:
+        worst = -1
+        for c in range(count):
+            if kind[c] == SHOULDER and score[c, 1] < least and (worst < 0 or score[c, 1] < score[worst, 1]):
+                worst = c
+        if worst < 0:
+            break
+        lower = worst if bend[saddle[worst]] < bend[saddle[worst + 1]] else worst + 1
+        saddle[worst] = saddle[lower]
+        count -= 1
+        for c in range(worst, count):
+            found[c] = found[c + 1]
+            kind[c] = kind[c + 1]
+            score[c] = score[c + 1]
+            saddle[c + 1] = saddle[c + 2]
+        for c in range(max(worst - 1, 0), min(worst + 1, count)):
+            score[c] = _chord(found[c], (saddle[c], saddle[c + 1]), tables, row, work)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _refined(g: Array, s: int) -> tuple[float, float]:
+    """Distance from a sample to the maximum of the polynomial around it, in samples, and its value there; by Newton."""
+    taylor = np.zeros(7)
+    taylor[0] = g[s]
+    for i in range(6):
+        for k in range(7):
+            taylor[i + 1] += _TAYLOR[i, k] * g[s - SIDE + k]
+    t = 0.0
+    for _ in range(_STEPS):
+        slope = 0.0
+        curvature = 0.0
+        for i in range(6, 0, -1):
+            slope = slope * t + i * taylor[i]
+            if i > 1:
+                curvature = curvature * t + i * (i - 1) * taylor[i]
+        if curvature >= 0.0:
+            return 0.0, g[s]
+        step = -slope / curvature
+        t += step
+        if abs(t) > 1.0:
+            return 0.0, g[s]
+        if abs(step) < 1e-12:
+            break
+    value = 0.0
+    for i in range(6, -1, -1):
+        value = value * t + taylor[i]
+    return t, value
+
+
+@njit(cache=True, nogil=True)
+def _half_width(g: Array, s: int, height: float, end: int) -> float:
+    """Distance in samples from a sample to where γ is half of a height; NaN where a boundary comes first."""
+    step = 1 if end > s else -1
+    i = s
+    while i != end:
+        i += step
+        if g[i] <= 0.5 * height:
+            before = g[i - step]
+            return float(abs(i - s) - (0.5 * height - g[i]) / (before - g[i]))
+    return math.nan
+
+
+@njit(cache=True, nogil=True)
+def _width(g: Array, s: int, shift: float, height: float, ends: tuple[int, int]) -> float:
+    """Full width at half maximum, in samples; a side that another feature hides is as wide as the open one."""
+    left = _half_width(g, s, height, ends[0]) + shift
+    right = _half_width(g, s, height, ends[1]) - shift
+    if not math.isnan(left) and not math.isnan(right):
+        return left + right
+    if not math.isnan(left):
+        return 2.0 * left
+    if not math.isnan(right):
+        return 2.0 * right
+    bend = -(g[s - 1] - 2.0 * g[s] + g[s + 1])
+    return _FWHM * math.sqrt(height / bend) if bend > 0.0 else math.nan
+
+
+@njit(cache=True, nogil=True)
+def _position_error(g: Array, s: int, tables: Tables, row: Row, work: Work) -> float:
+    """Deviation, in samples, that noise gives to the zero of γ′."""
+    values, bounds = tables[0], tables[2]
+    first, last = bounds[s - 1, 0], bounds[s + 1, 1]
+    bend = -(g[s - 1] - 2.0 * g[s] + g[s + 1])
+    for j in range(first, last):
+        work[0][j] = 0.5 * (values[s + 1, j] - values[s - 1, j])
+    noise = _deviations((first, last), tables, row, work)[1]
+    return math.sqrt(noise) / bend if bend > 0.0 else math.nan
+
+
+@njit(cache=True, nogil=True)
+def _move(g: Array, s: int, sign: float, tables: Tables, q: Array) -> None:
+    """Add to a functional what an area gains when the valley that bounds it moves: ±γ δy, δy = −δγ′ / γ″."""
+    # (j)->(j)
+    values = tables[0]
+    bend = g[s - 1] - 2.0 * g[s] + g[s + 1]
+    if bend > 0.0 and g[s] < g[s - 1] and g[s] < g[s + 1]:
+        for j in range(q.size):
+            q[j] -= sign * g[s] * 0.5 * (values[s + 1, j] - values[s - 1, j]) / bend
+
+
+@njit(cache=True, nogil=True)
+def _area(
+    g: Array, ends: tuple[int, int], whole: tuple[bool, bool], step: float, tables: Tables, row: Row, work: Work
+) -> tuple[float, float]:
+    """∫γ dy between two samples and its deviation by noise; from and to infinity where it is told."""
+    areas = tables[1]
+    last = areas.shape[0] - 1
+    q = work[0]
+    band = (0, areas.shape[1])
+    for j in range(areas.shape[1]):
+        upper = areas[last, j] if whole[1] else areas[ends[1], j]
+        q[j] = upper - (0.0 if whole[0] else areas[ends[0], j])
+    value = _deviations(band, tables, row, work)[0]
+    for j in range(areas.shape[1]):
+        q[j] /= step
+    if not whole[0]:
+        _move(g, ends[0], -1.0, tables, q)
+    if not whole[1]:
+        _move(g, ends[1], 1.0, tables, q)
+    return value, step * math.sqrt(_deviations(band, tables, row, work)[1])
+
+
+@njit(cache=True, nogil=True)
+def _boundary(g: Array, bend: Array, features: tuple[int, int]) -> int:
+    """Find the valley between two features; where γ has none, the sample at which it bends up most."""
+    valley = _lowest(g, features[0], features[1])
+    return valley if features[0] < valley < features[1] else _lowest(bend, features[0], features[1])
+
+
+@njit(cache=True, nogil=True)
+def _merge(maxima: Ints, bends: Ints, kinds: Ints, out: Ints, which: Ints) -> int:
+    """Maxima and shoulders in order of y; `which` is the number among the maxima, or −1 − that among the bends."""
+    count = 0
+    p = 0
+    for c in range(bends.size):
+        if kinds[c] == MAXIMUM:
+            continue
+        while p < maxima.size and maxima[p] < bends[c]:
+            out[count], which[count] = maxima[p], p
+            p += 1
+            count += 1
+        out[count], which[count] = bends[c], -1 - c
+        count += 1
+    while p < maxima.size:
+        out[count], which[count] = maxima[p], p
+        p += 1
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _describe(
+    curves: tuple[Array, Array], at: Ints, shape: tuple[bool, float], tables: Tables, row: Row, work: Work, out: Array
+) -> None:
+    """Fill in position, height, width, area, errors and boundaries of the features of a spectrum, y in samples."""
+    # (s),(s),(c)->(c,11)
+    g, bend = curves
+    smooth, step = shape
+    for c in range(at.size):
+        s = at[c]
+        low = _boundary(g, bend, (at[c - 1], s)) if c > 0 else 0
+        high = _boundary(g, bend, (s, at[c + 1])) if c + 1 < at.size else g.size - 1
+        shift, height = 0.0, g[s]
+        if smooth:
+            if out[c, 10] == MAXIMUM:
+                shift, height = _refined(g, s)
+            else:
+                shift, _ = _refined(bend, s)
+        out[c, 0] = s + shift
+        out[c, 1], out[c, 7] = _area(g, (low, high), (c == 0, c + 1 == at.size), step, tables, row, work)
+        out[c, 2] = height
+        out[c, 3] = _width(g, s, shift, height, (low, high))
+        out[c, 6] = _position_error(g, s, tables, row, work) if out[c, 10] == MAXIMUM else math.nan
+        out[c, 8] = low
+        out[c, 9] = high
+
+
+@njit(cache=True, nogil=True)
+def find(
+    gamma: Array,
+    bend: Array,
+    tables: Tables,
+    rows: Row,
+    least: tuple[float, float, bool, float],
+    out: Array,
+    count: Ints,
+) -> None:
+    """Features of spectra that share a λ and, if any, their weights.
+
+    `gamma` and `bend` are γ and −γ″ at the samples, evenly spaced; `tables` the values (s,j) and cumulative areas
+    (s+1,j) of the basis functions, the last row of which are the whole areas, the first and last entry that is not
+    negligible of each row of the values (s,2), H⁻¹ (j,j) and E (j,n); `rows` the unknowns x (k,j), standard deviations
+    of the data (k,n), and x − EWAx (k,j). `least` is the significance of maxima and of shoulders that is asked for,
+    whether γ is smooth enough for a polynomial, and the distance of samples in y. `out` is described by `COLUMNS`, y
+    and the boundaries counted in samples. A spectrum without more features than `count` says is left as it is.
+    """
+    # (k,s),(k,s)->(k,c,11),(k)
+    most = out.shape[1]
+    found, kinds, order, which = np.zeros((4, most), np.int64)
+    maxima = np.zeros(most, np.int64)
+    saddle = np.zeros(most + 1, np.int64)
+    peaks, bends = np.zeros((most, 2)), np.zeros((most, 2))
+    work = (np.zeros(tables[3].shape[0]), np.zeros(tables[4].shape[1]))
+    for k in range(gamma.shape[0]):
+        row = (rows[0][k], rows[1][k], rows[2][k])
+        g = gamma[k]
+        tops = _kept_maxima(g, least[0], tables, row, work, maxima, peaks)
+        turns = 0
+        if tops > 0 and least[2]:
+            places = (maxima[:tops], found, kinds, saddle)
+            turns = _kept_bends(bend[k], least[1], tables, row, work, places, bends)
+        total = min(_merge(maxima[:tops], found[:turns], kinds[:turns], order, which), most)
+        if total <= count[k]:
+            continue
+        count[k] = total
+        for c in range(total):
+            top = which[c] >= 0
+            score = peaks[which[c]] if top else bends[-1 - which[c]]
+            out[k, c, 4] = score[0] if top else 0.0
+            out[k, c, 5] = score[1]
+            out[k, c, 10] = MAXIMUM if top else SHOULDER
+        _describe((g, bend[k]), order[:total], (least[2], least[3]), tables, row, work, out[k])

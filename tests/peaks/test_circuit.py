@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from impedance.models.circuits import CustomCircuit
+
+import drt_engine as drt
+from drt_engine.errors import InputError
+from drt_engine.peaks import DeconvolutionOptions, deconvolve, equivalent_circuit
+from drt_engine.simulate import ZARC
+
+from .made import FREQUENCY, peaks_of, spectra
+
+THREE = [ZARC(8, 2e-5, 0.9), ZARC(20, 1e-3, 0.85), ZARC(30, 0.1, 0.8)]
+
+
+@pytest.fixture(scope="module")
+def apart():
+    some = spectra(THREE, 3)
+    return some, deconvolve(FREQUENCY, some.impedance, peaks_of(drt.invert(some)))
+
+
+def test_a_custom_circuit_takes_it_and_fits_from_it(apart):
+    some, found = apart
+    circuit = equivalent_circuit(found, 1)
+    assert circuit.string == "R0-L0-p(R1,CPE1)-p(R2,CPE2)-p(R3,CPE3)"
+    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    assert tuple(model.get_param_names()[0]) == circuit.names
+    with pytest.warns(UserWarning, match="initial parameters"):
+        start = model.predict(FREQUENCY, use_initial=True)
+    np.testing.assert_allclose(start, found.impedance_at(FREQUENCY)[1], rtol=1e-9)
+    model.fit(FREQUENCY, some.impedance[1], weight_by_modulus=True)
+    fitted = model.predict(FREQUENCY)
+    misfit = np.sqrt(np.mean(np.abs(fitted - some.impedance[1]) ** 2 / np.abs(some.impedance[1]) ** 2))
+    assert misfit <= found.misfit[1] * 1.001
+    # It starts at a minimum of the same sum of squares, so it stays there.
+    np.testing.assert_allclose(model.parameters_, circuit.initial, rtol=2e-3)
+
+
+def test_a_fit_of_another_spectrum_starts_from_it(apart):
+    some, found = apart
+    circuit = equivalent_circuit(found, 0)
+    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    model.fit(FREQUENCY, some.impedance[2], weight_by_modulus=True)
+    values = dict(zip(circuit.names, model.parameters_, strict=True))
+    for number, one in enumerate(THREE, start=1):
+        assert values[f"R{number}"] == pytest.approx(one.r, rel=0.05)
+        assert values[f"CPE{number}_1"] == pytest.approx(one.phi, abs=0.02)
+        tau = (values[f"R{number}"] * values[f"CPE{number}_0"]) ** (1 / values[f"CPE{number}_1"])
+        assert tau == pytest.approx(one.tau, rel=0.05)
+
+
+def test_terms_that_are_zero_do_not_stop_a_fit_and_a_capacitance_is_an_element():
+    z = sum(one.impedance(FREQUENCY) for one in THREE) + 1 / (2j * np.pi * FREQUENCY * 3.0)
+    rng = np.random.default_rng(0)
+    z = z * (1 + 0.002 * (rng.standard_normal(61) + 1j * rng.standard_normal(61)))
+    some = drt.Spectra(FREQUENCY, z)
+    peaks = peaks_of(drt.invert(some, drt.Tikhonov(capacitance=True)))
+    found = deconvolve(FREQUENCY, some.impedance, peaks, DeconvolutionOptions(capacitance=True))
+    circuit = equivalent_circuit(found, 0)
+    assert circuit.string.startswith("R0-L0-C0-p(R1,CPE1)")
+    assert all(value > 0 for value in circuit.initial)
+    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    model.fit(FREQUENCY, some.impedance[0], weight_by_modulus=True)
+    assert dict(zip(circuit.names, model.parameters_, strict=True))["C0"] == pytest.approx(3.0, rel=0.2)
+    plain = DeconvolutionOptions(inductance=False)
+    without = equivalent_circuit(deconvolve(FREQUENCY, spectra(THREE, 1).impedance, peaks.head(0), plain), 0)
+    assert without.string.startswith("R0-p(R1,CPE1)")
+    assert len(without.initial) == len(without.names) == len(without.units)
+
+
+def test_mistakes_are_told(apart):
+    some, found = apart
+    with pytest.raises(InputError, match="row must be a whole number from 0 to 2; got 3"):
+        equivalent_circuit(found, 3)
+    other = deconvolve(FREQUENCY, some.impedance, peaks_of(drt.invert(some)), DeconvolutionOptions("gaussian"))
+    with pytest.raises(InputError, match="made of ZARC parts; got shape 'gaussian'"):
+        equivalent_circuit(other, 0)
+    z = some.impedance.copy()
+    z[0] = np.nan
+    with pytest.raises(InputError, match="spectrum 0 has no answer"):
+        equivalent_circuit(deconvolve(FREQUENCY, z, peaks_of(drt.invert(some))), 0)
