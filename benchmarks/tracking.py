@@ -61,10 +61,9 @@ def plain_maxima(made: Campaign, result: drt.Inversion) -> pd.DataFrame:
     return pd.DataFrame(parts, columns=["spectrum", "tau", "r"]).join(made.spectra.states, on="spectrum")
 
 
-def engine_peaks(made: Campaign, result: drt.Inversion) -> pd.DataFrame:
-    """Return what ``result.peaks()`` finds, with the states."""
-    found: pd.DataFrame = result.peaks()  # type: ignore[attr-defined,operator]
-    return found if "voltage" in found else found.join(made.spectra.states, on="spectrum")
+def engine_peaks(_: Campaign, result: drt.Inversion) -> pd.DataFrame:
+    """Return what ``result.peaks()`` finds, which has the states."""
+    return result.peaks()
 
 
 SOURCES: dict[str, Peaks] = {"true": true_peaks, "plain": plain_maxima, "engine": engine_peaks}

@@ -1,7 +1,7 @@
 """``drt-engine peaks``: the processes in a file of inversions, as tables and figures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,9 +63,8 @@ def _found(
         return result.peaks()
     from drt_engine.peaks import DeconvolutionOptions
 
-    given: dict[str, str] = {"shape": shape}
-    options = DeconvolutionOptions(**given)  # type: ignore[arg-type] # checked there
-    return result.deconvolve(measured, options, series=series, along=along).parts
+    given: Any = shape  # DeconvolutionOptions checks it
+    return result.deconvolve(measured, DeconvolutionOptions(shape=given), series=series, along=along).parts
 
 
 def _follow(

@@ -71,6 +71,7 @@ class PrintFigure(Figure):
 def new_figure(width: float, height: float) -> Figure:
     """Make an empty figure, in inches, whose contents find their places when it is drawn."""
     figure = PrintFigure(figsize=(width, height), layout="constrained")
+    # Its type is that of any engine; that of a constrained layout takes these.
     figure.get_layout_engine().set(w_pad=_PAD, h_pad=_PAD, wspace=0.0, hspace=0.0)  # type: ignore[union-attr,call-arg]
     return figure
 

@@ -91,11 +91,13 @@ class EqualTicks(Locator):
 
     def __call__(self) -> list[float]:
         """Ticks between the limits."""
+        # A locator that asks for ticks has an axis, which its type says only of locators that are set.
         low, high = self.axis.get_view_interval()  # type: ignore[union-attr]
         return self.tick_values(low, high)
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
         """Multiples of the step between two values."""
+        # As above.
         axes = self.axis.axes  # type: ignore[union-attr]
         if not 0.9 < _width(axes) / self._width < 1.1:
             self._width, self._step = _width(axes), _step(axes)

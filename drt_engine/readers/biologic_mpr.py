@@ -57,6 +57,7 @@ class RecordTable:
         """Number of each record, from 1."""
         return np.arange(1, self.records.size + 1)
 
+    # Part of what a table is to others; records have no words for missing values.
     def numbers(self, indices: Sequence[int], missing: frozenset[str] = frozenset()) -> NDArray[np.float64]:  # noqa: ARG002
         """Return fields as numbers, shape (N, len(indices))."""
         names = self.headings

@@ -47,6 +47,7 @@ def settle(
     for one in known:
         if one.range is None:
             _plant(one, _seeded(observed, process, one), process, courses, named)
+    # _ranges gives those that have a range.
     for p, (low, high) in {p: one.range for p, one in zip(matched.pinned, _ranges(known), strict=True)}.items():  # type: ignore[misc]
         if not (process == p).any():
             courses[:, p] = 0.5 * np.log(low * high), _TINY
@@ -76,6 +77,7 @@ def _seeded(observed: Observations, process: Ints, seed: Known) -> int:
     """Return the process that most peaks nearest to a seed belong to."""
     frames = np.flatnonzero(_chosen(observed, seed))
     inside = np.flatnonzero(np.isin(observed.frame, frames))
+    # A seed is what has one tau and no range.
     apart = np.abs(observed.x[inside, 0] - np.log(float(seed.tau)))  # type: ignore[arg-type]
     order = np.lexsort((apart, observed.frame[inside]))
     first = np.unique(observed.frame[inside[order]], return_index=True)[1]
