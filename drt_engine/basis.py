@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.threads import run_tiles
 from drt_kernels import piecewise, radial
 from drt_kernels.radial import Radial
 
@@ -27,6 +28,9 @@ BasisName = Literal[
     "piecewise-linear",
 ]
 ShapeType = Literal["fwhm", "factor"]
+
+_TILE = 16
+"""Frequencies whose integrals are one thread's work."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,11 @@ class Expansion:
         if self._kind is None:
             piecewise.piecewise_impedance(omega, self.tau, re, im)
         else:
-            radial.radial_impedance(int(self._kind), self.mu, omega, self.tau, re, im)
+            kind = int(self._kind)
+            run_tiles(
+                lambda rows: radial.radial_impedance(kind, self.mu, omega[rows], self.tau, re[rows], im[rows]),
+                [slice(first, first + _TILE) for first in range(0, omega.size, _TILE)],
+            )
         return re + 1j * im
 
     @cached_property

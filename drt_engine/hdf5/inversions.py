@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -129,6 +130,7 @@ def per_spectrum(inversion: Inversion) -> dict[str, Array]:
     return {variable.name: getattr(inversion, variable.name) for variable in schema.INVERSION.per_spectrum}
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of this package and of what it computes with."""
     found = {}

@@ -63,7 +63,7 @@ def killed(path: Path, out: Path, delay: float) -> bool:
 def blocks(out: Path) -> dict[str, tuple[int, int]]:
     """Blocks that are kept, by name; a block that is written again is another file."""
     found = {}
-    for path in out.with_name(f".{out.name}.job").glob("*.npz"):
+    for path in out.with_name(f".{out.name}.job").glob("*.part"):
         kept = path.stat()
         found[path.name] = (kept.st_ino, kept.st_mtime_ns)
     return found

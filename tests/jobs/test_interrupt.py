@@ -55,7 +55,7 @@ def until(there, process, seconds=60):
 
 
 def blocks(out, kind):
-    return list(out.with_name(f".{out.name}.job").glob(f"{kind}-*.npz"))
+    return list(out.with_name(f".{out.name}.job").glob(f"{kind}-*.part"))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

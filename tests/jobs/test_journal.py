@@ -34,7 +34,7 @@ def names(folder):
 
 
 def test_a_block_comes_back_as_it_was(tmp_path):
-    path = tmp_path / "a.npz"
+    path = tmp_path / "a.part"
     save_part(path, ARRAYS)
     found = load_part(path)
     assert set(found) == set(ARRAYS)
@@ -43,12 +43,12 @@ def test_a_block_comes_back_as_it_was(tmp_path):
         assert found[name].dtype == array.dtype
     assert set(load_part(path, ("status",))) == {"status"}
     assert load_part(path, ()) == {}
-    assert load_part(tmp_path / "b.npz") is None
-    assert names(tmp_path) == ["a.npz"]
+    assert load_part(tmp_path / "b.part") is None
+    assert names(tmp_path) == ["a.part"]
 
 
 def test_any_damage_to_a_block_is_noticed(tmp_path, quick):
-    path = tmp_path / "a.npz"
+    path = tmp_path / "a.part"
     save_part(path, ARRAYS)
     whole = path.read_bytes()
     rng = np.random.default_rng(1)
@@ -66,14 +66,16 @@ def test_any_damage_to_a_block_is_noticed(tmp_path, quick):
 
 
 def test_a_block_that_cannot_be_written_leaves_nothing(tmp_path):
-    with pytest.raises(FileWriteError, match=r"^[^\n]*nowhere.a\.npz: cannot be written: No such file or directory\.$"):
-        save_part(tmp_path / "nowhere" / "a.npz", ARRAYS)
+    with pytest.raises(
+        FileWriteError, match=r"^[^\n]*nowhere.a\.part: cannot be written: No such file or directory\.$"
+    ):
+        save_part(tmp_path / "nowhere" / "a.part", ARRAYS)
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
     try:
-        with pytest.raises(FileWriteError, match=r"a\.npz: cannot be written: File too large\.$"):
-            save_part(tmp_path / "a.npz", ARRAYS)
+        with pytest.raises(FileWriteError, match=r"a\.part: cannot be written: File too large\.$"):
+            save_part(tmp_path / "a.part", ARRAYS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == []
@@ -164,9 +166,9 @@ def test_blocks_that_overlap_are_not_both_taken(journal):
 
 def test_what_was_half_written_is_removed_and_what_is_not_the_jobs_is_left_out(journal):
     keep(journal, Block(0, 0, 4))
-    for name in ("results-0-4-8-00.npz.12.partial", "output.partial", "plan.json.partial"):
+    for name in ("results-0-4-8-00.part.12.partial", "output.partial", "plan.json.partial"):
         (journal.folder / name).write_bytes(b"half")
-    for name in ("notes.txt", "results-0-4.npz", "results-0-4-x-00.npz"):
+    for name in ("notes.txt", "results-0-4.part", "results-0-4-x-00.part"):
         (journal.folder / name).write_bytes(b"what is this")
     journal.begin(PLAN, restart=False)
     assert journal.done("results") == [Block(0, 0, 4)]

@@ -176,7 +176,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_before_a_job_goes_on(campaign, out, expected, method, kind, damage, caplog):
     folder = unfinished(campaign, out, method=method)
-    path = sorted(folder.glob(f"{kind}-*.npz"))[0]
+    path = sorted(folder.glob(f"{kind}-*.part"))[0]
     damage(path)
     drt.invert_file(campaign, out, method=method)
     assert arrays(out) == expected
@@ -194,7 +194,7 @@ def test_damage_after_the_last_block(campaign, out, expected, method, damage):
         calls.append((done, dict(counts)))
         if done == total and len(calls) < 9:
             for kind in ("results", "scores"):
-                for path in sorted(folder.glob(f"{kind}-*.npz"))[:1]:
+                for path in sorted(folder.glob(f"{kind}-*.part"))[:1]:
                     damage(path)
 
     summary = drt.invert_file(campaign, out, method=method, block=4, progress=progress)
@@ -229,7 +229,7 @@ def test_a_disk_that_damages_every_block_ends_the_job(campaign, out):
 
     def progress(done, total, _):
         if done == total:
-            flipped(next(folder.glob("results-*.npz")))
+            flipped(next(folder.glob("results-*.part")))
 
     with pytest.raises(drt.FileWriteError, match=r"^[^\n]*out\.h5: cannot be written: .*damaged each time.*\.$"):
         drt.invert_file(campaign, out, method=FIXED, progress=progress)
@@ -241,7 +241,7 @@ def test_blocks_of_workers_that_went_on_alone_are_counted_once(campaign, out, ex
     theirs = unfinished(campaign, out.with_name("other.h5"), stop=18, method=method, block=6)
     ours = unfinished(campaign, out, method=method)
     mark, their_mark = (json.loads((one / "plan.json").read_text())["id"][:8] for one in (ours, theirs))
-    late = {path: ours / path.name.replace(their_mark, mark) for path in sorted(theirs.glob("*.npz"))}
+    late = {path: ours / path.name.replace(their_mark, mark) for path in sorted(theirs.glob("*.part"))}
     calls = []
 
     def progress(done, _, counts):
