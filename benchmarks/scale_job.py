@@ -35,7 +35,7 @@ def invert(path: Path, out: Path, workers: int, *, stages: bool) -> dict[str, ob
     from drt_engine import jobs
 
     # On another grid: loads the compiled code, all of it, and leaves what belongs to the grid of the file to the job.
-    drt.invert(spectra(64, FIRST))
+    _ = drt.invert(spectra(64, FIRST)).gamma
     started = time.perf_counter()
     with watched() if stages else nullcontext() as watch:
         summary = jobs.invert_file(path, out, workers=workers)
