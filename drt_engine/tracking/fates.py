@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.tracking.matching import Matched, at_frames
+from drt_engine.tracking.courses import at_frames
+from drt_engine.tracking.matching import Matched
 from drt_engine.tracking.observations import Observations
 
 __all__ = ["Event", "Fates", "fates"]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.special import ndtri
 
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
 from drt_engine.tracking.observations import Observations
@@ -22,6 +23,7 @@ FREEDOM = 2.0
 """Degrees of freedom of deviations: few, as processes differ in how well they are found."""
 
 _PASSES = 8
+_ROUNDS = 6
 _MEMORY, _FADING = 6, 0.75
 _STEADINESS = (0.03, 0.3, 3.0, 30.0)
 _LEAST_SCALE = 0.02
@@ -106,14 +108,13 @@ class _Trend:
         return self.centre, self.level, self.product, self.weight, self.along
 
     def at(self, peak: Ints, where: Floats, steadiness: Floats) -> tuple[Floats, Floats]:
-        """Return what the lines predict, and its variance over that of one observation.
+        """Return what the lines predict, and its variance over that of the motion.
 
         Slopes are held back where few peaks, or noisy ones, tell them.
         """
-        far = where - self.centre[peak]
-        lever = self.along[peak][:, None] + steadiness
-        value = self.level[peak] + self.product[peak] * (far[:, None] / lever)
-        return value, (1.0 / self.weight[peak])[:, None] + (far**2)[:, None] / lever
+        far = where[:, None] - self.centre[peak]
+        lever = self.along[peak] + steadiness
+        return self.level[peak] + self.product[peak] * (far / lever), 1.0 / self.weight[peak] + far**2 / lever
 
 
 def link(observed: Observations, options: TrackingOptions) -> Chains:
@@ -151,7 +152,7 @@ def link(observed: Observations, options: TrackingOptions) -> Chains:
             better = _surest(pairs, gain, (chosen, better), _numbers(links[0]))
         before, chosen = chosen, np.sort(better)
         if np.array_equal(before, chosen):
-            chosen = _exchanged(observed, pairs, motion, chosen)
+            chosen = _inserted(observed, pairs, motion, _exchanged(observed, pairs, motion, chosen))
             if np.array_equal(before, chosen):
                 break
     confidence = np.full(len(observed), np.nan)
@@ -192,11 +193,29 @@ def _surest(pairs: _Pairs, gain: Floats, choices: tuple[Ints, Ints], number: Int
     return np.asarray(np.concatenate([kept, changed[accepted & (sign > 0)]]))
 
 
-def spread_of(values: Floats) -> Floats:
-    """Robust standard deviation of columns about zero, not below what peaks are found to at best."""
-    if not len(values):
+def spread_of(off: Floats, factor: Floats, known: Floats, share: float = 0.5) -> Floats:
+    """Robust scale s of columns about zero whose variance is s² times a factor, and a known one more.
+
+    Parameters
+    ----------
+    off, factor, known : ndarray, shape (n, 2)
+        Deviations, factors and known variances.
+    share : float
+        Share of the deviations that is to be as far out as for a normal distribution.
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        Scales, not below what peaks are found to at best.
+    """
+    if not len(off):
         return np.full(2, 10 * _LEAST_SCALE)
-    return np.asarray(np.maximum(1.4826 * np.median(np.abs(values), axis=0), _LEAST_SCALE))
+    usual = float(ndtri(0.5 + 0.5 * share)) ** 2
+    scale = np.sqrt(np.quantile(off**2 / factor, share, axis=0) / usual)
+    for _ in range(_ROUNDS if known.any() else 0):
+        scale = np.maximum(scale, _LEAST_SCALE)
+        scale = scale * np.sqrt(np.quantile(off**2 / (scale**2 * factor + known), share, axis=0) / usual)
+    return np.asarray(np.maximum(scale, _LEAST_SCALE))
 
 
 def _pairs(observed: Observations, max_gap: int) -> _Pairs:
@@ -248,12 +267,13 @@ def _gains(observed: Observations, pairs: _Pairs, motion: Motion, links: tuple[I
 def _predictors(observed: Observations, motion: Motion, links: tuple[Ints, Ints]) -> tuple[_Predictor, _Predictor]:
     """Functions that add half the log density of peaks about the trends of the past, and of the future, of others."""
     where = observed.steps[observed.frame]
-    past, future = (_trend(observed.x, where, chain) for chain in links)
+    past, future = (_trend(observed, motion.scale, chain) for chain in links)
     own = _own_scales(observed, motion, past, links[0])
 
     def predictor(trend: _Trend) -> _Predictor:
         def add(start: Ints, end: Ints, density: Floats) -> None:
-            predicted_density((start, end), observed.x, where, trend.line, motion.steadiness, own, _JUMP, density)
+            spread = motion.steadiness, own, observed.variance
+            predicted_density((start, end), observed.x, where, trend.line, spread, _JUMP, density)
 
         return add
 
@@ -290,6 +310,33 @@ def _exchanged(observed: Observations, pairs: _Pairs, motion: Motion, chosen: In
     return np.asarray(np.sort(found) if np.array_equal(key[found], wanted) else chosen)
 
 
+def _inserted(observed: Observations, pairs: _Pairs, motion: Motion, chosen: Ints) -> Ints:
+    """Put peaks that are alone into the gaps of chains that pass by.
+
+    A peak that is hardly known gains less by a link to either side than these gain by one across it, as long as its own
+    trends know of neither.
+    """
+    links = _links(pairs, chosen, len(observed))
+    goal = links[1][pairs.early]
+    alone = (links[0] < 0) & (links[1] < 0)
+    into = np.flatnonzero(
+        (goal >= 0) & alone[pairs.late] & (observed.frame[pairs.late] < observed.frame[np.maximum(goal, 0)])
+    )
+    gain = np.full(into.size, -np.log(motion.birth * motion.missed))
+    past, future = _predictors(observed, motion, links)
+    past(pairs.early[into], pairs.late[into], gain)
+    future(goal[into], pairs.late[into], gain)
+    into = into[best_pairs(pairs.early[into], pairs.late[into], gain, (len(observed), len(observed)))]
+    size = np.int64(len(observed))
+    key = pairs.early * size + pairs.late
+    order = np.argsort(key)
+    wanted = pairs.late[into] * size + goal[into]
+    onward = order[np.minimum(np.searchsorted(key[order], wanted), order.size - 1)]
+    there = key[onward] == wanted
+    kept = chosen[~np.isin(pairs.early[chosen], pairs.early[into[there]])]
+    return np.asarray(np.sort(np.concatenate([kept, into[there], onward[there]])))
+
+
 def _neighbours(observed: Observations, links: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
     """Pairs of successive peaks of one state within a factor e of each other, each with a past and a future."""
     one = np.flatnonzero((links[0] >= 0) & (links[1] >= 0))
@@ -300,12 +347,13 @@ def _neighbours(observed: Observations, links: tuple[Ints, Ints]) -> tuple[Ints,
     return one[near], other[near]
 
 
-def _trend(x: Floats, where: Floats, chain: Ints) -> _Trend:
-    """Straight lines of the peaks that a chain leads to, the nearer with the larger weight."""
-    size = where.size
-    line = np.empty(size), np.empty((size, 2)), np.empty((size, 2)), np.empty(size), np.empty(size)
-    trends(x, where, chain, np.asarray(_FADING ** np.arange(_MEMORY), dtype=float), line)
-    return _Trend(*line)
+def _trend(observed: Observations, scale: Floats, chain: Ints) -> _Trend:
+    """Straight lines of the peaks that a chain leads to, the nearer and the better known with the larger weight."""
+    x, where = observed.x, observed.steps[observed.frame]
+    centre, level, product, weight, along = (np.empty(x.shape) for _ in range(5))
+    weights = np.asarray(_FADING ** np.arange(_MEMORY), dtype=float), 1.0 / (1.0 + observed.variance / scale**2)
+    trends(x, where, chain, weights, (centre, level, product, weight, along))
+    return _Trend(centre, level, product, weight, along)
 
 
 def _own_scales(observed: Observations, motion: Motion, past: _Trend, previous: Ints) -> Floats:
@@ -313,7 +361,8 @@ def _own_scales(observed: Observations, motion: Motion, past: _Trend, previous: 
     late = np.flatnonzero(previous >= 0)
     number = _numbers(previous)
     value, variance = past.at(previous[late], observed.steps[observed.frame[late]], motion.steadiness)
-    limited = np.clip(((observed.x[late] - value) / motion.scale) ** 2 / (1.0 + variance), 0.0, 100.0)
+    expected = motion.scale**2 * (1.0 + variance) + observed.variance[late]
+    limited = np.clip((observed.x[late] - value) ** 2 / expected, 0.0, 100.0)
     count = np.bincount(number[late], minlength=len(observed))[:, None]
     total = np.stack([np.bincount(number[late], part, len(observed)) for part in limited.T], axis=1)
     return np.asarray(motion.scale * np.sqrt((_OWN + total) / (_OWN + count)).clip(0.3, 5.0)[number])
@@ -326,13 +375,14 @@ def _learned(observed: Observations, motion: Motion, previous: Ints) -> Motion:
         return motion
     scale, steadiness = motion.scale.copy(), motion.steadiness.copy()
     where = observed.steps[observed.frame]
-    past = _trend(observed.x, where, previous)
+    past = _trend(observed, motion.scale, previous)
     best = np.full(2, np.inf)
     for trial in _STEADINESS:
         value, variance = past.at(previous[late], where[late], np.full(2, trial))
-        spread = spread_of((observed.x[late] - value) / np.sqrt(1.0 + variance))
+        known = observed.variance[late]
+        spread = spread_of(observed.x[late] - value, 1.0 + variance, known)
         # the density of the deviations, not the deviations over their variance alone, tells which trend predicts best
-        cost = np.log(spread) + 0.5 * np.log1p(variance).mean(axis=0)
+        cost = 0.5 * np.log(spread**2 * (1.0 + variance) + known).mean(axis=0)
         better = cost < best
         best[better], scale[better], steadiness[better] = cost[better], spread[better], trial
     lag = observed.frame[late] - observed.frame[previous[late]]

@@ -10,24 +10,22 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
-from drt_engine.tracking.linking import FREEDOM, Chains
+from drt_engine.tracking.courses import Expected, similarity, similarity_of
+from drt_engine.tracking.linking import Chains, spread_of
 from drt_engine.tracking.observations import Observations
 from drt_engine.tracking.options import Known, TrackingOptions
-from drt_kernels.tracking import mean_density
+from drt_engine.tracking.refining import Tree, refine
 
-__all__ = ["Matched", "at_frames", "match"]
+__all__ = ["Matched", "match"]
 
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 _POINTS = 24
 _FIRST_SCALE, _LEAST_SCALE = 0.3, 0.1
-_NEW, _NEW_PIECE = np.log(1e-3), np.log(1e-2)
-_WORTH = 3.0
-_KEPT = 0.5
+_NEW_PIECE = np.log(1e-2)
 _PINNED = 6.0
 _ALIKE = 1.5
-_FORGETTING = 0.2
 _SEVERAL = 4
 _CHAIN = 3.0
 
@@ -41,7 +39,7 @@ class Matched:
     process : ndarray of int, shape (N,)
         Process of each peak, -1 for none.
     confidence : ndarray, shape (N,)
-        Probability that the chain of each peak belongs to its process; 1 where a process was first seen.
+        Probability that each peak, or else its chain, belongs to its process; 1 where a process was first seen.
     courses : ndarray, shape (S, P, G, 2)
         ln τ and ln R that are expected of the processes in each series along the grid; NaN before they are known.
     grid : ndarray, shape (G,)
@@ -62,12 +60,18 @@ class Matched:
 
 @dataclass(frozen=True, eq=False)
 class _Pieces:
-    """Chains: their course on a grid, NaN outside, the first and last frame, and how many peaks they have."""
+    """Chains: their course on a grid, NaN outside, with its variance, first and last frame, number of peaks."""
 
     series: Ints
     course: Floats
+    variance: Floats
     span: Ints
     length: Ints
+
+    def at(self, which: Ints | list[int], scale: Floats | None = None) -> Expected:
+        """Courses of some, also as what is expected of what goes on with them."""
+        more = 0.0 if scale is None else 0.5 * scale**2
+        return Expected(self.course[which], self.variance[which] + more)
 
 
 @dataclass(eq=False)
@@ -77,7 +81,8 @@ class _Round:
     process: Ints
     probability: Floats
     courses: Floats
-    off: list[Floats] = field(default_factory=list)
+    variance: Floats
+    off: list[tuple[Floats, Floats]] = field(default_factory=list)
     sure: bool = True
 
 
@@ -87,7 +92,8 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     Series are visited so that each comes after the one most like it. Its chains are assigned to the processes by how
     far their courses lie apart, where both are defined, from what was last seen of the process; chains of one series
     that overlap never belong to one process. What is left founds a new process. The scale of the differences is learned
-    in a first walk. At last the peaks of each state are assigned anew, by chain and by what the series before expects.
+    in a first walk. From four series on, the peaks of each state are then assigned anew, by chain and by what all
+    series show of the processes; see :func:`drt_engine.tracking.refining.refine`.
 
     Parameters
     ----------
@@ -109,7 +115,8 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     found = _walk(pieces, founders, parents, scale, ranges, sure=False)
     if found.off:
         # processes age at different rates, so that most of them changing little must not tear one apart
-        wide = np.quantile(np.abs(np.concatenate(found.off)), 0.9, axis=0) / 1.645
+        off, extra = (np.concatenate(part) for part in zip(*found.off, strict=True))
+        wide = spread_of(off, np.ones_like(off), extra, 0.9)
         scale = np.maximum(np.maximum(wide, chains.motion.scale), _LEAST_SCALE)
     found = _walk(pieces, founders, parents, scale, ranges)
     least = max(options.min_length, round(options.min_presence * observed.series.size))
@@ -121,64 +128,10 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     courses = _united_courses(found.courses, union)
     names = {k: name for k, (name, _, _) in enumerate(ranges)}
     matched = Matched(owner[chains.number], found.probability[chains.number], courses, grid, scale, names)
-    return _corrected(observed, matched, parents, ranges) if len(parents) >= _SEVERAL else matched
-
-
-def at_frames(observed: Observations, courses: Floats, grid: Floats) -> tuple[Floats, Floats]:
-    """Evaluate courses at each frame, held constant where they are not known.
-
-    Parameters
-    ----------
-    observed : Observations
-        The peaks.
-    courses : ndarray, shape (S, P, G, 2)
-        ln τ and ln R of each process in each series.
-    grid : ndarray, shape (G,)
-        Values of the state that they are at.
-
-    Returns
-    -------
-    value : ndarray, shape (F, P, 2)
-        ln τ and ln R; NaN for a process that the series knows nothing of.
-    distance : ndarray, shape (F, P)
-        How many points of the grid away the nearest known value is.
-    """
-    place = np.interp(observed.place, grid, np.arange(grid.size))
-    low = np.minimum(place.astype(np.intp), max(grid.size - 2, 0))
-    high = np.minimum(low + 1, grid.size - 1)
-    share = (place - low)[:, None, None]
-    filled, distance = _held(courses)
-    ends = filled[observed.series, :, low], filled[observed.series, :, high]
-    return ends[0] + share * (ends[1] - ends[0]), distance[observed.series, :, low]
-
-
-def _corrected(
-    observed: Observations, matched: Matched, parents: Ints, ranges: list[tuple[str, float, float]]
-) -> Matched:
-    """Assign the peaks of each state anew, by what the series before expects there and by the chain they are in.
-
-    Where a peak vanishes, its chain may go on with an artefact nearby; what other series show at that state tells.
-    """
-    likest = np.where(parents >= 0, parents, int(np.argmax(parents == 0)))
-    value, distance = at_frames(observed, matched.courses[likest], matched.grid)
-    off = observed.x[:, None] - value[observed.frame]
-    wider = 1.0 + _FORGETTING * distance[observed.frame]
-    square = ((off / matched.scale) ** 2).sum(axis=2) / wider
-    density = -0.5 * (FREEDOM + 2.0) * np.log1p(square / FREEDOM) - np.log(2.0 * np.pi * matched.scale.prod() * wider)
-    gain = np.where(np.isfinite(density), density, -np.inf) - _NEW
-    for p, (_, low, high) in enumerate(ranges):
-        gain[(observed.x[:, 0] < low) | (observed.x[:, 0] > high), p] = -np.inf
-    mine = np.flatnonzero(matched.process >= 0)
-    gain[mine, matched.process[mine]] = np.maximum(gain[mine, matched.process[mine]], 0.0) + _CHAIN
-    peak, process = np.nonzero(gain > 0.0)
-    place = observed.frame[peak] * gain.shape[1] + process
-    sizes = len(observed), observed.series.size * gain.shape[1]
-    chosen = best_pairs(peak, place, gain[peak, process], sizes)
-    new = np.full(len(observed), -1, dtype=np.intp)
-    new[peak[chosen]] = process[chosen]
-    probable = np.full(len(observed), np.nan)
-    probable[peak[chosen]] = pair_probabilities(peak, place, gain[peak, process], sizes)[chosen]
-    return replace(matched, process=new, confidence=np.where(new == matched.process, matched.confidence, probable))
+    if len(parents) < _SEVERAL:
+        return matched
+    refined = refine(observed, chains.number, matched.process, Tree(parents, grid, scale), ranges, options.persistence)
+    return replace(matched, process=refined.process, confidence=refined.confidence, courses=refined.courses)
 
 
 def _grid(place: Floats) -> Floats:
@@ -193,7 +146,7 @@ def _pieces(observed: Observations, chains: Chains, grid: Floats) -> _Pieces:
     order = np.argsort(chains.number, kind="stable")
     begin = np.concatenate([[0], np.cumsum(count)])
     margin = 0.5 * float(np.median(np.diff(grid))) if grid.size > 1 else 0.0
-    course = np.full((count.size, grid.size, 2), np.nan)
+    course, variance = (np.full((count.size, grid.size, 2), np.nan) for _ in range(2))
     span = np.empty((count.size, 2), dtype=np.intp)
     for k in range(count.size):
         peaks = order[begin[k] : begin[k + 1]]
@@ -202,8 +155,9 @@ def _pieces(observed: Observations, chains: Chains, grid: Floats) -> _Pieces:
         inside[np.argmin(np.abs(grid - where[0]))] = True
         for d in range(2):
             course[k, inside, d] = np.interp(grid[inside], where, observed.x[peaks, d])
+            variance[k, inside, d] = np.interp(grid[inside], where, observed.variance[peaks, d])
         span[k] = observed.frame[peaks[[0, -1]]]
-    return _Pieces(observed.series[span[:, 0]], course, span, count)
+    return _Pieces(observed.series[span[:, 0]], course, variance, span, count)
 
 
 def _parents(keys: pd.DataFrame) -> Ints:
@@ -234,33 +188,27 @@ def _walk(
 ) -> _Round:
     """Visit each series after the one that it is compared with, and let founders that match nothing found processes."""
     points = pieces.course.shape[1]
-    found = _Round(np.full(pieces.length.size, -1, dtype=np.intp), np.ones(pieces.length.size), np.empty(0), sure=sure)
-    courses = [np.empty((0, points, 2))] * parents.size
+    none, ones = np.full(pieces.length.size, -1, dtype=np.intp), np.ones(pieces.length.size)
+    found = _Round(none, ones, np.empty(0), np.empty(0), sure=sure)
+    states = [Expected.nothing(0, points)] * parents.size
     size = len(ranges)
     members = np.split(
         np.argsort(pieces.series, kind="stable"), np.cumsum(np.bincount(pieces.series, minlength=parents.size))[:-1]
     )
     for k, parent in enumerate(parents):
-        before = courses[parent] if parent >= 0 else np.empty((0, points, 2))
-        expected = np.full((size, points, 2), np.nan)
-        expected[: len(before)] = before
+        expected = states[parent].grown(size) if parent >= 0 else Expected.nothing(size, points)
         mine = members[k]
         _assign(found, pieces, mine, expected, scale, ranges)
         fresh = mine[(found.process[mine] < 0) & founders[mine]]
         size = _found(found, pieces, fresh, size, scale)
-        expected = np.concatenate([expected, np.full((size - len(expected), points, 2), np.nan)])
+        states[k] = expected.grown(size)
         for piece in mine[found.process[mine] >= 0]:
-            course, old = pieces.course[piece], expected[found.process[piece]]
-            there = np.isfinite(course[:, 0])
-            both = there & np.isfinite(old[:, 0])
-            if both.any():
-                found.off.append(course[both] - old[both])
-            expected[found.process[piece]][there] = course[there]
-            expected[found.process[piece]][both] = _KEPT * old[both] + (1 - _KEPT) * course[both]
-        courses[k] = expected
-    found.courses = np.full((parents.size, size, points, 2), np.nan)
-    for k, course in enumerate(courses):
-        found.courses[k, : len(course)] = course
+            found.off.append(
+                states[k].learn(int(found.process[piece]), pieces.course[piece], pieces.variance[piece], scale)
+            )
+    states = [state.grown(size) for state in states]
+    found.courses = np.stack([state.course for state in states])
+    found.variance = np.stack([state.variance for state in states])
     return found
 
 
@@ -274,8 +222,8 @@ def _found(found: _Round, pieces: _Pieces, fresh: Ints, size: int, scale: Floats
             for k, members in enumerate(new)
             if all(pieces.span[m, 0] > last or pieces.span[m, 1] < first for m in members)
         ]
-        gain = np.array([_similarity(pieces.course[[piece]], pieces.course[new[k]], scale).max() for k in open_])
-        if gain.size and gain.max() > _WORTH * (_NEW_PIECE - _NEW):
+        gain = np.array([similarity(pieces.at([piece]), pieces.at(new[k], scale), scale).max() for k in open_])
+        if gain.size and gain.max() > similarity_of(_NEW_PIECE):
             new[open_[int(np.argmax(gain))]].append(int(piece))
         else:
             new.append([int(piece)])
@@ -308,16 +256,16 @@ def _assign(
     found: _Round,
     pieces: _Pieces,
     mine: Ints,
-    expected: Floats,
+    expected: Expected,
     scale: Floats,
     ranges: list[tuple[str, float, float]],
 ) -> None:
     """Assign the pieces of a series; several that do not overlap may belong to one process."""
-    gain = _similarity(pieces.course[mine], expected, scale)
+    gain = similarity(pieces.at(mine), expected, scale)
     for p, (_, low, high) in enumerate(ranges):
         share = ((pieces.course[mine, :, 0] >= low) & (pieces.course[mine, :, 0] <= high)).sum(axis=1)
         inside = share > 0.5 * np.isfinite(pieces.course[mine, :, 0]).sum(axis=1)
-        seen = np.isfinite(expected[p]).any()
+        seen = np.isfinite(expected.course[p]).any()
         gain[:, p] = np.where(inside, (np.maximum(gain[:, p], 0.0) if seen else 0.0) + _PINNED, -np.inf)
     left, right = (axis.ravel() for axis in np.indices(gain.shape))
     probable = np.ones(gain.shape)
@@ -336,36 +284,11 @@ def _assign(
             open_[(span[:, 0] <= span[k, 1]) & (span[:, 1] >= span[k, 0]), p] = False
 
 
-def _similarity(course: Floats, expected: Floats, scale: Floats) -> Floats:
-    """Gain of each pair of courses, shape (n, P): by how much more probable it is that they are one process.
-
-    An expected course is held constant beyond where it is known, with a scale that grows with the distance.
-    """
-    filled, distance = _held(expected)
-    density = np.empty((len(course), len(expected)))
-    mean_density(course, filled, _FORGETTING * distance, scale, FREEDOM, density)
-    return np.asarray(_WORTH * (density - _NEW))
-
-
-def _held(expected: Floats) -> tuple[Floats, Floats]:
-    """Fill gaps with the nearest value, and tell how many points away it is; shapes (..., G, 2) and (..., G)."""
-    points = expected.shape[-2]
-    if not expected.size:
-        return expected, expected[..., 0]
-    there = np.isfinite(expected[..., 0])
-    place = np.arange(points)
-    below = np.maximum.accumulate(np.where(there, place, -points * 2), axis=-1)
-    above = np.minimum.accumulate(np.where(there, place, points * 3)[..., ::-1], axis=-1)[..., ::-1]
-    nearest = np.where(place - below <= above - place, below, above)
-    filled = np.take_along_axis(expected, np.clip(nearest, 0, points - 1)[..., None], axis=-2)
-    return filled, np.abs(nearest - place).astype(float)
-
-
 def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
     """Return the process that each belongs to, after those that are one but never met have been united."""
     size = found.courses.shape[1]
     union = np.arange(size)
-    last = [_last_course(found.courses[:, p]) for p in range(size)]
+    last = _last_seen(found)
     series = [set(pieces.series[found.process == p].tolist()) for p in range(size)]
     count = np.array([int(pieces.length[found.process == p].sum()) for p in range(size)])
     order = [int(p) for p in np.argsort(-count, kind="stable")]
@@ -373,7 +296,7 @@ def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
         larger = [q for q in order[:k] if union[q] == q and not series[p] & series[q] and p >= pinned]
         if not larger:
             continue
-        gain = _similarity(last[p][None], np.stack([last[q] for q in larger]), scale)[0]
+        gain = similarity(last.at([p]).less(scale), last.at(larger), scale)[0]
         best = int(np.argmax(gain))
         if gain[best] > 0.0:
             union[p] = larger[best]
@@ -383,10 +306,12 @@ def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
     return union
 
 
-def _last_course(courses: Floats) -> Floats:
-    """Latest course that was seen of a process, (S, G, 2) to (G, 2)."""
-    seen = np.flatnonzero(np.isfinite(courses).any(axis=(1, 2)))
-    return np.asarray(courses[seen[-1]] if seen.size else np.full(courses.shape[1:], np.nan))
+def _last_seen(found: _Round) -> Expected:
+    """Latest courses that are known of the processes."""
+    known = np.asarray(np.isfinite(found.courses).any(axis=(2, 3)))
+    last = known.shape[0] - 1 - np.argmax(known[::-1], axis=0)
+    every = np.arange(known.shape[1])
+    return Expected(found.courses[last, every], found.variance[last, every])
 
 
 def _united_courses(courses: Floats, union: Ints) -> Floats:

@@ -14,6 +14,9 @@ __all__ = ["Observations", "observe"]
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
+_WORST = 1.0
+"""Largest standard deviation of a logarithm: errors beyond tell no more than that."""
+
 
 @dataclass(frozen=True, eq=False)
 class Observations:
@@ -27,6 +30,8 @@ class Observations:
         The peaks, N rows in this order, with all their columns.
     x : ndarray, shape (N, 2)
         ln(τ / s) and ln(R / ohm).
+    variance : ndarray, shape (N, 2)
+        What their standard errors say of them, squared; 0 where the table has no errors.
     frame : ndarray of int, shape (N,)
         Frame of each peak.
     series : ndarray of int, shape (F,)
@@ -43,6 +48,7 @@ class Observations:
 
     table: pd.DataFrame
     x: Floats
+    variance: Floats
     frame: Ints
     series: Ints
     place: Floats
@@ -72,7 +78,8 @@ def observe(peaks: pd.DataFrame, along: str, series: Sequence[str], states: pd.D
     Parameters
     ----------
     peaks : DataFrame
-        One row a peak, with ``spectrum``, ``tau`` (s), ``r`` (ohm) and the states.
+        One row a peak, with ``spectrum``, ``tau`` (s), ``r`` (ohm), the states and, where they are known, the standard
+        errors ``tau_error`` and ``r_error``.
     along : str
         State that each series is ordered by, numbers.
     series : sequence of str
@@ -104,6 +111,7 @@ def observe(peaks: pd.DataFrame, along: str, series: Sequence[str], states: pd.D
     return Observations(
         table,
         np.log(table[["tau", "r"]].to_numpy(dtype=float)),
+        _variance(table),
         frame[order].astype(np.intp),
         frames["_series"].to_numpy(dtype=np.intp),
         frames[along].to_numpy(dtype=float),
@@ -132,6 +140,19 @@ def _checked(peaks: pd.DataFrame, along: str) -> pd.DataFrame:
                 f"{name} of peaks must be positive and finite, in {unit}; got {got!r} in row {bad[0]}. Drop that row."
             )
     return peaks if "c" in peaks.columns else peaks.assign(c=peaks["tau"] / peaks["r"])
+
+
+def _variance(table: pd.DataFrame) -> Floats:
+    """Variances of ln τ and ln R by the columns of errors, shape (N, 2)."""
+    variance = np.zeros((len(table), 2))
+    for d, name in enumerate(("tau", "r")):
+        if f"{name}_error" in table:
+            error = pd.to_numeric(table[f"{name}_error"], errors="coerce").to_numpy(dtype=float)
+            relative = error / table[name].to_numpy(dtype=float)
+            # where other errors are known, one that is missing belongs to what the data do not determine
+            unknown = _WORST if np.isfinite(relative).any() else 0.0
+            variance[:, d] = np.where(np.isfinite(relative), np.minimum(relative, _WORST), unknown) ** 2
+    return variance
 
 
 def _frames(peaks: pd.DataFrame, along: str, names: list[str], states: pd.DataFrame | None) -> pd.DataFrame:

@@ -26,6 +26,10 @@ class TrackingOptions:
         A piece of a track that has fewer observations than this cannot found a process; it can only belong to one.
     min_presence : float
         Share of all states, from 0 to 1, in which a process has to be seen; what is seen more rarely belongs to none.
+    persistence : float
+        Share, from 0 to 1, of the neighbouring states, or else of the neighbouring series at the same state, in which a
+        process has to be seen too where it is seen, on average. What comes and goes by chance, as artefacts of the
+        inversion do, belongs to no process. It is looked at from four series on.
     resolution : float
         Largest ratio of two relaxation times at which one peak may hold two processes of the same resistance; with a
         ratio of resistances of ρ, the logarithm of this ratio is √(1 + ½ ln ρ) times as large, as for two Gaussians.
@@ -39,6 +43,7 @@ class TrackingOptions:
     max_gap: int = 4
     min_length: int = 3
     min_presence: float = 0.03
+    persistence: float = 0.5
     resolution: float = 5.0
 
     def __post_init__(self) -> None:
@@ -47,8 +52,10 @@ class TrackingOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"{name} must be a whole number, at least {least}; got {value!r}.")
-        if not _is_number(self.min_presence) or not 0.0 <= self.min_presence <= 1.0:
-            raise InputError(f"min_presence must be a share between 0 and 1; got {self.min_presence!r}.")
+        for name in ("min_presence", "persistence"):
+            share = getattr(self, name)
+            if not _is_number(share) or not 0.0 <= share <= 1.0:
+                raise InputError(f"{name} must be a share between 0 and 1; got {share!r}.")
         if not _is_number(self.resolution) or self.resolution < 1.0:
             raise InputError(f"resolution must be a ratio of relaxation times, at least 1; got {self.resolution!r}.")
 

@@ -175,14 +175,16 @@ def track(
 
     Along each series, links are chosen by a global assignment in (ln τ, ln R) with birth, death and gaps, and with a
     motion that is estimated from the peaks. Chains of different series are then matched, so that a process has one name
-    in all cycles and cells. Where a process has no peak of its own, the peak that holds it says so. Nothing is put in
-    the place of a peak that was not found.
+    in all cycles and cells; what comes and goes by chance belongs to none. Where a process has no peak of its own, the
+    peak that holds it says so. Nothing is put in the place of a peak that was not found.
 
     Parameters
     ----------
     peaks : DataFrame
-        One row a peak: ``spectrum``, ``tau`` (s), ``r`` (ohm), if known ``c`` (F), the states, and any other columns,
-        which are kept.
+        One row a peak, or a part of a deconvolution: ``spectrum``, ``tau`` (s), ``r`` (ohm), if known ``c`` (F), the
+        states, and any other columns, which are kept. Standard errors, ``tau_error`` and ``r_error``, say how far a
+        peak may lie from its process: where they are large, as of two parts of which only the sum is determined, it
+        does not tear a track apart.
     along : str
         State of numbers that each series is ordered by, such as ``"voltage"``, ``"cycle"``, ``"time"`` or
         ``"temperature"``; each value once a series.

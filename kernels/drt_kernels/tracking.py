@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Line = tuple[Array, Array, Array, Array, Array]
 
 ALONE = -1
 """In the place of a column: the row has none."""
@@ -134,9 +135,9 @@ def assign(start: Index, end: Index, gain: Array, columns: int, partner: Index) 
             done[c] = False
 
 
-# (r,d),(r),(r)->(r),(r,d),(r,d),(r),(r)
+# (n,d),(n),(n),(n,d)->(n,d),(n,d),(n,d),(n,d),(n,d)
 @njit(cache=True, nogil=True)
-def trends(x: Array, where: Array, chain: Index, fading: Array, line: tuple[Array, Array, Array, Array, Array]) -> None:
+def trends(x: Array, where: Array, chain: Index, weights: tuple[Array, Array], line: Line) -> None:
     """Weighted moments of the peaks that each peak's chain leads to, itself first.
 
     Parameters
@@ -147,35 +148,34 @@ def trends(x: Array, where: Array, chain: Index, fading: Array, line: tuple[Arra
         Place along the series.
     chain : ndarray of int, shape (N,)
         The next peak of the chain; negative at its end.
-    fading : ndarray
-        Weights of the peak itself, of the next, and so on.
-    line : tuple of ndarray, out
-        Mean place (N,), mean of x (N, 2), sum of products about the means (N, 2), sum of weights (N,) and sum of the
-        squares of the place about its mean (N,).
+    weights : tuple of ndarray
+        Weights of the peak itself, of the next, and so on; and those of each peak and coordinate (N, 2).
+    line : tuple of ndarray, each of shape (N, 2), out
+        Mean place, mean of x, sum of products about the means, sum of weights, and sum of the squares of the place
+        about its mean.
     """
     centre, level, product, weight, along = line
+    fading, trust = weights
     for n in range(where.size):
-        total = first = second = x0 = x1 = p0 = p1 = 0.0
-        peak = n
-        for k in range(fading.size):
-            w, far = fading[k], where[peak] - where[n]
-            total += w
-            first += w * far
-            second += w * far * far
-            x0 += w * x[peak, 0]
-            x1 += w * x[peak, 1]
-            p0 += w * far * (x[peak, 0] - x[n, 0])
-            p1 += w * far * (x[peak, 1] - x[n, 1])
-            peak = chain[peak]
-            if peak < 0:
-                break
-        mean = first / total
-        centre[n] = where[n] + mean
-        level[n, 0], level[n, 1] = x0 / total, x1 / total
-        product[n, 0] = p0 - first * (x0 / total - x[n, 0])
-        product[n, 1] = p1 - first * (x1 / total - x[n, 1])
-        weight[n] = total
-        along[n] = max(second - first * mean, 0.0)
+        for d in range(2):
+            total = first = second = mean_x = mixed = 0.0
+            peak = n
+            for k in range(fading.size):
+                w, far, up = fading[k] * trust[peak, d], where[peak] - where[n], x[peak, d] - x[n, d]
+                total += w
+                first += w * far
+                second += w * far * far
+                mean_x += w * up
+                mixed += w * far * up
+                peak = chain[peak]
+                if peak < 0:
+                    break
+            mean = first / total
+            centre[n, d] = where[n] + mean
+            level[n, d] = x[n, d] + mean_x / total
+            product[n, d] = mixed - first * mean_x / total
+            weight[n, d] = total
+            along[n, d] = max(second - first * mean, 0.0)
 
 
 # (e),(e)->(e)
@@ -184,16 +184,15 @@ def predicted_density(
     pair: tuple[Index, Index],
     x: Array,
     where: Array,
-    line: tuple[Array, Array, Array, Array, Array],
-    steadiness: Array,
-    scale: Array,
+    line: Line,
+    spread: tuple[Array, Array, Array],
     jump: tuple[Array, float, float],
     density: Array,
 ) -> None:
     """Add half the logarithm of the density of one peak about the straight line of another.
 
-    The density is a bivariate t distribution whose scale grows with the variance of the extrapolation, mixed with a
-    wider one for jumps.
+    The density is a bivariate t distribution whose scale grows with the variance of the extrapolation and of the peak
+    itself, mixed with a wider one for jumps.
 
     Parameters
     ----------
@@ -201,10 +200,9 @@ def predicted_density(
         Peak that the line belongs to, and peak that it is compared with.
     x, where, line
         As of :func:`trends`.
-    steadiness : ndarray, shape (2,)
-        By how much slopes are held back.
-    scale : ndarray, shape (N, 2)
-        Scale of the deviations of each peak's chain.
+    spread : tuple
+        By how much slopes are held back (2,), scale of the deviations of each peak's chain (N, 2), and variance that
+        each peak is known to (N, 2).
     jump : tuple
         Scale of jumps (2,), the probability of one, and the degrees of freedom.
     density : ndarray, shape (E,), in and out
@@ -212,15 +210,16 @@ def predicted_density(
     """
     centre, level, product, weight, along = line
     begin, end = pair
+    steadiness, scale, known = spread
     width, probability, freedom = jump
     power = -0.5 * (freedom + 2.0)
     for e in range(begin.size):
         a, b = begin[e], end[e]
-        far = where[b] - centre[a]
         near, wide, area, wide_area = 0.0, 0.0, 1.0, 1.0
         for d in range(2):
-            lever = along[a] + steadiness[d]
-            variance = scale[a, d] ** 2 * (1.0 + 1.0 / weight[a] + far * far / lever)
+            far = where[b] - centre[a, d]
+            lever = along[a, d] + steadiness[d]
+            variance = scale[a, d] ** 2 * (1.0 + 1.0 / weight[a, d] + far * far / lever) + known[b, d]
             off = x[b, d] - level[a, d] - product[a, d] * far / lever
             near += off * off / variance
             area *= variance
@@ -232,23 +231,19 @@ def predicted_density(
         density[e] += 0.5 * np.log((usual + jumped) / (2.0 * np.pi))
 
 
-# (n,g,d),(p,g,d),(p,g),(d)->(n,p)
+# (n,g,d),(n,g,d),(p,g,d),(p,g,d)->(n,p)
 @njit(cache=True, nogil=True)
-def mean_density(course: Array, expected: Array, distance: Array, scale: Array, freedom: float, density: Array) -> None:
+def mean_density(course: Array, known: Array, expected: Array, variance: Array, freedom: float, density: Array) -> None:
     """Mean logarithm of the density of courses about expected ones, over the points where both are known.
 
     The density is a bivariate t distribution.
 
     Parameters
     ----------
-    course : ndarray, shape (n, G, 2)
-        Courses; NaN where they are not known.
-    expected : ndarray, shape (P, G, 2)
-        Expected courses; NaN throughout where nothing is expected.
-    distance : ndarray, shape (P, G)
-        Square of the factor by which the scale is larger at each point, less 1.
-    scale : ndarray, shape (2,)
-        Scale of the deviations.
+    course, known : ndarray, shape (n, G, 2)
+        Courses, NaN where they are not known, and the variance that they are known to.
+    expected, variance : ndarray, shape (P, G, 2)
+        Expected courses, NaN throughout where nothing is expected, and the variance of what is seen about them.
     freedom : float
         Degrees of freedom.
     density : ndarray, shape (n, P), out
@@ -260,12 +255,46 @@ def mean_density(course: Array, expected: Array, distance: Array, scale: Array, 
             for g in range(course.shape[1]):
                 if np.isnan(course[n, g, 0]) or np.isnan(expected[p, g, 0]):
                     continue
-                wider = 1.0 + distance[p, g]
-                square = 0.0
+                square, area = 0.0, 1.0
                 for d in range(2):
-                    off = (course[n, g, d] - expected[p, g, d]) / scale[d]
-                    square += off * off
-                tail = -0.5 * (freedom + 2.0) * np.log1p(square / (wider * freedom))
-                total += tail - np.log(2.0 * np.pi * scale[0] * scale[1] * wider)
+                    of_both = known[n, g, d] + variance[p, g, d]
+                    square += (course[n, g, d] - expected[p, g, d]) ** 2 / of_both
+                    area *= of_both
+                total -= 0.5 * (freedom + 2.0) * np.log1p(square / freedom) + np.log(2.0 * np.pi * np.sqrt(area))
                 count += 1
             density[n, p] = total / count if count else -np.inf
+
+
+# (n,d),(n,d),(n),(f,p,d),(f,p,d)->(n,p)
+@njit(cache=True, nogil=True)
+def density_at(x: Array, known: Array, frame: Index, expected: tuple[Array, Array], freedom: float, out: Array) -> None:
+    """Logarithm of the density of peaks about what is expected where they are.
+
+    The density is a bivariate t distribution.
+
+    Parameters
+    ----------
+    x, known : ndarray, shape (N, 2)
+        Coordinates, and the variance that they are known to.
+    frame : ndarray of int, shape (N,)
+        Frame of each peak.
+    expected : tuple of ndarray, each of shape (F, P, 2)
+        What is expected, NaN for nothing, and the variance of what is seen about it.
+    freedom : float
+        Degrees of freedom.
+    out : ndarray, shape (N, P), out
+        The densities; minus infinity where nothing is expected.
+    """
+    value, variance = expected
+    for n in range(x.shape[0]):
+        f = frame[n]
+        for p in range(value.shape[1]):
+            if np.isnan(value[f, p, 0]):
+                out[n, p] = -np.inf
+                continue
+            square, area = 0.0, 1.0
+            for d in range(2):
+                of_both = known[n, d] + variance[f, p, d]
+                square += (x[n, d] - value[f, p, d]) ** 2 / of_both
+                area *= of_both
+            out[n, p] = -0.5 * (freedom + 2.0) * np.log1p(square / freedom) - np.log(2.0 * np.pi * np.sqrt(area))
