@@ -16,7 +16,7 @@ __all__ = ["info"]
 
 @app.command(epilog="Example: drt-engine info campaign.h5")
 def info(
-    file: Annotated[Path, typer.Argument(help="File of spectra or of inversions.")],
+    file: Annotated[Path, typer.Argument(help="File of spectra, of inversions or of processes.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Say what is in a file: grids, states, statuses and where it comes from."""
@@ -29,7 +29,7 @@ def info(
     from rich.tree import Tree
 
     tree = Tree(f"{file.name}, format version {contents['format_version']}", highlight=True)
-    for kind in ("spectra", "inversions"):
+    for kind in ("spectra", "inversions", "processes"):
         for group in contents[kind]:
             branch = tree.add(f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}")
             for key, value in group.items():
@@ -69,6 +69,25 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "started": found.started,
             }
             for found in contents.inversions
+        ],
+        "processes": [
+            {
+                "name": found.name,
+                "spectra": found.spectra,
+                "observations": found.observations,
+                "events": found.events,
+                "unassigned": found.unassigned,
+                "processes": list(found.processes),
+                "along": found.along,
+                "series": list(found.series),
+                "columns": list(found.columns),
+                "options": dict(found.options),
+                "versions": dict(found.versions),
+                "created": found.created,
+                "source": found.source,
+                "input_digest": found.input_digest,
+            }
+            for found in contents.processes
         ],
     }
 

@@ -1,24 +1,30 @@
 """``drt-engine peaks``: the processes in a file of inversions, as tables and figures."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, input_error
+from drt_engine.cli.app import Overwrite, app, input_error
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from drt_engine.result import Inversion
-    from drt_engine.spectra import Spectra
+    from drt_engine.tracking import Known, Tracks
 
 __all__ = ["peaks"]
+
+_EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 
 
 @app.command(
     epilog="Example: drt-engine peaks campaign.drt.h5 --spectra campaign.h5 -o parts.csv --along voltage "
-    "--tracks processes.csv --figure processes.pdf"
+    "--store processes.h5 --tracks processes.csv --tables by-series --figure processes.pdf"
 )
 def peaks(
     file: Annotated[Path, typer.Argument(help="File of inversions.")],
@@ -27,59 +33,133 @@ def peaks(
         Path | None, typer.Option(help="File of the spectra: parts with standard errors are fitted to them.")
     ] = None,
     shape: Annotated[str, typer.Option(help="Form of the parts: zarc, havriliak-negami, gaussian.")] = "zarc",
+    parts: Annotated[
+        int | None, typer.Option(help="Number of parts of every spectrum, instead of choosing it.")
+    ] = None,
+    capacitance: Annotated[bool, typer.Option("--capacitance", help="Parts stand in series with 1/(jωC).")] = False,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
     series: Annotated[str, typer.Option(help="State columns that tell series apart.")] = "cell,cycle,direction",
-    tracks: Annotated[Path | None, typer.Option(help="Table of the processes, csv.")] = None,
+    known: Annotated[
+        list[str] | None,
+        typer.Option(help="Process that is known, by its range of τ in s: 'anode=0.01:1'; repeatable."),
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="File of the processes (HDF5), which plot draws from.")] = None,
+    tracks: Annotated[Path | None, typer.Option(help="Table of the processes, csv: one row an observation.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder for a csv of each series: one row a state, processes side by side.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="R, τ and C of each process; its ending is its format.")] = None,
     where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
     name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Find the peaks of γ, or fit its parts, and follow them as processes across the states."""
+    """Find the peaks of γ, or fit its parts, and follow them as processes across the states.
+
+    The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen.
+    """
+    import numpy as np
+
     from drt_engine.cli.plot import as_taken
     from drt_engine.hdf5 import read_inversion, read_spectra
+    from drt_engine.hdf5.files import check_target
+    from drt_engine.peaks import DeconvolutionOptions
     from drt_engine.spectra import rows_where
 
-    if along is None and (tracks is not None or figure is not None):
-        raise input_error("--tracks and --figure follow processes along a state. Name it: --along voltage.")
+    if along is None and any(option is not None for option in (store, tracks, tables, figure)):
+        raise input_error(
+            "--store, --tracks, --tables and --figure follow processes along a state. Name it: --along voltage."
+        )
+    if store is not None:
+        check_target(store, overwrite=overwrite)
+    pins = [_known(text) for text in known or ()]
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
-    if where is not None:
-        rows = rows_where(result.states, where)
-        result, measured = result[rows], None if measured is None else measured[rows]
-    known = [column for column in series.split(",") if column in result.states.columns]
-    found = _found(result, measured, shape, known, along)
-    found.to_csv(output, index=False)
+    rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
+    result, measured = result[rows], None if measured is None else measured[rows]
+    columns = [column for column in series.split(",") if column in result.states.columns]
+    if measured is None:
+        found = result.peaks()
+    else:
+        given: Any = shape  # DeconvolutionOptions checks it
+        options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
+        found = result.deconvolve(measured, options, series=columns, along=along).parts
+    _numbered(found, rows).to_csv(output, index=False)
     what = "peaks" if measured is None else "parts"
     typer.echo(f"{len(found)} {what} in {len(result)} spectra.\n  {output}")
     if along is not None:
-        _follow(found[found["r"] > 0.0], result, along, known, (tracks, figure))
+        followed = _followed(found[found["r"] > 0.0], result, (along, columns), pins, rows)
+        _write(followed, file, {"store": store, "tracks": tracks, "tables": tables, "figure": figure}, overwrite)
 
 
-def _found(
-    result: "Inversion", measured: "Spectra | None", shape: str, series: list[str], along: str | None
-) -> "pd.DataFrame":
-    if measured is None:
-        return result.peaks()
-    from drt_engine.peaks import DeconvolutionOptions
+def _known(text: str) -> "Known":
+    from drt_engine.tracking import Known
 
-    given: Any = shape  # DeconvolutionOptions checks it
-    return result.deconvolve(measured, DeconvolutionOptions(shape=given), series=series, along=along).parts
+    name, _, ends = text.rpartition("=")
+    try:
+        low, high = (float(end) for end in ends.split(":"))
+    except ValueError:
+        raise input_error(f"--known must be NAME=LOW:HIGH with relaxation times in s; got {text!r}.") from None
+    return Known(name, (low, high))
 
 
-def _follow(
-    found: "pd.DataFrame", result: "Inversion", along: str, series: list[str], files: tuple[Path | None, Path | None]
-) -> None:
-    from drt_engine.plotting import processes, save
+def _followed(
+    found: "pd.DataFrame",
+    result: "Inversion",
+    course: tuple[str, list[str]],
+    known: "list[Known]",
+    rows: "NDArray[np.intp]",
+) -> "Tracks":
     from drt_engine.tracking import track
 
-    followed = track(found, along, series, states=result.states)
-    table, figure = files
+    along, series = course
+    followed = track(found, along, series, states=result.states, known=known)
     names = ", ".join(map(str, followed.names)) or "none"
     typer.echo(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
+    return replace(
+        followed,
+        table=_numbered(followed.table, rows),
+        events=_numbered(followed.events, rows),
+        unassigned=_numbered(followed.unassigned, rows),
+    )
+
+
+def _numbered(frame: "pd.DataFrame", rows: "NDArray[np.intp]") -> "pd.DataFrame":
+    """Give spectra the numbers that they have in the file of inversions."""
+    return frame.assign(spectrum=rows[frame["spectrum"].to_numpy(dtype=int)])
+
+
+def _write(followed: "Tracks", source: Path, files: dict[str, Path | None], overwrite: bool) -> None:
+    from drt_engine.hdf5 import write_tracks
+    from drt_engine.plotting import processes, save
+
+    store, table, folder, figure = (files[key] for key in ("store", "tracks", "tables", "figure"))
+    if store is not None:
+        write_tracks(store, followed, source=source, overwrite=overwrite)
     if table is not None:
         followed.table.to_csv(table, index=False)
-        typer.echo(f"  {table}")
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stem, wide in _by_series(followed):
+            wide.to_csv(folder / f"{stem}.csv", index=False)
     if figure is not None:
         save(processes(followed), figure)
-        typer.echo(f"  {figure}")
+    for path in filter(None, (store, table, folder, figure)):
+        typer.echo(f"  {path}")
+
+
+def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
+    """One table a series, with a name for its file: one row a state, the processes side by side."""
+    table = followed.table
+    values = [column for column in _EXPORTED if column in table.columns]
+    series = list(followed.series)
+    groups = table.groupby(series, sort=True, observed=True) if series else [((), table)]
+    wide = []
+    for key, part in groups:
+        frame = part.pivot(index=[followed.along, "spectrum"], columns="process", values=values)  # noqa: PD010
+        order = [(value, name) for name in followed.names for value in values if (value, name) in frame.columns]
+        frame = frame[order].sort_index()
+        frame.columns = [f"{name} {value}" for value, name in order]
+        stem = " ".join(f"{column}-{value}" for column, value in zip(series, key, strict=True)) or "all"
+        wide.append((re.sub(r"[^\w.+-]+", "_", stem), frame.reset_index()))
+    return wide

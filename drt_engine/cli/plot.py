@@ -1,5 +1,6 @@
-"""``drt-engine plot``: figures of the distributions in a file."""
+"""``drt-engine plot``: figures of the distributions in a file, and of the processes in them."""
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,18 +12,24 @@ from drt_engine.cli.app import app, input_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    import pandas as pd
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
+    from drt_engine.tracking import Tracks
 
-__all__ = ["Kind", "as_taken", "plot"]
+__all__ = ["Kind", "View", "as_taken", "plot"]
 
 
 class Kind(StrEnum):
     """Figures that ``plot`` draws."""
 
     COMPOSITE = "composite"
+    AGEING = "ageing"
+    PROCESSES = "processes"
     NYQUIST = "nyquist"
     BODE = "bode"
     RESIDUALS = "residuals"
@@ -31,36 +38,71 @@ class Kind(StrEnum):
     HEAT_MAP = "heat-map"
 
 
+class View(StrEnum):
+    """How composite figures show the distributions."""
+
+    WATERFALL = "waterfall"
+    HEAT_MAP = "heat-map"
+
+
+_TRACED = (Kind.COMPOSITE, Kind.AGEING, Kind.PROCESSES, Kind.WATERFALL, Kind.HEAT_MAP)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a figure may show."""
+
+    result: "Inversion"
+    spectra: "Spectra | None"
+    tracks: "Tracks | None"
+    profile: "pd.DataFrame | None"
+    state: str
+    view: View
+    cycles: tuple[int, int] | None
+
+
 @app.command(
     epilog="Example: drt-engine plot campaign.drt.h5 --where \"cell == 'C' and cycle == 1 and direction == 'charge'\""
+    "\n\nWith processes: drt-engine plot campaign.drt.h5 --kind ageing --spectra campaign.h5 --tracks processes.h5 "
+    "-o ageing.pdf"
 )
 def plot(
-    file: Annotated[Path, typer.Argument(help="File of inversions.")],
+    file: Annotated[Path, typer.Argument(help="File of inversions; for the kind processes one of processes will do.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Figure; its ending is its format.")] = Path("drt.pdf"),
     kind: Annotated[Kind, typer.Option(help="What to draw.")] = Kind.WATERFALL,
     spectra: Annotated[Path | None, typer.Option(help="File of the spectra, for the kinds that show them.")] = None,
-    state: Annotated[str, typer.Option(help="State that the spectra are drawn over or coloured by.")] = "voltage",
+    tracks: Annotated[
+        Path | None, typer.Option(help="File of processes (peaks --store), drawn into γ or by themselves.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="Table of processes, if that file has several.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="State that is drawn over or coloured by. [the one processes were followed along, or voltage]"
+        ),
+    ] = None,
     where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Voltage profile, csv, for the composite.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Voltage profile, csv, for composite and ageing.")] = None,
+    view: Annotated[View, typer.Option(help="How composite and ageing show γ.")] = View.WATERFALL,
+    cycles: Annotated[str | None, typer.Option(help="Cycles that ageing compares: '1,500'. [first and last]")] = None,
     name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
 ) -> None:
-    """Draw a figure of the distributions in a file."""
-    from drt_engine.hdf5 import read_inversion, read_spectra
+    """Draw a figure of the distributions in a file, or of the processes in them."""
     from drt_engine.plotting import save
-    from drt_engine.spectra import rows_where
 
-    result = read_inversion(file, name, grid)
-    measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
-    if measured is not None and len(measured) != len(result):
-        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.")
-    if where is not None:
-        rows = rows_where(result.states, where)
-        if not rows.size:
-            raise input_error(f"--where {where!r} holds for none of the {len(result)} spectra.")
-        result, measured = result[rows], None if measured is None else measured[rows]
-    save(_figure(kind, result, measured, state, profile), output)
-    typer.echo(f"{len(result)} spectra drawn.\n  {output}")
+    if tracks is not None and kind not in _TRACED:
+        raise input_error(f"a figure of kind {kind.value} shows no processes. Leave --tracks out.")
+    if kind is Kind.PROCESSES:
+        followed = _chosen_tracks(file if tracks is None else tracks, table, where)
+        save(_of_processes(followed, state), output)
+        typer.echo(f"{len(followed.table)} observations drawn.\n  {output}")
+        return
+    shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
+    known = None if shown.tracks is None else shown.tracks.along
+    shown = replace(shown, state=state or known or "voltage", view=view, cycles=_cycles(cycles))
+    save(_figure(kind, shown), output)
+    typer.echo(f"{len(shown.result)} spectra drawn.\n  {output}")
 
 
 def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
@@ -73,22 +115,126 @@ def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
     return spectra if where is None else spectra[rows_where(spectra.states, where)]
 
 
-def _figure(kind: Kind, result: "Inversion", spectra: "Spectra | None", state: str, profile: Path | None) -> "Figure":
+def _cycles(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        first, last = (int(part) for part in text.split(","))
+    except ValueError:
+        raise input_error(f"--cycles must be the earlier and the later one, like '1,500'; got {text!r}.") from None
+    return first, last
+
+
+def _read(
+    file: Path,
+    others: tuple[Path | None, Path | None, Path | None],
+    names: tuple[str | None, str | None, str | None],
+    where: str | None,
+) -> _Shown:
+    """Read what is drawn: all of it, or the rows that are chosen."""
+    import numpy as np
+    import pandas as pd
+
+    from drt_engine.hdf5 import read_inversion, read_spectra
+    from drt_engine.spectra import rows_where
+
+    spectra, tracks, profile = others
+    name, grid, table = names
+    result = read_inversion(file, name, grid)
+    measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
+    if measured is not None and len(measured) != len(result):
+        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.")
+    rows = np.arange(len(result))
+    if where is not None:
+        rows = rows_where(result.states, where)
+        if not rows.size:
+            raise input_error(f"--where {where!r} holds for none of the {len(result)} spectra.")
+    followed = None if tracks is None else _of_rows(_tracks_of(tracks, table, file), rows)
+    return _Shown(
+        result[rows],
+        None if measured is None else measured[rows],
+        followed,
+        None if profile is None else pd.read_csv(profile),
+        "voltage",
+        View.WATERFALL,
+        None,
+    )
+
+
+def _tracks_of(path: Path, table: str | None, file: Path) -> "Tracks":
+    """Read processes, and refuse those of another file."""
+    from drt_engine.hdf5 import digest, read_tracks, scan
+
+    followed = read_tracks(path, table)
+    for info in scan(path).processes:
+        if table in (None, info.name) and info.input_digest not in (None, digest(file)):
+            raise input_error(
+                f"the processes in {path} were followed in another file than {file}: it was {info.source}, with other "
+                "contents. Follow them again: drt-engine peaks --store."
+            )
+    return followed
+
+
+def _of_rows(tracks: "Tracks", rows: "NDArray[np.intp]") -> "Tracks":
+    """Take the observations in some rows of the inversion, and number them as these are."""
+    import numpy as np
+    import pandas as pd
+
+    number = pd.Series(np.arange(rows.size), index=rows)
+
+    def taken(frame: pd.DataFrame) -> pd.DataFrame:
+        frame = frame[frame["spectrum"].isin(rows)].reset_index(drop=True)
+        return frame.assign(spectrum=number.reindex(frame["spectrum"]).to_numpy())
+
+    return replace(tracks, table=taken(tracks.table), events=taken(tracks.events), unassigned=taken(tracks.unassigned))
+
+
+def _chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks":
+    from drt_engine.hdf5 import read_tracks
+    from drt_engine.spectra import rows_where
+
+    followed = read_tracks(path, table)
+    if where is None:
+        return followed
+    rows = rows_where(followed.table, where)
+    if not rows.size:
+        raise input_error(f"--where {where!r} holds for none of the {len(followed.table)} observations.")
+    return replace(followed, table=followed.table.iloc[rows].reset_index(drop=True))
+
+
+def _of_processes(tracks: "Tracks", state: str | None) -> "Figure":
+    from drt_engine.plotting import processes
+
+    return processes(tracks, state)
+
+
+def _figure(kind: Kind, shown: _Shown) -> "Figure":
     from drt_engine import plotting
 
-    if kind in (Kind.GAMMA, Kind.WATERFALL, Kind.HEAT_MAP):
+    result, spectra, state = shown.result, shown.spectra, shown.state
+    if kind is Kind.GAMMA:
+        axes: Any = plotting.gamma(result, state=state)
+    elif kind in (Kind.WATERFALL, Kind.HEAT_MAP):
         draw: Callable[..., Any] = getattr(plotting, kind.value.replace("-", "_"))
-        axes = draw(result, state=state)
+        axes = draw(result, state=state, tracks=shown.tracks)
     elif spectra is None:
         raise input_error(f"a figure of kind {kind.value} shows measured spectra. Name their file: --spectra.")
     elif kind is Kind.COMPOSITE:
-        curve = None
-        if profile is not None:
-            import pandas as pd
-
-            curve = pd.read_csv(profile)
-        return plotting.composite(spectra, result, curve, state=state)
+        view = plotting.CompositeView("heat map" if shown.view is View.HEAT_MAP else "waterfall")
+        return plotting.composite(spectra, result, shown.profile, state=state, view=view, tracks=shown.tracks)
+    elif kind is Kind.AGEING:
+        return _ageing(spectra, shown)
     else:
-        axes = getattr(plotting, kind.value)(spectra, result, state=state)
-    figure: Figure = (axes[0] if isinstance(axes, tuple) else axes).figure
+        drawn = getattr(plotting, kind.value)(spectra, result, state=state)
+        axes = drawn[0] if isinstance(drawn, tuple) else drawn
+    figure: Figure = axes.figure
     return figure
+
+
+def _ageing(spectra: "Spectra", shown: _Shown) -> "Figure":
+    from drt_engine.plotting import ageing
+
+    if shown.tracks is None:
+        raise input_error("a figure of kind ageing shows processes. Store them with peaks --store, and name: --tracks.")
+    view: Any = "heat map" if shown.view is View.HEAT_MAP else "waterfall"
+    return ageing(spectra, shown.result, shown.tracks, shown.profile, cycles=shown.cycles, view=view)

@@ -4,12 +4,14 @@ from drt_engine.hdf5.campaigns import add_spectra, known_files
 from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
 from drt_engine.hdf5.reader import read_inversion, read_spectra
-from drt_engine.hdf5.scan import Contents, InversionInfo, SpectraInfo, scan
+from drt_engine.hdf5.scan import Contents, InversionInfo, ProcessesInfo, SpectraInfo, scan
+from drt_engine.hdf5.tracks import read_tracks, write_tracks
 from drt_engine.hdf5.writer import SpectraWriter, write_spectra
 
 __all__ = [
     "Contents",
     "InversionInfo",
+    "ProcessesInfo",
     "SpectraInfo",
     "SpectraWriter",
     "add_spectra",
@@ -17,7 +19,9 @@ __all__ = [
     "known_files",
     "read_inversion",
     "read_spectra",
+    "read_tracks",
     "scan",
     "write_inversion",
     "write_spectra",
+    "write_tracks",
 ]

@@ -1,7 +1,7 @@
 """Groups of an open file, checked against the table of the format before the first value is read."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drt_engine.errors import DRTError, FileFormatError, InputError
+from drt_engine.errors import DRTError, FileFormatError, InputError, UnknownNameError
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.chunks import chunks_missing
 from drt_engine.hdf5.columns import Column, decode, decode_text
@@ -18,11 +18,11 @@ from drt_engine.hdf5.files import PathLike
 from drt_engine.hdf5.text import rows_at_once
 from drt_engine.spectra import STATE_UNITS
 
-__all__ = ["GridReader", "check_root", "members"]
+__all__ = ["GridReader", "check_root", "choose", "members"]
 
 Array = NDArray[Any]
 
-_KINDS = {"f": "real numbers", "u": "unsigned integers"}
+_KINDS = {"f": "real numbers", "i": "whole numbers", "u": "unsigned integers"}
 _ENCODINGS = ("utf-8", "utf8", "ascii")
 # How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
 _SCALES = (
@@ -58,6 +58,8 @@ class GridReader:
         The attributes that the format names.
     sizes : dict of str to int
         The dimensions.
+    expected : schema.Group
+        What the format says of it.
 
     Raises
     ------
@@ -68,18 +70,19 @@ class GridReader:
     def __init__(
         self, path: PathLike, group: Any, expected: schema.Group, states: Collection[str] | None = None
     ) -> None:
-        self._path, self._group = path, group
+        self._path, self._group, self.expected = path, group, expected
         self.sizes: dict[str, int] = {}
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
-        self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in expected.variables}
-        self._datasets = {variable.name: self._variable(variable) for variable in expected.variables}
+        numbers = [variable for variable in expected.variables if variable.dtype != schema.TEXT]
+        self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in numbers}
+        self._datasets = {variable.name: self._variable(variable) for variable in numbers}
         names = self._states()
         self.columns = {name: self._column(name) for name in names if states is None or name in states}
 
     @property
     def spectra(self) -> int:
-        """K, the number of spectra."""
-        return self.sizes[schema.SPECTRUM]
+        """K, the number of spectra, or the number of rows of a table."""
+        return self.sizes[self.expected.rows]
 
     @property
     def chunk(self) -> int:
@@ -151,6 +154,17 @@ class GridReader:
             raise self.fault(f"has an attribute {name} that is not a JSON object.")
         return found
 
+    def json_names(self, name: str) -> list[str]:
+        """Attribute that holds a JSON list of names."""
+        try:
+            found = json.loads(self.attributes[name])
+        except ValueError:
+            found = None
+        if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+            meaning = next(known.meaning for known in self.expected.attributes if known.name == name)
+            raise self.fault(f"must have an attribute {name}, a {meaning}.")
+        return found
+
     def _attribute(self, known: schema.Attribute) -> Any:
         value = _scalar(self._group.attrs.get(known.name))
         if value is None and not known.required:
@@ -213,16 +227,14 @@ class GridReader:
             raise self.fault(f"has {found}; expected {expected!r}. Convert the values and say so.", name)
 
     def _states(self) -> list[str]:
+        listing, rows = self.expected.listing, self.expected.rows
+        names = self.json_names(listing)
         try:
-            names = json.loads(self.attributes["states"])
-        except ValueError:
-            names = None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise self.fault("must have an attribute states, a JSON list of the names of the state columns.")
-        try:
-            return [schema.check_state_name(name) for name in names]
+            if rows == schema.SPECTRUM:
+                return [schema.check_state_name(name) for name in names]
+            return [schema.check_column_name(name, rows) for name in names]
         except InputError as error:
-            raise self.fault(f"has an attribute states that cannot be: {error}") from error
+            raise self.fault(f"has an attribute {listing} that cannot be: {error}") from error
 
 
 def check_root(path: PathLike, file: Any) -> int:
@@ -249,13 +261,24 @@ def check_root(path: PathLike, file: Any) -> int:
 def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> dict[str, Any]:
     """Find the groups in a group, by name.
 
+    Parameters
+    ----------
+    path : path
+        The file, for messages.
+    file : h5py.Group
+        An open file, or a group of it.
+    where : str
+        The group in it; empty for that itself.
+    required : bool
+        Whether there must be one.
+
     Raises
     ------
     FileFormatError
         If there is none, unless that is allowed.
     """
     group: Any = file
-    for part in where.split("/"):
+    for part in filter(None, where.split("/")):
         group = _member(path, group, part) if isinstance(group, h5py.Group) and part in list(group) else None
     if group is None and not required:
         return {}
@@ -266,6 +289,34 @@ def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> 
     if not found and required:
         raise FileFormatError(f"{path}: holds no {where.split('/', maxsplit=1)[0]}: there is nothing in /{where}.")
     return found
+
+
+def choose(what: str, name: str | None, known: Mapping[str, Any]) -> str:
+    """Return the name that is asked for, or the only one.
+
+    Parameters
+    ----------
+    what : str
+        What it is the name of, for messages.
+    name : str or None
+        The name; None where there is one.
+    known : mapping
+        Those there are.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that there is none of.
+    InputError
+        If there are several and none is named.
+    """
+    if name is None and len(known) == 1:
+        return next(iter(known))
+    if name is None:
+        raise InputError(f"the file holds more than one {what}; name one of {', '.join(map(repr, known))}.")
+    if name not in known:
+        raise UnknownNameError(what, name, known)
+    return name
 
 
 def _member(path: PathLike, group: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
 """State columns in a file: numbers, text, booleans and instants, each with its missing values."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,9 @@ class Column:
         return self.attributes.get("missing_value" if self.kind == "text" else "_FillValue")
 
 
-def encode(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+def encode(
+    name: str, values: "pd.Series[Any]", check: Callable[[object], str] = check_state_name
+) -> tuple[Column, NDArray[Any]]:
     """Turn a state column into what is stored.
 
     Parameters
@@ -75,6 +77,8 @@ def encode(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
         Its name.
     values : Series, shape (K,)
         Numbers, text, booleans or instants; None, NaN, NA and NaT are missing.
+    check : callable
+        Refuses a name that a dataset cannot have.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def encode(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
     InputError
         For other types, for mixed ones, and for a name that a dataset cannot have.
     """
-    check_state_name(name)
+    check(name)
     values = _plain(name, values)
     dtype = values.dtype
     if types.is_bool_dtype(dtype):

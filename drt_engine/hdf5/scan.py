@@ -11,9 +11,10 @@ from drt_engine.hdf5 import schema
 from drt_engine.hdf5.checks import GridReader, check_root, members
 from drt_engine.hdf5.columns import Column
 from drt_engine.hdf5.files import PathLike, reading
+from drt_engine.hdf5.tables import opened_tables
 from drt_engine.result import count_status, failures
 
-__all__ = ["Contents", "InversionInfo", "SpectraInfo", "scan"]
+__all__ = ["Contents", "InversionInfo", "ProcessesInfo", "SpectraInfo", "scan"]
 
 Array = NDArray[Any]
 
@@ -96,6 +97,50 @@ class InversionInfo:
 
 
 @dataclass(frozen=True, eq=False)
+class ProcessesInfo:
+    """What a file says of processes that were followed.
+
+    Attributes
+    ----------
+    name : str
+        Name of the table.
+    observations, events, unassigned : int
+        How many observations and events there are, and peaks that belong to no process.
+    processes : tuple of str
+        Names of the processes, in the order of τ.
+    along : str
+        State that they were followed along.
+    series : tuple of str
+        States that tell series apart.
+    columns : tuple of str
+        Names of the columns of the observations.
+    spectra : int
+        How many spectra were looked at.
+    options, versions : mapping
+        What the tracking was told; and what it was computed with.
+    created : str
+        When, in UTC, ISO 8601.
+    source, input_digest : str or None
+        Name and digest of the file of inversions whose rows are counted.
+    """
+
+    name: str
+    observations: int
+    events: int
+    unassigned: int
+    processes: tuple[str, ...]
+    along: str
+    series: tuple[str, ...]
+    columns: tuple[str, ...]
+    spectra: int
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+    created: str
+    source: str | None
+    input_digest: str | None
+
+
+@dataclass(frozen=True, eq=False)
 class Contents:
     """What is in a file.
 
@@ -107,11 +152,14 @@ class Contents:
         One for each grid.
     inversions : tuple of InversionInfo
         One for each inversion and grid.
+    processes : tuple of ProcessesInfo
+        One for each table of processes.
     """
 
     format_version: int
     spectra: tuple[SpectraInfo, ...]
     inversions: tuple[InversionInfo, ...]
+    processes: tuple[ProcessesInfo, ...] = ()
 
 
 def scan(path: PathLike) -> Contents:
@@ -125,7 +173,7 @@ def scan(path: PathLike) -> Contents:
     Returns
     -------
     Contents
-        Grids and inversions; either may be none.
+        Grids, inversions and processes; there may be none of either.
 
     Raises
     ------
@@ -136,6 +184,7 @@ def scan(path: PathLike) -> Contents:
         version = check_root(path, file)
         spectra = members(path, file, schema.SPECTRA_PATH, required=False)
         names = members(path, file, schema.INVERSIONS_PATH, required=False)
+        tables = members(path, file, schema.PROCESSES_PATH, required=False)
         return Contents(
             version,
             tuple(_spectra_info(grid, GridReader(path, group, schema.SPECTRA)) for grid, group in spectra.items()),
@@ -144,6 +193,7 @@ def scan(path: PathLike) -> Contents:
                 for name in names
                 for grid, group in members(path, file, f"{schema.INVERSIONS_PATH}/{name}").items()
             ),
+            tuple(_processes_info(path, name, group) for name, group in tables.items()),
         )
 
 
@@ -169,4 +219,26 @@ def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:
         where=found["where"],
         started=found["started"],
         job=found["job"],
+    )
+
+
+def _processes_info(path: PathLike, name: str, group: Any) -> ProcessesInfo:
+    tables = opened_tables(path, group)
+    reader, rows = tables["table"], {part: table.spectra for part, table in tables.items()}
+    found = reader.attributes
+    return ProcessesInfo(
+        name=name,
+        observations=rows["table"],
+        events=rows["events"],
+        unassigned=rows["unassigned"],
+        processes=tuple(reader.json_names("processes")),
+        along=found["along"],
+        series=tuple(reader.json_names("series")),
+        columns=tuple(reader.columns),
+        spectra=found["spectra"],
+        options=reader.json_object("options"),
+        versions=reader.json_object("versions"),
+        created=found["created"],
+        source=found["source"],
+        input_digest=found["input_digest"],
     )

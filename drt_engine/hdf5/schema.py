@@ -2,25 +2,36 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drt_engine.errors import InputError
+from drt_engine.intervals import INTERVAL_UNITS
+from drt_engine.peaks import PART_UNITS, PEAK_UNITS
 from drt_engine.result import RESULT_UNITS, status_attributes
+from drt_engine.spectra import STATE_UNITS
 
 __all__ = [
+    "COLUMN_UNITS",
+    "EVENTS",
     "FORMAT",
     "FORMAT_VERSION",
     "GROUPS",
     "INVERSION",
     "INVERSIONS_PATH",
+    "INVERSION_WITH_INTERVALS",
+    "PROCESSES",
+    "PROCESSES_PATH",
     "ROOT",
     "SPECTRA",
     "SPECTRA_PATH",
     "SPECTRUM",
+    "TEXT",
+    "UNASSIGNED",
     "Attribute",
     "Group",
     "Variable",
+    "check_column_name",
     "check_name",
     "check_state_name",
 ]
@@ -33,6 +44,14 @@ SPECTRUM = "spectrum"
 """The dimension that grows."""
 SPECTRA_PATH = "spectra"
 INVERSIONS_PATH = "inversions"
+PROCESSES_PATH = "processes"
+TEXT = "text"
+"""Type of a dataset of characters."""
+
+_OF_PEAKS = PART_UNITS | PEAK_UNITS
+_OF_ERRORS = {f"{name}_error": unit for name, unit in _OF_PEAKS.items()}
+COLUMN_UNITS = {**_OF_PEAKS, **_OF_ERRORS, **STATE_UNITS, "confidence": "1"}
+"""Units of the columns of tables of processes that have one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +69,8 @@ class Variable:
     long_name : str
         Attribute ``long_name``.
     dtype : str
-        How it is stored, unless real results are to be float32; a reader takes any size of the same kind.
+        How it is stored, unless real results are to be float32; a reader takes any size of the same kind. ``"text"``
+        is characters.
     attributes : mapping
         Further attributes.
     """
@@ -96,12 +116,18 @@ class Group:
     attributes : tuple of Attribute
         Its attributes.
     variables : tuple of Variable
-        Its datasets beside the state columns, coordinates first.
+        Its datasets beside the state columns, coordinates first; of a table the columns that it always has.
+    rows : str
+        The dimension that counts its rows.
+    listing : str
+        The attribute that names its state columns, or all columns of a table.
     """
 
     path: str
     attributes: tuple[Attribute, ...]
     variables: tuple[Variable, ...] = ()
+    rows: str = SPECTRUM
+    listing: str = "states"
 
     @property
     def coordinates(self) -> tuple[Variable, ...]:
@@ -167,10 +193,72 @@ INVERSION = Group(
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint8", status_attributes()),
     ),
 )
-GROUPS = (ROOT, SPECTRA, INVERSION)
+
+
+def _interval(name: str) -> Variable:
+    value, side = name.rsplit("_", 1)
+    of = next(variable for variable in INVERSION.variables if variable.name == value)
+    return Variable(name, of.dimensions, INTERVAL_UNITS[name], f"{side} end of the interval of {value}")
+
+
+INVERSION_WITH_INTERVALS = replace(
+    INVERSION,
+    attributes=(*INVERSION.attributes, Attribute("level", float, "probability that an interval covers its value")),
+    variables=(*INVERSION.variables, *map(_interval, INTERVAL_UNITS)),
+)
+"""What a group of an inversion with the attribute ``level`` is."""
+
+
+def _table(
+    path: str, rows: str, text: dict[str, str], numbers: dict[str, str], attributes: tuple[Attribute, ...] = ()
+) -> Group:
+    """Table of one-dimensional columns, of which these are always there, with their long names."""
+    listing = Attribute("columns", str, "JSON list of the names of all columns, in order")
+    variables = [
+        Variable("spectrum", (rows,), None, "row number of the spectrum in the inversion", "int64"),
+        *(Variable(name, (rows,), None, long_name, TEXT) for name, long_name in text.items()),
+        *(Variable(name, (rows,), COLUMN_UNITS.get(name), long_name) for name, long_name in numbers.items()),
+    ]
+    return Group(path, (listing, *attributes), tuple(variables), rows, "columns")
+
+
+_OF_A_PEAK = {"tau": "relaxation time", "r": "resistance", "c": "capacitance, tau over r"}
+PROCESSES = _table(
+    "/processes/<name>",
+    "observation",
+    {"process": "name of the process", "merged_with": "processes that the peak holds besides, joined by ' + '"},
+    _OF_A_PEAK | {"confidence": "probability of the link to the observation before"},
+    (
+        Attribute("along", str, "state that each series is ordered by"),
+        Attribute("series", str, "JSON list of the states that tell series apart"),
+        Attribute("processes", str, "JSON list of the names of the processes, in the order of tau"),
+        Attribute("spectra", int, "how many spectra were looked at"),
+        Attribute("motion", str, "JSON object: how processes move, as estimated"),
+        Attribute("options", str, "JSON object: what the tracking was told"),
+        Attribute("versions", str, "JSON object: versions of drt-engine and of what it computed with"),
+        Attribute("created", str, "when, in UTC, ISO 8601"),
+        Attribute("input_digest", str, "`sha256:` and the SHA-256 of the file of inversions, hexadecimal", False),
+        Attribute("source", str, "name of the file of inversions, without its folder", False),
+    ),
+)
+EVENTS = _table(
+    "/processes/<name>/events",
+    "occurrence",
+    {
+        "event": "birth, death, gap, merge, split or crossing",
+        "process": "name of the process",
+        "other": "process that it merged with, split from or crossed",
+    },
+    {"until": "value of the state along the series at which it ends"},
+)
+UNASSIGNED = _table("/processes/<name>/unassigned", "peak", {}, _OF_A_PEAK)
+
+GROUPS = (ROOT, SPECTRA, INVERSION, PROCESSES, EVENTS, UNASSIGNED)
 """The whole format."""
 
-_RESERVED = frozenset({SPECTRUM, *(variable.name for group in GROUPS for variable in group.variables)})
+_RESERVED = frozenset(
+    {SPECTRUM, *(variable.name for group in (SPECTRA, INVERSION_WITH_INTERVALS) for variable in group.variables)}
+)
 _LEGAL = re.compile(r"[0-9A-Za-z_\u0080-\U0010ffff][^/\x00-\x1f\x7f]*(?<!\s)")
 
 
@@ -208,3 +296,23 @@ def check_state_name(name: object) -> str:
     if name in _RESERVED:
         raise InputError(f"state column {name!r} has the name of a dataset of the file format. Rename the column.")
     return check_name("state column", name)
+
+
+def check_column_name(name: object, rows: str) -> str:
+    """Refuse a name that a column of a table cannot have.
+
+    Parameters
+    ----------
+    name : object
+        The name.
+    rows : str
+        The dimension that counts the rows of the table, which no column can be called.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_name` does, and for that name.
+    """
+    if name == rows:
+        raise InputError(f"column {name!r} has the name of a dimension of the file format. Rename the column.")
+    return check_name("column", name)

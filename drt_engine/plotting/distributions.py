@@ -4,12 +4,15 @@ import math
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PchipInterpolator
 
 from drt_engine.errors import InputError
 from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
@@ -19,13 +22,24 @@ from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, ke
 from drt_engine.result import Inversion
 from drt_engine.tracking import Tracks
 
-__all__ = ["GAMMA", "fine_tau", "gamma", "heat_map", "root_norm", "state_ticks", "waterfall", "waterfall_scale"]
+__all__ = [
+    "GAMMA",
+    "fine_tau",
+    "gamma",
+    "heat_map",
+    "root_norm",
+    "scale_bar",
+    "state_ticks",
+    "waterfall",
+    "waterfall_scale",
+]
 
 Array = NDArray[np.float64]
 
 GAMMA = r"$\gamma$ / Ω"
 _PARTS = 5
 _TALLEST = 0.3
+_BAND = 0.25
 
 
 @styled
@@ -38,6 +52,8 @@ def gamma(
     ax: Axes | None = None,
 ) -> Axes:
     """Distribution of relaxation times: γ(ln τ) over τ.
+
+    Where the result keeps intervals of γ (:meth:`drt_engine.Inversion.with_intervals`), they are drawn as bands.
 
     Parameters
     ----------
@@ -70,10 +86,10 @@ def gamma(
     tau, values = _curves(chosen)
     for line, colour in zip(values, colours.rgba, strict=True):
         axes.plot(tau, line, color=colour)
-    keys = []
+    keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba)
     if truth is not None:
         _draw_truth(axes, truth, chosen, len(result))
-        keys = [
+        keys += [
             Line2D([], [], color=colours.rgba[0] if len(chosen) == 1 else "0.35", label="DRT"),
             Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
         ]
@@ -95,6 +111,7 @@ def waterfall(
     rows: Any = None,
     colour: str | ColourScale | None = None,
     scale: float | None = None,
+    bar: bool = True,
     tracks: Tracks | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -115,6 +132,8 @@ def waterfall(
         What to colour by; the state itself by default, which needs no colour bar.
     scale : float, optional
         How high an ohm of γ is drawn, in the unit of the label; by default :func:`waterfall_scale` chooses.
+    bar : bool
+        Whether the bar beside the Axes is drawn.
     tracks : Tracks, optional
         Tracked processes, drawn onto it; spectra are the rows of `result`. In a figure of their own they get a legend.
     ax : Axes, optional
@@ -150,7 +169,8 @@ def waterfall(
     pad = 0.03 * (high - low or 1.0)
     axes.set_ylim(low - pad, high + pad)
     axes.set_xlim(tau[0], tau[-1])
-    scale_bar(axes, scale, float(values.max()))
+    if bar:
+        scale_bar(axes, scale, float(values.max()))
     legend_above(axes, colours.handles)
     colours.explain(axes)
     if tracks is not None:
@@ -261,7 +281,17 @@ def root_norm(values: ArrayLike) -> Normalize:
 
 
 def scale_bar(axes: Axes, scale: float, most: float) -> None:
-    """Draw beside a waterfall how high a round number of ohms is, up to two thirds of the largest γ."""
+    """Draw beside a waterfall how high a round number of ohms is, up to two thirds of the largest γ.
+
+    Parameters
+    ----------
+    axes : Axes
+        The waterfall, with its final limits.
+    scale : float
+        Height of an ohm, in the unit of its ordinate.
+    most : float
+        The largest γ, ohm.
+    """
     power = 10.0 ** math.floor(math.log10(most * 2 / 3)) if most > 0 else 1.0
     ohm = max((power * factor for factor in (1.0, 2.0, 5.0) if power * factor <= most * 2 / 3), default=power)
     beside = blended_transform_factory(axes.transAxes, axes.transData)
@@ -324,6 +354,19 @@ class _StateTicks(MaxNLocator):
         ticks = np.asarray(super().tick_values(vmin, vmax))
         slack = 1e-9 * (states[-1] - states[0])
         return [float(tick) for tick in ticks if states[0] - slack <= tick <= states[-1] + slack]
+
+
+def _draw_bands(axes: Axes, result: Inversion, tau: Array, rgba: Any) -> list[Artist]:
+    """Draw intervals of γ as bands, if the result keeps them, and return their key."""
+    found = result.intervals
+    if found is None:
+        return []
+    for low, high, colour in zip(found.gamma_low, found.gamma_high, rgba, strict=True):
+        # Monotone between the points where they are known: no bulges of its own.
+        lower, upper = (PchipInterpolator(np.log(result.tau), end)(np.log(tau)) for end in (low, high))
+        axes.fill_between(tau, lower, upper, color=colour, alpha=_BAND, lw=0.0, zorder=1.0)
+    colour = rgba[0] if len(rgba) == 1 else "0.35"
+    return [Patch(color=colour, alpha=_BAND, lw=0.0, label=f"{100.0 * found.level:g} %")]
 
 
 def _draw_truth(axes: Axes, truth: tuple[ArrayLike, ArrayLike], chosen: Selection, count: int) -> None:

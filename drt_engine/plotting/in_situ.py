@@ -21,6 +21,7 @@ from drt_engine.plotting.distributions import (
     fine_tau,
     heat_map,
     root_norm,
+    scale_bar,
     state_ticks,
     waterfall,
     waterfall_scale,
@@ -212,10 +213,13 @@ def draw_columns(
         frame(list(panels[1]), 0.3, 0.8),
         _DRT_SHAPE if not narrow else 1.1,
     ]
-    _draw_distributions(list(panels[2]), columns, scale, view, tracks)
+    ohm = _draw_distributions(list(panels[2]), columns, scale, view, tracks)
     _draw_bars(panels, grid, paint(columns[0].chosen, replace(scale, bar=True)), view)
     for row in panels:
         _join(row)
+    if ohm is not None:
+        # One for all panels of the row, which have one scale.
+        scale_bar(panels[2, -1], *ohm)
     for axes in panels[1, 1:]:
         axes.get_legend().remove()
     every = panels.tolist()
@@ -240,7 +244,7 @@ def _draw_profile(axes: Axes, column: Column, colours: Paint, state: str, wish: 
         name, y, label = state, column.result.r_pol, r"$R_\mathrm{pol}$ / Ω"
         x = _every([column], name).array
         order = np.argsort(x, kind="stable")
-        axes.plot(x[order], y[order], color="0.55", lw=0.8, zorder=2)
+        axes.plot(x[order], y[order], color="0.55", lw=0.8 if len(x) <= _MANY else 0.2, zorder=2)
     else:
         name, y, label = abscissa, states["voltage"].to_numpy(), display_label("voltage")
         x = _every([column], name).array
@@ -277,7 +281,8 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, abscissa: str) -> None:
 
 def _draw_distributions(
     panels: Sequence[Axes], columns: Sequence[Column], scale: ColourScale, view: CompositeView, tracks: Tracks | None
-) -> None:
+) -> tuple[float, float] | None:
+    """Draw γ, and return how high an ohm is in the waterfalls and the largest γ in ohm; None for heat maps."""
     along = view.along or scale.state
     every = _every(columns, along)
     curves = [column.result.gamma_at(fine_tau(column.result.tau)) for column in columns]
@@ -289,10 +294,11 @@ def _draw_distributions(
     else:
         height = waterfall_scale(np.concatenate(curves), every.array)
         for column, axes in zip(columns, panels, strict=True):
-            waterfall(column.result, along, colour=scale, scale=height, ax=axes)
+            waterfall(column.result, along, colour=scale, scale=height, bar=False, ax=axes)
             state_ticks(axes, every)
     if tracks is not None:
         _draw_tracks(panels, columns, along, tracks, None if view.drt == "heat map" else height)
+    return None if view.drt == "heat map" else (height, float(np.max(np.concatenate(curves))))
 
 
 def _draw_tracks(

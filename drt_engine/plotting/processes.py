@@ -1,6 +1,5 @@
 """Figures of tracked processes: their R, τ and C over a state, and two cells before and after ageing."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure, styled
@@ -21,7 +20,8 @@ from drt_engine.plotting.cells import Column, choose_cells, matches, with_curves
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
 from drt_engine.plotting.selection import Selection, display_factor, display_label
-from drt_engine.plotting.traces import checked_tracks, keys_below
+from drt_engine.plotting.small_panels import few_places, scale_ordinate
+from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.tracking import Tracks, change
@@ -34,6 +34,7 @@ _LABELS = {"r": "$R$ / Ω", "tau": r"$\tau$ / s", "c": "$C$ / F"}
 _MOST = 6
 _FEW = 6
 _MANY = 60
+_WIDE_NAME = 12
 _ROW, _MARGIN = 1.15, 0.9
 _STYLES = {"charge": "--", "rest": ":"}
 _CHANGES = {"r": "Change of $R$ / %", "tau": r"Change of $\tau$ / %"}
@@ -52,8 +53,10 @@ def processes(
     """Small multiples: resistance, time constant and capacitance of each process over a state.
 
     A column of panels belongs to a process, a row to a quantity. Points that differ in `state` alone are joined; the
-    line is dashed on charge. Markers are open where the peak holds another process too. Standard errors are drawn
-    where the tracks have columns ``r_error``, ``tau_error`` or ``c_error``, as bars, or as a band if there are many.
+    line is dashed on charge. Cells that the colour does not tell apart have markers of their own. Markers are open
+    where the peak holds another process too. Standard errors are drawn where the tracks have columns ``r_error``,
+    ``tau_error`` or ``c_error``, as bars, or as a band if there are many. Axes are scaled by the values: an error that
+    is larger than they are runs out of the panel.
 
     Parameters
     ----------
@@ -94,7 +97,9 @@ def processes(
         if quantity not in _LABELS:
             raise UnknownNameError("quantity", quantity, _LABELS)
     colour = _colour(table, state, tracks) if colour is None else colour
-    colours = paint(Selection(np.arange(len(table)), table, None, None), colour) if colour else None
+    colours = _painted(table, colour)
+    told = {state, colour.state if isinstance(colour, ColourScale) else colour}
+    table = table.assign(_marker=_markers(table, told))
     width = DOUBLE_COLUMN if len(shown) > 2 else SINGLE_COLUMN
     figure = new_figure(width, _MARGIN + _ROW * len(quantities))
     panels = figure.subplots(len(quantities), len(shown), squeeze=False, sharex=True)
@@ -104,14 +109,14 @@ def processes(
             dress(axes), table[part], None if colours is None else colours.rgba[part], quantity, (state, keys)
         )
     for axes, name in zip(panels[0], shown, strict=True):
-        axes.set_title(name)
+        axes.set_title(name if len(name) < _WIDE_NAME else name.replace(" ", "\n"))
     for row, quantity in zip(panels, quantities, strict=True):
         row[0].set_ylabel(_LABELS[quantity])
         for axes in row:
-            _ordinate(axes, quantity)
+            scale_ordinate(axes, logarithmic=quantity != "r")
     for axes in panels[-1]:
         axes.set_xlabel(display_label(state))
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(few_places(table[state].to_numpy(dtype=float) * display_factor(state), len(shown)))
     figure.align_ylabels(list(panels[:, 0]))
     _explain(figure, panels.ravel().tolist(), table, colours)
     return figure
@@ -148,7 +153,7 @@ def ageing(
         Voltage curves, as of :func:`composite`.
     at : mapping of str to value or list of values, optional
         Which spectra, by their states, as of :func:`composite`: ``{"cell": ["B", "C"], "direction": "charge"}``. By
-        default all cells, two at most, and the discharge.
+        default all cells, two at most, and the discharge if there is one.
     cycles : pair of int, optional
         The earlier and the later cycle; the first and the last by default.
     view : CompositeView, "waterfall" or "heat map"
@@ -169,7 +174,8 @@ def ageing(
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
     state = checked_tracks(tracks).along
-    fixed: dict[str, Any] = {"direction": "discharge"} if "direction" in spectra.states else {}
+    discharged = "direction" in spectra.states and (spectra.states["direction"] == "discharge").any()
+    fixed: dict[str, Any] = {"direction": "discharge"} if discharged else {}
     fixed |= dict(at or {})
     cells = fixed.pop("cell", None)
     first, last = _cycles(spectra, cycles)
@@ -243,6 +249,24 @@ def _colour(table: pd.DataFrame, state: str, tracks: Tracks) -> str | None:
     return None
 
 
+def _painted(table: pd.DataFrame, colour: str | ColourScale | None) -> Paint | None:
+    """Return the colours of the rows, if there is something to colour by, with cells named as elsewhere."""
+    if not colour:
+        return None
+    colours = paint(Selection(np.arange(len(table)), table, None, None), colour)
+    if "cell" in (colour, getattr(colour, "state", None)):
+        for key in colours.handles:
+            key.set_label(_cell_title(key.get_label()))
+    return colours
+
+
+def _markers(table: pd.DataFrame, told: set[str | None]) -> "pd.Series[Any]":
+    """Return a marker for each row: one a cell, unless something else tells cells apart."""
+    cells = sorted(set(table["cell"]), key=str) if "cell" in table.columns and "cell" not in told else []
+    marker = {cell: MARKERS[k % len(MARKERS)] for k, cell in enumerate(cells)}
+    return table["cell"].map(marker) if cells else pd.Series(MARKERS[0], index=table.index)
+
+
 def _draw_courses(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str, axis: tuple[str, list[str]]) -> None:
     """Draw the courses of one quantity of one process; `axis` is the state drawn over, and what tells courses apart."""
     state, keys = axis
@@ -260,10 +284,11 @@ def _draw_courses(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str, axi
         # a line is broken where the process was not found at a state in between
         breaks = np.flatnonzero(np.diff(part["_rank"].to_numpy()) > 1.5) + 1
         line = np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)
-        axes.plot(*line, color=colour, lw=0.7, ls=dashes, zorder=2.0)
-        held = (part["merged_with"] != "").to_numpy()
+        # where points scatter, a line between each and the next would hide where they gather
+        axes.plot(*line, color=colour, lw=0.7 if len(part) <= _MANY else 0.2, ls=dashes, zorder=2.0)
+        held, marker = (part["merged_with"] != "").to_numpy(), part["_marker"].iloc[0]
         for which, face in ((~held, colour), (held, "white")):
-            axes.plot(x[which], y[which], ls="none", marker="o", ms=size, mfc=face, mec=colour, mew=0.5, zorder=2.2)
+            axes.plot(x[which], y[which], ls="none", marker=marker, ms=size, mfc=face, mec=colour, mew=0.5, zorder=2.2)
         if error is not None:
             _draw_errors(axes, (x, y, part[error].to_numpy(dtype=float)), colour)
 
@@ -277,50 +302,6 @@ def _draw_errors(axes: Axes, values: tuple[Any, Any, Any], colour: Any) -> None:
         axes.fill_between(x, np.maximum(y - error, 1e-3 * y), y + error, color=colour, alpha=0.2, lw=0.0, zorder=1.8)
 
 
-def _ordinate(axes: Axes, quantity: str) -> None:
-    """Scale an ordinate: R from zero, τ and C by their logarithms, over a factor four at least."""
-    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
-    values = np.concatenate([np.empty(0), *drawn])
-    values = values[values > 0]
-    if not values.size:
-        axes.set_yticks([])
-        return
-    low, high = float(values.min()), float(values.max())
-    if quantity == "r":
-        axes.set_ylim(0.0, 1.08 * high)
-        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        return
-    wider = max(1.2, math.sqrt(4.0 * low / high))
-    low, high = low / wider, high * wider
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(FixedLocator(_few_ticks(low, high)))
-    axes.yaxis.set_major_formatter(FuncFormatter(_power))
-    axes.yaxis.set_minor_locator(LogLocator(subs=tuple(np.arange(1.0, 10.0)), numticks=99))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _few_ticks(low: float, high: float) -> list[float]:
-    """Two to five round numbers of a logarithmic axis."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[float] = []
-    for figures in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0,)):
-        ticks = [figure * 10.0**power for power in powers for figure in figures]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= 5:
-            return ticks
-    return ticks[:: -(-len(ticks) // 5)]
-
-
-def _power(value: float, _: Any = None) -> str:
-    """Write a number as a figure times a power of ten."""
-    if value <= 0 or 0.01 <= value < 1e3:
-        return f"{value:g}"
-    power = math.floor(math.log10(value) + 1e-9)
-    figure = f"{value / 10.0**power:.2g}"
-    return rf"$10^{{{power}}}$" if figure == "1" else rf"${figure}\!\times\!10^{{{power}}}$"
-
-
 def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: Paint | None) -> None:
     """Explain colours, dashes and open markers."""
     grey: dict[str, Any] = {"color": "0.35", "lw": 0.7}
@@ -329,6 +310,12 @@ def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: P
         keys += [
             Line2D([], [], ls=_STYLES.get(str(name), "-"), label=str(name), **grey)
             for name in sorted(set(table["direction"]))
+        ]
+    known = dict(zip(table["cell"], table["_marker"], strict=True)) if "cell" in table else {}
+    if len(set(known.values())) > 1:
+        keys += [
+            Line2D([], [], ls="none", marker=known[cell], ms=2.6, color="0.35", label=_cell_title(cell))
+            for cell in sorted(known, key=str)
         ]
     if (table["merged_with"] != "").any():
         style = {"marker": "o", "ms": 2.6, "mfc": "white", "mew": 0.5}

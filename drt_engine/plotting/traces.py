@@ -16,9 +16,9 @@ from drt_engine.plotting.colours import NAMED
 from drt_engine.result import Inversion
 from drt_engine.tracking import Tracks
 
-__all__ = ["checked_tracks", "draw_traces", "keys_below", "look", "trace_keys"]
+__all__ = ["MARKERS", "checked_tracks", "draw_traces", "keys_below", "look", "trace_keys"]
 
-_MARKERS = "osD^v<>pP*Xh"
+MARKERS = "osD^v<>pP*Xh"
 _SIZE = 3.2
 _MANY = 60
 
@@ -26,7 +26,7 @@ _MANY = 60
 def look(tracks: Tracks, process: str) -> dict[str, Any]:
     """Colour and marker of a process, the same in all figures of these tracks."""
     k = tracks.names.index(process)
-    return {"color": NAMED[k % len(NAMED)], "marker": _MARKERS[k % len(_MARKERS)]}
+    return {"color": NAMED[k % len(NAMED)], "marker": MARKERS[k % len(MARKERS)]}
 
 
 def checked_tracks(tracks: Tracks) -> Tracks:
@@ -82,21 +82,25 @@ def draw_traces(
             y = y + scale * result.gamma_at(tau)[order[at], np.arange(tau.size)]
         breaks = np.flatnonzero(np.diff(at) > 1) + 1
         looks = look(tracks, name)
-        halo = [withStroke(linewidth=1.8, foreground="white")]
+        few = rows.size <= _MANY
+        # where there are many, big marks would cover each other, and lines between them what lies beneath
+        size, edge, width = (_SIZE, 0.6, 0.7) if few else (0.4 * _SIZE, 0.3, 0.3)
+        halo = [withStroke(linewidth=width + 1.1 if few else 2.0 * width, foreground="white")]
+        ring = halo if few else []
         axes.plot(
             np.insert(tau, breaks, np.nan),
             np.insert(y, breaks, np.nan),
             color=looks["color"],
-            lw=0.7,
+            lw=width,
             zorder=4.0,
             path_effects=halo,
         )
         held = (part["merged_with"] != "").to_numpy()
-        # where markers would cover each other, the line tells more
-        size, edge, ring = (_SIZE, 0.6, halo) if rows.size <= _MANY else (0.4 * _SIZE, 0.3, [])
-        for which, face in ((~held, looks["color"]), (held, "white")):
-            style = {"ls": "none", "mfc": face, "mec": looks["color"], "mew": edge, "zorder": 4.1}
-            axes.plot(tau[which], y[which], marker=looks["marker"], ms=size, path_effects=ring, **style)
+        # filled markers have a white ring; open ones are larger instead, for a ring would hide that they are open
+        filled = {"ms": size, "mfc": looks["color"], "mew": edge, "path_effects": ring}
+        open_ = {"ms": 1.5 * size, "mfc": "white", "mew": 1.4 * edge}
+        for which, style in ((~held, filled), (held, open_)):
+            axes.plot(tau[which], y[which], ls="none", marker=looks["marker"], mec=looks["color"], zorder=4.1, **style)
     return drawn
 
 

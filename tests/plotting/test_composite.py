@@ -111,6 +111,24 @@ def test_without_voltage_the_resistance_is_shown_over_the_state():
     np.testing.assert_array_equal(bottom.get_yticks(), [1, 3, 4, 9])
 
 
+def test_waterfalls_of_one_scale_have_one_bar():
+    figure = plotting.composite(SPECTRA, RESULT)
+    texts = [[text.get_text() for text in axes.texts] for axes in panels(figure, 2)[2]]
+    assert [len(some) for some in texts] == [0, 1]
+    ohm = float(texts[1][0].split("=")[1].removesuffix("Ω"))
+    for axes in panels(figure, 2)[2]:
+        places = [line.get_data() for line in axes.get_lines() if len(line.get_xdata()) > 2]
+        low, high = axes.get_ylim()
+        assert all(low <= y.min() <= y.max() <= high for _, y in places)
+    (bar,) = (line for line in panels(figure, 2)[2, 1].get_lines() if len(line.get_xdata()) == 2)
+    left = panels(figure, 2)[2, 0]
+    tallest = max(left.get_lines(), key=lambda line: np.ptp(line.get_ydata()))
+    row = int(np.argmax([RESULT.gamma[k].max() for k in ONE]))
+    assert np.ptp(tallest.get_ydata()) / np.ptp(bar.get_ydata()) == pytest.approx(
+        RESULT.gamma[ONE[row]].max() / ohm, rel=0.02
+    )
+
+
 def test_states_without_a_cell_make_one_column():
     spectra, result = made(pd.DataFrame({"voltage": [3.0, 3.5, 4.0], "time": [10.0, 20.0, 30.0]}))
     figure = plotting.composite(spectra, result, view=CompositeView(along="spectrum"))

@@ -1,5 +1,7 @@
 """Figures of γ: what the artists hold against Gaussians written out, and the colours of a state."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ from matplotlib.colors import Normalize
 
 from drt_engine import plotting
 from drt_engine.errors import InputError
+from drt_engine.intervals import Intervals
 from drt_engine.plotting import ColourScale
 
 from .made import ONE, RESULT, STATES, TAU, VOLTAGES, curves, fits, gaussians, made
@@ -77,6 +80,26 @@ def test_waterfall_stands_at_its_states():
     bar = next(line for line in fixed.get_lines() if len(line.get_xdata()) == 2)
     ohm = float(fixed.texts[0].get_text().split("=")[1].removesuffix("Ω"))
     assert np.ptp(bar.get_ydata()) == pytest.approx(0.01 * ohm)
+
+
+@pytest.mark.parametrize("rows", [ONE, [9]], ids=["some", "one"])
+def test_intervals_are_bands_around_their_line(rows):
+    ends = {"gamma_low": 0.8 * RESULT.gamma, "gamma_high": 1.3 * RESULT.gamma}
+    others = {f"{name}_{end}": np.ones(len(RESULT)) for name in ("r_pol", "r_inf") for end in ("low", "high")}
+    known = replace(RESULT, intervals=Intervals(level=0.9, **ends, **others))
+    axes = plotting.gamma(known, rows=rows)
+    assert len(axes.collections) == len(rows)
+    for row, line, band in zip(rows, fits(axes), axes.collections, strict=True):
+        corners = band.get_paths()[0].vertices
+        for k in (2, 9):
+            at = np.isclose(corners[:, 0], TAU[k * 9], rtol=1e-9)
+            expected = RESULT.gamma[row, k * 9] * np.array([0.8, 1.3])
+            np.testing.assert_allclose([corners[at, 1].min(), corners[at, 1].max()], expected, atol=1e-9)
+        assert band.get_facecolor()[0, :3] == pytest.approx(mpl.colors.to_rgb(line.get_color()))
+    assert axes.get_ylim()[1] > 1.3 * RESULT.gamma[rows].max()
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "90 %" in labels
+    assert not plotting.gamma(RESULT, rows=rows).collections
 
 
 def test_heat_map_gives_each_state_its_stripe():

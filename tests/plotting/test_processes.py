@@ -155,6 +155,21 @@ def test_small_multiples_show_the_table():
     assert panels[1, 0].get_yscale() == "log"
 
 
+def test_cells_of_one_colour_have_markers_of_their_own():
+    figure = plotting.processes(TRACKS, at={"direction": "discharge"}, names=["P4"], quantities=["r"])
+    axes, (legend,) = figure.axes[0], figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["Cell B", "Cell C"]
+    for cell, key in zip("BC", legend.legend_handles, strict=False):
+        rows = TRACKS.table["process"].eq("P4") & TRACKS.table["direction"].eq("discharge")
+        own = TRACKS.table[rows & TRACKS.table["cell"].eq(cell)]
+        shown = [line for line in axes.get_lines() if line.get_marker() == key.get_marker()]
+        found = np.concatenate([line.get_ydata() for line in shown])
+        np.testing.assert_allclose(np.sort(found), np.sort(own["r"]))
+    for told in ({"colour": "cell"}, {"at": {"cell": "B"}}):
+        figure = plotting.processes(TRACKS, **told)
+        assert {line.get_marker() for line in figure.axes[0].get_lines()} <= {"o", "None"}
+
+
 def test_many_states_get_a_band_and_small_markers():
     cycles = np.arange(100)
     peaks = pd.DataFrame({"spectrum": cycles, "cycle": cycles, "tau": 1e-3, "r": 10.0 + 0.1 * cycles, "r_error": 1.0})
@@ -163,6 +178,22 @@ def test_many_states_get_a_band_and_small_markers():
     low, high = band.get_paths()[0].get_extents().intervaly
     assert (low, high) == pytest.approx((9.0, 20.9))
     assert max(line.get_markersize() for line in axes.get_lines() if line.get_marker() == "o") == 1.0
+
+
+def test_ticks_are_at_few_states_and_do_not_touch_where_there_are_many(monkeypatch):
+    few = plotting.processes(TRACKS, "cycle", names=["P2"], quantities=["r"])
+    np.testing.assert_array_equal(few.axes[0].get_xticks(), [1, 50])
+    cycles = np.repeat(np.arange(1, 320), 6)
+    tau = np.tile(10.0 ** np.arange(-6, 0), 319)
+    peaks = pd.DataFrame({"spectrum": cycles - 1, "cycle": cycles, "tau": tau, "r": 1.0 + 0.01 * cycles})
+    figure = plotting.processes(track(peaks, "cycle"))
+    assert len(figure.axes[0].get_xticks()) >= 2
+    renderer, texts = drawn_at_print_size(figure, monkeypatch)
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    apart = 0.5 * 7.0 / 72.0 * figure.dpi  # half a letter
+    for k, box in enumerate(boxes):
+        wider = box.expanded(1.0, 1.0).padded(0.5 * apart, 0.0)
+        assert not any(overlap(wider, other.padded(0.5 * apart, 0.0)) for other in boxes[k + 1 :]), texts[k]
 
 
 def test_courses_are_told_apart_by_everything_but_the_state():
