@@ -251,6 +251,33 @@ class Expansion:
             return np.pad(half, (0, 1)) + np.pad(half, (1, 0))
         return np.full(self.tau.size, 2.0 * radial.tail(int(self._kind), 0.0) / self.mu)
 
+    def cumulative(self, tau: ArrayLike) -> NDArray[np.float64]:
+        """Integrals of the basis functions up to some relaxation times.
+
+        Parameters
+        ----------
+        tau : array_like, shape (T,)
+            Relaxation times, s.
+
+        Returns
+        -------
+        ndarray, shape (T, M)
+            ∫ φ_m d ln τ from −∞ to ln τ_t.
+        """
+        at, y = np.log(np.atleast_1d(np.asarray(tau, dtype=float))), np.log(self.tau)
+        if self._kind is None:
+            position = np.clip(at, y[0], y[-1])
+            # The integral of a piecewise linear function by its values at the nodes and at the end: trapezia.
+            edges = np.union1d(y, position)
+            nodes = self.values(np.exp(edges).clip(self.tau[0], self.tau[-1]))
+            pieces = 0.5 * (nodes[1:] + nodes[:-1]) * np.diff(edges)[:, None]
+            sums = np.vstack([np.zeros(y.size), np.cumsum(pieces, axis=0)])
+            return np.asarray(sums[np.searchsorted(edges, position)])
+        kind = int(self._kind)
+        distance = self.mu * (at[:, None] - y)
+        tails = np.array([radial.tail(kind, value) for value in np.abs(distance).ravel()]).reshape(distance.shape)
+        return np.asarray(np.where(distance > 0.0, 2.0 * radial.tail(kind, 0.0) - tails, tails) / self.mu)
+
     def roughness(self, order: int) -> NDArray[np.float64]:
         """Roughness matrix M; xᵀMx = ∫ (d^order γ / d(ln τ)^order)² d ln τ.
 

@@ -2,7 +2,8 @@
 
 from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
-from drt_engine.peaks.finding import PEAK_UNITS, PeakOptions, find_peaks
+from drt_engine.peaks.finding import PEAK_UNITS, find_peaks
+from drt_engine.peaks.options import PeakOptions
 from drt_engine.peaks.parts import PART_UNITS, Deconvolution
 
 __all__ = [

@@ -73,7 +73,7 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
     if not np.isfinite(deconvolution.misfit[row]):
         raise InputError(f"spectrum {row} has no answer, and so no circuit. Look at its status.")
     parts = deconvolution.parts
-    parts = parts[(parts["spectrum"] == row) & (parts["r"] > 0.0)]
+    parts = parts[parts["spectrum"] == row]
     size = float(deconvolution.r_inf[row] + parts["r"].sum())
     elements = [("R0", "R0", max(float(deconvolution.r_inf[row]), _LEAST * size), "ohm")]
     if "inductance" in deconvolution.series:

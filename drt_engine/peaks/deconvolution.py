@@ -40,8 +40,8 @@ class DeconvolutionOptions:
     shape : {"zarc", "havriliak-negami", "gaussian"}
         Form of the parts: R/(1 + (jωτ)^φ) [1]_, R/(1 + (jωτ)^φ)^ψ [2]_, or a normal distribution of ln τ.
     parts : int, optional
-        How many. By default as many as lower the Bayesian information criterion [3]_, for as many data as are
-        independent by the correlation of neighbouring residuals.
+        How many; fewer are returned where one would have no resistance. By default as many as lower the Bayesian
+        information criterion [3]_, for as many data as are independent by the correlation of neighbouring residuals.
     most : int
         Most parts that are tried when their number is not given.
     inductance, capacitance : bool

@@ -1,23 +1,29 @@
 """Peaks of many distributions at once: what noise and the penalty do not make by themselves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from drt_engine.basis import BASES, BasisName, Expansion, is_positive
+from drt_engine.basis import BasisName, Expansion
 from drt_engine.errors import InputError
+from drt_engine.peaks.logarithmic import features
+from drt_engine.peaks.options import PeakOptions
 from drt_engine.problem import Problem, Unknowns, row_by_row
 from drt_engine.spectral import SpectralFactors, factorise
 from drt_engine.threads import run_tiles
 from drt_kernels import peaks as kernels
-from drt_kernels.radial import tail
 
-__all__ = ["PEAK_UNITS", "PeakOptions", "find_peaks"]
+if TYPE_CHECKING:
+    from drt_engine.methods.posterior import LogPosterior
+
+__all__ = ["PEAK_UNITS", "find_peaks"]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +48,9 @@ _PER_SPACING = 6
 _BEYOND = 3
 _MOST_SAMPLES = 4000
 _MOST_FEATURES = 40
+_PLACES, _LENGTHS = (0, 8, 9), (3, 6)
+"""Columns of the kernel that are places and distances in ln τ."""
+
 _NEGLIGIBLE = 1e-9
 _SMOOTHING = 0.3
 """Standard deviation, in decades, of the Gaussian that γ is averaged with where λ is too small for single maxima."""
@@ -55,36 +64,6 @@ _KINKED = ("c0-matern", "cauchy", "piecewise-linear")
 maxima that mean anything."""
 
 
-@dataclass(frozen=True)
-class PeakOptions:
-    """What counts as a peak.
-
-    Parameters
-    ----------
-    significance : float
-        How many standard deviations a maximum must be above its valleys: of what noise does to the answer, what λ
-        leaves open and what λ takes away. With the default, about one in a hundred spectra, or less, shows a peak too
-        many.
-    shoulder_significance : float
-        The same for a shoulder above the straight line through its boundaries; infinity for no shoulders.
-
-    Raises
-    ------
-    InputError
-        For numbers that are not positive.
-    """
-
-    significance: float = 3.0
-    shoulder_significance: float = 5.0
-
-    def __post_init__(self) -> None:
-        """Refuse what is no number of deviations."""
-        for name in ("significance", "shoulder_significance"):
-            value = getattr(self, name)
-            if not (is_positive(value) or value == math.inf):
-                raise InputError(f"{name} must be a positive number of standard deviations; got {value!r}.")
-
-
 def find_peaks(
     problem: Problem,
     unknowns: Unknowns,
@@ -92,11 +71,15 @@ def find_peaks(
     residual: Array,
     options: PeakOptions | None = None,
     sigma: Array | None = None,
+    posterior: "Callable[[NDArray[np.intp]], LogPosterior] | None" = None,
 ) -> pd.DataFrame:
     """Find maxima and shoulders of γ(ln τ).
 
-    Where λ was chosen so small that γ breaks up into spikes of which none is significant, γ averaged over 0.3 decades
-    is looked at instead: it is taken where it shows more peaks than γ itself.
+    With a posterior of ln γ, significance and errors are told by its covariance, and positions, heights and widths are
+    those of parabolas through three values of ln γ. Without one they are told by the response of the answer to noise
+    and λ, the factor of the penalty of `problem`. Then, where λ was chosen so small that γ breaks up into spikes of
+    which none is significant, γ averaged over 0.3 decades is looked at instead: it is taken where it shows more peaks
+    than γ itself.
 
     Parameters
     ----------
@@ -112,7 +95,10 @@ def find_peaks(
         What counts as a peak.
     sigma : ndarray, shape (K, F), optional
         Standard deviation of the real and of the imaginary part at each frequency, ohm, where it is known better than
-        by `residual`, which stands for noise in proportion to |Z|.
+        by `residual`, which stands for noise in proportion to |Z|. A posterior has a noise of its own.
+    posterior : callable, optional
+        Posterior of ln γ of some rows, for γ that is piecewise linear; called from several threads at once, for at most
+        128 rows. Rows where it is NaN have no peaks.
 
     Returns
     -------
@@ -132,8 +118,9 @@ def find_peaks(
         ``significance``
             Drop to the valley, or of a shoulder the height above the line through its boundaries, in deviations.
         ``tau_error``, ``r_error``
-            Standard deviations that the noise alone gives, at this λ and these boundaries; NaN for τ of a shoulder.
-            What λ and neighbours displace is not in them; a deconvolution tells that.
+            Standard deviations by the posterior. Without one they are those that the noise alone gives, at this λ and
+            these boundaries, without what λ and neighbours displace; a deconvolution tells that. NaN for τ of a
+            shoulder.
         ``lower``, ``upper``
             Boundaries, s: the valleys, or where γ bends up most between two peaks without a valley.
         ``kind``
@@ -151,13 +138,33 @@ def find_peaks(
     chosen = PeakOptions() if options is None else options
     rows = len(unknowns.coefficients)
     _check_shapes(rows, problem.discretisation.frequency.size, regularisation, residual, sigma)
+    frequency = problem.discretisation.frequency
+    limits = chosen.limits(posterior is not None)
+    if posterior is not None:
+        found, number = features(frequency, unknowns.coefficients, posterior, limits, _MOST_FEATURES)
+        return _table(frequency, found, number).assign(averaged=False)
+    found, number, averaged = _by_response(problem, unknowns, (regularisation, residual, sigma), limits)
+    return _table(frequency, found, number).assign(averaged=np.repeat(averaged, number))
+
+
+def _by_response(
+    problem: Problem,
+    unknowns: Unknowns,
+    given: tuple[Array, Array, Array | None],
+    limits: tuple[float, float],
+) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
+    """Features that stand out of what noise and λ do, as the kernels write them with y = ln τ, and how many.
+
+    `given` are λ, the residuals and σ; the last array says which spectra were averaged.
+    """
+    regularisation, residual, sigma = given
+    rows = len(unknowns.coefficients)
     x = _scaled(problem, unknowns)
     good = np.flatnonzero(np.isfinite(x).all(axis=1) & np.isfinite(regularisation) & np.isfinite(residual))
     fine, coarse = _tables(problem.discretisation.expansion)
     out = np.zeros((rows, _MOST_FEATURES, kernels.COLUMNS))
     count = np.zeros(rows, dtype=np.int64)
     factors = factorise(problem)
-    limits = (chosen.significance, chosen.shoulder_significance)
     averaged = np.zeros(rows, dtype=bool)
 
     def work(tile: NDArray[np.intp]) -> None:
@@ -165,18 +172,20 @@ def find_peaks(
         inverse, answer = _response(factors, lam)
         noise = _noise(problem, unknowns, residual, sigma, tile) / math.sqrt(_share_left(problem, answer))
         lost = x[tile] - row_by_row(row_by_row(x[tile], problem.transposed), answer.T)
-        given = (x[tile], noise, np.ascontiguousarray(lost))
+        row = (x[tile], noise, np.ascontiguousarray(lost))
         found, number = np.zeros((tile.size, *out.shape[1:])), np.full(tile.size, -1)
         coefficients, response = unknowns.coefficients[tile], (inverse, answer)
         if not fine.cusps:
-            _find(fine, coefficients, response, given, limits, (found, number))
+            _find(fine, coefficients, response, row, limits, (found, number))
         before = number.copy()
-        _find(coarse, coefficients, response, given, limits, (found, number))
+        _find(coarse, coefficients, response, row, limits, (found, number))
         out[tile], count[tile], averaged[tile] = found, number, number > before
 
     run_tiles(work, _tiles(regularisation, good))
-    table = _table(problem.discretisation.frequency, fine, out, count)
-    return table.assign(averaged=np.repeat(averaged, count))
+    # From numbers of samples to ln τ.
+    out[..., _PLACES] = fine.first + fine.step * out[..., _PLACES]
+    out[..., _LENGTHS] *= fine.step
+    return out, count, averaged
 
 
 def _find(
@@ -255,7 +264,7 @@ def _cached_tables(tau: bytes, basis: BasisName, mu: float) -> tuple[_Tables, _T
     size = places.size - 2 * side
     curvature = np.sum([weight * wide[k : k + size] for k, weight in enumerate(stencil)], axis=0)
     values, at = wide[side:-side], places[side:-side]
-    areas = np.vstack([_cumulative(expansion, at), expansion.areas])
+    areas = np.vstack([expansion.cumulative(np.exp(at)), expansion.areas])
     single = _Tables(at[0], step, values, curvature, areas, _bands(values), basis not in _KINKED, basis in _KINKED[:2])
     width = _SMOOTHING * math.log(10.0) / step
     values, curvature = (gaussian_filter1d(table, width, axis=0, mode="nearest") for table in (values, curvature))
@@ -268,23 +277,6 @@ def _bands(values: Array) -> NDArray[np.int64]:
     last = seen.shape[1] - seen[:, ::-1].argmax(axis=1)
     some = seen.any(axis=1)
     return np.stack([np.where(some, seen.argmax(axis=1), 0), np.where(some, last, 0)], axis=1).astype(np.int64)
-
-
-def _cumulative(expansion: Expansion, at: Array) -> Array:
-    """∫ φ_m dy from −∞ to each place, shape (S, M)."""
-    y, kind = np.log(expansion.tau), BASES[expansion.basis].radial
-    if kind is None:
-        position = np.clip(at, y[0], y[-1])
-        # The integral of a piecewise linear function by its values at the nodes and at the end: trapezia.
-        edges = np.union1d(y, position)
-        nodes = expansion.values(np.exp(edges).clip(expansion.tau[0], expansion.tau[-1]))
-        pieces = 0.5 * (nodes[1:] + nodes[:-1]) * np.diff(edges)[:, None]
-        sums = np.vstack([np.zeros(y.size), np.cumsum(pieces, axis=0)])
-        return np.asarray(sums[np.searchsorted(edges, position)])
-    mu, whole = expansion.mu, 2.0 * tail(int(kind), 0.0)
-    distance = mu * (at[:, None] - y)
-    tails = np.array([tail(int(kind), value) for value in np.abs(distance).ravel()]).reshape(distance.shape)
-    return np.asarray(np.where(distance > 0.0, whole - tails, tails) / mu)
 
 
 def _scaled(problem: Problem, unknowns: Unknowns) -> Array:
@@ -311,13 +303,8 @@ def _noise(problem: Problem, unknowns: Unknowns, residual: Array, sigma: Array |
     """Return the standard deviations of the weighted data of some rows, shape (k, n)."""
     found = problem.discretisation
     if sigma is None:
-        names = ("coefficients", "r_inf", "inductance", "elastance")
-        part = Unknowns(*(getattr(unknowns, name)[rows] for name in names))
-        deviation = (
-            residual[rows, None].clip(min=_LEAST_NOISE)
-            * np.abs(part.impedance(found.frequency, found.impedance))
-            / math.sqrt(2.0)
-        )
+        modulus = np.abs(unknowns.rows(rows).impedance(found.frequency, found.impedance))
+        deviation = residual[rows, None].clip(min=_LEAST_NOISE) * modulus / math.sqrt(2.0)
     else:
         deviation = sigma[rows]
     if problem.weights is not None:
@@ -332,12 +319,12 @@ def _tiles(regularisation: Array, rows: NDArray[np.intp]) -> list[NDArray[np.int
     return [group[k : k + _TILE] for group in groups for k in range(0, group.size, _TILE)]
 
 
-def _table(frequency: Array, tables: _Tables, out: Array, count: NDArray[np.int64]) -> pd.DataFrame:
+def _table(frequency: Array, out: Array, count: NDArray[np.int64]) -> pd.DataFrame:
     """Rows of the answer in physical units."""
     spectrum = np.repeat(np.arange(count.size), count)
     rows = out[np.arange(out.shape[1]) < count[:, None]]
     y, r, height, width, prominence, significance, y_error, r_error, lower, upper, kind = rows.T
-    tau = np.exp(tables.first + tables.step * y)
+    tau = np.exp(y)
     omega = 2.0 * np.pi * frequency
     return pd.DataFrame(
         {
@@ -346,13 +333,13 @@ def _table(frequency: Array, tables: _Tables, out: Array, count: NDArray[np.int6
             "r": r,
             "c": tau / r,
             "height": height,
-            "width": width * tables.step / math.log(10.0),
+            "width": width / math.log(10.0),
             "prominence": prominence,
             "significance": significance,
-            "tau_error": tau * y_error * tables.step,
+            "tau_error": tau * y_error,
             "r_error": r_error,
-            "lower": np.exp(tables.first + tables.step * lower),
-            "upper": np.exp(tables.first + tables.step * upper),
+            "lower": np.exp(lower),
+            "upper": np.exp(upper),
             "kind": pd.Categorical(np.array(KINDS)[kind.astype(np.int64) - 1], categories=KINDS),
             "inside": (tau >= 1.0 / omega.max()) & (tau <= 1.0 / omega.min()),
         }

@@ -109,7 +109,7 @@ class Deconvolution:
 
     @cached_property
     def parts(self) -> pd.DataFrame:
-        """One row a part, ordered by spectrum and τ.
+        """One row a part, ordered by spectrum and τ; each has a resistance above zero.
 
         ``spectrum``, the states, ``part``
             Row number among the K, what that was measured at, and number of the part from 0.
@@ -124,8 +124,8 @@ class Deconvolution:
         ``merged``
             Whether only the sum of R with a neighbour's is determined: the correlation is below −0.95.
         ``at_bound``
-            Whether a parameter is at the end of its range: R at 0, τ half a decade outside of the frequencies, an
-            exponent at 0.3, or φ at 0.999, a single relaxation time.
+            Whether a parameter is at the end of its range: τ half a decade outside of the frequencies, an exponent at
+            0.3, or φ at 0.999, a single relaxation time. There are no parts with R at 0.
         ``inside``
             Whether τ is between 1/ω_max and 1/ω_min.
         """

@@ -16,6 +16,8 @@ two of shape. With w = (jωτ)^φ:
 The least-squares problem is solved by the method of Levenberg and Marquardt (D. W. Marquardt, SIAM J. Appl. Math. 11
 (1963) 431) with the damping of H. B. Nielsen (IMM-REP-1999-05, Technical University of Denmark); a parameter at a bound
 that the gradient holds there is left out of a step.
+
+Everything is in this one file, long as it is, because numba's cache on disk does not notice an edit in another one.
 """
 
 import math
@@ -45,6 +47,8 @@ _JOINED = {"contract", "reassoc"}
 _STEP = 0.4
 _STEP_SHARE = 0.85
 _REACH = 6.4
+_LANES = 8
+"""Nodes of it are a multiple of this."""
 
 _EXACT = 1e-26
 _SETTLED = 1e-6
@@ -53,6 +57,10 @@ _LEAST_PIVOT = 1e-14
 
 _STRONG = 5.0
 """Deviations above zero of a resistance, from which on no information criterion would do without its part."""
+
+_HEAT, _HOPE = 10, 0.95
+"""Steps that each of two ways to add a part is given before one of them is chosen, and the share of the sum of squares
+that may be left after the others."""
 
 _STRUCTURED = 0.3
 """Correlation of neighbouring residuals that tells of parts that are missing; of noise alone it is below 0.2."""
@@ -124,8 +132,10 @@ def _gaussian(theta: Array, x: Array, jac: Array, res: Array) -> None:
     h = min(_STEP, _STEP_SHARE * s)
     side = math.ceil(_REACH * s / h)
     factor = h / (s * math.sqrt(2.0 * math.pi))
-    u = h * np.arange(-side, side + 1)
+    # Nodes without weight fill the last round of a loop that does many at once.
+    u = h * np.arange(-side, -(-(2 * side + 1) // _LANES) * _LANES - side)
     weight = factor * np.exp(-0.5 * (u / s) ** 2)
+    weight[2 * side + 1 :] = 0.0
     moment = u * weight
     shift = np.exp(u)
     for f in range(points):
@@ -133,11 +143,11 @@ def _gaussian(theta: Array, x: Array, jac: Array, res: Array) -> None:
         k_re, k_im, t_re, t_im, m_re, m_im = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for i in range(u.size):
             e = at * shift[i]
-            # The Debye kernel a + jb, and K² − K, its derivative by ln ωτ.
+            # The Debye kernel a + jb, and its derivative by ln ωτ.
             a = 1.0 / (1.0 + e * e)
             b = -e * a
-            d_re = a * a - b * b - a
-            d_im = 2.0 * a * b - b
+            d_re = 2.0 * a * (a - 1.0)
+            d_im = b * (2.0 * a - 1.0)
             k_re += weight[i] * a
             k_im += weight[i] * b
             t_re += weight[i] * d_re
@@ -585,9 +595,10 @@ def _grow(
     options: Options,
     scratch: tuple[Array, Array, Array],
 ) -> None:
-    """Add parts: where the data lack one most, or by halving one, whichever fits better.
+    """Add parts: where the data lack one most, or by halving one.
 
-    It ends where one more makes the model no better, unless the residuals tell that more than one is missing.
+    Both ways are gone for some steps, and the better one to its end if there is hope that it makes the model better. It
+    ends where one more makes the model no better, unless the residuals tell that more than one is missing.
     """
     wanted, limit, most, known = options
     series, each = model[1].shape[0], parameters_of(model[0])
@@ -603,17 +614,22 @@ def _grow(
         candidate[:size] = before
         candidate[size : size + each] = unit
         candidate[size], candidate[size + 1] = resistance, where
-        forced = (size + each, limit, most, known)
-        _propose(candidate[: size + each], now, model, data, bounds, work, forced)
+        heat = (size + each, min(limit, _HEAT), most, known)
+        _propose(candidate[: size + each], now, model, data, bounds, work, heat)
         if size > series:
             _halved(before, series, model[0], candidate)
             _clip(candidate[: size + each], bounds)
-            _propose(candidate[: size + each], now, model, data, bounds, work, forced)
+            _propose(candidate[: size + each], now, model, data, bounds, work, heat)
+        missing = correlation(now[2]) >= _STRUCTURED
+        if not missing and not _better(size + each, _HOPE * now[1][1], now[2], best, options):
+            break
+        candidate[: size + each] = now[0][: size + each]
+        _propose(candidate[: size + each], now, model, data, bounds, work, (size + each, limit, most, known))
         if _better(size + each, now[1][1], now[2], best, options):
             best[0][:] = now[0]
             best[1][:] = now[1]
             best[2][:] = now[2]
-        elif correlation(now[2]) < _STRUCTURED:
+        elif not missing:
             break
 
 
@@ -650,6 +666,18 @@ def _order(theta: Array, series: int, each: int) -> None:
             for i in range(each):
                 theta[b + i], theta[b - each + i] = theta[b - each + i], theta[b + i]
             b -= each
+
+
+@njit(cache=True, nogil=True)
+def _occupied(theta: Array, size: int, series: int, each: int) -> int:
+    """Leave out the parts without resistance, in place; how many parameters are left."""
+    # (p)->(p)
+    left = series
+    for p in range(series, size, each):
+        if theta[p] > 0.0:
+            theta[left : left + each] = theta[p : p + each].copy()
+            left += each
+    return left
 
 
 @njit(cache=True, nogil=True, fastmath=_JOINED)
@@ -719,7 +747,7 @@ def deconvolve(
     for the information criterion, −1 for that without adding parts, the most steps of a fit, the most parts, and
     whether the weights are one over the standard deviations. `out` are parameters (k,p), their deviations (k,p),
     correlations of resistances (k,c,2), and number of parameters, sum of squares, ρ and whether the fit has converged
-    (k,4).
+    (k,4). Parts that end with no resistance are left out.
     """
     x, near = data[0], data[3]
     series, each = model[1].shape[0], parameters_of(model[0])
@@ -742,15 +770,21 @@ def deconvolve(
         best[1][3] = np.sum((one[1] * one[2]) ** 2)
         best[1][4] = np.count_nonzero(one[2])
         _search((starts[0][k, : starts[1][k]], before), best, model, one, bounds, work, options, unit)
-        size = int(best[1][0])
-        theta = out[0][k, :size]
-        theta[:] = best[0][:size]
-        _order(theta, series, each)
-        own = (bounds[0][:size], bounds[1][:size])
-        best[1][1], converged = fit(theta, model, one, own, work, 3 * options[1])
-        deviation, together = _errors(theta, best, near, model, one, own, work, options[3])
+        size = _occupied(best[0], int(best[1][0]), series, each)
+        theta = out[0][k]
+        theta[:size] = best[0][:size]
+        while True:
+            _order(theta[:size], series, each)
+            own = (bounds[0][:size], bounds[1][:size])
+            best[1][1], converged = fit(theta[:size], model, one, own, work, 3 * options[1])
+            left = _occupied(theta, size, series, each)
+            if left == size:
+                break
+            size = left
+        theta[size:] = 0.0
+        deviation, together = _errors(theta[:size], best, near, model, one, own, work, options[3])
         out[1][k, :size] = deviation
         out[2][k, : len(together)] = together
         out[3][k, 0], out[3][k, 1] = size, best[1][1]
         out[3][k, 2], out[3][k, 3] = correlation(work[1]), 1.0 if converged else 0.0
-        before = theta.copy()
+        before = theta[:size].copy()

@@ -1,7 +1,12 @@
 """The parts of the search that can be told by hand; what is significant is held against a slow twin in tests/peaks."""
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import erf
 
 from drt_kernels import peaks
 
@@ -59,3 +64,206 @@ def test_a_functional_has_the_value_and_variance_of_its_definition():
     assert noise == pytest.approx(q @ answer @ np.diag(sigma**2) @ answer.T @ q)
     assert rest == pytest.approx(max(np.mean(sigma**2) * (10 * q @ inverse @ q - np.sum((answer.T @ q) ** 2)), 0.0))
     assert bias == pytest.approx(q @ lost)
+
+
+STEP = 0.1
+Y = STEP * np.arange(-90, 91)
+CENTRES = np.linspace(-8.0, 8.0, 33)
+WIDTH = 0.45
+
+
+def functions(y, order=0):
+    t = (np.asarray(y)[..., None] - CENTRES) / WIDTH
+    value = np.exp(-0.5 * t**2)
+    return value if order == 0 else (t**2 - 1) / WIDTH**2 * value
+
+
+def normals(*parts):
+    """Coefficients of sums of normal distributions of ln τ, as good as the functions can do it."""
+    y = np.linspace(-8, 8, 400)
+    gamma = sum(r / s * np.exp(-0.5 * ((y - at) / s) ** 2) for r, at, s in parts)
+    return np.linalg.lstsq(functions(y), gamma, rcond=1e-8)[0]
+
+
+class Brute:
+    """Spectra with a random response to noise, and what is a feature of them, dense and from the definition."""
+
+    def __init__(self, *spectra, size=0.002, seed=5):
+        rng = np.random.default_rng(seed)
+        matrix = rng.standard_normal((24, CENTRES.size)) / 3.0
+        self.inverse = np.linalg.inv(matrix.T @ matrix + 0.5 * np.eye(CENTRES.size))
+        self.answer = np.ascontiguousarray(self.inverse @ matrix.T)
+        self.x = np.array(spectra)
+        self.sigma = size * (0.5 + rng.random((len(spectra), 24)))
+        self.lost = 1e-4 * rng.standard_normal(self.x.shape)
+        self.values = functions(Y)
+
+    def found(self, least=(3.0, 5.0), smooth=True, most=20, before=-1):
+        values = self.values
+        seen = values > 1e-9
+        bounds = np.stack([seen.argmax(axis=1), values.shape[1] - seen[:, ::-1].argmax(axis=1)], axis=1)
+        bounds[~seen.any(axis=1)] = 0
+        half = WIDTH * np.sqrt(np.pi / 2)
+        areas = half * (1 + erf((Y[:, None] - CENTRES) / WIDTH / np.sqrt(2)))
+        tables = (values, np.vstack([areas, np.full(CENTRES.size, 2 * half)]), bounds, self.inverse, self.answer)
+        rows = len(self.x)
+        out, count = np.zeros((rows, most, peaks.COLUMNS)), np.full(rows, before)
+        curves = self.x @ values.T, -self.x @ functions(Y, 2).T
+        peaks.find(*curves, tables, (self.x, self.sigma, self.lost), (*least, smooth, STEP), out, count)
+        return [out[k, : count[k]] for k in range(rows)] if before < 0 else (out, count)
+
+    def above(self, k, weights, openness, ripple):
+        q = sum(weight * self.values[s] for s, weight in weights.items())
+        data = self.answer.T @ q
+        noise = np.sum((data * self.sigma[k]) ** 2)
+        rest = np.mean(self.sigma[k] ** 2) * max(q @ self.inverse @ q - data @ data, 0.0)
+        return q @ self.x[k] / np.sqrt(noise + openness**2 * rest + (ripple * q @ self.lost[k]) ** 2)
+
+    def tops(self, curve):
+        inner = np.arange(3, curve.size - 3)
+        inner = inner[(curve[inner - 1] < curve[inner]) & (curve[inner] >= curve[inner + 1])]
+        return list(inner[curve[inner] > 1e-9 * curve.max()])
+
+    def between(self, curve, places):
+        ends = [0, *places, curve.size - 1]
+        return [a + int(np.argmin(curve[a : b + 1])) for a, b in itertools.pairwise(ends)]
+
+    def maxima(self, k, least):
+        g = self.values @ self.x[k]
+        found = self.tops(g)
+        while found:
+            valleys = self.between(g, found)
+            score = []
+            for c, s in enumerate(found):
+                ripple = 0.0 if s == np.argmax(g) else 2.0
+                score.append(min(self.above(k, {s: 1.0, v: -1.0}, 0.15, ripple) for v in valleys[c : c + 2]))
+            if min(score) >= least:
+                return dict(zip(found, score, strict=True))
+            del found[int(np.argmin(score))]
+        return {}
+
+    def shoulders(self, k, maxima, least):
+        bend = -functions(Y, 2) @ self.x[k]
+        places = self.tops(bend)
+        own = {min(places, key=lambda s: abs(s - top)) for top in maxima}
+        while True:
+            saddles = self.between(bend, places)
+            score = {}
+            for c, s in enumerate(places):
+                a, b = saddles[c], saddles[c + 1]
+                if s not in own:
+                    share = (b - s) / (b - a)
+                    score[s] = self.above(k, {s: 1.0, a: -share, b: share - 1.0}, 0.5, 1.3)
+            if not score or min(score.values()) >= least:
+                return score
+            places.remove(min(score, key=score.get))
+
+
+TWO = normals((10, -3, 0.9), (6, 3, 1.1))
+SHOULDER = normals((10, -1, 1.2), (2.5, 1.5, 0.7), (4, 6, 0.7))
+FOUR = normals((4, -6, 0.7), (5, -2, 0.7), (6, 2, 0.7), (7, 6, 0.7))
+RIPPLED = TWO + 0.8 * np.cos(3 * CENTRES) * (np.abs(CENTRES) < 6)
+
+
+@pytest.mark.parametrize("size", [0.003, 0.02, 0.08])
+def test_features_are_those_of_the_definition(size):
+    brute = Brute(TWO, SHOULDER, RIPPLED, size=size)
+    for k, found in enumerate(brute.found((3.0, 3.5))):
+        maxima = brute.maxima(k, 3.0)
+        expected = {s: (score, peaks.MAXIMUM) for s, score in maxima.items()}
+        if maxima:
+            shoulders = brute.shoulders(k, maxima, 3.5)
+            expected |= {s: (score, peaks.SHOULDER) for s, score in shoulders.items()}
+        assert len(found) == len(expected)
+        for row, s in zip(found, sorted(expected), strict=True):
+            assert abs(row[0] - s) < 1.0
+            assert row[5] == pytest.approx(expected[s][0], rel=1e-6)
+            assert row[10] == expected[s][1]
+
+
+def test_the_three_spectra_have_all_kinds_of_features():
+    two, shoulder, rippled = Brute(TWO, SHOULDER, RIPPLED, size=0.003).found((3.0, 3.5))
+    assert list(two[:, 10]) == [peaks.MAXIMUM, peaks.MAXIMUM]
+    assert list(shoulder[:, 10]) == [peaks.MAXIMUM, peaks.SHOULDER, peaks.MAXIMUM]
+    assert len(rippled) > 4
+    assert len(Brute(RIPPLED, size=0.08).found((3.0, 3.5))[0]) < len(rippled)
+    assert Brute(TWO, size=5.0).found()[0].shape == (0, peaks.COLUMNS)
+
+
+def curve_of(x):
+    return lambda y: float(functions(y) @ x)
+
+
+def place_of(sample):
+    return Y[0] + STEP * sample
+
+
+def test_what_a_feature_is_described_by_is_that_of_its_curve():
+    (found,) = Brute(TWO).found()
+    gamma = curve_of(TWO)
+    valley = minimize_scalar(gamma, bounds=(-1, 1), method="bounded", options={"xatol": 1e-10}).x
+    for row, near, ends in zip(found, (-3.0, 3.0), ((-20.0, valley), (valley, 20.0)), strict=True):
+        best = minimize_scalar(lambda y: -gamma(y), bounds=(near - 1, near + 1), method="bounded",
+                               options={"xatol": 1e-10})  # fmt: skip
+        assert place_of(row[0]) == pytest.approx(best.x, abs=2e-6)
+        assert row[2] == pytest.approx(-best.fun, rel=1e-9)
+        assert row[4] == pytest.approx(-best.fun - gamma(valley), rel=0.01)
+        # γ is small at the valley, which is taken at the nearest sample.
+        assert row[1] == pytest.approx(quad(gamma, *ends, epsabs=1e-11, limit=200)[0], rel=1e-3)
+        sides = [brentq(lambda y, top=-best.fun: gamma(y) - top / 2, best.x, best.x + far) for far in (-2.5, 2.5)]
+        assert STEP * row[3] == pytest.approx(sides[1] - sides[0], rel=2e-3)
+    np.testing.assert_allclose([place_of(found[0, 9]), place_of(found[1, 8])], valley, atol=STEP / 2)
+    assert (found[0, 8], found[1, 9]) == (0, Y.size - 1)
+
+
+def test_errors_are_those_by_finite_differences_of_position_and_area():
+    brute = Brute(TWO, size=0.02)
+    (found,) = brute.found()
+
+    def described(x):
+        gamma = curve_of(x)
+        options = {"xatol": 1e-12}
+        valley = minimize_scalar(gamma, bounds=(-1, 1), method="bounded", options=options).x
+        tops = [
+            minimize_scalar(lambda y: -gamma(y), bounds=(at - 1, at + 1), method="bounded", options=options).x
+            for at in (-3, 3)
+        ]
+        areas = [quad(gamma, *ends, epsabs=1e-12, limit=200)[0] for ends in ((-20, valley), (valley, 20))]
+        return np.array([*tops, *areas])
+
+    step = 1e-4
+    slope = np.array([(described(TWO + step * e) - described(TWO - step * e)) / (2 * step) for e in np.eye(TWO.size)])
+    errors = np.sqrt(np.sum((slope.T @ brute.answer * brute.sigma[0]) ** 2, axis=1))
+    np.testing.assert_allclose(STEP * found[:, 6], errors[:2], rtol=0.02)
+    np.testing.assert_allclose(found[:, 7], errors[2:], rtol=0.02)
+
+
+def test_without_smoothness_there_are_only_maxima_at_samples():
+    brute = Brute(SHOULDER)
+    (found,) = brute.found(smooth=False)
+    assert (found[:, 10] == peaks.MAXIMUM).all()
+    np.testing.assert_array_equal(found[:, 0], np.round(found[:, 0]))
+    np.testing.assert_allclose(found[:, 2], functions(place_of(found[:, 0])) @ SHOULDER, rtol=1e-12)
+
+
+def test_a_spectrum_that_has_as_many_features_already_is_left_as_it_is():
+    brute = Brute(TWO, SHOULDER)
+    out, count = brute.found(before=2)
+    assert list(count) == [2, 3]
+    assert not out[0].any()
+    assert out[1, :3, 2].all()
+
+
+def test_as_many_features_are_kept_as_there_is_room_for():
+    assert len(Brute(FOUR).found()[0]) == 4
+    assert len(Brute(FOUR).found(most=3)[0]) == 3
+
+
+@pytest.mark.parametrize("curve", [[100, 1, 0.99, 1, 0.99, 1, 100], [100, 1, 0.5, 1, 0.9, 1, 200]])
+def test_a_maximum_that_the_polynomial_does_not_have_is_left_at_its_sample(curve):
+    assert peaks._refined(np.array(curve, dtype=float), 3) == (0.0, 1.0)
+
+
+def test_a_bend_that_turns_up_has_no_width_and_no_position_error():
+    valley = (np.arange(11.0) - 5) ** 2
+    assert np.isnan(peaks._width(valley + 1, 5, 0.0, 1.0, (5, 5)))

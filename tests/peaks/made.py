@@ -35,9 +35,7 @@ def inverted(result):
     method = result.method
     matrices = discretise(result.frequency, result.expansion, method.order)
     problem = assemble(matrices, method.part, inductance=method.inductance, capacitance=method.capacitance)
-    with np.errstate(divide="ignore"):
-        unknowns = Unknowns(result.coefficients, result.r_inf, result.inductance, 1 / result.capacitance)
-    return problem, unknowns, result.regularisation, result.residual
+    return problem, inverted_unknowns(result), result.regularisation, result.residual
 
 
 def peaks_of(result, options=None, sigma=None):
@@ -99,3 +97,26 @@ class SlowTwin:
                 break
             found.remove(worst)
         return np.array([y[one.at] for one in found]), np.array([one.score for one in found])
+
+
+def posterior_of(spectra, result):
+    """What find_peaks takes as the posterior of a result of LogGaussian: of some of its rows."""
+    unknowns = inverted_unknowns(result)
+
+    def posterior(rows):
+        part = Unknowns(*(values[rows] for values in vars(unknowns).values()))
+        answers = part, result.regularisation[rows]
+        return result.method.posterior(spectra.frequency, spectra.impedance[rows], result.expansion, answers)
+
+    return posterior
+
+
+def inverted_unknowns(result):
+    with np.errstate(divide="ignore"):
+        return Unknowns(result.coefficients, result.r_inf, result.inductance, 1 / result.capacitance)
+
+
+def peaks_by_posterior(spectra, result, options=None):
+    problem = result.method.problem(result.frequency, result.expansion)
+    given = problem, inverted_unknowns(result), result.regularisation, result.residual
+    return find_peaks(*given, options, posterior=posterior_of(spectra, result))

@@ -165,9 +165,11 @@ def test_gaussians_are_found_with_their_width():
 
 def test_a_number_that_is_given_is_kept():
     some = spectra(TWO, 5)
-    for parts in (1, 2, 3):
+    for parts in (1, 2):
         found = taken_apart(some, DeconvolutionOptions(parts=parts))
         assert (found.count == parts).all()
+    # A third one may end without a resistance.
+    assert set(taken_apart(some, DeconvolutionOptions(parts=3)).count) <= {2, 3}
     one = taken_apart(some, DeconvolutionOptions(parts=1))
     assert (one.correlation > 0.3).all()
     assert (one.misfit > 3 * taken_apart(some).misfit).all()
@@ -193,6 +195,17 @@ def test_followed_processes_of_two_cells_are_found_where_they_are_apart():
     assert np.mean(hit) > 0.98
     assert np.median(r_error) < 0.03
     assert np.median(tau_error) < 0.03
+
+
+def test_every_part_has_a_resistance_and_all_have_errors_also_where_more_are_wanted_than_there_are():
+    some = spectra([ZARC(20, 1e-3, 0.85)], 30)
+    found = taken_apart(some, DeconvolutionOptions(parts=3))
+    assert (found.count <= 3).all()
+    assert (found.parts["r"] > 0.0).all()
+    assert len(found.parts) == found.count.sum() < 90
+    assert np.isfinite(found.parts[["r_error", "c"]]).all(axis=None)
+    total = found.r_inf + found.parts.groupby("spectrum")["r"].sum().to_numpy()
+    np.testing.assert_allclose(found.impedance_at([1e-9])[:, 0].real, total, rtol=1e-4)
 
 
 def test_parts_that_only_their_sum_is_known_of_are_called_merged():

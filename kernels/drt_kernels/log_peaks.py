@@ -1,0 +1,473 @@
+"""Maxima and shoulders of u = ln γ where its posterior is known, for many spectra.
+
+Axes in the comments: k = spectra, m = relaxation times, c = features of a spectrum.
+
+With C the covariance of u, a linear functional qᵀu is known to √(qᵀCq). A maximum p is judged by its drops to the
+valleys v beside it, in the more favourable one of two ways:
+
+    (u_p − u_v) / √(C_pp + C_vv − 2 C_pv)                     of ln γ, where r = e^(u_v − u_p)
+    (1 − r) / √(C_pp + r² C_vv − 2 r C_pv)                    of γ itself
+
+The first one is the natural contrast of a prior on ln γ. The second is right for a valley where γ vanishes: there u has
+no lower end and C_vv is large, which says nothing about how far up γ may go. A shoulder s is judged by how far u lies
+below straight lines to it on the side of the process that it sits on, and how far it is above straight lines across it:
+single processes have tails that are straight lines in u, so any dip beside one is another process. Lines across it end
+within the window of the data, since what bends at its edges does so by the prior.
+Everything is in this one file because numba's cache on disk does not notice an edit in another one.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Features = tuple[Ints, Ints, Array]
+Limits = tuple[float, tuple[int, int]]
+
+MAXIMUM = 1
+SHOULDER = 2
+"""Kinds of features."""
+
+COLUMNS = 11
+"""y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
+
+_LEAST_VARIANCE = 1e-16
+_LN2 = math.log(2.0)
+_FWHM = 2.0 * math.sqrt(2.0 * _LN2)
+
+
+@njit(cache=True, nogil=True)
+def _tops(curve: Array, least: float, out: Ints) -> int:
+    """Find places that are higher than their neighbours and than a bound; how many."""
+    # (m)->(c)
+    count = 0
+    for m in range(1, curve.size - 1):
+        if curve[m - 1] < curve[m] >= curve[m + 1] and curve[m] > least and count < out.size:
+            out[count] = m
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _lowest(curve: Array, first: int, last: int) -> int:
+    """Place between two, both included, where a curve is lowest."""
+    best = first
+    for m in range(first + 1, last + 1):
+        if curve[m] < curve[best]:
+            best = m
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _contrast(u: Array, cov: Array, top: int, valley: int) -> float:
+    """How many deviations a place is above another, of ln γ or of γ."""
+    # (m),(m,m)->()
+    drop = u[top] - u[valley]
+    if drop <= 0.0:
+        return 0.0
+    ratio = math.exp(-drop)
+    own, other, both = cov[top, top], cov[valley, valley], cov[top, valley]
+    logs = drop / math.sqrt(max(own + other - 2.0 * both, _LEAST_VARIANCE))
+    plain = (1.0 - ratio) / math.sqrt(max(own + ratio * ratio * other - 2.0 * ratio * both, _LEAST_VARIANCE))
+    return float(max(logs, plain))
+
+
+@njit(cache=True, nogil=True)
+def _above_line(y: Array, u: Array, cov: Array, at: tuple[int, int, int]) -> float:
+    """How many deviations u at the middle one of three places is above the straight line between the others."""
+    # (m),(m),(m,m)->()
+    left, middle, right = at
+    share = (y[right] - y[middle]) / (y[right] - y[left])
+    rest = 1.0 - share
+    value = u[middle] - share * u[left] - rest * u[right]
+    variance = cov[middle, middle] + share * share * cov[left, left] + rest * rest * cov[right, right]
+    variance += 2.0 * (share * rest * cov[left, right] - share * cov[left, middle] - rest * cov[middle, right])
+    return float(value / math.sqrt(max(variance, _LEAST_VARIANCE)))
+
+
+@njit(cache=True, nogil=True)
+def _score_maximum(u: Array, cov: Array, top: int, valleys: tuple[int, int], out: Array) -> None:
+    """Prominence in ohm and significance of a maximum."""
+    out[0] = math.exp(u[top]) - math.exp(max(u[valleys[0]], u[valleys[1]]))
+    out[1] = min(_contrast(u, cov, top, valleys[0]), _contrast(u, cov, top, valleys[1]))
+
+
+@njit(cache=True, nogil=True)
+def _kept_maxima(u: Array, cov: Array, least: float, found: Ints, score: Array) -> int:
+    """Maxima that are significant: the least one goes, its valleys become one, until all are."""
+    # (m),(m,m)->(c),(c,2)
+    count = _tops(u, -math.inf, found)
+    valley = np.zeros(found.size + 1, np.int64)
+    for c in range(count + 1):
+        valley[c] = _lowest(u, 0 if c == 0 else found[c - 1], u.size - 1 if c == count else found[c])
+    for c in range(count):
+        _score_maximum(u, cov, found[c], (valley[c], valley[c + 1]), score[c])
+    while count > 0:
+        worst = int(np.argmin(score[:count, 1]))
+        if score[worst, 1] >= least:
+            break
+        lower = worst if u[valley[worst]] < u[valley[worst + 1]] else worst + 1
+        valley[worst] = valley[lower]
+        count -= 1
+        for c in range(worst, count):
+            found[c] = found[c + 1]
+            score[c] = score[c + 1]
+            valley[c + 1] = valley[c + 2]
+        for c in range(max(worst - 1, 0), min(worst + 1, count)):
+            _score_maximum(u, cov, found[c], (valley[c], valley[c + 1]), score[c])
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _bends(y: Array, u: Array, out: Array) -> None:
+    """−u″ by divided differences; zero at the ends."""
+    # (m),(m)->(m)
+    out[0] = out[-1] = 0.0
+    for m in range(1, u.size - 1):
+        after = (u[m + 1] - u[m]) / (y[m + 1] - y[m])
+        before = (u[m] - u[m - 1]) / (y[m] - y[m - 1])
+        out[m] = 2.0 * (before - after) / (y[m + 1] - y[m - 1])
+
+
+@njit(cache=True, nogil=True)
+def _dip(y: Array, u: Array, cov: Array, shoulder: int, end: int) -> float:
+    """Most deviations that u is below a line from a shoulder to anywhere on the way to another feature."""
+    # (m),(m),(m,m)->()
+    best = 0.0
+    step = 1 if end > shoulder else -1
+    for far in range(shoulder + 2 * step, end + step, step):
+        for middle in range(shoulder + step, far, step):
+            at = (shoulder, middle, far) if step > 0 else (far, middle, shoulder)
+            best = max(best, -_above_line(y, u, cov, at))
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _hump(y: Array, u: Array, cov: Array, shoulder: int, ends: tuple[int, int]) -> float:
+    """Most deviations that u at a shoulder is above a line between places on both sides."""
+    # (m),(m),(m,m)->()
+    best = 0.0
+    for left in range(ends[0], shoulder):
+        for right in range(shoulder + 1, ends[1] + 1):
+            best = max(best, _above_line(y, u, cov, (left, shoulder, right)))
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _weigh(
+    y: Array, u: Array, cov: Array, window: tuple[int, int], features: Features, count: int, some: tuple[int, int]
+) -> None:
+    """Significance of the humps of some shoulders, and of the dips before some features.
+
+    They go to the last array of `features`, by places; infinity for what is no shoulder, and beside none.
+    """
+    # (m),(m),(m,m),(c),(c)->(m,2)
+    found, kinds, strength = features
+    for c in range(max(some[0], 0), min(some[1], count)):
+        m = found[c]
+        strength[m] = math.inf
+        if kinds[c] == SHOULDER:
+            left = max(window[0], found[c - 1] if c > 0 else 0)
+            right = min(window[1], found[c + 1] if c + 1 < count else window[1])
+            strength[m, 0] = _hump(y, u, cov, m, (left, right))
+        if c > 0 and (kinds[c] == SHOULDER or kinds[c - 1] == SHOULDER):
+            strength[m, 1] = 0.0
+            if kinds[c] == SHOULDER:
+                strength[m, 1] = _dip(y, u, cov, m, found[c - 1])
+            if kinds[c - 1] == SHOULDER:
+                strength[m, 1] = max(strength[m, 1], _dip(y, u, cov, found[c - 1], m))
+
+
+@njit(cache=True, nogil=True)
+def _weakest(bend: Array, features: Features, count: int) -> tuple[int, float]:
+    """Which shoulder should go first, −1 for none, and with what significance.
+
+    Of two without a dip between them it is the one that bends less.
+    """
+    # (m),(c),(c),(m,2)->(),()
+    found, kinds, strength = features
+    which, least = -1, math.inf
+    for c in range(count):
+        m = found[c]
+        if strength[m, 0] < least:
+            which, least = c, strength[m, 0]
+        if strength[m, 1] < least:
+            least = strength[m, 1]
+            own = kinds[c] == SHOULDER and (kinds[c - 1] == MAXIMUM or bend[m] <= bend[found[c - 1]])
+            which = c if own else c - 1
+    return which, least
+
+
+@njit(cache=True, nogil=True)
+def _insert(place: int, kind: int, found: Ints, kinds: Ints, count: int) -> int:
+    """Put a feature where it belongs in their order; their number."""
+    c = count
+    while c > 0 and found[c - 1] > place:
+        found[c], kinds[c] = found[c - 1], kinds[c - 1]
+        c -= 1
+    found[c], kinds[c] = place, kind
+    return count + 1
+
+
+@njit(cache=True, nogil=True)
+def _with_bends(
+    y: Array, curves: tuple[Array, Array], cov: Array, limits: Limits, features: Features, tops: int
+) -> int:
+    """Put bends that may be shoulders among the maxima; how many features there are.
+
+    The bend nearest to a maximum is its top, and no shoulder.
+    """
+    # (m),(m),(m,m)->(c),(c)
+    u, bend = curves
+    found, kinds, _ = features
+    least, window = limits
+    places, own = np.zeros(u.size, np.int64), np.zeros(u.size, np.bool_)
+    many = _tops(bend, 0.0, places)
+    for c in range(tops):
+        if many > 0:
+            own[places[np.argmin(np.abs(places[:many] - found[c]))]] = True
+    count = tops
+    for i in range(many):
+        m = places[i]
+        if not own[m] and count < found.size and _hump(y, u, cov, m, window) >= least:
+            count = _insert(m, SHOULDER, found, kinds, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _with_shoulders(
+    y: Array, curves: tuple[Array, Array], cov: Array, limits: Limits, features: Features, tops: int
+) -> int:
+    """Put significant shoulders among the maxima: of all bends the least one goes until all are. How many there are."""
+    # (m),(m),(m,m)->(c),(c),(m,2)
+    u, bend = curves
+    found, kinds, score = features
+    least, window = limits
+    count = _with_bends(y, curves, cov, limits, features, tops)
+    judged = (found, kinds, np.full((u.size, 2), math.inf))
+    strength = judged[2]
+    _weigh(y, u, cov, window, judged, count, (0, count))
+    while True:
+        worst, value = _weakest(bend, judged, count)
+        if value >= least:
+            break
+        count -= 1
+        for c in range(worst, count):
+            found[c], kinds[c] = found[c + 1], kinds[c + 1]
+        _weigh(y, u, cov, window, judged, count, (worst - 1, worst + 1))
+    for c in range(count):
+        if kinds[c] == SHOULDER:
+            after = strength[found[c + 1], 1] if c + 1 < count else math.inf
+            score[found[c], 0] = 0.0
+            score[found[c], 1] = min(strength[found[c], 0], strength[found[c], 1], after)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _vertex(y: Array, u: Array, m: int, rate: Array) -> tuple[float, float]:
+    """Distance from a place to the vertex of the parabola through it and its neighbours, and u there.
+
+    `rate` gets the derivatives of the distance by the three values. Zero where the vertex is not between the middles of
+    the two intervals.
+    """
+    # (m)->(3)
+    rate[:] = 0.0
+    if m == 0 or m == u.size - 1:
+        return 0.0, u[m]
+    h, k = y[m] - y[m - 1], y[m + 1] - y[m]
+    before, after = (u[m] - u[m - 1]) / h, (u[m + 1] - u[m]) / k
+    slope, curve = (before * k + after * h) / (h + k), (after - before) / (h + k)
+    if curve == 0.0:
+        return 0.0, u[m]
+    shift = -0.5 * slope / curve
+    if shift < -h or shift > k:
+        return 0.0, u[m]
+    slopes = np.array([-k / h, k / h - h / k, h / k]) / (h + k)
+    curves = np.array([1.0 / h, -1.0 / h - 1.0 / k, 1.0 / k]) / (h + k)
+    rate[:] = -0.5 * (slopes - slope / curve * curves) / curve
+    return shift, u[m] + 0.5 * slope * shift
+
+
+@njit(cache=True, nogil=True)
+def _crossing(y: Array, u: Array, m: int, level: float, end: int) -> float:
+    """Distance from a place to where u comes down to a level, by parabolas; NaN where a boundary comes first."""
+    step = 1 if end > m else -1
+    i = m
+    while i != end and u[i] > level:
+        i += step
+    if i == m or u[i] > level:
+        return math.nan
+    inner = i - step
+    # The parabola through the places beside the crossing and the one before them.
+    third = inner - step
+    if third < 0 or third >= u.size:
+        third = i + step if 0 <= i + step < u.size else inner
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        t = 0.5 * (low + high)
+        at = y[inner] + t * (y[i] - y[inner])
+        value = u[inner] + t * (u[i] - u[inner])
+        if third != inner:
+            bend = (u[i] - u[inner]) / (y[i] - y[inner]) - (u[inner] - u[third]) / (y[inner] - y[third])
+            value += bend / (y[i] - y[third]) * (at - y[inner]) * (at - y[i])
+        if value > level:
+            low = t
+        else:
+            high = t
+    return float(abs(y[inner] + high * (y[i] - y[inner]) - y[m]))
+
+
+@njit(cache=True, nogil=True)
+def _width(y: Array, u: Array, m: int, top: tuple[float, float], ends: tuple[int, int]) -> float:
+    """Full width at half maximum; a side that another feature hides is as wide as the open one."""
+    shift, height = top
+    left = _crossing(y, u, m, height - _LN2, ends[0]) + shift
+    right = _crossing(y, u, m, height - _LN2, ends[1]) - shift
+    if not math.isnan(left) and not math.isnan(right):
+        return left + right
+    if not math.isnan(left):
+        return 2.0 * left
+    if not math.isnan(right):
+        return 2.0 * right
+    if m == 0 or m == u.size - 1:
+        return math.nan
+    slopes = (u[m + 1] - u[m]) / (y[m + 1] - y[m]), (u[m] - u[m - 1]) / (y[m] - y[m - 1])
+    bend = 2.0 * (slopes[1] - slopes[0]) / (y[m + 1] - y[m - 1])
+    return float(_FWHM / math.sqrt(bend)) if bend > 0.0 else math.nan
+
+
+@njit(cache=True, nogil=True)
+def _boundary(u: Array, bend: Array, features: tuple[int, int]) -> int:
+    """Find the valley between two features; where u has none, the place at which it bends up most."""
+    valley = _lowest(u, features[0], features[1])
+    return valley if features[0] < valley < features[1] else _lowest(bend, features[0], features[1])
+
+
+@njit(cache=True, nogil=True)
+def _up_to(y: Array, gamma: Array, place: float, out: Array) -> None:
+    """Area of piecewise linear γ up to a place, in parts by the values that it is made of."""
+    # (m)->(m)
+    out[:] = 0.0
+    for m in range(y.size - 1):
+        if place <= y[m]:
+            return
+        step = y[m + 1] - y[m]
+        t = min(place - y[m], step) / step
+        out[m] += gamma[m] * step * t * (1.0 - 0.5 * t)
+        out[m + 1] += gamma[m + 1] * step * 0.5 * t * t
+
+
+@njit(cache=True, nogil=True)
+def _line(y: Array, gamma: Array, m: int, shift: float) -> float:
+    """γ at a distance from a relaxation time, by the straight line to the next one."""
+    if shift == 0.0:
+        return float(gamma[m])
+    other = m + 1 if shift > 0.0 else m - 1
+    return float(gamma[m] + (gamma[other] - gamma[m]) * shift / (y[other] - y[m]))
+
+
+@njit(cache=True, nogil=True)
+def _spread(q: Array, cov: Array) -> float:
+    """√(qᵀCq)."""
+    total = 0.0
+    for i in range(q.size):
+        if q[i] != 0.0:
+            inner = 0.0
+            for j in range(q.size):
+                inner += cov[i, j] * q[j]
+            total += q[i] * inner
+    return math.sqrt(max(total, 0.0))
+
+
+@njit(cache=True, nogil=True)
+def _edges(y: Array, curves: tuple[Array, Array, Array], found: Ints, out: tuple[Array, Array, Array]) -> None:
+    """Boundaries of features, the area up to each by relaxation times, and its derivatives by u, as the valleys move.
+
+    `out` are ln τ (c+1), areas (c+1,m) and derivatives (c+1,m).
+    """
+    # (m),(c)->(c+1),(c+1,m),(c+1,m)
+    u, gamma, bend = curves
+    place, area, slope = out
+    last = found.size
+    place[0], place[last] = y[0], y[-1]
+    area[0], slope[0] = 0.0, 0.0
+    _up_to(y, gamma, y[-1], area[last])
+    slope[last] = area[last]
+    rate = np.zeros(3)
+    for c in range(1, last):
+        m = _boundary(u, bend, (found[c - 1], found[c]))
+        shift = _vertex(y, u, m, rate)[0] if u[m] < min(u[m - 1], u[m + 1]) else 0.0
+        place[c] = y[m] + shift
+        _up_to(y, gamma, place[c], area[c])
+        slope[c] = area[c]
+        if shift != 0.0:
+            slope[c, m - 1 : m + 2] += _line(y, gamma, m, shift) * rate
+
+
+@njit(cache=True, nogil=True)
+def _describe(y: Array, curves: tuple[Array, Array, Array], cov: Array, found: Ints, kinds: Ints, out: Array) -> None:
+    """Fill in position, height, width, area, errors and boundaries of the features of a spectrum."""
+    # (m),(m),(m,m),(c),(c)->(c,11)
+    u, _, bend = curves
+    edges = (np.zeros(found.size + 1), np.zeros((found.size + 1, u.size)), np.zeros((found.size + 1, u.size)))
+    _edges(y, curves, found, edges)
+    place, area, slope = edges
+    rate, along = np.zeros(3), np.zeros(u.size)
+    for c in range(found.size):
+        m = found[c]
+        top = kinds[c] == MAXIMUM
+        shift, height = _vertex(y, u, m, rate)
+        if not top:
+            shift, height = _vertex(y, bend, m, rate)[0], u[m]
+        out[c, 0] = y[m] + shift
+        out[c, 1] = np.sum(area[c + 1] - area[c])
+        out[c, 2] = math.exp(height)
+        # The first and the last place within the boundaries of this feature.
+        inner = (int(np.searchsorted(y, place[c])), int(np.searchsorted(y, place[c + 1], "right")) - 1)
+        out[c, 3] = _width(y, u, m, (shift if top else 0.0, height), inner)
+        out[c, 6] = math.nan
+        if top:
+            along[:] = 0.0
+            along[m - 1 : m + 2] = rate
+            out[c, 6] = _spread(along, cov)
+        out[c, 7] = _spread(slope[c + 1] - slope[c], cov)
+        out[c, 8], out[c, 9] = place[c], place[c + 1]
+        out[c, 10] = kinds[c]
+
+
+@njit(cache=True, nogil=True)
+def find(
+    y: Array,
+    gamma: Array,
+    covariance: Array,
+    least: tuple[float, float],
+    window: tuple[int, int],
+    out: Array,
+    count: Ints,
+) -> None:
+    """Features of spectra with piecewise linear γ.
+
+    `y` are ln τ, `gamma` the values there, all above zero, `covariance` that of their logarithms, which may have more
+    rows and columns; `least` is the significance of maxima and of shoulders that is asked for; `window` the first and
+    the last place that data tell of. `out` is described by `COLUMNS`.
+    """
+    # (m),(k,m),(k,m,m)->(k,c,11),(k)
+    most, size = out.shape[1], y.size
+    found, kinds = np.zeros(most, np.int64), np.zeros(most, np.int64)
+    peaks, score, bend = np.zeros((most, 2)), np.zeros((size, 2)), np.zeros(size)
+    for k in range(gamma.shape[0]):
+        u, cov = np.log(gamma[k]), covariance[k, :size, :size]
+        total = _kept_maxima(u, cov, least[0], found, peaks)
+        kinds[:total] = MAXIMUM
+        for c in range(total):
+            score[found[c]] = peaks[c]
+        _bends(y, u, bend)
+        if total > 0 and least[1] < math.inf:
+            total = _with_shoulders(y, (u, bend), cov, (least[1], window), (found, kinds, score), total)
+        count[k] = total
+        for c in range(total):
+            out[k, c, 4:6] = score[found[c]]
+        _describe(y, (u, gamma[k], bend), cov, found[:total], kinds[:total], out[k])

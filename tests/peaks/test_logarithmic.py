@@ -1,0 +1,171 @@
+"""Peaks of answers whose logarithm has a posterior."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.basis import Expansion
+from drt_engine.errors import InputError
+from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.peaks import PeakOptions, find_peaks
+from drt_engine.simulate import ZARC, CampaignDesign, ConstantNoise, campaign
+from drt_engine.threads import limited_threads
+
+from .made import FREQUENCY, inverted_unknowns, one_zarc, peaks_by_posterior, posterior_of, spectra
+
+TWO = [ZARC(20, 1e-4, 0.85), ZARC(30, 1e-2, 0.8)]
+
+
+def found(some, options=None):
+    return peaks_by_posterior(some, drt.invert(some, LogGaussian()), options)
+
+
+def counts(peaks, rows):
+    return np.bincount(peaks["spectrum"], minlength=rows)
+
+
+@pytest.fixture(scope="module")
+def two():
+    some = spectra(TWO, 200, ConstantNoise(0.05))
+    result = drt.invert(some, LogGaussian())
+    return some, result, peaks_by_posterior(some, result)
+
+
+@pytest.mark.parametrize("phi", [(0.6, 0.9), (0.9, 1.0)], ids=["broad", "sharp"])
+@pytest.mark.parametrize("noise", [0.0003, 0.002, 0.01])
+def test_one_process_hardly_ever_shows_two_peaks_and_always_one(phi, noise):
+    number = counts(found(one_zarc(300, phi, noise, seed=21)), 300)
+    assert np.mean(number > 1) < 0.01
+    assert np.mean(number == 0) < 0.01
+
+
+def test_noise_alone_shows_nothing():
+    assert len(found(spectra([], 200))) < 2
+
+
+def test_processes_that_overlap_are_told_apart():
+    assert (counts(found(spectra([ZARC(50, 1e-2, 0.85), ZARC(50, 0.15, 0.85)], 60)), 60) == 2).all()
+    four = [ZARC(8, 2e-6, 0.95), ZARC(15, 2e-4, 0.85), ZARC(30, 1e-2, 0.8), ZARC(20, 2, 0.9)]
+    assert (counts(found(spectra(four, 60)), 60) == 4).all()
+
+
+def test_a_small_process_beside_a_large_one_is_a_shoulder():
+    some = spectra([ZARC(60, 1e-3, 0.75), ZARC(8, 3e-2, 0.8)], 60)
+    peaks = found(some)
+    assert (counts(peaks, 60) == 2).mean() > 0.9
+    shoulders = peaks[peaks["kind"] == "shoulder"]
+    assert len(shoulders) > 50
+    # Where ln γ bends most is on the far side of the process.
+    assert 3e-2 < shoulders["tau"].median() < 4.5e-2
+    assert (shoulders["significance"] >= 2.2).all()
+    fewer = found(some, PeakOptions(shoulder_significance=np.inf))
+    assert (fewer["kind"] == "maximum").all()
+    assert len(found(some, PeakOptions(significance=1e3))) == 0
+
+
+def test_values_are_near_the_truth_and_errors_are_the_spread(two):
+    _, _, peaks = two
+    assert (counts(peaks, 200) == 2).all()
+    for name, truth in (("tau", [1e-4, 1e-2]), ("r", [20, 30])):
+        values, errors = (peaks[n].to_numpy().reshape(-1, 2) for n in (name, f"{name}_error"))
+        np.testing.assert_allclose(values.mean(axis=0), truth, rtol=0.04)
+        # A posterior also doubts what noise does not change, so it may state more.
+        ratio = values.std(axis=0) / np.median(errors, axis=0)
+        assert np.all((ratio > 0.3) & (ratio < 1.3))
+
+
+def test_areas_are_those_of_the_piecewise_linear_answer_and_add_up(two):
+    _, result, peaks = two
+    np.testing.assert_allclose(peaks.groupby("spectrum")["r"].sum(), result.r_pol, rtol=1e-12)
+    np.testing.assert_allclose(peaks["c"], peaks["tau"] / peaks["r"], rtol=1e-14)
+    assert not peaks["averaged"].any()
+    for peak in peaks.iloc[:4].itertuples():
+        tau = np.geomspace(peak.lower, peak.upper, 20001)
+        area = np.trapezoid(result[[peak.spectrum]].gamma_at(tau)[0], np.log(tau))
+        assert peak.r == pytest.approx(area, rel=1e-5)
+
+
+def test_a_spectrum_gets_what_it_would_get_alone_on_any_number_of_threads(two):
+    some, result, peaks = two
+    rows = np.array([3, 150])
+    alone = peaks_by_posterior(some[rows], result[rows])
+    with limited_threads(1):
+        single = peaks_by_posterior(some, result)
+    assert single.equals(peaks)
+    own = peaks[np.isin(peaks["spectrum"], rows)]
+    np.testing.assert_array_equal(alone[["tau", "r", "significance"]], own[["tau", "r", "significance"]])
+
+
+def test_rows_are_asked_for_some_at_a_time(two):
+    some, result, peaks = two
+    problem = result.method.problem(result.frequency, result.expansion)
+    asked, inner = [], posterior_of(some, result)
+
+    def posterior(rows):
+        asked.append(rows)
+        return inner(rows)
+
+    again = find_peaks(problem, inverted_unknowns(result), result.regularisation, result.residual, posterior=posterior)
+    assert again.equals(peaks)
+    assert max(map(len, asked)) <= 128
+    assert sorted(np.concatenate(asked)) == list(range(200))
+
+
+def test_failed_spectra_zeros_and_unknown_posteriors_have_no_peaks(two):
+    some, _, _ = two
+    z = some.impedance[:4].copy()
+    z[1], z[2] = np.nan, 0.0
+    bad = drt.Spectra(some.frequency, z)
+    assert sorted(set(found(bad)["spectrum"])) == [0, 3]
+    result = drt.invert(some[:4], LogGaussian())
+    problem = result.method.problem(result.frequency, result.expansion)
+    inner = posterior_of(some[:4], result)
+
+    def posterior(rows):
+        known = inner(rows)
+        covariance = known.covariance.copy()
+        covariance[rows == 1] = np.nan
+        return SimpleNamespace(expansion=known.expansion, covariance=covariance)
+
+    given = problem, inverted_unknowns(result), result.regularisation, result.residual
+    assert sorted(set(find_peaks(*given, posterior=posterior)["spectrum"])) == [0, 2, 3]
+
+
+def test_a_posterior_of_another_basis_is_refused(two):
+    _, result, _ = two
+    problem = result.method.problem(result.frequency, result.expansion)
+    other = SimpleNamespace(expansion=Expansion(result.tau, "gaussian", 1.0), covariance=np.ones((1, 1, 1)))
+    given = problem, inverted_unknowns(result), result.regularisation, result.residual
+    with pytest.raises(InputError, match="posterior must be of a piecewise linear γ; got gaussian"):
+        find_peaks(*given, posterior=lambda rows: other)
+
+
+def test_no_spectrum_has_an_empty_table_with_all_columns(two):
+    some, result, peaks = two
+    empty = peaks_by_posterior(some[[]], result[[]])
+    assert len(empty) == 0
+    assert list(empty.columns) == list(peaks.columns)
+
+
+def test_more_processes_of_two_cells_are_found_than_with_ridge_regression():
+    made = campaign(CampaignDesign(cycles=(1, 300), voltages=12))
+    tikhonov = drt.invert(made.spectra).peaks()
+    y = np.log(made.tau)
+    apart = np.abs(y[:, :, None] - y[:, None, :]) + np.where(np.eye(5), np.inf, 0.0)
+
+    def share(peaks):
+        by = {k: np.log(own["tau"].to_numpy()) for k, own in peaks.groupby("spectrum")}
+        hits = [
+            np.abs(by.get(k, np.array([np.inf])) - y[k, p]).min() < 0.5 * np.log(5)
+            for k, p in zip(*np.nonzero(apart.min(axis=2) > np.log(5)), strict=True)
+        ]
+        return np.mean(hits)
+
+    assert share(found(made.spectra)) > max(0.92, share(tikhonov) + 0.05)
+
+
+def test_the_frequency_grid_need_not_be_that_of_the_others():
+    few = drt.Spectra(FREQUENCY[::3], spectra(TWO, 5).impedance[:, ::3])
+    assert (counts(found(few), 5) == 2).all()
