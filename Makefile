@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# On all processors; what is covered is judged in the end, when all of it has run.
+COVERED := --numprocesses=auto --dist=worksteal --cov --cov-report= --cov-fail-under=0
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint bench docs clean
@@ -11,9 +13,8 @@ demo: $(VENV)/.installed
 
 test: lint
 	rm -f .coverage .coverage.*
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/kernels --quiet
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine --quiet
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels --quiet $(COVERED)
+	$(BIN)/pytest $(COVERED) --cov-append
 	$(BIN)/coverage report
 
 lint: $(VENV)/.installed-test

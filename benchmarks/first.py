@@ -29,9 +29,9 @@ def main() -> None:
     noise = 0.002 * np.abs(impedance) * (rng.standard_normal(61) + 1j * rng.standard_normal(61))
     spectra = drt.Spectra(frequency, impedance + noise)
     made = time.perf_counter()
-    first = drt.invert(spectra)
+    first = drt.invert(spectra, drt.Tikhonov())
     inverted = time.perf_counter()
-    drt.invert(spectra)
+    drt.invert(spectra, drt.Tikhonov())
     again = time.perf_counter()
     found = {
         "import": imported - begin,

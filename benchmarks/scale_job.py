@@ -34,11 +34,12 @@ def invert(path: Path, out: Path, workers: int, *, stages: bool) -> dict[str, ob
     import drt_engine as drt
     from drt_engine import jobs
 
+    method = drt.Tikhonov()
     # On another grid: loads the compiled code, all of it, and leaves what belongs to the grid of the file to the job.
-    _ = drt.invert(spectra(64, FIRST)).gamma
+    _ = drt.invert(spectra(64, FIRST), method).gamma
     started = time.perf_counter()
     with watched() if stages else nullcontext() as watch:
-        summary = jobs.invert_file(path, out, workers=workers)
+        summary = jobs.invert_file(path, out, method=method, workers=workers)
     seconds = time.perf_counter() - started
     return {
         "start": started - begin,

@@ -135,7 +135,7 @@ def speed(count: int, frequencies: int, rounds: int) -> None:
         "linear Kramers-Kronig, 1 thread": on_threads(1, lambda: validate(some)),
         "linear Kramers-Kronig, 2 threads": on_threads(2, lambda: validate(some)),
         "Z-HIT, 2 threads": on_threads(2, lambda: validate(some, ZHit())),
-        "invert, 2 threads": on_threads(2, lambda: drt.invert(some)),
+        "invert, 2 threads": on_threads(2, lambda: drt.invert(some, drt.Tikhonov())),
     }
     for work in works.values():
         work()

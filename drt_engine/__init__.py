@@ -20,10 +20,10 @@ if TYPE_CHECKING:
         SolverError,
         UnknownNameError,
     )
-    from drt_engine.hdf5 import read_inversion, read_spectra, write_inversion, write_spectra
+    from drt_engine.hdf5 import read_inversion, read_spectra, read_tracks, write_inversion, write_spectra, write_tracks
     from drt_engine.inversion import invert
     from drt_engine.jobs import invert_file
-    from drt_engine.methods import Convex, Tikhonov
+    from drt_engine.methods import Convex, LogGaussian, Tikhonov
     from drt_engine.peaks import DeconvolutionOptions, PeakOptions
     from drt_engine.readers import ReadOptions, read_file
     from drt_engine.readers.collect import CollectOptions, collect
@@ -46,6 +46,7 @@ __all__ = [
     "JobMismatchError",
     "Known",
     "LinearKramersKronig",
+    "LogGaussian",
     "OutputBusyError",
     "OutputExistsError",
     "PeakOptions",
@@ -67,11 +68,13 @@ __all__ = [
     "read_file",
     "read_inversion",
     "read_spectra",
+    "read_tracks",
     "simulate",
     "track",
     "validate",
     "write_inversion",
     "write_spectra",
+    "write_tracks",
 ]
 
 _HOME = {
@@ -79,10 +82,13 @@ _HOME = {
         *("DRTError", "FileFormatError", "FileWriteError", "InputError", "JobInterrupted", "JobMismatchError"),
         *("OutputBusyError", "OutputExistsError", "SolverError", "UnknownNameError"),
     ),
-    "hdf5": ("read_inversion", "read_spectra", "write_inversion", "write_spectra"),
+    "hdf5": (
+        *("read_inversion", "read_spectra", "read_tracks"),
+        *("write_inversion", "write_spectra", "write_tracks"),
+    ),
     "inversion": ("invert",),
     "jobs": ("invert_file",),
-    "methods": ("Convex", "Tikhonov"),
+    "methods": ("Convex", "LogGaussian", "Tikhonov"),
     "peaks": ("DeconvolutionOptions", "PeakOptions"),
     "readers": ("ReadOptions", "read_file"),
     "readers.collect": ("CollectOptions", "collect"),

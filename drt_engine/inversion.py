@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Mapping
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.methods import Method, Tikhonov
+from drt_engine.intervals import Tile, tiles
+from drt_engine.methods import LogGaussian, Method
 from drt_engine.problem import KKT_TOLERANCE
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import Inversion, Status
@@ -18,16 +20,19 @@ from drt_kernels import certificate
 
 __all__ = ["invert", "invert_block", "series_totals"]
 
-Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Numbers of some rows that can be solved, and of the points that they have."""
-
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
 
 logger = logging.getLogger(__name__)
 
 
-def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Series, int] | None = None) -> Inversion:
+def invert(
+    spectra: Spectra,
+    method: Method | None = None,
+    *,
+    level: float | None = None,
+    chosen: Mapping[Series, int] | None = None,
+) -> Inversion:
     """Invert spectra into distributions of relaxation times.
 
     A spectrum that cannot be inverted gets a status and NaN; the others get what they would have got alone. Points that
@@ -38,7 +43,9 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
     spectra : Spectra
         K spectra.
     method : Method, optional
-        How; ``Tikhonov()`` by default.
+        How; ``LogGaussian()`` by default.
+    level : float, optional
+        Probability of the intervals of γ, R_pol and R_inf that the result is to have; by default it has none.
     chosen : mapping, optional
         Which λ of the grid each series has, if the method shares λ over series and `spectra` are only a part of them:
         :func:`drt_engine.regularisation.best_of_series` of the :func:`series_totals` of all parts. By default it is
@@ -52,34 +59,37 @@ def invert(spectra: Spectra, method: Method | None = None, *, chosen: Mapping[Se
     Raises
     ------
     InputError
-        If `spectra` is not a Spectra or `method` not a method, and if `chosen` lacks a series.
+        If `spectra` is not a Spectra or `method` not a method, for a level that is no probability or with a method
+        that has no intervals, and if `chosen` lacks a series.
     UnknownNameError
         If the method shares λ by a state column that the spectra do not have.
     """
-    result = invert_block(spectra, _checked(spectra, method), chosen)
+    result = invert_block(spectra, _checked(spectra, method), chosen, level)
     if not result.solved.all():
         failed = np.count_nonzero(~result.solved)
         logger.warning("%d of %d spectra have no answer: %s", failed, len(result), result.counts())
     return result
 
 
-def invert_block(spectra: Spectra, method: Method, chosen: Mapping[Series, int] | None = None) -> Inversion:
+def invert_block(
+    spectra: Spectra, method: Method, chosen: Mapping[Series, int] | None = None, level: float | None = None
+) -> Inversion:
     """Do what :func:`invert` does for spectra that are a block of more, and leave it to the caller to say what failed.
 
     Parameters
     ----------
-    spectra, method, chosen
+    spectra, method, chosen, level
         As :func:`invert` takes them.
     """
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
-    out = {name: np.full(rows, np.nan) for name in ("r_inf", "inductance", "capacitance")}
-    out |= {name: np.full(rows, np.nan) for name in ("regularisation", "residual", "kkt")}
+    names = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt")
+    out: dict[str, Any] = {name: np.full(rows, np.nan) for name in names}
     coefficients = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
     status = _triage(spectra.impedance, usable)
-    tiles = _tiles(_alike(usable, status))
-    which = None if method.series is None else _shared_lambda(spectra, method, tiles, chosen)
+    parts = _tiles(usable, status)
+    which = None if method.series is None else _shared_lambda(spectra, method, parts, chosen)
 
     def work(tile: Tile) -> None:
         tile_rows, points = tile
@@ -101,12 +111,20 @@ def invert_block(spectra: Spectra, method: Method, chosen: Mapping[Series, int] 
         out["regularisation"][tile_rows] = answer.regularisation
         out["kkt"][tile_rows] = answer.kkt
 
-    run_tiles(work, tiles)
+    run_tiles(work, parts)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     coefficients[np.isnan(out["residual"])] = np.nan
-    return Inversion(
-        spectra.frequency, expansion, coefficients, **out, status=status, states=spectra.states, method=method
+    result = Inversion(
+        spectra.frequency,
+        expansion,
+        coefficients,
+        **out,
+        status=status,
+        states=spectra.states,
+        method=method,
+        impedance=spectra.impedance,
     )
+    return result if level is None else result.with_intervals(level)
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:
@@ -138,9 +156,8 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
     """
     method = _checked(spectra, method)
     usable = np.isfinite(spectra.impedance)
-    tiles = _tiles(_alike(usable, _triage(spectra.impedance, usable)))
     member, series = _series(spectra, method)
-    return _totals(spectra, method, tiles, member, series)
+    return _totals(spectra, method, _tiles(usable, _triage(spectra.impedance, usable)), member, series)
 
 
 def _checked(spectra: Spectra, method: Method | None) -> Method:
@@ -148,9 +165,9 @@ def _checked(spectra: Spectra, method: Method | None) -> Method:
         raise InputError(
             f"spectra must be a Spectra; got {type(spectra).__name__}. Make one: Spectra(frequency, impedance)."
         )
-    method = Tikhonov() if method is None else method
+    method = LogGaussian() if method is None else method
     if isinstance(method, type) or not hasattr(method, "solve"):
-        raise InputError(f"method must be a method such as Tikhonov(); got {method!r}.")
+        raise InputError(f"method must be a method such as LogGaussian(); got {method!r}.")
     return method
 
 
@@ -161,12 +178,12 @@ def _series(spectra: Spectra, method: Method) -> tuple[NDArray[np.intp], list[Se
 
 
 def _shared_lambda(
-    spectra: Spectra, method: Method, tiles: list[Tile], chosen: Mapping[Series, int] | None
+    spectra: Spectra, method: Method, parts: list[Tile], chosen: Mapping[Series, int] | None
 ) -> NDArray[np.intp]:
     """Which λ of the grid each spectrum has by its series, shape (K,)."""
     member, series = _series(spectra, method)
     if chosen is None:
-        chosen = best_of_series(_totals(spectra, method, tiles, member, series))
+        chosen = best_of_series(_totals(spectra, method, parts, member, series))
     lacking = [one for one in series if one not in chosen]
     if lacking:
         raise InputError(f"chosen has no λ for the series {lacking[0]}. Add its totals before choosing.")
@@ -174,7 +191,7 @@ def _shared_lambda(
 
 
 def _totals(
-    spectra: Spectra, method: Method, tiles: list[Tile], member: NDArray[np.intp], series: list[Series]
+    spectra: Spectra, method: Method, parts: list[Tile], member: NDArray[np.intp], series: list[Series]
 ) -> Totals:
     expansion = method.expansion(spectra.frequency)
     sums = np.zeros((len(series), GRID.size), dtype=np.int64)
@@ -186,12 +203,13 @@ def _totals(
         with turn:
             np.add.at(sums, member[rows], tallies)
 
-    run_tiles(work, tiles)
+    run_tiles(work, parts)
     return dict(zip(series, sums, strict=True))
 
 
-def _tiles(groups: list[Tile]) -> list[Tile]:
-    return [(rows[k : k + _TILE], points) for rows, points in groups for k in range(0, rows.size, _TILE)]
+def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[Tile]:
+    """Divide the rows that can be solved."""
+    return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), _TILE)
 
 
 def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -217,11 +235,3 @@ def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray
         rows = np.arange(len(z))
         rises = z.real[rows, last] > z.real[rows, first]
     return np.asarray(positive.all(axis=1) | (positive[:, half:].all(axis=1) & rises))
-
-
-def _alike(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[Tile]:
-    """Group the rows that can be solved by which points they have: pairs of row numbers and point numbers."""
-    rows = np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING))
-    packed = np.packbits(usable[rows], axis=1)
-    _, first, member = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
-    return [(rows[member == k], np.flatnonzero(usable[rows[at]])) for k, at in enumerate(first)]

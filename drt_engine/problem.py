@@ -82,6 +82,16 @@ class Unknowns:
     inductance: Array
     elastance: Array
 
+    def rows(self, rows: NDArray[np.intp] | slice) -> "Unknowns":
+        """Return those of some spectra.
+
+        Parameters
+        ----------
+        rows : ndarray of int, or slice
+            Which.
+        """
+        return Unknowns(self.coefficients[rows], self.r_inf[rows], self.inductance[rows], self.elastance[rows])
+
     def impedance(self, frequency: Array, basis: ComplexArray) -> ComplexArray:
         """Impedance of the model.
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, intervals_of, joint_posterior
 from drt_engine.methods import Method
 from drt_engine.problem import Unknowns, row_by_row
 from drt_engine.regularisation import series_of
@@ -20,6 +21,7 @@ from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 if TYPE_CHECKING:
     import xarray as xr
 
+    from drt_engine.methods.posterior import LogPosterior
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
 
 __all__ = ["RESULT_UNITS", "Inversion", "Status", "count_status", "failures", "status_attributes"]
@@ -112,6 +114,10 @@ class Inversion:
         What each spectrum was measured at, K rows.
     method : Method
         What it was inverted with.
+    impedance : ndarray of complex, shape (K, F), or None
+        The spectra, ohm; None where it was read from a file, see :meth:`with_spectra`.
+    intervals : Intervals or None
+        Intervals of γ, R_pol and R_inf, if they were asked for.
     """
 
     frequency: Array
@@ -126,15 +132,18 @@ class Inversion:
     status: NDArray[np.uint8]
     states: pd.DataFrame
     method: Method
+    impedance: NDArray[np.complex128] | None = None
+    intervals: Intervals | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
-        rows, columns = self.status.size, self.expansion.tau.size
+        rows, points = self.status.size, self.frequency.shape
+        shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
         for field in fields(self):
             array = getattr(self, field.name)
             if not isinstance(array, np.ndarray):
                 continue
-            expected = {"coefficients": (rows, columns), "frequency": self.frequency.shape}.get(field.name, (rows,))
+            expected = shapes.get(field.name, (rows,))
             if array.shape != expected:
                 raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
             array = array.view()
@@ -157,6 +166,9 @@ class Inversion:
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
         arrays = {name: getattr(self, name)[chosen] for name in _PER_SPECTRUM}
+        for name in ("impedance", "intervals"):
+            given = getattr(self, name)
+            arrays[name] = None if given is None else given[chosen]
         return replace(self, **arrays, states=self.states.iloc[chosen].reset_index(drop=True))
 
     def __repr__(self) -> str:
@@ -241,8 +253,94 @@ class Inversion:
         f = _positive("frequency", "Hz", frequency)
         return self._unknowns.impedance(f, self.expansion.impedance(f))
 
+    def with_spectra(self, spectra: Spectra) -> "Inversion":
+        """Attach the spectra that were inverted, for what depends on them, to a result that was read from a file.
+
+        Parameters
+        ----------
+        spectra : Spectra
+            The K spectra, in the order of the result.
+
+        Raises
+        ------
+        InputError
+            If there are not as many spectra on the same frequencies.
+        """
+        if len(spectra) != len(self) or not np.array_equal(spectra.frequency, self.frequency):
+            raise InputError(
+                f"spectra must be the {len(self)} that were inverted, on their {self.frequency.size} frequencies; "
+                f"got {len(spectra)} on {spectra.frequency.size}. Choose the same rows of both."
+            )
+        return replace(self, impedance=spectra.impedance)
+
+    def with_intervals(self, level: float = 0.95) -> "Inversion":
+        """Compute intervals of γ, R_pol and R_inf and keep them.
+
+        Parameters
+        ----------
+        level : float
+            Probability that an interval covers its value, between 0 and 1.
+
+        Raises
+        ------
+        InputError
+            For a level that is no probability, if the result has no spectra, and if its method has no intervals.
+        """
+        return replace(self, intervals=self._intervals(level))
+
+    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
+        """Interval of γ(ln τ).
+
+        Parameters
+        ----------
+        level : float
+            Probability that it covers γ at a relaxation time, between 0 and 1.
+        tau : array_like, shape (T,), optional
+            Relaxation times, s; by default those of the result.
+
+        Returns
+        -------
+        low, high : ndarray, shape (K, T)
+            Ohm per unit of natural logarithm; NaN where there is no answer.
+
+        Raises
+        ------
+        InputError
+            As :meth:`with_intervals` does, and for relaxation times that are not positive and finite.
+        """
+        found = self._intervals(level, None if tau is None else _positive("tau", "s", tau))
+        return found.gamma_low, found.gamma_high
+
+    def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`gamma_interval`."""
+        found = self._intervals(level)
+        return found.r_pol_low, found.r_pol_high
+
+    def r_inf_interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Interval of R_inf, ohm, shape (K,) each; NaN where the data do not show it; see :meth:`gamma_interval`."""
+        found = self._intervals(level)
+        return found.r_inf_low, found.r_inf_high
+
+    def _intervals(self, level: float, tau: Array | None = None) -> Intervals:
+        if tau is None and self.intervals is not None and self.intervals.level == level:
+            return self.intervals
+        if self.impedance is None:
+            raise InputError(
+                "intervals need the measured spectra, and a result that was read from a file has none. Attach them: "
+                "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
+            )
+        return intervals_of(self.method, self._answered(self.impedance), level, tau)
+
+    def _answered(self, impedance: NDArray[np.complex128]) -> Answered:
+        return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation)
+
+    def _stand_in(self) -> NDArray[np.complex128]:
+        """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""
+        sign = 1.0 - 2.0 * (np.arange(self.frequency.size) % 2)
+        return self.impedance_at(self.frequency) * (1.0 + np.outer(self.residual, sign))
+
     def peaks(self, options: "PeakOptions | None" = None) -> pd.DataFrame:
-        """Maxima and shoulders of γ that noise and λ do not make by themselves.
+        """Maxima and shoulders of γ that noise and the method do not make by themselves.
 
         Parameters
         ----------
@@ -253,12 +351,21 @@ class Inversion:
         -------
         DataFrame
             One row a peak: ``spectrum`` (row number), the states, then ``tau`` (s), ``r`` (ohm), ``c`` (F), ``height``,
-            ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds.
+            ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds. Where the posterior tells
+            what is significant, and the result has no spectra, the noise is taken from the residual, in proportion to
+            |Z|.
         """
         from drt_engine.peaks import find_peaks
 
+        posterior = None
+        if not self.method.linear:
+            given = self._answered(self._stand_in() if self.impedance is None else self.impedance)
+
+            def posterior(rows: NDArray[np.intp]) -> "LogPosterior":
+                return joint_posterior(self.method, given.rows(rows))
+
         problem = self.method.problem(self.frequency, self.expansion)
-        found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options)
+        found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options, posterior=posterior)
         return with_states(found, self.states)
 
     def deconvolve(
@@ -274,8 +381,9 @@ class Inversion:
         Parameters
         ----------
         spectra : Spectra, optional
-            The spectra that were inverted, which are fitted. Without them the impedance of the model is, with its
-            residual for the noise; errors are then right for noise in proportion to |Z| only.
+            The spectra that were inverted, which are fitted; by default those that the result has. If it has none, as
+            one that was read from a file, the impedance of the model is fitted, with its residual for the noise; errors
+            are then right for noise in proportion to |Z| only.
         options : DeconvolutionOptions, optional
             What the spectra are made of.
         series : sequence of str
@@ -298,18 +406,13 @@ class Inversion:
         """
         from drt_engine.peaks import deconvolve
 
-        if spectra is None:
-            impedance = self.impedance_at(self.frequency)
-            sigma = self.residual[:, None] * np.abs(impedance) / np.sqrt(2.0)
-        else:
-            if len(spectra) != len(self) or not np.array_equal(spectra.frequency, self.frequency):
-                raise InputError(
-                    f"spectra must be the {len(self)} that were inverted, on their {self.frequency.size} frequencies; "
-                    f"got {len(spectra)} on {spectra.frequency.size}. Choose the same rows of both."
-                )
-            impedance, sigma = spectra.impedance, None
+        measured = (self if spectra is None else self.with_spectra(spectra)).impedance
+        sigma = None
+        if measured is None:
+            measured = self.impedance_at(self.frequency)
+            sigma = self.residual[:, None] * np.abs(measured) / np.sqrt(2.0)
         chains = _chains(self.states, tuple(series), along)
-        found = deconvolve(self.frequency, impedance, self.peaks(), options, sigma, chains)
+        found = deconvolve(self.frequency, measured, self.peaks(), options, sigma, chains)
         return replace(found, states=self.states)
 
     def circuit(self, row: int = 0, spectra: Spectra | None = None) -> "EquivalentCircuit":
@@ -343,18 +446,24 @@ class Inversion:
         """
         import xarray as xr
 
-        data = {
+        data: dict[str, Any] = {
             name: (("spectrum", "tau") if name in ("gamma", "coefficients") else "spectrum", getattr(self, name))
             for name in RESULT_UNITS
             if name != "tau"
         }
         data["status"] = ("spectrum", self.status)
+        if self.intervals is not None:
+            for name in INTERVAL_UNITS:
+                array = getattr(self.intervals, name)
+                data[name] = (("spectrum", "tau")[: array.ndim], array)
         dataset = xr.Dataset(
             data,
             coords={"tau": self.tau} | {str(name): ("spectrum", column) for name, column in self.states.items()},
             attrs={"basis": self.expansion.basis, "mu": self.expansion.mu} | _flat(self.method.settings()),
         )
-        for name, unit in (RESULT_UNITS | dict(STATE_UNITS)).items():
+        if self.intervals is not None:
+            dataset.attrs["level"] = self.intervals.level
+        for name, unit in (RESULT_UNITS | INTERVAL_UNITS | dict(STATE_UNITS)).items():
             if name in dataset.variables:
                 dataset[name].attrs["units"] = unit
         dataset["status"].attrs |= status_attributes()

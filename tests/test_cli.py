@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import drt_engine as drt
 from drt_engine.cli import app, main, running
 
-COMMANDS = ("demo", "info", "invert", "plot")
+COMMANDS = ("demo", "import", "info", "invert", "peaks", "plot", "validate")
 
 
 def run(*arguments):
@@ -88,7 +88,20 @@ def test_info_for_programs(files):
 
 def test_invert_does_what_the_function_does(fewer, tmp_path):
     out = tmp_path / "out.h5"
-    done = run("invert", fewer, "-o", out, "--regularisation", "1e-3", "--basis", "piecewise-linear", "--part", "im")
+    done = run(
+        "invert",
+        fewer,
+        "-o",
+        out,
+        "--method",
+        "tikhonov",
+        "--regularisation",
+        "1e-3",
+        "--basis",
+        "piecewise-linear",
+        "--part",
+        "im",
+    )
     assert done.exit_code == 0, done.output
     assert "5 spectra" in done.output
     method = drt.Tikhonov(regularisation=1e-3, basis="piecewise-linear", part="im")
@@ -100,6 +113,8 @@ def test_invert_does_what_the_function_does(fewer, tmp_path):
 def test_invert_shares_and_weights(fewer, tmp_path):
     out = tmp_path / "out.h5"
     options = (
+        "--method",
+        "tikhonov",
         "--shared",
         "cell,cycle",
         "--weighting",
@@ -116,7 +131,7 @@ def test_invert_shares_and_weights(fewer, tmp_path):
     )
     one = result.states.groupby(["cell", "cycle"]).ngroups
     assert len(set(result.regularisation)) <= one
-    assert run("invert", fewer, "-o", out, "--shared", "all", "--overwrite").exit_code == 0
+    assert run("invert", fewer, "-o", out, "--method", "tikhonov", "--shared", "all", "--overwrite").exit_code == 0
     assert drt.read_inversion(out).method.shared is True
 
 
@@ -210,7 +225,7 @@ def test_a_bar_that_is_interrupted(fewer, tmp_path, monkeypatch):
         "drt_engine.cli.running.console", lambda **_: Console(file=shown, force_terminal=True, width=120)
     )
     monkeypatch.setattr("drt_engine.cli.running.counted", pressed_at("2 ok"))
-    method = ("--regularisation", "1e-3", "--block", "1", "--scheduler", "inline")
+    method = ("--method", "tikhonov", "--regularisation", "1e-3", "--block", "1", "--scheduler", "inline")
     done = run("invert", fewer, "-o", tmp_path / "out.h5", *method)
     assert done.exit_code == 130
     assert "drt-engine: interrupted; 2 of 5 spectra are done and kept. The same job goes on from there." in done.stderr

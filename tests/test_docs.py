@@ -27,6 +27,8 @@ PAGES = [
         "docs/convex.md",
         "docs/import.md",
         "docs/validation.md",
+        "docs/processes.md",
+        "docs/gallery.md",
         "docs/jobs.md",
         "docs/index.md",
         "README.md",
@@ -85,6 +87,16 @@ def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatc
         elif language == "text":
             assert same_text(printed, code), f"{name}, line {line}, printed:\n{printed}"
     assert "drt" in namespace
+
+
+def test_the_gallery_has_its_pictures():
+    page = read("docs/gallery.md")
+    named = re.findall(r"!\[.+\]\((gallery/[\w-]+\.png)\)", page)
+    there = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs" / "gallery").iterdir())
+    assert sorted(named) == there
+    assert all((ROOT / "docs" / name).stat().st_size < 150_000 for name in named)
+    # each picture follows a block that makes a figure
+    assert len(re.findall(r"^figure = plotting\.", page, re.MULTILINE)) == len(named)
 
 
 def test_the_table_of_basis_functions_is_right():

@@ -16,7 +16,7 @@ import xarray as xr
 
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
-from drt_engine.hdf5 import SpectraWriter, digest, scan, schema
+from drt_engine.hdf5 import SpectraWriter, digest, scan, schema, write_tracks
 from drt_engine.spectra import STATE_UNITS
 
 METHODS = {
@@ -421,7 +421,9 @@ def test_page_has_the_units_of_the_states():
 def test_examples_of_the_page_run(tmp_path, monkeypatch, spectra):
     monkeypatch.chdir(tmp_path)
     drt.write_spectra("campaign.h5", spectra)
-    drt.write_inversion("campaign.drt.h5", drt.invert(spectra, METHODS["piecewise"]))
+    result = drt.invert(spectra, METHODS["piecewise"])
+    drt.write_inversion("campaign.drt.h5", result)
+    write_tracks("processes.h5", drt.track(result.peaks(), "cycle", ["cell"]))
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(examples) >= 3
     for example in examples:

@@ -5,11 +5,15 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
+from drt_engine.intervals import INTERVAL_UNITS
 
 from .conftest import zarc
 
 Status = drt.Status
 METHODS = {
+    "log-gaussian": drt.LogGaussian(),
+    "log-gaussian, proportional": drt.LogGaussian(noise="proportional", capacitance=True),
+    "log-gaussian, normal": drt.LogGaussian(robust=False, regularisation=0.5, inductance=False),
     "default": drt.Tikhonov(),
     "fixed": drt.Tikhonov(regularisation=1e-3),
     "re": drt.Tikhonov(part="re"),
@@ -80,6 +84,17 @@ def test_is_equivariant(noisy, method, factor):
         np.testing.assert_allclose(one, factor * other, rtol=1e-9, atol=1e-9 * factor * other.max())
 
 
+@pytest.mark.parametrize("factor", [1e-6, 7.0, 1e6])
+def test_intervals_are_equivariant(noisy, method, factor):
+    if isinstance(method, drt.Convex):
+        pytest.skip("Convex has no intervals")
+    expected = drt.invert(noisy, method, level=0.9).intervals
+    scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method, level=0.9).intervals
+    for name in INTERVAL_UNITS:
+        one, other = getattr(scaled, name), factor * getattr(expected, name)
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.nanmax(other, initial=0.0), err_msg=name)
+
+
 def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method):
     result = drt.invert(noisy, method)
     rng = np.random.default_rng(1)
@@ -141,9 +156,10 @@ def test_zeros_are_fitted_by_zeros(noisy, method):
     assert result.residual[0] == 0
 
 
+@pytest.mark.parametrize("name", ["fixed", "log-gaussian"])
 @pytest.mark.parametrize("size", [1e-30, 1e30, 1e-300, 1e300])
-def test_any_scale_of_numbers_is_fitted(noisy, size):
-    method = drt.Tikhonov(regularisation=1e-3)
+def test_any_scale_of_numbers_is_fitted(noisy, name, size):
+    method = METHODS[name]
     expected = drt.invert(noisy, method)
     result = drt.invert(drt.Spectra(noisy.frequency, size * noisy.impedance), method)
     np.testing.assert_allclose(result.gamma / size, expected.gamma, rtol=0, atol=1e-9 * expected.gamma.max())
@@ -178,7 +194,7 @@ def careless(monkeypatch):
 def test_what_is_not_optimal_is_not_called_solved(noisy, careless, caplog):
     careless |= {"auto", "cvxpy"}
     caplog.set_level("WARNING", "drt_engine.inversion")
-    result = drt.invert(noisy)
+    result = drt.invert(noisy, drt.Tikhonov())
     assert np.all(result.status & Status.NOT_SOLVED)
     assert np.isnan(result.gamma).all()
     assert np.all(result.kkt > 1e-8)
@@ -186,7 +202,7 @@ def test_what_is_not_optimal_is_not_called_solved(noisy, careless, caplog):
 
 
 def test_what_the_fast_solver_cannot_certify_goes_to_cvxpy(noisy, careless):
-    expected = drt.invert(noisy)
+    expected = drt.invert(noisy, drt.Tikhonov())
     careless.add("pivoting")
     result = drt.invert(noisy, drt.Tikhonov(solver="pivoting"))
     assert np.all(result.status & Status.SOLVED_BY_CVXPY)
@@ -194,18 +210,19 @@ def test_what_the_fast_solver_cannot_certify_goes_to_cvxpy(noisy, careless):
     np.testing.assert_allclose(result.gamma, expected.gamma, rtol=0, atol=1e-7 * expected.gamma.max())
 
 
+@pytest.mark.parametrize("method", [drt.Tikhonov(), drt.LogGaussian()], ids=["tikhonov", "log-gaussian"])
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
-def test_threads_tiles_and_neighbours_change_no_bit(noisy, threads, monkeypatch):
+def test_threads_tiles_and_neighbours_change_no_bit(noisy, method, threads, monkeypatch):
     import drt_engine.inversion as module
 
     rng = np.random.default_rng(3)
     z = np.repeat(noisy.impedance, 20, axis=0) * (1 + 0.002 * rng.standard_normal((120, noisy.frequency.size)))
-    expected = drt.invert(drt.Spectra(noisy.frequency, z))
+    expected = drt.invert(drt.Spectra(noisy.frequency, z), method)
     monkeypatch.setenv("DRT_ENGINE_THREADS", threads)
     monkeypatch.setattr(module, "_TILE", 7)
     rows = rng.permutation(120)
-    result = drt.invert(drt.Spectra(noisy.frequency, z[rows]))
-    alone = drt.invert(drt.Spectra(noisy.frequency, z[5]))
+    result = drt.invert(drt.Spectra(noisy.frequency, z[rows]), method)
+    alone = drt.invert(drt.Spectra(noisy.frequency, z[5]), method)
     for name in (*RESULTS, "kkt", "status"):
         np.testing.assert_array_equal(getattr(result, name), getattr(expected, name)[rows], err_msg=name)
         np.testing.assert_array_equal(getattr(alone, name)[0], getattr(expected, name)[5], err_msg=name)
@@ -248,6 +265,27 @@ def test_refuses_unusable_settings(settings, error, message):
         drt.Tikhonov(**settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"regularisation": "gcv"}, UnknownNameError, r"regularisation 'gcv' is not known; expected one of 'evidence'"),
+        ({"noise": 0.01}, UnknownNameError, r"noise 0.01 is not known; expected one of 'constant', 'proportional'"),
+        ({"robust": 4}, drt.InputError, r"robust must be True or False; got 4"),
+        ({"capacitance": None}, drt.InputError, r"capacitance must be True or False; got None"),
+        ({"regularisation": 0}, drt.InputError, r"a positive number or 'evidence'; got 0"),
+        ({"regularisation": float("inf")}, drt.InputError, r"got inf"),
+        ({"tau": [1.0, 1.0, 2.0]}, drt.InputError, r"must not repeat; got 1 s"),
+    ],
+)
+def test_refuses_unusable_settings_of_the_prior_on_ln_gamma(settings, error, message):
+    with pytest.raises(error, match=message):
+        drt.LogGaussian(**settings)
+
+
+def test_a_newcomer_gets_the_most_accurate_method(noisy):
+    assert drt.invert(noisy).method == drt.LogGaussian()
+
+
 def test_refuses_what_is_not_spectra():
     with pytest.raises(drt.InputError, match=r"must be a Spectra; got ndarray. Make one"):
         drt.invert(np.ones(5))
@@ -255,7 +293,7 @@ def test_refuses_what_is_not_spectra():
 
 @pytest.mark.parametrize("method", [drt.Tikhonov, "tikhonov"])
 def test_refuses_what_is_no_method(noisy, method):
-    with pytest.raises(drt.InputError, match=r"method must be a method such as Tikhonov\(\); got"):
+    with pytest.raises(drt.InputError, match=r"method must be a method such as LogGaussian\(\); got"):
         drt.invert(noisy, method)
 
 

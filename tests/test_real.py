@@ -44,7 +44,7 @@ def campaign(real_data):
 def test_every_sweep_of_the_campaign_is_inverted(campaign, tmp_path):
     path, out = tmp_path / "zhang.h5", tmp_path / "zhang.drt.h5"
     drt.write_spectra(path, campaign)
-    done = CliRunner().invoke(app, ["invert", str(path), "-o", str(out), "--workers", "2"])
+    done = CliRunner().invoke(app, ["invert", str(path), "-o", str(out), "--method", "tikhonov", "--workers", "2"])
     assert done.exit_code == 0, done.output
     result = drt.read_inversion(out)
     assert len(result) == len(campaign) == 3939
@@ -62,6 +62,23 @@ def test_every_sweep_of_the_campaign_is_inverted(campaign, tmp_path):
     axes = heat_map(result, state="cycle", rows=((states["cell"] == "35C02") & (states["state"] == "V")).to_numpy())
     save(axes.figure, tmp_path / "35C02.png")
     assert (tmp_path / "35C02.png").stat().st_size > 10_000
+
+
+def test_the_arc_that_ages_follows_the_capacity(campaign, real_data):
+    capacity = np.loadtxt(real_data / "zhang2020" / "capacity35C02.txt")
+    states = campaign.states
+    for state, low, high in (("V", 4e-3, 12e-3), ("IX", 11e-3, 26e-3)):
+        some = campaign[((states["cell"] == "35C02") & (states["state"] == state)).to_numpy()]
+        result = drt.invert(some, drt.Tikhonov(shared="cell"))
+        options = drt.DeconvolutionOptions(parts=4, capacitance=True)
+        parts = result.deconvolve(some, options, series=["cell"], along="cycle").parts
+        tracks = drt.track(parts[parts["r"] > 0], "cycle", ["cell"], states=result.states)
+        found = [name for name in tracks.names if (tracks.table["process"] == name).sum() == len(some)]
+        tau = {name: tracks.table.query("process == @name").set_index("cycle")["tau"] for name in found}
+        (arc,) = (name for name in found if low < tau[name].min() and tau[name].max() < high)
+        # one arc in every cycle, whose time constant nearly doubles, and with it goes the capacity
+        assert tau[arc].tail(20).median() > 1.6 * tau[arc].head(20).median()
+        assert tau[arc].iloc[: capacity.size].corr(pd.Series(capacity, index=tau[arc].index[: capacity.size])) < -0.97
 
 
 def smallest_residual(frequency, z):

@@ -60,7 +60,7 @@ def test_a_series_has_one_lambda_and_another_series_its_own(campaign, shared, se
 
 
 def test_true_makes_everything_one_series(campaign):
-    alone = drt.invert(campaign).regularisation
+    alone = drt.invert(campaign, drt.Tikhonov()).regularisation
     assert len(set(alone)) > 3
     assert len(set(drt.invert(campaign, drt.Tikhonov(shared=True)).regularisation)) == 1
 

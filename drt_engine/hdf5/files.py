@@ -69,7 +69,7 @@ def _check_readable(path: PathLike) -> None:
     except FileFormatError:
         raise
     except FileNotFoundError as error:
-        raise FileFormatError(f"{path}: does not exist.") from error
+        raise FileFormatError(f"{path}: does not exist. Check its name and folder.") from error
     except PermissionError as error:
         raise FileFormatError(f"{path}: may not be read: permission denied.") from error
     except OSError as error:

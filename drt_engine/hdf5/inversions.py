@@ -28,6 +28,7 @@ from drt_engine.hdf5.grid import (
     put_root,
     require_grids,
 )
+from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.methods import Method
 from drt_engine.result import Inversion
 
@@ -94,7 +95,8 @@ def write_inversion(
             stored = encoded(some.states)
             columns = {column_name: column for column_name, (column, _) in stored.items()}
             layout = Layout(len(some), compression, dtype)
-            writer = inversion_group(output, (name, grid_name), some.frequency, some.expansion, columns, layout)
+            level = None if some.intervals is None else some.intervals.level
+            writer = inversion_group(output, (name, grid_name), some.frequency, some.expansion, columns, layout, level)
             writer.put_attributes(inversion_attributes(some.method, some.expansion) | origin)
             writer.write(0, per_spectrum(some) | {column_name: raw for column_name, (_, raw) in stored.items()})
 
@@ -106,12 +108,17 @@ def inversion_group(
     expansion: Expansion,
     columns: Mapping[str, Column],
     layout: Layout,
+    level: float | None = None,
 ) -> GridWriter:
-    """Begin the group of an inversion; `names` are its own and that of the grid."""
+    """Begin the group of an inversion; `names` are its own and that of the grid, `level` is that of its intervals."""
     for what, name in zip(("name", "grid"), names, strict=True):
         schema.check_name(what, name)
     coordinates = {"tau": expansion.tau, "frequency": frequency}
-    return GridWriter(output, schema.INVERSION, names, coordinates, columns, layout)
+    group = schema.INVERSION if level is None else schema.INVERSION_WITH_INTERVALS
+    writer = GridWriter(output, group, names, coordinates, columns, layout)
+    if level is not None:
+        writer.put_attributes({"level": level})
+    return writer
 
 
 def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]:
@@ -127,7 +134,10 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
 
 def per_spectrum(inversion: Inversion) -> dict[str, Array]:
     """Arrays of an inversion that have one row for each spectrum, by name."""
-    return {variable.name: getattr(inversion, variable.name) for variable in schema.INVERSION.per_spectrum}
+    found = {variable.name: getattr(inversion, variable.name) for variable in schema.INVERSION.per_spectrum}
+    if inversion.intervals is not None:
+        found |= {name: getattr(inversion.intervals, name) for name in INTERVAL_UNITS}
+    return found
 
 
 @cache

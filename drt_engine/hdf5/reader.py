@@ -13,6 +13,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.checks import GridReader, check_root, members
 from drt_engine.hdf5.files import PathLike, reading
+from drt_engine.intervals import INTERVAL_UNITS, Intervals
 from drt_engine.methods import method_from_settings
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
@@ -105,7 +106,9 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         inversions = members(path, file, schema.INVERSIONS_PATH)
         name = _chosen("inversion", name, inversions)
         grids = members(path, file, f"{schema.INVERSIONS_PATH}/{name}")
-        reader = GridReader(path, grids[_chosen("grid", grid, grids)], schema.INVERSION)
+        group = grids[_chosen("grid", grid, grids)]
+        with_intervals = "level" in group.attrs
+        reader = GridReader(path, group, schema.INVERSION_WITH_INTERVALS if with_intervals else schema.INVERSION)
         chosen = reader.rows(rows)
         tau = reader.read("tau")
         if not np.all(np.diff(tau) > 0):
@@ -114,7 +117,10 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
             method = method_from_settings(reader.json_object("settings"))
         scalars = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
-        arrays = {key: reader.read(key, chosen) for key in ("coefficients", *scalars)}
+        arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in ("coefficients", *scalars)}
+        if with_intervals:
+            ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
+            arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)
         return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
 
 

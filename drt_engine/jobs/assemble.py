@@ -14,6 +14,7 @@ from drt_engine.hdf5.grid import GridWriter, Layout, put_root
 from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo
+from drt_engine.intervals import INTERVAL_UNITS, Intervals
 from drt_engine.jobs.blocks import Block, Extent
 from drt_engine.jobs.journal import DamagedBlock, load_part
 from drt_engine.jobs.options import Plan
@@ -24,6 +25,8 @@ from drt_engine.result import Inversion, count_status
 __all__ = ["assemble"]
 
 Array = NDArray[Any]
+
+_OVER_TAU = ("coefficients", "gamma_low", "gamma_high")
 
 
 def assemble(
@@ -73,7 +76,7 @@ def assemble(
         writer.put_attributes(inversion_attributes(plan.method, expansion) | dict(provenance))
         with opened_grid(source.path, info.grid) as reader:
             for block in sorted(block for block in parts if block.grid == number):
-                arrays = _read(parts[block], len(block), expansion.tau.size)
+                arrays = _read(parts[block], len(block), expansion.tau.size, plan.level)
                 if arrays is None:
                     raise DamagedBlock(parts[block])
                 rows = extent.rows_of(block)
@@ -90,12 +93,18 @@ def _begin(
     output: NewFile, info: SpectraInfo, extent: Extent, plan: Plan, frequency: Array, expansion: Expansion
 ) -> GridWriter:
     layout = Layout(extent.spectra, plan.compression, plan.dtype)
-    return inversion_group(output, (plan.name, info.grid), frequency, expansion, info.columns, layout)
+    return inversion_group(output, (plan.name, info.grid), frequency, expansion, info.columns, layout, plan.level)
 
 
-def _read(path: Path, rows: int, size: int) -> dict[str, Array] | None:
+def _read(path: Path, rows: int, size: int, level: float | None) -> dict[str, Any] | None:
+    """Arguments of an inversion; None if they are not those of the block."""
     arrays = load_part(path)
-    if arrays is None or set(arrays) != set(PART):
+    names = {*PART, *(() if level is None else INTERVAL_UNITS)}
+    if arrays is None or set(arrays) != names:
         return None
-    shapes = {name: (rows, size) if name == "coefficients" else (rows,) for name in PART}
-    return arrays if all(arrays[name].shape == shapes[name] for name in PART) else None
+    if any(arrays[name].shape != ((rows, size) if name in _OVER_TAU else (rows,)) for name in names):
+        return None
+    if level is None:
+        return arrays
+    ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
+    return arrays | {"intervals": Intervals(level, **ends)}

@@ -24,7 +24,7 @@ from drt_engine.jobs.options import JobOptions, Plan
 from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
-from drt_engine.methods import Method, Tikhonov
+from drt_engine.methods import LogGaussian, Method
 from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series, series_of
 from drt_engine.result import count_status
 
@@ -91,7 +91,7 @@ def invert_file(
     out : path
         File of inversions, another one.
     method : Method, optional
-        How; ``Tikhonov()`` by default.
+        How; ``LogGaussian()`` by default.
     workers : int
         Processes that invert, each with its share of the threads; 1 is this one, with all threads, and starts none. A
         script that asks for more has to keep its work under ``if __name__ == "__main__":``, as with every use of
@@ -101,7 +101,7 @@ def invert_file(
     progress : callable, optional
         Called with (done, total, counts by status) at the beginning and after every block.
     **options
-        ``where``, ``name``, ``scheduler``, ``block``, ``compression``, ``dtype`` and ``restart`` of
+        ``level``, ``where``, ``name``, ``scheduler``, ``block``, ``compression``, ``dtype`` and ``restart`` of
         :class:`JobOptions`.
 
     Returns
@@ -129,7 +129,7 @@ def invert_file(
         A KeyboardInterrupt that says how many spectra are done.
     """
     begin = time.perf_counter()
-    plan = Plan(Tikhonov() if method is None else method, workers, **options)
+    plan = Plan(LogGaussian() if method is None else method, workers, **options)
     if os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out):
         raise InputError(f"out must be another file than the spectra, which are never written to; got {out} for both.")
     # Made before anything is read: it refuses what cannot be.
@@ -210,6 +210,7 @@ class _Job:
         return {
             "input": self._source.digest,
             "method": self._plan.method.settings(),
+            "level": self._plan.level,
             "where": self._plan.where,
             "versions": versions(),
         }
@@ -332,4 +333,5 @@ class _Job:
             method=self._plan.method,
             chosen=chosen,
             target=self._journal.path(kind, block).absolute(),
+            level=self._plan.level,
         )

@@ -14,6 +14,7 @@ __all__ = ["JobFile", "read_job"]
 _JOB: Mapping[str, type] = {
     "workers": int,
     "scheduler": str,
+    "level": float,
     "where": str,
     "name": str,
     "block": int,
@@ -24,7 +25,7 @@ _JOB: Mapping[str, type] = {
     "strict": bool,
 }
 _ROOT: Mapping[str, type] = {"input": str, "output": str, "method": dict, "job": dict}
-_WORDS = {str: "text", int: "a whole number", bool: "true or false", dict: "a table"}
+_WORDS = {str: "text", int: "a whole number", float: "a real number", bool: "true or false", dict: "a table"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def read_job(path: PathLike) -> JobFile:
     except ValueError as error:
         raise FileFormatError(f"{path}: is not TOML: {error}.") from error
     _check(f"{path}: the key", found, _ROOT)
-    method, job = {"name": "Tikhonov"} | found.get("method", {}), found.get("job", {})
+    method, job = {"name": "LogGaussian"} | found.get("method", {}), found.get("job", {})
     _check(f"{path}: the key of [method]", {"name": method["name"]}, {"name": str})
     _check(f"{path}: the key of [job]", job, _JOB)
     if "input" not in found:

@@ -9,6 +9,7 @@ from drt_engine.errors import InputError
 from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, Layout, Precision
 from drt_engine.hdf5.schema import check_name
 from drt_engine.methods import Method
+from drt_engine.methods.posterior import check_level
 
 __all__ = ["JobOptions", "Plan"]
 
@@ -18,6 +19,8 @@ class JobOptions(TypedDict, total=False):
 
     Attributes
     ----------
+    level : float or None
+        Probability of the intervals that are computed and stored; none by default.
     where : str or None
         Condition on the states; only spectra for which it holds are inverted. As :meth:`pandas.DataFrame.query` has it:
         ``"cell == 'C' and cycle <= 100"``.
@@ -38,6 +41,7 @@ class JobOptions(TypedDict, total=False):
         Whether blocks that another, unfinished job left are thrown away.
     """
 
+    level: float | None
     where: str | None
     name: str
     scheduler: Any
@@ -59,6 +63,7 @@ class Plan:
 
     method: Method
     workers: int = 1
+    level: float | None = None
     where: str | None = None
     name: str = DEFAULT_NAME
     scheduler: Any = None
@@ -72,6 +77,8 @@ class Plan:
         _require_count("workers", self.workers)
         if self.block is not None:
             _require_count("block", self.block)
+        if self.level is not None:
+            check_level(self.level)
         if self.where is not None:
             _require_text("where", self.where)
         check_name("name", self.name)

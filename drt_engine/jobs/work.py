@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.hdf5.reader import opened_grid, spectra_of
+from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.inversion import invert_block, series_totals
 from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
@@ -35,7 +36,7 @@ __all__ = ["PART", "Done", "Kind", "Task", "begin_process", "run", "run_interrup
 Kind = Literal["scores", "results"]
 
 PART = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
-"""What is kept of a block of results; the rest follows from it."""
+"""What is kept of a block of results, beside intervals where they are wanted; the rest follows from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,8 @@ class Task:
         Which λ each series has, where they share it.
     target : Path
         Where the result goes.
+    level : float, optional
+        Probability of the intervals that are wanted as well.
     """
 
     kind: Kind
@@ -71,6 +74,7 @@ class Task:
     method: Method
     chosen: Mapping[Series, int] | None
     target: Path
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,10 @@ def run(task: Task) -> Done:
         return Done(time.perf_counter() - begin, {})
     known = load_part(task.target, ("status",))
     if known is None:
-        result = invert_block(_read(task), task.method, task.chosen)
+        result = invert_block(_read(task), task.method, task.chosen, task.level)
         known = {name: getattr(result, name) for name in PART}
+        if result.intervals is not None:
+            known |= {name: getattr(result.intervals, name) for name in INTERVAL_UNITS}
         save_part(task.target, known)
     return Done(time.perf_counter() - begin, count_status(known["status"]))
 

@@ -6,11 +6,14 @@ from typing import Any
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer, Method
 from drt_engine.methods.convex import Convex
+from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.methods.tikhonov import Tikhonov
 
-__all__ = ["METHODS", "Answer", "Convex", "Method", "Tikhonov", "method_from_settings"]
+__all__ = ["METHODS", "Answer", "Convex", "LogGaussian", "Method", "Tikhonov", "method_from_settings"]
 
-METHODS: Mapping[str, type[Tikhonov] | type[Convex]] = {"Tikhonov": Tikhonov, "Convex": Convex}
+METHODS: Mapping[str, type[Tikhonov] | type[Convex] | type[LogGaussian]] = {
+    method.__name__: method for method in (Tikhonov, Convex, LogGaussian)
+}
 """All methods by name."""
 
 

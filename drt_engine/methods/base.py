@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.basis import Expansion
+from drt_engine.methods.posterior import Posterior
 from drt_engine.problem import Problem, Unknowns
 
 __all__ = ["Answer", "Method"]
@@ -39,8 +40,7 @@ class Answer:
     def first(self, rows: int) -> "Answer":
         """Leave out what follows the first rows."""
         cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "unknowns"}
-        unknowns = Unknowns(*(getattr(self.unknowns, field.name)[:rows] for field in fields(Unknowns)))
-        return Answer(unknowns, **cut)
+        return Answer(self.unknowns.rows(slice(rows)), **cut)
 
     @classmethod
     def joined(cls, answers: "Sequence[Answer]") -> "Answer":
@@ -72,7 +72,7 @@ class Method(Protocol):
         ...
 
     def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
-        """State the problem of a grid that an answer solves, or nearly; peaks are judged by its response to noise.
+        """State the problem of a grid; that an answer solves, or nearly, if the method is `linear`.
 
         Parameters
         ----------
@@ -81,6 +81,11 @@ class Method(Protocol):
         expansion : Expansion
             Basis functions.
         """
+        ...
+
+    @property
+    def linear(self) -> bool:
+        """Whether answers respond to noise as those of `problem` with their λ do, by which peaks are judged then."""
         ...
 
     @property
@@ -129,5 +134,28 @@ class Method(Protocol):
             Basis functions; made for a grid that `frequency` may be a part of.
         which : ndarray of int, shape (K,), optional
             Which λ of :data:`drt_engine.regularisation.GRID` each spectrum has, where it was chosen for a series.
+        """
+        ...
+
+    def posterior(
+        self,
+        frequency: NDArray[np.float64],
+        impedance: NDArray[np.complex128],
+        expansion: Expansion,
+        answers: tuple[Unknowns, NDArray[np.float64]],
+    ) -> Posterior:
+        """Say how sure answers are; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve` takes them.
+        answers : tuple
+            What it found: the unknowns, and λ of each, shape (K,).
+
+        Raises
+        ------
+        InputError
+            If the method does not know it.
         """
         ...

@@ -14,8 +14,9 @@ from drt_engine.basis import BasisName, Expansion, ShapeType
 from drt_engine.discretisation import discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
+from drt_engine.methods.posterior import Posterior
 from drt_engine.methods.tikhonov import Tikhonov
-from drt_engine.problem import Part, Problem, assemble
+from drt_engine.problem import Part, Problem, Unknowns, assemble
 from drt_engine.regularisation import CriterionName
 from drt_engine.solvers.convex import Case, ConvexProblem
 
@@ -152,6 +153,11 @@ class Convex:
         )
 
     @property
+    def linear(self) -> bool:
+        """Whether answers respond to noise as those of `problem` do: nearly, where loss and constraints do nothing."""
+        return True
+
+    @property
     def quick(self) -> bool:
         """Whether spectra are solved together; each is a problem of its own here."""
         return False
@@ -225,6 +231,22 @@ class Convex:
         if self.loss == "huber":
             impedance, _, _ = self._drawn_back(frequency, impedance, expansion, None)
         return self.plain.tallies(frequency, impedance, expansion)
+
+    def posterior(
+        self,
+        frequency: Array,  # noqa: ARG002 - as the protocol has it
+        impedance: ComplexArray,  # noqa: ARG002
+        expansion: Expansion,  # noqa: ARG002
+        answers: tuple[Unknowns, Array],  # noqa: ARG002
+    ) -> Posterior:
+        """Refuse: how sure an answer under any constraints is, is not known.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("Convex has no intervals. Invert with LogGaussian() or Tikhonov() for them.")
 
     def solve(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, which: NDArray[np.intp] | None = None

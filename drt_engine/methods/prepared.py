@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods.base import Answer
-from drt_engine.problem import KKT_TOLERANCE, Problem, filled
+from drt_engine.methods.truncated import TruncatedPosterior, truncated_posterior
+from drt_engine.problem import KKT_TOLERANCE, Problem, Unknowns, filled
 from drt_engine.regularisation import (
     GRID,
     Criterion,
@@ -102,6 +103,27 @@ class Prepared:
             return self._tallies_alike(impedance)
         one_by_one = [impedance[k : k + 1] for k in range(len(impedance))]
         return np.concatenate([self._with_own_weights(z)._tallies_alike(z) for z in one_by_one])
+
+    def posterior(self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array) -> TruncatedPosterior:
+        """Say how sure answers are.
+
+        Parameters
+        ----------
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        unknowns : Unknowns
+            The answers.
+        regularisation : ndarray, shape (K,)
+            λ that they were found with.
+        """
+        if self._own_weights is None:
+            return truncated_posterior(self._problem, *self._problem.data(impedance), unknowns, regularisation)
+        one_by_one = []
+        for k in range(len(impedance)):
+            row = slice(k, k + 1)
+            own = self._with_own_weights(impedance[row])
+            one_by_one.append(own.posterior(impedance[row], unknowns.rows(row), regularisation[row]))
+        return TruncatedPosterior.joined(one_by_one)
 
     def _tallies_alike(self, impedance: ComplexArray) -> NDArray[np.int64]:
         if self._criterion is None:

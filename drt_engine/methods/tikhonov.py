@@ -15,7 +15,8 @@ from drt_engine.discretisation import default_tau, discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
 from drt_engine.methods.prepared import Prepared
-from drt_engine.problem import Part, Problem, assemble
+from drt_engine.methods.truncated import TruncatedPosterior
+from drt_engine.problem import Part, Problem, Unknowns, assemble
 from drt_engine.regularisation import CRITERIA, CriterionName
 from drt_engine.solvers import SOLVERS, SolverName
 from drt_engine.weighting import WeightingName, checked_weighting
@@ -150,6 +151,11 @@ class Tikhonov:
             )
 
     @property
+    def linear(self) -> bool:
+        """Whether answers respond to noise as those of `problem` with their λ do: they do where γ is positive."""
+        return True
+
+    @property
     def quick(self) -> bool:
         """Whether spectra are solved together: not with weights of their own, by fits to parts of them, or by cvxpy."""
         alone = self.weighting in ("modulus", "iterated") or self.regularisation in ("re-im", "k-fold")
@@ -227,6 +233,31 @@ class Tikhonov:
         ndarray of int64, shape (K, G)
         """
         return self._prepared(frequency, expansion).tallies(impedance)
+
+    def posterior(
+        self,
+        frequency: NDArray[np.float64],
+        impedance: NDArray[np.complex128],
+        expansion: Expansion,
+        answers: tuple[Unknowns, NDArray[np.float64]],
+    ) -> TruncatedPosterior:
+        """Say how sure answers are, if λ and the penalty describe γ; called from several threads at once.
+
+        The posterior of the problem, normal noise and a normal prior cut off where an unknown is negative, by
+        expectation propagation [1]_.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve` takes them.
+        answers : tuple
+            What it found: the unknowns, and λ of each, shape (K,).
+
+        References
+        ----------
+        .. [1] J. P. Cunningham, P. Hennig, S. Lacoste-Julien, arXiv:1111.6832 (2011).
+        """
+        return self._prepared(frequency, expansion).posterior(impedance, *answers)
 
     def _prepared(self, frequency: NDArray[np.float64], expansion: Expansion) -> Prepared:
         with _PREPARING:

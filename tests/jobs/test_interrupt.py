@@ -13,7 +13,7 @@ from drt_engine.hdf5 import scan
 
 from .killing import arrays, make
 
-OPTIONS = ("--shared", "cell")
+OPTIONS = ("--method", "tikhonov", "--shared", "cell")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals to groups of processes")
 

@@ -11,7 +11,7 @@ from drt_engine.hdf5 import scan
 
 from .killing import arrays
 
-METHOD = ("--regularisation", "1e-3", "--basis", "piecewise-linear")
+METHOD = ("--method", "tikhonov", "--regularisation", "1e-3", "--basis", "piecewise-linear")
 FIXED = drt.Tikhonov(regularisation=1e-3, basis="piecewise-linear")
 SHARED = drt.Tikhonov(shared="cell")
 
@@ -84,7 +84,9 @@ def test_options_that_cannot_be_are_refused(campaign, out, cli):
     assert cli(*job, "--dtype", "float16").refused("dtype 'float16' is not known; expected one of 'float64', 'float32'")
     assert cli(*job, "--compression", "lzma").refused("compression 'lzma' is not known; expected one of 'gzip'")
     assert cli(*job, "--name", "a/b").refused("name 'a/b' cannot be a name")
-    assert cli(*job, "--shared", "colour").refused("the state column of shared 'colour' is not known", "'cell'")
+    assert cli(*job, "--method", "tikhonov", "--shared", "colour").refused(
+        "the state column of shared 'colour' is not known", "'cell'"
+    )
     assert cli(*job, "--scheduler", "inline", "--workers", "2").refused("workers=2", "Leave it out")
     for wrong in (("--block", "0"), ("--workers", "0"), ("--workers", "two"), ("--blocks", "3")):
         ran = cli(*job, *wrong)
@@ -153,7 +155,7 @@ def test_a_job_file_says_it_all(campaign, out, cli, job_file, monkeypatch, tmp_p
 def test_a_short_job_file(campaign, cli, job_file):
     assert cli("invert", job_file('input = "campaign.h5"')).code == 0
     found = drt.read_inversion(campaign.with_name("campaign.drt.h5"), grid="short")
-    assert found.method == drt.Tikhonov()
+    assert found.method == drt.LogGaussian()
 
 
 def test_a_job_file_for_another_method(campaign, out, cli, job_file):
@@ -174,7 +176,8 @@ def test_a_job_file_in_which_lambda_is_shared(campaign, out, cli, job_file):
         ("false", drt.Tikhonov()),
     ):
         path = job_file(
-            f'input = "campaign.h5"\noutput = "out.h5"\n[method]\nshared = {shared}\n[job]\noverwrite = true\n'
+            'input = "campaign.h5"\noutput = "out.h5"\n[job]\noverwrite = true\n'
+            f'[method]\nname = "Tikhonov"\nshared = {shared}\n'
         )
         assert cli("invert", path).code == 0
         assert drt.read_inversion(out, grid="long").method == method
@@ -208,9 +211,9 @@ def test_a_job_file_in_which_lambda_is_shared(campaign, out, cli, job_file):
             'input = "campaign.h5"\n[method]\nname = ["Tikhonov"]',
             ("job.toml: the key of [method] 'name' must be text",),
         ),
-        (SPECTRA + '[method]\nbasis = "cubic"', ("basis 'cubic' is not known",)),
-        (SPECTRA + '[method]\norder = "1"', ("order",)),
-        (SPECTRA + "[method]\nlambda = 1", ("settings of Tikhonov", "lambda")),
+        (SPECTRA + '[method]\nname = "Tikhonov"\nbasis = "cubic"', ("basis 'cubic' is not known",)),
+        (SPECTRA + '[method]\nname = "Tikhonov"\norder = "1"', ("order",)),
+        (SPECTRA + "[method]\nlambda = 1", ("settings of LogGaussian", "lambda")),
         ('input = "missing.h5"', ("missing.h5: does not exist",)),
         ('input = ""', ("is a directory",)),
         (SPECTRA + 'output = ""', ("is not a file",)),

@@ -13,7 +13,7 @@ from drt_engine.jobs.journal import save_part
 
 from .killing import arrays
 
-METHOD = ("--regularisation", "1e-3", "--basis", "piecewise-linear")
+METHOD = ("--method", "tikhonov", "--regularisation", "1e-3", "--basis", "piecewise-linear")
 FIXED = drt.Tikhonov(regularisation=1e-3, basis="piecewise-linear")
 SHARED = drt.Tikhonov(shared="cell")
 
@@ -143,7 +143,7 @@ def test_other_versions_are_refused(campaign, out, cli, monkeypatch):
 
 def test_the_command_line_goes_on_from_the_same_job_in_python(campaign, out, cli):
     unfinished(campaign, out, method=SHARED)
-    assert "8 of them done before" in cli("invert", campaign, "-o", out, "--shared", "cell").out
+    assert "8 of them done before" in cli("invert", campaign, "-o", out, "--method", "tikhonov", "--shared", "cell").out
 
 
 def test_the_same_content_in_another_file_goes_on(campaign, out, cli):

@@ -38,7 +38,7 @@ def test_outliers_are_taken_out_and_recorded():
     }  # fmt: skip
     assert cleaned.counts()["outlier"] == 1
     assert "1 of them changed; points taken out: 1 outlier" in repr(cleaned)
-    assert drt.invert(cleaned.spectra).solved.all()
+    assert drt.invert(cleaned.spectra, drt.Tikhonov()).solved.all()
 
 
 def test_every_step_has_its_reason_and_each_point_one():

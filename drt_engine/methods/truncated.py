@@ -1,0 +1,182 @@
+"""How sure non-negative answers are: the normal posterior of their problem, cut off where an unknown is negative."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drt_engine.basis import Expansion
+from drt_engine.errors import InputError
+from drt_engine.methods.posterior import areas_between, quantile
+from drt_engine.problem import Problem, Unknowns, row_by_row
+from drt_kernels import truncated
+
+__all__ = ["TruncatedPosterior", "truncated_posterior"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TruncatedPosterior:
+    """Mean and covariance of non-negative unknowns, by expectation propagation.
+
+    Intervals have the widths of a normal distribution with this covariance. The answer is what is most probable, which
+    is not the mean: where it rings, the mean is smooth, so intervals of γ are around the mean, widened to hold the
+    answer. But a sum of many unknowns that are each a little above zero is too large in the mean, so intervals of
+    resistances are around the answer. What is negative is left out.
+
+    Attributes
+    ----------
+    expansion : Expansion
+        Basis functions of γ.
+    unknowns : Unknowns
+        The answers.
+    extras : tuple of str
+        Which of R_inf, L and 1/C are unknowns that the data show.
+    mean : ndarray, shape (K, N)
+        Of the M coefficients of γ, ohm, then of the extras in ohm, H and 1/F; NaN where it is not known.
+    covariance : ndarray, shape (K, N, N)
+        Of the same.
+    noise : ndarray, shape (K,)
+        Standard deviation of the real and of the imaginary part, ohm; times the weights, where data are weighted.
+    """
+
+    expansion: Expansion
+    unknowns: Unknowns
+    extras: tuple[str, ...]
+    mean: Array
+    covariance: Array
+    noise: Array
+
+    @classmethod
+    def joined(cls, parts: "Sequence[TruncatedPosterior]") -> "TruncatedPosterior":
+        """Put posteriors one below the other; there is at least one."""
+        unknowns = [part.unknowns for part in parts]
+        names = [field.name for field in fields(Unknowns)]
+        return replace(
+            parts[0],
+            unknowns=Unknowns(*(np.concatenate([getattr(each, name) for each in unknowns]) for name in names)),
+            mean=np.concatenate([part.mean for part in parts]),
+            covariance=np.concatenate([part.covariance for part in parts]),
+            noise=np.concatenate([part.noise for part in parts]),
+        )
+
+    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
+        """Interval of γ at each relaxation time, ohm, shape (K, T) each.
+
+        Parameters
+        ----------
+        level : float
+            Probability that it covers γ, between 0 and 1, if λ is right.
+        tau : array_like, shape (T,), optional
+            Relaxation times, s; by default those of the expansion.
+
+        Raises
+        ------
+        InputError
+            For a level that is no probability.
+        """
+        weights = self.expansion.values(self.expansion.tau if tau is None else tau)
+        mean, answer = self._sums(self.mean, weights), self._sums(self.unknowns.coefficients, weights)
+        half = quantile(level) * self._deviations(weights)
+        return np.minimum(np.maximum(mean - half, 0.0), answer), np.maximum(mean + half, answer)
+
+    def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Interval of the polarisation resistance, ohm, shape (K,) each."""
+        return self._resistance(self.expansion.areas, level)
+
+    def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
+        """Interval of the resistance ∫ γ d ln τ between two relaxation times, ohm, shape (K,) each.
+
+        Parameters
+        ----------
+        low, high : float
+            Relaxation times, s.
+        level : float
+            Probability that it covers the resistance.
+
+        Raises
+        ------
+        InputError
+            For a level that is no probability, and for relaxation times that do not ascend.
+        """
+        return self._resistance(areas_between(self.expansion, low, high), level)
+
+    def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
+        """Interval of R_inf, L or 1/C, in ohm, H or 1/F, shape (K,) each.
+
+        Parameters
+        ----------
+        name : {"r_inf", "inductance", "elastance"}
+            Which.
+        level : float
+            Probability that it covers the value.
+
+        Raises
+        ------
+        InputError
+            For what is no unknown of the model, and for a level that is no probability.
+        """
+        if name not in self.extras:
+            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.extras)}.")
+        at = self.expansion.tau.size + self.extras.index(name)
+        value, half = getattr(self.unknowns, name), quantile(level) * np.sqrt(self.covariance[:, at, at])
+        return np.maximum(value - half, 0.0), value + half
+
+    def _resistance(self, areas: Array, level: float) -> tuple[Array, Array]:
+        value = self._sums(self.unknowns.coefficients, areas[None, :])[:, 0]
+        half = quantile(level) * self._deviations(areas[None, :])[:, 0]
+        return np.maximum(value - half, 0.0), value + half
+
+    def _sums(self, values: Array, weights: Array) -> Array:
+        """Sum coefficients with weights, shape (T, M)."""
+        return row_by_row(values[:, : self.expansion.tau.size], weights.T)
+
+    def _deviations(self, weights: Array) -> Array:
+        """Return the standard deviations of such sums."""
+        size = self.expansion.tau.size
+        out = np.empty((len(self.mean), len(weights)))
+        for row, covariance in enumerate(self.covariance[:, :size, :size]):
+            out[row] = np.sqrt(np.sum((weights @ covariance) * weights, axis=1))
+        return out
+
+
+def truncated_posterior(problem: Problem, b: Array, size: Array, unknowns: Unknowns, lam: Array) -> TruncatedPosterior:
+    """Posterior of answers of a problem, with the noise that their residuals show.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem.
+    b, size : ndarray, shapes (K, n) and (K,)
+        As :meth:`Problem.data` returned them.
+    unknowns : Unknowns
+        The answers.
+    lam : ndarray, shape (K,)
+        λ of each.
+    """
+    values = np.column_stack([unknowns.coefficients, *(getattr(unknowns, name) for name in problem.extras)])
+    x = values * (problem.scale / size[:, None])
+    rows, count = x.shape
+    mean, covariance = np.full((rows, count), np.nan), np.full((rows, count, count), np.nan)
+    variance = np.full(rows, np.nan)
+    known = np.flatnonzero(np.isfinite(x).all(axis=1) & b.any(axis=1))
+    misfit = np.sum((problem.fitted(x[known]) - b[known]) ** 2, axis=1)
+    found = np.empty((known.size, count)), np.empty((known.size, count, count)), np.empty(known.size)
+    truncated.posteriors(
+        (problem.transposed @ problem.matrix, problem.penalty),
+        (row_by_row(b[known], problem.matrix), misfit, np.ascontiguousarray(x[known]), lam[known]),
+        float(b.shape[1]),
+        *found,
+    )
+    mean[known], covariance[known], variance[known] = found
+    unit = size[:, None] / problem.scale
+    return TruncatedPosterior(
+        problem.discretisation.expansion,
+        unknowns,
+        problem.extras,
+        mean * unit,
+        covariance * (unit[:, :, None] * unit[:, None, :]),
+        np.sqrt(variance) * size,
+    )

@@ -1,0 +1,790 @@
+"""Maximum of the posterior of u = ln γ, its hyperparameters and its Laplace approximation, for many spectra.
+
+Axes in the comments: k = spectra, f = frequencies, q = data (real parts, then imaginary ones), j = unknowns (ln γ at m
+relaxation times, then R_inf, L and 1/C), i = inner relaxation times.
+
+What is minimised over y = (u, x), x ≥ 0, with z = A (e^u, x) − b the residual of a spectrum divided by its size, is
+
+    Σ_f (1 + 2t)/(2t) ln(1 + t v_f |z_f|² / s²)
+    + λ/2 Σ_m (u_{m+1} − u_m − l_m)² / h_m
+    + ρ Σ_i d_i (√(1 + λ c_i² / d_i²) − 1)
+
+with t = 1/ν the reciprocal degrees of freedom of Student's distribution in two dimensions (for t = 0 the first line is
+Σ_f v_f |z_f|² / 2s²), v_f relative precisions of the points, s² the variance, h_m spacings of ln τ, l_m what u is
+expected to change by, and c_i the bends of u, that is changes of its slope. The last line is quadratic in bends well
+below d_i/√λ and linear above.
+
+Spectra are worked on one after another and carry nothing over, so an answer does not depend on its neighbours.
+Everything is in this one file because numba's cache on disk does not notice an edit in another one.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+# Compiling takes seconds, a quarter of them for the glue that lets C and Python call a function. Only what Python calls
+# has some; calling an inner one from Python crashes, while a compiled function, such as those of the tests, may do so.
+_OUTER: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = _OUTER | {"no_cpython_wrapper": True}
+
+# Scalars of numpy: numba would compile a function again for each literal that it is called with.
+_NO, _YES = np.False_, np.True_
+
+# Largest change of ln γ in a step.
+_LONGEST = 3.0
+
+# Share of the prior's curvature that is added to it: where γ vanishes, nothing else holds a common factor of it.
+_RIDGE = 1e-11
+
+# A step may be halved this often; a decrease below this share of the objective is rounding.
+_HALVINGS, _ROUNDING = 40, 1e-13
+
+# Rounds of finding the scale of Student's distribution.
+_SCALINGS = 20
+
+# Share of the data that are left to tell the noise, at least, and the smallest variance of data divided by their size.
+_LEAST_LEFT, _LEAST_VARIANCE = 0.1, 1e-10
+
+# How exact answers are, in posterior standard deviations, and after how many steps one gives up: while hyperparameters
+# are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
+_COARSE, _COARSE_STEPS = 0.02, np.int64(40)
+_EXACT, _EXACT_STEPS = 1e-10, np.int64(200)
+_CLOSE = 1e-8
+
+# Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace.
+_GRAIN = 2.0**-10
+
+# Relative change of the hyperparameters that ends their rounds, how many there are at most, and how many times the
+# change that a round calls for is made at most.
+_SETTLED, _MOST_ROUNDS, _FARTHEST = 0.01, 30, 4.0
+
+# Standard deviation of ln λ that intervals allow for. It is more than that of the search, since the prior itself is
+# only roughly right; the resistance of tails depends on it.
+_DOUBT = 1.6
+
+# Rounds of finding how well bends are known, at least.
+_KNOWN_ROUNDS = 4
+
+
+# Data are filled up to a multiple of this for the product of matrices, which would be slow in what is left over.
+_LANES = 16
+
+
+class Grid(NamedTuple):
+    """What the spectra of a grid share."""
+
+    columns: Array  # (j,q) of A; rows of zeros up to a multiple of four
+    logs: int  # number of relaxation times
+    size: int  # number of unknowns
+    slope: Array  # (m-1) 1/h
+    lean: Array  # (m-1) expected change of u
+    bend: Array  # (i,3) coefficients of u before, at and after a relaxation time, of the change of slope
+    knee: Array  # (i) d
+    rate: float  # ρ
+    tail: float  # t
+    width: float  # standard deviation of ln √λ around 0, before the data
+
+
+class Work(NamedTuple):
+    """Arrays for one spectrum, used again for the next."""
+
+    y: Array  # (j)
+    trial: Array  # (j)
+    value: Array  # (j) e^u and x
+    residual: Array  # (q)
+    distance: Array  # (f) v |z|² / s²
+    weight: Array  # (f)
+    turn: Array  # (3,f) cosine and sine of the residual's angle, weight along it
+    gradient: Array  # (j)
+    pressure: Array  # (m) part of the gradient that is of the data
+    stiffness: Array  # (i) curvature of the bends' part of the objective
+    dual: Array  # (i)
+    band: Array  # (3,m) diagonals 0, 1 and 2 of the second derivative of the prior
+    spread: Array  # (3,m) diagonals 0, 1 and 2 of the inverse of the second derivative
+    free: Array  # (j) 1, or 0 for an extra that is held at zero
+    left: Array  # (j,q)
+    right: Array  # (j,q)
+    matrix: Array  # (j,j) lower half
+    factor: Array  # (j,j) lower half, reciprocals on the diagonal
+    step: Array  # (j)
+
+
+@njit(**_INNER)
+def _new_work(grid: Grid) -> Work:
+    whole, data = grid.columns.shape
+    points = data // 2
+    padded = -(-data // _LANES) * _LANES
+    return Work(
+        np.zeros(whole),
+        np.zeros(whole),
+        np.zeros(whole),
+        np.zeros(data),
+        np.zeros(points),
+        np.zeros(points),
+        np.zeros((3, points)),
+        np.zeros(whole),
+        np.zeros(grid.logs),
+        np.zeros(grid.logs),
+        np.zeros(grid.logs),
+        np.zeros((3, grid.logs)),
+        np.zeros((3, grid.logs)),
+        np.ones(whole),
+        np.zeros((whole, padded)),
+        np.zeros((whole, padded)),
+        np.zeros((whole, whole)),
+        np.zeros((whole, whole)),
+        np.zeros(whole),
+    )
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _bent(y: Array, grid: Grid, i: int) -> float:
+    """Compute bend i of u, the change of its slope."""
+    return float(grid.bend[i, 0] * y[i] + grid.bend[i, 1] * y[i + 1] + grid.bend[i, 2] * y[i + 2])
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _known(spread: Array, grid: Grid, i: int) -> float:
+    """Compute the variance of bend i."""
+    one, two, three = grid.bend[i, 0], grid.bend[i, 1], grid.bend[i, 2]
+    own = one * one * spread[0, i] + two * two * spread[0, i + 1] + three * three * spread[0, i + 2]
+    return float(own + 2.0 * (one * two * spread[1, i] + two * three * spread[1, i + 1] + one * three * spread[2, i]))
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _prior(y: Array, lam: float, grid: Grid) -> float:
+    """Value of the last two lines of the objective."""
+    total = 0.0
+    for m in range(grid.logs - 1):
+        total += 0.5 * lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m]) ** 2
+    for i in range(grid.logs - 2):
+        ratio = lam * (_bent(y, grid, i) / grid.knee[i]) ** 2
+        # √(1 + r) − 1 without the loss of digits.
+        total += grid.rate * grid.knee[i] * ratio / (1.0 + math.sqrt(1.0 + ratio))
+    return total
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _prior_gradient(y: Array, lam: float, grid: Grid, gradient: Array) -> None:
+    """Gradient of the prior."""
+    for j in range(gradient.size):
+        gradient[j] = 0.0
+    for m in range(grid.logs - 1):
+        force = lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m])
+        gradient[m] -= force
+        gradient[m + 1] += force
+    for i in range(grid.logs - 2):
+        c = _bent(y, grid, i)
+        force = grid.rate * lam * c / (grid.knee[i] * math.sqrt(1.0 + lam * (c / grid.knee[i]) ** 2))
+        gradient[i] += force * grid.bend[i, 0]
+        gradient[i + 1] += force * grid.bend[i, 1]
+        gradient[i + 2] += force * grid.bend[i, 2]
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _stiffen(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiffness: Array) -> None:
+    """Curvature of the bends' part, ρλ/(d√(1 + r²)) (1 − p r/√(1 + r²)) with r = √λ c/d and p the `dual`.
+
+    It is the true one where p is r/√(1 + r²), and for `follow` 0 instead of 1 that of the parabola that touches from
+    above.
+    """
+    for i in range(grid.logs - 2):
+        ratio = math.sqrt(lam) * _bent(y, grid, i) / grid.knee[i]
+        root = math.sqrt(1.0 + ratio * ratio)
+        stiffness[i] = grid.rate * lam / (grid.knee[i] * root) * (1.0 - follow * dual[i] * ratio / root)
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _stiffen_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
+    """Curvature of the bends' part as a mixture of normal distributions has it, ρλ / √(d² + λ (c² + var c)).
+
+    It is the expected precision of each, with bends as wide as they are known: at a bend of zero the true curvature is
+    large only just there.
+    """
+    for i in range(grid.logs - 2):
+        square = _bent(y, grid, i) ** 2 + _known(spread, grid, i)
+        stiffness[i] = grid.rate * lam / math.sqrt(grid.knee[i] ** 2 + lam * square)
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _prior_band(lam: float, grid: Grid, stiffness: Array, band: Array) -> None:
+    """Diagonals of the second derivative of the prior."""
+    for m in range(grid.logs):
+        band[0, m] = band[1, m] = band[2, m] = 0.0
+    for m in range(grid.logs - 1):
+        weight = lam * grid.slope[m]
+        band[0, m] += weight
+        band[0, m + 1] += weight
+        band[1, m] -= weight
+    for i in range(grid.logs - 2):
+        one, two, three = grid.bend[i, 0], grid.bend[i, 1], grid.bend[i, 2]
+        weight = stiffness[i]
+        band[0, i] += weight * one * one
+        band[0, i + 1] += weight * two * two
+        band[0, i + 2] += weight * three * three
+        band[1, i] += weight * one * two
+        band[1, i + 1] += weight * two * three
+        band[2, i] += weight * one * three
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _follow(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: Array) -> None:
+    """Move the duals along a step of the unknowns, to the linearisation of p √(1 + r²) = r.
+
+    T. F. Chan, G. H. Golub, P. Mulet, SIAM J. Sci. Comput. 20 (1999) 1964: with p an unknown of its own, Newton's
+    method converges where it would overshoot at each knee without.
+    """
+    for i in range(grid.logs - 2):
+        share = math.sqrt(lam) / grid.knee[i]
+        ratio = share * _bent(y, grid, i)
+        change = share * _bent(step, grid, i)
+        root = math.sqrt(1.0 + ratio * ratio)
+        here = dual[i]
+        wanted = (ratio + change * (1.0 - here * ratio / root)) / root
+        dual[i] = min(max(here + length * (wanted - here), -1.0), 1.0)
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _match(y: Array, lam: float, grid: Grid, dual: Array) -> None:
+    """Set the duals to what they are at a solution, r/√(1 + r²)."""
+    for i in range(grid.logs - 2):
+        ratio = math.sqrt(lam) * _bent(y, grid, i) / grid.knee[i]
+        dual[i] = ratio / math.sqrt(1.0 + ratio * ratio)
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _evaluate(y: Array, b: Array, precision: Array, variance: float, lam: float, grid: Grid, work: Work) -> float:
+    """Value of the objective; leaves values, residual and distances in `work`."""
+    value, residual, distance = work.value, work.residual, work.distance
+    for q in range(b.size):
+        residual[q] = -b[q]
+    for j in range(grid.size):
+        value[j] = math.exp(y[j]) if j < grid.logs else y[j]
+        column = grid.columns[j]
+        for q in range(b.size):
+            residual[q] += value[j] * column[q]
+    points = b.size // 2
+    total = 0.0
+    for f in range(points):
+        d = precision[f] * (residual[f] * residual[f] + residual[points + f] * residual[points + f]) / variance
+        distance[f] = d
+        total += 0.5 * d if grid.tail == 0.0 else (0.5 / grid.tail + 1.0) * math.log1p(grid.tail * d)
+    return float(total + _prior(y, lam, grid))
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _differentiate(precision: Array, variance: float, lam: float, grid: Grid, work: Work) -> float:
+    """Gradient at the point evaluated last, and which extras are free; return the stationarity residual.
+
+    The residual is the largest |g_j / d_j|, for extras |min(x_j d_j, g_j / d_j)|, with d_j² the diagonal of the
+    Gauss-Newton matrix: by how many standard deviations, the others given, an unknown is not where it should be.
+    """
+    y, value, residual, weight, gradient = work.y, work.value, work.residual, work.weight, work.gradient
+    points = weight.size
+    for f in range(points):
+        weight[f] = precision[f] / variance * (1.0 + 2.0 * grid.tail) / (1.0 + grid.tail * work.distance[f])
+    _prior_gradient(y, lam, grid, gradient)
+    _stiffen(y, lam, grid, 0.0, work.dual, work.stiffness)
+    _prior_band(lam, grid, work.stiffness, work.band)
+    worst = 0.0
+    for j in range(grid.size):
+        column = grid.columns[j]
+        force = 0.0
+        square = 0.0
+        for f in range(points):
+            re = weight[f] * column[f]
+            im = weight[f] * column[points + f]
+            force += re * residual[f] + im * residual[points + f]
+            square += re * column[f] + im * column[points + f]
+        if j < grid.logs:
+            work.pressure[j] = value[j] * force
+            gradient[j] += value[j] * force
+            here = abs(gradient[j]) / math.sqrt(value[j] * value[j] * square + work.band[0, j])
+        else:
+            gradient[j] = force
+            work.free[j] = 1.0 if y[j] > 0.0 or force < 0.0 else 0.0
+            scale = math.sqrt(square)
+            here = abs(min(y[j] * scale, force / scale))
+        # Not max(): NaN has to stay.
+        if not here <= worst:
+            worst = here
+    return worst
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _rows(round_: bool, grid: Grid, work: Work) -> None:
+    """Two matrices whose product is the second derivative by the values of the data's part of the objective.
+
+    Along its residual the curvature of a point is smaller than across it, and negative for an outlier; the parabola
+    that touches from above has the same one in all directions, and is taken if `round_`.
+    """
+    points = work.weight.size
+    residual, weight, turn = work.residual, work.weight, work.turn
+    for f in range(points):
+        re, im = residual[f], residual[points + f]
+        size = math.sqrt(re * re + im * im)
+        turned = not round_ and size > 0.0
+        turn[0, f] = re / size if turned else 1.0
+        turn[1, f] = im / size if turned else 0.0
+        d = grid.tail * work.distance[f]
+        turn[2, f] = weight[f] * (1.0 - d) / (1.0 + d) if turned else weight[f]
+    cosine, sine, along = turn[0], turn[1], turn[2]
+    for j in range(grid.size):
+        column, left, right = grid.columns[j], work.left[j], work.right[j]
+        for f in range(points):
+            one = cosine[f] * column[f] + sine[f] * column[points + f]
+            other = cosine[f] * column[points + f] - sine[f] * column[f]
+            left[f] = one
+            left[points + f] = other
+            right[f] = along[f] * one
+            right[points + f] = weight[f] * other
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _products(left: Array, i: int, right: Array, j: int, count: int, out: Array) -> None:
+    """Products of four rows with four rows over `count` columns, at once so that what is loaded is used often."""
+    a0, a1, a2, a3 = left[i], left[i + 1], left[i + 2], left[i + 3]
+    b0, b1, b2, b3 = right[j], right[j + 1], right[j + 2], right[j + 3]
+    s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = 0.0
+    s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = 0.0
+    for q in range(count):
+        x0, x1, x2, x3 = a0[q], a1[q], a2[q], a3[q]
+        y0, y1, y2, y3 = b0[q], b1[q], b2[q], b3[q]
+        s00 += x0 * y0
+        s01 += x0 * y1
+        s02 += x0 * y2
+        s03 += x0 * y3
+        s10 += x1 * y0
+        s11 += x1 * y1
+        s12 += x1 * y2
+        s13 += x1 * y3
+        s20 += x2 * y0
+        s21 += x2 * y1
+        s22 += x2 * y2
+        s23 += x2 * y3
+        s30 += x3 * y0
+        s31 += x3 * y1
+        s32 += x3 * y2
+        s33 += x3 * y3
+    out[0, 0], out[0, 1], out[0, 2], out[0, 3] = s00, s01, s02, s03
+    out[1, 0], out[1, 1], out[1, 2], out[1, 3] = s10, s11, s12, s13
+    out[2, 0], out[2, 1], out[2, 2], out[2, 3] = s20, s21, s22, s23
+    out[3, 0], out[3, 1], out[3, 2], out[3, 3] = s30, s31, s32, s33
+
+
+@njit(**_INNER, inline="always", fastmath=_FAST)
+def _gram(left: Array, right: Array, out: Array) -> None:
+    """Lower half of left rightᵀ."""
+    block = np.empty((4, 4))
+    for i in range(0, left.shape[0], 4):
+        for j in range(0, i + 1, 4):
+            _products(left, i, right, j, left.shape[1], block)
+            for a in range(4):
+                for b in range(4):
+                    out[i + a, j + b] = block[a, b]
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _assemble(positive: bool, grid: Grid, work: Work) -> None:
+    """Second derivative of the objective, lower half; `positive` leaves out what may make it indefinite."""
+    _rows(positive, grid, work)
+    _gram(work.left, work.right, work.matrix)
+    matrix, value = work.matrix, work.value
+    for i in range(grid.size):
+        outer = value[i] if i < grid.logs else work.free[i]
+        row = matrix[i]
+        for j in range(i + 1):
+            row[j] *= outer * (value[j] if j < grid.logs else work.free[j])
+    for m in range(grid.logs):
+        force = work.pressure[m]
+        matrix[m, m] += work.band[0, m] + (max(force, 0.0) if positive else force)
+        if m >= 1:
+            matrix[m, m - 1] += work.band[1, m - 1]
+        if m >= 2:
+            matrix[m, m - 2] += work.band[2, m - 2]
+        matrix[m, m] += _RIDGE * work.band[0, m]
+    for j in range(grid.logs, grid.size):
+        if work.free[j] == 0.0:
+            matrix[j, j] = 1.0
+    for j in range(grid.size, matrix.shape[0]):
+        matrix[j, j] = 1.0
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _factorise_block(matrix: Array, block: Array, i: int, factor: Array) -> bool:
+    """Factor the diagonal block of four rows from i on, less `block`; false if it is not positive definite."""
+    for a in range(4):
+        row = factor[i + a]
+        for b in range(a):
+            s = matrix[i + a, i + b] - block[a, b]
+            for q in range(i, i + b):
+                s -= row[q] * factor[i + b, q]
+            row[i + b] = s * factor[i + b, i + b]
+        s = matrix[i + a, i + a] - block[a, a]
+        for q in range(i, i + a):
+            s -= row[q] * row[q]
+        if not s > 0.0:
+            return False
+        row[i + a] = 1.0 / math.sqrt(s)
+    return True
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _factorise(matrix: Array, factor: Array) -> bool:
+    """Cholesky factor in blocks of four; false if the matrix is not positive definite."""
+    block = np.empty((4, 4))
+    for i in range(0, matrix.shape[0], 4):
+        for j in range(0, i, 4):
+            _products(factor, i, factor, j, j, block)
+            d0, d1, d2, d3 = factor[j, j], factor[j + 1, j + 1], factor[j + 2, j + 2], factor[j + 3, j + 3]
+            f10, f20, f30 = factor[j + 1, j], factor[j + 2, j], factor[j + 3, j]
+            f21, f31, f32 = factor[j + 2, j + 1], factor[j + 3, j + 1], factor[j + 3, j + 2]
+            for a in range(4):
+                row, source = factor[i + a], matrix[i + a]
+                x0 = (source[j] - block[a, 0]) * d0
+                x1 = (source[j + 1] - block[a, 1] - x0 * f10) * d1
+                x2 = (source[j + 2] - block[a, 2] - x0 * f20 - x1 * f21) * d2
+                x3 = (source[j + 3] - block[a, 3] - x0 * f30 - x1 * f31 - x2 * f32) * d3
+                row[j], row[j + 1], row[j + 2], row[j + 3] = x0, x1, x2, x3
+        _products(factor, i, factor, i, i, block)
+        if not _factorise_block(matrix, block, i, factor):
+            return False
+    return True
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _back_substitute(factor: Array, right: Array, size: int, out: Array) -> None:
+    """Solve L Lᵀ out = −right."""
+    for i in range(size):
+        s = -right[i]
+        for q in range(i):
+            s -= factor[i, q] * out[q]
+        out[i] = s * factor[i, i]
+    for i in range(size - 1, -1, -1):
+        out[i] *= factor[i, i]
+        for q in range(i):
+            out[q] -= factor[i, q] * out[i]
+
+
+@njit(**_INNER, inline="always")
+def _find_step(lam: float, grid: Grid, work: Work) -> bool:
+    """Newton step where the objective is convex, else one for a parabola that is; false if there is none."""
+    _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+    _prior_band(lam, grid, work.stiffness, work.band)
+    _assemble(_NO, grid, work)
+    if not _factorise(work.matrix, work.factor):
+        _assemble(_YES, grid, work)
+        if not _factorise(work.matrix, work.factor):
+            return False
+    _back_substitute(work.factor, work.gradient, grid.size, work.step)
+    for j in range(grid.logs, grid.size):
+        work.step[j] *= work.free[j]
+    return True
+
+
+@njit(**_INNER, inline="always")
+def _walk(b: Array, precision: Array, hyper: tuple[float, float], before: float, grid: Grid, work: Work) -> float:
+    """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
+    variance, lam = hyper
+    y, trial, step = work.y, work.trial, work.step
+    longest = 0.0
+    fall = 0.0
+    for j in range(grid.size):
+        if j < grid.logs:
+            longest = max(longest, abs(step[j]))
+        fall += step[j] * work.gradient[j]
+    length = _LONGEST / longest if longest > _LONGEST else 1.0
+    phi = before
+    for _ in range(_HALVINGS):
+        for j in range(grid.size):
+            trial[j] = y[j] + length * step[j]
+            if j >= grid.logs:
+                trial[j] = max(trial[j], 0.0)
+        phi = _evaluate(trial, b, precision, variance, lam, grid, work)
+        if phi <= before + 1e-4 * length * fall + _ROUNDING * abs(before):
+            break
+        length *= 0.5
+    _follow(y, step, length, lam, grid, work.dual)
+    for j in range(grid.size):
+        y[j] = trial[j]
+    return phi
+
+
+@njit(**_INNER)
+def _descend(
+    b: Array, precision: Array, hyper: tuple[float, float], tolerance: float, limit: int, grid: Grid, work: Work
+) -> float:
+    """Minimise from `work.y` on; return the stationarity residual. `hyper` is variance and λ."""
+    variance, lam = hyper
+    phi = _evaluate(work.y, b, precision, variance, lam, grid, work)
+    residual = float(_differentiate(precision, variance, lam, grid, work))
+    for _ in range(limit):
+        if not residual > tolerance or not _find_step(lam, grid, work):
+            break
+        phi = _walk(b, precision, hyper, phi, grid, work)
+        before = residual
+        residual = float(_differentiate(precision, variance, lam, grid, work))
+        if residual <= _CLOSE and residual > 0.5 * before:
+            break
+    return residual
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _invert_factor(factor: Array, size: int, out: Array) -> None:
+    """Rows of L⁻¹, lower half."""
+    for i in range(size):
+        row = out[i]
+        for j in range(i):
+            row[j] = 0.0
+        for q in range(i):
+            share = factor[i, q]
+            source = out[q]
+            for j in range(q + 1):
+                row[j] += share * source[j]
+        pivot = factor[i, i]
+        for j in range(i):
+            row[j] *= -pivot
+        row[i] = pivot
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _spread(grid: Grid, work: Work) -> None:
+    """Diagonals 0, 1 and 2 of H⁻¹ for the logarithms, from its factor; leaves L⁻¹ in `work.matrix`."""
+    inverse, spread = work.matrix, work.spread
+    _invert_factor(work.factor, grid.size, inverse)
+    for j in range(grid.logs):
+        spread[0, j] = spread[1, j] = spread[2, j] = 0.0
+    for i in range(grid.size):
+        row = inverse[i]
+        last = min(i + 1, grid.logs)
+        for j in range(last):
+            spread[0, j] += row[j] * row[j]
+        for j in range(last - 1):
+            spread[1, j] += row[j] * row[j + 1]
+        for j in range(last - 2):
+            spread[2, j] += row[j] * row[j + 2]
+
+
+@njit(**_INNER)
+def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
+    """Invert the positive second derivative at the point differentiated last; false if that fails.
+
+    `known` takes the bends' part as :func:`_stiffen_as_known` has it, from the inverse before.
+    """
+    if known:
+        _stiffen_as_known(work.y, lam, grid, work.spread, work.stiffness)
+    else:
+        _match(work.y, lam, grid, work.dual)
+        _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+    _prior_band(lam, grid, work.stiffness, work.band)
+    _assemble(_YES, grid, work)
+    if not _factorise(work.matrix, work.factor):
+        return False
+    _spread(grid, work)
+    return True
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _freedom(grid: Grid, work: Work) -> float:
+    """Effective number of parameters, the trace of H⁻¹ times the data's part of H; after :func:`_curve`."""
+    band, spread = work.band, work.spread
+    total = 0.0
+    for j in range(grid.logs):
+        total += 1.0 - (band[0, j] + max(work.pressure[j], 0.0)) * spread[0, j]
+        total -= 2.0 * (band[1, j] * spread[1, j] + band[2, j] * spread[2, j])
+    for j in range(grid.logs, grid.size):
+        total += work.free[j]
+    return total
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _pull(y: Array, spread: Array, lam: float, grid: Grid) -> float:
+    """Step of ln λ towards the largest evidence; after :func:`_curve`.
+
+    The derivative of the Laplace approximation, with the answer held; D. J. C. MacKay, Neural Comput. 4 (1992) 415.
+    """
+    smooth = 0.0
+    bent = 0.0
+    trace = 0.0
+    for m in range(grid.logs - 1):
+        weight = lam * grid.slope[m]
+        smooth += 0.5 * weight * (y[m + 1] - y[m] - grid.lean[m]) ** 2
+        trace += weight * (spread[0, m] + spread[0, m + 1] - 2.0 * spread[1, m])
+    for i in range(grid.logs - 2):
+        ratio = lam * (_bent(y, grid, i) / grid.knee[i]) ** 2
+        root = math.sqrt(1.0 + ratio)
+        bent += 0.5 * grid.rate * grid.knee[i] * ratio / root
+        weight = grid.rate * lam / (grid.knee[i] * root**3) * (1.0 - 1.5 * ratio / (1.0 + ratio))
+        trace += weight * _known(spread, grid, i)
+    stiff = 0.25 / grid.width**2
+    rise = 0.5 * (grid.logs - 1) - smooth - bent - 0.5 * trace - stiff * math.log(lam)
+    return rise / (smooth + 0.5 * bent + stiff)
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _noise(variance: float, freedom: float, tail: float, distance: Array) -> float:
+    """Variance that the weighted residuals show."""
+    points = distance.size
+    data = 2.0 * points
+    left = max(data - freedom, _LEAST_LEFT * data)
+    share = 1.0
+    total = 0.0
+    for _ in range(_SCALINGS):
+        total = 0.0
+        for f in range(points):
+            d = distance[f] / share
+            total += d * (1.0 + 2.0 * tail) / (1.0 + tail * d)
+        share *= total / left
+        if tail == 0.0:
+            break
+    return max(variance * share, _LEAST_VARIANCE)
+
+
+@njit(**_INNER, inline="always")
+def _agree(b: Array, precision: Array, variance: float, given: float, grid: Grid, work: Work) -> tuple[float, float]:
+    """Bring answer, variance and, unless it is given, λ into agreement; return variance and λ."""
+    lam: float = given if given > 0.0 else 1.0
+    pull: float
+    before = variance
+    last = 0.0
+    for n in range(_MOST_ROUNDS):
+        _descend(b, precision, (variance, lam), _COARSE, _COARSE_STEPS, grid, work)
+        if not _curve(lam, _NO, grid, work):
+            break
+        change = math.log(_noise(variance, _freedom(grid, work), grid.tail, work.distance) / variance)
+        pull = 0.0
+        if given == 0.0:
+            pull = min(max(_pull(work.y, work.spread, lam, grid), -1.0), 1.0)
+            lam *= math.exp(pull)
+        # What the last step has left of the change tells how far to go; without, the rounds would be many.
+        gone = math.log(variance / before)
+        gain = min(max(gone / (last - change), 1.0), _FARTHEST) if n > 0 and (last - change) * gone > 0.0 else 1.0
+        before, last = variance, change
+        variance = max(variance * math.exp(gain * change), _LEAST_VARIANCE)
+        if n > 0 and abs(change) <= _SETTLED and abs(pull) <= _SETTLED:
+            break
+    return variance, lam
+
+
+@njit(**_INNER, inline="always")
+def _rounded(value: float) -> float:
+    """Round the logarithm."""
+    return math.exp(_GRAIN * round(math.log(value) / _GRAIN))
+
+
+@njit(**_OUTER)
+def maximise(
+    b: Array, precision: Array, start: Array, given: Array, grid: Grid, out: Array, hyper: Array, residual: Array
+) -> None:
+    """Find the answers of many spectra, their variance and their λ.
+
+    `start` and `out` hold ln γ and the extras; `given` is λ, or 0 where it is to be found; `hyper` becomes variance and
+    λ; `residual` is that of :func:`_differentiate`.
+    """
+    # (k,q),(k,f),(k,j),(k)->(k,j),(k,2),(k)
+    work = _new_work(grid)
+    for k in range(b.shape[0]):
+        for j in range(grid.size):
+            work.y[j] = start[k, j]
+        _match(work.y, 1.0, grid, work.dual)
+        _evaluate(work.y, b[k], precision[k], 1.0, 1.0, grid, work)
+        total = 0.0
+        for f in range(work.distance.size):
+            total += work.distance[f]
+        variance = max(total / work.distance.size, _LEAST_VARIANCE)
+        variance, lam = _agree(b[k], precision[k], variance, given[k], grid, work)
+        variance = _rounded(variance)
+        if given[k] == 0.0:
+            lam = _rounded(lam)
+        residual[k] = _descend(b[k], precision[k], (variance, lam), _EXACT, _EXACT_STEPS, grid, work)
+        for j in range(grid.size):
+            out[k, j] = work.y[j]
+        hyper[k, 0], hyper[k, 1] = variance, lam
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _covariance(inverse: Array, free: Array, size: int, out: Array) -> None:
+    """Fill L⁻ᵀL⁻¹, rows and columns of what is not free zero."""
+    for i in range(size):
+        for j in range(size):
+            out[i, j] = 0.0
+    for q in range(size):
+        row = inverse[q]
+        for i in range(q + 1):
+            share = row[i]
+            for j in range(i + 1):
+                out[i, j] += share * row[j]
+    for i in range(size):
+        for j in range(i + 1):
+            out[i, j] *= free[i] * free[j]
+            out[j, i] = out[i, j]
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covariance: Array) -> None:
+    """Add how the answer moves with λ, for a λ that is only known as a normal ln λ.
+
+    dy/d ln λ is the covariance times the derivative of the prior's force. `force` and `moved` are overwritten.
+    """
+    for m in range(grid.logs):
+        force[m] = 0.0
+    for m in range(grid.logs - 1):
+        pull = lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m])
+        force[m] -= pull
+        force[m + 1] += pull
+    for i in range(grid.logs - 2):
+        c = _bent(y, grid, i)
+        ratio = lam * (c / grid.knee[i]) ** 2
+        pull = grid.rate * lam * c / (grid.knee[i] * math.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
+        for n in range(3):
+            force[i + n] += pull * grid.bend[i, n]
+    for i in range(grid.size):
+        total = 0.0
+        for j in range(grid.logs):
+            total += covariance[i, j] * force[j]
+        moved[i] = _DOUBT * total
+    for i in range(grid.size):
+        for j in range(grid.size):
+            covariance[i, j] += moved[i] * moved[j]
+
+
+@njit(**_OUTER)
+def posteriors(
+    b: Array, precision: Array, answer: Array, lam: Array, grid: Grid, covariance: Array, variance: Array
+) -> None:
+    """Covariances of ln γ and the extras around answers, and the variance of the noise that they leave.
+
+    `answer` holds ln γ and the extras, and `lam` is the λ that they were found with.
+    """
+    # (k,q),(k,f),(k,j),(k)->(k,j,j),(k)
+    work = _new_work(grid)
+    for k in range(b.shape[0]):
+        for j in range(grid.size):
+            work.y[j] = answer[k, j]
+        _evaluate(work.y, b[k], precision[k], 1.0, lam[k], grid, work)
+        found = _noise(1.0, 0.0, grid.tail, work.distance)
+        for i in range(grid.size):
+            for j in range(grid.size):
+                covariance[k, i, j] = math.nan
+        good = True
+        for n in range(_MOST_ROUNDS):
+            _evaluate(work.y, b[k], precision[k], found, lam[k], grid, work)
+            _differentiate(precision[k], found, lam[k], grid, work)
+            good = _curve(lam[k], n > 0, grid, work)
+            if not good:
+                break
+            before, found = found, _noise(found, _freedom(grid, work), grid.tail, work.distance)
+            if n >= _KNOWN_ROUNDS and abs(found - before) <= _SETTLED * before:
+                break
+        if good:
+            _covariance(work.matrix, work.free, grid.size, covariance[k])
+            _doubt(work.y, lam[k], grid, work.trial, work.step, covariance[k])
+        variance[k] = found

@@ -1,0 +1,341 @@
+"""The compiled search against slow twins: the objective in plain numpy, scipy's minimisers, dense inverses."""
+
+import numpy as np
+import pytest
+from numba import njit
+from scipy.optimize import approx_fprime, minimize
+
+from drt_kernels import log_gaussian as kernel
+
+POINTS, LOGS, EXTRAS = 21, 18, 2
+
+
+# What only compiled functions may call, called by one.
+@njit
+def begun_at(y, b, precision, variance, lam, some):
+    work = kernel._new_work(some)
+    for j in range(some.size):
+        work.y[j] = y[j]
+    kernel._match(work.y, lam, some, work.dual)
+    value = kernel._evaluate(work.y, b, precision, variance, lam, some, work)
+    residual = kernel._differentiate(precision, variance, lam, some, work)
+    return work, value, residual
+
+
+@njit
+def assemble(lam, some, work):
+    kernel._stiffen(work.y, lam, some, 1.0, work.dual, work.stiffness)
+    kernel._prior_band(lam, some, work.stiffness, work.band)
+    kernel._assemble(kernel._NO, some, work)
+
+
+@njit
+def inverted(matrix, factor, inverse, out):
+    good = kernel._factorise(matrix, factor)
+    if good:
+        kernel._invert_factor(factor, len(matrix), inverse)
+        kernel._covariance(inverse, np.ones(len(matrix)), len(matrix), out)
+    return good
+
+
+@njit
+def gram(left, right, out):
+    kernel._gram(left, right, out)
+
+
+def grid(tail=0.25, seed=0):
+    """A model of relaxations on a jittered grid, R_inf and L; R_inf and L are columns of norm one."""
+    rng = np.random.default_rng(seed)
+    omega = np.logspace(4, -1, POINTS)
+    y = np.sort(np.log(np.logspace(-5, 2, LOGS)) + 0.1 * rng.standard_normal(LOGS))
+    h = np.diff(y)
+    z = np.append(h, h[-1]) / (1 + 1j * np.outer(omega, np.exp(y)))
+    extra = np.array([np.ones(POINTS), 1j * omega]).T
+    z = np.hstack([z, extra / np.linalg.norm(extra, axis=0)])
+    columns = np.vstack([z.real, z.imag]).T
+    padded = np.zeros((-(-len(columns) // 4) * 4, columns.shape[1]))
+    padded[: len(columns)] = columns
+    return kernel.Grid(
+        columns=padded,
+        logs=LOGS,
+        size=LOGS + EXTRAS,
+        slope=1.0 / h,
+        lean=0.1 * rng.standard_normal(LOGS - 1),
+        bend=np.stack([1 / h[:-1], -1 / h[:-1] - 1 / h[1:], 1 / h[1:]], axis=1),
+        knee=0.125 * (h[1:] + h[:-1]),
+        rate=0.7,
+        tail=tail,
+        width=0.3,
+    )
+
+
+def data(some, seed=0, noise=0.003):
+    """Two peaks, noise, and one outlier."""
+    rng = np.random.default_rng(seed)
+    m = np.arange(LOGS)
+    u = np.log(np.exp(-0.5 * (m - 5) ** 2) + 0.6 * np.exp(-0.3 * (m - 12) ** 2) + 1e-3) - 2.5
+    x = np.concatenate([np.exp(u), [0.5, 0.05]])
+    b = x @ some.columns[: some.size] + noise * rng.standard_normal(2 * POINTS)
+    b[4] += 0.1
+    return b, rng.uniform(0.5, 2.0, POINTS)
+
+
+def numpy_prior(u, lam, some):
+    slopes = 0.5 * lam * np.sum(some.slope * (np.diff(u) - some.lean) ** 2)
+    bends = np.array([some.bend[i] @ u[i : i + 3] for i in range(LOGS - 2)])
+    return slopes + some.rate * np.sum(some.knee * (np.sqrt(1 + lam * (bends / some.knee) ** 2) - 1))
+
+
+def numpy_objective(y, b, precision, variance, lam, some):
+    residual = np.concatenate([np.exp(y[:LOGS]), y[LOGS:]]) @ some.columns[: some.size] - b
+    d = precision * (residual[:POINTS] ** 2 + residual[POINTS:] ** 2) / variance
+    t = some.tail
+    misfit = 0.5 * d.sum() if t == 0 else (1 + 2 * t) / (2 * t) * np.log1p(t * d).sum()
+    return misfit + numpy_prior(y[:LOGS], lam, some)
+
+
+def numpy_gradient(y, b, precision, variance, lam, some):
+    value = np.concatenate([np.exp(y[:LOGS]), y[LOGS:]])
+    residual = value @ some.columns[: some.size] - b
+    d = precision * (residual[:POINTS] ** 2 + residual[POINTS:] ** 2) / variance
+    weight = np.tile(precision / variance * (1 + 2 * some.tail) / (1 + some.tail * d), 2)
+    gradient = some.columns[: some.size] @ (weight * residual)
+    gradient[:LOGS] *= value[:LOGS]
+    force = lam * some.slope * (np.diff(y[:LOGS]) - some.lean)
+    gradient[: LOGS - 1] -= force
+    gradient[1:LOGS] += force
+    bends = np.array([some.bend[i] @ y[i : i + 3] for i in range(LOGS - 2)])
+    force = some.rate * lam * bends / some.knee / np.sqrt(1 + lam * (bends / some.knee) ** 2)
+    for i in range(LOGS - 2):
+        gradient[i : i + 3] += force[i] * some.bend[i]
+    return gradient
+
+
+def somewhere(some, seed=3):
+    rng = np.random.default_rng(seed)
+    return np.concatenate([-2.5 + rng.standard_normal(LOGS), [0.4, 0.02]])
+
+
+def begun(some, y, b, precision, variance, lam):
+    return begun_at(np.ascontiguousarray(y), b, precision, variance, lam, some)
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.25])
+@pytest.mark.parametrize("lam", [0.3, 4.0])
+def test_value_and_gradient_are_those_of_the_formula(tail, lam):
+    some = grid(tail)
+    b, precision = data(some)
+    y = somewhere(some)
+    work, value, _ = begun(some, y, b, precision, 1e-4, lam)
+    assert value == pytest.approx(numpy_objective(y, b, precision, 1e-4, lam, some), rel=1e-12)
+    arguments = b, precision, 1e-4, lam, some
+    exact = approx_fprime(y, lambda at: numpy_objective(at, *arguments), 1e-6)
+    np.testing.assert_allclose(work.gradient[: some.size], exact, rtol=2e-4, atol=2e-5 * np.abs(exact).max())
+    np.testing.assert_allclose(work.gradient[: some.size], numpy_gradient(y, *arguments), rtol=1e-9)
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.25])
+def test_the_newton_matrix_is_the_second_derivative(tail):
+    some = grid(tail)
+    b, precision = data(some)
+    y = somewhere(some)
+    work, _, _ = begun(some, y, b, precision, 1e-3, 2.0)
+    assemble(2.0, some, work)
+    lower = np.tril(work.matrix[: some.size, : some.size])
+    matrix = lower + np.tril(lower, -1).T
+
+    def gradient(at):
+        return begun(some, at, b, precision, 1e-3, 2.0)[0].gradient[: some.size].copy()
+
+    step = 1e-6
+    exact = np.array([(gradient(y + e) - gradient(y - e)) / (2 * step) for e in step * np.eye(some.size)])
+    np.testing.assert_allclose(matrix, exact, rtol=1e-5, atol=1e-6 * np.abs(exact).max())
+
+
+def solve(some, b, precision, given=0.0, start=None):
+    rows = len(b)
+    start = np.tile(np.concatenate([np.full(LOGS, -3.0), [0.5, 0.05]]), (rows, 1)) if start is None else start
+    out, hyper, residual = np.empty((rows, some.size)), np.empty((rows, 2)), np.empty(rows)
+    kernel.maximise(b, precision, start, np.full(rows, given), some, out, hyper, residual)
+    return out, hyper, residual
+
+
+def campaign(some, rows=5):
+    each = [data(some, seed) for seed in range(rows)]
+    return np.array([b for b, _ in each]), np.array([precision for _, precision in each])
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.25])
+@pytest.mark.parametrize("given", [0.0, 0.5])
+def test_answers_are_those_of_scipy(tail, given):
+    some = grid(tail)
+    b, precision = campaign(some, 2)
+    out, hyper, residual = solve(some, b, precision, given)
+    assert residual.max() < 1e-9
+    assert given in (0.0, hyper[0, 1])
+    bounds = [(None, None)] * LOGS + [(0, None)] * EXTRAS
+    for k in range(len(b)):
+        arguments = (b[k], precision[k], *hyper[k], some)
+        here = numpy_objective(out[k], *arguments)
+        found = minimize(
+            lambda y, a: (numpy_objective(y, *a), numpy_gradient(y, *a)),
+            out[k] + np.concatenate([0.3 * np.sin(np.arange(LOGS)), [0.1, 0.02]]),
+            args=(arguments,),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": 20000, "maxfun": 40000, "ftol": 1e-15, "gtol": 1e-8},
+        )
+        assert here <= found.fun + 1e-8 * abs(found.fun)
+        np.testing.assert_allclose(found.x[:LOGS], out[k, :LOGS], atol=2e-3)
+        np.testing.assert_allclose(found.x[LOGS:], out[k, LOGS:], atol=1e-4)
+
+
+def test_an_extra_that_wants_to_be_negative_is_zero():
+    some = grid()
+    b, precision = data(some)
+    b = b - 0.3 * some.columns[LOGS + 1]
+    out, _, residual = solve(some, b[None], precision[None])
+    assert out[0, LOGS + 1] == 0.0
+    assert residual[0] < 1e-9
+    work, _, _ = begun(some, out[0], b, precision, 1e-4, 1.0)
+    assert work.gradient[LOGS + 1] > 0.0
+
+
+def dense(some, y, b, precision, variance, lam):
+    """Laplace's second derivative by the formula: data by Gauss and Newton, the prior by finite differences."""
+    value = np.concatenate([np.exp(y[:LOGS]), np.ones(EXTRAS)])
+    columns = some.columns[: some.size] * value[:, None]
+    residual = np.concatenate([np.exp(y[:LOGS]), y[LOGS:]]) @ some.columns[: some.size] - b
+    d = precision * (residual[:POINTS] ** 2 + residual[POINTS:] ** 2) / variance
+    weight = np.tile(precision / variance * (1 + 2 * some.tail) / (1 + some.tail * d), 2)
+    gauss = (columns * weight) @ columns.T
+    bends = np.array([some.bend[i] @ y[i : i + 3] for i in range(LOGS - 2)])
+    stencil = np.zeros((LOGS - 2, some.size))
+    for i in range(LOGS - 2):
+        stencil[i, i : i + 3] = some.bend[i]
+    curvature = some.rate * lam / some.knee / (1 + lam * (bends / some.knee) ** 2) ** 1.5
+    difference = np.diff(np.eye(some.size), axis=0)[: LOGS - 1]
+    prior = lam * difference.T @ (some.slope[:, None] * difference) + stencil.T @ (curvature[:, None] * stencil)
+    pressure = np.concatenate([(columns @ (weight * residual))[:LOGS].clip(min=0), np.zeros(EXTRAS)])
+    return gauss, prior + np.diag(pressure), weight * variance * np.tile(1 / precision, 2), d
+
+
+def test_hyperparameters_are_where_the_evidence_is_largest():
+    some = grid()
+    b, precision = campaign(some)
+    out, hyper, _ = solve(some, b, precision)
+    for k in range(len(b)):
+        variance, lam = hyper[k]
+        gauss, rest, weight, d = dense(some, out[k], b[k], precision[k], variance, lam)
+        freedom = np.trace(np.linalg.solve(gauss + rest, gauss))
+        expected = variance * np.sum(weight[:POINTS] * d) / (2 * POINTS - freedom)
+        assert variance == pytest.approx(expected, rel=0.05)
+
+        def evidence(log_lam, y, *rest):
+            g, r, _, _ = dense(some, y, *rest, np.exp(log_lam))
+            determinant = np.linalg.slogdet(g + r)[1]
+            belief = -0.5 * (0.5 * log_lam / some.width) ** 2
+            prior = numpy_prior(y[:LOGS], np.exp(log_lam), some)
+            return -prior - 0.5 * determinant + 0.5 * (LOGS - 1) * log_lam + belief
+
+        at = np.log(lam)
+        low, here, high = (evidence(at + e, out[k], b[k], precision[k], variance) for e in (-0.01, 0.0, 0.01))
+        slope, bend = (high - low) / 0.02, (high - 2 * here + low) / 1e-4
+        assert abs(slope) < 0.1 * abs(bend)
+
+
+def test_given_lambda_is_kept_and_wins_over_the_search():
+    some = grid()
+    b, precision = campaign(some, 2)
+    assert np.all(solve(some, b, precision, 0.123)[1][:, 1] == 0.123)
+
+
+def test_neighbours_change_nothing():
+    some = grid()
+    b, precision = campaign(some)
+    together = solve(some, b, precision)
+    order = [3, 0, 4]
+    apart = solve(some, b[order], precision[order])
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(one[order], other)
+
+
+def test_the_start_does_not_matter():
+    some = grid()
+    b, precision = campaign(some)
+    rng = np.random.default_rng(0)
+    starts = np.hstack([-4 + 2 * rng.standard_normal((5, LOGS)), np.full((5, EXTRAS), 0.1)])
+    one, other = solve(some, b, precision), solve(some, b, precision, start=starts)
+    # The rounds of the hyperparameters end where they change by less than one per cent.
+    np.testing.assert_allclose(other[1], one[1], rtol=0.1)
+    np.testing.assert_allclose(other[0], one[0], atol=0.05)
+
+
+def test_outliers_lose_their_say():
+    some = grid()
+    b, _ = data(some)
+    moved = b.copy()
+    moved[4] += 3.0
+    both = np.array([b, moved])
+    robust = solve(some, both, np.ones((2, POINTS)))[0]
+    plain = solve(grid(0.0), both, np.ones((2, POINTS)))[0]
+    assert np.abs(robust[1, 3:15] - robust[0, 3:15]).max() < 0.2
+    assert np.abs(plain[1, 3:15] - plain[0, 3:15]).max() > 0.5
+
+
+def known(some, y, b, precision, variance, lam):
+    """Rounds of a covariance whose bends are as wide as they are known, by dense inverses."""
+    gauss, rest, _, _ = dense(some, y, b, precision, variance, lam)
+    covariance = np.linalg.inv(gauss + rest)
+    stencil = np.zeros((LOGS - 2, some.size))
+    for i in range(LOGS - 2):
+        stencil[i, i : i + 3] = some.bend[i]
+    bends = stencil @ y
+    sharp = some.rate * lam / some.knee / (1 + lam * (bends / some.knee) ** 2) ** 1.5
+    others = gauss + rest - stencil.T @ (sharp[:, None] * stencil)
+    for _ in range(30):
+        square = bends**2 + np.diag(stencil @ covariance @ stencil.T)
+        stiffness = some.rate * lam / np.sqrt(some.knee**2 + lam * square)
+        covariance = np.linalg.inv(others + stencil.T @ (stiffness[:, None] * stencil))
+    # How the answer moves with ln λ, by the derivative of the prior's gradient.
+    moved = np.zeros(some.size)
+    for sign in (1, -1):
+        step = 1e-4
+        moved[:LOGS] += sign * approx_fprime(y[:LOGS], numpy_prior, 1e-6, lam * np.exp(sign * step), some) / (2 * step)
+    along = 1.6 * covariance @ moved
+    return covariance + np.outer(along, along)
+
+
+def test_covariances_are_those_of_dense_inverses():
+    some = grid()
+    b, precision = campaign(some, 3)
+    out, hyper, _ = solve(some, b, precision)
+    covariance, variance = np.empty((3, some.size, some.size)), np.empty(3)
+    kernel.posteriors(b, precision, out, hyper[:, 1].copy(), some, covariance, variance)
+    for k in range(3):
+        np.testing.assert_array_equal(covariance[k], covariance[k].T)
+        # The variance that the rounds ended on is not more than theirs away from the one that they began with.
+        expected = known(some, out[k], b[k], precision[k], variance[k], hyper[k, 1])
+        spread, other = np.sqrt(np.diag(covariance[k])), np.sqrt(np.diag(expected))
+        np.testing.assert_allclose(spread, other, rtol=0.02)
+
+
+def test_the_inverse_of_a_factor():
+    rng = np.random.default_rng(1)
+    matrix = rng.standard_normal((20, 20))
+    matrix = matrix @ matrix.T + np.eye(20)
+    factor, inverse = np.zeros((20, 20)), np.zeros((20, 20))
+    out = np.empty((20, 20))
+    assert inverted(matrix, factor, inverse, out)
+    np.testing.assert_allclose(inverse, np.linalg.inv(np.linalg.cholesky(matrix)), atol=1e-12)
+    np.testing.assert_allclose(out, np.linalg.inv(matrix), atol=1e-12)
+    assert not inverted(-matrix, factor, inverse, out)
+
+
+def test_the_blocked_product():
+    rng = np.random.default_rng(2)
+    left, right = rng.standard_normal((2, 12, 48))
+    out = np.zeros((12, 12))
+    gram(left, right, out)
+    np.testing.assert_allclose(np.tril(out), np.tril(left @ right.T), atol=1e-13)

@@ -1,0 +1,134 @@
+"""Intervals: that they cover what they should, follow from the covariance, and refuse what makes no sense."""
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.errors import InputError
+from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.problem import Unknowns
+
+from ..conftest import zarc
+from .test_method import cole_cole, noise
+
+
+def posterior_of(spectra, method):
+    result = drt.invert(spectra, method)
+    with np.errstate(divide="ignore"):
+        unknowns = Unknowns(result.coefficients, result.r_inf, result.inductance, 1.0 / result.capacitance)
+    answers = unknowns, result.regularisation
+    return result, method.posterior(spectra.frequency, spectra.impedance, result.expansion, answers)
+
+
+@pytest.fixture(scope="module")
+def forty():
+    """Forty spectra of two arcs and an inductance, their result and how sure it is."""
+    frequency = np.logspace(5, -2, 71)
+    z = 10 + 2j * np.pi * frequency * 2e-6 + zarc(frequency, 30, 1e-3, 0.85) + zarc(frequency, 60, 0.3, 0.8)
+    spectra = drt.Spectra(frequency, z + 0.3 * noise(np.random.default_rng(5), (40, 71)))
+    return spectra, *posterior_of(spectra, LogGaussian())
+
+
+def share(low, high, truth):
+    return np.mean((low <= truth) & (truth <= high))
+
+
+def test_intervals_cover_the_truth(forty):
+    _, result, posterior = forty
+    tau = np.geomspace(3e-5, 5.0, 200)
+    truth = cole_cole(tau, 30, 1e-3, 0.85) + cole_cole(tau, 60, 0.3, 0.8)
+    there = truth > 0.02 * truth.max()
+    low, high = posterior.gamma_interval(0.95, tau[there])
+    assert (low > 0).all()
+    assert 0.9 <= share(low, high, truth[there]) <= 1.0
+    assert 0.85 <= share(*posterior.r_pol_interval(0.95), 90.0) <= 1.0
+    assert 0.85 <= share(*posterior.extra_interval("r_inf", 0.95), 10.0) <= 1.0
+    assert 0.85 <= share(*posterior.extra_interval("inductance", 0.95), 2e-6) <= 1.0
+    valley = float(tau[np.argmin(np.where((tau > 1e-3) & (tau < 0.3), truth, np.inf))])
+    y = np.linspace(np.log(result.tau[0]), np.log(valley), 4001)
+    first = np.trapezoid(cole_cole(np.exp(y), 30, 1e-3, 0.85) + cole_cole(np.exp(y), 60, 0.3, 0.8), y)
+    assert 0.85 <= share(*posterior.resistance_interval(float(result.tau[0]), valley), first) <= 1.0
+    # Not by being wide: within a factor at the peaks, and percents for resistances.
+    middle = np.argmin(np.abs(tau[there] - 0.3))
+    assert np.median(high[:, middle] / low[:, middle]) < 2.0
+    lowest, highest = posterior.r_pol_interval()
+    assert np.median(highest / lowest) < 1.05
+
+
+def test_the_noise_is_found(forty):
+    _, _, posterior = forty
+    # Student's distribution with four degrees of freedom puts its scale lower than the deviation of normal noise.
+    assert 0.8 < np.median(posterior.noise) / 0.3 < 1.0
+    spectra, result, _ = forty
+    relative = drt.Spectra(
+        spectra.frequency,
+        result.impedance_at(spectra.frequency) * (1 + 0.01 * noise(np.random.default_rng(8), (40, 71))),
+    )
+    _, proportional = posterior_of(relative, LogGaussian(noise="proportional", robust=False))
+    assert np.median(proportional.noise) == pytest.approx(0.01, rel=0.05)
+
+
+def test_levels_and_resistances_follow_from_the_covariance(forty):
+    _, result, posterior = forty
+    one, other = posterior.gamma_interval(0.6827), posterior.gamma_interval(0.9545)
+    np.testing.assert_allclose(np.log(other[1] / other[0]), 2 * np.log(one[1] / one[0]), rtol=1e-3)
+    # A small move of ln γ along each of its directions, and what it does to the logarithm of the resistance.
+    values, vectors = np.linalg.eigh(posterior.covariance[3, : result.tau.size, : result.tau.size])
+    moved = result.coefficients[3] * np.exp(1e-6 * np.sqrt(values.clip(min=0)) * vectors).T
+    each = np.log(moved @ result.expansion.areas / result.r_pol[3]) / 1e-6
+    low, high = posterior.r_pol_interval(0.6826894921)
+    assert np.log(high[3] / low[3]) / 2 == pytest.approx(np.sqrt(np.sum(each**2)), rel=1e-4)
+    whole = posterior.resistance_interval(float(result.tau[0]), float(result.tau[-1]))
+    np.testing.assert_array_equal(whole, posterior.r_pol_interval())
+    np.testing.assert_allclose(np.sqrt(whole[0] * whole[1]), result.r_pol, rtol=1e-12)
+
+
+def test_parts_of_the_resistance_are_integrals_of_gamma(forty):
+    _, result, posterior = forty
+    low, high = posterior.resistance_interval(2.3e-4, 0.071)
+    tau = np.sort(np.concatenate([np.geomspace(2.3e-4, 0.071, 20001), result.tau]))
+    tau = tau[(tau >= 2.3e-4) & (tau <= 0.071)]
+    exact = np.trapezoid(result.gamma_at(tau), np.log(tau), axis=1)
+    np.testing.assert_allclose(np.sqrt(low * high), exact, rtol=1e-6)
+
+
+def test_units_do_not_matter(forty):
+    spectra, _, posterior = forty
+    few = drt.Spectra(spectra.frequency, 1e-4 * spectra.impedance[:4])
+    _, small = posterior_of(few, LogGaussian())
+    np.testing.assert_allclose(small.deviation, posterior.deviation[:4], rtol=1e-5)
+    np.testing.assert_allclose(small.noise, 1e-4 * posterior.noise[:4], rtol=1e-5)
+    for name in ("r_inf", "inductance"):
+        np.testing.assert_allclose(
+            small.extra_interval(name), 1e-4 * np.array(posterior.extra_interval(name))[:, :4], rtol=1e-5, atol=1e-16
+        )
+
+
+def test_sharp_peaks_are_as_wide_as_the_grid():
+    frequency = np.logspace(5, -2, 71)
+    z = 10 + 50 / (1 + 2j * np.pi * frequency * 1e-2) + 0.05 * noise(np.random.default_rng(1), (3, 71))
+    result, posterior = posterior_of(drt.Spectra(frequency, z), LogGaussian())
+    top = result.gamma.argmax(axis=1)
+    assert (posterior.deviation[np.arange(3), top] > 0.5).all()
+    np.testing.assert_allclose(result.r_pol, 50.0, rtol=2e-3)
+
+
+def test_what_has_no_answer_has_no_interval(forty):
+    spectra, _, _ = forty
+    z = spectra.impedance[:2].copy()
+    z[0] = 0.0
+    _, posterior = posterior_of(drt.Spectra(spectra.frequency, z), LogGaussian())
+    low, high = posterior.gamma_interval()
+    assert np.isnan(low[0]).all()
+    assert np.isfinite(high[1]).all()
+
+
+def test_refuses_what_makes_no_sense(forty):
+    _, _, posterior = forty
+    for level in (0.0, 1.0, 95, True, "0.95"):
+        with pytest.raises(InputError, match="probability between 0 and 1"):
+            posterior.gamma_interval(level)
+    with pytest.raises(InputError, match="ascend"):
+        posterior.resistance_interval(1.0, 0.1)
+    with pytest.raises(InputError, match="no unknown of the model"):
+        posterior.extra_interval("elastance")
