@@ -117,6 +117,16 @@ def test_threads_and_neighbours_change_no_bit(spoiled, by_method, threads):
             assert_same(found.intervals, by_method[rows].intervals)
 
 
+@pytest.mark.parametrize("method", [LOG, drt.Tikhonov()], ids=["log-gaussian", "tikhonov"])
+def test_neighbours_change_no_bit_anywhere(noisy, method):
+    many = drt.invert(drt.Spectra(noisy.frequency, np.tile(noisy.impedance, (12, 1))), method)
+    tau = np.geomspace(1e-6, 10.0, 77)
+    together = many.gamma_interval(0.9, tau)
+    for row in range(6):
+        for one, other in zip(together, many[row].gamma_interval(0.9, tau), strict=True):
+            np.testing.assert_array_equal(one[row::6], np.repeat(other, 12, axis=0))
+
+
 def test_a_slice_keeps_its_spectra_and_intervals(result, spoiled):
     some = result[[3, 0]]
     np.testing.assert_array_equal(some.impedance, spoiled.impedance[[3, 0]])

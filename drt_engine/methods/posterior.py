@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.problem import Unknowns
+from drt_engine.problem import Unknowns, row_by_row
 
 __all__ = ["LogPosterior", "Posterior", "areas_between", "check_level", "quantile"]
 
@@ -141,7 +141,7 @@ class LogPosterior:
         if tau is None:
             return gamma / factor, gamma * factor
         values = self.expansion.values(tau).T
-        return (gamma / factor) @ values, (gamma * factor) @ values
+        return row_by_row(gamma / factor, values), row_by_row(gamma * factor, values)
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`."""

@@ -32,6 +32,7 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 # Compiling takes seconds, a quarter of them for the glue that lets C and Python call a function. Only what Python calls
 # has some; calling an inner one from Python crashes, while a compiled function, such as those of the tests, may do so.
+# What is called from one place is inlined if it is large, since callees are optimised again with each caller.
 _OUTER: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _INNER: dict[str, Any] = _OUTER | {"no_cpython_wrapper": True}
 
@@ -319,7 +320,7 @@ def _differentiate(precision: Array, variance: float, lam: float, grid: Grid, wo
     return worst
 
 
-@njit(**_INNER, fastmath=_FAST)
+@njit(**_INNER, inline="always", fastmath=_FAST)
 def _rows(round_: bool, grid: Grid, work: Work) -> None:
     """Two matrices whose product is the second derivative by the values of the data's part of the objective.
 
@@ -418,7 +419,7 @@ def _assemble(positive: bool, grid: Grid, work: Work) -> None:
         matrix[j, j] = 1.0
 
 
-@njit(**_INNER, fastmath=_FAST)
+@njit(**_INNER, inline="always", fastmath=_FAST)
 def _factorise_block(matrix: Array, block: Array, i: int, factor: Array) -> bool:
     """Factor the diagonal block of four rows from i on, less `block`; false if it is not positive definite."""
     for a in range(4):
@@ -537,7 +538,7 @@ def _descend(
     return residual
 
 
-@njit(**_INNER, fastmath=_FAST)
+@njit(**_INNER, inline="always", fastmath=_FAST)
 def _invert_factor(factor: Array, size: int, out: Array) -> None:
     """Rows of L⁻¹, lower half."""
     for i in range(size):
@@ -555,7 +556,7 @@ def _invert_factor(factor: Array, size: int, out: Array) -> None:
         row[i] = pivot
 
 
-@njit(**_INNER, fastmath=_FAST)
+@njit(**_INNER, inline="always", fastmath=_FAST)
 def _spread(grid: Grid, work: Work) -> None:
     """Diagonals 0, 1 and 2 of H⁻¹ for the logarithms, from its factor; leaves L⁻¹ in `work.matrix`."""
     inverse, spread = work.matrix, work.spread
@@ -573,7 +574,7 @@ def _spread(grid: Grid, work: Work) -> None:
             spread[2, j] += row[j] * row[j + 2]
 
 
-@njit(**_INNER)
+@njit(**_INNER, fastmath=_FAST)
 def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
     """Invert the positive second derivative at the point differentiated last; false if that fails.
 
