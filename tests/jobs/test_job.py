@@ -70,33 +70,38 @@ def campaign(tmp_path, noisy):
     return path
 
 
-def test_same_as_invert(campaign, tmp_path):
-    summary = drt.invert_file(campaign, tmp_path / "out.h5", method=METHOD, name="fixed")
+@pytest.fixture(params=[METHOD, drt.LogGaussian()], ids=["tikhonov", "log-gaussian"])
+def method(request):
+    return request.param
+
+
+def test_same_as_invert(campaign, method, tmp_path):
+    summary = drt.invert_file(campaign, tmp_path / "out.h5", method=method, name="fixed")
     assert isinstance(summary, JobSummary)
     assert (summary.path, summary.spectra) == (tmp_path / "out.h5", 21)
     assert summary.counts == {"ok": 19, "points missing": 1, "not finite": 1}
     assert summary.seconds > 0
     for grid in ("long", "short"):
-        expected = drt.invert(drt.read_spectra(campaign, grid), METHOD)
+        expected = drt.invert(drt.read_spectra(campaign, grid), method)
         found = drt.read_inversion(tmp_path / "out.h5", "fixed", grid)
         for name in ("frequency", "tau", "status", *RESULTS):
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12, err_msg=name)
         pd.testing.assert_frame_equal(found.states, expected.states)
-        assert found.method == METHOD
+        assert found.method == method
 
 
 @pytest.mark.parametrize("options", [{"block": 1}, {"block": 7}, {"block": 4096}, {"compression": "gzip"}], ids=str)
-def test_same_arrays_for_any_block(campaign, tmp_path, options):
-    drt.invert_file(campaign, tmp_path / "a.h5", method=METHOD)
-    drt.invert_file(campaign, tmp_path / "b.h5", method=METHOD, **options)
+def test_same_arrays_for_any_block(campaign, method, tmp_path, options):
+    drt.invert_file(campaign, tmp_path / "a.h5", method=method)
+    drt.invert_file(campaign, tmp_path / "b.h5", method=method, **options)
     assert_same_results(tmp_path)
 
 
-def test_same_arrays_with_workers(campaign, tmp_path):
-    drt.invert_file(campaign, tmp_path / "a.h5", method=METHOD)
+def test_same_arrays_with_workers(campaign, method, tmp_path):
+    drt.invert_file(campaign, tmp_path / "a.h5", method=method)
     calls = []
     drt.invert_file(
-        campaign, tmp_path / "b.h5", method=METHOD, workers=2, block=4, progress=lambda *args: calls.append(args[:2])
+        campaign, tmp_path / "b.h5", method=method, workers=2, block=4, progress=lambda *args: calls.append(args[:2])
     )
     assert_same_results(tmp_path)
     assert [calls[0], calls[-1]] == [(0, 21), (21, 21)]

@@ -41,7 +41,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.fixture(params=[FIXED, SHARED], ids=["fixed", "shared"])
+@pytest.fixture(params=[FIXED, SHARED, drt.LogGaussian()], ids=["fixed", "shared", "log-gaussian"])
 def method(request):
     return request.param
 
