@@ -48,6 +48,12 @@ _RIDGE = 1e-11
 # A step may be halved this often; a decrease below this share of the objective is rounding.
 _HALVINGS, _ROUNDING = 40, 1e-13
 
+# Rounding errors of a component of a residual: data are divided by their size, so it is a sum of numbers below 1.
+_RESIDUAL_ROUNDING = 1e-15
+
+# After how many steps of one descent ln γ is no longer moved straight, but γ, where the data hold it.
+_PLAIN = 40
+
 # Rounds of finding the scale of Student's distribution.
 _SCALINGS = 20
 
@@ -56,7 +62,7 @@ _LEAST_LEFT, _LEAST_VARIANCE = 0.1, 1e-10
 
 # How exact answers are, in posterior standard deviations, and after how many steps one gives up: while hyperparameters
 # are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
-_COARSE, _COARSE_STEPS = 0.02, np.int64(40)
+_COARSE, _COARSE_STEPS = 0.02, np.int64(100)
 _EXACT, _EXACT_STEPS = 1e-10, np.int64(200)
 _CLOSE = 1e-8
 
@@ -106,6 +112,8 @@ class Work(NamedTuple):
     turn: Array  # (3,f) cosine and sine of the residual's angle, weight along it
     gradient: Array  # (j)
     pressure: Array  # (m) part of the gradient that is of the data
+    held: Array  # (m) 1 where the data hold γ more than the prior does, else 0
+    creeps: Array  # (1) 1 once a descent of this spectrum has taken `_PLAIN` steps, else 0
     stiffness: Array  # (i) curvature of the bends' part of the objective
     dual: Array  # (i)
     band: Array  # (3,m) diagonals 0, 1 and 2 of the second derivative of the prior
@@ -133,6 +141,8 @@ def _new_work(grid: Grid) -> Work:
         np.zeros((3, points)),
         np.zeros(whole),
         np.zeros(grid.logs),
+        np.zeros(grid.logs),
+        np.zeros(1),
         np.zeros(grid.logs),
         np.zeros(grid.logs),
         np.zeros((3, grid.logs)),
@@ -308,7 +318,9 @@ def _differentiate(precision: Array, variance: float, lam: float, grid: Grid, wo
         if j < grid.logs:
             work.pressure[j] = value[j] * force
             gradient[j] += value[j] * force
-            here = abs(gradient[j]) / math.sqrt(value[j] * value[j] * square + work.band[0, j])
+            square *= value[j] * value[j]
+            work.held[j] = 1.0 if square > work.band[0, j] else 0.0
+            here = abs(gradient[j]) / math.sqrt(square + work.band[0, j])
         else:
             gradient[j] = force
             work.free[j] = 1.0 if y[j] > 0.0 or force < 0.0 else 0.0
@@ -476,8 +488,15 @@ def _back_substitute(factor: Array, right: Array, size: int, out: Array) -> None
 
 
 @njit(**_INNER, inline="always")
-def _find_step(lam: float, grid: Grid, work: Work) -> bool:
-    """Newton step where the objective is convex, else one for a parabola that is; false if there is none."""
+def _find_step(lam: float, bow: bool, grid: Grid, work: Work) -> bool:
+    """Newton step where the objective is convex, else one for a parabola that is; false if there is none.
+
+    It is by u or, if `bow` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u less
+    the gradient, so that what is left of the data's pressure is what balances the prior.
+    """
+    if bow:
+        for m in range(grid.logs):
+            work.pressure[m] -= work.held[m] * work.gradient[m]
     _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     _assemble(_NO, grid, work)
@@ -491,11 +510,44 @@ def _find_step(lam: float, grid: Grid, work: Work) -> bool:
     return True
 
 
+@njit(**_INNER, fastmath=_FAST)
+def _rounding(before: float, work: Work) -> float:
+    """Bound rounding errors of the objective, from its value `before` and residuals at the point differentiated last.
+
+    The derivative of the data's part by a residual z is its weight times z.
+    """
+    points = work.weight.size
+    total = 0.0
+    for f in range(points):
+        total += work.weight[f] * (abs(work.residual[f]) + abs(work.residual[points + f]))
+    return _ROUNDING * abs(before) + _RESIDUAL_ROUNDING * total
+
+
+@njit(**_INNER)
+def _try(length: float, bow: bool, grid: Grid, work: Work) -> None:
+    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `bow`."""
+    for j in range(grid.size):
+        change = length * work.step[j]
+        if j >= grid.logs:
+            work.trial[j] = max(work.y[j] + change, 0.0)
+            continue
+        if bow and work.held[j] > 0.0:
+            # Goes on as a straight line where half of γ is left.
+            change = math.log1p(change) if change > -0.5 else 2.0 * change + 1.0 - math.log(2.0)
+        work.trial[j] = work.y[j] + change
+
+
 @njit(**_INNER, inline="always")
-def _walk(b: Array, precision: Array, hyper: tuple[float, float], before: float, grid: Grid, work: Work) -> float:
-    """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
+def _walk(
+    b: Array, precision: Array, hyper: tuple[float, float], before: float, bow: bool, grid: Grid, work: Work
+) -> float:
+    """Go along the step as far as the objective falls, from its value `before` on; return what it is then.
+
+    Leaves in `work.step` the step that u has made, for a length of 1.
+    """
     variance, lam = hyper
     y, trial, step = work.y, work.trial, work.step
+    slack = _rounding(before, work)
     longest = 0.0
     fall = 0.0
     for j in range(grid.size):
@@ -505,14 +557,14 @@ def _walk(b: Array, precision: Array, hyper: tuple[float, float], before: float,
     length = _LONGEST / longest if longest > _LONGEST else 1.0
     phi = before
     for _ in range(_HALVINGS):
-        for j in range(grid.size):
-            trial[j] = y[j] + length * step[j]
-            if j >= grid.logs:
-                trial[j] = max(trial[j], 0.0)
+        _try(length, bow, grid, work)
         phi = _evaluate(trial, b, precision, variance, lam, grid, work)
-        if phi <= before + 1e-4 * length * fall + _ROUNDING * abs(before):
+        if phi <= before + 1e-4 * length * fall + slack:
             break
         length *= 0.5
+    if bow:
+        for m in range(grid.logs):
+            step[m] = (trial[m] - y[m]) / length
     _follow(y, step, length, lam, grid, work.dual)
     for j in range(grid.size):
         y[j] = trial[j]
@@ -527,10 +579,13 @@ def _descend(
     variance, lam = hyper
     phi = _evaluate(work.y, b, precision, variance, lam, grid, work)
     residual = float(_differentiate(precision, variance, lam, grid, work))
-    for _ in range(limit):
-        if not residual > tolerance or not _find_step(lam, grid, work):
+    for n in range(limit):
+        if n == _PLAIN:
+            work.creeps[0] = 1.0
+        bow = work.creeps[0] > 0.0
+        if not residual > tolerance or not _find_step(lam, bow, grid, work):
             break
-        phi = _walk(b, precision, hyper, phi, grid, work)
+        phi = _walk(b, precision, hyper, phi, bow, grid, work)
         before = residual
         residual = float(_differentiate(precision, variance, lam, grid, work))
         if residual <= _CLOSE and residual > 0.5 * before:
@@ -695,6 +750,7 @@ def maximise(
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = start[k, j]
+        work.creeps[0] = 0.0
         _match(work.y, 1.0, grid, work.dual)
         _evaluate(work.y, b[k], precision[k], 1.0, 1.0, grid, work)
         total = 0.0
