@@ -53,9 +53,12 @@ def test_one_ideal_rc_element_anywhere(r_inf, noise):
     answer = method.solve(FREQUENCY, z, method.expansion(FREQUENCY))
     assert answer.kkt.max() <= 1e-8
     left = np.sqrt(np.mean(np.abs(answer.fit - z) ** 2, axis=1))
-    # 0.7 % is what the grid of relaxation times leaves of a peak without a width.
-    assert (left <= 0.007 * np.abs(z).max(axis=1) + 1.5 * np.sqrt(2) * 50 * noise)[tau < 0.5 / np.pi / 1e-2].all()
     inside = (tau > 0.5 / np.pi / 1e4 * 10) & (tau < 0.5 / np.pi / 1e-2 / 10)
+    # What the grid of relaxation times leaves of a peak without a width. At the edge of the window there are several
+    # minima, and which one is found is up to rounding.
+    share = np.where(inside, 0.007, 0.02)
+    most = share * np.abs(z).max(axis=1) + 1.5 * np.sqrt(2) * 50 * noise
+    assert (left <= most)[tau < 0.5 / np.pi / 1e-2].all()
     r_pol = answer.unknowns.coefficients @ _areas(method.expansion(FREQUENCY).tau)
     np.testing.assert_allclose(r_pol[inside], 50, rtol=0.01 + 5 * noise)
 
