@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from drt_engine.peaks import DeconvolutionOptions, PeakOptions
     from drt_engine.readers import ReadOptions, read_file
     from drt_engine.readers.collect import CollectOptions, collect
-    from drt_engine.result import Inversion, Status
+    from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
+    from drt_engine.status import Status
     from drt_engine.tracking import Known, TrackingOptions, track
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
@@ -92,8 +93,9 @@ _HOME = {
     "peaks": ("DeconvolutionOptions", "PeakOptions"),
     "readers": ("ReadOptions", "read_file"),
     "readers.collect": ("CollectOptions", "collect"),
-    "result": ("Inversion", "Status"),
+    "result": ("Inversion",),
     "spectra": ("Spectra",),
+    "status": ("Status",),
     "tracking": ("Known", "TrackingOptions", "track"),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }

@@ -13,8 +13,9 @@ from drt_engine.intervals import Tile, tiles
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.problem import KKT_TOLERANCE
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
-from drt_engine.result import Inversion, Status
+from drt_engine.result import Inversion
 from drt_engine.spectra import MIN_POINTS, Spectra
+from drt_engine.status import Status
 from drt_engine.threads import run_tiles
 from drt_kernels import certificate
 

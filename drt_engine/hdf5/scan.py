@@ -12,7 +12,7 @@ from drt_engine.hdf5.checks import GridReader, check_root, members
 from drt_engine.hdf5.columns import Column
 from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.hdf5.tables import opened_tables
-from drt_engine.result import count_status, failures
+from drt_engine.status import count_status, failures
 
 __all__ = ["Contents", "InversionInfo", "ProcessesInfo", "SpectraInfo", "scan"]
 

@@ -8,8 +8,9 @@ from typing import Any
 from drt_engine.errors import InputError
 from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.peaks import PART_UNITS, PEAK_UNITS
-from drt_engine.result import RESULT_UNITS, status_attributes
+from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
+from drt_engine.status import status_attributes
 
 __all__ = [
     "COLUMN_UNITS",

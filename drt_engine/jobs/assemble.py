@@ -20,7 +20,8 @@ from drt_engine.jobs.journal import DamagedBlock, load_part
 from drt_engine.jobs.options import Plan
 from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import PART
-from drt_engine.result import Inversion, count_status
+from drt_engine.result import Inversion
+from drt_engine.status import count_status
 
 __all__ = ["assemble"]
 

@@ -26,7 +26,7 @@ from drt_engine.jobs.work import Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series, series_of
-from drt_engine.result import count_status
+from drt_engine.status import count_status
 
 __all__ = ["JobSummary", "Progress", "invert_file"]
 

@@ -27,8 +27,8 @@ from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
 from drt_engine.methods import Method
 from drt_engine.regularisation import Series
-from drt_engine.result import count_status
 from drt_engine.spectra import Spectra
+from drt_engine.status import count_status
 from drt_engine.threads import limited_threads
 
 __all__ = ["PART", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]

@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.result import Inversion, Status
+from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.status import Status
 
 __all__ = ["Quantity", "Selection", "display_factor", "display_label", "select"]
 

@@ -1,0 +1,87 @@
+"""What became of each spectrum."""
+
+import enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Status", "count_status", "failures", "status_attributes"]
+
+
+class Status(enum.IntFlag):
+    """What became of a spectrum; 0 is all well, and remarks may come together.
+
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING`` and ``SOLVED_BY_CVXPY`` are remarks on a good answer. With any other there
+    is no answer and its row is NaN.
+    """
+
+    OK = 0
+    LAMBDA_AT_EDGE = 1
+    POINTS_MISSING = 2
+    SOLVED_BY_CVXPY = 4
+    NOT_FINITE = 16
+    TOO_FEW_POINTS = 32
+    WRONG_SIGN = 64
+    NOT_SOLVED = 128
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer."""
+        return bool(self & _FAILURES)
+
+    @property
+    def message(self) -> str:
+        """What was found, what was expected and what to do, in a sentence a flag."""
+        return " ".join(text for flag, text in _MESSAGES.items() if flag in self) or "Solved."
+
+
+_FAILURES = Status.NOT_FINITE | Status.TOO_FEW_POINTS | Status.WRONG_SIGN | Status.NOT_SOLVED
+_MESSAGES = {
+    Status.LAMBDA_AT_EDGE: "The criterion is smallest at an edge of the grid of λ: the data do not bound the "
+    "regularisation. Compare with neighbouring spectra, or give a number.",
+    Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
+    Status.SOLVED_BY_CVXPY: "The fast solver could not certify its answer; cvxpy could, which is slower and as good.",
+    Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
+    Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
+    Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "
+    "response is capacitive. If the file holds -Im Z, pass impedance.conj().",
+    Status.NOT_SOLVED: "The optimality residual stayed above 1e-8; expected below. Try a larger regularisation, "
+    "fewer relaxation times, or constraints that do not contradict each other.",
+}
+
+
+def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
+    """Count spectra by status; ``ok`` first, then each flag that occurs.
+
+    Parameters
+    ----------
+    status : ndarray of uint8, shape (K,)
+        Flags of :class:`Status`.
+    """
+    counts = {"ok": int(np.count_nonzero(status == 0))}
+    for flag in Status:
+        count = int(np.count_nonzero(status & np.uint8(flag)))
+        if count:
+            counts[str(flag.name).lower().replace("_", " ")] = count
+    return counts
+
+
+def failures(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether a status says that there is no answer, shape (K,).
+
+    Parameters
+    ----------
+    status : ndarray of uint8, shape (K,)
+        Flags of :class:`Status`.
+    """
+    return np.asarray((status & np.uint8(_FAILURES)) != 0)
+
+
+def status_attributes() -> dict[str, Any]:
+    """Attributes that make the status readable by the netCDF climate and forecast conventions."""
+    flags = [flag for flag in Status if flag]
+    return {
+        "flag_masks": np.array(flags, dtype=np.uint8),
+        "flag_meanings": " ".join(str(flag.name).lower() for flag in flags),
+    }
