@@ -103,7 +103,8 @@ def test_same_arrays_with_workers(campaign, method, tmp_path):
     drt.invert_file(
         campaign, tmp_path / "b.h5", method=method, workers=2, block=4, progress=lambda *args: calls.append(args[:2])
     )
-    assert_same_results(tmp_path)
+    # Of a kernel with reordered sums, the process that compiles it may have another last digit than those that load it.
+    assert_same_results(tmp_path, 0.0 if method is METHOD else 1e-9)
     assert [calls[0], calls[-1]] == [(0, 21), (21, 21)]
     assert sorted(np.diff([done for done, _ in calls])) == [2, 3, 4, 4, 4, 4]  # in any order
 
@@ -128,11 +129,11 @@ def test_a_shared_lambda_needs_its_state(campaign, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["campaign.h5"]
 
 
-def assert_same_results(tmp_path):
+def assert_same_results(tmp_path, tolerance=0.0):
     for grid in ("long", "short"):
         a, b = (drt.read_inversion(tmp_path / name, grid=grid) for name in ("a.h5", "b.h5"))
         for name in ("status", *RESULTS):
-            np.testing.assert_array_equal(getattr(b, name), getattr(a, name), err_msg=name)
+            np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=tolerance, atol=0, err_msg=name)
         pd.testing.assert_frame_equal(a.states, b.states)
 
 

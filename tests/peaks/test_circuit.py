@@ -15,7 +15,7 @@ THREE = [ZARC(8, 2e-5, 0.9), ZARC(20, 1e-3, 0.85), ZARC(30, 0.1, 0.8)]
 @pytest.fixture(scope="module")
 def apart():
     some = spectra(THREE, 3)
-    return some, deconvolve(FREQUENCY, some.impedance, peaks_of(drt.invert(some)))
+    return some, deconvolve(FREQUENCY, some.impedance, peaks_of(drt.invert(some, drt.Tikhonov())))
 
 
 def test_a_custom_circuit_takes_it_and_fits_from_it(apart):
@@ -71,10 +71,12 @@ def test_mistakes_are_told(apart):
     some, found = apart
     with pytest.raises(InputError, match="row must be a whole number from 0 to 2; got 3"):
         equivalent_circuit(found, 3)
-    other = deconvolve(FREQUENCY, some.impedance, peaks_of(drt.invert(some)), DeconvolutionOptions("gaussian"))
+    other = deconvolve(
+        FREQUENCY, some.impedance, peaks_of(drt.invert(some, drt.Tikhonov())), DeconvolutionOptions("gaussian")
+    )
     with pytest.raises(InputError, match="made of ZARC parts; got shape 'gaussian'"):
         equivalent_circuit(other, 0)
     z = some.impedance.copy()
     z[0] = np.nan
     with pytest.raises(InputError, match="spectrum 0 has no answer"):
-        equivalent_circuit(deconvolve(FREQUENCY, z, peaks_of(drt.invert(some))), 0)
+        equivalent_circuit(deconvolve(FREQUENCY, z, peaks_of(drt.invert(some, drt.Tikhonov()))), 0)

@@ -26,7 +26,7 @@ NO_PEAKS = pd.DataFrame({"spectrum": [], "tau": [], "r": [], "width": []})
 
 
 def taken_apart(some, options=None, **settings):
-    peaks = peaks_of(drt.invert(some)) if settings.pop("start", True) else NO_PEAKS
+    peaks = peaks_of(drt.invert(some, drt.Tikhonov())) if settings.pop("start", True) else NO_PEAKS
     return deconvolve(some.frequency, some.impedance, peaks, options, **settings)
 
 
@@ -54,7 +54,7 @@ def test_standard_errors_are_the_spread_over_noise(noise, known):
 
 def test_errors_from_the_impedance_of_the_model_are_honest_too():
     some = spectra(TWO, 500, seed=8)
-    result = drt.invert(some)
+    result = drt.invert(some, drt.Tikhonov())
     model = result.impedance_at(FREQUENCY)
     sigma = result.residual[:, None] * np.abs(model) / np.sqrt(2)
     found = deconvolve(FREQUENCY, model, peaks_of(result), sigma=sigma)
@@ -177,7 +177,7 @@ def test_a_number_that_is_given_is_kept():
 
 def test_followed_processes_of_two_cells_are_found_where_they_are_apart():
     made = campaign(CampaignDesign(cycles=(1, 250, 500), voltages=16))
-    peaks = peaks_of(drt.invert(made.spectra))
+    peaks = peaks_of(drt.invert(made.spectra, drt.Tikhonov()))
     groups = made.spectra.states.groupby(["cell", "cycle", "direction"], sort=False)
     chains = [group.index.to_numpy() for _, group in groups]
     found = deconvolve(made.spectra.frequency, made.spectra.impedance, peaks, chains=chains)
@@ -228,7 +228,7 @@ def test_missing_points_are_left_out_and_bad_rows_have_no_parts():
     z = some.impedance.copy()
     z[::2, 5:25] = np.nan
     z[7] = np.nan
-    peaks = peaks_of(drt.invert(some))
+    peaks = peaks_of(drt.invert(some, drt.Tikhonov()))
     found = deconvolve(FREQUENCY, z, peaks)
     assert found.count[7] == 0
     assert np.isnan(
@@ -247,7 +247,7 @@ def test_missing_points_are_left_out_and_bad_rows_have_no_parts():
 
 def test_threads_and_unit_change_nothing_and_chains_are_kept_apart():
     some = spectra(TWO, 70)
-    peaks = peaks_of(drt.invert(some))
+    peaks = peaks_of(drt.invert(some, drt.Tikhonov()))
     with limited_threads(1):
         one = deconvolve(FREQUENCY, some.impedance, peaks)
     two = deconvolve(FREQUENCY, some.impedance, peaks)

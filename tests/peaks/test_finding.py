@@ -91,19 +91,19 @@ def test_width_and_prominence_of_a_single_peak_are_those_of_its_curve(basis):
 @pytest.mark.parametrize("noise", [0.0003, 0.002, 0.01])
 def test_one_process_hardly_ever_shows_two_peaks(phi, noise):
     count = 1000
-    result = drt.invert(one_zarc(count, phi, noise, seed=11))
+    result = drt.invert(one_zarc(count, phi, noise, seed=11), drt.Tikhonov())
     found = np.bincount(peaks_of(result)["spectrum"], minlength=count)
     assert np.mean(found > 1) < 0.01
     assert np.mean(found == 0) < 0.05
 
 
 def test_noise_alone_shows_nothing():
-    result = drt.invert(spectra([], 1000))
+    result = drt.invert(spectra([], 1000), drt.Tikhonov())
     assert peaks_of(result)["spectrum"].nunique() < 10
 
 
 def test_two_processes_a_decade_and_a_half_apart_are_two_peaks():
-    result = drt.invert(spectra([ZARC(20, 1e-4, 0.85), ZARC(15, 3e-3, 0.85)], 200))
+    result = drt.invert(spectra([ZARC(20, 1e-4, 0.85), ZARC(15, 3e-3, 0.85)], 200), drt.Tikhonov())
     peaks = peaks_of(result)
     found = np.bincount(peaks["spectrum"], minlength=200)
     assert np.mean(found == 2) > 0.95
@@ -176,12 +176,12 @@ def test_failed_spectra_have_no_peaks_and_do_not_stop_the_others():
     good = spectra([ZARC(20, 1e-3, 0.85)], 3)
     z = good.impedance.copy()
     z[1] = np.nan
-    peaks = peaks_of(drt.invert(drt.Spectra(FREQUENCY, z)))
+    peaks = peaks_of(drt.invert(drt.Spectra(FREQUENCY, z), drt.Tikhonov()))
     assert sorted(set(peaks["spectrum"])) == [0, 2]
 
 
 def test_no_spectrum_has_an_empty_table_with_all_columns():
-    result = drt.invert(spectra([ZARC(20, 1e-3, 0.85)], 1))
+    result = drt.invert(spectra([ZARC(20, 1e-3, 0.85)], 1), drt.Tikhonov())
     empty, one = peaks_of(result[[]]), peaks_of(result)
     assert len(empty) == 0
     assert list(empty.columns) == list(one.columns)
@@ -191,7 +191,7 @@ def test_no_spectrum_has_an_empty_table_with_all_columns():
 def test_mistakes_are_told():
     with pytest.raises(InputError, match="positive number of standard deviations; got -1"):
         PeakOptions(significance=-1)
-    result = drt.invert(spectra([ZARC(20, 1e-3, 0.85)], 2))
+    result = drt.invert(spectra([ZARC(20, 1e-3, 0.85)], 2), drt.Tikhonov())
     problem, unknowns, lam, residual = inverted(result)
     with pytest.raises(InputError, match=re.escape("residual must have shape (2,), as the unknowns have; got (1,)")):
         find_peaks(problem, unknowns, lam, residual[:1])
