@@ -73,7 +73,7 @@ def test_info_tells_what_is_in_a_file(files):
     assert "61" in spectra
     assert "voltage" in spectra
     assert "ok" in inversions
-    assert "gcv" in inversions
+    assert "evidence" in inversions
 
 
 def test_info_for_programs(files):
@@ -82,7 +82,7 @@ def test_info_for_programs(files):
     assert told["file"] == "campaign.drt.h5"
     (inversion,) = told["inversions"]
     assert inversion["spectra"] == 132
-    assert inversion["settings"]["regularisation"] == "gcv"
+    assert inversion["settings"]["regularisation"] == "evidence"
     assert inversion["source"] == "campaign.h5"
 
 

@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Simulate a campaign of two all-solid-state cells, invert it and draw it."""
     from drt_engine.hdf5 import read_inversion, write_spectra
-    from drt_engine.methods import Tikhonov
+    from drt_engine.methods import LogGaussian
     from drt_engine.plotting import CompositeView, composite, save
     from drt_engine.simulate import CampaignDesign, campaign
 
@@ -33,11 +33,8 @@ def demo(
     simulated = campaign(CampaignDesign(voltages=voltages, seed=seed))
     write_spectra(files["campaign.h5"], simulated.spectra, overwrite=True)
     simulated.profile.to_csv(files["profile.csv"], index=False)
-    # One λ for each cell: what changes from voltage to voltage is the cell, never the smoothing.
-    method = Tikhonov(shared="cell")
-    summary = inverted(
-        files["campaign.h5"], files["campaign.drt.h5"], method, workers=workers, overwrite=True, restart=True
-    )
+    job = {"workers": workers, "overwrite": True, "restart": True}
+    summary = inverted(files["campaign.h5"], files["campaign.drt.h5"], LogGaussian(noise="proportional"), **job)
     result = read_inversion(files["campaign.drt.h5"])
     cycles = result.states["cycle"]
     figure = composite(
@@ -56,26 +53,23 @@ def demo(
 
 
 def _campaign_table(result: "Inversion", true_r_pol: Any) -> Any:
-    import numpy as np
     from rich.table import Table
 
     table = Table(title="Mean over the voltages of each cycle")
-    for heading in ("cell", "cycle", "R_inf / Ω", "R_pol / Ω", "true R_pol / Ω", "residual / %", "λ"):
+    for heading in ("cell", "cycle", "R_inf / Ω", "R_pol / Ω", "true R_pol / Ω", "residual / %"):
         table.add_column(heading, justify="left" if heading == "cell" else "right")
     frame = result.states.assign(
         r_inf=result.r_inf,
         r_pol=result.r_pol,
         truth=true_r_pol,
         residual=100 * result.residual,
-        order=np.log10(result.regularisation),
     )
     chosen = frame[frame["cycle"].isin([frame["cycle"].min(), frame["cycle"].max()])]
-    means = chosen.groupby(["cell", "cycle"])[["r_inf", "r_pol", "truth", "residual", "order"]].mean()
+    means = chosen.groupby(["cell", "cycle"])[["r_inf", "r_pol", "truth", "residual"]].mean()
     for _, row in means.reset_index().iterrows():
         table.add_row(
             str(row["cell"]),
             str(row["cycle"]),
             *(f"{row[name]:.2f}" for name in ("r_inf", "r_pol", "truth", "residual")),
-            f"{10 ** row['order']:.0e}",
         )
     return table
