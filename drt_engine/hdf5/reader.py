@@ -1,6 +1,6 @@
 """Files into spectra and inversions."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,9 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.basis import Expansion
-from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.checks import GridReader, check_root, members
+from drt_engine.hdf5.checks import GridReader, check_root, choose, members
 from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.intervals import INTERVAL_UNITS, Intervals
 from drt_engine.methods import method_from_settings
@@ -60,7 +59,7 @@ def opened_grid(path: PathLike, grid: str | None, states: Collection[str] | None
     with reading(path) as file:
         check_root(path, file)
         grids = members(path, file, schema.SPECTRA_PATH)
-        yield GridReader(path, grids[_chosen("grid", grid, grids)], schema.SPECTRA, states)
+        yield GridReader(path, grids[choose("grid", grid, grids)], schema.SPECTRA, states)
 
 
 def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra:
@@ -104,9 +103,9 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
     with reading(path) as file:
         check_root(path, file)
         inversions = members(path, file, schema.INVERSIONS_PATH)
-        name = _chosen("inversion", name, inversions)
+        name = choose("inversion", name, inversions)
         grids = members(path, file, f"{schema.INVERSIONS_PATH}/{name}")
-        group = grids[_chosen("grid", grid, grids)]
+        group = grids[choose("grid", grid, grids)]
         with_intervals = "level" in group.attrs
         reader = GridReader(path, group, schema.INVERSION_WITH_INTERVALS if with_intervals else schema.INVERSION)
         chosen = reader.rows(rows)
@@ -122,13 +121,3 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)
         return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
-
-
-def _chosen(what: str, name: str | None, known: Mapping[str, Any]) -> str:
-    if name is None and len(known) == 1:
-        return next(iter(known))
-    if name is None:
-        raise InputError(f"the file holds more than one {what}; name one of {', '.join(map(repr, known))}.")
-    if name not in known:
-        raise UnknownNameError(what, name, known)
-    return name

@@ -133,7 +133,9 @@ def assert_same_results(tmp_path, tolerance=0.0):
     for grid in ("long", "short"):
         a, b = (drt.read_inversion(tmp_path / name, grid=grid) for name in ("a.h5", "b.h5"))
         for name in ("status", *RESULTS):
-            np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=tolerance, atol=0, err_msg=name)
+            # How far an answer is from the optimum is nothing but rounding.
+            least = 1e-8 if name == "kkt" and tolerance else 0.0
+            np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=tolerance, atol=least, err_msg=name)
         pd.testing.assert_frame_equal(a.states, b.states)
 
 
