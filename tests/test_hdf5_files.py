@@ -1,5 +1,6 @@
 """Files of spectra and of inversions: round trips, other readers, and the page that describes the format."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -398,10 +399,19 @@ def test_scales_are_attached_and_labelled(campaign):
 # The page about the format
 
 
-@pytest.mark.parametrize("group", schema.GROUPS, ids=lambda group: group.path)
+INTERVALS = dataclasses.replace(
+    schema.INVERSION_WITH_INTERVALS,
+    path="Intervals",
+    attributes=tuple(set(schema.INVERSION_WITH_INTERVALS.attributes) - set(schema.INVERSION.attributes)),
+    variables=tuple(set(schema.INVERSION_WITH_INTERVALS.variables) - set(schema.INVERSION.variables)),
+)
+
+
+@pytest.mark.parametrize("group", [*schema.GROUPS, INTERVALS], ids=lambda group: group.path)
 def test_page_has_the_table_of_the_format(group):
     page = PAGE.read_text(encoding="utf-8")
-    section = page.split(f"\n## `{group.path}`\n")[1].split("\n## ")[0]
+    heading = group.path if group is INTERVALS else f"`{group.path}`"
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:3] == "| `"]
     found = {row[0].strip("`"): row[1:] for row in rows}
     for variable in group.variables:
