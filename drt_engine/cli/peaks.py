@@ -156,6 +156,7 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     groups = table.groupby(series, sort=True, observed=True) if series else [((), table)]
     wide = []
     for key, part in groups:
+        # Each pair is there once, so there is nothing to aggregate: pivot would raise, pivot_table would hide it.
         frame = part.pivot(index=[followed.along, "spectrum"], columns="process", values=values)  # noqa: PD010
         order = [(value, name) for name in followed.names for value in values if (value, name) in frame.columns]
         frame = frame[order].sort_index()

@@ -168,6 +168,7 @@ def _motion(reader: GridReader) -> Motion:
     try:
         return Motion(
             **{
+                # What is missing or of another type raises here, and is refused below.
                 key: np.array(value, dtype=float) if isinstance(value, list) else float(value)  # type: ignore[arg-type]
                 for key, value in known.items()
             }
