@@ -21,7 +21,7 @@ from drt_engine.readers.zplot import read_quoted
 __all__ = ["READER", "Autolab"]
 
 _Z60W = re.compile(r"\W*Z60W Data File", re.IGNORECASE)
-_NOVA = re.compile(r'\W*Index"?\s*[;,\t].*Frequency \(Hz\).*Z\'.*Z\'\'')
+_NOVA = re.compile(r'\W*+Index"?[^\S\t]*+[;,\t](?>.*?Frequency \(Hz\))(?>.*?Z\').*Z\'\'')
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,18 @@ from drt_engine.readers.text import TextFile, head_text, read_text, table_below
 
 __all__ = ["READER"]
 
-_MAGIC = re.compile(r"(?:EC|BT)-Lab ASCII FILE\s*\r*\n")
+_MAGIC = re.compile(r"(?:EC|BT)-Lab ASCII FILE\s*\n")
 _MISSING = frozenset({"XXX"})
 _HERTZ = {"MHz": 1e6, "kHz": 1e3, "Hz": 1.0, "mHz": 1e-3, "µHz": 1e-6}
 _FIELDS = {
-    "technique": r"^\s*(.*(?:Impedance|Spectroscopy).*?)\s*$",
-    "instrument": r"^Device : (.*?)\s*$",
-    "software": r"^(E[Cc]-L(?:AB|ab) for .*?)\s*$",
-    "started": r"^(?:Technique|Acquisition) started on : (.*?)\s*$",
-    "channel": r"^Run on channel : (.*?)\s*$",
-    "electrode material": r"^Electrode material : *(\S.*?)\s*$",
-    "electrolyte": r"^Electrolyte : *(\S.*?)\s*$",
-    "comments": r"^Comments : *(\S.*?)\s*$",
+    "technique": r"^\s*+(.*(?:Impedance|Spectroscopy).*)$",
+    "instrument": r"^Device : (.*)$",
+    "software": r"^(E[Cc]-L(?:AB|ab) for .*)$",
+    "started": r"^(?:Technique|Acquisition) started on : (.*)$",
+    "channel": r"^Run on channel : (.*)$",
+    "electrode material": r"^Electrode material : *(\S.*)$",
+    "electrolyte": r"^Electrolyte : *(\S.*)$",
+    "comments": r"^Comments : *(\S.*)$",
 }
 
 
@@ -80,7 +80,7 @@ class BiologicText:
 def _heading_line(text: TextFile) -> int:
     """Return the number of the line of headings, which is the last of as many as the second line says."""
     second = text.lines[1] if len(text.lines) > 1 else ""
-    match = re.match(r"Nb header lines\s*:\s*(\d+)\s*$", second)
+    match = re.match(r"Nb header lines\s*:\s*(\d{1,9})\s*$", second)
     if not match:
         raise text.error(
             min(2, len(text.lines)),
@@ -108,8 +108,8 @@ def _metadata(header: tuple[str, ...]) -> dict[str, object]:
     for name, pattern in _FIELDS.items():
         for line in header[2:]:
             match = re.match(pattern, line)
-            if match and match[1]:
-                found.setdefault(name, match[1])
+            if match and match[1].strip():
+                found.setdefault(name, match[1].rstrip())
     for name, pattern in (("electrode area", r"^Electrode surface area : (\S+) cm"), ("mass", r"^Mass.* : (\S+) mg")):
         value = _number_in(header, pattern)
         if value is not None:
@@ -131,10 +131,10 @@ def _number_in(header: tuple[str, ...], pattern: str) -> float | None:
 def _stated_frequency(header: tuple[str, ...], field: str) -> float | None:
     """Return the frequency that the settings have each sweep begin or end at, if there is one sequence only, Hz."""
     names, text = (field, f"unit {field}"), "\n".join(header)
-    fields = {name: re.findall(rf"^{name} {{2,}}(.*?)\s*$", text, re.MULTILINE) for name in names}
+    fields = {name: re.findall(rf"^{name} {{2,}}+(.*)$", text, re.MULTILINE) for name in names}
     if [len(values) for values in fields.values()] != [1, 1]:
         return None
-    value, unit = fields[field][0].replace(",", "."), fields[f"unit {field}"][0]
+    value, unit = fields[field][0].replace(",", "."), fields[f"unit {field}"][0].rstrip()
     if len(value.split()) != 1 or unit not in _HERTZ:
         return None
     try:
@@ -144,7 +144,7 @@ def _stated_frequency(header: tuple[str, ...], field: str) -> float | None:
 
 
 def _loop_starts(header: tuple[str, ...]) -> NDArray[np.int64] | None:
-    starts = [int(m[1]) for line in header if (m := re.match(r"Loop \d+ from point number (\d+) to \d+", line))]
+    starts = [int(m[1]) for line in header if (m := re.match(r"Loop \d+ from point number (\d{1,9}) to \d+", line))]
     return np.array(starts, dtype=np.int64) if starts else None
 
 

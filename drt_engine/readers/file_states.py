@@ -21,7 +21,7 @@ SOURCES = ("source", "file", "filename")
 TEXTS = frozenset({"source", "cell", "direction"})
 """States that stay text even where all are digits."""
 
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)")
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})")  # what 64 bits hold
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9]\d*)?\.\d+")
 
 
@@ -51,10 +51,8 @@ class NamePattern:
         self.pattern = pattern
         self.columns = tuple(kept)
         self._names = names
-        self._expressions = [
-            re.compile("".join(re.escape(part) if i % 2 == 0 else field for i, part in enumerate(parts)), re.DOTALL)
-            for field in ("(.+?)", "(.+)")
-        ]
+        self._forward = _expression(parts[::2])
+        self._backward = _expression([part[::-1] for part in parts[::-2]])
 
     def states_of(self, name: str) -> dict[str, str] | None:
         """Return the states in a name, or None if it does not fit the pattern.
@@ -64,15 +62,25 @@ class NamePattern:
         InputError
             If it fits in two ways.
         """
-        few, many = (expression.fullmatch(name) for expression in self._expressions)
-        if few is None or many is None:
+        forward, backward = self._forward.fullmatch(name), self._backward.fullmatch(name[::-1])
+        if forward is None or backward is None:
             return None
-        if few.groups() != many.groups():
+        few, many = forward.groups(), tuple(value[::-1] for value in backward.groups()[::-1])
+        if few != many:
             raise InputError(
-                f"the name {name!r} fits the pattern {self.pattern!r} in two ways, {few.groups()} and {many.groups()}. "
+                f"the name {name!r} fits the pattern {self.pattern!r} in two ways, {few} and {many}. "
                 "Make the pattern longer, or give the states in a table."
             )
-        return {column: value for column, value in zip(self._names, few.groups(), strict=True) if column != "_"}
+        return {column: value for column, value in zip(self._names, few, strict=True) if column != "_"}
+
+
+def _expression(between: Sequence[str]) -> re.Pattern[str]:
+    """Return what takes each of some literals at the first place where it stands, and tries no other.
+
+    If a name fits at all, it fits so; and any number of fields takes no longer than one.
+    """
+    first, *inner, last = map(re.escape, between)
+    return re.compile(first + "".join(rf"(?>(.+?){text})" for text in inner) + f"(.+){last}", re.DOTALL)
 
 
 def as_numbers(values: Sequence[str]) -> list[Any]:

@@ -30,7 +30,7 @@ from drt_engine.readers.text import TextFile, head_text, is_number, read_text, t
 
 __all__ = ["READER", "Gamry"]
 
-_CURVE = re.compile(r"ZCURVE\d*\tTABLE(?:\t(\d+))?\s*$")
+_CURVE = re.compile(r"ZCURVE\d*\tTABLE(?:\t(\d{1,9}))?\s*$")
 _FIELD = re.compile(r"([A-Z][A-Z0-9_]*)\t([A-Z0-9_]+)(?:\t(.*))?$")
 _FIRST = re.compile(r"EXPLAIN\s*$")
 

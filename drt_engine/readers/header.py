@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*([kmuµnp]?)[A-Za-zΩ]*\s*")
+_NUMBER = re.compile(r"\s*+([+-]?(?:\d++(?:[.,]\d*+)?|[.,]\d++)(?:[eE][+-]?\d++)?)\s*+([kmuµnp]?)[A-Za-zΩ]*+\s*")
 
 
 def header_number(text: str | None) -> float | None:

@@ -131,11 +131,11 @@ def meaning_of(heading: str) -> Meaning | str | None:
 def _readings(text: str) -> list[tuple[str, str]]:
     """Return the ways to take a heading apart into name and unit, the likeliest first."""
     readings = [(text, "")]
-    patterns = (
-        r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]",
-        r"(.*?)\s*/\s*(rad/s|1/s|[^/]*)",
-        r"(.*?)\s*,\s*(.*)",
-        r"(.*?)[\s_]+(\S+)",
+    patterns = (  # each begins where a run of blanks does, and gives nothing back: time grows with the length alone
+        r"(.*?)(?<!\s)\s*+[(\[]([^()\[\]]*+)[)\]]",
+        r"(.*?)(?<!\s)\s*+/\s*+(rad/s|1/s|[^/]*+)",
+        r"(.*?)(?<!\s)\s*+,\s*+([\s\S]*)",
+        r"(.*?)(?<![\s_])[\s_]++(\S++)",
     )
     for pattern in patterns:
         match = re.fullmatch(pattern, text.strip())

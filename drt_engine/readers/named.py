@@ -64,9 +64,9 @@ def parse_columns(spec: str) -> list[Named]:
             )
         if equals and not where:
             raise InputError(f"columns has {part!r}; a number or a heading was expected after the equals sign.")
-        if equals and re.fullmatch(r"\d+", where) and int(where) < 1:
+        if equals and re.fullmatch(r"\d{1,9}", where) and int(where) < 1:
             raise InputError(f"columns has {part!r}; columns are numbered from 1.")
-        place: int | str = position if not equals else int(where) - 1 if re.fullmatch(r"\d+", where) else where
+        place: int | str = position if not equals else int(where) - 1 if re.fullmatch(r"\d{1,9}", where) else where
         named.append(Named(name, meaning, place))
     quantities = [one.meaning.quantity for one in named]
     twice = [quantity for quantity in quantities if quantities.count(quantity) > 1]

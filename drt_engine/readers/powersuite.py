@@ -16,7 +16,7 @@ from drt_engine.readers.text import head_text, read_text, table_below
 
 __all__ = ["READER", "PowerSuite"]
 
-_HEADINGS = re.compile(r"\s*Frequency\s*\t\s*Zre\s*\t\s*Zimg\s*$")
+_HEADINGS = re.compile(r"\s*Frequency[^\S\t]*\t\s*Zre[^\S\t]*\t\s*Zimg\s*$")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, problem
+from drt_engine.text import is_number
 
 __all__ = [
     "MAX_BYTES",
@@ -38,10 +39,8 @@ MAX_LINE = 2**20
 Delimiter = Literal["\t", ";", ",", " "]
 """What stands between two cells; a blank stands for any run of blanks."""
 
-_DOT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
-_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eEdD][+-]?\d+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
-_LINE_END = re.compile(r"\r*\n|\r")
+_RETURNS = re.compile(r"\r++\n?")
 _BLOCK = 4096
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -101,12 +100,17 @@ def read_text(path: Path, options: ReadOptions | None = None) -> TextFile:
         raise problem(path, where, f"not {encoding} text ({error.reason}). Name another encoding.") from error
     control = _CONTROL.search(text.rstrip("\x1a"))
     if control:
-        line = 1 + len(_LINE_END.findall(text, 0, control.start()))
+        line = len(_split_lines(text[: control.start()]))
         what = f"the control character {control[0]!r}, which no text has: the file is binary or damaged. Copy it again."
         raise problem(path, line, what)
-    lines = _LINE_END.split(text)
+    lines = _split_lines(text)
     ended = lines[-1] == ""
     return TextFile(path, tuple(lines[:-1] if ended else lines), encoding, ended)
+
+
+def _split_lines(text: str) -> list[str]:
+    """Return lines that end with any number of returns and a line feed, or with a return."""
+    return _RETURNS.sub(lambda end: "\n" if end[0][-1] == "\n" else "\n" * len(end[0]), text).split("\n")
 
 
 def head_text(head: bytes) -> str:
@@ -169,26 +173,11 @@ def _encoding_of(raw: bytes) -> str:
     return "utf-8"
 
 
-def is_number(cell: str, decimal: str | None = None) -> bool:
-    """Say whether a cell is a finite decimal number.
-
-    Parameters
-    ----------
-    cell : str
-        Without blanks around it.
-    decimal : {".", ","}, optional
-        The decimal sign; either if not given.
-    """
-    if decimal is None:
-        return bool(_DOT.fullmatch(cell) or _COMMA.fullmatch(cell))
-    return bool((_COMMA if decimal == "," else _DOT).fullmatch(cell))
-
-
 def split_cells(line: str, delimiter: Delimiter) -> list[str]:
     """Return the cells of a line, without blanks and quotation marks around them."""
     if delimiter == " ":
         return line.split()
-    if '"' in line and re.search(rf'(?:^|{re.escape(delimiter)})\s*"', line):
+    if '"' in line and any(cell.lstrip().startswith('"') for cell in line.split(delimiter)):
         try:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
         except csv.Error:
@@ -303,17 +292,17 @@ class TextTable:
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit of the last digit that is printed in a cell."""
         mantissa, _, exponent = self.cells(row)[index].replace(",", ".").lower().replace("d", "e").partition("e")
-        return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+        power = int(exponent or 0) - len(mantissa.partition(".")[2])
+        return 0.5 * 10.0 ** min(max(power, -300), 300)
 
     def _blocks(self) -> Iterator[tuple[int, list[list[str]]]]:
         for start in range(0, len(self), _BLOCK):
             yield start, [self.cells(row) for row in range(start, min(start + _BLOCK, len(self)))]
 
     def _parsed(self, column: list[str], start: int, index: int, missing: frozenset[str]) -> list[float]:
-        pattern = _COMMA if self.decimal == "," else _DOT
         out = []
         for offset, cell in enumerate(column):
-            if pattern.fullmatch(cell):
+            if is_number(cell, self.decimal):
                 out.append(float(cell.replace(",", ".").replace("d", "e").replace("D", "e")))
             elif cell in missing:
                 out.append(float("nan"))
@@ -362,8 +351,8 @@ def find_decimal(lines: Iterable[str], delimiter: Delimiter) -> str:
     comma = dot = 0  # a sign that differs further down is an error of that line, not another decision
     for line in lines:
         for cell in split_cells(line, delimiter):
-            comma += "," in cell and bool(_COMMA.fullmatch(cell))
-            dot += "." in cell and bool(_DOT.fullmatch(cell))
+            comma += "," in cell and is_number(cell, ",")
+            dot += "." in cell and is_number(cell, ".")
         if comma + dot > 500:
             break
     return "," if comma > dot else "."

@@ -146,7 +146,7 @@ def _headings(text: TextFile, line: int) -> list[str]:
 def _count(text: TextFile, stated: str | None, heading: int) -> int | None:
     if stated is None:
         return None
-    if not stated.isdigit() or not int(stated):
+    if not re.fullmatch(r"\d{1,9}", stated) or not int(stated):
         raise text.error(heading - 1, f"the number of data points is {stated!r}, where a positive number was expected.")
     return int(stated)
 

@@ -1,0 +1,64 @@
+"""Text that comes from files: whether it is a number, and how it is shown where it could do harm."""
+
+import re
+import unicodedata
+
+__all__ = ["is_number", "visible", "without_formula"]
+
+# No part of a pattern can match what the next one can, so that time grows with the length alone, whatever the text.
+_EXPONENT = r"(?:[eEdD][+-]?\d{1,9}+)?"
+_DOT = re.compile(rf"[+-]?(?:\d++(?:\.\d*+)?|\.\d++){_EXPONENT}")
+_COMMA = re.compile(rf"[+-]?(?:\d++(?:,\d*+)?|,\d++){_EXPONENT}")
+
+# The last four are what East Asian versions of spreadsheets take for the first four.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+def is_number(text: str, decimal: str | None = None) -> bool:
+    """Say whether text is a decimal number, as instruments print them.
+
+    Parameters
+    ----------
+    text : str
+        Without blanks around it.
+    decimal : {".", ","}, optional
+        The decimal sign; either if not given.
+    """
+    if decimal is None:
+        return bool(_DOT.fullmatch(text) or _COMMA.fullmatch(text))
+    return bool((_COMMA if decimal == "," else _DOT).fullmatch(text))
+
+
+def visible(text: str) -> str:
+    r"""Write characters that control a terminal, or the order of text in it, so that they are seen and do nothing.
+
+    Escape sequences, line ends, marks of the direction of writing, invisible characters and halves of characters become
+    ``\x1b``, ``\n``, ``\u202e``; all others stay as they are.
+
+    Parameters
+    ----------
+    text : str
+        For example the name of a cell, as a file has it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or unicodedata.category(one) == "Zs" else _escaped(one) for one in text)
+
+
+def without_formula(text: str) -> str:
+    r"""Write text so that a spreadsheet shows it and computes nothing.
+
+    An apostrophe is put before text that begins with =, +, − or @ and is no number: spreadsheets hide it and take what
+    follows for text. Characters of control are written as :func:`visible` does.
+
+    Parameters
+    ----------
+    text : str
+        What a cell of the table holds.
+    """
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) and not is_number(shown) else shown
+
+
+def _escaped(one: str) -> str:
+    return one.encode("unicode_escape").decode("ascii")
