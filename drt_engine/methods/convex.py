@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.basis import BasisName, Expansion, ShapeType
+from drt_engine.checks import is_real
 from drt_engine.discretisation import discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
@@ -118,14 +119,14 @@ class Convex:
         object.__setattr__(self, "shared", plain.shared)
         if self.loss not in get_args(Loss):
             raise UnknownNameError("loss", self.loss, get_args(Loss))
-        if not _is_number(self.threshold) or not 0.0 < self.threshold < math.inf:
+        if not is_real(self.threshold) or not 0.0 < self.threshold < math.inf:
             raise InputError(f"threshold must be a positive number of standard deviations; got {self.threshold!r}.")
         for name in ("l1", "l2"):
-            if not _is_number(getattr(self, name)) or not 0.0 <= getattr(self, name) < math.inf:
+            if not is_real(getattr(self, name)) or not 0.0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be a number from 0; got {getattr(self, name)!r}.")
         object.__setattr__(self, "upper", _checked_upper(self.upper))
         if self.r_inf is not None:
-            if not _is_number(self.r_inf) or not 0.0 <= self.r_inf < math.inf:
+            if not is_real(self.r_inf) or not 0.0 <= self.r_inf < math.inf:
                 raise InputError(f"r_inf must be a number of ohm, not negative; got {self.r_inf!r}.")
             if self.part == "im":
                 raise InputError("r_inf cannot be fixed with part='im', which does not show it. Leave it out.")
@@ -301,10 +302,6 @@ class Convex:
             near = np.clip(rest.real, -most, most) + 1j * np.clip(rest.imag, -most, most)
             data = np.where(np.isfinite(most), answer.fit + near, impedance)
         return data, threshold, answer
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_function(value: object) -> bool:

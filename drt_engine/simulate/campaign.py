@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from drt_engine.checks import is_real
 from drt_engine.errors import InputError
 from drt_engine.simulate.cells import (
     BARE,
@@ -20,7 +21,7 @@ from drt_engine.simulate.cells import (
     process_parameters,
     series_parameters,
 )
-from drt_engine.simulate.checks import is_number, is_whole, relaxation_times
+from drt_engine.simulate.checks import is_whole, relaxation_times
 from drt_engine.simulate.closed_forms import zarc_gamma, zarc_impedance
 from drt_engine.simulate.distributed import ZARC
 from drt_engine.simulate.elements import Circuit, Inductor, Resistor
@@ -120,11 +121,11 @@ class CampaignDesign:
         _require(is_whole(self.seed) and self.seed >= 0, "seed must be a whole number, not negative", self.seed)
         for name in ("current", "area"):
             _require(
-                is_number(getattr(self, name)) and getattr(self, name) > 0,
+                is_real(getattr(self, name)) and getattr(self, name) > 0,
                 f"{name} must be positive",
                 getattr(self, name),
             )
-        _require(is_number(self.temperature), "temperature must be a number in °C", self.temperature)
+        _require(is_real(self.temperature), "temperature must be a number in °C", self.temperature)
 
     def __len__(self) -> int:
         """K, how many spectra it makes."""
@@ -352,7 +353,7 @@ def _tuple(name: str, values: Any) -> tuple[Any, ...]:
 
 
 def _pair(name: str, values: tuple[Any, ...]) -> tuple[float, float]:
-    _require(len(values) == 2 and all(map(is_number, values)), f"{name} must be two finite numbers", values)
+    _require(len(values) == 2 and all(map(is_real, values)), f"{name} must be two finite numbers", values)
     return values[0], values[1]
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.checks import is_real
 from drt_engine.errors import InputError
-from drt_engine.simulate.checks import is_number
 
 __all__ = [
     "BARE",
@@ -92,7 +92,7 @@ class Cell:
         for field, value in vars(self).items():
             if field == "name":
                 continue
-            if not (is_number(value) and value >= 0):
+            if not (is_real(value) and value >= 0):
                 raise InputError(f"{field} of cell {self.name!r} must be finite and not negative; got {value!r}.")
         if self.capacity == 0:
             raise InputError(f"capacity of cell {self.name!r} must be positive; got 0 mAh.")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drt_engine.checks import is_real
 from drt_engine.errors import InputError
 
 __all__ = [
@@ -13,7 +14,6 @@ __all__ = [
     "check_not_negative",
     "check_positive",
     "checked_count",
-    "is_number",
     "is_whole",
     "relaxation_times",
 ]
@@ -32,21 +32,21 @@ def relaxation_times(tau: ArrayLike) -> NDArray[np.float64]:
 def check_positive(element: object, name: str, unit: str) -> None:
     """Refuse a parameter that is not a positive finite number."""
     value = getattr(element, name)
-    if not (is_number(value) and value > 0):
+    if not (is_real(value) and value > 0):
         raise InputError(_refusal(element, name, f"a positive finite number in {unit}"))
 
 
 def check_not_negative(element: object, name: str, unit: str) -> None:
     """Refuse a parameter that is negative or not a finite number."""
     value = getattr(element, name)
-    if not (is_number(value) and value >= 0):
+    if not (is_real(value) and value >= 0):
         raise InputError(_refusal(element, name, f"a finite number in {unit}, not negative"))
 
 
 def check_exponent(element: object, name: str) -> None:
     """Refuse an exponent outside (0, 1]."""
     value = getattr(element, name)
-    if not (is_number(value) and 0 < value <= 1):
+    if not (is_real(value) and 0 < value <= 1):
         raise InputError(_refusal(element, name, "in (0, 1]"))
 
 
@@ -55,12 +55,6 @@ def checked_count(n: int) -> int:
     if not is_whole(n) or n < 1:
         raise InputError(f"n, the number of lines, must be a positive whole number; got {n!r}.")
     return int(n)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite real number, and no truth value."""
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return real and bool(np.isfinite(value))
 
 
 def is_whole(value: Any) -> bool:

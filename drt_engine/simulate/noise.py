@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drt_engine.checks import is_real
 from drt_engine.errors import InputError
-from drt_engine.simulate.checks import is_number
 
 __all__ = ["ConstantNoise", "Noise", "Outliers", "ProportionalNoise"]
 
@@ -162,5 +162,5 @@ def _generator(rng: np.random.Generator | int) -> np.random.Generator:
 
 def _check(noise: Noise, name: str, most: float, expected: str) -> None:
     value = getattr(noise, name)
-    if not (is_number(value) and 0 <= value <= most):
+    if not (is_real(value) and 0 <= value <= most):
         raise InputError(f"{name} of {type(noise).__name__} must be {expected}; got {value!r}.")

@@ -1,10 +1,10 @@
 """What tracking is told: how processes may behave, and which of them are known."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from drt_engine.checks import is_real
 from drt_engine.errors import InputError
 
 __all__ = ["Known", "TrackingOptions"]
@@ -54,9 +54,9 @@ class TrackingOptions:
                 raise InputError(f"{name} must be a whole number, at least {least}; got {value!r}.")
         for name in ("min_presence", "persistence"):
             share = getattr(self, name)
-            if not _is_number(share) or not 0.0 <= share <= 1.0:
+            if not is_real(share) or not 0.0 <= share <= 1.0:
                 raise InputError(f"{name} must be a share between 0 and 1; got {share!r}.")
-        if not _is_number(self.resolution) or self.resolution < 1.0:
+        if not is_real(self.resolution) or self.resolution < 1.0:
             raise InputError(f"resolution must be a ratio of relaxation times, at least 1; got {self.resolution!r}.")
 
 
@@ -90,7 +90,7 @@ class Known:
         if not self.name or str(self.name) != self.name:
             raise InputError(f"name of a Known process must be a string that is not empty; got {self.name!r}.")
         ends = self.tau if isinstance(self.tau, tuple) else (self.tau,)
-        good = len(ends) in (1, 2) and all(_is_number(end) and end > 0 for end in ends) and ends[0] <= ends[-1]
+        good = len(ends) in (1, 2) and all(is_real(end) and end > 0 for end in ends) and ends[0] <= ends[-1]
         if not good or (len(ends) == 2 and ends[0] == ends[1]):
             raise InputError(
                 f"tau of the Known process {self.name!r} must be a relaxation time in s or a range (low, high); "
@@ -105,7 +105,3 @@ class Known:
     def range(self) -> tuple[float, float] | None:
         """Lower and upper end of the range of τ, s, or None for a seed."""
         return self.tau if isinstance(self.tau, tuple) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,14 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Findings", "ValidityTest", "is_number"]
+__all__ = ["Findings", "ValidityTest"]
 
 Array = NDArray[np.float64]
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a number that is not complex; True and False are none."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, eq=False)

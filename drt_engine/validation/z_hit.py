@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
+from drt_engine.checks import is_real
 from drt_engine.errors import InputError
 from drt_engine.problem import row_by_row
-from drt_engine.validation.base import Findings, is_number
+from drt_engine.validation.base import Findings
 from drt_engine.validation.result import Validity
 from drt_engine.validation.significance import Trials
 
@@ -66,9 +67,9 @@ class ZHit:
         if not 0.0 < low < high < math.inf:
             raise InputError(f"window must be two frequencies in Hz, positive, ascending; got {self.window!r}.")
         object.__setattr__(self, "window", (low, high))
-        if not is_number(self.smoothing) or self.smoothing < 1 or self.smoothing % 2 != 1:
+        if not is_real(self.smoothing) or self.smoothing < 1 or self.smoothing % 2 != 1:
             raise InputError(f"smoothing must be an odd number of points from 1; got {self.smoothing!r}.")
-        if not is_number(self.limit) or not 0.0 < self.limit < math.inf:
+        if not is_real(self.limit) or not 0.0 < self.limit < math.inf:
             raise InputError(f"limit must be a positive number, a share of |Z|; got {self.limit!r}.")
 
     def settings(self) -> dict[str, Any]:
