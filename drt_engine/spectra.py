@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
 
-__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "rows_where", "with_states"]
+__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "with_states"]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -124,40 +124,6 @@ class Spectra:
             f"Spectra({len(self)} spectra, {self._frequency.size} frequencies from {high:.3g} to {low:.3g} Hz, "
             f"states: {columns})"
         )
-
-
-def rows_where(states: pd.DataFrame, condition: str) -> NDArray[np.int64]:
-    """Return the rows of states for which a condition holds.
-
-    Parameters
-    ----------
-    states : DataFrame
-        What each of K spectra was measured at.
-    condition : str
-        As :meth:`pandas.DataFrame.query` has it, for example ``"cell == 'C' and cycle <= 100"``.
-
-    Returns
-    -------
-    ndarray of int
-        Row numbers, ascending.
-
-    Raises
-    ------
-    InputError
-        For what is no condition on the states.
-    """
-    try:
-        # No names of the program's own, only columns.
-        holds: Any = states.eval(condition, engine="python", local_dict={}, global_dict={})
-        if not pd.api.types.is_bool_dtype(holds) or np.shape(holds) != (len(states),):
-            raise TypeError("it is not true or false for each spectrum")
-    except Exception as error:  # whatever a condition of the user's own can raise
-        columns = ", ".join(map(str, states.columns)) or "none"
-        raise InputError(
-            f"{condition!r} is no condition on the states ({columns}): {error}. Write it like "
-            "\"cell == 'C' and cycle <= 100\"."
-        ) from error
-    return np.flatnonzero(pd.Series(holds).fillna(False).to_numpy(dtype=bool))
 
 
 def with_states(found: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:

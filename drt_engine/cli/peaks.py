@@ -64,7 +64,7 @@ def peaks(
     from drt_engine.hdf5 import read_inversion, read_spectra
     from drt_engine.hdf5.files import check_target
     from drt_engine.peaks import DeconvolutionOptions
-    from drt_engine.spectra import rows_where
+    from drt_engine.selection import rows_where
 
     if along is None and any(option is not None for option in (store, tracks, tables, figure)):
         raise input_error(

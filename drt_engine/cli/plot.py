@@ -107,12 +107,16 @@ def plot(
 
 def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
     """Those of the spectra that went into an inversion."""
+    from drt_engine.errors import InputError
     from drt_engine.hdf5 import scan
-    from drt_engine.spectra import rows_where
+    from drt_engine.selection import rows_where
 
     taken = {found.where for found in scan(file).inversions if name in (None, found.name)}
     where = taken.pop() if len(taken) == 1 else None
-    return spectra if where is None else spectra[rows_where(spectra.states, where)]
+    try:
+        return spectra if where is None else spectra[rows_where(spectra.states, where)]
+    except InputError as error:
+        raise input_error(f"{file}: what its spectra were chosen by is shown here, and not run: {error}") from error
 
 
 def _cycles(text: str | None) -> tuple[int, int] | None:
@@ -136,7 +140,7 @@ def _read(
     import pandas as pd
 
     from drt_engine.hdf5 import read_inversion, read_spectra
-    from drt_engine.spectra import rows_where
+    from drt_engine.selection import rows_where
 
     spectra, tracks, profile = others
     name, grid, table = names
@@ -191,7 +195,7 @@ def _of_rows(tracks: "Tracks", rows: "NDArray[np.intp]") -> "Tracks":
 
 def _chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks":
     from drt_engine.hdf5 import read_tracks
-    from drt_engine.spectra import rows_where
+    from drt_engine.selection import rows_where
 
     followed = read_tracks(path, table)
     if where is None:

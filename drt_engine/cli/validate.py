@@ -43,7 +43,7 @@ def validate(
     import pandas as pd
 
     from drt_engine.hdf5 import read_spectra, scan
-    from drt_engine.spectra import rows_where
+    from drt_engine.selection import rows_where
     from drt_engine.validation import validate as test_all
 
     method = _method(test, admittance=admittance)

@@ -10,6 +10,7 @@ from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, Layout, Precision
 from drt_engine.hdf5.schema import check_name
 from drt_engine.methods import Method
 from drt_engine.methods.posterior import check_level
+from drt_engine.selection import Condition
 
 __all__ = ["JobOptions", "Plan"]
 
@@ -22,8 +23,7 @@ class JobOptions(TypedDict, total=False):
     level : float or None
         Probability of the intervals that are computed and stored; none by default.
     where : str or None
-        Condition on the states; only spectra for which it holds are inverted. As :meth:`pandas.DataFrame.query` has it:
-        ``"cell == 'C' and cycle <= 100"``.
+        Condition on the states; only spectra for which it holds are inverted: ``"cell == 'C' and cycle <= 100"``.
     name : str
         What the inversion is called in the file; ``"default"`` by default.
     scheduler : str, distributed.Client or None
@@ -81,6 +81,7 @@ class Plan:
             check_level(self.level)
         if self.where is not None:
             _require_text("where", self.where)
+            Condition(self.where)
         check_name("name", self.name)
         Layout(compression=self.compression, dtype=self.dtype)
 

@@ -12,7 +12,7 @@ from drt_engine.hdf5.scan import SpectraInfo, scan
 from drt_engine.hdf5.schema import SPECTRA_PATH
 from drt_engine.jobs.blocks import Extent
 from drt_engine.methods import Method
-from drt_engine.spectra import rows_where
+from drt_engine.selection import rows_where
 
 __all__ = ["Source"]
 
