@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-__all__ = ["is_number", "visible", "without_formula"]
+__all__ = ["drawn", "is_number", "visible", "without_formula"]
 
 # No part of a pattern can match what the next one can, so that time grows with the length alone, whatever the text.
 _EXPONENT = r"(?:[eEdD][+-]?\d{1,9}+)?"
@@ -43,6 +43,18 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or unicodedata.category(one) == "Zs" else _escaped(one) for one in text)
+
+
+def drawn(text: str) -> str:
+    r"""Write text so that a figure shows it: dollar signs begin no formula, and a first underscore hides nothing.
+
+    Parameters
+    ----------
+    text : str
+        For example the name of a cell. Characters of control are written as :func:`visible` does.
+    """
+    shown = visible(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def without_formula(text: str) -> str:

@@ -42,7 +42,7 @@ CONDITIONS = (
     "cell * 1000000000 == 'A'",
     "cell + 'A' == 'AA'",
     "f'{{cell}}' == cell",
-    "f'{{__import__(\"os\").system(\"touch {canary}\")}}' == cell",
+    'f\'{{__import__("os").system("touch {canary}")}}\' == cell',
     "b'A' == cell",
     "(x := 3) == cycle",
     "cell = 'A'",
@@ -131,13 +131,13 @@ NAMES = (
     "@SUM(A1)",
     "\t=1+1",
     "\uff1d1+1",
-    "=HYPERLINK(\"http://example.org\",\"x\")",
+    '=HYPERLINK("http://example.org","x")',
     "$\\frac{$",
     "$x^{2}$",
     "_hidden",
     "%s %(name)s {0} {name}",
     "../../up",
-    "a,b;\"c\"",
+    'a,b;"c"',
 )
 """Names of cells that terminals, markup, spreadsheets, figures or file systems take for more than names."""
 
@@ -148,7 +148,16 @@ class Watch:
     Hooks for audits cannot be taken away again, so there is one.
     """
 
-    EVENTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "exec", "socket.connect", "pty.spawn")
+    EVENTS = (
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "os.fork",
+        "subprocess.Popen",
+        "exec",
+        "socket.connect",
+        "pty.spawn",
+    )
 
     def __init__(self):
         self.seen = None

@@ -3,10 +3,8 @@
 import logging
 import sys
 
-import typer
-
 from drt_engine.cli import demo, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
-from drt_engine.cli.app import app
+from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught
 
 __all__ = ["app", "main"]
 
@@ -15,12 +13,15 @@ def main() -> None:
     """Run the command line; an error that the engine raises on purpose is one line and exit code 2."""
     from drt_engine.errors import DRTError
 
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    sys.excepthook = show_uncaught
     # What failed is in the summary that the command prints.
     logging.getLogger("drt_engine.jobs.job").setLevel(logging.ERROR)
     try:
         app()
     except DRTError as error:
         # A file name may have a line break in it.
-        typer.echo(f"drt-engine: {' '.join(str(error).splitlines())}", err=True)
+        say(f"drt-engine: {' '.join(str(error).splitlines())}", err=True)
         sys.exit(2)

@@ -1,16 +1,56 @@
-"""The application, and what its commands have in common."""
+"""The application, and what its commands have in common.
 
+Everything that a command prints goes through here, and only here: names of cells, of grids and of files are written by
+others, and a terminal obeys what some characters say.
+"""
+
+import logging
+import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from drt_engine.text import visible, without_formula
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
 
-__all__ = ["Overwrite", "Workers", "app", "console", "counted", "input_error"]
+    import pandas as pd
+
+__all__ = [
+    "Overwrite",
+    "PlainFormatter",
+    "Workers",
+    "app",
+    "console",
+    "counted",
+    "for_spreadsheets",
+    "input_error",
+    "say",
+    "show_table",
+    "show_tree",
+    "show_uncaught",
+]
+
+
+class _Group(TyperGroup):
+    """Commands whose errors of usage show what was typed, or what stood for ``*``, as plain text."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _plain_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, *arguments: Any) -> Any:
+        with _plain_errors():
+            return super().invoke(*arguments)
+
 
 app = typer.Typer(
     name="drt-engine",
+    cls=_Group,
     help="Distributions of relaxation times from in situ impedance spectra.",
     no_args_is_help=True,
     add_completion=False,
@@ -22,11 +62,110 @@ Workers = Annotated[int, typer.Option(help="Processes that invert; 1 starts none
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
 
 
+class PlainFormatter(logging.Formatter):
+    """Messages of the log as plain text, one line each."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """Write a message."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Write where an exception came from."""
+        return "\n".join(map(visible, super().formatException(ei).split("\n")))
+
+
+def say(*lines: object, err: bool = False) -> None:
+    r"""Print lines as plain text.
+
+    Parameters
+    ----------
+    *lines : object
+        One line each; a line end within one is shown as ``\\n``.
+    err : bool
+        Whether they go to the standard error.
+    """
+    for line in lines:
+        typer.echo(visible(str(line)), err=err)
+
+
 def console(*, stderr: bool = False) -> Any:
-    """Where tables and bars go."""
+    """Where bars go; tables and trees go through :func:`show_table` and :func:`show_tree`."""
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+def show_table(
+    headings: "Iterable[object]", rows: "Iterable[Sequence[object]]", *, left: "Iterable[object]" = (), title: str = ""
+) -> None:
+    """Print a table.
+
+    Parameters
+    ----------
+    headings : iterable
+        One for each column.
+    rows : iterable of sequences
+        Their cells.
+    left : iterable
+        Headings of columns that are aligned to the left; others are to the right.
+    title : str
+        What stands above.
+    """
+    from rich.table import Table
+
+    table, names = Table(title=title or None), set(left)
+    for heading in headings:
+        table.add_column(_text(heading), justify="left" if heading in names else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    console().print(table)
+
+
+def show_tree(title: str, branches: "Mapping[str, Iterable[str]]") -> None:
+    """Print a tree of two levels.
+
+    Parameters
+    ----------
+    title : str
+        What stands above.
+    branches : mapping of str to iterable of str
+        What stands below each.
+    """
+    from rich.highlighter import ReprHighlighter
+    from rich.tree import Tree
+
+    highlighted = ReprHighlighter()
+    tree = Tree(highlighted(_text(title)))
+    for name, leaves in branches.items():
+        branch = tree.add(highlighted(_text(name)))
+        for leaf in leaves:
+            branch.add(highlighted(_text(leaf)))
+    console().print(tree)
+
+
+def show_uncaught(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
+    """Print an error that nobody expected, and where it came from; for ``sys.excepthook``."""
+    lines = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
+    say(*lines.split("\n"), err=True)
+
+
+def for_spreadsheets(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table in which no text is a formula to a spreadsheet, nor controls a terminal.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any. Numbers stay; of text and headings, :func:`drt_engine.text.without_formula` says what is changed.
+    """
+    columns = {
+        number: frame.iloc[:, number].map(lambda value: without_formula(value) if isinstance(value, str) else value)
+        for number, dtype in enumerate(frame.dtypes)
+        if dtype.kind not in "biufcmM"
+    }
+    out = frame.copy(deep=False)
+    for number, column in columns.items():
+        out.isetitem(number, column.array)
+    return out.set_axis([without_formula(str(name)) for name in frame.columns], axis="columns")
 
 
 def counted(counts: "Mapping[str, int]") -> str:
@@ -39,3 +178,19 @@ def input_error(message: str) -> Exception:
     from drt_engine.errors import InputError
 
     return InputError(message)
+
+
+def _text(value: object) -> Any:
+    from rich.text import Text
+
+    return Text(visible(str(value)))
+
+
+@contextmanager
+def _plain_errors() -> "Iterator[None]":
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
+            error.message = "\n".join(map(visible, message.split("\n")))  # type: ignore[attr-defined]
+        raise

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Workers, app, console
+from drt_engine.cli.app import Workers, app, for_spreadsheets, say, show_table
 from drt_engine.cli.running import inverted, say_what_became_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def demo(
     files["evolution.pdf"] = output / "evolution.pdf"
     simulated = campaign(CampaignDesign(voltages=voltages, seed=seed))
     write_spectra(files["campaign.h5"], simulated.spectra, overwrite=True)
-    simulated.profile.to_csv(files["profile.csv"], index=False)
+    for_spreadsheets(simulated.profile).to_csv(files["profile.csv"], index=False)
     job = {"workers": workers, "overwrite": True, "restart": True}
     summary = inverted(files["campaign.h5"], files["campaign.drt.h5"], LogGaussian(noise="proportional"), **job)
     result = read_inversion(files["campaign.drt.h5"])
@@ -46,18 +46,13 @@ def demo(
     )
     for name in ("evolution.png", "evolution.pdf"):
         save(figure, files[name])
-    console().print(_campaign_table(result, simulated.r_pol))
+    _show_campaign(result, simulated.r_pol)
     say_what_became_of(summary)
-    for path in files.values():
-        typer.echo(f"  {path}")
+    say(*(f"  {path}" for path in files.values()))
 
 
-def _campaign_table(result: "Inversion", true_r_pol: Any) -> Any:
-    from rich.table import Table
-
-    table = Table(title="Mean over the voltages of each cycle")
-    for heading in ("cell", "cycle", "R_inf / Ω", "R_pol / Ω", "true R_pol / Ω", "residual / %"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right")
+def _show_campaign(result: "Inversion", true_r_pol: Any) -> None:
+    headings = ("cell", "cycle", "R_inf / Ω", "R_pol / Ω", "true R_pol / Ω", "residual / %")
     frame = result.states.assign(
         r_inf=result.r_inf,
         r_pol=result.r_pol,
@@ -66,10 +61,8 @@ def _campaign_table(result: "Inversion", true_r_pol: Any) -> Any:
     )
     chosen = frame[frame["cycle"].isin([frame["cycle"].min(), frame["cycle"].max()])]
     means = chosen.groupby(["cell", "cycle"])[["r_inf", "r_pol", "truth", "residual"]].mean()
-    for _, row in means.reset_index().iterrows():
-        table.add_row(
-            str(row["cell"]),
-            str(row["cycle"]),
-            *(f"{row[name]:.2f}" for name in ("r_inf", "r_pol", "truth", "residual")),
-        )
-    return table
+    rows = [
+        (row["cell"], row["cycle"], *(f"{row[name]:.2f}" for name in ("r_inf", "r_pol", "truth", "residual")))
+        for _, row in means.reset_index().iterrows()
+    ]
+    show_table(headings, rows, left=["cell"], title="Mean over the voltages of each cycle")

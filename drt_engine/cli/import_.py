@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, console, input_error
+from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say, show_table
 
 if TYPE_CHECKING:
     from drt_engine.readers.collect import Collected
@@ -71,33 +71,27 @@ def import_(
     )
     _print_report(found)
     if report is not None:
-        found.report().to_csv(report, index=False)
+        for_spreadsheets(found.report()).to_csv(report, index=False)
     if not len(found):
         raise input_error("there is nothing to import. The report above says why.")
     total = add_spectra(output, dict(found.spectra), keep=adding, overwrite=overwrite)
     what = ", ".join(f"{len(some)} on {some.frequency.size} frequencies" for some in found.spectra.values())
-    typer.echo(f"{len(found)} spectra imported ({what}); {total} in the campaign.\n  {output}")
+    say(f"{len(found)} spectra imported ({what}); {total} in the campaign.", f"  {output}")
     refused = sum(one.status == "refused" for one in found.files)
     if strict and refused:
-        typer.echo(f"drt-engine: {refused} files were refused.", err=True)
+        say(f"drt-engine: {refused} files were refused.", err=True)
         raise typer.Exit(1)
 
 
 def _print_report(found: "Collected") -> None:
-    from rich.table import Table
-
-    table = Table(title="What was read")
-    for heading in ("file", "status", "format", "sweeps", "taken", "remarks"):
-        table.add_column(heading, justify="right" if heading in ("sweeps", "taken") else "left", overflow="fold")
     frame = found.report()
     # What went well needs no line where there are many; what did not always has one.
     plain = (frame["status"] == "read") & (frame["remarks"] == "")
     shown = frame if len(frame) <= _MOST_ROWS else frame[~plain]
-    for row in shown.astype(str).itertuples(index=False):
-        table.add_row(*row)
     if len(shown):
-        console().print(table, markup=False)
+        headings = ("file", "status", "format", "sweeps", "taken", "remarks")
+        rows = shown.astype(str).itertuples(index=False)
+        show_table(headings, rows, left={*headings} - {"sweeps", "taken"}, title="What was read")
     if len(shown) < len(frame):
-        typer.echo(f"{len(frame) - len(shown)} more files, {frame['taken'][plain].sum()} spectra, without remarks.")
-    for remark in found.remarks:
-        typer.echo(remark)
+        say(f"{len(frame) - len(shown)} more files, {frame['taken'][plain].sum()} spectra, without remarks.")
+    say(*found.remarks)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, console
+from drt_engine.cli.app import app, say, show_tree
 
 if TYPE_CHECKING:
     from drt_engine.hdf5 import Contents
@@ -24,18 +24,17 @@ def info(
 
     contents = _described(scan(file))
     if as_json:
-        typer.echo(json.dumps({"file": file.name} | contents, indent=2))
+        # JSON escapes all characters of control but one.
+        say(*json.dumps({"file": file.name} | contents, indent=2).replace("\x7f", "\\u007f").split("\n"))
         return
-    from rich.tree import Tree
-
-    tree = Tree(f"{file.name}, format version {contents['format_version']}", highlight=True)
-    for kind in ("spectra", "inversions", "processes"):
-        for group in contents[kind]:
-            branch = tree.add(f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}")
-            for key, value in group.items():
-                if key not in ("name", "grid"):
-                    branch.add(f"{key.replace('_', ' ')}: {_plain(value)}")
-    console().print(tree)
+    branches = {
+        f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}": [
+            f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in group.items() if key not in ("name", "grid")
+        ]
+        for kind in ("spectra", "inversions", "processes")
+        for group in contents[kind]
+    }
+    show_tree(f"{file.name}, format version {contents['format_version']}", branches)
 
 
 def _described(contents: "Contents") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, Workers, app
+from drt_engine.cli.app import Overwrite, Workers, app, say
 from drt_engine.cli.running import inverted, say_what_became_of
 
 __all__ = ["invert"]
@@ -94,15 +94,15 @@ def invert(
     try:
         summary = inverted(source, target, _method(settings), **job)
     except JobInterrupted as stop:
-        typer.echo(f"drt-engine: {stop}", err=True)
+        say(f"drt-engine: {stop}", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     except KeyboardInterrupt as stop:
-        typer.echo("drt-engine: interrupted before a block was done; nothing is lost.", err=True)
+        say("drt-engine: interrupted before a block was done; nothing is lost.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     say_what_became_of(summary)
-    typer.echo(f"  {summary.path}")
+    say(f"  {summary.path}")
     if must_succeed and summary.failed:
-        typer.echo(f"drt-engine: {summary.failed} spectra have no answer.", err=True)
+        say(f"drt-engine: {summary.failed} spectra have no answer.", err=True)
         raise typer.Exit(1)
 
 

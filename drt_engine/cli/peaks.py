@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, input_error
+from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,9 +84,9 @@ def peaks(
         given: Any = shape  # DeconvolutionOptions checks it
         options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
         found = result.deconvolve(measured, options, series=columns, along=along).parts
-    _numbered(found, rows).to_csv(output, index=False)
+    for_spreadsheets(_numbered(found, rows)).to_csv(output, index=False)
     what = "peaks" if measured is None else "parts"
-    typer.echo(f"{len(found)} {what} in {len(result)} spectra.\n  {output}")
+    say(f"{len(found)} {what} in {len(result)} spectra.", f"  {output}")
     if along is not None:
         followed = _followed(found[found["r"] > 0.0], result, (along, columns), pins, rows)
         _write(followed, file, {"store": store, "tracks": tracks, "tables": tables, "figure": figure}, overwrite)
@@ -115,7 +115,7 @@ def _followed(
     along, series = course
     followed = track(found, along, series, states=result.states, known=known)
     names = ", ".join(map(str, followed.names)) or "none"
-    typer.echo(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
+    say(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
     return replace(
         followed,
         table=_numbered(followed.table, rows),
@@ -137,15 +137,15 @@ def _write(followed: "Tracks", source: Path, files: dict[str, Path | None], over
     if store is not None:
         write_tracks(store, followed, source=source, overwrite=overwrite)
     if table is not None:
-        followed.table.to_csv(table, index=False)
+        for_spreadsheets(followed.table).to_csv(table, index=False)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         for stem, wide in _by_series(followed):
-            wide.to_csv(folder / f"{stem}.csv", index=False)
+            for_spreadsheets(wide).to_csv(folder / f"{stem}.csv", index=False)
     if figure is not None:
         save(processes(followed), figure)
     for path in filter(None, (store, table, folder, figure)):
-        typer.echo(f"  {path}")
+        say(f"  {path}")
 
 
 def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":

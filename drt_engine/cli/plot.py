@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, input_error
+from drt_engine.cli.app import app, input_error, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,13 +96,13 @@ def plot(
     if kind is Kind.PROCESSES:
         followed = _chosen_tracks(file if tracks is None else tracks, table, where)
         save(_of_processes(followed, state), output)
-        typer.echo(f"{len(followed.table)} observations drawn.\n  {output}")
+        say(f"{len(followed.table)} observations drawn.", f"  {output}")
         return
     shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
     known = None if shown.tracks is None else shown.tracks.along
     shown = replace(shown, state=state or known or "voltage", view=view, cycles=_cycles(cycles))
     save(_figure(kind, shown), output)
-    typer.echo(f"{len(shown.result)} spectra drawn.\n  {output}")
+    say(f"{len(shown.result)} spectra drawn.", f"  {output}")
 
 
 def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from drt_engine.cli.app import console, counted
+from drt_engine.cli.app import console, counted, say
 
 if TYPE_CHECKING:
     from drt_engine.jobs import JobSummary, Progress
@@ -43,9 +41,7 @@ def say_what_became_of(summary: "JobSummary") -> None:
     """Print the summary of a job."""
     rate = summary.seconds / max(summary.spectra, 1) * 1e3
     before = f", {summary.kept} of them done before" if summary.kept else ""
-    typer.echo(
-        f"{summary.spectra} spectra in {summary.seconds:.1f} s ({rate:.2g} ms each){before}: {counted(summary.counts)}"
-    )
+    say(f"{summary.spectra} spectra in {summary.seconds:.1f} s ({rate:.2g} ms each){before}: {counted(summary.counts)}")
 
 
 @contextmanager
@@ -122,4 +118,4 @@ class _Lines:
         self._last = now
         rate = (done - self._first) / (now - self._begin)
         left = f"{(total - done) / rate:.0f} s left" if rate else "nothing done yet"
-        typer.echo(f"{done} of {total} spectra, {rate:.3g}/s, {left}: {counted(counts)}", err=True)
+        say(f"{done} of {total} spectra, {rate:.3g}/s, {left}: {counted(counts)}", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, console, counted, input_error
+from drt_engine.cli.app import app, counted, for_spreadsheets, input_error, say, show_table
 
 if TYPE_CHECKING:
     from drt_engine.validation import Validation, ValidityTest
@@ -60,14 +60,14 @@ def validate(
     frame = pd.concat([one.to_frame().assign(grid=name) for name, one in found.items()], ignore_index=True)
     _print_summary(found, frame, by.split(",") if by else [])
     if output is not None:
-        frame.to_csv(output, index=False)
-        typer.echo(f"  {output}")
+        for_spreadsheets(frame).to_csv(output, index=False)
+        say(f"  {output}")
     if figure is not None:
         _draw(found, state, figure)
-        typer.echo(f"  {figure}")
+        say(f"  {figure}")
     bad = sum(int((~one.valid).sum()) for one in found.values())
     if strict and bad:
-        typer.echo(f"drt-engine: {bad} spectra are not valid.", err=True)
+        say(f"drt-engine: {bad} spectra are not valid.", err=True)
         raise typer.Exit(1)
 
 
@@ -83,11 +83,10 @@ def _method(test: Test, *, admittance: bool) -> "ValidityTest":
 
 def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) -> None:
     import numpy as np
-    from rich.table import Table
 
     for name, one in found.items():
         median = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
-        typer.echo(
+        say(
             f"{name}: {len(one)} spectra, {int(one.valid.sum())} valid, median residual {median:.3g} %: "
             f"{counted(one.counts())}"
         )
@@ -96,14 +95,12 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
     for column in by:
         if column not in frame.columns:
             raise input_error(f"--by {column!r} is no state; there are {', '.join(map(str, frame.columns))}.")
-    table = Table()
-    for heading in (*by, "spectra", "valid / %", "median residual / %", "median score"):
-        table.add_column(heading, justify="left" if heading in by else "right")
+    cells = []
     valid = np.concatenate([one.valid for one in found.values()])
     for key, rows in frame.assign(_valid=valid).groupby(by, sort=True, dropna=False):
         share, rms, score = 100 * rows["_valid"].mean(), rows["rms"].median(), rows["score"].median()
-        table.add_row(*map(str, key), str(len(rows)), f"{share:.0f}", f"{rms:.3g}", f"{score:.3g}")
-    console().print(table)
+        cells.append((*key, len(rows), f"{share:.0f}", f"{rms:.3g}", f"{score:.3g}"))
+    show_table((*by, "spectra", "valid / %", "median residual / %", "median score"), cells, left=by)
 
 
 def _draw(found: "dict[str, Validation]", state: str | None, figure: Path) -> None:

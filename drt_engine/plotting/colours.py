@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import dress, figure_of
 from drt_engine.plotting.selection import Selection, display_factor
+from drt_engine.text import drawn
 
 __all__ = ["BESIDE", "NAMED", "ColourScale", "Paint", "colour_map", "finish_bar", "paint"]
 
@@ -161,6 +162,6 @@ def _named(values: NDArray[Any], scale: ColourScale) -> Paint:
             "Choose among the spectra with rows."
         )
     colours = dict(zip(names, NAMED, strict=False))
-    handles = tuple(Line2D([], [], color=colours[name], label=name) for name in names)
+    handles = tuple(Line2D([], [], color=colours[name], label=drawn(str(name))) for name in names)
     rgba = np.array([mpl.colors.to_rgba(colours[name]) for name in values])
     return Paint(rgba, handles=handles if scale.bar else ())

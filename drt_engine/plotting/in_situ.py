@@ -32,6 +32,7 @@ from drt_engine.plotting.selection import Quantity, display_factor, display_labe
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.text import drawn
 from drt_engine.tracking import Tracks
 
 __all__ = ["Below", "CompositeView", "composite", "draw_columns", "shared_scale"]
@@ -203,7 +204,7 @@ def draw_columns(
     panels = np.array([[figure.add_subplot(grid[row, k]) for k in range(len(columns))] for row in range(3)])
     for column, axes in zip(columns, panels[0], strict=True):
         _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
-        axes.set_title(column.title)
+        axes.set_title(drawn(column.title))
     _widen(panels[0])
     for column, axes in zip(columns, panels[1], strict=True):
         nyquist(column.spectra, column.result, state=scale, ax=axes)

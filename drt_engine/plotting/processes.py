@@ -24,6 +24,7 @@ from drt_engine.plotting.small_panels import few_places, scale_ordinate
 from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.text import drawn
 from drt_engine.tracking import Tracks, change
 
 __all__ = ["ageing", "processes"]
@@ -109,7 +110,7 @@ def processes(
             dress(axes), table[part], None if colours is None else colours.rgba[part], quantity, (state, keys)
         )
     for axes, name in zip(panels[0], shown, strict=True):
-        axes.set_title(name if len(name) < _WIDE_NAME else name.replace(" ", "\n"))
+        axes.set_title(drawn(name) if len(name) < _WIDE_NAME else drawn(name).replace(" ", "\n"))
     for row, quantity in zip(panels, quantities, strict=True):
         row[0].set_ylabel(_LABELS[quantity])
         for axes in row:
@@ -308,13 +309,13 @@ def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: P
     keys: list[Artist] = list(colours.handles) if colours is not None else []
     if "direction" in table and len(set(table["direction"])) > 1:
         keys += [
-            Line2D([], [], ls=_STYLES.get(str(name), "-"), label=str(name), **grey)
+            Line2D([], [], ls=_STYLES.get(str(name), "-"), label=drawn(str(name)), **grey)
             for name in sorted(set(table["direction"]))
         ]
     known = dict(zip(table["cell"], table["_marker"], strict=True)) if "cell" in table else {}
     if len(set(known.values())) > 1:
         keys += [
-            Line2D([], [], ls="none", marker=known[cell], ms=2.6, color="0.35", label=_cell_title(cell))
+            Line2D([], [], ls="none", marker=known[cell], ms=2.6, color="0.35", label=drawn(_cell_title(cell)))
             for cell in sorted(known, key=str)
         ]
     if (table["merged_with"] != "").any():
@@ -344,10 +345,10 @@ def _draw_changes(figure: Figure, grid: GridSpec, count: int, changes: pd.DataFr
         axes.set_ylabel(label)
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.xaxis.set_major_locator(FixedLocator(list(range(len(names)))))
-        axes.set_xticklabels([name.replace(" ", "\n") for name in names])
+        axes.set_xticklabels([drawn(name).replace(" ", "\n") for name in names])
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if len(cells) > 1:
-        keys = [Patch(color=NAMED[k], label=_cell_title(cell)) for k, cell in enumerate(cells)]
+        keys = [Patch(color=NAMED[k], label=drawn(_cell_title(cell))) for k, cell in enumerate(cells)]
         legend_above(panels[0], keys)
     return panels
 

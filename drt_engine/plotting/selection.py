@@ -12,6 +12,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.status import Status
+from drt_engine.text import drawn
 
 __all__ = ["Quantity", "Selection", "display_factor", "display_label", "select"]
 
@@ -35,7 +36,7 @@ _DISPLAY: dict[str, tuple[str, str, float]] = {
 
 def display_label(state: str) -> str:
     """Label of a state with its unit; other columns are called what they are called."""
-    label, unit, _ = _DISPLAY.get(state, (state, "", 1.0))
+    label, unit, _ = _DISPLAY.get(state, (drawn(state), "", 1.0))
     return f"{label} / {unit}" if unit else label
 
 

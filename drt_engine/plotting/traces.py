@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError
 from drt_engine.plotting.colours import NAMED
 from drt_engine.result import Inversion
+from drt_engine.text import drawn
 from drt_engine.tracking import Tracks
 
 __all__ = ["MARKERS", "checked_tracks", "draw_traces", "keys_below", "look", "trace_keys"]
@@ -106,7 +107,7 @@ def draw_traces(
 
 def trace_keys(tracks: Tracks, names: Iterable[str], held: bool = False) -> list[Line2D]:
     """Keys for a legend of processes, and of open markers if there are any."""
-    keys = [Line2D([], [], lw=0.7, ms=_SIZE, mew=0.6, label=name, **look(tracks, name)) for name in names]
+    keys = [Line2D([], [], lw=0.7, ms=_SIZE, mew=0.6, label=drawn(name), **look(tracks, name)) for name in names]
     if held:
         grey: dict[str, Any] = {"color": "0.35", "marker": "o", "mfc": "white", "mew": 0.6, "ms": _SIZE}
         keys.append(Line2D([], [], ls="none", label="holds another", **grey))
