@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["peaks"]
 
+_LONGEST_STEM = 100
 _EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 
 
@@ -154,7 +156,7 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     values = [column for column in _EXPORTED if column in table.columns]
     series = list(followed.series)
     groups = table.groupby(series, sort=True, observed=True) if series else [((), table)]
-    wide = []
+    wide, taken = [], set[str]()
     for key, part in groups:
         # Each pair is there once, so there is nothing to aggregate: pivot would raise, pivot_table would hide it.
         frame = part.pivot(index=[followed.along, "spectrum"], columns="process", values=values)  # noqa: PD010
@@ -162,5 +164,12 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
         frame = frame[order].sort_index()
         frame.columns = [f"{name} {value}" for value, name in order]
         stem = " ".join(f"{column}-{value}" for column, value in zip(series, key, strict=True)) or "all"
-        wide.append((re.sub(r"[^\w.+-]+", "_", stem), frame.reset_index()))
+        stem = short = re.sub(r"[^\w.+-]+", "_", stem)[:_LONGEST_STEM]
+        # Names that differ in other signs, or in capitals where a file system knows none, are not one file.
+        for number in count(2):
+            if stem.casefold() not in taken:
+                break
+            stem = f"{short}-{number}"
+        taken.add(stem.casefold())
+        wide.append((stem, frame.reset_index()))
     return wide

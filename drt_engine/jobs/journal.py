@@ -1,9 +1,13 @@
 """What a job has done so far, in a folder beside its output: each block is there whole or not at all.
 
-The folder ``.NAME.job`` holds ``plan.json``, a lock, and one file for each block that is done. A block is written under
+The folder ``.NAME.job`` holds ``plan.json``, a lock, a file that says what the folder is, and one file for each block
+that is done. A block is written under
 a provisional name, brought to the disk and renamed; so whatever kills the job, and whenever, the next one finds every
 finished block and nothing else. A file of another tool could not be used for this: HDF5 files that were open when their
 process died may be unreadable.
+
+A folder of that name may have come with files of somebody else. So it is only taken up, and emptied in the end, if a
+job of the same user made it: it is no link, has the mark, and holds nothing but ordinary files of those names.
 
 The name of a block has part of the plan's identity in it. A worker may outlive its job, as on a cluster, and write a
 block when the next job has begun, which must not take it if its plan is another one.
@@ -15,7 +19,7 @@ import logging
 import os
 import re
 import secrets
-import shutil
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,9 +39,20 @@ __all__ = ["DamagedBlock", "Journal", "load_part", "save_part"]
 
 Array = NDArray[Any]
 
-_PART = re.compile(r"(\w+)-(\d+)-(\d+)-(\d+)-(\w+)\.part")
+_PART = re.compile(r"(results|scores)-(\d+)-(\d+)-(\d+)-(\w+)\.part")
 _PLAN = "plan.json"
 _LOCK = "lock"
+_MARK = "what-is-this.txt"
+_MARKED = b"The finished blocks of a drt-engine job that is running or was stopped.\n"
+_WHOLE = rf"{re.escape(_PLAN)}|{re.escape(_MARK)}|{_PART.pattern}"
+_OWN = re.compile(rf"{_LOCK}|output\.partial|(?:{_WHOLE})(?:\.\w+\.partial)?")
+_BEFORE_MARK = re.compile(rf"{_LOCK}|{re.escape(_MARK)}\.\w+\.partial")
+# What a network file system makes of a file that is removed while it is open.
+_REMOVED_WHILE_OPEN = ".nfs"
+_LONGEST_PLAN = 2**20
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
+_INSTANT = re.compile(r"[0-9T:+-]{1,40}")
+_LONGEST_VALUE = 300
 _CHECKSUM_BYTES = 4
 _LOCK_TRIALS = 10
 
@@ -83,10 +98,12 @@ class Journal:
         OutputBusyError
             If another job holds it.
         FileWriteError
-            If the folder cannot be made.
+            If the folder cannot be made, or one that no job of this user made has its name.
         """
         with self.blamed():
             self._acquire()
+            if not (self.folder / _MARK).exists():
+                _write(self.folder / _MARK, _MARKED)
         try:
             yield
         finally:
@@ -101,11 +118,13 @@ class Journal:
         cause: OSError = busy
         for _ in range(_LOCK_TRIALS):
             try:
-                self.folder.mkdir(exist_ok=True)
-                lock.touch()
-                before = lock.stat().st_ino
+                self._refuse_foreign()
+                self.folder.mkdir(mode=0o700, exist_ok=True)
+                os.close(os.open(lock, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600))
+                before = lock.lstat().st_ino
                 self._lock.acquire(timeout=0)
-                if lock.stat().st_ino == before:
+                if lock.lstat().st_ino == before:
+                    self._refuse_foreign()
                     return
             except Timeout as error:
                 raise busy from error
@@ -114,6 +133,32 @@ class Journal:
             # The job that held it has just ended and removed it: what is held now keeps nobody out.
             self._lock.release()
         raise cause
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder that no job of this user made, before anything in it is opened or removed."""
+        with suppress(FileNotFoundError):
+            if why := _not_ours(self.folder.lstat(), folder=True):
+                raise self._foreign(why)
+            names = []
+            for item in list(os.scandir(self.folder)):
+                if item.name.startswith(_REMOVED_WHILE_OPEN):
+                    continue
+                if not _OWN.fullmatch(item.name):
+                    raise self._foreign(f"holds {item.name!r}, which no job puts there")
+                if why := _not_ours(item.stat(follow_symlinks=False), partial=item.name.endswith(".partial")):
+                    raise self._foreign(f"holds {item.name!r}, which {why}")
+                names.append(item.name)
+            if _PLAN in names and (self.folder / _PLAN).lstat().st_size > _LONGEST_PLAN:
+                raise self._foreign(f"holds {_PLAN!r}, which is larger than any that a job writes")
+            if _MARK not in names and not all(map(_BEFORE_MARK.fullmatch, names)):
+                raise self._foreign(f"holds no {_MARK!r}, by which a job knows its folder")
+            self._read_plan()
+
+    def _foreign(self, why: str) -> FileWriteError:
+        return FileWriteError(
+            f"{self.out}: cannot be written: {self.folder.name} {why}. A job keeps what it has done in a folder of "
+            f"that name: look what it is, and remove or rename {self.folder}."
+        )
 
     def finished(self) -> bool:
         """Whether the output may have been made by the job of this folder, so that only the folder is left over."""
@@ -144,9 +189,9 @@ class Journal:
         with self.blamed():
             for left in self.folder.glob("*.partial"):
                 left.unlink(missing_ok=True)
-            plan: dict[str, Any] = json.loads(json.dumps(identity))
+            plan: dict[str, Any] = json.loads(json.dumps(identity, default=float))
             before = self._read_plan()
-            same = "id" in before and {key: before.get(key) for key in plan} == plan
+            same = _is_begun(before) and {key: before.get(key) for key in plan} == plan
             if any(self._parts()) and not same and not restart:
                 raise JobMismatchError(
                     f"{self.out}: a job that was not finished left blocks in {self.folder.name}, and this one cannot "
@@ -216,11 +261,15 @@ class Journal:
     def remove(self) -> None:
         """Remove the folder; the plan after the blocks, so that a job killed here is known, and the lock last."""
         with suppress(OSError):
+            if self.folder.is_symlink():
+                return
             for item in self.folder.iterdir():
-                if item.name not in (_PLAN, _LOCK):
+                if _OWN.fullmatch(item.name) and item.name not in (_PLAN, _MARK, _LOCK):
                     item.unlink(missing_ok=True)
-            (self.folder / _PLAN).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+            for name in (_PLAN, _MARK, _LOCK):
+                (self.folder / name).unlink(missing_ok=True)
+            # Not if somebody has put something there meanwhile.
+            self.folder.rmdir()
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
@@ -250,6 +299,8 @@ class Journal:
             found = json.loads((self.folder / _PLAN).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        except RecursionError:
+            raise self._foreign(f"holds {_PLAN!r}, which is nested as none that a job writes is") from None
         return found if isinstance(found, dict) else {}
 
 
@@ -284,14 +335,17 @@ def load_part(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Arr
     """
     try:
         raw = path.read_bytes()
-    except OSError:
+    except (MemoryError, OSError):
         return None
     content, checksum = memoryview(raw)[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
     if len(raw) <= _CHECKSUM_BYTES or zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
         return None
     file = io.BytesIO(content)
-    found = {str(name): np.load(file, allow_pickle=False) for name in np.load(file, allow_pickle=False)}
-    return found if names is None else {name: found[name] for name in names}
+    try:
+        found = {str(name): np.load(file, allow_pickle=False) for name in np.load(file, allow_pickle=False)}
+        return found if names is None else {name: found[name] for name in names}
+    except (EOFError, LookupError, MemoryError, TypeError, ValueError):  # made so that its checksum holds
+        return None
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
@@ -312,6 +366,30 @@ def _write(path: Path, content: bytes | memoryview) -> None:
     sync_folder(path.parent)
 
 
+def _not_ours(found: os.stat_result, *, folder: bool = False, partial: bool = False) -> str:
+    """Say why something is not what a job of this user made; nothing if it is."""
+    if stat.S_ISLNK(found.st_mode):
+        return "is a link"
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode):
+        return f"is no {'folder' if folder else 'ordinary file'}"
+    # Files that are only removed may have another name: that of the output, when a job was killed while it gave it one.
+    if not folder and not partial and found.st_nlink > 1:
+        return "is a file with another name elsewhere"
+    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        return "belongs to another user"
+    return ""
+
+
+def _is_begun(plan: Mapping[str, Any]) -> bool:
+    """Whether a plan has what a job adds to it; its identity becomes part of the names of files."""
+    return bool(_IDENTITY.fullmatch(str(plan.get("id"))) and _INSTANT.fullmatch(str(plan.get("started"))))
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say the first thing that differs."""
     if not before:
@@ -322,6 +400,6 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             continue
         if isinstance(was, dict) and isinstance(value, dict):
             inner = next(name for name in {**was, **value} if was.get(name) != value.get(name))
-            return f"{key}: {inner} was {was.get(inner)!r} and is {value.get(inner)!r}"
-        return f"{key} was {was!r} and is {value!r}"
+            return f"{key}: {inner} was {_brief(was.get(inner))} and is {_brief(value.get(inner))}"
+        return f"{key} was {_brief(was)} and is {_brief(value)}"
     return "its plan is damaged"

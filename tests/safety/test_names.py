@@ -1,0 +1,202 @@
+"""Names that terminals, markup, spreadsheets and figures obey, through every command on a file that holds them."""
+
+import json
+import logging
+import re
+import sys
+import unicodedata
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+import drt_engine as drt
+import drt_engine.cli as cli_package
+from drt_engine.cli.app import PlainFormatter, for_spreadsheets, say, show_uncaught
+from drt_engine.text import drawn, is_number, visible, without_formula
+from tests.safety.hostile import NAMES
+
+GRID = "grid\u202e\x9b31m[red][link]"
+INVERSION = "inversion[bold]\u202e"
+
+
+def harmless(text):
+    """Whether a terminal only shows it: tables and lines have no character of control but the line end."""
+    return all(unicodedata.category(one) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} or one == "\n" for one in text)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, noisy):
+    """A campaign of which every cell has a hostile name, with three voltages each, its result and its processes."""
+    folder = tmp_path_factory.mktemp("hostile")
+    cells = [name for name in NAMES for _ in range(3)]
+    voltage = np.tile([3.5, 3.6, 3.7], len(NAMES))
+    states = {"cell": cells, "voltage": voltage, "time": 1e3 * voltage, "\uff1d1+1[red]\u202e": cells}
+    z = np.tile(noisy.impedance[:3], (len(NAMES), 1))
+    drt.write_spectra(folder / "c.h5", {GRID: drt.Spectra(noisy.frequency, z, states)})
+    drt.invert_file(folder / "c.h5", folder / "c.drt.h5", method=drt.Tikhonov(), name=INVERSION)
+    return folder
+
+
+def shown(ran):
+    assert ran.code == 0, ran.err
+    assert harmless(ran.out)
+    assert harmless(ran.err)
+    return re.sub(r"\s", "", ran.out)
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Wide enough for a name to stand on one line."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_info(folder, cli, wide):
+    assert "\uff1d1+1[red]\\u202e" in shown(cli("info", folder / "c.h5"))
+    told = shown(cli("info", folder / "c.drt.h5"))
+    assert "inversions/inversion[bold]\\u202e/grid\\u202e\\x9b31m[red][link]" in told
+    for path in ("c.h5", "c.drt.h5"):
+        text = cli("info", folder / path, "--json").out
+        assert harmless(text)
+        assert json.loads(text)["spectra" if path == "c.h5" else "inversions"][0]["grid"] == GRID
+
+
+def test_validate(folder, cli, wide):
+    told = shown(cli("validate", folder / "c.h5", "--by", "cell", "-o", folder / "v.csv"))
+    for name in NAMES:
+        assert re.sub(r"\s", "", visible(name)) in told, name
+    check_csv(folder / "v.csv", "cell")
+
+
+def test_invert(folder, cli):
+    chosen = ("--where", "cell in ['[/x]', '=1+1']", "--name", "a[red]\x9b", "--method", "tikhonov")
+    shown(cli("invert", folder / "c.h5", "-o", folder / "again.h5", *chosen))
+    refused = cli("invert", folder / "c.h5", "-o", folder / "[red]\x1b[31m\n.h5", "--where", "cell == '\x1b[31m'")
+    assert refused.code == 2
+    assert harmless(refused.err)
+
+
+def test_peaks_and_plot(folder, cli, wide):
+    outputs = {"-o": "p.csv", "--store": "p.h5", "--tracks": "t.csv", "--tables": "s"}
+    options = [part for option, name in outputs.items() for part in (option, folder / name)]
+    course = ("--along", "voltage", "--series", "cell", "--known", "[/x]\x1b=1e-5:1")
+    shown(cli("peaks", folder / "c.drt.h5", *course, *options))
+    for path in ("p.csv", "t.csv"):
+        check_csv(folder / path, "cell")
+    # One table for each series, and none in another folder.
+    assert len(list((folder / "s").iterdir())) == len(NAMES)
+    assert not (folder.parent / "up.csv").exists()
+    names = ("$\\frac{$", "$x^{2}$", "_hidden", "[/x]", "=1+1", "%s %(name)s {0} {name}")
+    for kind, (most, *options) in {
+        "composite": (3, "--spectra", folder / "c.h5", "--tracks", folder / "p.h5"),
+        "processes": (6,),
+        "nyquist": (6, "--spectra", folder / "c.h5", "--state", "cell"),
+        "gamma": (6, "--state", "cell"),
+    }.items():
+        file = folder / ("p.h5" if kind == "processes" else "c.drt.h5")
+        some = f"cell in {list(names[:most])}"
+        shown(cli("plot", file, "--kind", kind, *options, "--where", some, "-o", folder / f"{kind}.svg"))
+    text = (folder / "gamma.svg").read_text(encoding="utf-8")
+    for name in ("$\\frac{$", "$x^{2}$", "_hidden", "[/x]"):
+        assert name in text
+
+
+def test_import(tmp_path, cli, noisy, wide):
+    for number, name in enumerate(NAMES):
+        points = zip(noisy.frequency, noisy.impedance[0], strict=True)
+        rows = "\n".join(f"{f:g},{z.real:g},{z.imag:g}" for f, z in points)
+        content = "frequency,re,im\n" + (rows if number % 3 else "no numbers\x1b[31m[/x],=1,2\n")
+        (tmp_path / f"{name.replace('/', '-')[:60]}.csv").write_text(content, encoding="utf-8")
+    told = cli("import", tmp_path, "-o", tmp_path / "c.h5", "--report", tmp_path / "r.txt", "--cell", "[/x]\x1b[31m")
+    shown(told)
+    for name in ("[/x]", "[red]red", "\\x1b[31mred"):
+        assert name.replace("/", "-") in re.sub(r"\s", "", told.out)
+    check_csv(tmp_path / "r.txt", "source")
+
+
+def check_csv(path, column):
+    """Whether a spreadsheet computes nothing of it, and a terminal only shows it."""
+    text = path.read_bytes().decode("utf-8")
+    assert harmless(text)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    cells = [*frame.columns, *frame.to_numpy().ravel()]
+    assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r\uff1d\uff0b\uff0d\uff20") and not is_number(cell)]
+    assert any(cell.startswith("'=") for cell in frame[column])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_is_shown_as_it_is_written(name):
+    assert harmless(visible(name))
+    assert "\n" not in visible(name)
+    # Nothing is lost: what is escaped can be told.
+    escapes = re.sub(r"\\(x..|u....|[ntr])", lambda match: match[0].encode().decode("unicode_escape"), visible(name))
+    assert escapes == name
+    assert without_formula(name).lstrip("'") == visible(name)
+
+
+def test_what_is_a_formula():
+    numbers = ("-5", "+3.2", "-1e5", "-1,5", "+.5")
+    assert [without_formula(text) for text in (*numbers, "a=b", "", "µ Ω é")] == [*numbers, "a=b", "", "µ Ω é"]
+    for text in ("=1", "-2+3", "--5", "@a", "+", "-", "-inf", "\uff1d1"):
+        assert without_formula(text) == f"'{text}"
+    frame = pd.DataFrame({"=a": ["=1", None, "x"], "n": [-1.0, np.nan, 2.0], "c": pd.Categorical(["-x", "-x", "y"])})
+    frame["mixed"] = pd.Series([-1, "=2", None], dtype=object)
+    out = for_spreadsheets(frame)
+    assert list(out.columns) == ["'=a", "n", "c", "mixed"]
+    assert out["'=a"].tolist()[::2] == ["'=1", "x"]
+    assert out["'=a"].isna().tolist() == [False, True, False]
+    assert out["c"].astype(str).tolist() == ["'-x", "'-x", "y"]
+    assert out["mixed"].tolist()[:2] == [-1, "'=2"]
+    pd.testing.assert_series_equal(out["n"], frame["n"])
+    assert frame["=a"].tolist()[0] == "=1"
+
+
+def test_figures_show_text(tmp_path):
+    assert drawn("$x^{2}$") == r"\$x^{2}\$"
+    assert drawn("_a\x1b") == " _a\\x1b"
+
+
+def test_logs_errors_and_warnings_are_shown_as_they_are_written(capsys):
+    say("a\nb\x1b", "c")
+    assert capsys.readouterr().out == "a\\nb\\x1b\nc\n"
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "%s\x1b[31m\n", ("\u202e",), None)
+    assert PlainFormatter("%(message)s").format(record) == "\\u202e\\x1b[31m\\n"
+    try:
+        raise ValueError("owned\x1b]0;x\x07")
+    except ValueError:
+        caught = sys.exc_info()
+        record.exc_info = caught
+        assert harmless(PlainFormatter("%(message)s").format(record))
+        show_uncaught(*caught)
+    told = capsys.readouterr().err
+    assert told.endswith("ValueError: owned\\x1b]0;x\\x07\n")
+    assert harmless(told)
+
+
+def test_wrong_use_shows_what_a_star_stood_for(cli, tmp_path):
+    ran = cli("info", tmp_path, "\x1b]0;owned\x07.h5")
+    assert ran.code == 2
+    assert "\\x1b]0;owned\\x07" in ran.err
+    ran = cli("\x9b31m")
+    assert ran.code == 2
+    assert "\\x9b31m" in ran.err
+
+
+def test_one_place_prints():
+    for path in Path(cli_package.__file__).parent.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "app.py":
+            assert not re.search(r"\becho\(|\bprint\(|\.write\(|import Table|import Tree|import Console", text), path
+
+
+def test_a_result_that_was_written_by_others(folder, cli, tmp_path, wide):
+    path = tmp_path / "r.h5"
+    path.write_bytes((folder / "c.drt.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        attributes = file[f"inversions/{INVERSION}/{GRID}"].attrs
+        for name in ("source", "created", "started", "where"):
+            attributes[name] = np.bytes_("\x1b]0;owned\x07[/x]\u202e".encode())
+    told = shown(cli("info", path))
+    assert told.count("\\x1b]0;owned\\x07[/x]\\u202e") >= 3
