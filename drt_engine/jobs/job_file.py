@@ -1,5 +1,6 @@
 """Jobs written down in a TOML file."""
 
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _JOB: Mapping[str, type] = {
     "strict": bool,
 }
 _ROOT: Mapping[str, type] = {"input": str, "output": str, "method": dict, "job": dict}
+_SCHEDULERS = ("inline", "threads", "processes")
+_MOST_BYTES = 2**20
+_MOST_WORKERS = 256
 _WORDS = {str: "text", int: "a whole number", float: "a real number", bool: "true or false", dict: "a table"}
 
 
@@ -63,27 +67,57 @@ def read_job(path: PathLike) -> JobFile:
     Raises
     ------
     FileFormatError
-        If it cannot be read or is not TOML.
+        If it cannot be read, is too large or is not TOML.
     UnknownNameError
         For a key that there is none of.
     InputError
-        For a value of another type, and without ``input``.
+        For a value of another type, without ``input``, and for a cluster or a number of processes that only whoever
+        runs the job can ask for.
     """
     where = Path(path)
     try:
+        _check_size(where)
         found = tomllib.loads(where.read_text(encoding="utf-8"))
+    except FileFormatError:
+        raise
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except ValueError as error:
         raise FileFormatError(f"{path}: is not TOML: {error}.") from error
+    except RecursionError as error:
+        raise FileFormatError(f"{path}: is nested too deeply for a job file.") from error
     _check(f"{path}: the key", found, _ROOT)
     method, job = {"name": "LogGaussian"} | found.get("method", {}), found.get("job", {})
     _check(f"{path}: the key of [method]", {"name": method["name"]}, {"name": str})
     _check(f"{path}: the key of [job]", job, _JOB)
+    _check_harmless(path, job)
     if "input" not in found:
         raise InputError(f'{path}: names no input. Write input = "campaign.h5" in its first line.')
     output = where.parent / found["output"] if "output" in found else None
     return JobFile(where.parent / found["input"], output, method, job)
+
+
+def _check_size(path: Path) -> None:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise FileFormatError(f"{path}: is not a regular file; expected a job file.")
+    if found.st_size > _MOST_BYTES:
+        raise FileFormatError(f"{path}: has {found.st_size} bytes; job files are read up to {_MOST_BYTES}.")
+
+
+def _check_harmless(path: PathLike, job: Mapping[str, Any]) -> None:
+    """Refuse what a file from somebody else should not decide: whom to connect to, and how many processes to start."""
+    if (scheduler := job.get("scheduler")) not in (None, *_SCHEDULERS):
+        raise InputError(
+            f"{path}: scheduler {scheduler!r} is none that a job file can name, which are "
+            f"{', '.join(map(repr, _SCHEDULERS))}. A cluster and whoever uses it run each other's programs: give its "
+            "address on the command line, --scheduler tcp://node1:8786."
+        )
+    if job.get("workers", 1) > _MOST_WORKERS:
+        raise InputError(
+            f"{path}: a job file can ask for {_MOST_WORKERS} workers at most; got {job['workers']}. Give more of them "
+            "on the command line: --workers."
+        )
 
 
 def _check(what: str, found: Mapping[str, Any], known: Mapping[str, type]) -> None:

@@ -29,7 +29,7 @@ def method_from_settings(settings: Mapping[str, Any]) -> Method:
     """
     rest = dict(settings)
     name = rest.pop("name", None)
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
     try:
         return METHODS[name](**rest)

@@ -31,10 +31,10 @@ def harmless(text):
 def folder(tmp_path_factory, noisy):
     """A campaign of which every cell has a hostile name, with three voltages each, its result and its processes."""
     folder = tmp_path_factory.mktemp("hostile")
-    cells = [name for name in NAMES for _ in range(3)]
-    voltage = np.tile([3.5, 3.6, 3.7], len(NAMES))
+    cells = [name for name in NAMES for _ in range(2)]
+    voltage = np.tile([3.5, 3.6], len(NAMES))
     states = {"cell": cells, "voltage": voltage, "time": 1e3 * voltage, "\uff1d1+1[red]\u202e": cells}
-    z = np.tile(noisy.impedance[:3], (len(NAMES), 1))
+    z = np.tile(noisy.impedance[:2], (len(NAMES), 1))
     drt.write_spectra(folder / "c.h5", {GRID: drt.Spectra(noisy.frequency, z, states)})
     drt.invert_file(folder / "c.h5", folder / "c.drt.h5", method=drt.Tikhonov(), name=INVERSION)
     return folder
@@ -88,12 +88,11 @@ def test_peaks_and_plot(folder, cli, wide):
     # One table for each series, and none in another folder.
     assert len(list((folder / "s").iterdir())) == len(NAMES)
     assert not (folder.parent / "up.csv").exists()
-    names = ("$\\frac{$", "$x^{2}$", "_hidden", "[/x]", "=1+1", "%s %(name)s {0} {name}")
+    names = ("$\\frac{$", "_hidden", "[/x]", "$x^{2}$")
     for kind, (most, *options) in {
-        "composite": (3, "--spectra", folder / "c.h5", "--tracks", folder / "p.h5"),
-        "processes": (6,),
-        "nyquist": (6, "--spectra", folder / "c.h5", "--state", "cell"),
-        "gamma": (6, "--state", "cell"),
+        "composite": (1, "--spectra", folder / "c.h5", "--tracks", folder / "p.h5"),
+        "processes": (4,),
+        "gamma": (4, "--state", "cell"),
     }.items():
         file = folder / ("p.h5" if kind == "processes" else "c.drt.h5")
         some = f"cell in {list(names[:most])}"
