@@ -1,0 +1,80 @@
+"""What tests share that throw made-up input at something: for how long, and in which order.
+
+``DRT_ENGINE_FUZZ_SECONDS`` is the time for all of them together, a few seconds unless it is set. Each takes a share of
+it. The examples are the same in every run, as far as it gets: a failure comes again.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+__all__ = ["fuzz", "mutated"]
+
+SECONDS = float(os.environ.get("DRT_ENGINE_FUZZ_SECONDS", "4"))
+EXAMPLES_AT_ONCE = 40
+
+
+def fuzz(examples: st.SearchStrategy[Any], check: Callable[[Any], None], *, share: float) -> int:
+    """Call a check with examples until its share of the time is over; at least one batch of them.
+
+    Parameters
+    ----------
+    examples : strategy
+        Of hypothesis; what fails is made as small as it can be.
+    check : callable
+        Raises if something is wrong.
+    share : float
+        Of the time of all fuzzing; those of all tests should add up to 1.
+
+    Returns
+    -------
+    int
+        How many examples there were.
+    """
+    end = time.monotonic() + share * SECONDS
+    done = 0
+
+    def counted(example: Any) -> None:
+        nonlocal done
+        done += 1
+        check(example)
+
+    for number in count():
+        batch = given(examples)(counted)
+        batch = settings(
+            max_examples=EXAMPLES_AT_ONCE,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )(batch)
+        seed(number)(batch)()
+        if time.monotonic() >= end:
+            return done
+    raise AssertionError
+
+
+def mutated(originals: st.SearchStrategy[Any], pieces: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return text or bytes in which some slices are replaced by pieces.
+
+    Parameters
+    ----------
+    originals, pieces : strategy
+        Both of text, or both of bytes.
+    """
+
+    @st.composite
+    def spoilt(draw: Callable[..., Any]) -> Any:
+        content = draw(originals)
+        for _ in range(draw(st.integers(0, 4))):
+            first = draw(st.integers(0, len(content)))
+            last = min(len(content), first + draw(st.integers(0, 8)))
+            content = content[:first] + draw(pieces) + content[last:]
+        return content
+
+    return spoilt()
