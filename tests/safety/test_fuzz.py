@@ -20,7 +20,7 @@ MOST_SECONDS = 5.0
 OF_PYTHON = "lambda : . ( ) [ ] { } , ** @ := if else for in await yield import f'{x}' b'' ... None is __import__ print"
 OF_CONDITIONS = (
     "cell note cycle small voltage ok start `upper limit` `nope` 'A' \"x\" '2024-01-01' 1 -2 0.5 1e999 "
-    "10000000000000000000 0x_1 1_000 == != <= >= < > + - * / and or not & | ~ True False # \\ ' \" ` \n \t \0 \u202e µ ２ é"
+    "10000000000000000000 0x_1 1_000 \\ == != <= >= < > + - * / and or not & | ~ True False #  ' \" ` \n \t \0 \u202e µ"
 )
 token = st.sampled_from([*OF_PYTHON.split(" "), *OF_CONDITIONS.split(" ")])
 soup = st.lists(token, max_size=25).map(" ".join)
