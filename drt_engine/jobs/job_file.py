@@ -27,7 +27,9 @@ _JOB: Mapping[str, type] = {
 }
 _ROOT: Mapping[str, type] = {"input": str, "output": str, "method": dict, "job": dict}
 _SCHEDULERS = ("inline", "threads", "processes")
-_MOST_BYTES = 2**20
+_MOST_BYTES = 2**16
+# Of a line; the time that a key of so many parts takes to read grows with their square.
+_MOST_DOTS = 2000
 _MOST_WORKERS = 256
 _WORDS = {str: "text", int: "a whole number", float: "a real number", bool: "true or false", dict: "a table"}
 
@@ -77,7 +79,10 @@ def read_job(path: PathLike) -> JobFile:
     where = Path(path)
     try:
         _check_size(where)
-        found = tomllib.loads(where.read_text(encoding="utf-8"))
+        text = where.read_text(encoding="utf-8")
+        if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+            raise FileFormatError(f"{path}: has a line with more than {_MOST_DOTS} points, as no job file has.")
+        found = tomllib.loads(text)
     except FileFormatError:
         raise
     except OSError as error:
@@ -99,7 +104,8 @@ def read_job(path: PathLike) -> JobFile:
 
 def _check_size(path: Path) -> None:
     found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    # What a folder is, the system says; from a pipe nothing may ever come.
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise FileFormatError(f"{path}: is not a regular file; expected a job file.")
     if found.st_size > _MOST_BYTES:
         raise FileFormatError(f"{path}: has {found.st_size} bytes; job files are read up to {_MOST_BYTES}.")

@@ -119,6 +119,9 @@ files = st.one_of(
     st.tuples(st.sampled_from([b"[", b"{a=", b"a.", b"[[a]]\n", b'"', b"#"]), st.integers(1, 20_000)).map(
         lambda pair: b"x = " + pair[0] * pair[1]
     ),
+    st.tuples(st.sampled_from([b"a.", b"[a.", b"[[a]]\n", b"[a]\n", b'"a".', b"x='"]), st.integers(1, 40_000)).map(
+        lambda pair: pair[0] * pair[1]
+    ),
 )
 
 
