@@ -62,7 +62,7 @@ def peaks(
 
     from drt_engine.cli.plot import as_taken
     from drt_engine.hdf5 import read_inversion, read_spectra
-    from drt_engine.hdf5.files import check_target
+    from drt_engine.outputs import check_outputs
     from drt_engine.peaks import DeconvolutionOptions
     from drt_engine.spectra import rows_where
 
@@ -70,8 +70,8 @@ def peaks(
         raise input_error(
             "--store, --tracks, --tables and --figure follow processes along a state. Name it: --along voltage."
         )
-    if store is not None:
-        check_target(store, overwrite=overwrite)
+    inputs = (file, spectra)
+    check_outputs(output, tracks, figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
     pins = [_known(text) for text in known or ()]
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
@@ -84,12 +84,22 @@ def peaks(
         given: Any = shape  # DeconvolutionOptions checks it
         options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
         found = result.deconvolve(measured, options, series=columns, along=along).parts
-    _numbered(found, rows).to_csv(output, index=False)
+    written = [(output, _numbered(found, rows))]
     what = "peaks" if measured is None else "parts"
-    typer.echo(f"{len(found)} {what} in {len(result)} spectra.\n  {output}")
+    typer.echo(f"{len(found)} {what} in {len(result)} spectra.")
+    followed = None
     if along is not None:
         followed = _followed(found[found["r"] > 0.0], result, (along, columns), pins, rows)
-        _write(followed, file, {"store": store, "tracks": tracks, "tables": tables, "figure": figure}, overwrite)
+        if tracks is not None:
+            written.append((tracks, followed.table))
+        if tables is not None:
+            tables.mkdir(parents=True, exist_ok=True)
+            written += [(tables / f"{stem}.csv", wide) for stem, wide in _by_series(followed)]
+    # Again, now that all names are known: one that is refused must not leave half of the others.
+    check_outputs(*(path for path, _ in written), figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
+    _write(written, followed, (store, figure), inputs, overwrite)
+    for path in filter(None, (output, store, tracks, tables, figure)):
+        typer.echo(f"  {path}")
 
 
 def _known(text: str) -> "Known":
@@ -129,23 +139,25 @@ def _numbered(frame: "pd.DataFrame", rows: "NDArray[np.intp]") -> "pd.DataFrame"
     return frame.assign(spectrum=rows[frame["spectrum"].to_numpy(dtype=int)])
 
 
-def _write(followed: "Tracks", source: Path, files: dict[str, Path | None], overwrite: bool) -> None:
+def _write(
+    tables: "list[tuple[Path, pd.DataFrame]]",
+    followed: "Tracks | None",
+    others: tuple[Path | None, Path | None],
+    inputs: tuple[Path | None, ...],
+    overwrite: bool,
+) -> None:
     from drt_engine.hdf5 import write_tracks
+    from drt_engine.outputs import new_file
     from drt_engine.plotting import processes, save
 
-    store, table, folder, figure = (files[key] for key in ("store", "tracks", "tables", "figure"))
-    if store is not None:
-        write_tracks(store, followed, source=source, overwrite=overwrite)
-    if table is not None:
-        followed.table.to_csv(table, index=False)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for stem, wide in _by_series(followed):
-            wide.to_csv(folder / f"{stem}.csv", index=False)
-    if figure is not None:
-        save(processes(followed), figure)
-    for path in filter(None, (store, table, folder, figure)):
-        typer.echo(f"  {path}")
+    for path, table in tables:
+        with new_file(path, overwrite=overwrite, inputs=inputs) as partial:
+            table.to_csv(partial, index=False)
+    store, figure = others
+    if followed is not None and store is not None:
+        write_tracks(store, followed, source=inputs[0], overwrite=overwrite)
+    if followed is not None and figure is not None:
+        save(processes(followed), figure, overwrite=overwrite)
 
 
 def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":

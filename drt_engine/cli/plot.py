@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, input_error
+from drt_engine.cli.app import Overwrite, app, input_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,21 +87,24 @@ def plot(
     cycles: Annotated[str | None, typer.Option(help="Cycles that ageing compares: '1,500'. [first and last]")] = None,
     name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the distributions in a file, or of the processes in them."""
+    from drt_engine.outputs import check_outputs
     from drt_engine.plotting import save
 
+    check_outputs(output, overwrite=overwrite, inputs=(file, spectra, tracks, profile))
     if tracks is not None and kind not in _TRACED:
         raise input_error(f"a figure of kind {kind.value} shows no processes. Leave --tracks out.")
     if kind is Kind.PROCESSES:
         followed = _chosen_tracks(file if tracks is None else tracks, table, where)
-        save(_of_processes(followed, state), output)
+        save(_of_processes(followed, state), output, overwrite=overwrite)
         typer.echo(f"{len(followed.table)} observations drawn.\n  {output}")
         return
     shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
     known = None if shown.tracks is None else shown.tracks.along
     shown = replace(shown, state=state or known or "voltage", view=view, cycles=_cycles(cycles))
-    save(_figure(kind, shown), output)
+    save(_figure(kind, shown), output, overwrite=overwrite)
     typer.echo(f"{len(shown.result)} spectra drawn.\n  {output}")
 
 

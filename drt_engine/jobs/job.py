@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
-from drt_engine.errors import FileFormatError, FileWriteError, InputError, JobInterrupted
+from drt_engine.errors import FileFormatError, FileWriteError, JobInterrupted
 from drt_engine.hdf5.disk import uninterrupted
 from drt_engine.hdf5.files import NewFile, PathLike, check_target
 from drt_engine.hdf5.inversions import versions
@@ -130,11 +130,9 @@ def invert_file(
     """
     begin = time.perf_counter()
     plan = Plan(LogGaussian() if method is None else method, workers, **options)
-    if os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out):
-        raise InputError(f"out must be another file than the spectra, which are never written to; got {out} for both.")
     # Made before anything is read: it refuses what cannot be.
     crew = workers_for(plan.scheduler, plan.workers)
-    journal = _journal_beside(out, overwrite=overwrite)
+    journal = _journal_beside(out, path, overwrite=overwrite)
     source = Source(path, plan.where)
     source.check_series(plan.method)
     with journal.held():
@@ -146,14 +144,14 @@ def invert_file(
     return summary
 
 
-def _journal_beside(out: PathLike, *, overwrite: bool) -> Journal:
+def _journal_beside(out: PathLike, path: PathLike, *, overwrite: bool) -> Journal:
     """Refuse an output that cannot be written, before the input is read."""
     if os.path.isdir(out):
         check_target(out, overwrite=overwrite)
     journal = Journal(Path(out))
     with journal.blamed():
-        if not journal.finished():
-            check_target(out, overwrite=overwrite)
+        # A file that the job of this folder may have made is looked at later.
+        check_target(out, overwrite=overwrite or journal.finished(), inputs=(path,), hdf5=True)
     return journal
 
 
@@ -175,7 +173,7 @@ class _Job:
             # Killed between the last two steps: the file is there, its blocks are still to be removed.
             self._journal.remove()
             return self._source.spectra, *self._published()
-        check_target(out, overwrite=overwrite)
+        check_target(out, overwrite=overwrite, inputs=(self._source.path,), hdf5=True)
         kept = None
         try:
             for _ in range(_MOST_ROUNDS):
@@ -280,7 +278,8 @@ class _Job:
     def _assemble(self, *, overwrite: bool) -> tuple[dict[str, int], int]:
         parts = {block: self._journal.path("results", block) for block in self._blocks["results"]}
         provisional = self._journal.folder / "output.partial"
-        with NewFile(self._journal.out, overwrite=overwrite, provisional=provisional) as output:
+        inputs = (self._source.path,)
+        with NewFile(self._journal.out, overwrite=overwrite, inputs=inputs, provisional=provisional) as output:
             written = assemble(output, self._source, self._plan, parts, self._provenance())
             self._source.check_unchanged()
         return written
