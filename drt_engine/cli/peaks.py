@@ -60,7 +60,7 @@ def peaks(
     """
     import numpy as np
 
-    from drt_engine.cli.plot import as_taken
+    from drt_engine.cli.plot import as_taken, other_contents
     from drt_engine.hdf5 import read_inversion, read_spectra
     from drt_engine.outputs import check_outputs
     from drt_engine.peaks import DeconvolutionOptions
@@ -75,6 +75,8 @@ def peaks(
     pins = [_known(text) for text in known or ()]
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
+    if spectra is not None and (older := other_contents(spectra, file, name)) is not None:
+        typer.echo(f"drt-engine: {older}", err=True)
     rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
     result, measured = result[rows], None if measured is None else measured[rows]
     columns = [column for column in series.split(",") if column in result.states.columns]
@@ -121,9 +123,15 @@ def _followed(
     rows: "NDArray[np.intp]",
 ) -> "Tracks":
     from drt_engine.tracking import track
+    from drt_engine.tracking.tracks import no_tracks
 
     along, series = course
-    followed = track(found, along, series, states=result.states, known=known)
+    if along not in result.states.columns:
+        raise input_error(f"--along {along!r} is no state; there are {', '.join(result.states.columns) or 'none'}.")
+    if len(found):
+        followed = track(found, along, series, states=result.states, known=known)
+    else:
+        followed = no_tracks(found, along, series, len(result))
     names = ", ".join(map(str, followed.names)) or "none"
     typer.echo(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
     return replace(
@@ -148,7 +156,7 @@ def _write(
 ) -> None:
     from drt_engine.hdf5 import write_tracks
     from drt_engine.outputs import new_file
-    from drt_engine.plotting import processes, save
+    from drt_engine.plotting import nothing, processes, save
 
     for path, table in tables:
         with new_file(path, overwrite=overwrite, inputs=inputs) as partial:
@@ -157,7 +165,8 @@ def _write(
     if followed is not None and store is not None:
         write_tracks(store, followed, source=inputs[0], overwrite=overwrite)
     if followed is not None and figure is not None:
-        save(processes(followed), figure, overwrite=overwrite)
+        drawn = processes(followed) if len(followed.table) else nothing("no process")
+        save(drawn, figure, overwrite=overwrite)
 
 
 def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
@@ -166,13 +175,16 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     values = [column for column in _EXPORTED if column in table.columns]
     series = list(followed.series)
     groups = table.groupby(series, sort=True, observed=True) if series else [((), table)]
-    wide = []
-    for key, part in groups:
+    wide: list[tuple[str, pd.DataFrame]] = []
+    for key, part in groups if len(table) else ():
         # Each pair is there once, so there is nothing to aggregate: pivot would raise, pivot_table would hide it.
         frame = part.pivot(index=[followed.along, "spectrum"], columns="process", values=values)  # noqa: PD010
         order = [(value, name) for name in followed.names for value in values if (value, name) in frame.columns]
         frame = frame[order].sort_index()
         frame.columns = [f"{name} {value}" for value, name in order]
         stem = " ".join(f"{column}-{value}" for column, value in zip(series, key, strict=True)) or "all"
-        wide.append((re.sub(r"[^\w.+-]+", "_", stem), frame.reset_index()))
+        stem = re.sub(r"[^\w.+-]+", "_", stem)
+        # Values that differ in signs which a file name cannot have.
+        again = sum(known == stem or known.startswith(f"{stem}_again_") for known, _ in wide)
+        wide.append((f"{stem}_again_{again}" if again else stem, frame.reset_index()))
     return wide

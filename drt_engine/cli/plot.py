@@ -118,6 +118,22 @@ def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
     return spectra if where is None else spectra[rows_where(spectra.states, where)]
 
 
+def other_contents(spectra: Path, file: Path, name: str | None) -> str | None:
+    """Say that an inversion is not of the spectra as they are now; None if it is, or nobody can tell."""
+    from drt_engine.hdf5 import digest, scan
+
+    made_from = {found.input_digest for found in scan(file).inversions if name in (None, found.name)}
+    if None in made_from or not made_from or spectra.samefile(file):
+        return None
+    now = digest(spectra)
+    if now in made_from:
+        return None
+    return (
+        f"{file} was made from other contents of {spectra} than it has now, {min(filter(None, made_from))} and not "
+        f"{now}: it is of an older campaign. Invert again."
+    )
+
+
 def _cycles(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -145,13 +161,15 @@ def _read(
     name, grid, table = names
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
+    older = None if spectra is None else other_contents(spectra, file, name)
     if measured is not None and len(measured) != len(result):
-        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.")
+        cause = "" if older is None else f" {older}"
+        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.{cause}")
+    if older is not None:
+        typer.echo(f"drt-engine: {older}", err=True)
     rows = np.arange(len(result))
     if where is not None:
         rows = rows_where(result.states, where)
-        if not rows.size:
-            raise input_error(f"--where {where!r} holds for none of the {len(result)} spectra.")
     followed = None if tracks is None else _of_rows(_tracks_of(tracks, table, file), rows)
     return _Shown(
         result[rows],
@@ -200,21 +218,21 @@ def _chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks"
     if where is None:
         return followed
     rows = rows_where(followed.table, where)
-    if not rows.size:
-        raise input_error(f"--where {where!r} holds for none of the {len(followed.table)} observations.")
     return replace(followed, table=followed.table.iloc[rows].reset_index(drop=True))
 
 
 def _of_processes(tracks: "Tracks", state: str | None) -> "Figure":
-    from drt_engine.plotting import processes
+    from drt_engine.plotting import nothing, processes
 
-    return processes(tracks, state)
+    return processes(tracks, state) if len(tracks.table) else nothing("no process")
 
 
 def _figure(kind: Kind, shown: _Shown) -> "Figure":
     from drt_engine import plotting
 
     result, spectra, state = shown.result, shown.spectra, shown.state
+    if not len(result):
+        return plotting.nothing("no spectra")
     if kind is Kind.GAMMA:
         axes: Any = plotting.gamma(result, state=state)
     elif kind in (Kind.WATERFALL, Kind.HEAT_MAP):

@@ -113,9 +113,12 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
 
 
 def _draw(found: "dict[str, Validation]", state: str | None, figure: Path, *, overwrite: bool) -> None:
-    from drt_engine.plotting import save, validity_map
+    from drt_engine.plotting import nothing, save, validity_map
 
     if len(found) > 1:
         raise input_error(f"--figure draws one grid; the file has {', '.join(found)}. Name one: --grid.")
     (one,) = found.values()
-    save(validity_map(one) if state is None else validity_map(one, state), figure, overwrite=overwrite)
+    drawn: Any = nothing("no spectra")
+    if len(one):
+        drawn = validity_map(one) if state is None else validity_map(one, state)
+    save(drawn, figure, overwrite=overwrite)

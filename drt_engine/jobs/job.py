@@ -161,7 +161,8 @@ class _Job:
     def __init__(self, source: Source, plan: Plan, journal: Journal, progress: Progress) -> None:
         self._source, self._plan, self._journal, self._progress = source, plan, journal, progress
         self._started = datetime.now(UTC)
-        self._size = BlockSize(plan.block, quick=plan.method.quick)
+        # Frequencies and what is done to them tell how long a spectrum takes.
+        self._sizes: dict[tuple[Kind, int], BlockSize] = {}
         self._done = 0
         self._counts: Counter[str] = Counter(ok=0)
         self._blocks: dict[Kind, set[Block]] = {}
@@ -271,9 +272,12 @@ class _Job:
     ) -> Iterator[tuple[Task, Done]]:
         for task, done in crew.run(self._tasks(kind, crew, chosen)):
             self._source.check_unchanged()
-            self._size.learn(len(task.block), done.seconds)
+            self._size(kind, task.block.grid).learn(len(task.block), done.seconds)
             self._blocks[kind].add(task.block)
             yield task, done
+
+    def _size(self, kind: Kind, grid: int) -> BlockSize:
+        return self._sizes.setdefault((kind, grid), BlockSize(self._plan.block))
 
     def _assemble(self, *, overwrite: bool) -> tuple[dict[str, int], int]:
         parts = {block: self._journal.path("results", block) for block in self._blocks["results"]}
@@ -315,7 +319,8 @@ class _Job:
             for start, stop in gaps(extent.spectra, covered):
                 first = start
                 while first < stop:
-                    block = next_block(grid, first, stop, self._size.rows(extent.chunk, left, crew.number))
+                    rows = self._size(kind, grid).rows(extent.chunk, left, crew.number)
+                    block = next_block(grid, first, stop, rows)
                     yield self._task(kind, block, chosen.get(grid))
                     first = block.last
                     left -= len(block)

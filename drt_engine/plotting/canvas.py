@@ -15,7 +15,17 @@ from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.outputs import new_file
 
-__all__ = ["DOUBLE_COLUMN", "SINGLE_COLUMN", "axes_for", "dress", "figure_of", "fit_height", "save", "styled"]
+__all__ = [
+    "DOUBLE_COLUMN",
+    "SINGLE_COLUMN",
+    "axes_for",
+    "dress",
+    "figure_of",
+    "fit_height",
+    "nothing",
+    "save",
+    "styled",
+]
 
 SINGLE_COLUMN = 3.5
 """Width of one column of a journal, inches."""
@@ -84,6 +94,14 @@ def axes_for(ax: Axes | None, height: float) -> tuple[Axes, bool]:
             raise InputError(f"ax must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
         return ax, False
     return dress(new_figure(SINGLE_COLUMN, height).add_subplot()), True
+
+
+@styled
+def nothing(what: str) -> Figure:
+    """Make a figure that says what there is none of, for programs that expect a figure of whatever was chosen."""
+    figure = new_figure(SINGLE_COLUMN, 1.0)
+    figure.text(0.5, 0.5, what, ha="center", va="center", color="0.4")
+    return figure
 
 
 def dress(axes: Axes) -> Axes:

@@ -91,19 +91,34 @@ def test_the_size_goes_for_half_a_second():
     for _ in range(9):
         size.learn(size.rows(64, 10**6, 1), 1e-9)
     assert size.rows(64, 10**6, 1) == 8192
-    size.learn(8192, 1e6)
-    assert size.rows(64, 10**6, 1) == 32
-    # The last block of a grid says nothing about the others.
-    size.learn(3, 1e-9)
-    assert size.rows(64, 10**6, 1) == 32
+    # The last block of a grid says nothing about the others, unless it was slow.
+    size.learn(3, 0.1)
+    assert size.rows(64, 10**6, 1) == 8192
+    size.learn(3, 3.0)
+    assert size.rows(64, 10**6, 1) == 1
+    size.learn(1, 0.05)
+    assert size.rows(64, 10**6, 1) == 8
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_the_size_grows_step_by_step(quick):
-    size = BlockSize(None, quick=quick)
+def test_the_size_grows_step_by_step_from_few():
+    size = BlockSize(None)
     first = size.rows(64, 10**6, 1)
+    assert first <= 8
     size.learn(first, 1e-9)
-    assert size.rows(64, 10**6, 1) == min(8 * first, 8192)
+    assert size.rows(64, 10**6, 1) == 8 * first
+
+
+@pytest.mark.parametrize("seconds", [1e-5, 1e-3, 7e-3, 0.1, 1.0])
+def test_something_is_committed_every_five_seconds(seconds):
+    size, left, longest, first = BlockSize(None), 20_000, 0.0, None
+    while left > 0:
+        rows = size.rows(64, left, 1)
+        longest = max(longest, rows * seconds)
+        first = first or rows * seconds
+        size.learn(rows, rows * seconds)
+        left -= rows
+    assert longest <= 5.0
+    assert first <= 5.0
 
 
 def test_blocks_become_small_towards_the_end_so_that_workers_end_together():
