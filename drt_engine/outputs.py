@@ -136,7 +136,7 @@ def require_file(path: PathLike, what: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
-        raise FileFormatError(f"{path}: does not exist: No such file. Check its name and folder.") from error
+        raise FileFormatError(f"{path}: does not exist. Check its name and folder.") from error
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
     if stat.S_ISDIR(mode):
@@ -309,7 +309,9 @@ def _is_same(path: PathLike, other: PathLike) -> bool:
     with suppress(OSError, ValueError):
         if os.path.samefile(path, other):
             return True
-    return os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
+    with suppress(OSError, ValueError):
+        return os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
+    return False
 
 
 def _is_hdf5(path: Path) -> bool:

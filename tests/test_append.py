@@ -1,12 +1,12 @@
 """Campaigns that grow: nothing that a file holds is lost, however many write and whenever they are killed."""
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
+from functools import partial
 
 import h5py
 import numpy as np
@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import drt_engine as drt
 from drt_engine.cli import app
 from drt_engine.hdf5 import add_spectra, campaigns, digest, growing, known_files, read_tracks, scan, write_tracks
+
+from .forking import fork
 
 FREQUENCY = np.logspace(4, -1, 26)
 
@@ -102,7 +104,7 @@ def test_appending_keeps_all_that_it_does_not_change(campaign):
     assert scan(campaign).processes[0].older_campaign == older
     with h5py.File(campaign) as file:
         assert file["spectra/grid-0"].attrs["comment"] == "of this grid"
-        assert file["spectra/grid-0/cycle"].attrs["comment"] == "of this column"
+        assert file["spectra/grid-0/cycle"].attrs["comment"] == b"of this column"
     with xr.open_dataset(campaign, engine="h5netcdf", group="gas") as gas:
         assert gas.pressure.dims == ("time",)
     with xr.open_dataset(campaign, engine="h5netcdf", group="/spectra/grid-0") as spectra:
@@ -212,7 +214,7 @@ def test_states_that_only_one_has(tmp_path):
 
 
 def append_one(path, number):
-    """What another process does; a module's own function, so that it can be started anew."""
+    """Add a spectrum, as an import does that reads what is there first."""
     with growing(path):
         known, _ = known_files(path)
         time.sleep(0.05)
@@ -224,13 +226,8 @@ def append_one(path, number):
 def test_several_who_append_at_once_all_get_in(tmp_path):
     path = tmp_path / "a.h5"
     drt.write_spectra(path, some(1, source=["first"], digest=["digest"]))
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=append_one, args=(path, k)) for k in range(5)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 5
+    writers = [fork(partial(append_one, path, k)) for k in range(5)]
+    assert [os.waitpid(writer, 0)[1] for writer in writers] == [0] * 5
     assert sorted(drt.read_spectra(path).states["source"]) == [*(f"file {k}" for k in range(5)), "first"]
     assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
 
@@ -239,12 +236,13 @@ def test_who_waits_too_long_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.h5"
     drt.write_spectra(path, some(1))
     content = path.read_bytes()
-    child = os.fork()
-    if child == 0:
+
+    def hold():
         with growing(path):
             (tmp_path / "held").touch()
             signal.pause()
-        os._exit(0)
+
+    child = fork(hold)
     while not (tmp_path / "held").exists():
         time.sleep(0.01)
     monkeypatch.setattr(campaigns, "_SECONDS_TO_WAIT", 0.2)
@@ -290,12 +288,7 @@ def test_the_campaign_behind_a_link_grows(tmp_path):
 
 def killed_append(path, delay):
     """Append in another process and kill it after a while; whether it was done before."""
-    child = os.fork()
-    if child == 0:
-        try:
-            add_spectra(path, {"default": some(50, size=7.0)}, keep=True)
-        finally:
-            os._exit(0)
+    child = fork(lambda: add_spectra(path, {"default": some(50, size=7.0)}, keep=True))
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     return os.WIFEXITED(os.waitpid(child, 0)[1])

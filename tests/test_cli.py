@@ -296,7 +296,6 @@ def test_plot_draws_each_kind(files, tmp_path, kind):
     [
         (["--kind", "nyquist"], "shows measured spectra. Name their file: --spectra"),
         (["--where", "cel == 'C'"], "is no condition on the states .*cell, cycle"),
-        (["--where", "cycle > 1e9"], "holds for none of the 132 spectra"),
         (["--state", "volts"], "'volts' is not known"),
         (["--spectra", "FEWER"], "has 5 spectra and .* has 132"),
     ],

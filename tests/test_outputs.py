@@ -19,6 +19,8 @@ from drt_engine.cli import app
 from drt_engine.hdf5 import SpectraWriter, add_spectra, write_tracks
 from drt_engine.hdf5.files import NewFile
 
+from .forking import fork
+
 INPUTS = {
     "demo": {},
     "import": {"files": "one.txt", "--states": "states.csv"},
@@ -296,13 +298,7 @@ def test_functions_do_not_replace_their_source(folder):
 def killed_while_writing(path, write):
     """Let another process write, and kill it when it has begun; what it left."""
     before = set(path.parent.iterdir())
-    child = os.fork()
-    if child == 0:
-        try:
-            write()
-        finally:
-            os._exit(1)
-    os.waitpid(child, 0)
+    os.waitpid(fork(write), 0)
     return set(path.parent.iterdir()) - before
 
 

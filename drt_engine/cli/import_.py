@@ -20,7 +20,8 @@ _CAMPAIGNS = (".h5", ".hdf5", ".nc")
     name="import",
     epilog='Example: drt-engine import zhang2020 -o campaign.h5 --name "EIS_state_{state}_{cell}.txt" '
     "--columns time,cycle,frequency,re,-im\n\n"
-    "Exit codes: 0 done, 1 done but with --strict and files that were refused, 2 wrong use or nothing to import.",
+    "Exit codes: 0 done, 1 done but with --strict and files that were refused, 2 wrong use or nothing to make a "
+    "campaign of.",
 )
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],

@@ -11,7 +11,8 @@ __all__ = ["Block", "BlockSize", "Extent", "apart", "gaps", "next_block"]
 _FIRST, _LARGEST = 4, 8192
 _GROWTH = 8
 _FEWEST_SHARED = 32
-_WANTED_SECONDS = 0.5
+_WANTED_SECONDS, _LONG_SECONDS, _MOST_SECONDS = 0.5, 2.0, 5.0
+_PAYS = 0.75
 _BLOCKS_LEFT_A_WORKER = 4
 
 
@@ -77,6 +78,8 @@ class BlockSize:
     def __init__(self, fixed: int | None) -> None:
         self._fixed = fixed
         self._size = fixed or _FIRST
+        self._seconds: dict[int, float] = {}
+        self._tried = False
 
     def rows(self, chunk: int, left: int, workers: int) -> int:
         """Return the size of the next block.
@@ -99,11 +102,19 @@ class BlockSize:
         return min(self._size, 1 << (fair.bit_length() - 1))
 
     def learn(self, spectra: int, seconds: float) -> None:
-        """Take note of how long a block took."""
+        """Take note of how long a block took.
+
+        Where half as many take almost as long, as with work to be done for each block, blocks become longer.
+        """
         if spectra < self._size // 4 and seconds < _WANTED_SECONDS:
             # The rest of a grid: what it took is not so many times what a spectrum takes.
             return
-        affordable = int(_WANTED_SECONDS * spectra / max(seconds, 1e-6))
+        each, order = max(seconds, 1e-6) / spectra, spectra.bit_length()
+        pays = each < _PAYS * self._seconds.get(order - 1, 0.0)
+        self._seconds[order] = each
+        affordable = int((_LONG_SECONDS if pays else _WANTED_SECONDS) / each)
+        if not self._tried and affordable < 2 * self._size and 2.0 * seconds < _MOST_SECONDS:
+            self._tried, affordable = True, 2 * self._size
         wanted = min(max(affordable, 1), _LARGEST, _GROWTH * self._size)
         # A power of two, as the chunks are that this package writes: blocks then end where chunks do, or divide them.
         self._size = 1 << (wanted.bit_length() - 1)

@@ -340,7 +340,7 @@ def test_refuses_to_write_over_the_input(campaign, tmp_path, monkeypatch):
     (tmp_path / "link.h5").symlink_to(campaign)
     monkeypatch.chdir(tmp_path)
     for out in (campaign, "campaign.h5", "./link.h5"):
-        with pytest.raises(drt.InputError, match="another file"):
+        with pytest.raises(drt.InputError, match="is an input of this run"):
             drt.invert_file(campaign, out, method=Copying(), overwrite=True)
     assert campaign.read_bytes() == before
 
