@@ -138,7 +138,7 @@ def require_file(path: PathLike, what: str) -> None:
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: does not exist. Check its name and folder.") from error
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
+        raise FileFormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if stat.S_ISDIR(mode):
         raise FileFormatError(f"{path}: is a directory; expected {what}.")
     if not stat.S_ISREG(mode):

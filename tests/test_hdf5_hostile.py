@@ -272,6 +272,7 @@ def test_what_is_no_file_is_refused_at_once(folder, noisy, kind):
         *(scan, drt.read_spectra, drt.read_inversion, read_tracks, known_files, drt.hdf5.digest),
         lambda path: drt.write_inversion(folder / "new.h5", result, source=path),
         lambda path: drt.invert_file(path, folder / "new.h5"),
+        lambda path: add_spectra(path, {"default": noisy}, keep=True),
     ):
         with pytest.raises(drt.FileFormatError, match=r"is not a regular file|is a directory"):
             function(path)

@@ -155,10 +155,13 @@ def _read(
     import pandas as pd
 
     from drt_engine.hdf5 import read_inversion, read_spectra
+    from drt_engine.outputs import require_file
     from drt_engine.spectra import rows_where
 
     spectra, tracks, profile = others
     name, grid, table = names
+    if profile is not None:
+        require_file(profile, "a table")
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
     older = None if spectra is None else other_contents(spectra, file, name)

@@ -20,6 +20,7 @@ from drt_engine.hdf5.grid import GridWriter, Layout, encoded, put_attribute
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.hdf5.scan import Contents, scan
 from drt_engine.hdf5.writer import write_spectra
+from drt_engine.outputs import require_file
 from drt_engine.spectra import Spectra
 
 __all__ = ["add_spectra", "growing", "known_files"]
@@ -81,11 +82,14 @@ def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[No
 
     Raises
     ------
+    FileFormatError
+        If there is no such file.
     OutputBusyError
         If the other does not end.
     FileWriteError
         If that cannot be known, as on a file system without locks.
     """
+    require_file(path, "an HDF5 file")
     target = Path(path).resolve()
     if target in _held.get():
         yield
