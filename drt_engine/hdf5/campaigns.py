@@ -20,7 +20,7 @@ from drt_engine.hdf5.grid import GridWriter, Layout, encoded, put_attribute
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.hdf5.scan import Contents, scan
 from drt_engine.hdf5.writer import write_spectra
-from drt_engine.outputs import require_file
+from drt_engine.outputs import remove_left_over, require_file
 from drt_engine.spectra import Spectra
 
 __all__ = ["add_spectra", "growing", "known_files"]
@@ -106,6 +106,7 @@ def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[No
         raise FileWriteError(f"{path}: cannot be added to: {place.name}: {error}.") from error
     token = _held.set(_held.get() | {target})
     try:
+        remove_left_over(target.parent)
         yield
     finally:
         _held.reset(token)
