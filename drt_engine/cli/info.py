@@ -28,13 +28,21 @@ def info(
         say(*json.dumps({"file": file.name} | contents, indent=2).replace("\x7f", "\\u007f").split("\n"))
         return
     branches = {
-        f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}": [
-            f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in group.items() if key not in ("name", "grid")
-        ]
+        f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}": _lines(group)
         for kind in ("spectra", "inversions", "processes")
         for group in contents[kind]
     }
     show_tree(f"{file.name}, format version {contents['format_version']}", branches)
+
+
+def _lines(group: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, value in group.items():
+        if key == "older_campaign" and value is not None:
+            lines.append(f"of an older campaign, {value}: spectra were added since. Invert again.")
+        elif key not in ("name", "grid", "older_campaign"):
+            lines.append(f"{key.replace('_', ' ')}: {_plain(value)}")
+    return lines
 
 
 def _described(contents: "Contents") -> dict[str, Any]:
@@ -66,6 +74,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "input_digest": found.input_digest,
                 "where": found.where,
                 "started": found.started,
+                "older_campaign": found.older_campaign,
             }
             for found in contents.inversions
         ],
@@ -85,6 +94,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "created": found.created,
                 "source": found.source,
                 "input_digest": found.input_digest,
+                "older_campaign": found.older_campaign,
             }
             for found in contents.processes
         ],

@@ -1,6 +1,5 @@
 """Jobs written down in a TOML file."""
 
-import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drt_engine.errors import FileFormatError, InputError, UnknownNameError
-from drt_engine.hdf5.files import PathLike
+from drt_engine.outputs import PathLike, require_file
 
 __all__ = ["JobFile", "read_job"]
 
@@ -69,7 +68,7 @@ def read_job(path: PathLike) -> JobFile:
     Raises
     ------
     FileFormatError
-        If it cannot be read, is too large or is not TOML.
+        If it is no regular file, cannot be read, is too large or is not TOML.
     UnknownNameError
         For a key that there is none of.
     InputError
@@ -77,8 +76,10 @@ def read_job(path: PathLike) -> JobFile:
         runs the job can ask for.
     """
     where = Path(path)
+    require_file(where, "a job file")
     try:
-        _check_size(where)
+        if (size := where.stat().st_size) > _MOST_BYTES:
+            raise FileFormatError(f"{path}: has {size} bytes; job files are read up to {_MOST_BYTES}.")
         text = where.read_text(encoding="utf-8")
         if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
             raise FileFormatError(f"{path}: has a line with more than {_MOST_DOTS} points, as no job file has.")
@@ -100,15 +101,6 @@ def read_job(path: PathLike) -> JobFile:
         raise InputError(f'{path}: names no input. Write input = "campaign.h5" in its first line.')
     output = where.parent / found["output"] if "output" in found else None
     return JobFile(where.parent / found["input"], output, method, job)
-
-
-def _check_size(path: Path) -> None:
-    found = path.stat()
-    # What a folder is, the system says; from a pipe nothing may ever come.
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        raise FileFormatError(f"{path}: is not a regular file; expected a job file.")
-    if found.st_size > _MOST_BYTES:
-        raise FileFormatError(f"{path}: has {found.st_size} bytes; job files are read up to {_MOST_BYTES}.")
 
 
 def _check_harmless(path: PathLike, job: Mapping[str, Any]) -> None:
