@@ -1,6 +1,6 @@
 """A campaign that grows: further spectra beside those that a file holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,16 @@ def _joined(first: Spectra, second: Spectra) -> Spectra:
     names = list(dict.fromkeys(name for frame in states for name in frame.columns))
     columns = {name: pd.concat([_column(frame, name) for frame in states], ignore_index=True) for name in names}
     impedance = np.concatenate([first.impedance, second.impedance])
-    return Spectra(first.frequency, impedance, pd.DataFrame(columns, index=pd.RangeIndex(len(impedance))))
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(impedance)))
+    return Spectra(first.frequency, impedance, frame, _joined_times([first, second]))
+
+
+def _joined_times(parts: Sequence[Spectra]) -> NDArray[np.float64] | None:
+    """Return the times of the points of several spectra, NaN for those that have none; None if none has."""
+    if all(part.point_time is None for part in parts):
+        return None
+    unknown = [np.full(part.impedance.shape, np.nan) if part.point_time is None else part.point_time for part in parts]
+    return np.concatenate(unknown)
 
 
 def _column(frame: pd.DataFrame, name: str) -> Any:

@@ -68,6 +68,8 @@ class Sweep:
         over the sweep, V), ``current`` (mean, A), ``time`` (at its start, s), ...
     finished : bool, optional
         Whether it reached its last frequency.
+    point_time : ndarray, shape (F,), optional
+        When each point was measured, s since the first one; NaN where it is not known.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class Sweep:
     impedance: NDArray[np.complex128]
     state: Mapping[str, object] = field(default_factory=dict)
     finished: bool = True
+    point_time: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check once and freeze."""
@@ -90,6 +93,12 @@ class Sweep:
             raise InputError(
                 "a sweep needs positive, finite frequencies and finite impedances. Drop other points first."
             )
+        if self.point_time is not None:
+            t = np.array(self.point_time, dtype=np.float64)
+            if t.shape != f.shape or np.any(np.isinf(t)):
+                raise InputError(f"a sweep needs one finite time a point; got shape {t.shape} for {f.size} points.")
+            t.flags.writeable = False
+            object.__setattr__(self, "point_time", t)
         f.flags.writeable = z.flags.writeable = False
         object.__setattr__(self, "frequency", f)
         object.__setattr__(self, "impedance", z)

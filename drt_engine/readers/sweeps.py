@@ -115,6 +115,12 @@ def state_of(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) 
     return state
 
 
+def _times(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
+    """Return the time of each point of a sweep since the first one, s; None if the file does not say it."""
+    time = states["time"][rows] if "time" in states else np.full(rows.size, np.nan)
+    return None if np.isnan(time).all() else np.asarray(time - time[np.argmin(np.isnan(time))])
+
+
 def unfinished(
     frequencies: Sequence[NDArray[np.float64]], last: float | None = None, points: int | None = None
 ) -> list[str | None]:
@@ -239,7 +245,9 @@ def recording(
     sweeps = []
     for number, (piece, reason) in enumerate(zip(pieces, why, strict=True), start=1):
         state = {**(states or {}), **state_of(rows.states, piece)}
-        sweeps.append(Sweep(rows.frequency[piece], rows.impedance[piece], state, finished=reason is None))
+        sweeps.append(
+            Sweep(rows.frequency[piece], rows.impedance[piece], state, reason is None, _times(rows.states, piece))
+        )
         if reason is not None:
             notes.append(f"sweep {number} ({rows.unit} {rows.lines[piece[0]]}) is unfinished: {reason}")
     return Recording(Path(rows.source).name, format, tuple(sweeps), tuple(notes), metadata or {})
