@@ -11,13 +11,26 @@ from numpy.typing import NDArray
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import problem
 from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.states import untaken
 
-__all__ = ["Column", "Rows", "Table", "find_columns", "meaning_of", "rows_of"]
+__all__ = ["NEEDED", "Column", "Rows", "Table", "find_columns", "meaning_of", "rows_of", "side_column"]
 
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-3
 """How far |Z| and phase may be from Re and Im, of |Z|, beside the rounding of printed digits."""
+
+
+NEEDED = ("frequency", "re", "im", "modulus", "phase")
+"""The quantities of a spectrum; all others are states, which never refuse a file."""
+
+
+class _AnyCell(frozenset[str]):
+    """All cells that are no numbers, for columns that are read as far as they can be."""
+
+    def __contains__(self, cell: object) -> bool:
+        """Say yes."""
+        return True
 
 
 class Table(Protocol):
@@ -127,10 +140,12 @@ def find_columns(
     dict of str to Column
         By quantity. It has frequency, and either re and im or modulus and phase.
 
+    A state that two columns of one rank hold is taken from the first of them.
+
     Raises
     ------
     FileFormatError
-        If a quantity is missing, in a unit that is not known, or in two columns.
+        If the frequency or the impedance is missing, in a unit that is not known, or in two columns.
     """
     found: dict[str, Column] = {}
     units: dict[str, str] = {}
@@ -143,7 +158,7 @@ def find_columns(
             other = found.get(meaning.quantity)
             if other is None or meaning.rank < other.meaning.rank:
                 found[meaning.quantity] = column
-            elif meaning.rank == other.meaning.rank:
+            elif meaning.rank == other.meaning.rank and meaning.quantity in NEEDED:
                 raise error(
                     f"two columns hold the {meaning.quantity}: {other.heading!r} (column {other.index + 1}) and "
                     f"{heading!r} (column {index + 1}). Say which with columns, as columns='{meaning.quantity}="
@@ -197,31 +212,66 @@ def rows_of(
     Raises
     ------
     FileFormatError
-        For missing columns, cells that are no numbers, negative frequencies, values that are not finite, |Z| and phase
-        that contradict Re and Im, and an imaginary part that is positive throughout without a phase that says so.
+        For missing columns, cells of a spectrum that are no numbers, negative frequencies, values that are not finite,
+        |Z| and phase that contradict Re and Im, and an imaginary part that is positive throughout without a phase that
+        says so.
     """
     if columns is None:
         columns = find_columns(table.headings, lambda text: problem(table.source, heading_line, text))
-    chosen = list(columns.values())
-    raw = table.numbers([column.index for column in chosen], missing)
+    needed = [column for name, column in columns.items() if name in NEEDED]
+    raw = table.numbers([column.index for column in needed], missing)
     values = {
         column.meaning.quantity: column.meaning.factor * raw[:, j] + column.meaning.offset
-        for j, column in enumerate(chosen)
+        for j, column in enumerate(needed)
     }
     z = _impedance(values)
     keep, remarks = _wanted(table, values["frequency"], z, missing)
+    for name, column in columns.items():
+        if name not in NEEDED:
+            cells, remark = side_column(table, column.index, missing)
+            values[name] = column.meaning.factor * cells + column.meaning.offset
+            remarks = (*remarks, *remark)
+    remarks = (*remarks, *untaken(table.headings, {column.index for column in columns.values()}))
     _refuse_contradiction(table, columns, values, keep)
     rows = Rows(
         table.source,
         values["frequency"][keep],
         z[keep],
-        {name: values[name][keep] for name in values if name not in ("frequency", "re", "im", "modulus", "phase")},
+        {name: values[name][keep] for name in values if name not in NEEDED},
         table.lines[keep],
         table.unit,
         remarks,
     )
     _refuse_inductive_throughout(rows, columns)
     return rows
+
+
+def side_column(table: Table, index: int, missing: frozenset[str] = frozenset()) -> tuple[Floats, tuple[str, ...]]:
+    """Return a column that is no part of a spectrum as far as its cells are numbers, and a remark on the others.
+
+    Parameters
+    ----------
+    table : Table
+        Where it stands.
+    index : int
+        Which column, from 0.
+    missing : frozenset of str, optional
+        Cells that the format knows as missing.
+
+    Returns
+    -------
+    values : ndarray, shape (N,)
+        In the unit of the column, NaN where a cell is no number.
+    remarks : tuple of str
+        One, or none.
+    """
+    try:
+        return table.numbers([index], missing)[:, 0], ()
+    except FileFormatError:
+        values = table.numbers([index], _AnyCell())[:, 0]
+    lost = np.isnan(values)
+    what = f"{lost.sum()} cells of the column {table.headings[index]!r} are no numbers and left out"
+    return values, (f"{what} ({_first(table, lost)})",)
 
 
 def _impedance(values: Mapping[str, Floats]) -> NDArray[np.complex128]:

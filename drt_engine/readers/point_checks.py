@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import problem
-from drt_engine.readers.columns import Column, Rows, find_columns, rows_of
+from drt_engine.readers.columns import NEEDED, Column, Rows, find_columns, rows_of, side_column
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
 
@@ -55,12 +55,13 @@ def points_of(table: TextTable, heading: int, *, rename: Mapping[str, str] | Non
         that differ by more than their rounding, and for what `rows_of` refuses.
     """
     columns = find_columns(table.headings, lambda message: table.text.error(heading, message), rename=rename)
-    signed = [column.heading for column in columns.values() if column.meaning.factor < 0]
+    needed = [column for name, column in columns.items() if name in NEEDED]
+    signed = [column.heading for column in needed if column.meaning.factor < 0]
     if signed and not minus:
         raise table.text.error(
             heading, f"the heading {signed[0]!r} has a minus sign, which the format does not: the line is damaged."
         )
-    _sensible(table, [column.index for column in columns.values()])
+    _sensible(table, [column.index for column in needed])
     rows = rows_of(table, columns, heading_line=heading)
     by_polar = polar(table, columns, rows)
     if by_polar is not None:
@@ -92,14 +93,12 @@ def _sensible(table: TextTable, indices: list[int]) -> Floats:
 def column_at(table: TextTable, rows: Rows, heading: str) -> Floats | None:
     """Return one column at the points of a spectrum, shape (N,), or None if there is no such heading.
 
-    Raises
-    ------
-    FileFormatError
-        For cells that are no numbers, or numbers beyond any measurement.
+    Cells that are no numbers, or numbers beyond any measurement, are NaN: such a column is no part of a spectrum.
     """
     if heading not in table.headings:
         return None
-    values = _sensible(table, [table.headings.index(heading)])[:, 0]
+    values, _ = side_column(table, table.headings.index(heading))
+    values = np.where(np.abs(values) < BEYOND, values, np.nan)
     return np.asarray(values[np.searchsorted(table.lines, rows.lines)], dtype=np.float64)
 
 
@@ -117,8 +116,7 @@ def polar(table: TextTable, columns: Mapping[str, Column], rows: Rows) -> tuple[
 
 
 def _scaled(table: TextTable, column: Column, rows: Rows) -> Floats:
-    values = column_at(table, rows, table.headings[column.index])
-    assert values is not None
+    values = _sensible(table, [column.index])[np.searchsorted(table.lines, rows.lines), 0]
     return np.asarray(column.meaning.factor * values + column.meaning.offset, dtype=np.float64)
 
 
@@ -162,38 +160,48 @@ def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, wh
 
 
 def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:
-    """Check the column that counts the points, and return a remark if points are missing.
+    """Return a remark if points are missing, or out of order, by the column that counts them.
 
     Parameters
     ----------
     rows : Rows
         The points.
     number : ndarray, shape (N,), or None
-        What the column has at each point; it rises within a table.
+        What the column has at each point; it rises within a table. NaN where a cell is no number.
     name : str
         Its heading.
 
     Raises
     ------
     FileFormatError
-        Where it does not rise.
+        Where it does not rise, nor the frequencies go on in order: lines were exchanged or doubled.
     """
-    if number is None or number.size < 2:
+    if number is None or number.size < 2 or np.isnan(number).all():
         return ()
-    step = np.diff(number)
+    known = np.flatnonzero(~np.isnan(number))
+    remarks = [f"{number.size - known.size} cells of {name} are no numbers"] if known.size < number.size else []
+    step = np.diff(number[known])
     back = np.flatnonzero(step <= 0)
     if back.size:
-        i = int(back[0]) + 1
-        raise rows.error(
-            i,
-            f"{name} is {number[i]:g} after {number[i - 1]:g}, where it counts the points: lines were exchanged, "
-            "doubled or damaged. Export the file again.",
+        i, before = int(known[back[0] + 1]), int(known[back[0]])
+        what = f"{name} is {number[i]:g} after {number[before]:g}, where it counts the points"
+        if not _in_step(rows.frequency, i):
+            raise rows.error(i, f"{what}: lines were exchanged, doubled or damaged. Export the file again.")
+        return (
+            *remarks,
+            f"{what} ({rows.unit} {rows.lines[i]}): the count is damaged, as the frequencies are in order",
         )
-    gap = np.flatnonzero(step > 1)
-    if not gap.size:
-        return ()
-    lost, i = int(step[gap].sum() - gap.size), int(gap[0])
-    return (f"{lost} points are missing by the column {name} (first after {rows.unit} {rows.lines[i]})",)
+    lost = number[known[-1]] - number[known[0]] - (known[-1] - known[0])
+    if lost > 0:
+        i = int(known[np.flatnonzero(step > np.diff(known))[0]])
+        remarks.append(f"{lost:g} points are missing by the column {name} (first after {rows.unit} {rows.lines[i]})")
+    return tuple(remarks)
+
+
+def _in_step(frequency: Floats, i: int) -> bool:
+    """Say whether the frequency at i lies between those beside it, as far as there are some."""
+    near = np.diff(frequency[max(0, i - 2) : i + 2])
+    return bool(np.all(near > 0) or np.all(near < 0))
 
 
 def refuse_more_rows(table: TextTable, stated: int | None) -> None:
@@ -221,7 +229,7 @@ def refuse_more_rows(table: TextTable, stated: int | None) -> None:
 
 
 def check_points(rows: Rows) -> tuple[str, ...]:
-    """Check that time does not run backwards and that sweeps begin where sweeps begin; remark on odd frequencies.
+    """Check that sweeps begin where sweeps begin; remark on odd frequencies.
 
     Parameters
     ----------
@@ -236,8 +244,7 @@ def check_points(rows: Rows) -> tuple[str, ...]:
     Raises
     ------
     FileFormatError
-        Where the frequency turns back to neither the beginning nor the end of the sweep before, and where time runs
-        backwards within a sweep.
+        Where the frequency turns back to neither the beginning nor the end of the sweep before.
     """
     pieces, _ = split_rows(rows)
     sequence = rows.states.get("sequence", np.zeros(rows.frequency.size))
@@ -245,7 +252,6 @@ def check_points(rows: Rows) -> tuple[str, ...]:
     for number, piece in enumerate(pieces):
         if number and sequence[piece[0]] == sequence[pieces[number - 1][0]]:
             _refuse_break(rows, pieces[number - 1], piece)
-        _refuse_time_back(rows, piece)
         remarks += [
             f"{rows.frequency[i]:.6g} Hz ({rows.unit} {rows.lines[i]}) is out of step with the frequencies beside it"
             for i in _out_of_step(rows.frequency, piece)
@@ -266,20 +272,6 @@ def _refuse_break(rows: Rows, before: NDArray[np.intp], piece: NDArray[np.intp])
             int(piece[0]),
             f"the frequency turns back to {f[piece[0]]:.6g} Hz, where the sweep went from {f[before[0]]:.6g} to "
             f"{f[before[-1]]:.6g} Hz. The line is damaged, or lines were exchanged.",
-        )
-
-
-def _refuse_time_back(rows: Rows, piece: NDArray[np.intp]) -> None:
-    time = rows.states.get("time")
-    if time is None:
-        return
-    back = np.flatnonzero(np.diff(time[piece]) < 0)
-    if back.size:
-        i, before = int(piece[back[0] + 1]), int(piece[back[0]])
-        raise rows.error(
-            i,
-            f"time goes back from {time[before]:g} to {time[i]:g} s within a sweep: lines were exchanged, or one is "
-            "damaged. Export the file again.",
         )
 
 

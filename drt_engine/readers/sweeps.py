@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from drt_engine.readers.base import Recording, Sweep, problem
 from drt_engine.readers.columns import Rows
+from drt_engine.readers.states import plausible, plausible_values
 
 __all__ = ["recording", "split_rows", "state_of"]
 
@@ -238,13 +239,14 @@ def recording(
     """
     if not rows.frequency.size:
         raise problem(rows.source, None, "no point of a spectrum. The measurement holds no impedance.")
+    rows, (known, odd) = plausible(rows), plausible_values(states or {})
     pieces, more = split_rows(rows)
     _refuse_odd_frequency(rows, pieces)
     why = unfinished([rows.frequency[piece] for piece in pieces], last, points)
-    notes = [*remarks, *rows.remarks, *more]
+    notes = [*remarks, *odd, *rows.remarks, *more]
     sweeps = []
     for number, (piece, reason) in enumerate(zip(pieces, why, strict=True), start=1):
-        state = {**(states or {}), **state_of(rows.states, piece)}
+        state = {**known, **state_of(rows.states, piece)}
         sweeps.append(
             Sweep(rows.frequency[piece], rows.impedance[piece], state, reason is None, _times(rows.states, piece))
         )

@@ -90,9 +90,8 @@ def swapped(text, a, b):
         (lambda t: t.replace("Nb header lines : 13", "Nb header lines : 1x"), "line 2: 'Nb header lines"),
         (lambda t: t.replace("Nb header lines : 13", "Nb header lines : 999"), "line 2: 999 header lines"),
         (lambda t: t.replace("Nb header lines : 13", "Nb header lines : 12"), "line 12: headings between tabs"),
-        (lambda t: t.replace("\t3.5", "\t3.5x", 1), r"line 14: column 7 \(<Ewe>/V\) has '3.5x"),
+        (lambda t: t.replace("1.0000507E+01", "1.005x", 1), r"line 14: column 2 \(Re\(Z\)/Ohm\) has '1.005x"),
         (lambda t: t[: t.rindex("\t")] + "\n", "line 25: 10 cells, where the headings name 11"),
-        (lambda t: t[: t.rindex("+")] + "\n", "line 25: column 11 .*where a number was expected"),
         (lambda t: t[:-2], "line 25: the last cell of the file"),
         (lambda t: "\n".join(t.splitlines()[:13]) + "\n", "no rows below the headings"),
         (
