@@ -1,19 +1,19 @@
 """Columns as the user names them, and lines of headings in a table of no known format."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from drt_engine.errors import FileFormatError, InputError
-from drt_engine.readers.columns import Column
-from drt_engine.readers.headings import QUANTITIES, Meaning, meaning_of
+import numpy as np
 
-__all__ = ["Named", "chosen_columns", "holds_impedance", "parse_columns", "with_units"]
+from drt_engine.errors import FileFormatError, InputError
+from drt_engine.readers.columns import Column, Table, find_columns
+from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of
+
+__all__ = ["Named", "chosen_columns", "columns_of", "holds_impedance", "parse_columns", "with_units"]
 
 IGNORED = frozenset({"_", "-", "ignore", "skip", ""})
 """Names for a column that is not to be read."""
-
-_CHECKS = ("modulus", "phase")
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,14 @@ class Named:
         What it stands for.
     where : int or str
         Number of the column, from 0, or its heading.
+    per_area : bool
+        Whether the unit is one of resistance times area, ohm cm².
     """
 
     name: str
     meaning: Meaning
     where: int | str
+    per_area: bool = False
 
 
 def parse_columns(spec: str) -> list[Named]:
@@ -42,7 +45,8 @@ def parse_columns(spec: str) -> list[Named]:
     ----------
     spec : str
         Names in order, as ``"time,cycle,frequency,re,-im"``, ``_`` for a column to be ignored; or with number or
-        heading, as ``"frequency=3,re=4,-im=Zimag (ohm)"``.
+        heading, as ``"frequency=3,re=4,-im=Zimag (ohm)"``; a heading with a comma stands in quotation marks. Values of
+        an area-specific impedance are named with their unit, as ``"re/ohm.cm2"``.
 
     Raises
     ------
@@ -50,12 +54,14 @@ def parse_columns(spec: str) -> list[Named]:
         For names that are not known, twice the same quantity, and columns that make no impedance.
     """
     named: list[Named] = []
-    parts = [part.strip() for part in spec.split(",")]
+    parts = [part.strip() for part in re.findall(r'(?:^|,)((?:[^,"]|"[^"]*"|"(?=[^"]*$))*)', spec)]
     for position, part in enumerate(parts):
         name, equals, where = (text.strip() for text in part.partition("="))
         if not equals and name.lower() in IGNORED:
             continue
-        meaning = meaning_of(name)
+        where = where.strip('"')
+        area = AREA_UNIT.fullmatch(name)
+        meaning = meaning_of(area[1] if area else name)
         if not isinstance(meaning, Meaning):
             signed = ", ".join([*QUANTITIES, "-im"])
             raise InputError(
@@ -67,7 +73,7 @@ def parse_columns(spec: str) -> list[Named]:
         if equals and re.fullmatch(r"\d+", where) and int(where) < 1:
             raise InputError(f"columns has {part!r}; columns are numbered from 1.")
         place: int | str = position if not equals else int(where) - 1 if re.fullmatch(r"\d+", where) else where
-        named.append(Named(name, meaning, place))
+        named.append(Named(name, meaning, place, area is not None))
     quantities = [one.meaning.quantity for one in named]
     twice = [quantity for quantity in quantities if quantities.count(quantity) > 1]
     if twice:
@@ -77,7 +83,40 @@ def parse_columns(spec: str) -> list[Named]:
             f"columns must name the frequency and either re and im or |z| and phase; got {spec!r}. For example "
             "columns='time,cycle,frequency,re,-im'."
         )
+    if len({one.per_area for one in named if one.meaning.quantity in ("re", "im", "modulus")}) > 1:
+        raise InputError(f"columns has one part of the impedance in ohm and another in ohm cm2: {spec!r}.")
     return named
+
+
+def columns_of(
+    table: Table,
+    error: Callable[[str], FileFormatError],
+    *,
+    columns: str | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> dict[str, Column]:
+    """Return the columns of a table with headings: those that the user named, else those that the headings say.
+
+    Parameters
+    ----------
+    table : Table
+        With the headings of the file.
+    error : callable
+        Makes the error from a message.
+    columns : str, optional
+        As in `ReadOptions`; what the table was read with if not given.
+    rename : mapping of str to str, optional
+        As in `find_columns`.
+
+    Raises
+    ------
+    FileFormatError
+        As `chosen_columns` and `find_columns`.
+    """
+    columns = columns or getattr(table, "columns", None)
+    if columns:
+        return chosen_columns(parse_columns(columns), table.headings, True, error)
+    return find_columns(table.headings, error, rename=rename)
 
 
 def chosen_columns(
@@ -109,10 +148,8 @@ def chosen_columns(
                 f"columns names {one.name!r} as column {index + 1}, and the table has {len(headings)} columns. "
                 "Is the delimiter what was expected?"
             )
-        meaning = _agreed(one, headings[index], index, error) if has_headings else one.meaning
-        found[meaning.quantity] = Column(index, headings[index], meaning, stated=True)
-    if has_headings and {"re", "im"} <= found.keys():
-        _add_checks(found, headings)
+        meaning = _agreed(one, headings, index, named, error) if has_headings else one.meaning
+        found[meaning.quantity] = Column(index, headings[index], meaning, True, one.per_area)
     return found
 
 
@@ -129,30 +166,66 @@ def _index_of(one: Named, headings: Sequence[str], has_headings: bool, error: Ca
     return at[0]
 
 
-def _agreed(one: Named, heading: str, index: int, error: Callable[[str], FileFormatError]) -> Meaning:
-    """Return the meaning of a column that user and file both name; the unit is the file's if the user gave none."""
+def _agreed(
+    one: Named, headings: Sequence[str], index: int, named: Sequence[Named], error: Callable[[str], FileFormatError]
+) -> Meaning:
+    """Return the meaning of a column that user and file both name; the unit is the file's if the user gave none.
+
+    By position or number, a name must not contradict what the heading states; what it leaves open, the user says: a
+    minus sign, the unit of a phase, a unit that is not known. By its heading a column is what the user says.
+    """
+    heading, unit_given = headings[index], "/" in one.name
     said = meaning_of(heading)
+    if isinstance(said, str) and one.meaning.quantity in ("re", "im", "modulus", "frequency") and not one.per_area:
+        if AREA_UNIT.fullmatch(said):
+            raise error(_per_area(named, headings))
+        if not unit_given:
+            raise error(
+                f"columns names column {index + 1} {one.name!r}, and the unit {said!r} of its heading {heading!r} is "
+                f"not known. Say the unit: columns='{_spec(named, headings, default_units=True)}'."
+            )
     if not isinstance(said, Meaning) or isinstance(one.where, str):
         return one.meaning
-    unit_given = "/" in one.name
-    same = said.quantity == one.meaning.quantity and (said.factor < 0) == (one.meaning.factor < 0)
-    if same and unit_given:
-        same = abs(said.factor / one.meaning.factor - 1) < 1e-9
+    same = said.quantity == one.meaning.quantity and not (said.factor < 0 < one.meaning.factor)
+    if same and unit_given and not said.assumed:
+        same = abs(abs(said.factor / one.meaning.factor) - 1) < 1e-9 and said.offset == one.meaning.offset
     if not same:
         raise error(
-            f"columns names column {index + 1} {one.name!r}, and its heading is {heading!r}. Correct columns, or leave "
-            "it out and let the headings say it."
+            f"columns names column {index + 1} {one.name!r}, and its heading is {heading!r}. Correct columns, leave it "
+            f"out and let the headings say it, or overrule the headings with columns='{_spec(named, headings)}'."
         )
-    return replace(one.meaning, factor=said.factor, offset=said.offset) if not unit_given else one.meaning
+    if unit_given:
+        return one.meaning
+    factor = float(np.copysign(said.factor, one.meaning.factor))
+    return replace(one.meaning, factor=factor, offset=said.offset, assumed=said.assumed)
 
 
-def _add_checks(found: dict[str, Column], headings: Sequence[str]) -> None:
-    """Add |Z| and phase by their headings, to check what the user said of the others."""
-    taken = {column.index for column in found.values()}
-    for index, heading in enumerate(headings):
-        meaning = meaning_of(heading)
-        if isinstance(meaning, Meaning) and meaning.quantity in _CHECKS and index not in taken:
-            found.setdefault(meaning.quantity, Column(index, heading, meaning))
+def _spec(named: Sequence[Named], headings: Sequence[str], *, default_units: bool = False) -> str:
+    """Return the columns named by their headings, or by number where a heading stands twice or cannot be written."""
+    parts = []
+    for one in named:
+        place = one.where if isinstance(one.where, str) else headings[one.where] if one.where < len(headings) else ""
+        unique = list(headings).count(place) == 1 and place and '"' not in place and not place.isdecimal()
+        by = (f'"{place}"' if "," in place else place) if unique else str(int(one.where) + 1)
+        unit = _DEFAULT_UNITS.get(one.meaning.quantity, "") if default_units and "/" not in one.name else ""
+        parts.append(f"{one.name}{unit}={by}")
+    return ",".join(parts)
+
+
+_DEFAULT_UNITS = {"frequency": "/Hz", "re": "/ohm", "im": "/ohm", "modulus": "/ohm"}
+
+
+def _per_area(named: Sequence[Named], headings: Sequence[str]) -> str:
+    parts = [
+        replace(one, name=f"{one.name.partition('/')[0]}/ohm.cm2")
+        if one.meaning.quantity in ("re", "im", "modulus")
+        else one
+        for one in named
+    ]
+    return (
+        "the headings say that the impedance is times area, in ohm cm2, and not in ohm. Read it as that of an "
+        f"electrode of 1 cm2 with columns='{_spec(parts, headings)}', or divide it by the area of the electrode first."
+    )
 
 
 def holds_impedance(headings: Sequence[str]) -> bool:

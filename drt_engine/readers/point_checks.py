@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import problem
-from drt_engine.readers.columns import NEEDED, Column, Rows, find_columns, rows_of, side_column
+from drt_engine.readers.columns import NEEDED, ROUNDED, VOID, Column, Rows, exported, rows_of, side_column
+from drt_engine.readers.named import columns_of
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
 
@@ -54,25 +56,28 @@ def points_of(table: TextTable, heading: int, *, rename: Mapping[str, str] | Non
         For missing columns, a minus sign that the format does not have, numbers beyond any measurement, |Z| and phase
         that differ by more than their rounding, and for what `rows_of` refuses.
     """
-    columns = find_columns(table.headings, lambda message: table.text.error(heading, message), rename=rename)
-    needed = [column for name, column in columns.items() if name in NEEDED]
+    columns = columns_of(table, lambda message: table.text.error(heading, message), rename=rename)
+    needed = [column for name, column in columns.items() if name in NEEDED and not column.stated]
     signed = [column.heading for column in needed if column.meaning.factor < 0]
     if signed and not minus:
         raise table.text.error(
             heading, f"the heading {signed[0]!r} has a minus sign, which the format does not: the line is damaged."
         )
-    _sensible(table, [column.index for column in needed])
+    _sensible(table, [column.index for column in columns.values() if column.meaning.quantity in NEEDED])
     rows = rows_of(table, columns, heading_line=heading)
+    columns, _ = exported(table, columns, VOID)
     by_polar = polar(table, columns, rows)
-    if by_polar is not None:
-        refuse_disagreement(rows, *by_polar, f"{columns['modulus'].heading} and {columns['phase'].heading}")
-    return rows
+    if by_polar is None:
+        return rows
+    what = f"{columns['modulus'].heading} and {columns['phase'].heading}"
+    apart = refuse_disagreement(rows, *by_polar, what, rounded=ROUNDED)
+    return replace(rows, remarks=tuple(dict.fromkeys([*rows.remarks, *apart])))
 
 
 def _sensible(table: TextTable, indices: list[int]) -> Floats:
-    """Return columns as numbers, none of them beyond any measurement."""
-    values = table.numbers(indices)
-    beyond = np.argwhere(~(np.abs(values) < BEYOND))
+    """Return columns as numbers, none of them beyond any measurement; NaN for cells that say so."""
+    values = table.numbers(indices, VOID)
+    beyond = np.argwhere(np.abs(values) >= BEYOND)
     if beyond.size:
         row, j = (int(i) for i in beyond[0])
         raise table.text.error(
@@ -126,8 +131,10 @@ def half_digits(table: TextTable, index: int, rows: Rows) -> Floats:
     return np.array([table.resolution(int(row), index) for row in at], dtype=np.float64)
 
 
-def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, what: str) -> None:
-    """Refuse points whose impedance is not what other columns of the same row give.
+def refuse_disagreement(
+    rows: Rows, other: Complex, rounding: Floats | float, what: str, *, rounded: float = 0.0
+) -> tuple[str, ...]:
+    """Refuse points whose impedance is not what other columns of the same row give, and remark on small differences.
 
     Parameters
     ----------
@@ -139,17 +146,23 @@ def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, wh
         By how much the digits that are not printed can move it, ohm.
     what : str
         The other columns, for the message.
+    rounded : float, optional
+        How far the two may differ, of |Z|, with a remark, if they do so in many rows.
 
     Raises
     ------
     FileFormatError
         At the first such point.
     """
+    rows_known = ~np.isnan(other)  # a cell that says that it has no value contradicts nothing
     other = np.where(np.isfinite(other), other, BEYOND)
     off = np.abs(other - rows.impedance)
     size = np.maximum(np.abs(rows.impedance), np.abs(other))
     allowed = np.minimum(1.01 * np.asarray(rounding), 0.1 * size)  # a damaged exponent must not excuse itself
-    bad = np.flatnonzero(~(off <= EXACT * size + allowed))
+    apart = np.flatnonzero(rows_known & ~(off <= EXACT * size + allowed))
+    if apart.size <= max(3, rows.frequency.size // 10):  # rounding shows in many rows, damage in few
+        rounded = EXACT
+    bad = apart[~(off[apart] <= np.maximum(EXACT, rounded) * size[apart] + allowed[apart])]
     if bad.size:
         i = int(bad[0])
         raise rows.error(
@@ -157,6 +170,13 @@ def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, wh
             f"Re and Im give {rows.impedance[i]:.6g} ohm, where {what} give {other[i]:.6g} ohm. The row is damaged, or "
             "columns were exchanged: export the file again.",
         )
+    if not apart.size:
+        return ()
+    most = 100 * float(np.max(off[apart] / size[apart]))
+    return (
+        f"{what} differ from Re and Im by up to {most:.2g} % of |Z| at {apart.size} points (first at {rows.unit} "
+        f"{rows.lines[apart[0]]}); Re and Im were taken",
+    )
 
 
 def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:

@@ -233,6 +233,8 @@ class TextTable:
         What stands between cells.
     decimal : {".", ","}
         The decimal sign, for the whole table.
+    columns : str, optional
+        How the user names the columns, as in `ReadOptions`.
     """
 
     text: TextFile
@@ -240,6 +242,7 @@ class TextTable:
     lines: NDArray[np.int64]
     delimiter: Delimiter
     decimal: str
+    columns: str | None = None
 
     unit = "line"
     """What `lines` counts."""
@@ -303,6 +306,8 @@ class TextTable:
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit of the last digit that is printed in a cell."""
         mantissa, _, exponent = self.cells(row)[index].replace(",", ".").lower().replace("d", "e").partition("e")
+        if not re.fullmatch(r"[+-]?\d{0,4}", exponent):  # a word
+            return 0.0
         return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
     def _blocks(self) -> Iterator[tuple[int, list[list[str]]]]:
@@ -413,7 +418,7 @@ def table_below(
             headings = [f"column {i + 1}" for i in range(len(_without_empty_end(split_cells(rows[0], delimiter))))]
         else:
             headings = _without_empty_end(_heading_cells(text.lines[heading - 1], delimiter))
-    return TextTable(text, tuple(headings), lines, delimiter, decimal)
+    return TextTable(text, tuple(headings), lines, delimiter, decimal, options.columns if options else None)
 
 
 def _heading_cells(line: str, delimiter: Delimiter) -> list[str]:
