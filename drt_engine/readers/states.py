@@ -17,7 +17,17 @@ from drt_engine.readers.text import is_number
 if TYPE_CHECKING:
     from drt_engine.readers.columns import Rows
 
-__all__ = ["BOUNDS", "State", "plausible", "plausible_values", "stated", "states_table", "untaken", "untaken_fields"]
+__all__ = [
+    "BOUNDS",
+    "State",
+    "kind_of",
+    "plausible",
+    "plausible_values",
+    "stated",
+    "states_table",
+    "untaken",
+    "untaken_fields",
+]
 
 BOUNDS: Mapping[str, tuple[float, float, str]] = {
     "voltage": (-2e3, 2e3, "V"),
@@ -40,15 +50,21 @@ _AREA_UNIT = re.compile(r"(?:sq\.? ?(?P<of>[a-zµ]{1,2})|(?P<side>[a-zµ]{1,2})(
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 _QUANTITY = {"open_circuit_voltage": "voltage", "bias": "voltage"}
 
-_WORDS = re.compile(
-    r"potential|voltage|\be(?:we|ce|cell|oc|dc)\b|\bv(?:dc|oc)\b|current|\bidc\b|temp|\barea\b|surface|cycle|channel"
-    r"|charge|capacity|\bd?q\b|q-qo"
-)
-_UNITS = re.compile(
-    r"[/(\[,]\s*[numµk]?(?:v|a|a[.·* ]?h|°c|degc|deg c|deg\.? ?c|k|c|cm²|cm2|mm²|mm2|cm\^2)\s*[)\]]?\s*$"
-)
+_KINDS = {  # what a heading or the name of a field may hold: its words, its units
+    "voltage": (r"potential|voltage|\be(?:we|ce|cell|oc|dc)\b|\bv(?:dc|oc)\b|\b[euv]\b(?=\s*[(/])", r"v"),
+    "current": (r"current|\bidc\b|\bi\b(?=\s*[(/])", r"a"),
+    "temperature": (r"temp|^t$", r"°c|degc|deg\.? ?c|k"),
+    "area": (r"\barea\b|surface", r"[cm]?m(?:²|\^?2)"),
+    "cycle": (r"cycle", None),
+    "channel": (r"channel", None),
+    "charge": (r"charge|capacity|\bd?q\b|q-qo", r"c|a[.·* ]?h|as"),
+}
+_LOOKS = {
+    kind: re.compile(words + (rf"|[/(\[,]\s*[numµk]?(?:{units})\s*[)\]]?\s*$" if units else ""))
+    for kind, (words, units) in _KINDS.items()
+}
 _OTHERS = re.compile(
-    r"^\|.*\||\bzsig|\bac\b|\bimag|\breal\b|^[ei] (?:real|imag)|range|ampl|\berr|error|\bthd|\bns[dr]\b|capacitance"
+    r"^\|.*\||\bzsig|\bac\b|\bimag|\breal\b|^[ei] (?:real|imag)|range|\bampl|\berr|error|\bthd|\bns[dr]\b|capacitance"
     r"|density|limit|method|definition|compensat|status|\bmode\b"
 )
 
@@ -181,10 +197,18 @@ def _scale(name: str, unit: str) -> tuple[float, float] | None:
     return (meaning.factor, meaning.offset) if known and isinstance(meaning, Meaning) else None
 
 
-def looks_like_a_state(heading: str) -> bool:
-    """Say whether a heading or the name of a field looks like that of a state, by its words or its unit."""
+def kind_of(heading: str) -> str | None:
+    """Return which state a heading or the name of a field looks like, by its words or its unit; None for none.
+
+    Parameters
+    ----------
+    heading : str
+        As the file has it, for example ``"Ewe-Ece/V"`` or ``"Sample temperature"``.
+    """
     text = heading.strip().lower().replace("_", " ").replace("<", "").replace(">", "")
-    return not _OTHERS.search(text) and bool(_WORDS.search(text) or _UNITS.search(text))
+    if _OTHERS.search(text):
+        return None
+    return next((kind for kind, pattern in _LOOKS.items() if pattern.search(text)), None)
 
 
 def untaken(headings: Sequence[str], taken: Collection[int]) -> tuple[str, ...]:
@@ -197,21 +221,28 @@ def untaken(headings: Sequence[str], taken: Collection[int]) -> tuple[str, ...]:
     taken : collection of int
         The columns that were taken, from 0.
     """
-    names = [h for i, h in enumerate(headings) if i not in taken and looks_like_a_state(h)]
-    return _named("columns", names)
+    return _named("columns", [h for i, h in enumerate(headings) if i not in taken and kind_of(h)])
 
 
-def untaken_fields(fields: Iterable[str], taken: Collection[str]) -> tuple[str, ...]:
-    """Return a remark that names the fields of a header which look like states and were not taken, or nothing.
+def untaken_fields(fields: Mapping[str, str], taken: Collection[str], states: Collection[str]) -> tuple[str, ...]:
+    """Return a remark that names the fields of a header which look like a state that nothing else gave, or nothing.
 
     Parameters
     ----------
-    fields : iterable of str
-        Names of the fields that say something.
+    fields : mapping of str to str
+        Names of the fields and what they say; nothing, 0 and no number say nothing.
     taken : collection of str
-        Those that became states or metadata.
+        Fields that became states or metadata.
+    states : collection of str
+        States that were taken from anywhere.
     """
-    return _named("fields of the header", [f for f in fields if f not in taken and looks_like_a_state(f)])
+    names = []
+    for name, value in fields.items():
+        kind, number = kind_of(name), _NUMBER_AND_UNIT.match(value.strip())
+        says = number is not None and is_number(number[1]) and float(number[1].replace(",", ".")) != 0
+        if kind and says and name not in taken and kind not in states:
+            names.append(name)
+    return _named("fields of the header", names)
 
 
 def _named(what: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -182,9 +182,10 @@ FIELDS = {  # EC-Lab's number of the column, its type, and what it holds
 }
 
 
-def mpr(rows, *, fields=tuple(FIELDS), area=0.785, reference=b"(unspecified)", fi=10.0, ff=100.0, loops=None):
+def mpr(rows, *, fields=tuple(FIELDS), area=0.785, unit=2, reference=b"(unspecified)", fi=10.0, ff=100.0, loops=None):
     settings = bytearray(0x1900)
     struct.pack_into(f"<fB{len(reference)}s", settings, 0x211, area, len(reference), reference)
+    settings[0x250] = unit
     struct.pack_into("<fB", settings, 0x1862, fi, 1)
     struct.pack_into("<fB", settings, 0x1867, ff, 3)
     records = np.zeros(len(rows), [(str(number), f"<{FIELDS[number][0]}") for number in fields])
