@@ -27,6 +27,8 @@ _INSTRUMENTS = {
     "powersuite": "powersuite",
     "versastudio": "versastudio",
     "relaxis": "relaxis",
+    "palmsens": "palmsens",
+    "zahner": "zahner",
 }
 _GENERAL = {  # asked in this order if no instrument claims a file
     "excel": "excel",

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError, InputError
+
+if TYPE_CHECKING:
+    from drt_engine.readers.states import State
 
 __all__ = ["HEAD_BYTES", "ReadOptions", "Reader", "Recording", "Sweep", "problem"]
 
@@ -157,6 +160,10 @@ class Reader(Protocol):
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Endings that such files usually have, in small letters with the dot."""
+
+    @property
+    def states(self) -> "tuple[State, ...]":
+        """The states that it takes, with where they and their units stand in the file, and their bounds."""
 
     def scan(self, head: bytes, path: Path) -> bool:
         """Say whether the first `HEAD_BYTES` of the file look like this format. Never raises."""

@@ -14,6 +14,7 @@ from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, problem
 from drt_engine.readers.columns import find_columns, rows_of
 from drt_engine.readers.named import chosen_columns, holds_impedance, parse_columns, with_units
+from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import is_number
 
@@ -82,6 +83,7 @@ class Excel:
     name: str = "excel"
     title: str = "Excel workbook (.xlsx), with openpyxl"
     suffixes: tuple[str, ...] = (".xlsx", ".xlsm")
+    states: tuple[State, ...] = TABLE_STATES
 
     def scan(self, head: bytes, path: Path) -> bool:
         """Say whether the file is a workbook, of the old kind too."""

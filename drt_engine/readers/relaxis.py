@@ -21,6 +21,7 @@ from drt_engine.readers.base import ReadOptions, Recording, Sweep
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import header_number, refuse_second, sweep_recording
 from drt_engine.readers.point_checks import points_of
+from drt_engine.readers.states import State
 from drt_engine.readers.text import TextFile, TextTable, head_text, is_number, read_text, table_below
 
 __all__ = ["READER", "RelaxIS"]
@@ -47,6 +48,12 @@ class RelaxIS:
     name: str = "relaxis"
     title: str = "RelaxIS 3 text export (.txt)"
     suffixes: tuple[str, ...] = (".txt",)
+    states: tuple[State, ...] = (
+        State("voltage", "DC, mean of the sweep"),
+        State("time", "TM, mean of the sweep"),
+        State("name", "cell behind the model", ""),
+        State("J, FV2, ...", "other pairs of key and value, under their own names", ""),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the file begins as RelaxIS exports do."""

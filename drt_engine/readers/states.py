@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOUNDS",
+    "TABLE_STATES",
     "State",
     "kind_of",
     "plausible",
@@ -98,6 +99,13 @@ class State:
             return None
         low, high, _ = BOUNDS.get(self.name, (-np.inf, np.inf, ""))
         return (low if self.low is None else self.low, high if self.high is None else self.high)
+
+
+TABLE_STATES = tuple(
+    State(name, "a column of that name", "heading" if BOUNDS[name][2] else "")
+    for name in ("cycle", "z_cycle", "sequence", "voltage", "current", "charge", "temperature", "time")
+)
+"""The states that a table without a format of its own can give."""
 
 
 def _bounds(name: str, declared: Iterable[State]) -> tuple[float, float, str] | None:

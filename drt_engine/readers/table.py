@@ -8,6 +8,7 @@ from pathlib import Path
 from drt_engine.readers.base import ReadOptions, Recording
 from drt_engine.readers.columns import find_columns, rows_of
 from drt_engine.readers.named import chosen_columns, holds_impedance, parse_columns, with_units
+from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import (
     Delimiter,
@@ -35,6 +36,7 @@ class Table:
     name: str = "table"
     title: str = "Plain table: csv or text, with headings or with columns named by the user"
     suffixes: tuple[str, ...] = (".csv", ".txt", ".dat", ".tsv")
+    states: tuple[State, ...] = TABLE_STATES
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (the content says all)
         """Say whether the file has headings of an impedance, or rows of numbers."""
