@@ -33,7 +33,7 @@ class ReadOptions:
         ``"time,cycle,frequency,re,-im"``, with ``_`` for a column to be ignored and the rest ignored; or by number or
         heading, as ``"frequency=3,re=4,-im=5"``. Units other than SI follow a stroke:
         ``"frequency/kHz,re/mohm,im/mohm"``.
-        Instrument formats have headings of their own and take no notice of it.
+        Instrument formats that have columns take it as well, by number or by heading.
     reader : str, optional
         Name of the reader to use, instead of finding it by content.
     encoding : str, optional

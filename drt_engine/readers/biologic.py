@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import Recording, problem
-from drt_engine.readers.columns import Rows, Table, find_columns, rows_of, side_column
+from drt_engine.readers.columns import Rows, Table, rows_of, side_column
 from drt_engine.readers.header import steady_time
+from drt_engine.readers.named import columns_of
 from drt_engine.readers.states import State
 
 __all__ = [
@@ -106,15 +107,16 @@ def spectra_of(
     others = [h for h in table.headings if _OTHER.match(h) and not _PART.fullmatch(h.strip())]
     remarks = [f"impedances of other electrodes are not read: {', '.join(map(repr, others))}"] if others else []
     found: list[Spectrum] = []
-    for suffix, electrode in _ELECTRODES.items():
+    one = getattr(table, "columns", None) is not None  # then the user says which electrode
+    for suffix, electrode in list(_ELECTRODES.items())[: 1 if one else None]:
         has = {(m["part"] or "modulus") for m, of in zip(parts, owner, strict=True) if m is not None and of == suffix}
         if suffix and not (has >= {"Re", "Im"} or has >= {"modulus", "Phase"}):
             continue
         if not suffix and not has and any(owner):  # the working electrode was not exported
             continue
         try:
-            columns = find_columns(
-                table.headings,
+            columns = columns_of(
+                table,
                 lambda message: problem(table.source, heading_line, message),
                 rename=_names_for(table.headings, parts, suffix),
             )

@@ -49,10 +49,13 @@ class RecordTable:
         The file.
     records : ndarray, structured, shape (N,)
         One record a point; the names of its fields are the headings.
+    columns : str, optional
+        How the user names the columns, as in `ReadOptions`.
     """
 
     source: Path
     records: NDArray[np.void]
+    columns: str | None = None
 
     unit = "record"
     """What `lines` counts."""
@@ -92,7 +95,7 @@ class BiologicBinary:
         """Say whether the file begins as EC-Lab begins its binary files."""
         return head.startswith(_MAGIC)
 
-    def read(self, path: Path, options: ReadOptions) -> Recording:  # noqa: ARG002 (the file says all of itself)
+    def read(self, path: Path, options: ReadOptions) -> Recording:
         """Read every sweep, with the state that EC-Lab wrote in each record.
 
         Raises
@@ -102,7 +105,7 @@ class BiologicBinary:
         """
         modules, remarks = _checked_modules(path)
         file, more = _parsed(path, modules)
-        table = RecordTable(path, file.data)
+        table = RecordTable(path, file.data, options.columns)
         if not table.records.size:
             raise problem(path, "record 1", "no records: the measurement was stopped before its first point.")
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows, find_columns
+from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import (
     add_drift,
     header_number,
@@ -28,6 +28,7 @@ from drt_engine.readers.header import (
     sweep_recording,
     unit_in_name,
 )
+from drt_engine.readers.named import columns_of
 from drt_engine.readers.point_checks import column_at, counted, half_digits, points_of, refuse_disagreement
 from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.text import TextFile, TextTable, head_text, read_text, table_below
@@ -144,7 +145,7 @@ def _segment(text: TextFile, start: int, stop: int, options: ReadOptions) -> tup
     if headings[-1] in ("", "0"):  # the list ends in a 0 that is no column
         headings.pop()
     table = table_below(text, heading, headings=headings, stop=stop, options=options)
-    columns = find_columns(headings, lambda message: text.error(heading, message), rename=_RENAME)
+    columns = columns_of(table, lambda message: text.error(heading, message), rename=_RENAME)
     if not np.any(table.numbers([columns["frequency"].index])):
         return None, ()
     rows = points_of(table, heading, rename=_RENAME)
