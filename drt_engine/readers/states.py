@@ -66,7 +66,7 @@ _LOOKS = {
 }
 _OTHERS = re.compile(
     r"^\|.*\||\bzsig|\bac\b|\bimag|\breal\b|^[ei] (?:real|imag)|range|\bampl|\berr|error|\bthd|\bns[dr]\b|capacitance"
-    r"|density|limit|method|definition|compensat|status|\bmode\b"
+    r"|density|limit|method|definition|integration|compensat|status|\bmode\b"
 )
 
 

@@ -135,7 +135,7 @@ def test_a_reader_that_is_named(tmp_path):
     path = put(tmp_path, text_table(points(2), ZHANG))
     assert read_file(path, reader="table").format == "table"
     with pytest.raises(UnknownNameError, match="'biologic-mpt'"):
-        read_file(path, reader="zahner")
+        read_file(path, reader="solartron")
     with pytest.raises(FileFormatError, match="Nb header lines"):
         read_file(path, reader="biologic-mpt")
 
