@@ -58,6 +58,7 @@ _KINDS = {  # what a heading or the name of a field may hold: its words, its uni
     "area": (r"\barea\b|surface", r"[cm]?m(?:²|\^?2)"),
     "cycle": (r"cycle", None),
     "channel": (r"channel", None),
+    "time": (r"\btime\b", None),
     "charge": (r"charge|capacity|\bd?q\b|q-qo", r"c|a[.·* ]?h|as"),
 }
 _LOOKS = {
@@ -248,7 +249,7 @@ def untaken_fields(fields: Mapping[str, str], taken: Collection[str], states: Co
     for name, value in fields.items():
         kind, number = kind_of(name), _NUMBER_AND_UNIT.match(value.strip())
         says = number is not None and is_number(number[1]) and float(number[1].replace(",", ".")) != 0
-        if kind and says and name not in taken and kind not in states:
+        if kind not in (None, "time") and says and name not in taken and kind not in states:
             names.append(name)
     return _named("fields of the header", names)
 
