@@ -204,7 +204,8 @@ def state_of(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) 
             numbers, often = np.unique(known, return_counts=True)
             value = float(numbers[np.argmax(often)])
         else:
-            value = float(known[0] if name in _AT_START else known.mean())
+            first = name in _AT_START or np.all(known == known[0])  # a set point keeps its digits
+            value = float(known[0] if first else known.mean())
         state[name] = int(value) if name in _COUNTS and value == int(value) else value
     return state
 
