@@ -42,9 +42,10 @@ _UNITS = {
     "volt": ("voltage", "V"),
     "ampere": ("current", "A"),
     "second": ("time", "s"),
+    "time": ("time", "s"),
     "hertz": ("frequency", "Hz"),
 }
-_PREFIXES = {"": "", "nano": "n", "micro": "µ", "milli": "m", "kilo": "k", "mega": "M", "pico": "p", "time": ""}
+_PREFIXES = {"": "", "nano": "n", "micro": "µ", "milli": "m", "kilo": "k", "mega": "M", "pico": "p"}
 _CHANNEL = re.compile(r"\s*CH(?:ANNEL)?\s*(\d{1,4})\b", re.IGNORECASE)
 _TOLERANCE = 1e-2
 
@@ -178,7 +179,7 @@ def _unit_of(array: Mapping[str, Any]) -> str:
 
 def _factor(name: str, unit: str) -> float | None:
     """Return what a unit as ``MicroAmpere`` is in SI, None if it is not one of the quantity."""
-    match = re.fullmatch(r"(.*?)(volt|ampere|second|hertz)s?", unit.lower())
+    match = re.fullmatch(r"(.*?)(volt|ampere|second|time|hertz)s?", unit.lower())
     if match is None or match[1] not in _PREFIXES:
         return None
     quantity, symbol = _UNITS[match[2]]
