@@ -276,6 +276,7 @@ def states_table(readers: Mapping[str, Sequence[State]]) -> str:
             bounds = state.bounds
             unit = BOUNDS[state.name][2] if state.name in BOUNDS else ""
             span = f"{bounds[0]:g} to {bounds[1]:g} {unit}".strip() if bounds else ""
-            where = state.where.replace("|", "\\|")
-            lines.append(f"| `{name}` | {state.name} | {where} | {state.unit} | {span} |")
+            where = state.where.replace("|", "\\|").replace("<", "&lt;")
+            source = state.unit if unit or state.name not in BOUNDS else ""  # a count has no unit
+            lines.append(f"| `{name}` | {state.name} | {where} | {source} | {span} |")
     return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ def scan(k, potential=0.1, drop=(), extra=(), title=None):
 
 def session(channels, *others):
     lists = [{"Title": f"CH {number}: E dc scan at {F.size} freqs", "SubScans": scans} for number, scans in channels]
-    measured = {"Title": "Impedance Spectroscopy", **scan(9), "EISDataList": lists}
+    measured = {**scan(9), "Title": "Impedance Spectroscopy", "EISDataList": lists}
     return {"Type": "PalmSens.DataFiles.SessionFile", "Measurements": [measured, *others]}
 
 
