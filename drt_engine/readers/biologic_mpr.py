@@ -76,6 +76,10 @@ class RecordTable:
         names = self.headings
         return np.column_stack([self.records[names[index]].astype(float) for index in indices])
 
+    def cells(self, row: int) -> list[str]:
+        """Return the fields of a record as text."""
+        return [str(value) for value in self.records[row]]
+
     def resolution(self, row: int, index: int) -> float:
         """Return half the distance to the next number that the field can hold."""
         value = self.records[self.headings[index]][row]

@@ -25,6 +25,7 @@ __all__ = [
     "meaning_of",
     "rows_of",
     "side_column",
+    "spectrum_of",
 ]
 
 Floats = NDArray[np.float64]
@@ -82,6 +83,9 @@ class Table(Protocol):
 
     def numbers(self, indices: Sequence[int], missing: frozenset[str] = ...) -> Floats:
         """Return columns as numbers, shape (N, len(indices)), NaN for missing cells."""
+
+    def cells(self, row: int) -> list[str]:
+        """Return the cells of a row as text."""
 
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit of the last digit that a cell holds."""
@@ -193,7 +197,7 @@ def find_columns(
                 doubled.pop(meaning.quantity, None)
             elif meaning.rank == other.meaning.rank:
                 doubled.setdefault(meaning.quantity, column)
-    for name in doubled.keys() & set(_spectrum_of(found)):
+    for name in doubled.keys() & set(spectrum_of(found)):
         first, second = found[name], doubled[name]
         raise error(
             f"two columns hold the {name}: {first.heading!r} (column {first.index + 1}) and {second.heading!r} (column "
@@ -272,11 +276,13 @@ def rows_of(
     """
     if columns is None:
         columns = find_columns(table.headings, lambda text: problem(table.source, heading_line, text))
-    missing = missing | VOID
-    columns, notes = exported(table, columns, missing)
-    columns, more = _with_unit_of_phase(table, columns, missing, heading_line)
-    needed = [columns[name] for name in _spectrum_of(columns)]
-    raw = table.numbers([column.index for column in needed], missing)
+    void = missing | VOID
+    columns, notes = exported(table, columns, void)
+    columns, more = _with_unit_of_phase(table, columns, void, heading_line)
+    needed = [columns[name] for name in spectrum_of(columns)]
+    raw = table.numbers([column.index for column in needed], void)
+    if "" not in missing:
+        _refuse_holes(table, needed, raw)
     values = {column.meaning.quantity: _scaled(column, raw[:, j]) for j, column in enumerate(needed)}
     z = _impedance(values)
     keep, remarks = _wanted(table, values["frequency"], z)
@@ -309,7 +315,22 @@ def _scaled(column: Column, cells: Floats) -> Floats:
     return np.asarray(column.meaning.factor * cells + column.meaning.offset, dtype=np.float64)
 
 
-def _spectrum_of(columns: Mapping[str, Column]) -> tuple[str, ...]:
+def _refuse_holes(table: Table, needed: Sequence[Column], raw: Floats) -> None:
+    """Refuse a row in which one cell of the spectrum is empty and others are not; an empty row is none."""
+    void = np.isnan(raw)
+    for row in np.flatnonzero(void.any(axis=1) & ~void.all(axis=1)):
+        cells = table.cells(int(row))
+        for column in needed:
+            if column.index >= len(cells) or not cells[column.index].strip():
+                raise problem(
+                    table.source,
+                    f"{table.unit} {table.lines[row]}",
+                    f"column {column.index + 1} ({column.heading}) has '', where a number was expected. Correct the "
+                    "cell, or delete the row.",
+                )
+
+
+def spectrum_of(columns: Mapping[str, Column]) -> tuple[str, ...]:
     """Return the quantities that make the impedance; |Z| and phase only check it where Re and Im are there."""
     return ("frequency", "re", "im") if {"re", "im"} <= columns.keys() else ("frequency", "modulus", "phase")
 
@@ -523,7 +544,7 @@ def _contradiction(columns: Mapping[str, Column], at: Mapping[str, float], name:
 def _numbered(found: Mapping[str, Column]) -> str:
     """Return the columns of the spectrum as a user would name them by number."""
     parts = []
-    for name in _spectrum_of(found):
+    for name in spectrum_of(found):
         column = found.get(name)
         word = "|z|" if name == "modulus" else name
         minus = "-" if column is not None and column.meaning.factor < 0 else ""

@@ -56,6 +56,10 @@ class Sheet:
         """Return columns as numbers, shape (N, len(indices)); text that is a number is one."""
         return np.array([[self._number(row, index, missing) for index in indices] for row in range(len(self.rows))])
 
+    def cells(self, row: int) -> list[str]:
+        """Return the cells of a row as text."""
+        return ["" if cell is None else str(cell).strip() for cell in self.rows[row]]
+
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit in the eighth digit, as instruments print no more and Excel hides how many there were."""
         return 0.5e-8 * abs(self._number(row, index, frozenset()))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import problem
-from drt_engine.readers.columns import NEEDED, ROUNDED, VOID, Column, Rows, exported, rows_of, side_column
+from drt_engine.readers.columns import NEEDED, ROUNDED, VOID, Column, Rows, exported, rows_of, side_column, spectrum_of
 from drt_engine.readers.named import columns_of
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
@@ -63,7 +63,7 @@ def points_of(table: TextTable, heading: int, *, rename: Mapping[str, str] | Non
         raise table.text.error(
             heading, f"the heading {signed[0]!r} has a minus sign, which the format does not: the line is damaged."
         )
-    _sensible(table, [column.index for column in columns.values() if column.meaning.quantity in NEEDED])
+    _sensible(table, [columns[name].index for name in spectrum_of(columns)])
     rows = rows_of(table, columns, heading_line=heading)
     columns, _ = exported(table, columns, VOID)
     by_polar = polar(table, columns, rows)
@@ -121,7 +121,7 @@ def polar(table: TextTable, columns: Mapping[str, Column], rows: Rows) -> tuple[
 
 
 def _scaled(table: TextTable, column: Column, rows: Rows) -> Floats:
-    values = _sensible(table, [column.index])[np.searchsorted(table.lines, rows.lines), 0]
+    values = side_column(table, column.index, VOID)[0][np.searchsorted(table.lines, rows.lines)]
     return np.asarray(column.meaning.factor * values + column.meaning.offset, dtype=np.float64)
 
 

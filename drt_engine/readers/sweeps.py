@@ -117,7 +117,9 @@ def _branches(
         if change[piece[0]] or before.size < 2 or piece.size < 2 or piece[0] != before[-1] + 1:
             continue
         into, turn, onward = np.diff(log_f[[before[-2], before[-1], piece[0], piece[1]]])
-        if into * turn < 0 < turn * onward and abs(turn) <= IN_STEP * max(abs(into), abs(onward)):
+        beside = [max(abs(turn), abs(onward)), max(abs(into), abs(onward))]
+        in_step = abs(into) <= IN_STEP * beside[0] and abs(turn) <= IN_STEP * beside[1]
+        if into * turn < 0 < turn * onward and in_step:
             joined[k] = np.concatenate([before[-1:], piece])
     kept = []
     for k, piece in enumerate(joined):

@@ -244,7 +244,7 @@ def test_binary_loops_stand_in_for_a_cycle_column(tmp_path):
         (points(2), tuple(n for n in KNOWN if n != 32), "column types of the data: no column of frequencies"),
         ([], KNOWN, "record 1: no records"),
         ([*points(1), points(1)[3] | {"f": -1.0}], KNOWN, "record 7: frequency must be positive"),
-        ([points(1)[0] | {"f": np.nan}, *points(1)], KNOWN, "record 1: frequency and impedance must be finite"),
+        ([points(1)[0] | {"f": np.inf}, *points(1)], KNOWN, "record 1: frequency and impedance must be finite"),
     ],
 )
 def test_binary_data_that_cannot_be_true(tmp_path, rows, fields, reason):
