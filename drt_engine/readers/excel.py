@@ -1,6 +1,7 @@
 """Excel workbooks, .xlsx, through openpyxl."""
 
 import importlib
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
             damaged = archive.testzip()
             if damaged is not None:
                 raise problem(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         try:
             return {sheet.title: [tuple(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
         finally:

@@ -65,7 +65,9 @@ class Pyimpspec:
 
 def _parsed(path: Path) -> list[Any]:
     try:
-        parse = importlib.import_module("pyimpspec").parse_data
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it imports in its turn
+            parse = importlib.import_module("pyimpspec").parse_data
     except ImportError as error:
         raise problem(
             path,
@@ -80,6 +82,7 @@ def _parsed(path: Path) -> list[Any]:
                 path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; pyimpspec gets up to 64 MiB."
             )
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", RuntimeWarning)
             return list(parse(str(path)))
     except FileFormatError:
