@@ -32,7 +32,8 @@ class ReadOptions:
         Names of the columns of a plain table, for files without headings or with odd ones: either in order, as
         ``"time,cycle,frequency,re,-im"``, with ``_`` for a column to be ignored and the rest ignored; or by number or
         heading, as ``"frequency=3,re=4,-im=5"``. Units other than SI follow a stroke:
-        ``"frequency/kHz,re/mohm,im/mohm"``.
+        ``"frequency/kHz,re/mohm,im/mohm"``. By position, names must not contradict headings that are known; by number
+        or heading they overrule them, and ``+im`` says that a column whose heading has a minus sign holds Im Z.
         Instrument formats that have columns take it as well, by number or by heading.
     reader : str, optional
         Name of the reader to use, instead of finding it by content.

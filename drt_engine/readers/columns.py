@@ -219,29 +219,38 @@ def require_impedance(
     if "frequency" in found and (cartesian or polar):
         return
     missing = "frequencies" if "frequency" not in found else "impedances (re and im, or |z| and phase)"
-    areal = {h: h.replace(unit, "ohm") for h, unit in units.items() if AREA_UNIT.fullmatch(unit)}
-    if "frequency" in found and areal:
-        known = [(i, meaning_of(areal.get(h, h))) for i, h in enumerate(headings)]
-        parts = [
-            f"{'-' * (m.factor < 0)}{'|z|' if m.quantity == 'modulus' else m.quantity}/ohm.cm2={index + 1}"
-            for index, m in known
-            if isinstance(m, Meaning) and m.quantity in ("re", "im", "modulus")
-        ]
-        parts = [p for p in parts if not p.startswith("|z|")] if len(parts) > 2 else parts
-        parts += [f"phase={i + 1}" for i, m in known if isinstance(m, Meaning) and m.quantity == "phase"][
-            : len(parts) == 1
-        ]
-        numbered = ",".join([f"frequency={found['frequency'].index + 1}", *parts])
+    if any(map(AREA_UNIT.fullmatch, units.values())):
         raise error(
-            f"the impedance is in {next(units[h] for h in areal)}, times an area, and not in ohm. Read it as that of "
-            f"an electrode of 1 cm2 with columns='{numbered}', or divide it by "
+            f"the impedance is in {next(filter(AREA_UNIT.fullmatch, units.values()))}, times an area, and not in ohm. "
+            f"Read it as that of an electrode of 1 cm2 with columns='{_suggested(headings, units)}', or divide it by "
             "the area of the electrode first."
         )
     odd = "".join(f" The unit {unit!r} of {heading!r} is not known." for heading, unit in units.items())
+    cure = f"for example columns='{_suggested(headings, units)}'" if units else CURE
     raise error(
         f"no column of {missing} among the headings: {', '.join(map(repr, headings))}.{odd} Export the file with them, "
-        f"or say by number which they are, with the unit of the values if it is not the SI one: {CURE}."
+        f"or say by number which they are, with the unit of the values if it is not the SI one: {cure}."
     )
+
+
+def _suggested(headings: Sequence[str], units: Mapping[str, str]) -> str:
+    """Return how a user may name columns some of which are in units that are not known."""
+    found: dict[str, str] = {}
+    for index, heading in enumerate(headings):
+        odd = units.get(heading)
+        for unit in ("ohm", "Hz", "deg") if odd else ("",):
+            meaning = meaning_of(heading.replace(odd, unit) if odd else heading)
+            if isinstance(meaning, Meaning) and meaning.quantity in NEEDED:
+                area = ".cm2" if odd and AREA_UNIT.fullmatch(odd) else ""
+                name = "|z|" if meaning.quantity == "modulus" else meaning.quantity
+                sign = "-" if meaning.factor < 0 else ""
+                found.setdefault(meaning.quantity, f"{sign}{name}{f'/{unit}{area}' if odd else ''}={index + 1}")
+    if any(".cm2" in part for part in found.values()):  # both parts, whichever says it
+        found = {
+            q: p.replace("=", "/ohm.cm2=") if q in ("re", "im", "modulus") and "/" not in p else p
+            for q, p in found.items()
+        }
+    return ",".join(found[name] for name in spectrum_of(found) if name in found)
 
 
 def rows_of(
@@ -330,7 +339,7 @@ def _refuse_holes(table: Table, needed: Sequence[Column], raw: Floats) -> None:
                 )
 
 
-def spectrum_of(columns: Mapping[str, Column]) -> tuple[str, ...]:
+def spectrum_of(columns: Mapping[str, object]) -> tuple[str, ...]:
     """Return the quantities that make the impedance; |Z| and phase only check it where Re and Im are there."""
     return ("frequency", "re", "im") if {"re", "im"} <= columns.keys() else ("frequency", "modulus", "phase")
 
@@ -555,8 +564,9 @@ def _numbered(found: Mapping[str, Column]) -> str:
 def _by_number(columns: Mapping[str, Column], *, swap: bool = False, turn: bool = False) -> str:
     """Return columns as a user would name them to have Re and Im read without a check."""
     re_at, im_at = (columns[name].index + 1 for name in (("im", "re") if swap else ("re", "im")))
-    minus = (columns["im"].meaning.factor < 0) != turn
-    return f"frequency={columns['frequency'].index + 1},re={re_at},{'-' * minus}im={im_at}"
+    minus = columns["im"].meaning.factor < 0
+    sign = ("+" if minus else "-") if turn else "-" * minus
+    return f"frequency={columns['frequency'].index + 1},re={re_at},{sign}im={im_at}"
 
 
 def _overrule(columns: Mapping[str, Column], words: str) -> str:

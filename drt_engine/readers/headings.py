@@ -85,7 +85,7 @@ _PLAIN: dict[str, dict[str, tuple[float, float]]] = {
     },
     "": {"": (1.0, 0.0), "#": (1.0, 0.0)},
 }
-AREA_UNIT = re.compile(r"(.{0,20}?(?:ohms?|Ω))[ .·*x×-]?cm(?:2|²|\^2)", re.IGNORECASE)
+AREA_UNIT = re.compile(r"(.{0,20}?(?:ohms?|[\u2126\u03a9]))[ .·*x×-]?cm(?:2|²|\^2)", re.IGNORECASE)
 """A resistance times an area, and the unit of the resistance."""
 
 _LOOK_ALIKES = str.maketrans(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drt_engine.errors import FileFormatError, InputError
-from drt_engine.readers.columns import Column, Table, find_columns
+from drt_engine.readers.columns import NEEDED, Column, Table, find_columns
 from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of
 
 __all__ = ["Named", "chosen_columns", "columns_of", "holds_impedance", "parse_columns", "with_units"]
@@ -30,12 +30,15 @@ class Named:
         Number of the column, from 0, or its heading.
     per_area : bool
         Whether the unit is one of resistance times area, ohm cm².
+    overrules : bool
+        Whether it is named by number or heading, which overrules what the heading says.
     """
 
     name: str
     meaning: Meaning
     where: int | str
     per_area: bool = False
+    overrules: bool = False
 
 
 def parse_columns(spec: str) -> list[Named]:
@@ -61,7 +64,7 @@ def parse_columns(spec: str) -> list[Named]:
             continue
         where = where.strip('"')
         area = AREA_UNIT.fullmatch(name)
-        meaning = meaning_of(area[1] if area else name)
+        meaning = meaning_of((area[1] if area else name).removeprefix("+"))
         if not isinstance(meaning, Meaning):
             signed = ", ".join([*QUANTITIES, "-im"])
             raise InputError(
@@ -73,7 +76,7 @@ def parse_columns(spec: str) -> list[Named]:
         if equals and re.fullmatch(r"\d+", where) and int(where) < 1:
             raise InputError(f"columns has {part!r}; columns are numbered from 1.")
         place: int | str = position if not equals else int(where) - 1 if re.fullmatch(r"\d+", where) else where
-        named.append(Named(name, meaning, place, area is not None))
+        named.append(Named(name, meaning, place, area is not None, bool(equals)))
     quantities = [one.meaning.quantity for one in named]
     twice = [quantity for quantity in quantities if quantities.count(quantity) > 1]
     if twice:
@@ -171,48 +174,58 @@ def _agreed(
 ) -> Meaning:
     """Return the meaning of a column that user and file both name; the unit is the file's if the user gave none.
 
-    By position or number, a name must not contradict what the heading states; what it leaves open, the user says: a
-    minus sign, the unit of a phase, a unit that is not known. By its heading a column is what the user says.
+    By position, a name must not contradict what the heading states; what it leaves open, the user says: a minus sign,
+    the unit of a phase. By number or heading, the user overrules it, a minus sign only by ``+`` or by the heading
+    itself; the unit is that of the heading if none is named.
     """
     heading, unit_given = headings[index], "/" in one.name
     said = meaning_of(heading)
-    if isinstance(said, str) and one.meaning.quantity in ("re", "im", "modulus", "frequency") and not one.per_area:
+    if isinstance(said, str) and one.meaning.quantity in NEEDED and not one.per_area:
         if AREA_UNIT.fullmatch(said):
             raise error(_per_area(named, headings))
         if not unit_given:
             raise error(
                 f"columns names column {index + 1} {one.name!r}, and the unit {said!r} of its heading {heading!r} is "
-                f"not known. Say the unit: columns='{_spec(named, headings, default_units=True)}'."
+                f"not known. Say the unit, for example columns='{_numbered(named, headings, units=_UNITS)}'."
             )
-    if not isinstance(said, Meaning) or isinstance(one.where, str):
+    if not isinstance(said, Meaning):
         return one.meaning
-    same = said.quantity == one.meaning.quantity and not (said.factor < 0 < one.meaning.factor)
-    if same and unit_given and not said.assumed:
-        same = abs(abs(said.factor / one.meaning.factor) - 1) < 1e-9 and said.offset == one.meaning.offset
-    if not same:
+    same = said.quantity == one.meaning.quantity
+    turned = _is_turned(one, heading)
+    rescaled = same and unit_given and not said.assumed and not _same_scale(said, one.meaning)
+    if turned or (not one.overrules and (not same or rescaled)):
         raise error(
             f"columns names column {index + 1} {one.name!r}, and its heading is {heading!r}. Correct columns, leave it "
-            f"out and let the headings say it, or overrule the headings with columns='{_spec(named, headings)}'."
+            f"out and let the headings say it, or overrule the headings with columns='{_numbered(named, headings)}'."
         )
-    if unit_given:
+    if unit_given or not same:
         return one.meaning
     factor = float(np.copysign(said.factor, one.meaning.factor))
     return replace(one.meaning, factor=factor, offset=said.offset, assumed=said.assumed)
 
 
-def _spec(named: Sequence[Named], headings: Sequence[str], *, default_units: bool = False) -> str:
-    """Return the columns named by their headings, or by number where a heading stands twice or cannot be written."""
+def _is_turned(one: Named, heading: str) -> bool:
+    """Say whether a heading has a minus sign that the user leaves out without saying so, which is easily overlooked."""
+    said = meaning_of(heading)
+    minus = isinstance(said, Meaning) and said.factor < 0 < one.meaning.factor
+    return minus and not (one.name.startswith("+") or isinstance(one.where, str))
+
+
+def _same_scale(one: Meaning, other: Meaning) -> bool:
+    return abs(abs(one.factor / other.factor) - 1) < 1e-9 and one.offset == other.offset
+
+
+def _numbered(named: Sequence[Named], headings: Sequence[str], *, units: Mapping[str, str] | None = None) -> str:
+    """Return the columns as a user would name them by number, with units where none are named."""
     parts = []
     for one in named:
-        place = one.where if isinstance(one.where, str) else headings[one.where] if one.where < len(headings) else ""
-        unique = list(headings).count(place) == 1 and place and '"' not in place and not place.isdecimal()
-        by = (f'"{place}"' if "," in place else place) if unique else str(int(one.where) + 1)
-        unit = _DEFAULT_UNITS.get(one.meaning.quantity, "") if default_units and "/" not in one.name else ""
-        parts.append(f"{one.name}{unit}={by}")
+        index = one.where if isinstance(one.where, int) else list(headings).index(one.where)
+        unit = (units or {}).get(one.meaning.quantity, "") if "/" not in one.name else ""
+        parts.append(f"{'+' * _is_turned(one, headings[index])}{one.name}{unit}={index + 1}")
     return ",".join(parts)
 
 
-_DEFAULT_UNITS = {"frequency": "/Hz", "re": "/ohm", "im": "/ohm", "modulus": "/ohm"}
+_UNITS = {"frequency": "/Hz", "re": "/ohm", "im": "/ohm", "modulus": "/ohm"}
 
 
 def _per_area(named: Sequence[Named], headings: Sequence[str]) -> str:
@@ -224,7 +237,8 @@ def _per_area(named: Sequence[Named], headings: Sequence[str]) -> str:
     ]
     return (
         "the headings say that the impedance is times area, in ohm cm2, and not in ohm. Read it as that of an "
-        f"electrode of 1 cm2 with columns='{_spec(parts, headings)}', or divide it by the area of the electrode first."
+        f"electrode of 1 cm2 with columns='{_numbered(parts, headings)}', or divide it by the area of the electrode "
+        "first."
     )
 
 
