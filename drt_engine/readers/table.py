@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows, rows_of
+from drt_engine.readers.columns import Rows, find_columns, rows_of
 from drt_engine.readers.header import join_rows
+from drt_engine.readers.headings import meaning_of
 from drt_engine.readers.named import Named, chosen_columns, columns_of, holds_impedance, parse_columns, with_units
 from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
@@ -115,6 +116,8 @@ def _read_headless(text: TextFile, named: list[Named] | None, options: ReadOptio
     above = [n for n, one in enumerate(text.lines[: int(table.lines[0]) - 1], start=1) if one.strip()]
     if line is None and above:
         remarks.append(f"{len(above)} lines above the first row of numbers left out (first at line {above[0]})")
+    if named is None and line is not None and any(isinstance(meaning_of(h), str) for h in table.headings):
+        find_columns(table.headings, partial(text.error, line))  # which says what to do about units
     if named is None:
         found = "the headings are not known" if line is not None else inferred(table)
         if isinstance(found, str):
