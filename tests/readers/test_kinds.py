@@ -87,7 +87,8 @@ KINDS = {
         table(*rows(F, Z.real, Z.imag + 2e-4 * F)), z=(Z + 2e-4j * F,), remark="'frequency,re,im'"),
     "five columns": Kind(
         table(*rows(10.0 + np.arange(50), np.repeat([3, 4], 25), np.tile(F, 2), TWO.real, -TWO.imag)),
-        z=(Z, circuit(2)), states=({"cycle": 3, "time": 10}, {"cycle": 4, "time": 35}), remark="'time,cycle,frequency,re,-im'"),
+        z=(Z, circuit(2)), states=({"cycle": 3, "time": 10}, {"cycle": 4, "time": 35}),
+        remark="'time,cycle,frequency,re,-im'"),
     "|Z| that was not exported": Kind(
         table(FIVE, *rows(F, Z.real, Z.imag, 0 * F, 0 * F)), remark="'|Z|' is 0 at every point"),
     "|Z| rounded apart": Kind(
@@ -107,11 +108,13 @@ KINDS = {
     "a column of the potential twice": Kind(
         table("E/V\tf\tre\tim\tE/mV", *rows(F * 0 + 5, F, Z.real, Z.imag, F * 0)), states=({"voltage": 5},),
         remark="'E/mV'"),
-    "Novocontrol": Kind(table("Fixed value(s) : Temp. [°C]=2.5000e+01", " Freq. [Hz]\tZs' [Ohms]\tZs'' [Ohms]", *CARTESIAN)),
+    "Novocontrol": Kind(
+        table("Fixed value(s) : Temp. [°C]=2.5000e+01", " Freq. [Hz]\tZs' [Ohms]\tZs'' [Ohms]", *CARTESIAN)),
     "Solartron": Kind(
         table("Frequency (Hz),Impedance Magnitude (Ohms),Impedance Phase (deg),Temperature ('C)",
               *rows(F, abs(Z), DEGREES, 0 * F + 31, delimiter=",")), states=({"temperature": 31},)),
-    "Zurich Instruments": Kind(table("frequency;absz;phasez", *rows(F, abs(Z), np.angle(Z), delimiter=";")), remark="in radians"),
+    "Zurich Instruments": Kind(
+        table("frequency;absz;phasez", *rows(F, abs(Z), np.angle(Z), delimiter=";")), remark="in radians"),
     "channels": Kind(
         table("Date: 1 March", "CH 4: a cell", "freq / Hz,neg. Phase / °,Z / Ohm,Z' / Ohm,-Z'' / Ohm",
               *rows(F, -DEGREES, abs(Z), Z.real, -Z.imag, delimiter=","),
@@ -124,7 +127,8 @@ KINDS = {
               *rows(F, 2 * Z.real, 2 * Z.imag, delimiter=",")),
         z=(Z, 2 * Z), states=({"sequence": 0}, {"sequence": 1})),
     "up from the middle, then down": Kind(
-        table("f,re,im", *rows(F[10:0:-1], 9 + 0 * F[:10], F[:10] * 0 - 1, delimiter=","), *rows(F, Z.real, Z.imag, delimiter=",")),
+        table("f,re,im", *rows(F[10:0:-1], 9 + 0 * F[:10], F[:10] * 0 - 1, delimiter=","),
+              *rows(F, Z.real, Z.imag, delimiter=",")),
         remark="10 points before the turn"),
 }  # fmt: skip
 
