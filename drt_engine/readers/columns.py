@@ -423,10 +423,12 @@ def side_column(table: Table, index: int, missing: frozenset[str] = frozenset())
         One, or none.
     """
     try:
-        return table.numbers([index], missing)[:, 0], ()
+        values = table.numbers([index], missing)[:, 0]
     except FileFormatError:
         values = table.numbers([index], _AnyCell())[:, 0]
     lost = np.isnan(values)
+    if not lost.any():
+        return values, ()
     what = f"{lost.sum()} cells of the column {table.headings[index]!r} are no numbers and left out"
     return values, (f"{what} ({_first(table, lost)})",)
 
