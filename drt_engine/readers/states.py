@@ -51,6 +51,9 @@ _AREA_UNIT = re.compile(r"(?:sq\.? ?(?P<of>[a-zµ]{1,2})|(?P<side>[a-zµ]{1,2})(
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 _QUANTITY = {"open_circuit_voltage": "voltage", "bias": "voltage"}
 
+_LONGEST = 200
+"""No heading and no field of a header is longer that holds a state, characters."""
+
 _KINDS = {  # what a heading or the name of a field may hold: its words, its units
     "voltage": (r"potential|voltage|\be(?:we|ce|cell|oc|dc)\b|\bv(?:dc|oc)\b|\b[euv]\b(?=\s*[(/])", r"v"),
     "current": (r"current|\bidc\b|\bi\b(?=\s*[(/])", r"a"),
@@ -179,7 +182,7 @@ def stated(name: str, text: str | None, unit: str | None = None) -> tuple[float 
     unit : str, optional
         The unit, where it stands elsewhere. The unit of the format where neither has one.
     """
-    text = (text or "").strip()
+    text = (text or "").strip()[:_LONGEST]
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if not text:
         return None, ()
@@ -214,7 +217,7 @@ def kind_of(heading: str) -> str | None:
     heading : str
         As the file has it, for example ``"Ewe-Ece/V"`` or ``"Sample temperature"``.
     """
-    text = heading.strip().lower().replace("_", " ").replace("<", "").replace(">", "")
+    text = heading.strip()[:_LONGEST].strip().lower().replace("_", " ").replace("<", "").replace(">", "")
     if _OTHERS.search(text):
         return None
     return next((kind for kind, pattern in _LOOKS.items() if pattern.search(text)), None)
@@ -247,7 +250,7 @@ def untaken_fields(fields: Mapping[str, str], taken: Collection[str], states: Co
     """
     names = []
     for name, value in fields.items():
-        kind, number = kind_of(name), _NUMBER_AND_UNIT.match(value.strip())
+        kind, number = kind_of(name), _NUMBER_AND_UNIT.match(value.strip()[:_LONGEST])
         says = number is not None and is_number(number[1]) and float(number[1].replace(",", ".")) != 0
         if kind not in (None, "time") and says and name not in taken and kind not in states:
             names.append(name)
