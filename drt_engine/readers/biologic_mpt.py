@@ -114,6 +114,7 @@ def _table(text: TextFile, heading: int, options: ReadOptions) -> tuple[TextTabl
 def _left_out(names: list[str]) -> str:
     if not names:
         return ""
+    names = list(dict.fromkeys(names))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f"; left out: {', '.join(map(repr, names[:8]))}{more}"
 

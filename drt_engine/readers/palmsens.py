@@ -166,10 +166,15 @@ def _arrays(owner: Any) -> dict[str, Mapping[str, Any]]:
 
 
 def _values(array: Mapping[str, Any]) -> Floats:
-    cells = [cell.get("v") if isinstance(cell, dict) else cell for cell in _list(array, "datavalues")]
-    return np.array(
-        [float(cell) if isinstance(cell, (int, float)) and not isinstance(cell, bool) else np.nan for cell in cells]
-    )
+    return np.array([_number(cell.get("v") if isinstance(cell, dict) else cell) for cell in _list(array, "datavalues")])
+
+
+def _number(cell: Any) -> float:
+    """Return a value as a number, NaN for what is none."""
+    try:
+        return float(cell) if isinstance(cell, (int, float)) and not isinstance(cell, bool) else np.nan
+    except OverflowError:
+        return np.nan
 
 
 def _unit_of(array: Mapping[str, Any]) -> str:
