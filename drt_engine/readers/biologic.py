@@ -17,6 +17,7 @@ from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import Recording, problem
 from drt_engine.readers.columns import Rows, Table, rows_of, side_column
 from drt_engine.readers.header import steady_time
+from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
 from drt_engine.readers.states import State
 
@@ -29,6 +30,7 @@ __all__ = [
     "joined",
     "spectra_of",
     "stated_area",
+    "with_blocks",
     "with_loops",
     "with_stated_start",
 ]
@@ -43,6 +45,8 @@ STATES = (
     State("time", "time", "heading"),
     State("temperature", "Temperature", "heading"),
     State("area", "Electrode surface area", "field"),
+    State("direction", "sign of I in the block before, in looped files", ""),
+    State("capacity", "Capacity, in looped files", "heading"),
     State("electrode", "columns Z, Zce, Zwe-ce: working, counter, both", ""),
 )
 """The states that files of EC-Lab give."""
@@ -129,7 +133,7 @@ def spectra_of(
         if not np.any(rows.impedance):
             remarks.append(f"the impedance of the {electrode} electrode is 0 throughout: it was not measured")
             continue
-        found.append(Spectrum(electrode, check_measured_order(rows)))
+        found.append(Spectrum(electrode, with_blocks(table, check_measured_order(rows))))
     if not found:
         raise problem(table.source, heading_line, "every impedance is 0: none was measured.")
     if found[0].electrode == "working":
@@ -229,6 +233,41 @@ def check_measured_order(rows: Rows) -> Rows:
         If time runs back at most points.
     """
     return steady_time(rows, [np.arange(rows.frequency.size)])
+
+
+def with_blocks(table: Table, rows: Rows) -> Rows:
+    """Return the points with the direction and the capacity of the block before each sweep, in files that hold blocks.
+
+    Looped files hold rows of rest, charge and discharge between the sweeps, with the columns ``ox/red`` or ``half
+    cycle``. In EC-Lab a positive current is an oxidation and called charge. The direction is that of the last current
+    that flowed since the sweep before, and rest if none did.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    rows : Rows
+        Those that are points.
+    """
+    names = list(table.headings)
+    current = next((i for i, name in enumerate(names) if re.match(r"<?I>?/[mµn]?A$", name)), None)
+    if current is None or not {"ox/red", "half cycle"} & {*names}:
+        return rows
+    at = np.searchsorted(table.lines, rows.lines)
+    between = np.ones(len(table.lines), dtype=bool)
+    between[at] = False
+    flow = np.where(between, np.nan_to_num(side_column(table, current)[0]), 0.0)
+    flow[np.abs(flow) <= 1e-3 * np.max(np.abs(flow))] = 0.0  # what flows at rest is noise
+    direction = np.full(at.size, np.nan)
+    for k in np.flatnonzero(np.diff(at, prepend=-1) > 1):
+        block = np.sign(flow[(at[k - 1] + 1 if k else 0) : at[k]])
+        direction[k:] = block[block != 0][-1] if block.any() else 0.0
+    states = {**rows.states, "direction": direction}
+    capacity = next((i for i, name in enumerate(names) if name.startswith("Capacity")), None)
+    meaning = None if capacity is None else meaning_of(names[capacity])
+    if capacity is not None and isinstance(meaning, Meaning):
+        states["capacity"] = meaning.factor * side_column(table, capacity)[0][at]
+    return replace(rows, states=states)
 
 
 def with_loops(table: Table, rows: Rows, starts: NDArray[np.int64] | None) -> Rows:

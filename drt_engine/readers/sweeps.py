@@ -12,7 +12,7 @@ from drt_engine.readers.base import Recording, Sweep, problem
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import plausible, plausible_values
 
-__all__ = ["recording", "split_rows", "state_of"]
+__all__ = ["DIRECTIONS", "recording", "split_rows", "state_of"]
 
 KEYS = ("cycle", "z_cycle", "sequence")
 """Counters whose change begins a new sweep, unless the frequency goes on in step."""
@@ -23,7 +23,10 @@ NEAR = 1e-3
 IN_STEP = 2.0
 """The frequency goes on in step if its step is no more than so many times the one beside it."""
 
-_AT_START = frozenset({"time", "charge"})
+DIRECTIONS = {1.0: "charge", -1.0: "discharge", 0.0: "rest"}
+"""What the numbers of the state ``direction`` stand for."""
+
+_AT_START = frozenset({"time", "charge", "capacity", "direction"})
 _COUNTS = frozenset({"cycle", "z_cycle", "sequence", "channel"})
 
 
@@ -208,6 +211,9 @@ def state_of(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) 
         else:
             first = name in _AT_START or np.all(known == known[0])  # a set point keeps its digits
             value = float(known[0] if first else known.mean())
+        if name == "direction":
+            state[name] = DIRECTIONS[value]
+            continue
         state[name] = int(value) if name in _COUNTS and value == int(value) else value
     return state
 

@@ -396,3 +396,21 @@ def test_shifted_cells_below_headings_are_refused(tmp_path):
     rows = ["\t".join(line.split("\t")[:1] + line.split("\t")[2:]) for line in text[start:].splitlines()[1:]]
     with pytest.raises(FileFormatError, match="line 13: the headings name more columns than the rows have cells"):
         read_file(put(tmp_path, text[:start] + "\n".join(["\t".join(headings), *rows]) + "\n"))
+
+
+def test_blocks_of_looped_files_give_direction_and_capacity(tmp_path):
+    headings = ("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm", "time/s", "<I>/mA", "ox/red", "(Q-Qo)/mA.h", "Capacity/mA.h")
+    rows, time = [], 0
+    for current, capacity in ((2.0, 1.0), (-2.0, 0.5), (0.0, 0.5)):
+        blocks = [(0.0, 0j, current)] * 4 + [(0.0, 0j, 1e-5)] * 2 + [(f, complex(z_of(f)), 1e-5) for f in DOWN]
+        for f, z, i in blocks:
+            rows.append((f, z.real, -z.imag, time, i, int(i > 0), 3.0, capacity))
+            time += 1
+    head = ["EC-Lab ASCII FILE", "Nb header lines : 3                          ", "\t".join(headings)]
+    path = tmp_path / "a.mpt"
+    path.write_text("\n".join([*head, *("\t".join(f"{cell:.7E}" for cell in row) for row in rows)]) + "\n")
+    read = read_file(path)
+    assert [sweep.state["direction"] for sweep in read.finished] == ["charge", "discharge", "rest"]
+    assert [sweep.state["capacity"] for sweep in read.finished] == pytest.approx([3.6, 1.8, 1.8])
+    assert [sweep.state["charge"] for sweep in read.finished] == pytest.approx([10.8] * 3)
+    assert [list(sweep.point_time) for sweep in read.finished] == [list(range(6))] * 3
