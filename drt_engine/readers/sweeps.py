@@ -143,16 +143,13 @@ def _branches(
 
 
 def _ordered(f: NDArray[np.float64], pieces: Sequence[NDArray[np.intp]]) -> NDArray[np.intp] | None:
-    """Return all points by descending frequency if no piece reaches as far as all do and no frequency repeats."""
+    """Return all points by descending frequency if two pieces cover ranges beside each other."""
+    if len(pieces) != 2 or _one_stands_out(f, pieces):
+        return None
+    ends = [(float(np.min(f[piece])), float(np.max(f[piece]))) for piece in pieces]
+    (_, top), (bottom, _) = sorted(ends)
     every = np.concatenate(list(pieces))
-    if len(pieces) < 2 or _one_stands_out(f, pieces):
-        return None
-    order = every[np.argsort(-f[every], kind="stable")]
-    if np.any(f[order[:-1]] <= f[order[1:]] * (1 + NEAR)):
-        return None
-    low, high = f[order[-1]], f[order[0]]
-    reach = [max(f[p]) >= high / (1 + NEAR) and min(f[p]) <= low * (1 + NEAR) for p in pieces]
-    return None if any(reach) else order
+    return every[np.argsort(-f[every], kind="stable")] if top * (1 + NEAR) < bottom else None
 
 
 def _one_stands_out(f: NDArray[np.float64], pieces: Sequence[NDArray[np.intp]]) -> bool:
