@@ -29,7 +29,7 @@ STATE_UNITS: Mapping[str, str] = {
 
 RESERVED = frozenset(
     {
-        *("frequency", "impedance_real", "impedance_imag", "tau", "gamma", "coefficients", "r_inf"),
+        *("frequency", "impedance_real", "impedance_imag", "point_time", "tau", "gamma", "coefficients", "r_inf"),
         *("inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status"),
     }
 )
@@ -53,6 +53,10 @@ class Spectra:
         What each spectrum was measured at, K rows. Fixed names and units: ``cell``, ``cycle``, ``voltage`` (V),
         ``direction``, ``time`` (s), ``current`` (A), ``charge`` (C), ``temperature`` (°C), ``area`` (cm²), ``source``;
         any other column may stand beside them.
+    point_time : array_like, shape (F,) or (K, F), optional
+        When each point was measured, s since the first point of its spectrum, in the order of `frequency`; NaN where it
+        is not known. With the state ``time``, which is that of the first point, it shows how a cell drifted during a
+        sweep.
 
     Raises
     ------
@@ -61,13 +65,14 @@ class Spectra:
         not fit together.
     """
 
-    __slots__ = ("_frequency", "_impedance", "_states")
+    __slots__ = ("_frequency", "_impedance", "_point_time", "_states")
 
     def __init__(
         self,
         frequency: ArrayLike,
         impedance: ArrayLike,
         states: pd.DataFrame | Mapping[str, Any] | None = None,
+        point_time: ArrayLike | None = None,
     ) -> None:
         f = _checked_frequency(frequency)
         try:
@@ -85,6 +90,9 @@ class Spectra:
         self._frequency = _frozen(f[order])
         self._impedance = _frozen(np.take(z, order, axis=1))  # always a copy, and only one
         self._states = _checked_states(states, z.shape[0])
+        self._point_time = (
+            None if point_time is None else _frozen(np.take(_checked_times(point_time, z), order, axis=1))
+        )
 
     @property
     def frequency(self) -> NDArray[np.float64]:
@@ -101,6 +109,11 @@ class Spectra:
         """What each spectrum was measured at, K rows; a copy."""
         return self._states.copy()
 
+    @property
+    def point_time(self) -> NDArray[np.float64] | None:
+        """When each point was measured, s since the first of its spectrum, shape (K, F); None if no time is known."""
+        return self._point_time
+
     def __len__(self) -> int:
         """K, the number of spectra."""
         return int(self._impedance.shape[0])
@@ -114,7 +127,8 @@ class Spectra:
             Which, in numpy's terms; a boolean column of `states` will do.
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
-        return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen])
+        times = None if self._point_time is None else self._point_time[chosen]
+        return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen], times)
 
     def __repr__(self) -> str:
         """Say what it holds, on one line."""
@@ -165,6 +179,21 @@ def _checked_frequency(frequency: ArrayLike) -> NDArray[np.float64]:
             "Average the repeated points, or give each sweep a row of its own."
         )
     return f
+
+
+def _checked_times(point_time: ArrayLike, impedance: NDArray[np.complex128]) -> NDArray[np.float64]:
+    try:
+        times = np.atleast_2d(np.asarray(point_time, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"point_time must be an array of numbers in s; got {error}.") from error
+    if times.shape != impedance.shape:
+        raise InputError(
+            f"point_time must have one time for each point of the impedance, shape {impedance.shape}; got shape "
+            f"{np.shape(point_time)}."
+        )
+    if np.isinf(times).any():
+        raise InputError("point_time must be finite, or NaN where it is not known; got infinity.")
+    return times
 
 
 def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import drt_engine as drt
 from drt_engine import errors, hdf5, jobs, peaks, plotting, readers, simulate, tracking, validation
 from drt_engine.basis import BASES
 from drt_engine.errors import InputError
+from drt_engine.readers.states import states_table
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
 
@@ -145,3 +146,10 @@ def test_the_api_page_has_every_public_name():
     packages = (drt, simulate, plotting, hdf5, jobs, readers, validation, tracking, peaks, errors)
     public = {name for package in packages for name in package.__all__}
     assert public - documented == set()
+
+
+def test_the_states_of_each_format_are_those_that_the_readers_declare():
+    declared = {name: reader.states for name, reader in readers.READERS.items()}
+    assert read("docs/states.md").endswith("\n\n" + states_table(declared))
+    named = {row[0].strip("`") for row in table("docs/import.md", "reader")}
+    assert named == set(readers.READERS)

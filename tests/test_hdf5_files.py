@@ -17,7 +17,7 @@ import xarray as xr
 
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
-from drt_engine.hdf5 import SpectraWriter, digest, scan, schema, write_tracks
+from drt_engine.hdf5 import SpectraWriter, add_spectra, digest, scan, schema, write_tracks
 from drt_engine.spectra import STATE_UNITS
 
 METHODS = {
@@ -112,6 +112,25 @@ ROWS = {
     "none": np.array([], dtype=int),
     "mask": np.arange(30_000) % 7000 == 3,
 }
+
+
+def test_times_of_points_are_kept_and_need_not_be_there(tmp_path, spectra):
+    path, more, timed = tmp_path / "a.h5", tmp_path / "b.h5", tmp_path / "c.h5"
+    times = np.arange(spectra.impedance.size, dtype=float).reshape(spectra.impedance.shape)
+    times[1, 2] = np.nan
+    with_times = drt.Spectra(spectra.frequency, spectra.impedance, spectra.states, times)
+    drt.write_spectra(timed, with_times)
+    np.testing.assert_array_equal(drt.read_spectra(timed, rows=[4, 1]).point_time, times[[4, 1]])
+    drt.write_spectra(path, spectra)
+    assert drt.read_spectra(path).point_time is None
+    add_spectra(path, {"default": with_times}, keep=True)
+    joined = drt.read_spectra(path).point_time
+    assert np.isnan(joined[: len(spectra)]).all()
+    np.testing.assert_array_equal(joined[len(spectra) :], times)
+    with SpectraWriter(more) as writer:
+        writer.append(with_times)
+        with pytest.raises(drt.InputError, match="began with point_time"):
+            writer.append(spectra)
 
 
 @pytest.fixture(scope="module")
@@ -416,11 +435,19 @@ def test_page_has_the_table_of_the_format(group):
     found = {row[0].strip("`"): row[1:] for row in rows}
     for variable in group.variables:
         dimensions = ", ".join(variable.dimensions)
-        assert found.pop(variable.name) == [dimensions, variable.dtype, variable.units or "", variable.long_name]
+        assert found.pop(variable.name) == [
+            dimensions,
+            variable.dtype,
+            variable.units or "",
+            _named(variable.long_name, variable),
+        ]
     for attribute in group.attributes:
-        expected = attribute.meaning if attribute.required else f"{attribute.meaning} (optional)"
-        assert found.pop(attribute.name) == [attribute.kind.__name__, expected]
+        assert found.pop(attribute.name) == [attribute.kind.__name__, _named(attribute.meaning, attribute)]
     assert not found
+
+
+def _named(meaning, item):
+    return meaning if item.required else f"{meaning} (optional)"
 
 
 def test_page_has_the_units_of_the_states():

@@ -98,3 +98,24 @@ def test_says_what_it_holds():
 def test_without_states_there_are_rows_but_no_columns():
     assert drt.Spectra(F, np.stack([Z, Z])).states.shape == (2, 0)
     assert drt.Spectra(F, np.stack([Z, Z]), {}).states.shape == (2, 0)
+
+
+def test_times_of_points_stay_with_their_points():
+    order = np.array([3, 1, 4, 0, 2])
+    times = np.array([0.0, 1.0, 3.0, np.nan, 20.0])
+    spectra = drt.Spectra(F[order], np.stack([Z, 2 * Z])[:, order], point_time=np.stack([times, 2 * times])[:, order])
+    high = np.argsort(-F)
+    np.testing.assert_array_equal(spectra.point_time, np.stack([times, 2 * times])[:, high])
+    np.testing.assert_array_equal(spectra[1].point_time, 2 * times[None, high])
+    assert not spectra.point_time.flags.writeable
+    assert drt.Spectra(F, Z).point_time is None
+    assert drt.Spectra(F, Z)[0].point_time is None
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [(np.zeros(4), "one time for each point"), (np.full(5, np.inf), "finite"), (["a"] * 5, "numbers in s")],
+)
+def test_refuses_times_that_are_none(times, message):
+    with pytest.raises(drt.InputError, match=message):
+        drt.Spectra(F, Z, point_time=times)

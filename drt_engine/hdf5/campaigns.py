@@ -187,7 +187,8 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
             if name in there:
                 _grow(output, path, name, spectra)
             else:
-                _Grown(output, name, spectra.frequency, spectra.states, Layout(len(spectra))).write(spectra.impedance)
+                layout, timed = Layout(len(spectra)), spectra.point_time is not None
+                _Grown(output, name, spectra.frequency, spectra.states, layout, timed=timed).write(spectra)
         _mark_older(output, contents, there & set(grids), older)
         if digest(path) != older:
             raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Add to it again.")
@@ -209,16 +210,17 @@ def _grow(output: NewFile, path: Path, name: str, added: Spectra) -> None:
             for member in [*group]:
                 del group[member]
         layout = Layout(len(states), reader.compression)
-        grown = _Grown(output, name, first.frequency, states, layout, reader.columns)
+        timed = reader.has("point_time") or added.point_time is not None
+        grown = _Grown(output, name, first.frequency, states, layout, reader.columns, timed=timed)
         step = max(1, _BYTES_AT_ONCE // (16 * first.frequency.size))
         for start in range(0, rows.size, step):
             some = rows[start : start + step]
-            grown.write(spectra_of(reader, some, reader.states(some, ())).impedance)
-    grown.write(added.impedance)
+            grown.write(spectra_of(reader, some, reader.states(some, ())))
+    grown.write(added)
 
 
 class _Grown:
-    """A grid that is written anew: its states are known, its impedances come piece by piece."""
+    """A grid that is written anew: its states are known, all else comes piece by piece."""
 
     def __init__(
         self,
@@ -228,20 +230,26 @@ class _Grown:
         states: pd.DataFrame,
         layout: Layout,
         before: Mapping[str, Column] | None = None,
+        *,
+        timed: bool,
     ) -> None:
         schema.check_name("grid", name)
         stored = encoded(states)
         columns = {key: _with_attributes_of(column, (before or {}).get(key)) for key, (column, _) in stored.items()}
         self._raw = {key: raw for key, (_, raw) in stored.items()}
         coordinates = {"frequency": frequency}
-        self._writer = GridWriter(output, schema.SPECTRA, (name,), coordinates, columns, layout)
-        self._at = 0
+        optional = ("point_time",) if timed else ()
+        self._writer = GridWriter(output, schema.SPECTRA, (name,), coordinates, columns, layout, optional)
+        self._at, self._timed = 0, timed
 
-    def write(self, impedance: Array) -> None:
-        """Write further impedances, with their states."""
-        last = self._at + len(impedance)
+    def write(self, spectra: Spectra) -> None:
+        """Write further impedances and times of points, NaN where there are none, with the states known before."""
+        last, z, times = self._at + len(spectra), spectra.impedance, spectra.point_time
         values = {key: raw[self._at : last] for key, raw in self._raw.items()}
-        self._writer.write(self._at, {"impedance_real": impedance.real, "impedance_imag": impedance.imag, **values})
+        values |= {"impedance_real": z.real, "impedance_imag": z.imag}
+        if self._timed:
+            values["point_time"] = np.full(z.shape, np.nan) if times is None else times
+        self._writer.write(self._at, values)
         self._at = last
 
 

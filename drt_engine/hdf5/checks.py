@@ -75,7 +75,11 @@ class GridReader:
         self._bytes = int(group.file.id.get_filesize())
         self.sizes: dict[str, int] = {}
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
-        numbers = [variable for variable in expected.variables if variable.dtype != schema.TEXT]
+        numbers = [
+            variable
+            for variable in expected.variables
+            if variable.dtype != schema.TEXT and (variable.required or variable.name in list(group))
+        ]
         self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in numbers}
         self._datasets = {variable.name: self._variable(variable) for variable in numbers}
         names = self._states()
@@ -115,6 +119,10 @@ class GridReader:
         if chosen.ndim > 1:
             raise InputError(f"rows must have one dimension; got {rows!r}.")
         return chosen
+
+    def has(self, name: str) -> bool:
+        """Whether there is a variable that a group need not have."""
+        return name in self._datasets
 
     def read(self, name: str, rows: Array | None = None) -> Array:
         """Values of a variable or raw values of a state column, of some rows or of all.

@@ -1,7 +1,7 @@
 """One group of a file, made as the table of the format says and filled row by row."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -111,6 +111,8 @@ class GridWriter:
         The state columns, by name.
     layout : Layout
         How datasets lie in the file.
+    optional : collection of str, optional
+        Which variables it has of those that a group need not have.
 
     Raises
     ------
@@ -126,6 +128,7 @@ class GridWriter:
         coordinates: Mapping[str, Array],
         columns: Mapping[str, Column],
         layout: Layout,
+        optional: Collection[str] = (),
     ) -> None:
         self.columns = dict(columns)
         self.rows = layout.rows or 0
@@ -137,7 +140,8 @@ class GridWriter:
             self._dimensions.add_bare(schema.SPECTRUM, self.rows, chunk)
             for variable in group.coordinates:
                 self._coordinate(variable, coordinates[variable.name])
-            self._datasets = {variable.name: self._variable(variable) for variable in group.per_spectrum}
+            present = [v for v in group.per_spectrum if v.required or v.name in optional]
+            self._datasets = {variable.name: self._variable(variable) for variable in present}
             self._datasets |= {name: self._column(name, column) for name, column in columns.items()}
             put_attribute(self._group, "states", json.dumps(list(columns), ensure_ascii=False))
 

@@ -71,8 +71,9 @@ def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra
     impedance = np.empty((rows.size, frequency.size), dtype=complex)
     impedance.real = reader.read("impedance_real", rows)
     impedance.imag = reader.read("impedance_imag", rows)
+    times = reader.read("point_time", rows) if reader.has("point_time") else None
     with reader.blamed():
-        return Spectra(frequency, impedance, states)
+        return Spectra(frequency, impedance, states, times)
 
 
 def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> Inversion:

@@ -77,6 +77,8 @@ class Variable:
         is characters.
     attributes : mapping
         Further attributes.
+    required : bool
+        Whether a reader refuses a group without it.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Variable:
     long_name: str
     dtype: str = "float64"
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,13 @@ SPECTRA = Group(
         _FREQUENCY,
         Variable("impedance_real", (SPECTRUM, "frequency"), "ohm", "real part of the impedance"),
         Variable("impedance_imag", (SPECTRUM, "frequency"), "ohm", "imaginary part of the impedance"),
+        Variable(
+            "point_time",
+            (SPECTRUM, "frequency"),
+            "s",
+            "time of the point since the first one of its spectrum",
+            required=False,
+        ),
     ),
 )
 INVERSION = Group(

@@ -119,6 +119,7 @@ class _Grid:
         self._chunk = chunk_rows(frequency.nbytes)
         self._waiting: list[Spectra] = []
         self._names: tuple[str, ...] | None = None
+        self._timed = False
         self._writer: GridWriter | None = None
 
     def append(self, spectra: Spectra) -> None:
@@ -135,11 +136,16 @@ class _Grid:
         if self._names is None:
             # Now, so that a column that cannot be stored is refused where it comes.
             encoded(spectra.states)
-            self._names = names
+            self._names, self._timed = names, spectra.point_time is not None
         if set(names) != set(self._names):
             raise InputError(
                 f"grid {self._name!r} began with the state columns {', '.join(self._names) or 'none'}; got "
                 f"{', '.join(names) or 'none'}. Give every block the same, with NaN or None for what is missing."
+            )
+        if self._timed != (spectra.point_time is not None):
+            raise InputError(
+                f"grid {self._name!r} began {'with' if self._timed else 'without'} point_time. Give it for every "
+                "block, with NaN where it is not known, or for none."
             )
         self._waiting.append(spectra)
         if sum(map(len, self._waiting)) >= self._chunk:
@@ -151,14 +157,17 @@ class _Grid:
     def _flush(self, *, everything: bool) -> None:
         if not self._waiting and self._writer is not None:
             return
-        z, states = self._impedance(), self._states()
+        z, states, times = self._impedance(), self._states(), self._times()
         rows = len(z) if everything else len(z) - len(z) % self._chunk
         stored = encoded(states)
         if self._writer is None:
             layout = Layout(rows if everything else None, self._layout.compression)
             columns = {name: column for name, (column, _) in stored.items()}
             coordinates = {"frequency": self._frequency}
-            self._writer = GridWriter(self._output, schema.SPECTRA, (self._name,), coordinates, columns, layout)
+            optional = ("point_time",) if self._timed else ()
+            self._writer = GridWriter(
+                self._output, schema.SPECTRA, (self._name,), coordinates, columns, layout, optional
+            )
             first = 0
         else:
             first = self._writer.rows
@@ -169,14 +178,21 @@ class _Grid:
             if column.kind == "text" and known.missing is None and column.missing is not None:
                 self._writer.mark_missing(name, column)
         values |= {"impedance_real": z.real[:rows], "impedance_imag": z.imag[:rows]}
+        if times is not None:
+            values["point_time"] = times[:rows]
         self._writer.write(first, values)
-        self._waiting = [Spectra(self._frequency, z[rows:], states.iloc[rows:])] if rows < len(z) else []
+        rest = None if times is None else times[rows:]
+        self._waiting = [Spectra(self._frequency, z[rows:], states.iloc[rows:], rest)] if rows < len(z) else []
 
     def _impedance(self) -> Array:
         blocks = [spectra.impedance for spectra in self._waiting]
         if len(blocks) == 1:
             return blocks[0]
         return np.concatenate([np.empty((0, self._frequency.size), dtype=complex), *blocks])
+
+    def _times(self) -> Array | None:
+        times = [spectra.point_time for spectra in self._waiting if spectra.point_time is not None]
+        return np.concatenate(times) if times else None
 
     def _states(self) -> pd.DataFrame:
         blocks = [spectra.states for spectra in self._waiting]

@@ -6,6 +6,7 @@ measured at.
 
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import cast
@@ -27,12 +28,17 @@ _INSTRUMENTS = {
     "powersuite": "powersuite",
     "versastudio": "versastudio",
     "relaxis": "relaxis",
+    "palmsens": "palmsens",
+    "zahner": "zahner",
 }
 _GENERAL = {  # asked in this order if no instrument claims a file
     "excel": "excel",
     "pyimpspec": "pyimpspec_",
     "table": "table",
 }
+
+
+_WITHOUT_COLUMNS = frozenset({"pyimpspec", "palmsens", "zahner"})
 
 
 class _Readers(Mapping[str, Reader]):
@@ -128,7 +134,11 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
     path = Path(path)
     chosen = READERS[name] if name is not None else find_reader(path)
     try:
-        return chosen.read(path, options)
+        done = chosen.read(path, options)
+        if options.columns and chosen.name in _WITHOUT_COLUMNS:
+            remark = f"columns is of no use to the {chosen.name} reader: the format says what each number is"
+            return replace(done, remarks=(*done.remarks, remark))
+        return done
     except FileFormatError:
         raise
     except (ArithmeticError, LookupError, MemoryError, OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 The first has the layout that `drt_engine.readers.zplot` describes; Z''(b) is Im Z, negative for a capacitor, and
 columns that Autolab does not fill (time, bias, amplitude) hold 0 and are left out. The second has one line of headings,
 ``Index;Frequency (Hz);Z' (Ω);-Z'' (Ω);Z (Ω);-Phase (°);Time (s)``, whose signs stand in the headings; Index counts the
-points and begins anew with each sweep.
+points and begins anew with each sweep. WE(1).Potential and WE(1).Current are the DC signals, where they were exported.
 """
 
 import re
@@ -15,13 +15,15 @@ import numpy as np
 from drt_engine.readers.base import ReadOptions, Recording
 from drt_engine.readers.header import refuse_second, sweep_recording
 from drt_engine.readers.point_checks import column_at, counted, points_of
+from drt_engine.readers.states import State
 from drt_engine.readers.text import TextFile, head_text, read_text, split_cells, table_below
 from drt_engine.readers.zplot import read_quoted
 
 __all__ = ["READER", "Autolab"]
 
 _Z60W = re.compile(r"\W*Z60W Data File", re.IGNORECASE)
-_NOVA = re.compile(r'\W*+Index"?[^\S\t]*+[;,\t](?>.*?Frequency \(Hz\))(?>.*?Z\').*Z\'\'')
+_NOVA = re.compile(r"(?=.*\bIndex\b)(?=.*\bFrequency \(Hz\))(?=.*\bZ' \()(?=.*\bZ'' \()")
+_SIGNAL = re.compile(r"WE\(1\)\.(Potential|Current) \((\w*)\)")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class Autolab:
     name: str = "autolab"
     title: str = "Metrohm Autolab text (Z60W, Nova)"
     suffixes: tuple[str, ...] = (".txt", ".z", ".csv")
+    states: tuple[State, ...] = (
+        State("voltage", "Nova: WE(1).Potential, mean of the sweep", "heading"),
+        State("current", "Nova: WE(1).Current, mean of the sweep", "heading"),
+        State("time", "Time", "heading"),
+        State("sequence", "Nova: where Index begins anew", ""),
+        State("bias", "Z60W: Bias, mean of the sweep, if it is not 0"),
+        State("open_circuit_voltage", "Z60W: Open Circuit Potential", "name of the field"),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the first lines are those of a file for ZView or of a Nova export."""
@@ -67,7 +77,8 @@ def _read_nova(text: TextFile, options: ReadOptions, name: str) -> Recording:
     line = text.lines[heading - 1]
     headings = [cell for cell in split_cells(line, "\t" if "\t" in line else ";" if ";" in line else ",") if cell]
     table = table_below(text, heading, headings=headings, options=options)
-    rows = points_of(table, heading, minus=True)
+    signals = {match[0]: f"{match[1]}/{match[2]}" for match in map(_SIGNAL.fullmatch, headings) if match}
+    rows = points_of(table, heading, rename=signals, minus=True)
     remarks: list[str] = []
     index = column_at(table, rows, "Index")
     if index is not None:

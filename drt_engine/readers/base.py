@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError, InputError
+
+if TYPE_CHECKING:
+    from drt_engine.readers.states import State
 
 __all__ = ["HEAD_BYTES", "ReadOptions", "Reader", "Recording", "Sweep", "problem"]
 
@@ -29,8 +32,9 @@ class ReadOptions:
         Names of the columns of a plain table, for files without headings or with odd ones: either in order, as
         ``"time,cycle,frequency,re,-im"``, with ``_`` for a column to be ignored and the rest ignored; or by number or
         heading, as ``"frequency=3,re=4,-im=5"``. Units other than SI follow a stroke:
-        ``"frequency/kHz,re/mohm,im/mohm"``.
-        Instrument formats have headings of their own and take no notice of it.
+        ``"frequency/kHz,re/mohm,im/mohm"``. By position, names must not contradict headings that are known; by number
+        or heading they overrule them, and ``+im`` says that a column whose heading has a minus sign holds Im Z.
+        Instrument formats that have columns take it as well, by number or by heading.
     reader : str, optional
         Name of the reader to use, instead of finding it by content.
     encoding : str, optional
@@ -68,6 +72,8 @@ class Sweep:
         over the sweep, V), ``current`` (mean, A), ``time`` (at its start, s), ...
     finished : bool, optional
         Whether it reached its last frequency.
+    point_time : ndarray, shape (F,), optional
+        When each point was measured, s since the first one; NaN where it is not known.
 
     Raises
     ------
@@ -79,6 +85,7 @@ class Sweep:
     impedance: NDArray[np.complex128]
     state: Mapping[str, object] = field(default_factory=dict)
     finished: bool = True
+    point_time: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check once and freeze."""
@@ -90,6 +97,12 @@ class Sweep:
             raise InputError(
                 "a sweep needs positive, finite frequencies and finite impedances. Drop other points first."
             )
+        if self.point_time is not None:
+            t = np.array(self.point_time, dtype=np.float64)
+            if t.shape != f.shape or np.any(np.isinf(t)):
+                raise InputError(f"a sweep needs one finite time a point; got shape {t.shape} for {f.size} points.")
+            t.flags.writeable = False
+            object.__setattr__(self, "point_time", t)
         f.flags.writeable = z.flags.writeable = False
         object.__setattr__(self, "frequency", f)
         object.__setattr__(self, "impedance", z)
@@ -148,6 +161,10 @@ class Reader(Protocol):
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Endings that such files usually have, in small letters with the dot."""
+
+    @property
+    def states(self) -> "tuple[State, ...]":
+        """The states that it takes, with where they and their units stand in the file, and their bounds."""
 
     def scan(self, head: bytes, path: Path) -> bool:
         """Say whether the first `HEAD_BYTES` of the file look like this format. Never raises."""

@@ -1,6 +1,12 @@
-"""BioLogic EC-Lab binary files, .mpr, through galvani."""
+"""BioLogic EC-Lab binary files, .mpr, through galvani.
+
+galvani refuses a file with a column that it does not know. Such columns are cut out of the records before it gets the
+file: their sizes follow from the size of a record, and |Z| and phase confirm what stands where.
+"""
 
 import importlib
+import io
+import itertools
 import struct
 import warnings
 from collections.abc import Sequence
@@ -11,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, problem
-from drt_engine.readers.biologic import check_measured_order, check_series_capacitance, stated_area, with_loops
-from drt_engine.readers.columns import Rows, find_columns, rows_of
+from drt_engine.readers.biologic import STATES, joined, spectra_of, stated_area, with_loops
+from drt_engine.readers.columns import Rows
+from drt_engine.readers.states import State, stated
 from drt_engine.readers.sweeps import recording
 
 __all__ = ["READER"]
@@ -25,6 +33,8 @@ _MAGIC = b"BIO-LOGIC MODULAR FILE\x1a"
 
 # Offsets in the settings, found by comparing binary files with the text that EC-Lab exported from them.
 _AREA, _REFERENCE = 0x211, 0x215
+_AREA_UNIT = 0x250
+_AREA_UNITS = {2: "cm²", 3: "mm²"}
 _FIRST_FREQUENCY, _LAST_FREQUENCY = 0x1862, 0x1867
 _UNITS = (1e6, 1e3, 1.0, 1e-3, 1e-6)
 
@@ -39,10 +49,13 @@ class RecordTable:
         The file.
     records : ndarray, structured, shape (N,)
         One record a point; the names of its fields are the headings.
+    columns : str, optional
+        How the user names the columns, as in `ReadOptions`.
     """
 
     source: Path
     records: NDArray[np.void]
+    columns: str | None = None
 
     unit = "record"
     """What `lines` counts."""
@@ -63,6 +76,10 @@ class RecordTable:
         names = self.headings
         return np.column_stack([self.records[names[index]].astype(float) for index in indices])
 
+    def cells(self, row: int) -> list[str]:
+        """Return the fields of a record as text."""
+        return [str(value) for value in self.records[row]]
+
     def resolution(self, row: int, index: int) -> float:
         """Return half the distance to the next number that the field can hold."""
         value = self.records[self.headings[index]][row]
@@ -76,12 +93,13 @@ class BiologicBinary:
     name: str = "biologic-mpr"
     title: str = "BioLogic EC-Lab binary (.mpr), with galvani"
     suffixes: tuple[str, ...] = (".mpr",)
+    states: tuple[State, ...] = STATES
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (the content says all)
         """Say whether the file begins as EC-Lab begins its binary files."""
         return head.startswith(_MAGIC)
 
-    def read(self, path: Path, options: ReadOptions) -> Recording:  # noqa: ARG002 (the file says all of itself)
+    def read(self, path: Path, options: ReadOptions) -> Recording:
         """Read every sweep, with the state that EC-Lab wrote in each record.
 
         Raises
@@ -89,34 +107,52 @@ class BiologicBinary:
         FileFormatError
             If galvani is not installed, for a damaged file and for a technique without impedances.
         """
-        raw = _checked_modules(path)
-        file = _parsed(path)
-        table = RecordTable(path, file.data)
+        modules, remarks = _checked_modules(path)
+        file, more = _parsed(path, modules)
+        table = RecordTable(path, file.data, options.columns)
         if not table.records.size:
             raise problem(path, "record 1", "no records: the measurement was stopped before its first point.")
-        columns = find_columns(table.headings, lambda message: problem(path, "column types of the data", message))
-        rows = rows_of(table, columns)
-        check_series_capacitance(table, rows)
-        check_measured_order(rows)
-        settings = raw[b"VMP Set   "]
-        area = _area(settings)
-        states, remarks = stated_area(area)
+        try:
+            spectra, notes = spectra_of(table)
+        except FileFormatError as error:
+            if "no column of" not in str(error):
+                raise
+            raise problem(path, "column types of the data", str(error).partition(": ")[2]) from error
+        settings = modules[b"VMP Set   "].data
+        area, odd = _area(settings)
+        states, placeholder = stated_area(area)
         metadata: dict[str, object] = {"instrument": "BioLogic", "columns": table.headings}
         metadata |= {"started": str(file.timestamp)} if hasattr(file, "timestamp") else {}
         metadata |= {} if area is None else {"electrode area": area}
-        loops = None if file.loop_index is None else np.append(0, np.asarray(file.loop_index, dtype=np.int64))
-        return recording(
-            with_loops(table, rows, None if loops is None else np.unique(loops)),
-            self.name,
-            states=states,
-            metadata=metadata,
-            remarks=remarks,
-            last=_last_frequency(settings, rows),
-        )
+        loops = None if file.loop_index is None else np.unique(np.append(0, np.asarray(file.loop_index, np.int64)))
+        parts = [
+            (
+                electrode,
+                recording(
+                    with_loops(table, rows, loops),
+                    self.name,
+                    states=states,
+                    metadata=metadata,
+                    last=_last_frequency(settings, rows),
+                ),
+            )
+            for electrode, rows in spectra
+        ]
+        return joined(parts, [*remarks, *more, *odd, *placeholder, *notes])
 
 
-def _checked_modules(path: Path) -> dict[bytes, bytes]:
-    """Return the modules of the file by short name, having checked that each is as long as it says."""
+@dataclass(frozen=True)
+class _Module:
+    """One module of the file: where its header begins, how long that is, its version, and its content."""
+
+    start: int
+    header: int
+    version: int
+    data: bytes
+
+
+def _checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]:
+    """Return the modules of the file by short name, having checked that each is as long as it says, and remarks."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -124,7 +160,8 @@ def _checked_modules(path: Path) -> dict[bytes, bytes]:
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise problem(path, None, "there is no such file.") from error
-    modules: dict[bytes, bytes] = {}
+    modules: dict[bytes, _Module] = {}
+    remarks: list[str] = []
     position = 52
     while position < len(raw):
         name = raw[position + 6 : position + 16]
@@ -145,7 +182,10 @@ def _checked_modules(path: Path) -> dict[bytes, bytes]:
                 f"the module {what!r} says it has {length} bytes, and {len(raw) - start} are left. "
                 "The file is cut or damaged.",
             )
-        modules[name] = raw[start : start + length]
+        if name in modules:
+            remarks.append(f"a second module {name.decode('latin-1').strip()!r} begins at byte {position}: not read")
+        version = struct.unpack_from("<I", raw, position + (49 if wide else 45))[0]
+        modules.setdefault(name, _Module(position, start - position, version, raw[start : start + length]))
         position = start + length
     for needed in (b"VMP Set   ", b"VMP data  "):
         if needed not in modules:
@@ -154,11 +194,11 @@ def _checked_modules(path: Path) -> dict[bytes, bytes]:
                 f"byte {len(raw)}",
                 f"the module {needed.decode().strip()!r} is missing: the file is cut or damaged.",
             )
-    return modules
+    return modules, tuple(remarks)
 
 
-def _parsed(path: Path) -> Any:
-    """Return what galvani makes of the file, whatever it raises on damaged ones turned into our error."""
+def _parsed(path: Path, modules: dict[bytes, _Module]) -> tuple[Any, tuple[str, ...]]:
+    """Return what galvani makes of the file, whatever it raises on damaged ones turned into our error, and remarks."""
     try:
         parser = importlib.import_module("galvani.BioLogic")
     except ImportError as error:
@@ -169,9 +209,10 @@ def _parsed(path: Path) -> Any:
             "A text export from EC-Lab needs nothing.",
         ) from error
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return parser.MPRfile(file)
+            content, remarks = _known_to(parser, path.read_bytes(), modules[b"VMP data  "])
+            return parser.MPRfile(io.BytesIO(content)), remarks
     except Exception as error:  # whatever a damaged file provokes
         what = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
         raise problem(
@@ -182,15 +223,103 @@ def _parsed(path: Path) -> Any:
         ) from error
 
 
-def _area(settings: bytes) -> float | None:
-    """Return the electrode area, cm², if the name of the reference electrode follows where it is expected."""
+def _known_to(parser: Any, raw: bytes, module: _Module) -> tuple[bytes, tuple[str, ...]]:
+    """Return the content of the file without the columns that galvani does not know, and a remark if there are any."""
+    points, ids, start = _layout(module)
+    known = {*parser.VMPdata_colID_dtype_map, *parser.VMPdata_colID_flag_map}
+    unknown = [number for number in ids if number not in known]
+    wide = module.version == 0 and any(number > 255 for number in ids)  # galvani reads their low byte only
+    records = module.data[start:]
+    if not (unknown or wide) or not points or len(records) % points:
+        return raw, ()
+    kept = [number for number in ids if number in known]
+    cut = _without(parser, records, points, ids, known)
+    data = struct.pack(f"<IB{len(kept)}H", points, len(kept), *kept).ljust(405, b"\0") + cut
+    name = raw[module.start : module.start + 41]
+    header = name + struct.pack("<II", len(data), 2) + raw[module.start + module.header - 8 :][:8]
+    after = module.start + module.header + len(module.data)
+    numbers = ", ".join(map(str, unknown))
+    remarks = (f"columns of the types {numbers} are not known and left out",) if unknown else ()
+    return raw[: module.start] + header + data + raw[after:], remarks
+
+
+def _layout(module: _Module) -> tuple[int, list[int], int]:
+    """Return the number of points, the types of the columns, and where the records begin in the module."""
+    points, count = struct.unpack_from("<IB", module.data)
+    if module.version == 0 and module.data[5]:
+        return points, list(module.data[5 : 5 + count]), 100
+    order, start = (">", 1007) if module.version == 0 else ("<", 406 if module.version == 3 else 405)
+    return points, list(struct.unpack_from(f"{order}{count}H", module.data, 5)), start
+
+
+def _without(parser: Any, records: bytes, points: int, ids: Sequence[int], known: set[int]) -> bytes:
+    """Return the records without the fields of unknown types.
+
+    Their sizes add up to what the known ones leave of a record. Where it can be divided in several ways, the one is
+    taken that gives frequencies, impedances that agree with |Z|, and the fewest numbers beyond any measurement; if two
+    do, the file is refused.
+    """
+    size = len(records) // points
+    first_flag = next((number for number in ids if number in parser.VMPdata_colID_flag_map), None)
+    widths: list[int | None] = []
+    for i, number in enumerate(ids):
+        if number in parser.VMPdata_colID_flag_map:  # all flags share the byte of the first
+            widths.append(1 if number == first_flag and number not in ids[:i] else 0)
+        elif number in known:
+            widths.append(np.dtype(parser.VMPdata_colID_dtype_map[number][1]).itemsize)
+        else:
+            widths.append(None)
+    free = size - sum(width for width in widths if width is not None)
+    count = widths.count(None)
+    if count > 6:
+        raise ValueError(f"{count} columns of unknown types")
+    raw = np.frombuffer(records, dtype=np.uint8).reshape(points, size)
+    dtype, _ = parser.VMPdata_dtype_from_colIDs([number for number in ids if number in known])
+    found: dict[bytes, int] = {}
+    for sizes in itertools.product((4, 8, 1, 2), repeat=count):
+        if sum(sizes) != free:
+            continue
+        rest = iter(sizes)
+        keep = np.concatenate([np.full(next(rest), False) if w is None else np.full(w, True) for w in widths])
+        cut = np.ascontiguousarray(raw[:, keep]).tobytes()
+        odd = _odd_numbers(np.frombuffer(cut, dtype=dtype))
+        if odd is not None:
+            found[cut] = odd
+    best = [cut for cut, odd in found.items() if odd == min(found.values())]
+    if len(best) != 1:
+        how = "none" if not found else f"{len(best)} equally good ones"
+        raise ValueError(f"columns of unknown types; of the ways to divide records of {size} bytes {how} fit |Z|")
+    return best[0]
+
+
+def _odd_numbers(records: NDArray[np.void]) -> int | None:
+    """Return how many numbers are beyond any measurement, None if the records are no points of a spectrum."""
+    names = records.dtype.names or ()
+    values = {name: records[name].astype(float) for name in names if records.dtype[name].kind == "f"}
+    with np.errstate(over="ignore", invalid="ignore"):
+        if {"freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"} <= values.keys():
+            f, z = values["freq/Hz"], np.hypot(values["Re(Z)/Ohm"], values["-Im(Z)/Ohm"])
+            if not np.all((f == 0) | ((f > 1e-9) & (f < 1e12))) or not np.all(z < 1e20):
+                return None
+            if "|Z|/Ohm" in values and not np.all(np.abs(values["|Z|/Ohm"] - z) <= 1e-3 * z):
+                return None
+        return sum(int(np.sum(~((v == 0) | ((np.abs(v) > 1e-15) & (np.abs(v) < 1e15))))) for v in values.values())
+
+
+def _area(settings: bytes) -> tuple[float | None, tuple[str, ...]]:
+    """Return the electrode area, cm², if the name of the reference electrode follows where it is expected; a remark."""
     if len(settings) < _REFERENCE + 1:
-        return None
+        return None, ()
     name = settings[_REFERENCE + 1 : _REFERENCE + 1 + settings[_REFERENCE]]
     if len(name) < 4 or not all(32 <= byte < 127 for byte in name):
-        return None
+        return None, ()
     area = struct.unpack_from("<f", settings, _AREA)[0]
-    return float(f"{area:.7g}") if 1e-7 < area < 1e5 else None
+    if not np.isfinite(area) or area <= 0:
+        return None, ()
+    code = settings[_AREA_UNIT] if len(settings) > _AREA_UNIT else 0
+    if code not in _AREA_UNITS:
+        return None, (f"area not taken: the code {code} of its unit is not known (2 is cm², 3 is mm²)",)
+    return stated("area", f"{area:.7g}", _AREA_UNITS[code])
 
 
 def _last_frequency(settings: bytes, rows: Rows) -> float | None:

@@ -1,7 +1,7 @@
 """BioLogic EC-Lab and BT-Lab text exports, .mpt or .txt."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +9,19 @@ from numpy.typing import NDArray
 
 from drt_engine.readers.base import ReadOptions, Recording
 from drt_engine.readers.biologic import (
-    check_measured_order,
-    check_series_capacitance,
+    STATES,
+    Spectrum,
+    joined,
+    spectra_of,
     stated_area,
     with_loops,
     with_stated_start,
 )
-from drt_engine.readers.columns import find_columns, rows_of
+from drt_engine.readers.columns import NEEDED
+from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.sweeps import recording
-from drt_engine.readers.text import TextFile, head_text, read_text, table_below
+from drt_engine.readers.text import TextFile, TextTable, head_text, is_number, read_text, split_cells, table_below
 
 __all__ = ["READER"]
 
@@ -43,6 +47,7 @@ class BiologicText:
     name: str = "biologic-mpt"
     title: str = "BioLogic EC-Lab or BT-Lab text (.mpt, .txt)"
     suffixes: tuple[str, ...] = (".mpt", ".txt")
+    states: tuple[State, ...] = STATES
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (the content says all)
         """Say whether the file begins as EC-Lab begins its text files."""
@@ -59,22 +64,80 @@ class BiologicText:
         text = read_text(path, options)
         heading = _heading_line(text)
         header = text.lines[: heading - 1]
-        table = table_below(text, heading, options=options)
-        columns = find_columns(table.headings, lambda message: text.error(heading, message))
-        rows = rows_of(table, columns, missing=_MISSING)
-        check_series_capacitance(table, rows)
-        check_measured_order(rows)
-        metadata = _metadata(header)
-        area, remarks = stated_area(_number_in(header, r"^Electrode surface area : (\S+) cm"))
-        recorded = recording(
-            with_loops(table, rows, _loop_starts(header)),
-            self.name,
-            states=area,
-            metadata=metadata,
-            remarks=remarks,
-            last=_stated_frequency(header, "ff"),
+        table, spectra, remarks = _table(text, heading, options)
+        area, more = stated("area", _field(header, "Electrode surface area"))
+        states, placeholder = stated_area(area)
+        taken = {*_FIELDS, "Electrode surface area", "Run on channel"}
+        known = {*spectra[0].rows.states, "area"}
+        notes = [*more, *placeholder, *remarks, *untaken_fields(_fields(header), taken, known)]
+        parts = []
+        for electrode, rows in spectra:
+            done = recording(
+                with_loops(table, rows, _loop_starts(header)),
+                self.name,
+                states=states,
+                metadata=_metadata(header, area),
+                last=_stated_frequency(header, "ff"),
+            )
+            parts.append((electrode, with_stated_start(done, _stated_frequency(header, "fi"))))
+        return joined(parts, notes)
+
+
+def _table(text: TextFile, heading: int, options: ReadOptions) -> tuple[TextTable, list[Spectrum], tuple[str, ...]]:
+    """Return the table below the headings, its spectra, and remarks.
+
+    EC-Lab 11.5 writes more headings than cells where there is a reference electrode: an empty one, and trailing ones
+    whose columns it never fills. Headings are then taken by position from the left up to the empty one. Whether that
+    has a cell is decided by the impedances beyond it: |Z| and phase must agree with Re and Im.
+    """
+    table = table_below(text, heading, options=options)
+    width = _common_width(table)
+    if width is None or width >= len(table.headings):
+        return table, *spectra_of(table, heading, _MISSING)
+    headings = table.headings
+    empty = next((i for i, name in enumerate(headings) if not name.strip()), width)
+    filled = [name for name in headings if name.strip()]
+    certain = [*headings[: min(empty, width)], *[""] * (width - empty)]
+    best = replace(table, headings=tuple(certain))
+    spectra, remarks = spectra_of(best, heading, _MISSING)
+    _refuse_unchecked(text, heading, best.headings)
+    for names in (headings[:width], filled[:width]):  # with a cell below the empty heading, and without
+        other = replace(table, headings=(*names, *[""] * (width - len(names))))
+        more, notes = spectra_of(other, heading, _MISSING)
+        if len(more) > len(spectra) and all(f"|Z{of}|/Ohm" in other.headings for of in ("ce", "we-ce")):
+            best, spectra, remarks = other, more, notes
+    lost = [name for name in filled if name not in best.headings]
+    at = f"the headings name {len(headings)} columns over rows of {width} cells: taken by position from the left"
+    return best, spectra, (f"{at}{_left_out(lost)}", *remarks)
+
+
+def _left_out(names: list[str]) -> str:
+    if not names:
+        return ""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"; left out: {', '.join(map(repr, names[:8]))}{more}"
+
+
+def _common_width(table: TextTable) -> int | None:
+    """Return how many cells all rows have, None if they differ or are too few to tell."""
+    if len(table) < 3:
+        return None
+    widths = {len(split_cells(table.text.lines[int(line) - 1], table.delimiter)) for line in table.lines}
+    return widths.pop() if len(widths) == 1 else None
+
+
+def _refuse_unchecked(text: TextFile, heading: int, names: tuple[str, ...]) -> None:
+    """Refuse headings that fit the cells by number only, if nothing says that the impedance is not shifted."""
+    meanings = [meaning_of(name) for name in names]
+    at = {m.quantity: i for i, m in enumerate(meanings) if isinstance(m, Meaning) and m.quantity in NEEDED}
+    checked = {"re", "im"} <= at.keys() and ("modulus" in at or "phase" in at)
+    if not checked and max(at.values()) >= len(at):
+        raise text.error(
+            heading,
+            f"the headings name more columns than the rows have cells ({len(names)}), and no |Z| and phase say which "
+            "belongs to which. Export the file with them.",
         )
-        return with_stated_start(recorded, _stated_frequency(header, "fi"))
 
 
 def _heading_line(text: TextFile) -> int:
@@ -103,29 +166,33 @@ def _heading_line(text: TextFile) -> int:
     return count
 
 
-def _metadata(header: tuple[str, ...]) -> dict[str, object]:
+def _metadata(header: tuple[str, ...], area: float | None) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, pattern in _FIELDS.items():
         for line in header[2:]:
             match = re.match(pattern, line)
             if match and match[1].strip():
                 found.setdefault(name, match[1].rstrip())
-    for name, pattern in (("electrode area", r"^Electrode surface area : (\S+) cm"), ("mass", r"^Mass.* : (\S+) mg")):
-        value = _number_in(header, pattern)
-        if value is not None:
-            found[name] = value
+    if area is not None:
+        found["electrode area"] = area
+    mass = next((m for line in header if (m := re.match(r"Mass.* : (\S+) (m?)g", line))), None)
+    if mass and is_number(mass[1]):
+        found["mass"] = float(mass[1].replace(",", ".")) * (1.0 if mass[2] else 1e3)
     return found
 
 
-def _number_in(header: tuple[str, ...], pattern: str) -> float | None:
-    for line in header:
-        match = re.match(pattern, line)
-        if match:
-            try:
-                return float(match[1].replace(",", "."))
-            except ValueError:
-                return None
-    return None
+def _fields(header: tuple[str, ...]) -> dict[str, str]:
+    """Return the lines ``Name : value`` of the header."""
+    found: dict[str, str] = {}
+    for line in header[2:]:
+        name, colon, value = line.partition(" : ")
+        if colon and name.strip():
+            found.setdefault(name.strip(), value.strip())
+    return found
+
+
+def _field(header: tuple[str, ...], name: str) -> str | None:
+    return _fields(header).get(name)
 
 
 def _stated_frequency(header: tuple[str, ...], field: str) -> float | None:

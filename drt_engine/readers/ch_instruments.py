@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.header import header_number, positive_number, refuse_second, sweep_recording
+from drt_engine.readers.header import header_number, positive_number, refuse_second, sweep_recording, unit_in_name
 from drt_engine.readers.point_checks import points_of
+from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.text import TextFile, head_text, read_text, table_below
 
 __all__ = ["READER", "CHInstruments"]
@@ -31,6 +32,7 @@ class CHInstruments:
     name: str = "ch-instruments"
     title: str = "CH Instruments text (.txt)"
     suffixes: tuple[str, ...] = (".txt", ".csv")
+    states: tuple[State, ...] = (State("voltage", "Init E", "name of the field"),)
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the header is of CH Instruments."""
@@ -59,13 +61,15 @@ class CHInstruments:
         ends = [positive_number(values.get(f"{which} Frequency (Hz)")) for which in ("High", "Low")]
         up = rows.frequency[-1] > rows.frequency[0]
         first, last = ends[::-1] if up else ends
-        remarks = []
+        voltage, notes = stated("voltage", *unit_in_name(values, "Init E"))
+        taken = {name for name in values if re.match(r"Init E|Cycles|Amplitude|Header|Note|File", name)}
+        remarks = [*notes, *untaken_fields(values, taken, {*rows.states, "voltage"})]
         if first and abs(np.log(rows.frequency[0] / first)) > 0.05:
             remarks.append(f"the data begin at {rows.frequency[0]:.6g} Hz, where the header says {first:.6g} Hz")
         return sweep_recording(
             rows,
             self.name,
-            states={"voltage": header_number(values.get("Init E (V)"))},
+            states={"voltage": voltage},
             metadata={
                 "instrument": values.get("Instrument Model"),
                 "technique": next((line.strip() for line in text.lines[:4] if _TECHNIQUE.match(line)), None),

@@ -322,7 +322,7 @@ def _by_grid(
 ) -> dict[str, Spectra]:
     """Return the spectra of each frequency grid."""
     grids = {name: np.sort(np.asarray(f, dtype=float))[::-1] for name, f in known.items()}
-    members: dict[str, list[tuple[NDArray[np.complex128], dict[str, Any]]]] = {}
+    members: dict[str, list[tuple[NDArray[np.complex128], NDArray[np.float64] | None, dict[str, Any]]]] = {}
     for sweep, state in rows:
         order = np.argsort(-sweep.frequency)
         f, z = sweep.frequency[order], sweep.impedance[order]
@@ -330,12 +330,25 @@ def _by_grid(
         if name is None:
             name = next(n for i in range(len(grids) + 1) if (n := f"grid-{i}") not in grids)
             grids[name] = f
-        members.setdefault(name, []).append((z, state))
+        times = None if sweep.point_time is None else sweep.point_time[order]
+        members.setdefault(name, []).append((z, times, state))
     columns = _column_order([state for _, state in rows])
     return {
-        name: Spectra(grids[name], np.array([z for z, _ in some]), _states([state for _, state in some], columns))
+        name: Spectra(
+            grids[name],
+            np.array([z for z, _, _ in some]),
+            _states([state for _, _, state in some], columns),
+            _times([times for _, times, _ in some], grids[name].size),
+        )
         for name, some in members.items()
     }
+
+
+def _times(times: Sequence[NDArray[np.float64] | None], size: int) -> NDArray[np.float64] | None:
+    """Return the times of the points of all spectra of a grid, NaN for those that have none."""
+    if all(one is None for one in times):
+        return None
+    return np.array([np.full(size, np.nan) if one is None else one for one in times])
 
 
 def _column_order(states: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,14 +10,56 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import problem
-from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.headings import AREA_UNIT, Meaning, meaning_of
+from drt_engine.readers.states import untaken
 
-__all__ = ["Column", "Rows", "Table", "find_columns", "meaning_of", "rows_of"]
+__all__ = [
+    "NEEDED",
+    "ROUNDED",
+    "VOID",
+    "Column",
+    "Rows",
+    "Table",
+    "exported",
+    "find_columns",
+    "meaning_of",
+    "rows_of",
+    "side_column",
+    "spectrum_of",
+]
 
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-3
-"""How far |Z| and phase may be from Re and Im, of |Z|, beside the rounding of printed digits."""
+"""How far |Z| and phase may be from Re and Im, of |Z|, beside the rounding of printed digits, without a word."""
+
+ROUNDED = 5e-3
+"""How far they may be with a remark, as an export rounds them or averages them apart; beyond it they contradict."""
+
+
+CURE = "columns='frequency=1,re=2,im=3' (im holds Im Z, -im holds -Im Z; or |z|=2,phase/deg=3)"
+"""How to name columns by number, for messages."""
+
+NEEDED = ("frequency", "re", "im", "modulus", "phase")
+"""The quantities of a spectrum; all others are states, which never refuse a file."""
+
+
+VOID = frozenset(
+    {
+        *("", "-", "--", "---", "OVLD", "Ovld", "ovld", "OVL", "OVERLOAD", "Overload", "overload", "OL", "NA", "N/A"),
+        *("n/a", "#N/A", "#NV", "NULL", "null", "None", "1.#QNAN", "-1.#IND", "1.#INF"),
+        *(sign + word for word in ("nan", "NaN", "NAN", "inf", "Inf", "INF") for sign in ("", "-", "+")),
+    }
+)
+"""Cells that say that there is no value: overload, not measured, not a number."""
+
+
+class _AnyCell(frozenset[str]):
+    """All cells that are no numbers, for columns that are read as far as they can be."""
+
+    def __contains__(self, cell: object) -> bool:
+        """Say yes."""
+        return True
 
 
 class Table(Protocol):
@@ -42,6 +84,9 @@ class Table(Protocol):
     def numbers(self, indices: Sequence[int], missing: frozenset[str] = ...) -> Floats:
         """Return columns as numbers, shape (N, len(indices)), NaN for missing cells."""
 
+    def cells(self, row: int) -> list[str]:
+        """Return the cells of a row as text."""
+
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit of the last digit that a cell holds."""
 
@@ -60,12 +105,15 @@ class Column:
         Quantity, unit and sign.
     stated : bool, optional
         Whether the user said so, and not the heading.
+    per_area : bool, optional
+        Whether the values are times an area, ohm cm².
     """
 
     index: int
     heading: str
     meaning: Meaning
     stated: bool = False
+    per_area: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,13 +175,16 @@ def find_columns(
     dict of str to Column
         By quantity. It has frequency, and either re and im or modulus and phase.
 
+    A state that two columns of one rank hold is taken from the first of them.
+
     Raises
     ------
     FileFormatError
-        If a quantity is missing, in a unit that is not known, or in two columns.
+        If the frequency or the impedance is missing, in a unit that is not known, or in two columns.
     """
     found: dict[str, Column] = {}
     units: dict[str, str] = {}
+    doubled: dict[str, Column] = {}
     for index, heading in enumerate(headings):
         meaning = meaning_of((rename or {}).get(heading, heading))
         if isinstance(meaning, str):
@@ -143,12 +194,16 @@ def find_columns(
             other = found.get(meaning.quantity)
             if other is None or meaning.rank < other.meaning.rank:
                 found[meaning.quantity] = column
+                doubled.pop(meaning.quantity, None)
             elif meaning.rank == other.meaning.rank:
-                raise error(
-                    f"two columns hold the {meaning.quantity}: {other.heading!r} (column {other.index + 1}) and "
-                    f"{heading!r} (column {index + 1}). Say which with columns, as columns='{meaning.quantity}="
-                    f"{other.index + 1},...'."
-                )
+                doubled.setdefault(meaning.quantity, column)
+    for name in doubled.keys() & set(spectrum_of(found)):
+        first, second = found[name], doubled[name]
+        raise error(
+            f"two columns hold the {name}: {first.heading!r} (column {first.index + 1}) and {second.heading!r} (column "
+            f"{second.index + 1}). Say which, as columns='{_numbered(found)}' or columns='"
+            f"{_numbered({**found, name: second})}'."
+        )
     require_impedance(found, headings, units, error)
     return found
 
@@ -164,11 +219,38 @@ def require_impedance(
     if "frequency" in found and (cartesian or polar):
         return
     missing = "frequencies" if "frequency" not in found else "impedances (re and im, or |z| and phase)"
+    if any(map(AREA_UNIT.fullmatch, units.values())):
+        raise error(
+            f"the impedance is in {next(filter(AREA_UNIT.fullmatch, units.values()))}, times an area, and not in ohm. "
+            f"Read it as that of an electrode of 1 cm2 with columns='{_suggested(headings, units)}', or divide it by "
+            "the area of the electrode first."
+        )
     odd = "".join(f" The unit {unit!r} of {heading!r} is not known." for heading, unit in units.items())
+    cure = f"for example columns='{_suggested(headings, units)}'" if units else CURE
     raise error(
         f"no column of {missing} among the headings: {', '.join(map(repr, headings))}.{odd} Export the file with them, "
-        "or name the columns of a plain table, as columns='time,cycle,frequency,re,-im'."
+        f"or say by number which they are, with the unit of the values if it is not the SI one: {cure}."
     )
+
+
+def _suggested(headings: Sequence[str], units: Mapping[str, str]) -> str:
+    """Return how a user may name columns some of which are in units that are not known."""
+    found: dict[str, str] = {}
+    for index, heading in enumerate(headings):
+        odd = units.get(heading)
+        for unit in ("ohm", "Hz", "deg") if odd else ("",):
+            meaning = meaning_of(heading.replace(odd, unit) if odd else heading)
+            if isinstance(meaning, Meaning) and meaning.quantity in NEEDED:
+                area = ".cm2" if odd and AREA_UNIT.fullmatch(odd) else ""
+                name = "|z|" if meaning.quantity == "modulus" else meaning.quantity
+                sign = "-" if meaning.factor < 0 else ""
+                found.setdefault(meaning.quantity, f"{sign}{name}{f'/{unit}{area}' if odd else ''}={index + 1}")
+    if any(".cm2" in part for part in found.values()):  # both parts, whichever says it
+        found = {
+            q: p.replace("=", "/ohm.cm2=") if q in ("re", "im", "modulus") and "/" not in p else p
+            for q, p in found.items()
+        }
+    return ",".join(found[name] for name in spectrum_of(found) if name in found)
 
 
 def rows_of(
@@ -197,31 +279,158 @@ def rows_of(
     Raises
     ------
     FileFormatError
-        For missing columns, cells that are no numbers, negative frequencies, values that are not finite, |Z| and phase
-        that contradict Re and Im, and an imaginary part that is positive throughout without a phase that says so.
+        For missing columns, cells of a spectrum that are no numbers, negative frequencies, values that are not finite,
+        |Z| and phase that contradict Re and Im, and an imaginary part that is positive throughout without a phase that
+        says so.
     """
     if columns is None:
         columns = find_columns(table.headings, lambda text: problem(table.source, heading_line, text))
-    chosen = list(columns.values())
-    raw = table.numbers([column.index for column in chosen], missing)
-    values = {
-        column.meaning.quantity: column.meaning.factor * raw[:, j] + column.meaning.offset
-        for j, column in enumerate(chosen)
-    }
+    void = missing | VOID
+    columns, notes = exported(table, columns, void)
+    columns, more = _with_unit_of_phase(table, columns, void, heading_line)
+    needed = [columns[name] for name in spectrum_of(columns)]
+    raw = table.numbers([column.index for column in needed], void)
+    if "" not in missing:
+        _refuse_holes(table, needed, raw)
+    values = {column.meaning.quantity: _scaled(column, raw[:, j]) for j, column in enumerate(needed)}
     z = _impedance(values)
-    keep, remarks = _wanted(table, values["frequency"], z, missing)
-    _refuse_contradiction(table, columns, values, keep)
+    keep, remarks = _wanted(table, values["frequency"], z)
+    notes += [*more, *remarks]
+    for name, column in columns.items():
+        if name not in values:
+            cells, remark = side_column(table, column.index, missing)
+            values[name] = _scaled(column, cells)
+            notes += remark
+    notes += untaken(table.headings, {column.index for column in columns.values()})
+    notes += _contradictions(table, columns, values, keep)
+    area: dict[str, Floats] = {}
+    if any(column.per_area for column in needed):
+        area = {"area": np.ones(keep.size)}
+        notes.append("the impedance is in ohm cm2 and was read as that of an electrode of 1 cm2")
     rows = Rows(
         table.source,
         values["frequency"][keep],
         z[keep],
-        {name: values[name][keep] for name in values if name not in ("frequency", "re", "im", "modulus", "phase")},
+        {name: values[name][keep] for name in values if name not in NEEDED} | area,
         table.lines[keep],
         table.unit,
-        remarks,
+        tuple(notes),
     )
     _refuse_inductive_throughout(rows, columns)
     return rows
+
+
+def _scaled(column: Column, cells: Floats) -> Floats:
+    return np.asarray(column.meaning.factor * cells + column.meaning.offset, dtype=np.float64)
+
+
+def _refuse_holes(table: Table, needed: Sequence[Column], raw: Floats) -> None:
+    """Refuse a row in which one cell of the spectrum is empty and others are not; an empty row is none."""
+    void = np.isnan(raw)
+    for row in np.flatnonzero(void.any(axis=1) & ~void.all(axis=1)):
+        cells = table.cells(int(row))
+        for column in needed:
+            if column.index >= len(cells) or not cells[column.index].strip():
+                raise problem(
+                    table.source,
+                    f"{table.unit} {table.lines[row]}",
+                    f"column {column.index + 1} ({column.heading}) has '', where a number was expected. Correct the "
+                    "cell, or delete the row.",
+                )
+
+
+def spectrum_of(columns: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the quantities that make the impedance; |Z| and phase only check it where Re and Im are there."""
+    return ("frequency", "re", "im") if {"re", "im"} <= columns.keys() else ("frequency", "modulus", "phase")
+
+
+def exported(
+    table: Table, columns: Mapping[str, Column], missing: frozenset[str]
+) -> tuple[dict[str, Column], list[str]]:
+    """Leave out |Z| and phase that are 0 throughout beside Re and Im, as they were not exported; with remarks.
+
+    Parameters
+    ----------
+    table : Table
+        Where they stand.
+    columns : mapping of str to Column
+        By quantity.
+    missing : frozenset of str
+        Cells that are known as missing.
+    """
+    kept, remarks = dict(columns), []
+    for name in ("modulus", "phase"):
+        if name in columns and {"re", "im"} <= columns.keys():
+            cells, _ = side_column(table, columns[name].index, missing)
+            known = cells[~np.isnan(cells)]
+            if known.size and not known.any():
+                del kept[name]
+                remarks.append(f"{columns[name].heading!r} is 0 at every point: it was not exported, and is left out")
+    return kept, remarks
+
+
+def _with_unit_of_phase(
+    table: Table, columns: Mapping[str, Column], missing: frozenset[str], heading_line: int | None
+) -> tuple[Mapping[str, Column], list[str]]:
+    """Decide whether a phase whose unit is not stated is in degrees or in radians, or ask.
+
+    Beyond ±π/2 it is in degrees. Within, Re and Im tell; without them only the names that Zurich Instruments gives.
+    """
+    phase = columns.get("phase")
+    if phase is None or not phase.meaning.assumed:
+        return columns, []
+    cells = side_column(table, phase.index, missing)[0]
+    if not np.any(np.abs(cells) <= 1.01 * np.pi / 2) or np.nanmax(np.abs(cells)) > 1.01 * np.pi / 2:
+        return columns, []
+    sign = np.sign(phase.meaning.factor)
+    radian = {**columns, "phase": replace(phase, meaning=replace(phase.meaning, factor=float(sign), assumed=False))}
+    if {"re", "im"} <= columns.keys():
+        part = table.numbers([columns["re"].index, columns["im"].index], missing)
+        angle = np.arctan2(_scaled(columns["im"], part[:, 1]), _scaled(columns["re"], part[:, 0]))
+        off = [np.nanmedian(np.abs(angle - _scaled(one["phase"], cells))) for one in (columns, radian)]
+        if off[1] < off[0]:
+            return radian, [f"{phase.heading!r} has no unit and is in radians, as Re and Im say"]
+        return columns, []
+    modulus = columns["modulus"]
+    if (phase.heading.strip().lower(), modulus.heading.strip().lower()) == ("phasez", "absz"):
+        return radian, ["'phasez' has no unit and was read in radians, as Zurich Instruments writes it beside 'absz'"]
+    numbers = f"frequency={columns['frequency'].index + 1},|z|={modulus.index + 1},phase/{{}}={phase.index + 1}"
+    raise problem(
+        table.source,
+        heading_line if table.unit == "line" or heading_line is None else f"{table.unit} {heading_line}",
+        f"{phase.heading!r} has no unit, and all its values lie within ±π/2: they may be degrees or radians. Say "
+        f"which, with columns='{numbers.format('rad')}' or columns='{numbers.format('deg')}'.",
+    )
+
+
+def side_column(table: Table, index: int, missing: frozenset[str] = frozenset()) -> tuple[Floats, tuple[str, ...]]:
+    """Return a column that is no part of a spectrum as far as its cells are numbers, and a remark on the others.
+
+    Parameters
+    ----------
+    table : Table
+        Where it stands.
+    index : int
+        Which column, from 0.
+    missing : frozenset of str, optional
+        Cells that the format knows as missing.
+
+    Returns
+    -------
+    values : ndarray, shape (N,)
+        In the unit of the column, NaN where a cell is no number.
+    remarks : tuple of str
+        One, or none.
+    """
+    try:
+        values = table.numbers([index], missing)[:, 0]
+    except FileFormatError:
+        values = table.numbers([index], _AnyCell())[:, 0]
+    lost = np.isnan(values)
+    if not lost.any():
+        return values, ()
+    what = f"{lost.sum()} cells of the column {table.headings[index]!r} are no numbers and left out"
+    return values, (f"{what} ({_first(table, lost)})",)
 
 
 def _impedance(values: Mapping[str, Floats]) -> NDArray[np.complex128]:
@@ -232,9 +441,7 @@ def _impedance(values: Mapping[str, Floats]) -> NDArray[np.complex128]:
     return np.asarray(values["modulus"] * np.exp(1j * values["phase"]))
 
 
-def _wanted(
-    table: Table, frequency: Floats, z: NDArray[np.complex128], missing: frozenset[str]
-) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+def _wanted(table: Table, frequency: Floats, z: NDArray[np.complex128]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Return which rows are points of a spectrum, and remarks about the others."""
     remarks = []
     negative = np.flatnonzero(frequency < 0)
@@ -247,8 +454,8 @@ def _wanted(
         )
     void = np.isnan(frequency) | np.isnan(z)
     infinite = np.flatnonzero(~void & ~(np.isfinite(frequency) & np.isfinite(z)))
-    if infinite.size or (void.any() and not missing):
-        row = infinite[0] if infinite.size else int(np.argmax(void))
+    if infinite.size:
+        row = infinite[0]
         raise problem(
             table.source,
             f"{table.unit} {table.lines[row]}",
@@ -275,30 +482,42 @@ def _first(table: Table, rows: NDArray[np.bool_]) -> str:
     return f"first at {table.unit} {table.lines[int(np.argmax(rows))]}"
 
 
-def _refuse_contradiction(
+def _contradictions(
     table: Table, columns: Mapping[str, Column], values: Mapping[str, Floats], keep: NDArray[np.intp]
-) -> None:
-    """Check |Z| and phase against Re and Im, and raise at the first row where they differ."""
+) -> list[str]:
+    """Check |Z| and phase against Re and Im: remark on small differences, and raise at the first row of a large one."""
     if "re" not in values or "im" not in values:
-        return
+        return []
     z = _impedance(values)[keep]
-    size = np.maximum(np.abs(z), np.abs(values["modulus"][keep]) if "modulus" in values else 0.0)
+    size = np.maximum(np.abs(z), np.nan_to_num(np.abs(values["modulus"][keep])) if "modulus" in values else 0.0)
     checks: list[tuple[str, Floats]] = []
     if "modulus" in values:
         checks.append(("modulus", np.abs(np.abs(z) - values["modulus"][keep])))
     if "phase" in values:
         turned = np.exp(1j * (np.angle(z) - values["phase"][keep]))
         checks.append(("phase", np.abs(turned - 1) * np.abs(z)))
+    remarks = []
     for name, off in checks:
+        apart = []
         for i in np.flatnonzero(off > TOLERANCE * size):
             row = int(keep[i])
             rounding = _rounding(table, columns, row, name, abs(z[i]))
-            if off[i] > TOLERANCE * size[i] + rounding:
+            if off[i] > ROUNDED * size[i] + rounding:
                 raise problem(
                     table.source,
                     f"{table.unit} {table.lines[row]}",
                     _contradiction(columns, {quantity: float(v[row]) for quantity, v in values.items()}, name),
                 )
+            if off[i] > TOLERANCE * size[i] + rounding:
+                apart.append(i)
+        if apart:
+            most = 100 * max(off[i] / size[i] for i in apart)
+            remarks.append(
+                f"{columns[name].heading!r} differs from {columns['re'].heading!r} and {columns['im'].heading!r} by up "
+                f"to {most:.2g} % of |Z| at {len(apart)} points (first at {table.unit} {table.lines[keep[apart[0]]]}); "
+                "the latter were taken"
+            )
+    return remarks
 
 
 def _rounding(table: Table, columns: Mapping[str, Column], row: int, name: str, modulus: float) -> float:
@@ -314,7 +533,10 @@ def _contradiction(columns: Mapping[str, Column], at: Mapping[str, float], name:
     z = complex(at["re"], at["im"])
     got = f"{abs(z):g} ohm" if name == "modulus" else f"{np.degrees(np.angle(z)):g} deg"
     said = f"{at['modulus']:g} ohm" if name == "modulus" else f"{np.degrees(at['phase']):g} deg"
-    cause = "The row is damaged, or the columns are not what their headings say."
+    cause = (
+        "The row is damaged, or the columns are not what their headings say. Export the file again, or read Re and Im "
+        f"without this check, with columns='{_by_number(columns)}'."
+    )
     if name == "phase":
         phase = np.exp(1j * at["phase"])
         for other, words in (
@@ -323,11 +545,37 @@ def _contradiction(columns: Mapping[str, Column], at: Mapping[str, float], name:
             (-1j * z.conjugate(), "Re and Im are exchanged"),
         ):
             if abs(other / abs(z) - phase) < 0.01:
-                cause = f"{words}, by the phase: correct the heading, or name the columns without the phase."
+                cause = f"{words}, by the phase. Correct the heading, or {_overrule(columns, words)}."
     return (
         f"{columns['re'].heading!r} and {columns['im'].heading!r} give {got}, where {columns[name].heading!r} says "
         f"{said}. {cause}"
     )
+
+
+def _numbered(found: Mapping[str, Column]) -> str:
+    """Return the columns of the spectrum as a user would name them by number."""
+    parts = []
+    for name in spectrum_of(found):
+        column = found.get(name)
+        word = "|z|" if name == "modulus" else name
+        minus = "-" if column is not None and column.meaning.factor < 0 else ""
+        parts.append(f"{minus}{word}={column.index + 1 if column else '?'}")
+    return ",".join(parts)
+
+
+def _by_number(columns: Mapping[str, Column], *, swap: bool = False, turn: bool = False) -> str:
+    """Return columns as a user would name them to have Re and Im read without a check."""
+    re_at, im_at = (columns[name].index + 1 for name in (("im", "re") if swap else ("re", "im")))
+    minus = columns["im"].meaning.factor < 0
+    sign = ("+" if minus else "-") if turn else "-" * minus
+    return f"frequency={columns['frequency'].index + 1},re={re_at},{sign}im={im_at}"
+
+
+def _overrule(columns: Mapping[str, Column], words: str) -> str:
+    """Return how to say what the phase says of Re and Im, or that the phase is wrong."""
+    swap = "exchanged" in words
+    meant = _by_number(columns, swap=swap, turn=not swap)
+    return f"say so with columns='{meant}'; if the phase is wrong, read without it with columns='{_by_number(columns)}'"
 
 
 def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, Column]) -> None:
@@ -338,11 +586,6 @@ def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, Column]) -> N
         raise rows.error(
             0,
             f"{im.heading!r} is positive at all {rows.frequency.size} points, as of a coil; here capacitive means a "
-            "negative imaginary part. If the column holds -Im, name it so with columns='frequency,re,-im'; if it is a "
-            "coil, with columns='frequency,re,im'.",
+            "negative imaginary part. If the column holds -Im, say so with "
+            f"columns='{_by_number(columns, turn=True)}'; if it is a coil, with columns='{_by_number(columns)}'.",
         )
-
-
-def restated(column: Column) -> Column:
-    """Return the column marked as named by the user."""
-    return replace(column, stated=True)

@@ -1,6 +1,7 @@
 """Excel workbooks, .xlsx, through openpyxl."""
 
 import importlib
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, problem
-from drt_engine.readers.columns import find_columns, rows_of
-from drt_engine.readers.named import chosen_columns, holds_impedance, parse_columns, with_units
+from drt_engine.readers.columns import rows_of
+from drt_engine.readers.named import chosen_columns, columns_of, holds_impedance, parse_columns, with_units
+from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import is_number
+from drt_engine.readers.unnamed import inferred
 
 __all__ = ["READER"]
 
@@ -54,6 +57,10 @@ class Sheet:
         """Return columns as numbers, shape (N, len(indices)); text that is a number is one."""
         return np.array([[self._number(row, index, missing) for index in indices] for row in range(len(self.rows))])
 
+    def cells(self, row: int) -> list[str]:
+        """Return the cells of a row as text."""
+        return ["" if cell is None else str(cell).strip() for cell in self.rows[row]]
+
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit in the eighth digit, as instruments print no more and Excel hides how many there were."""
         return 0.5e-8 * abs(self._number(row, index, frozenset()))
@@ -82,6 +89,7 @@ class Excel:
     name: str = "excel"
     title: str = "Excel workbook (.xlsx), with openpyxl"
     suffixes: tuple[str, ...] = (".xlsx", ".xlsm")
+    states: tuple[State, ...] = TABLE_STATES
 
     def scan(self, head: bytes, path: Path) -> bool:
         """Say whether the file is a workbook, of the old kind too."""
@@ -127,11 +135,21 @@ def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions) -> Reco
     def error(message: str) -> FileFormatError:
         return problem(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
 
-    if options.columns:
-        columns = chosen_columns(parse_columns(options.columns), sheet.headings, heading is not None, error)
+    remarks = []
+    if heading is not None:
+        columns = columns_of(sheet, error, columns=options.columns)
+    elif options.columns:
+        columns = chosen_columns(parse_columns(options.columns), sheet.headings, False, error)
     else:
-        columns = find_columns(sheet.headings, error)
-    return recording(rows_of(sheet, columns), "excel")
+        found = inferred(sheet)
+        if isinstance(found, str):
+            raise error(
+                f"rows of numbers without headings that say which is which, and {found}. Add a row of headings, or "
+                "name the columns, for example with columns='frequency,re,im'."
+            )
+        columns, remark = found
+        remarks.append(remark)
+    return recording(rows_of(sheet, columns, heading_line=heading), "excel", remarks=remarks)
 
 
 def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -154,7 +172,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
             damaged = archive.testzip()
             if damaged is not None:
                 raise problem(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         try:
             return {sheet.title: [tuple(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
         finally:
@@ -173,7 +191,7 @@ def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) ->
     text = [tuple("" if cell is None else str(cell).strip() for cell in row) for row in rows[:_PREAMBLE]]
     heading = next((n for n, cells in enumerate(text, start=1) if holds_impedance(cells)), None)
     if heading is None:
-        return _named_table(source, rows, text) if options.columns else None
+        return _named_table(source, rows, text, options)
     headings = _without_empty_end(text[heading - 1])
     first = heading
     if heading < len(text):
@@ -183,22 +201,26 @@ def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) ->
 
 
 def _named_table(
-    source: str, rows: list[tuple[object, ...]], text: list[tuple[str, ...]]
+    source: str, rows: list[tuple[object, ...]], text: list[tuple[str, ...]], options: ReadOptions
 ) -> tuple[Sheet, int | None] | None:
-    """Return a table whose columns only the user can name: all rows from the first one of three numbers."""
+    """Return a table whose columns have no names that are known: all rows from the first one of three numbers."""
     first = next((n for n, cells in enumerate(text) if sum(is_number(cell) for cell in cells) >= 3), None)
     if first is None:
         return None
     width = len(_without_empty_end(text[first]))
     above = _without_empty_end(text[first - 1]) if first else ()
     if len(above) == width and not any(is_number(cell) for cell in above):
-        return _sheet(source, above, rows, first), first
+        return (_sheet(source, above, rows, first), first) if options.columns else None
+    if not options.columns and width not in (3, 5):
+        return None
     return _sheet(source, tuple(f"column {i + 1}" for i in range(width)), rows, first), None
 
 
 def _sheet(source: str, headings: tuple[str, ...], rows: list[tuple[object, ...]], first: int) -> Sheet:
     kept = [
-        (n, row) for n, row in enumerate(rows[first:], start=first + 1) if any(cell not in (None, "") for cell in row)
+        (n, row)
+        for n, row in enumerate(rows[first:], start=first + 1)
+        if any(str(cell).strip() for cell in row if cell is not None)
     ]
     if not kept:
         raise problem(source, f"row {first}", "no rows below the headings: the sheet holds no data.")

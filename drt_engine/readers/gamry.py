@@ -4,7 +4,9 @@ Lines of ``KEY\tTYPE\tvalue\tlabel`` and tables: ``ZCURVE\tTABLE`` (``ZCURVE1`` 
 headings, a line of units, rows that begin with a tab. Zimag is Im Z: negative for a capacitor, as Zphz confirms, and
 every row is held against its Zmod and Zphz. Vdc and Idc are measured at every point; the states are their means and,
 as ``voltage_drift`` and ``current_drift``, last less first value. A sweep goes on until it has passed FREQFINAL, which
-the last point may lie below by one step. ``EXPERIMENTABORTED T`` marks a run that was stopped.
+the last point may lie below by one step. ``EXPERIMENTABORTED T`` marks a run that was stopped. ``Temp`` is the reading
+of a thermocouple; without one the instrument writes what its input happens to show, as -327.67 or 1467 deg C, so that
+only what a thermocouple of type K can measure is taken.
 """
 
 import re
@@ -26,6 +28,7 @@ from drt_engine.readers.header import (
     sweep_recording,
 )
 from drt_engine.readers.point_checks import column_at, counted, points_of, refuse_more_rows
+from drt_engine.readers.states import State, plausible, stated, untaken_fields
 from drt_engine.readers.text import TextFile, head_text, is_number, read_text, table_below
 
 __all__ = ["READER", "Gamry"]
@@ -42,6 +45,17 @@ class Gamry:
     name: str = "gamry"
     title: str = "Gamry Framework (.DTA)"
     suffixes: tuple[str, ...] = (".dta",)
+    states: tuple[State, ...] = (
+        State("voltage", "Vdc, mean of the sweep", "row of units"),
+        State("voltage_drift", "Vdc, last less first value", "row of units"),
+        State("current", "Idc, mean of the sweep", "row of units"),
+        State("current_drift", "Idc, last less first value", "row of units"),
+        State("temperature", "Temp", "row of units", -270.0, 1372.0),
+        State("time", "Time", "row of units"),
+        State("sequence", "which of several tables ZCURVE", ""),
+        State("area", "AREA", "label of the field"),
+        State("open_circuit_voltage", "EOC", "label of the field"),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the file begins as Gamry files do."""
@@ -58,29 +72,27 @@ class Gamry:
         """
         text = read_text(path, options)
         refuse_second(text, _FIRST)
-        fields = {key: (kind, value) for _, key, kind, value in _fields(text)}
+        fields = {key: (kind, value, label) for key, kind, value, label in _fields(text)}
         aborted = _value(fields, "EXPERIMENTABORTED").startswith(("T", "1"))
         starts = [n for n, line in enumerate(text.lines, start=1) if _CURVE.match(line)]
         if not starts:
             raise text.error(len(text.lines), _no_curve(_tag(fields), aborted))
-        parts, remarks, stated = [], list[str](), list[int | None]()
+        parts, remarks, counts = [], list[str](), list[int | None]()
         for n in starts:
-            rows, notes, count = _curve(text, n, options, aborted)
+            rows, lost, count = _curve(text, n, options, aborted)
             parts.append(rows)
-            remarks += notes
-            stated.append(count)
-        rows = join_rows(parts)
+            remarks += lost
+            counts.append(count)
+        rows = plausible(join_rows(parts), self.states)
         first, final = (positive_number(_value(fields, key)) for key in ("FREQINIT", "FREQFINAL"))
-        points = stated[0] if len(set(stated)) == 1 else None
+        states, notes = _states(fields, rows)
+        points = counts[0] if len(set(counts)) == 1 else None
         done = sweep_recording(
             rows,
             self.name,
-            states={
-                "area": positive_number(_value(fields, "AREA")),
-                "open_circuit_voltage": header_number(_value(fields, "EOC")),
-            },
+            states=states,
             metadata=_metadata(fields),
-            remarks=[*remarks, *_odd_start(rows, first)],
+            remarks=[*remarks, *notes, *_odd_start(rows, first)],
             last=_last(parts, first, final),
             points=points,
         )
@@ -91,19 +103,37 @@ class Gamry:
 READER = Gamry()
 
 
-def _fields(text: TextFile) -> Iterator[tuple[int, str, str, str]]:
-    for n, line in enumerate(text.lines, start=1):
+_Fields = dict[str, tuple[str, str, str]]
+
+
+def _fields(text: TextFile) -> Iterator[tuple[str, str, str, str]]:
+    """Yield key, kind, value and label of each line of the header."""
+    for line in text.lines:
         match = _FIELD.match(line)
         if match:
-            yield n, match[1], match[2], (match[3] or "").split("\t")[0].strip()
+            value, *more = (match[3] or "").split("\t")
+            yield match[1], match[2], value.strip(), more[-1].strip().replace("&", "") if more else ""
 
 
-def _value(fields: dict[str, tuple[str, str]], key: str) -> str:
-    return fields.get(key, ("", ""))[1]
+def _value(fields: _Fields, key: str) -> str:
+    return fields.get(key, ("", "", ""))[1]
 
 
-def _tag(fields: dict[str, tuple[str, str]]) -> str:
-    return fields.get("TAG", ("", ""))[0]
+def _states(fields: _Fields, rows: Rows) -> tuple[dict[str, object], list[str]]:
+    """Return the states of the header, in the unit that the label of the field has in brackets, and remarks."""
+    states, remarks = dict[str, object](), list[str]()
+    for name, key in (("area", "AREA"), ("open_circuit_voltage", "EOC")):
+        unit = re.search(r"[(\[]([^()\[\]]*)[)\]]\s*$", fields.get(key, ("", "", ""))[2])
+        value, notes = stated(name, _value(fields, key), unit[1] if unit else None)
+        states[name] = None if name == "area" and value == 0 else value
+        remarks += notes
+    labels = {f"{key} {label}".strip(): value for key, (_, value, label) in fields.items()}
+    taken = {name for name in labels if name.split()[0] in ("AREA", "EOC", "VAC", "IAC")}
+    return states, [*remarks, *untaken_fields(labels, taken, {*rows.states, "area"})]
+
+
+def _tag(fields: _Fields) -> str:
+    return fields.get("TAG", ("", "", ""))[0]
 
 
 def _no_curve(tag: str, aborted: bool) -> str:
@@ -173,7 +203,7 @@ def _aborted(done: Recording, final: float | None) -> Recording:
     return Recording(done.source, done.format, done.sweeps, remarks, done.metadata)
 
 
-def _metadata(fields: dict[str, tuple[str, str]]) -> dict[str, object]:
+def _metadata(fields: _Fields) -> dict[str, object]:
     stem = {"TITLE": "title", "PSTAT": "instrument", "DATE": "date", "TIME": "clock"}
     texts: dict[str, object] = {"technique": _tag(fields)}
     texts |= {name: _value(fields, key) for key, name in stem.items()}

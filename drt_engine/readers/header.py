@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drt_engine.readers.base import Recording
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.point_checks import check_points
+from drt_engine.readers.states import plausible
 from drt_engine.readers.sweeps import recording, split_rows
 from drt_engine.readers.text import TextFile
 
@@ -19,7 +21,9 @@ __all__ = [
     "mark_unfinished",
     "positive_number",
     "refuse_second",
+    "steady_time",
     "sweep_recording",
+    "unit_in_name",
 ]
 
 _PREFIXES = {"": 1.0, "k": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
@@ -114,13 +118,13 @@ def sweep_recording(
     Raises
     ------
     FileFormatError
-        From `check_points` and `recording`.
+        From `check_points`, `steady_time` and `recording`.
     """
     if "time" in rows.states and not np.any(rows.states["time"]):
         rows = replace(rows, states={name: column for name, column in rows.states.items() if name != "time"})
     notes = [*remarks, *check_points(rows)]
     return recording(
-        rows,
+        steady_time(rows, split_rows(rows)[0]),
         format,
         states={name: value for name, value in (states or {}).items() if value is not None},
         metadata={name: value for name, value in (metadata or {}).items() if value not in (None, "")},
@@ -128,6 +132,61 @@ def sweep_recording(
         last=last,
         points=points,
     )
+
+
+def steady_time(rows: Rows, pieces: Sequence[NDArray[np.intp]]) -> Rows:
+    """Return the points without their time, and with a remark, if time runs back somewhere in a sweep.
+
+    Parameters
+    ----------
+    rows : Rows
+        The points.
+    pieces : sequence of ndarray of int
+        The points of each sweep.
+
+    Raises
+    ------
+    FileFormatError
+        If time runs back along most of a sweep: another column stands in its place, perhaps the frequency.
+    """
+    time = rows.states.get("time")
+    if time is None:
+        return rows
+    first: int | None = None
+    for piece in pieces:
+        known = piece[~np.isnan(time[piece])]
+        back = np.flatnonzero(np.diff(time[known]) < -1e-3)
+        if 2 * back.size > max(known.size - 1, 4):
+            i, before = int(known[back[0] + 1]), int(known[back[0]])
+            raise rows.error(
+                i,
+                f"time runs back from {time[before]:g} s to {time[i]:g} s and at most points of the sweep: columns "
+                "were exchanged, or lines were turned round. Export the file again.",
+            )
+        if back.size and first is None:
+            first = int(known[back[0] + 1])
+    if first is None:
+        return rows
+    remark = f"time runs back ({rows.unit} {rows.lines[first]}): a cell is damaged or files were joined, time left out"
+    kept = {name: column for name, column in rows.states.items() if name != "time"}
+    return replace(rows, states=kept, remarks=(*rows.remarks, remark))
+
+
+def unit_in_name(fields: Mapping[str, str], name: str) -> tuple[str | None, str | None]:
+    """Return what a field says and the unit that stands in brackets behind its name; None for what is not there.
+
+    Parameters
+    ----------
+    fields : mapping of str to str
+        Names and values, as ``{"Init E (V)": "0.1"}``.
+    name : str
+        Name of the field without its unit, as ``"Init E"``.
+    """
+    for key, value in fields.items():
+        match = re.fullmatch(rf"{re.escape(name)}\s*(?:[(\[](.*)[)\]])?", key)
+        if match:
+            return value, match[1]
+    return None, None
 
 
 def add_drift(done: Recording, rows: Rows) -> Recording:
@@ -140,7 +199,7 @@ def add_drift(done: Recording, rows: Rows) -> Recording:
     rows : Rows
         The points.
     """
-    sweeps = []
+    sweeps, rows = [], plausible(rows)
     for sweep, piece in zip(done.sweeps, split_rows(rows)[0], strict=True):
         drift = {
             f"{name}_drift": float(rows.states[name][piece[-1]] - rows.states[name][piece[0]])

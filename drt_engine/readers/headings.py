@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["QUANTITIES", "Meaning", "meaning_of"]
+__all__ = ["AREA_UNIT", "QUANTITIES", "Meaning", "meaning_of"]
 
 QUANTITIES = {
     "frequency": "frequency",
@@ -26,10 +26,23 @@ QUANTITIES = {
 
 _SPELLINGS = {
     "frequency": ("f", "freq", "frequency"),
-    "re": ("re", "rez", "zre", "real", "realz", "zreal", "z'", "z'a", "rez1", "zr", "resistance", "zrl"),
-    "im": ("im", "imz", "zim", "imag", "imagz", "zimag", "zimg", "z''", "z''b", "imaginary", "zimaginary", "zi"),
-    "modulus": ("|z|", "z", "zmod", "modz", "modulus", "zabs", "absz", "abs", "zmag", "magz", "magnitude", "impedance"),
-    "phase": ("phase", "phasez", "zphase", "zphz", "theta", "thetaz", "phaseangle", "argz", "zarg", "phi", "phiz"),
+    "re": (
+        *("re", "rez", "zre", "real", "realz", "zreal", "z'", "z'a", "rez1", "zr", "resistance", "zrl", "zs'", "rezs"),
+        *("realpart", "zrealpart", "impedancereal", "realimpedance", "impedancerealpart", "realpartofimpedance"),
+    ),
+    "im": (
+        *("im", "imz", "zim", "imag", "imagz", "zimag", "zimg", "z''", "z''b", "imaginary", "zimaginary", "zi", "zs''"),
+        *("imzs", "imagpart", "imaginarypart", "impedanceimaginary", "impedanceimag", "imaginaryimpedance"),
+        *("impedanceimaginarypart", "imaginarypartofimpedance", "reactance"),
+    ),
+    "modulus": (
+        *("|z|", "z", "zmod", "modz", "modulus", "zabs", "absz", "abs", "zmag", "magz", "magnitude", "impedance"),
+        *("|zs|", "zmagnitude", "impedancemagnitude", "impedancemodulus", "|impedance|", "absoluteimpedance"),
+    ),
+    "phase": (
+        *("phase", "phasez", "zphase", "zphz", "theta", "thetaz", "phaseangle", "argz", "zarg", "phi", "phiz"),
+        *("impedancephase", "phaseofimpedance", "impedancephaseangle", "zphaseangle"),
+    ),
     "time": ("t", "time", "elapsedtime", "timestamp", "testtime"),
     "cycle": ("cycle", "cyclenumber", "cycleindex", "cycleno", "cyclenum"),
     "z_cycle": ("zcycle",),
@@ -67,11 +80,14 @@ _PLAIN: dict[str, dict[str, tuple[float, float]]] = {
         "ms": (1e-3, 0.0),
     },
     "temperature": {
-        **dict.fromkeys(("", "c", "°c", "ºc", "℃", "degc", "deg.c", "deg c", "celsius"), (1.0, 0.0)),
+        **dict.fromkeys(("", "c", "°c", "ºc", "℃", "degc", "deg.c", "deg c", "celsius", "'c"), (1.0, 0.0)),
         **dict.fromkeys(("k", "kelvin"), (1.0, -273.15)),
     },
     "": {"": (1.0, 0.0), "#": (1.0, 0.0)},
 }
+AREA_UNIT = re.compile(r"(.{0,20}?(?:ohms?|[\u2126\u03a9]))[ .·*x×-]?cm(?:2|²|\^2)", re.IGNORECASE)
+"""A resistance times an area, and the unit of the resistance."""
+
 _LOOK_ALIKES = str.maketrans(
     {"′": "'", "’": "'", "‘": "'", "´": "'", "`": "'", "″": "''", "”": "''", "“": "''", '"': "''"}
     | {"−": "-", "–": "-", "‐": "-", "μ": "µ", "Ω": "Ω", "\xa0": " ", "\ufeff": ""}
@@ -91,12 +107,15 @@ class Meaning:
         a minus sign, as ``-Im(Z)/Ohm``.
     rank : int
         Among columns of one quantity that of the least rank is meant: ``<Ewe>/V`` before ``Ewe/V``.
+    assumed : bool
+        Whether the heading states no unit where there are two usual ones, as of a phase.
     """
 
     quantity: str
     factor: float = 1.0
     offset: float = 0.0
     rank: int = 0
+    assumed: bool = False
 
 
 def meaning_of(heading: str) -> Meaning | str | None:
@@ -121,11 +140,17 @@ def meaning_of(heading: str) -> Meaning | str | None:
             scale = _scale(unit, quantity, name.strip())
             if scale is not None:
                 sign = -1.0 if minus else 1.0
-                rank = 0 if quantity not in ("voltage", "current") else int("<" not in name)
-                return Meaning(quantity, sign * scale[0], sign * scale[1], rank)
+                assumed = quantity == "phase" and not unit
+                return Meaning(quantity, sign * scale[0], sign * scale[1], _rank(quantity, name), assumed)
             if QUANTITIES[quantity] in ("frequency", "resistance", "angle"):
                 unknown = unknown or unit
     return unknown
+
+
+def _rank(quantity: str, name: str) -> int:
+    if quantity in ("voltage", "current"):
+        return int("<" not in name)
+    return int(quantity == "charge" and not _squashed(name).startswith("q"))
 
 
 def _readings(text: str) -> list[tuple[str, str]]:

@@ -1,19 +1,19 @@
 """Columns as the user names them, and lines of headings in a table of no known format."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from drt_engine.errors import FileFormatError, InputError
-from drt_engine.readers.columns import Column
-from drt_engine.readers.headings import QUANTITIES, Meaning, meaning_of
+import numpy as np
 
-__all__ = ["Named", "chosen_columns", "holds_impedance", "parse_columns", "with_units"]
+from drt_engine.errors import FileFormatError, InputError
+from drt_engine.readers.columns import NEEDED, Column, Table, find_columns
+from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of
+
+__all__ = ["Named", "chosen_columns", "columns_of", "holds_impedance", "parse_columns", "with_units"]
 
 IGNORED = frozenset({"_", "-", "ignore", "skip", ""})
 """Names for a column that is not to be read."""
-
-_CHECKS = ("modulus", "phase")
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,17 @@ class Named:
         What it stands for.
     where : int or str
         Number of the column, from 0, or its heading.
+    per_area : bool
+        Whether the unit is one of resistance times area, ohm cm².
+    overrules : bool
+        Whether it is named by number or heading, which overrules what the heading says.
     """
 
     name: str
     meaning: Meaning
     where: int | str
+    per_area: bool = False
+    overrules: bool = False
 
 
 def parse_columns(spec: str) -> list[Named]:
@@ -42,7 +48,8 @@ def parse_columns(spec: str) -> list[Named]:
     ----------
     spec : str
         Names in order, as ``"time,cycle,frequency,re,-im"``, ``_`` for a column to be ignored; or with number or
-        heading, as ``"frequency=3,re=4,-im=Zimag (ohm)"``.
+        heading, as ``"frequency=3,re=4,-im=Zimag (ohm)"``; a heading with a comma stands in quotation marks. Values of
+        an area-specific impedance are named with their unit, as ``"re/ohm.cm2"``.
 
     Raises
     ------
@@ -50,12 +57,14 @@ def parse_columns(spec: str) -> list[Named]:
         For names that are not known, twice the same quantity, and columns that make no impedance.
     """
     named: list[Named] = []
-    parts = [part.strip() for part in spec.split(",")]
+    parts = [part.strip() for part in re.findall(r'(?:^|,)((?:[^,"]|"[^"]*"|"(?=[^"]*$))*)', spec)]
     for position, part in enumerate(parts):
         name, equals, where = (text.strip() for text in part.partition("="))
         if not equals and name.lower() in IGNORED:
             continue
-        meaning = meaning_of(name)
+        where = where.strip('"')
+        area = AREA_UNIT.fullmatch(name)
+        meaning = meaning_of((area[1] if area else name).removeprefix("+"))
         if not isinstance(meaning, Meaning):
             signed = ", ".join([*QUANTITIES, "-im"])
             raise InputError(
@@ -67,7 +76,7 @@ def parse_columns(spec: str) -> list[Named]:
         if equals and re.fullmatch(r"\d{1,9}", where) and int(where) < 1:
             raise InputError(f"columns has {part!r}; columns are numbered from 1.")
         place: int | str = position if not equals else int(where) - 1 if re.fullmatch(r"\d{1,9}", where) else where
-        named.append(Named(name, meaning, place))
+        named.append(Named(name, meaning, place, area is not None, bool(equals)))
     quantities = [one.meaning.quantity for one in named]
     twice = [quantity for quantity in quantities if quantities.count(quantity) > 1]
     if twice:
@@ -77,7 +86,40 @@ def parse_columns(spec: str) -> list[Named]:
             f"columns must name the frequency and either re and im or |z| and phase; got {spec!r}. For example "
             "columns='time,cycle,frequency,re,-im'."
         )
+    if len({one.per_area for one in named if one.meaning.quantity in ("re", "im", "modulus")}) > 1:
+        raise InputError(f"columns has one part of the impedance in ohm and another in ohm cm2: {spec!r}.")
     return named
+
+
+def columns_of(
+    table: Table,
+    error: Callable[[str], FileFormatError],
+    *,
+    columns: str | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> dict[str, Column]:
+    """Return the columns of a table with headings: those that the user named, else those that the headings say.
+
+    Parameters
+    ----------
+    table : Table
+        With the headings of the file.
+    error : callable
+        Makes the error from a message.
+    columns : str, optional
+        As in `ReadOptions`; what the table was read with if not given.
+    rename : mapping of str to str, optional
+        As in `find_columns`.
+
+    Raises
+    ------
+    FileFormatError
+        As `chosen_columns` and `find_columns`.
+    """
+    columns = columns or getattr(table, "columns", None)
+    if columns:
+        return chosen_columns(parse_columns(columns), table.headings, True, error)
+    return find_columns(table.headings, error, rename=rename)
 
 
 def chosen_columns(
@@ -109,10 +151,8 @@ def chosen_columns(
                 f"columns names {one.name!r} as column {index + 1}, and the table has {len(headings)} columns. "
                 "Is the delimiter what was expected?"
             )
-        meaning = _agreed(one, headings[index], index, error) if has_headings else one.meaning
-        found[meaning.quantity] = Column(index, headings[index], meaning, stated=True)
-    if has_headings and {"re", "im"} <= found.keys():
-        _add_checks(found, headings)
+        meaning = _agreed(one, headings, index, named, error) if has_headings else one.meaning
+        found[meaning.quantity] = Column(index, headings[index], meaning, True, one.per_area)
     return found
 
 
@@ -129,30 +169,77 @@ def _index_of(one: Named, headings: Sequence[str], has_headings: bool, error: Ca
     return at[0]
 
 
-def _agreed(one: Named, heading: str, index: int, error: Callable[[str], FileFormatError]) -> Meaning:
-    """Return the meaning of a column that user and file both name; the unit is the file's if the user gave none."""
+def _agreed(
+    one: Named, headings: Sequence[str], index: int, named: Sequence[Named], error: Callable[[str], FileFormatError]
+) -> Meaning:
+    """Return the meaning of a column that user and file both name; the unit is the file's if the user gave none.
+
+    By position, a name must not contradict what the heading states; what it leaves open, the user says: a minus sign,
+    the unit of a phase. By number or heading, the user overrules it, a minus sign only by ``+`` or by the heading
+    itself; the unit is that of the heading if none is named.
+    """
+    heading, unit_given = headings[index], "/" in one.name
     said = meaning_of(heading)
-    if not isinstance(said, Meaning) or isinstance(one.where, str):
+    if isinstance(said, str) and one.meaning.quantity in NEEDED and not one.per_area:
+        if AREA_UNIT.fullmatch(said):
+            raise error(_per_area(named, headings))
+        if not unit_given:
+            raise error(
+                f"columns names column {index + 1} {one.name!r}, and the unit {said!r} of its heading {heading!r} is "
+                f"not known. Say the unit, for example columns='{_numbered(named, headings, units=_UNITS)}'."
+            )
+    if not isinstance(said, Meaning):
         return one.meaning
-    unit_given = "/" in one.name
-    same = said.quantity == one.meaning.quantity and (said.factor < 0) == (one.meaning.factor < 0)
-    if same and unit_given:
-        same = abs(said.factor / one.meaning.factor - 1) < 1e-9
-    if not same:
+    same = said.quantity == one.meaning.quantity
+    turned = _is_turned(one, heading)
+    rescaled = same and unit_given and not said.assumed and not _same_scale(said, one.meaning)
+    if turned or (not one.overrules and (not same or rescaled)):
         raise error(
-            f"columns names column {index + 1} {one.name!r}, and its heading is {heading!r}. Correct columns, or leave "
-            "it out and let the headings say it."
+            f"columns names column {index + 1} {one.name!r}, and its heading is {heading!r}. Correct columns, leave it "
+            f"out and let the headings say it, or overrule the headings with columns='{_numbered(named, headings)}'."
         )
-    return replace(one.meaning, factor=said.factor, offset=said.offset) if not unit_given else one.meaning
+    if unit_given or not same:
+        return one.meaning
+    factor = float(np.copysign(said.factor, one.meaning.factor))
+    return replace(one.meaning, factor=factor, offset=said.offset, assumed=said.assumed)
 
 
-def _add_checks(found: dict[str, Column], headings: Sequence[str]) -> None:
-    """Add |Z| and phase by their headings, to check what the user said of the others."""
-    taken = {column.index for column in found.values()}
-    for index, heading in enumerate(headings):
-        meaning = meaning_of(heading)
-        if isinstance(meaning, Meaning) and meaning.quantity in _CHECKS and index not in taken:
-            found.setdefault(meaning.quantity, Column(index, heading, meaning))
+def _is_turned(one: Named, heading: str) -> bool:
+    """Say whether a heading has a minus sign that the user leaves out without saying so, which is easily overlooked."""
+    said = meaning_of(heading)
+    minus = isinstance(said, Meaning) and said.factor < 0 < one.meaning.factor
+    return minus and not (one.name.startswith("+") or isinstance(one.where, str))
+
+
+def _same_scale(one: Meaning, other: Meaning) -> bool:
+    return abs(abs(one.factor / other.factor) - 1) < 1e-9 and one.offset == other.offset
+
+
+def _numbered(named: Sequence[Named], headings: Sequence[str], *, units: Mapping[str, str] | None = None) -> str:
+    """Return the columns as a user would name them by number, with units where none are named."""
+    parts = []
+    for one in named:
+        index = one.where if isinstance(one.where, int) else list(headings).index(one.where)
+        unit = (units or {}).get(one.meaning.quantity, "") if "/" not in one.name else ""
+        parts.append(f"{'+' * _is_turned(one, headings[index])}{one.name}{unit}={index + 1}")
+    return ",".join(parts)
+
+
+_UNITS = {"frequency": "/Hz", "re": "/ohm", "im": "/ohm", "modulus": "/ohm"}
+
+
+def _per_area(named: Sequence[Named], headings: Sequence[str]) -> str:
+    parts = [
+        replace(one, name=f"{one.name.partition('/')[0]}/ohm.cm2")
+        if one.meaning.quantity in ("re", "im", "modulus")
+        else one
+        for one in named
+    ]
+    return (
+        "the headings say that the impedance is times area, in ohm cm2, and not in ohm. Read it as that of an "
+        f"electrode of 1 cm2 with columns='{_numbered(parts, headings)}', or divide it by the area of the electrode "
+        "first."
+    )
 
 
 def holds_impedance(headings: Sequence[str]) -> bool:

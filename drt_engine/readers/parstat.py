@@ -16,6 +16,7 @@ from drt_engine.readers.base import ReadOptions, Recording
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import add_drift, refuse_second, sweep_recording
 from drt_engine.readers.point_checks import column_at, points_of
+from drt_engine.readers.states import State
 from drt_engine.readers.text import TextTable, head_text, read_text, table_below
 
 __all__ = ["READER", "Parstat"]
@@ -31,6 +32,13 @@ class Parstat:
     name: str = "parstat"
     title: str = "Princeton Applied Research PARSTAT text (.txt)"
     suffixes: tuple[str, ...] = (".txt",)
+    states: tuple[State, ...] = (
+        State("voltage", "Potential, mean of the sweep", "heading"),
+        State("voltage_drift", "Potential, last less first value", "heading"),
+        State("current", "Current, mean of the sweep", "heading"),
+        State("current_drift", "Current, last less first value", "heading"),
+        State("time", "Elapsed Time", "heading"),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the first lines are the headings of PARSTAT."""

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import problem
-from drt_engine.readers.columns import Column, Rows, find_columns, rows_of
+from drt_engine.readers.columns import NEEDED, ROUNDED, VOID, Column, Rows, exported, rows_of, side_column, spectrum_of
+from drt_engine.readers.named import columns_of
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
 
@@ -54,24 +56,28 @@ def points_of(table: TextTable, heading: int, *, rename: Mapping[str, str] | Non
         For missing columns, a minus sign that the format does not have, numbers beyond any measurement, |Z| and phase
         that differ by more than their rounding, and for what `rows_of` refuses.
     """
-    columns = find_columns(table.headings, lambda message: table.text.error(heading, message), rename=rename)
-    signed = [column.heading for column in columns.values() if column.meaning.factor < 0]
+    columns = columns_of(table, lambda message: table.text.error(heading, message), rename=rename)
+    needed = [column for name, column in columns.items() if name in NEEDED and not column.stated]
+    signed = [column.heading for column in needed if column.meaning.factor < 0]
     if signed and not minus:
         raise table.text.error(
             heading, f"the heading {signed[0]!r} has a minus sign, which the format does not: the line is damaged."
         )
-    _sensible(table, [column.index for column in columns.values()])
+    _sensible(table, [columns[name].index for name in spectrum_of(columns)])
     rows = rows_of(table, columns, heading_line=heading)
+    columns, _ = exported(table, columns, VOID)
     by_polar = polar(table, columns, rows)
-    if by_polar is not None:
-        refuse_disagreement(rows, *by_polar, f"{columns['modulus'].heading} and {columns['phase'].heading}")
-    return rows
+    if by_polar is None:
+        return rows
+    what = f"{columns['modulus'].heading} and {columns['phase'].heading}"
+    apart = refuse_disagreement(rows, *by_polar, what, rounded=ROUNDED)
+    return replace(rows, remarks=tuple(dict.fromkeys([*rows.remarks, *apart])))
 
 
 def _sensible(table: TextTable, indices: list[int]) -> Floats:
-    """Return columns as numbers, none of them beyond any measurement."""
-    values = table.numbers(indices)
-    beyond = np.argwhere(~(np.abs(values) < BEYOND))
+    """Return columns as numbers, none of them beyond any measurement; NaN for cells that say so."""
+    values = table.numbers(indices, VOID)
+    beyond = np.argwhere(np.abs(values) >= BEYOND)
     if beyond.size:
         row, j = (int(i) for i in beyond[0])
         raise table.text.error(
@@ -92,14 +98,12 @@ def _sensible(table: TextTable, indices: list[int]) -> Floats:
 def column_at(table: TextTable, rows: Rows, heading: str) -> Floats | None:
     """Return one column at the points of a spectrum, shape (N,), or None if there is no such heading.
 
-    Raises
-    ------
-    FileFormatError
-        For cells that are no numbers, or numbers beyond any measurement.
+    Cells that are no numbers, or numbers beyond any measurement, are NaN: such a column is no part of a spectrum.
     """
     if heading not in table.headings:
         return None
-    values = _sensible(table, [table.headings.index(heading)])[:, 0]
+    values, _ = side_column(table, table.headings.index(heading))
+    values = np.where(np.abs(values) < BEYOND, values, np.nan)
     return np.asarray(values[np.searchsorted(table.lines, rows.lines)], dtype=np.float64)
 
 
@@ -117,8 +121,7 @@ def polar(table: TextTable, columns: Mapping[str, Column], rows: Rows) -> tuple[
 
 
 def _scaled(table: TextTable, column: Column, rows: Rows) -> Floats:
-    values = column_at(table, rows, table.headings[column.index])
-    assert values is not None
+    values = side_column(table, column.index, VOID)[0][np.searchsorted(table.lines, rows.lines)]
     return np.asarray(column.meaning.factor * values + column.meaning.offset, dtype=np.float64)
 
 
@@ -128,8 +131,10 @@ def half_digits(table: TextTable, index: int, rows: Rows) -> Floats:
     return np.array([table.resolution(int(row), index) for row in at], dtype=np.float64)
 
 
-def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, what: str) -> None:
-    """Refuse points whose impedance is not what other columns of the same row give.
+def refuse_disagreement(
+    rows: Rows, other: Complex, rounding: Floats | float, what: str, *, rounded: float = 0.0
+) -> tuple[str, ...]:
+    """Refuse points whose impedance is not what other columns of the same row give, and remark on small differences.
 
     Parameters
     ----------
@@ -141,17 +146,23 @@ def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, wh
         By how much the digits that are not printed can move it, ohm.
     what : str
         The other columns, for the message.
+    rounded : float, optional
+        How far the two may differ, of |Z|, with a remark, if they do so in many rows.
 
     Raises
     ------
     FileFormatError
         At the first such point.
     """
+    rows_known = ~np.isnan(other)  # a cell that says that it has no value contradicts nothing
     other = np.where(np.isfinite(other), other, BEYOND)
     off = np.abs(other - rows.impedance)
     size = np.maximum(np.abs(rows.impedance), np.abs(other))
     allowed = np.minimum(1.01 * np.asarray(rounding), 0.1 * size)  # a damaged exponent must not excuse itself
-    bad = np.flatnonzero(~(off <= EXACT * size + allowed))
+    apart = np.flatnonzero(rows_known & ~(off <= EXACT * size + allowed))
+    if apart.size <= max(3, rows.frequency.size // 10):  # rounding shows in many rows, damage in few
+        rounded = EXACT
+    bad = apart[~(off[apart] <= np.maximum(EXACT, rounded) * size[apart] + allowed[apart])]
     if bad.size:
         i = int(bad[0])
         raise rows.error(
@@ -159,41 +170,58 @@ def refuse_disagreement(rows: Rows, other: Complex, rounding: Floats | float, wh
             f"Re and Im give {rows.impedance[i]:.6g} ohm, where {what} give {other[i]:.6g} ohm. The row is damaged, or "
             "columns were exchanged: export the file again.",
         )
+    if not apart.size:
+        return ()
+    most = 100 * float(np.max(off[apart] / size[apart]))
+    return (
+        f"{what} differ from Re and Im by up to {most:.2g} % of |Z| at {apart.size} points (first at {rows.unit} "
+        f"{rows.lines[apart[0]]}); Re and Im were taken",
+    )
 
 
 def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:
-    """Check the column that counts the points, and return a remark if points are missing.
+    """Return a remark if points are missing, or out of order, by the column that counts them.
 
     Parameters
     ----------
     rows : Rows
         The points.
     number : ndarray, shape (N,), or None
-        What the column has at each point; it rises within a table.
+        What the column has at each point; it rises within a table. NaN where a cell is no number.
     name : str
         Its heading.
 
     Raises
     ------
     FileFormatError
-        Where it does not rise.
+        Where it does not rise, nor the frequencies go on in order: lines were exchanged or doubled.
     """
-    if number is None or number.size < 2:
+    if number is None or number.size < 2 or np.isnan(number).all():
         return ()
-    step = np.diff(number)
+    known = np.flatnonzero(~np.isnan(number))
+    remarks = [f"{number.size - known.size} cells of {name} are no numbers"] if known.size < number.size else []
+    step = np.diff(number[known])
     back = np.flatnonzero(step <= 0)
     if back.size:
-        i = int(back[0]) + 1
-        raise rows.error(
-            i,
-            f"{name} is {number[i]:g} after {number[i - 1]:g}, where it counts the points: lines were exchanged, "
-            "doubled or damaged. Export the file again.",
+        i, before = int(known[back[0] + 1]), int(known[back[0]])
+        what = f"{name} is {number[i]:g} after {number[before]:g}, where it counts the points"
+        if not _in_step(rows.frequency, i):
+            raise rows.error(i, f"{what}: lines were exchanged, doubled or damaged. Export the file again.")
+        return (
+            *remarks,
+            f"{what} ({rows.unit} {rows.lines[i]}): the count is damaged, as the frequencies are in order",
         )
-    gap = np.flatnonzero(step > 1)
-    if not gap.size:
-        return ()
-    lost, i = int(step[gap].sum() - gap.size), int(gap[0])
-    return (f"{lost} points are missing by the column {name} (first after {rows.unit} {rows.lines[i]})",)
+    lost = number[known[-1]] - number[known[0]] - (known[-1] - known[0])
+    if lost > 0:
+        i = int(known[np.flatnonzero(step > np.diff(known))[0]])
+        remarks.append(f"{lost:g} points are missing by the column {name} (first after {rows.unit} {rows.lines[i]})")
+    return tuple(remarks)
+
+
+def _in_step(frequency: Floats, i: int) -> bool:
+    """Say whether the frequency at i lies between those beside it, as far as there are some."""
+    near = np.diff(frequency[max(0, i - 2) : i + 2])
+    return bool(np.all(near > 0) or np.all(near < 0))
 
 
 def refuse_more_rows(table: TextTable, stated: int | None) -> None:
@@ -221,7 +249,7 @@ def refuse_more_rows(table: TextTable, stated: int | None) -> None:
 
 
 def check_points(rows: Rows) -> tuple[str, ...]:
-    """Check that time does not run backwards and that sweeps begin where sweeps begin; remark on odd frequencies.
+    """Check that sweeps begin where sweeps begin; remark on odd frequencies.
 
     Parameters
     ----------
@@ -236,8 +264,7 @@ def check_points(rows: Rows) -> tuple[str, ...]:
     Raises
     ------
     FileFormatError
-        Where the frequency turns back to neither the beginning nor the end of the sweep before, and where time runs
-        backwards within a sweep.
+        Where the frequency turns back to neither the beginning nor the end of the sweep before.
     """
     pieces, _ = split_rows(rows)
     sequence = rows.states.get("sequence", np.zeros(rows.frequency.size))
@@ -245,7 +272,6 @@ def check_points(rows: Rows) -> tuple[str, ...]:
     for number, piece in enumerate(pieces):
         if number and sequence[piece[0]] == sequence[pieces[number - 1][0]]:
             _refuse_break(rows, pieces[number - 1], piece)
-        _refuse_time_back(rows, piece)
         remarks += [
             f"{rows.frequency[i]:.6g} Hz ({rows.unit} {rows.lines[i]}) is out of step with the frequencies beside it"
             for i in _out_of_step(rows.frequency, piece)
@@ -266,20 +292,6 @@ def _refuse_break(rows: Rows, before: NDArray[np.intp], piece: NDArray[np.intp])
             int(piece[0]),
             f"the frequency turns back to {f[piece[0]]:.6g} Hz, where the sweep went from {f[before[0]]:.6g} to "
             f"{f[before[-1]]:.6g} Hz. The line is damaged, or lines were exchanged.",
-        )
-
-
-def _refuse_time_back(rows: Rows, piece: NDArray[np.intp]) -> None:
-    time = rows.states.get("time")
-    if time is None:
-        return
-    back = np.flatnonzero(np.diff(time[piece]) < 0)
-    if back.size:
-        i, before = int(piece[back[0] + 1]), int(piece[back[0]])
-        raise rows.error(
-            i,
-            f"time goes back from {time[before]:g} to {time[i]:g} s within a sweep: lines were exchanged, or one is "
-            "damaged. Export the file again.",
         )
 
 

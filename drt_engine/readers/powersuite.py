@@ -12,6 +12,7 @@ from pathlib import Path
 from drt_engine.readers.base import ReadOptions, Recording
 from drt_engine.readers.header import refuse_second, sweep_recording
 from drt_engine.readers.point_checks import points_of
+from drt_engine.readers.states import State
 from drt_engine.readers.text import head_text, read_text, table_below
 
 __all__ = ["READER", "PowerSuite"]
@@ -26,6 +27,7 @@ class PowerSuite:
     name: str = "powersuite"
     title: str = "Princeton Applied Research PowerSuite text (.txt)"
     suffixes: tuple[str, ...] = (".txt",)
+    states: tuple[State, ...] = ()
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the first lines are the headings of PowerSuite."""

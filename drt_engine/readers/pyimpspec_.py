@@ -1,8 +1,8 @@
-"""Formats that pyimpspec reads and no reader here does: Ivium, PalmSens, Eco Chemie and others."""
+"""Formats that pyimpspec reads and no reader here does: Ivium, Eco Chemie and others."""
 
 import importlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, Sweep, problem
 from drt_engine.readers.columns import Rows
+from drt_engine.readers.states import State
 from drt_engine.readers.sweeps import recording
 
 __all__ = ["READER"]
@@ -24,7 +25,6 @@ _FORMATS = {
     ".idf": "Ivium",
     ".ids": "Ivium",
     ".p00": "P00",
-    ".pssession": "PalmSens",
 }
 
 
@@ -33,8 +33,9 @@ class Pyimpspec:
     """Reader that hands a file to pyimpspec. No state but the label comes with it."""
 
     name: str = "pyimpspec"
-    title: str = "Ivium, PalmSens, Eco Chemie, Elchemea and others, with pyimpspec"
+    title: str = "Ivium, Eco Chemie, Elchemea and others, with pyimpspec"
     suffixes: tuple[str, ...] = tuple(_FORMATS)
+    states: tuple[State, ...] = (State("label", "label of the spectrum", ""),)
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (pyimpspec goes by the suffix)
         """Say whether pyimpspec has a reader for the suffix; these formats have no common mark."""
@@ -53,8 +54,7 @@ class Pyimpspec:
         for number, data in enumerate(_parsed(path), start=1):
             one = recording(_rows(path, data, number), self.name)
             label = str(data.get_label()).strip()
-            state: dict[str, object] = {"label": label} if label else {}
-            sweeps += [Sweep(s.frequency, s.impedance, state, s.finished) for s in one.sweeps]
+            sweeps += [replace(sweep, state={"label": label} if label else {}) for sweep in one.sweeps]
             remarks += [f"spectrum {number}: {remark}" for remark in one.remarks]
         if not sweeps:
             raise problem(path, None, "pyimpspec found no spectrum in it. Export it as text from the instrument.")
@@ -65,7 +65,9 @@ class Pyimpspec:
 
 def _parsed(path: Path) -> list[Any]:
     try:
-        parse = importlib.import_module("pyimpspec").parse_data
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it imports in its turn
+            parse = importlib.import_module("pyimpspec").parse_data
     except ImportError as error:
         raise problem(
             path,
@@ -80,6 +82,7 @@ def _parsed(path: Path) -> list[Any]:
                 path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; pyimpspec gets up to 64 MiB."
             )
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", RuntimeWarning)
             return list(parse(str(path)))
     except FileFormatError:

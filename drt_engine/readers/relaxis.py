@@ -21,6 +21,7 @@ from drt_engine.readers.base import ReadOptions, Recording, Sweep
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import header_number, refuse_second, sweep_recording
 from drt_engine.readers.point_checks import points_of
+from drt_engine.readers.states import State, stated
 from drt_engine.readers.text import TextFile, TextTable, head_text, is_number, read_text, table_below
 
 __all__ = ["READER", "RelaxIS"]
@@ -47,6 +48,13 @@ class RelaxIS:
     name: str = "relaxis"
     title: str = "RelaxIS 3 text export (.txt)"
     suffixes: tuple[str, ...] = (".txt",)
+    states: tuple[State, ...] = (
+        State("voltage", "DC, mean of the sweep"),
+        State("time", "TM, mean of the sweep"),
+        State("temperature", "column of that name", "heading"),
+        State("name", "cell behind the model", ""),
+        State("J, FV2, ...", "other pairs of key and value, under their own names", ""),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the file begins as RelaxIS exports do."""
@@ -64,8 +72,9 @@ class RelaxIS:
         refuse_second(text, _FIRST)
         sweeps, remarks = list[Sweep](), list[str]()
         for block in _blocks(text):
-            for rows, info in _spectra(text, block, options):  # each a measurement of its own, on a grid of its own
-                done = sweep_recording(rows, self.name, states=info)
+            for rows, cells in _spectra(text, block, options):  # each a measurement of its own, on a grid of its own
+                info, notes = _info(cells)
+                done = sweep_recording(rows, self.name, states=info, remarks=notes)
                 sweeps += done.sweeps
                 remarks += [f"spectrum in line {rows.lines[0]}: {remark}" for remark in done.remarks]
         if not sweeps:
@@ -92,7 +101,7 @@ def _blocks(text: TextFile) -> Iterator[_Block]:
             yield _Block(heading, info or None, (info or heading) + 1, stop)
 
 
-def _spectra(text: TextFile, block: _Block, options: ReadOptions) -> Iterator[tuple[Rows, dict[str, object]]]:
+def _spectra(text: TextFile, block: _Block, options: ReadOptions) -> Iterator[tuple[Rows, list[str]]]:
     headings = [cell.strip() for cell in text.lines[block.heading - 1].rstrip("\t ").split("\t")]
     begins = [i for i, name in enumerate(headings) if name == _FREQUENCY]
     if not begins:
@@ -102,11 +111,11 @@ def _spectra(text: TextFile, block: _Block, options: ReadOptions) -> Iterator[tu
         text, block.heading, headings=headings, skip=block.first - block.heading - 1, stop=block.stop, options=options
     )
     if len(begins) == 1:
-        yield points_of(table, block.heading), _info(cells)
+        yield points_of(table, block.heading), cells
         return
     grid = [table.cells(row) for row in range(len(table))]
     for begin, end in zip(begins, [*begins[1:], len(headings)], strict=True):
-        yield points_of(_columns(table, grid, begin, end), block.heading), _info(cells[begin:end])
+        yield points_of(_columns(table, grid, begin, end), block.heading), cells[begin:end]
 
 
 def _columns(table: TextTable, grid: list[list[str]], begin: int, end: int) -> TextTable:
@@ -120,14 +129,17 @@ def _columns(table: TextTable, grid: list[list[str]], begin: int, end: int) -> T
     return replace(table, text=text, headings=table.headings[begin:end], lines=table.lines[:size], delimiter="\t")
 
 
-def _info(cells: list[str]) -> dict[str, object]:
-    """Return what the line above a spectrum says of it."""
-    info: dict[str, object] = {}
+def _info(cells: list[str]) -> tuple[dict[str, object], list[str]]:
+    """Return what the line above a spectrum says of it, and remarks."""
+    info, remarks = dict[str, object](), list[str]()
     for pair in re.split(r",\s+", cells[0] if cells else ""):
         key, sign, value = (part.strip() for part in pair.partition("="))
-        if sign and key:
+        if sign and key in _NAMES:
+            info[_NAMES[key]], notes = stated(_NAMES[key], value)
+            remarks += notes
+        elif sign and key:
             number = header_number(value) if is_number(value) else None
-            info[_NAMES.get(key, key)] = value if number is None else number
+            info[key] = value if number is None else number
     others = [cell for cell in cells[1:] if cell]
     names = [cell for cell in others if not cell.startswith("Model:")]
-    return info | ({"name": names[0]} if names else {})
+    return info | ({"name": names[0]} if names else {}), remarks

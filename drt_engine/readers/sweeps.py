@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,34 @@ from numpy.typing import NDArray
 
 from drt_engine.readers.base import Recording, Sweep, problem
 from drt_engine.readers.columns import Rows
+from drt_engine.readers.states import plausible, plausible_values
 
-__all__ = ["recording", "split_rows", "state_of"]
+__all__ = ["DIRECTIONS", "recording", "split_rows", "state_of"]
 
 KEYS = ("cycle", "z_cycle", "sequence")
-"""Columns whose change begins a new sweep."""
+"""Counters whose change begins a new sweep, unless the frequency goes on in step."""
 
 NEAR = 1e-3
 """Two sweeps end at the same frequency if they do within this relative difference; instruments round."""
 
-_AT_START = frozenset({"time", "charge"})
-_COUNTS = frozenset({"cycle", "z_cycle", "sequence"})
+IN_STEP = 2.0
+"""The frequency goes on in step if its step is no more than so many times the one beside it."""
+
+DIRECTIONS = {1.0: "charge", -1.0: "discharge", 0.0: "rest"}
+"""What the numbers of the state ``direction`` stand for."""
+
+_AT_START = frozenset({"time", "charge", "capacity", "direction"})
+_COUNTS = frozenset({"cycle", "z_cycle", "sequence", "channel"})
 
 
 def split_rows(rows: Rows) -> tuple[list[NDArray[np.intp]], list[str]]:
     """Return which points make up each sweep.
 
-    A sweep ends where the cycle (or the number of the loop or sequence) changes, and where the frequency turns back. A
-    frequency that is measured again before the next is the same point once more: the later one is kept and a remark
-    made, as an instrument repeats a point that it had to discard.
+    A sweep ends where the frequency turns back, and where a counter (cycle, loop, sequence) changes, unless the
+    frequency goes on in step there. A frequency that is measured again before the next is the same point once more: the
+    later one is kept and a remark made, as an instrument repeats a point that it had to discard. Where the frequency
+    turns and goes on from there, the extreme point belongs to both branches, and a short branch that a longer one
+    measures again is left out.
 
     Parameters
     ----------
@@ -39,7 +49,7 @@ def split_rows(rows: Rows) -> tuple[list[NDArray[np.intp]], list[str]]:
     sweeps : list of ndarray of int
         Indices into the points.
     remarks : list of str
-        Repeated points.
+        Repeated points, counters that were passed over, and branches left out.
 
     Raises
     ------
@@ -50,17 +60,25 @@ def split_rows(rows: Rows) -> tuple[list[NDArray[np.intp]], list[str]]:
     change = np.zeros(f.size, dtype=bool)
     for key in KEYS:
         if key in rows.states:
-            column = rows.states[key]
-            change[1:] |= (column[1:] != column[:-1]) & ~(np.isnan(column[1:]) & np.isnan(column[:-1]))
+            change |= _changes(rows.states[key])
+    passed = np.flatnonzero(change & _in_step(np.log(f)))
+    change[passed] = False
+    if "channel" in rows.states:
+        change |= _changes(rows.states["channel"])
     bounds, repeated = _turns(np.log(f), change)
     sweeps = [np.arange(a, b) for a, b in zip(bounds, [*bounds[1:], f.size], strict=True)]
-    if f.size >= 6 and np.median([s.size for s in sweeps]) < 3:
+    if f.size >= 6 and np.median([s.size for s in sweeps]) < 3 and _ordered(f, sweeps) is None:
         raise rows.error(
             int(sweeps[1][0]),
             f"the frequencies are in no order: {f.size} points make {len(sweeps)} sweeps. Sort the rows of each sweep "
             "by frequency, or add a column of the cycle.",
         )
     remarks = []
+    if passed.size:
+        remarks.append(
+            f"a counter changes {passed.size} times while the frequency goes on in step, which begins no sweep (first "
+            f"at {rows.unit} {rows.lines[passed[0]]})"
+        )
     if repeated:
         again = set(repeated)
         sweeps = [np.array([i for i in s if i not in again], dtype=np.intp) for s in sweeps]
@@ -68,7 +86,81 @@ def split_rows(rows: Rows) -> tuple[list[NDArray[np.intp]], list[str]]:
             f"{len(repeated)} points measured again at the same frequency; the later one kept "
             f"(first at {rows.unit} {rows.lines[repeated[0] + 1]})"
         )
-    return sweeps, remarks
+    return _branches(rows, sweeps, change, remarks)
+
+
+def _changes(column: NDArray[np.float64]) -> NDArray[np.bool_]:
+    change = np.zeros(column.size, dtype=bool)
+    change[1:] = (column[1:] != column[:-1]) & ~(np.isnan(column[1:]) & np.isnan(column[:-1]))
+    return change
+
+
+def _in_step(log_f: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say at which points the frequency goes on in the direction of the step before, or else after, as far as that."""
+    steps = np.diff(log_f, prepend=log_f[:1])
+    before = np.concatenate([[0.0], steps[:-1]])
+    after = np.concatenate([steps[1:], [0.0]])
+    here = np.abs(steps)
+    like_before = (steps * before > 0) & (here <= IN_STEP * np.abs(before))
+    turned = (steps * before <= 0) & (np.arange(steps.size) > 1)
+    # After a turn the step before is the jump to the first frequency of the sweep, and says nothing.
+    jumped = np.concatenate([[False], turned[:-1]])
+    like_after = (steps * after > 0) & (here <= IN_STEP * np.abs(after))
+    return np.asarray((like_before | (jumped & like_after)) & (here > 1e-9))
+
+
+def _branches(
+    rows: Rows, sweeps: list[NDArray[np.intp]], change: NDArray[np.bool_], remarks: list[str]
+) -> tuple[list[NDArray[np.intp]], list[str]]:
+    """Give the extreme point of a turn to both branches, and leave out short ones that a longer one measures again."""
+    f, log_f = rows.frequency, np.log(rows.frequency)
+    joined = list(sweeps)
+    for k in range(1, len(sweeps)):
+        before, piece = sweeps[k - 1], sweeps[k]
+        if change[piece[0]] or before.size < 2 or piece.size < 2 or piece[0] != before[-1] + 1:
+            continue
+        into, turn, onward = np.diff(log_f[[before[-2], before[-1], piece[0], piece[1]]])
+        beside = [max(abs(turn), abs(onward)), max(abs(into), abs(onward))]
+        in_step = abs(into) <= IN_STEP * beside[0] and abs(turn) <= IN_STEP * beside[1]
+        if into * turn < 0 < turn * onward and in_step:
+            joined[k] = np.concatenate([before[-1:], piece])
+    kept = []
+    for k, piece in enumerate(joined):
+        longer = joined[k + 1] if k + 1 < len(joined) and joined[k + 1][0] == piece[-1] else None
+        span = abs(log_f[piece[-1]] - log_f[piece[0]])
+        if longer is not None and 1.5 * span < abs(log_f[longer[-1]] - log_f[longer[0]]):
+            remarks.append(
+                f"{piece.size - 1} points before the turn at {f[longer[0]]:.6g} Hz left out ({rows.unit} "
+                f"{rows.lines[piece[0]]}): the longer branch measures their frequencies again"
+            )
+            continue
+        kept.append(piece)
+    whole = _ordered(f, kept)
+    if whole is not None and not change.any():
+        remarks.append(f"the frequencies are not in order, and each stands once: taken as one sweep of {f.size} points")
+        return [whole], remarks
+    return kept, remarks
+
+
+def _ordered(f: NDArray[np.float64], pieces: Sequence[NDArray[np.intp]]) -> NDArray[np.intp] | None:
+    """Return all points by descending frequency if two pieces cover ranges beside each other."""
+    if len(pieces) != 2 or _one_stands_out(f, pieces):
+        return None
+    ends = [(float(np.min(f[piece])), float(np.max(f[piece]))) for piece in pieces]
+    (_, top), (bottom, _) = sorted(ends)
+    every = np.concatenate(list(pieces))
+    return every[np.argsort(-f[every], kind="stable")] if top * (1 + NEAR) < bottom else None
+
+
+def _one_stands_out(f: NDArray[np.float64], pieces: Sequence[NDArray[np.intp]]) -> bool:
+    """Say whether the frequencies are in order but for one, as a damaged digit makes them."""
+    every = np.concatenate(list(pieces))
+    for before, piece in pairwise(pieces):
+        for odd in (before[-1], piece[0]):
+            steps = np.diff(f[every[every != odd]])
+            if np.all(steps > 0) or np.all(steps < 0):
+                return True
+    return False
 
 
 def _turns(log_f: NDArray[np.float64], change: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
@@ -96,7 +188,7 @@ def _turns(log_f: NDArray[np.float64], change: NDArray[np.bool_]) -> tuple[list[
 
 
 def state_of(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) -> dict[str, object]:
-    """Return what a sweep was measured at: counts and starting values from its first point, means of the others.
+    """Return what a sweep was measured at: its commonest count, starting values, and means of the others.
 
     Parameters
     ----------
@@ -110,9 +202,23 @@ def state_of(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) 
         known = column[rows][~np.isnan(column[rows])]
         if not known.size:
             continue
-        value = float(known[0] if name in _AT_START | _COUNTS else known.mean())
+        if name in _COUNTS:  # an instrument may change its counter a point late
+            numbers, often = np.unique(known, return_counts=True)
+            value = float(numbers[np.argmax(often)])
+        else:
+            first = name in _AT_START or np.all(known == known[0])  # a set point keeps its digits
+            value = float(known[0] if first else known.mean())
+        if name == "direction":
+            state[name] = DIRECTIONS[value]
+            continue
         state[name] = int(value) if name in _COUNTS and value == int(value) else value
     return state
+
+
+def _times(states: Mapping[str, NDArray[np.float64]], rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
+    """Return the time of each point of a sweep since the first one, s; None if the file does not say it."""
+    time = states["time"][rows] if "time" in states else np.full(rows.size, np.nan)
+    return None if np.isnan(time).all() else np.asarray(time - np.nanmin(time))
 
 
 def unfinished(
@@ -232,14 +338,20 @@ def recording(
     """
     if not rows.frequency.size:
         raise problem(rows.source, None, "no point of a spectrum. The measurement holds no impedance.")
+    rows, (known, odd) = plausible(rows), plausible_values(states or {})
     pieces, more = split_rows(rows)
     _refuse_odd_frequency(rows, pieces)
     why = unfinished([rows.frequency[piece] for piece in pieces], last, points)
-    notes = [*remarks, *rows.remarks, *more]
+    if all(why) and last is None and points is None and not _one_stands_out(rows.frequency, pieces):
+        spans = [abs(float(np.log(f[0] / f[-1]))) for f in (rows.frequency[piece] for piece in pieces)]
+        why = [None if span > max(spans) - NEAR else reason for span, reason in zip(spans, why, strict=True)]
+    notes = [*remarks, *odd, *rows.remarks, *more]
     sweeps = []
     for number, (piece, reason) in enumerate(zip(pieces, why, strict=True), start=1):
-        state = {**(states or {}), **state_of(rows.states, piece)}
-        sweeps.append(Sweep(rows.frequency[piece], rows.impedance[piece], state, finished=reason is None))
+        state = {**known, **state_of(rows.states, piece)}
+        sweeps.append(
+            Sweep(rows.frequency[piece], rows.impedance[piece], state, reason is None, _times(rows.states, piece))
+        )
         if reason is not None:
             notes.append(f"sweep {number} ({rows.unit} {rows.lines[piece[0]]}) is unfinished: {reason}")
     return Recording(Path(rows.source).name, format, tuple(sweeps), tuple(notes), metadata or {})

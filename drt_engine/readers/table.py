@@ -2,12 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import find_columns, rows_of
-from drt_engine.readers.named import chosen_columns, holds_impedance, parse_columns, with_units
+from drt_engine.readers.columns import Rows, find_columns, rows_of
+from drt_engine.readers.header import join_rows
+from drt_engine.readers.headings import meaning_of
+from drt_engine.readers.named import Named, chosen_columns, columns_of, holds_impedance, parse_columns, with_units
+from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import (
     Delimiter,
@@ -20,11 +26,16 @@ from drt_engine.readers.text import (
     split_cells,
     table_below,
 )
+from drt_engine.readers.unnamed import inferred
 
 __all__ = ["READER"]
 
 _PREAMBLE = 500
 _WORDS = re.compile(r"[^\W\deE_]|[|'\"]")
+_COMMENT = re.compile(r"\s*(?:#+|%+|//+)\s*")
+_CHANNEL = re.compile(r"\s*(?:CH|Channel)[ .#:]{0,3}(\d{1,6})\b", re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
+_BETWEEN = re.compile(r"[\t;, ]+")
 _DELIMITERS: tuple[Delimiter, ...] = ("\t", ";", ",", " ")
 
 
@@ -35,11 +46,12 @@ class Table:
     name: str = "table"
     title: str = "Plain table: csv or text, with headings or with columns named by the user"
     suffixes: tuple[str, ...] = (".csv", ".txt", ".dat", ".tsv")
+    states: tuple[State, ...] = TABLE_STATES
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (the content says all)
         """Say whether the file has headings of an impedance, or rows of numbers."""
         lines = head_text(head).splitlines()[: _PREAMBLE + 3]
-        return _heading(lines) is not None or _first_row(lines) is not None
+        return bool(_blocks(lines)) or _first_row(_without_comments(lines, set())) is not None
 
     def read(self, path: Path, options: ReadOptions) -> Recording:
         """Read every sweep.
@@ -51,51 +63,87 @@ class Table:
             says, and for damaged rows.
         """
         text = read_text(path, options)
-        heading = _heading(text.lines)
+        blocks = _blocks(text.lines)
+        text = replace(text, lines=_without_comments(text.lines, {block.heading for block in blocks}))
         named = parse_columns(options.columns) if options.columns else None
-        if heading is None and named is None:
-            raise _unnamed(text)
-        line = heading
-        if heading is not None:
-            table = _headed(text, heading, options)
-        else:
-            table, line = _headless(text, options)
-        if named is None:
-            columns = find_columns(table.headings, lambda message: text.error(line, message))
-        else:
-            above = int(table.lines[0]) if line is None else line
-            columns = chosen_columns(
-                named, table.headings, line is not None, lambda message: text.error(above, message)
-            )
-        return recording(rows_of(table, columns, heading_line=line), self.name, remarks=_remarks(table, line))
+        if not blocks:
+            rows, remarks = _read_headless(text, named, options)
+            return recording(rows, self.name, remarks=remarks)
+        parts, remarks = [], list[str]()
+        for block in blocks:
+            table = _headed(text, block, options)
+            columns = columns_of(table, partial(text.error, block.heading))
+            part = rows_of(table, columns, heading_line=block.heading)
+            if block.channel is not None:
+                part = replace(part, states={**part.states, "channel": np.full(part.frequency.size, block.channel)})
+            parts.append(part)
+        if len(parts) > 1:
+            lines = ", ".join(str(block.heading) for block in blocks[:5]) + ", ..." * (len(blocks) > 5)
+            remarks.append(f"{len(parts)} tables, each below its own headings (lines {lines})")
+        return recording(join_rows(parts), self.name, remarks=[*remarks, *_unended(text)])
 
 
-def _remarks(table: TextTable, heading: int | None) -> list[str]:
-    """Return what the user should know of a file that says nothing of itself."""
+@dataclass(frozen=True)
+class _Block:
+    """One table: the line of its headings, the first line that is no row of it any more, and its channel."""
+
+    heading: int
+    stop: int | None = None
+    channel: float | None = None
+
+
+def _without_comments(lines: Sequence[str], headings: set[int]) -> tuple[str, ...]:
+    """Return the lines with comments emptied, and the mark of a comment taken from headings."""
+    return tuple(
+        _COMMENT.sub("", line, count=1) if n in headings else "" if _COMMENT.match(line) else line
+        for n, line in enumerate(lines, start=1)
+    )
+
+
+def _unended(text: TextFile) -> list[str]:
+    return [] if text.ended else ["the last line has no end: if the file was cut, its last number may be cut too"]
+
+
+def _read_headless(text: TextFile, named: list[Named] | None, options: ReadOptions) -> tuple[Rows, list[str]]:
+    """Read a file without headings that are known, by what the user says or by what its values can only be."""
+    first = _first_row(text.lines)
+    if first is None:
+        raise text.error(
+            1, "no headings of frequency and impedance, and no rows of three numbers: this is no table of a spectrum."
+        )
+    table, line = _headless(text, first, options)
     remarks = []
-    above = [n for n, line in enumerate(table.text.lines[: int(table.lines[0]) - 1], start=1) if line.strip()]
-    if heading is None and above:
+    above = [n for n, one in enumerate(text.lines[: int(table.lines[0]) - 1], start=1) if one.strip()]
+    if line is None and above:
         remarks.append(f"{len(above)} lines above the first row of numbers left out (first at line {above[0]})")
-    if not table.text.ended:
-        remarks.append("the last line has no end: if the file was cut, its last number may be cut too")
-    return remarks
+    if named is None and line is not None and any(isinstance(meaning_of(h), str) for h in table.headings):
+        find_columns(table.headings, partial(text.error, line))  # which says what to do about units
+    if named is None:
+        found = "the headings are not known" if line is not None else inferred(table)
+        if isinstance(found, str):
+            raise _unnamed(text, first, len(table.headings), found)
+        columns, remark = found
+        remarks.append(remark)
+    else:
+        at = int(table.lines[0]) if line is None else line
+        columns = chosen_columns(named, table.headings, line is not None, partial(text.error, at))
+    return rows_of(table, columns, heading_line=line), [*remarks, *_unended(text)]
 
 
-def _headed(text: TextFile, heading: int, options: ReadOptions) -> TextTable:
+def _headed(text: TextFile, block: _Block, options: ReadOptions) -> TextTable:
     """Return the table below a line of headings, with the row of units taken into the headings if there is one."""
-    table = table_below(text, heading, options=options)
+    heading, stop = block.heading, block.stop
+    table = table_below(text, heading, stop=stop, options=options)
     below = split_cells(text.lines[int(table.lines[0]) - 1], table.delimiter)
     units = with_units(table.headings, below[: len(table.headings)])
     if units is None:
         return table
-    return table_below(text, heading, headings=units, skip=int(table.lines[0]) - heading, options=options)
+    skip = int(table.lines[0]) - heading
+    return table_below(text, heading, headings=units, stop=stop, skip=skip, options=options)
 
 
-def _headless(text: TextFile, options: ReadOptions) -> tuple[TextTable, int | None]:
+def _headless(text: TextFile, first: int, options: ReadOptions) -> tuple[TextTable, int | None]:
     """Return the table of a file without headings that are known, and the line of unknown ones if there is one."""
-    first = _first_row(text.lines)
-    if first is None:
-        raise _unnamed(text)
     above = next((n for n in range(first - 1, 0, -1) if text.lines[n - 1].strip()), None)
     table = table_below(text, first - 1, headings=["?"], options=options)
     width = len(split_cells(text.lines[first - 1].strip(), table.delimiter))
@@ -108,14 +156,73 @@ def _headless(text: TextFile, options: ReadOptions) -> tuple[TextTable, int | No
     return table_below(text, first - 1, headings=[f"column {i + 1}" for i in range(width)], options=options), None
 
 
-def _heading(lines: Sequence[str]) -> int | None:
-    """Return the number of the first line that names a frequency and an impedance."""
-    for number, line in enumerate(lines[:_PREAMBLE], start=1):
-        if _WORDS.search(line) and any(
-            holds_impedance(split_cells(line, delimiter)) for delimiter in _DELIMITERS if len(line) < 10_000
-        ):
-            return number
-    return None
+def _blocks(lines: Sequence[str]) -> list[_Block]:
+    """Return the tables of a file that have headings of a frequency and an impedance.
+
+    Of several candidates above the same rows the last that has a cell for each column counts; a comment only if it has.
+    """
+    blocks, group, channel, asked = list[_Block](), list[int](), None, 0
+    last_row = first = 0
+    known: set[str] = set()
+    for n, line in enumerate(lines, start=1):
+        comment = bool(_COMMENT.match(line))
+        if not comment and _is_row(line):
+            last_row = n
+            if group:
+                heading = _chosen(lines, group, n)
+                if heading is not None:
+                    if blocks:
+                        blocks[-1] = replace(blocks[-1], stop=first + 1)
+                    blocks.append(_Block(heading, None, channel))
+                    known.add(lines[heading - 1].strip())
+                group, channel = [], None
+            first = last_row
+        elif line.strip():
+            match = _CHANNEL.match(line)
+            channel = float(match[1]) if match else channel
+            asked += 1
+            if line.strip() in known or (asked <= _PREAMBLE and _names_impedance(_COMMENT.sub("", line, count=1))):
+                group.append(n)
+    if group and not blocks:
+        plain = [n for n in group if not _COMMENT.match(lines[n - 1])]
+        blocks = [_Block(plain[-1])] if plain else []
+    return blocks
+
+
+def _chosen(lines: Sequence[str], group: Sequence[int], row: int) -> int | None:
+    """Return which of several lines that look like headings are those of the rows that begin below them."""
+    below = [line for line in lines[row - 1 : row + 49] if _is_row(line)]
+    delimiter = find_delimiter(below)
+    width = len(_filled(split_cells(lines[row - 1].strip(), delimiter)))
+    plain = [n for n in group if not _COMMENT.match(lines[n - 1])]
+    for n in [*reversed(plain), *(n for n in reversed(group) if n not in plain)]:
+        heading = _COMMENT.sub("", lines[n - 1], count=1).strip()
+        cells = [split_cells(heading, one) for one in (delimiter, *_DELIMITERS)]
+        if any(len(_filled(some)) == width for some in (*cells, re.split(r"\t|\s{2,}", heading))):
+            return n
+    return plain[-1] if plain else None
+
+
+def _filled(cells: Sequence[str]) -> Sequence[str]:
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
+
+
+def _is_row(line: str) -> bool:
+    """Say whether most of a line are numbers, two of them at least."""
+    if not _DIGIT.search(line) or len(line) > 10_000:
+        return False
+    cells = [cell for cell in _BETWEEN.split(line) if cell]
+    numbers = sum(map(is_number, cells))
+    return numbers >= 2 and 2 * numbers >= len(cells)
+
+
+def _names_impedance(line: str) -> bool:
+    """Say whether a line names a frequency and an impedance."""
+    if len(line) > 10_000 or not _WORDS.search(line):
+        return False
+    return any(holds_impedance(split_cells(line, delimiter)) for delimiter in _DELIMITERS)
 
 
 def _first_row(lines: Sequence[str]) -> int | None:
@@ -134,18 +241,12 @@ def _numeric(line: str, delimiter: Delimiter) -> bool:
     return len(cells) >= 3 and all(is_number(cell) for cell in cells[:3])
 
 
-def _unnamed(text: TextFile) -> Exception:
-    first = _first_row(text.lines)
-    if first is None:
-        return text.error(
-            1, "no headings of frequency and impedance, and no rows of three numbers: this is no table of a spectrum."
-        )
-    width = len([cell for cell in text.lines[first - 1].replace(",", " ").replace(";", " ").split() if cell])
+def _unnamed(text: TextFile, first: int, width: int, why: str) -> Exception:
     example = "frequency,re,im" if width == 3 else "time,cycle,frequency,re,-im"
     return text.error(
         first,
-        f"rows of numbers begin here without headings that say which is which. Name the columns, for example with "
-        f"columns='{example}'; _ stands for one to be ignored, -im for one that holds -Im Z.",
+        f"rows of numbers begin here without headings that say which is which, and {why}. Name the columns, for "
+        f"example with columns='{example}'; _ stands for one to be ignored, -im for one that holds -Im Z.",
     )
 
 

@@ -222,6 +222,8 @@ class TextTable:
         What stands between cells.
     decimal : {".", ","}
         The decimal sign, for the whole table.
+    columns : str, optional
+        How the user names the columns, as in `ReadOptions`.
     """
 
     text: TextFile
@@ -229,6 +231,7 @@ class TextTable:
     lines: NDArray[np.int64]
     delimiter: Delimiter
     decimal: str
+    columns: str | None = None
 
     unit = "line"
     """What `lines` counts."""
@@ -292,6 +295,8 @@ class TextTable:
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit of the last digit that is printed in a cell."""
         mantissa, _, exponent = self.cells(row)[index].replace(",", ".").lower().replace("d", "e").partition("e")
+        if not re.fullmatch(r"(?:[+-]?\d{1,4})?", exponent):  # a word
+            return 0.0
         power = int(exponent or 0) - len(mantissa.partition(".")[2])
         return 0.5 * 10.0 ** min(max(power, -300), 300)
 
@@ -402,7 +407,7 @@ def table_below(
             headings = [f"column {i + 1}" for i in range(len(_without_empty_end(split_cells(rows[0], delimiter))))]
         else:
             headings = _without_empty_end(_heading_cells(text.lines[heading - 1], delimiter))
-    return TextTable(text, tuple(headings), lines, delimiter, decimal)
+    return TextTable(text, tuple(headings), lines, delimiter, decimal, options.columns if options else None)
 
 
 def _heading_cells(line: str, delimiter: Delimiter) -> list[str]:

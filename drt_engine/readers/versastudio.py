@@ -4,11 +4,12 @@ Sections as ``<Action1>`` ... ``</Action1>`` of ``Key=value``; the data stand in
 ``Definition=`` that names the columns. Z Imag is Im Z, negative for a capacitor. E Real, E Imag, I Real and I Imag give
 the same impedance once more, and every row is held against E/I. Rows of DC steps have a frequency of 0 and are left
 out. A sweep that does not reach the End Frequency of its action, and one in a segment without end, are unfinished.
+The manual of VersaStudio calls the impedance in this file uncalibrated; a remark says so.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows, find_columns
+from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import (
     add_drift,
     header_number,
@@ -25,8 +26,11 @@ from drt_engine.readers.header import (
     positive_number,
     refuse_second,
     sweep_recording,
+    unit_in_name,
 )
+from drt_engine.readers.named import columns_of
 from drt_engine.readers.point_checks import column_at, counted, half_digits, points_of, refuse_disagreement
+from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.text import TextFile, TextTable, head_text, read_text, table_below
 
 __all__ = ["READER", "VersaStudio"]
@@ -34,6 +38,10 @@ __all__ = ["READER", "VersaStudio"]
 _FIRST = re.compile(r"<Application>\s*$")
 _OPEN = re.compile(r"<(\w+)>\s*$")
 _SEGMENT = re.compile(r"<Segment(\d+)>\s*$")
+_UNCALIBRATED = (
+    "the manual of VersaStudio calls the impedance that it keeps in .par files uncalibrated: compare the highest and "
+    "the lowest frequencies with those that VersaStudio itself shows or exports"
+)
 _RENAME = {"E(V)": "voltage/V", "I(A)": "current/A", "Elapsed Time(s)": "time/s", "Frequency(Hz)": "frequency/Hz"}
 
 
@@ -44,6 +52,16 @@ class VersaStudio:
     name: str = "versastudio"
     title: str = "Princeton Applied Research VersaStudio (.par)"
     suffixes: tuple[str, ...] = (".par",)
+    states: tuple[State, ...] = (
+        State("voltage", "E(V), mean of the sweep", "heading"),
+        State("voltage_drift", "E(V), last less first value", "heading"),
+        State("current", "I(A), mean of the sweep", "heading"),
+        State("current_drift", "I(A), last less first value", "heading"),
+        State("time", "Elapsed Time(s)", "heading"),
+        State("sequence", "number of the segment, of several", ""),
+        State("area", "Working Electrode Area", "name of the field"),
+        State("open_circuit_voltage", "Measured Open Circuit", "field"),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the file begins as VersaStudio files do."""
@@ -73,15 +91,13 @@ class VersaStudio:
             )
         rows = join_rows([rows for _, rows in kept], [number for number, _ in kept])
         values = _values(text, sections)
+        states, notes = _states(values, rows)
         done = sweep_recording(
             rows,
             self.name,
-            states={
-                "area": positive_number(values.get("Working Electrode Area (cm2)")),
-                "open_circuit_voltage": header_number(values.get("Measured Open Circuit")),
-            },
+            states=states,
             metadata=_metadata(values),
-            remarks=[remark for _, remarks in read for remark in remarks],
+            remarks=[*(remark for _, remarks in read for remark in remarks), *notes, _UNCALIBRATED],
             last=positive_number(values.get("End Frequency (Hz)")),
         )
         done = add_drift(done, rows)
@@ -91,6 +107,15 @@ class VersaStudio:
 
 
 READER = VersaStudio()
+
+
+def _states(values: Mapping[str, str], rows: Rows) -> tuple[dict[str, object], list[str]]:
+    """Return the states of the header, and remarks."""
+    area, notes = stated("area", *unit_in_name(values, "Working Electrode Area"))
+    open_circuit, more = stated("open_circuit_voltage", values.get("Measured Open Circuit"))
+    taken = {name for name in values if re.match(r"Working Electrode Area|Measured Open Circuit|Electrode", name)}
+    unread = untaken_fields(values, taken, {*rows.states, "area"})
+    return {"area": area or None, "open_circuit_voltage": open_circuit}, [*notes, *more, *unread]
 
 
 def _sections(text: TextFile) -> Iterator[tuple[str, int, int, bool]]:
@@ -120,7 +145,7 @@ def _segment(text: TextFile, start: int, stop: int, options: ReadOptions) -> tup
     if headings[-1] in ("", "0"):  # the list ends in a 0 that is no column
         headings.pop()
     table = table_below(text, heading, headings=headings, stop=stop, options=options)
-    columns = find_columns(headings, lambda message: text.error(heading, message), rename=_RENAME)
+    columns = columns_of(table, lambda message: text.error(heading, message), rename=_RENAME)
     if not np.any(table.numbers([columns["frequency"].index])):
         return None, ()
     rows = points_of(table, heading, rename=_RENAME)
@@ -131,7 +156,7 @@ def _segment(text: TextFile, start: int, stop: int, options: ReadOptions) -> tup
 
 def _refuse_other_than_e_over_i(table: TextTable, rows: Rows) -> None:
     parts = [column_at(table, rows, heading) for heading in ("E Real", "E Imag", "I Real", "I Imag")]
-    if any(part is None for part in parts):
+    if any(part is None or np.isnan(part).any() for part in parts):  # what cannot be read confirms nothing
         return
     e_re, e_im, i_re, i_im = (np.asarray(part) for part in parts)
     e, i = e_re + 1j * e_im, i_re + 1j * i_im

@@ -11,15 +11,16 @@ is not said in words that can be relied on, so no ``voltage`` is made of them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.header import header_number, positive_number, refuse_second, sweep_recording
+from drt_engine.readers.header import header_number, positive_number, refuse_second, sweep_recording, unit_in_name
 from drt_engine.readers.point_checks import column_at, points_of, refuse_more_rows
+from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.text import TextFile, TextTable, head_text, read_text, table_below
 
 __all__ = ["READER", "ZPlot", "read_quoted"]
@@ -36,6 +37,12 @@ class ZPlot:
     name: str = "zplot"
     title: str = "Scribner ZPlot and ZView (.z)"
     suffixes: tuple[str, ...] = (".z", ".zcalc")
+    states: tuple[State, ...] = (
+        State("bias", "Bias, mean of the sweep"),
+        State("time", "Time(Sec)", "heading"),
+        State("open_circuit_voltage", "Open Circuit Potential", "name of the field"),
+        State("area", "Surface Area"),
+    )
 
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (part of the protocol)
         """Say whether the first lines name ZPlot or ZView."""
@@ -73,10 +80,11 @@ def _read_commented(text: TextFile, options: ReadOptions, name: str) -> Recordin
             values.setdefault(key.strip(), value.strip())
     table = table_below(text, end, headings=_headings(text, heading), options=options)
     control = values.get("Experiment Type", "")
-    states = {
-        "open_circuit_voltage": header_number(values.get("Open Circuit Potential (V)")),
-        "area": positive_number(values.get("Surface Area")),
-    }
+    potential, notes = stated("open_circuit_voltage", *unit_in_name(values, "Open Circuit Potential"))
+    area, more = stated("area", *unit_in_name(values, "Surface Area"))
+    states = {"open_circuit_voltage": potential, "area": area or None}
+    taken = {name for name in values if re.match(r"Open Circuit Potential|Surface Area|Potential-|Current-", name)}
+    notes = (*notes, *more, *untaken_fields(values, taken, {"area", "voltage", "current"}))
     metadata = {
         "technique": control,
         "software": f"ZPlot {values.get('Measured Data, ZPlot', '')}".strip(),
@@ -86,7 +94,8 @@ def _read_commented(text: TextFile, options: ReadOptions, name: str) -> Recordin
         "last_frequency": header_number(values.get("vs Freq-Final")),
     }
     points = _count(text, values.get("Data Points"), heading)
-    return _recorded(table, heading, name, points, positive_number(values.get("vs Freq-Final")), states, metadata)
+    last = positive_number(values.get("vs Freq-Final"))
+    return _recorded(table, heading, name, points, last, states, metadata, notes)
 
 
 def read_quoted(text: TextFile, options: ReadOptions, name: str) -> Recording:
@@ -115,7 +124,8 @@ def read_quoted(text: TextFile, options: ReadOptions, name: str) -> Recording:
         re.sub(r",\s+", "\t", line) if n > heading else line for n, line in enumerate(text.lines, start=1)
     )
     table = table_below(replace(text, lines=lines), heading, headings=_headings(text, heading), options=options)
-    potential = next((line.partition(":")[2] for line in head if line.startswith("Open Circuit Potential")), None)
+    fields = {name: value for name, colon, value in (line.partition(":") for line in head) if colon}
+    potential, notes = stated("open_circuit_voltage", *unit_in_name(fields, "Open Circuit Potential"))
     when = next((m for line in head if (m := re.match(r"Date:\s*(\S+)\s+Time:\s*(\S+)", line))), None)
     metadata = {
         "software": head[0],
@@ -127,7 +137,7 @@ def read_quoted(text: TextFile, options: ReadOptions, name: str) -> Recording:
     points = _count(text, counts[0] if counts else None, heading)
     first = float(points_of(table, heading).frequency[0])
     last = max(ends, key=lambda end: abs(np.log(end / first))) if ends else None
-    return _recorded(table, heading, name, points, last, {"open_circuit_voltage": header_number(potential)}, metadata)
+    return _recorded(table, heading, name, points, last, {"open_circuit_voltage": potential}, metadata, notes)
 
 
 def _heading_line(text: TextFile, end: int) -> int:
@@ -159,13 +169,15 @@ def _recorded(
     last: float | None,
     states: Mapping[str, object],
     metadata: Mapping[str, object],
+    notes: Sequence[str],
 ) -> Recording:
     refuse_more_rows(table, points)
     rows = points_of(table, heading)
     bias, flags = (column_at(table, rows, which) for which in ("Bias", "Err"))
     if bias is not None:
         rows = replace(rows, states={**rows.states, "bias": bias})
-    remarks = []
+    remarks = [*notes]
+    flags = None if flags is None else np.nan_to_num(flags, nan=1.0)
     if flags is not None and np.any(flags):
         first = rows.lines[int(np.argmax(flags != 0))]
         remarks.append(f"{np.count_nonzero(flags)} points flagged by the instrument in Err (first at line {first})")

@@ -160,7 +160,7 @@ def clean(spectra: Spectra, cleaning: Cleaning | None = None, *, mask: ArrayLike
         left[gone] = complex(np.nan, np.nan)
     record = pd.concat(parts).sort_values(["spectrum", "point"], ignore_index=True)
     settings = cleaning.settings() | {"mask": int(np.count_nonzero(named))}
-    return Cleaned(Spectra(spectra.frequency, left, spectra.states), record, settings)
+    return Cleaned(Spectra(spectra.frequency, left, spectra.states, spectra.point_time), record, settings)
 
 
 def _step(

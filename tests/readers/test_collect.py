@@ -216,8 +216,8 @@ def test_tables_of_states_that_are_damaged(tmp_path, text, reason):
 def test_options_that_make_no_sense_are_refused_before_any_file(folder):
     with pytest.raises(InputError, match="is not known"):
         collect(folder, CollectOptions(ReadOptions(columns="foo,bar,baz")))
-    with pytest.raises(UnknownNameError, match="zahner"):
-        collect(folder, CollectOptions(ReadOptions(reader="zahner")))
+    with pytest.raises(UnknownNameError, match="solartron"):
+        collect(folder, CollectOptions(ReadOptions(reader="solartron")))
 
 
 @pytest.mark.real

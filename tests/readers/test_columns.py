@@ -87,7 +87,8 @@ def test_columns_are_found_by_name_in_any_order():
     [
         (["re", "im"], "no column of frequencies"),
         (["f", "re", "phase"], "no column of impedances"),
-        (["f", "re/ohm.cm2", "im"], "The unit 'ohm.cm2' of 're/ohm.cm2' is not known"),
+        (["f", "re/ohm.cm2", "im"], "ohm.cm2, times an area.*'frequency=1,re/ohm.cm2=2,im/ohm.cm2=3'"),
+        (["f", "re/furlong", "im"], "The unit 'furlong' of 're/furlong' is not known"),
         (["f", "re", "im", "Re(Z)"], r"two columns hold the re: 're' \(column 2\) and 'Re\(Z\)' \(column 4\)"),
         (["f", "re", "im", "-im"], "two columns hold the im"),
     ],

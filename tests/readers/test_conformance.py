@@ -14,6 +14,11 @@ FIVE = ReadOptions(columns="time,cycle,frequency,re,-im")
 SEVEN = ReadOptions(columns="time,cycle,frequency,re,-im,|z|,phase")
 LPSCL = "solid_state/PEIS_LPSCl_IonBlocking_-25C"
 ZHANG = "zhang2020/EIS_state_"
+ELECTROLYTE = (  # °C, points, last frequency, first impedance
+    (140, 42, 0.03, 2.21423e4 - 5.43115e4j),
+    (170, 41, 0.0457730, 2.07915e4 - 3.33040e4j),
+    (200, 40, 0.0698380, 1.58596e4 - 1.83471e4j),
+)
 AT_LPSCL = {"time": 4.709477316966513, "cycle": 1, "sequence": 0}
 
 CASES = [
@@ -54,7 +59,25 @@ CASES = [
         *("table", 1, 66, 3.1623e-3, 1e4, 65, 0.01577148266048593 + 0.01015747456493824j),
         options=THREE,
     ),
-    Refused("instruments/exampleData.csv", "line 1: rows of numbers begin here without headings.*'frequency,re,im'"),
+    Read(
+        "instruments/exampleData.csv",
+        *("table", 1, 66, 3.1623e-3, 1e4, 65, 0.01577148266048593 + 0.01015747456493824j),
+        remark="the columns were taken as 'frequency,re,im'",
+    ),
+    *(
+        Read(f"drttools/{name}", *("table", 1, *values), remark="the columns were taken as 'frequency,re,im'")
+        for name, *values in (
+            ("LIB_data.txt", 107, 999.040405, 0.00500083202, 0, 0.112362966 + 0.00318273902j),
+            ("LIB_data_2.txt", 100, 999.040405, 0.0100057628, 0, 0.109553248 + 0.00347053236j),
+            ("data_1.csv", 107, 999.040405, 0.0050008320, 8, 0.111203611 - 0.00017138j),
+            ("negami_data.txt", 81, 1e6, 1e-2, 2, 10.021906 - 0.102429j),
+            ("zarc_data.txt", 81, 1e6, 1e-2, 2, 10.096618 - 0.105269j),
+        )
+    ),
+    *(
+        Read(f"electrolyte/s04147-{celsius}deg.txt", *("table", 1, points, 1e6, last, 0, z))
+        for celsius, points, last, z in ELECTROLYTE
+    ),
     Read(
         "drttools/LIB_data.txt",
         "table",

@@ -33,7 +33,7 @@ def parser(monkeypatch, tmp_path):
     """A pyimpspec that returns what it is told to, and a file for it."""
     module = ModuleType("pyimpspec")
     monkeypatch.setitem(sys.modules, "pyimpspec", module)
-    path = tmp_path / "a.pssession"
+    path = tmp_path / "a.ids"
     path.write_bytes(b"\x01\x02\x03")
 
     def give(*spectra):
@@ -57,7 +57,7 @@ def test_spectra_of_pyimpspec(parser):
     assert [sweep.state for sweep in read.sweeps] == [{"label": "run 1"}, {"label": "run 2"}]
     np.testing.assert_array_equal(read.sweeps[1].frequency, DOWN[::-1])
     np.testing.assert_array_equal(read.sweeps[0].impedance, z_of(DOWN))
-    assert read.metadata == {"instrument": "PalmSens"}
+    assert read.metadata == {"instrument": "Ivium"}
     assert "passes on no potential" in read.remarks[-1]
 
 
@@ -78,7 +78,7 @@ def test_what_pyimpspec_cannot_read_or_reads_wrong(parser, given, reason):
         read_file(parser(*given))
 
 
-@pytest.mark.parametrize("suffix", [".dfr", ".i2b", ".idf", ".ids", ".p00", ".pssession"])
+@pytest.mark.parametrize("suffix", [".dfr", ".i2b", ".idf", ".ids", ".p00"])
 def test_damaged_files_end_in_our_error(tmp_path, suffix):
     pytest.importorskip("pyimpspec")
     path = tmp_path / f"a{suffix}"

@@ -83,13 +83,13 @@ def test_segments_without_signals_are_not_held_against_them(tmp_path):
     np.testing.assert_allclose(read_file(path).sweeps[0].impedance, versastudio.Z, rtol=1e-6)
 
 
-def test_up_and_down_again_is_two_sweeps(tmp_path):
+def test_up_and_down_again_is_two_sweeps_that_share_the_turn(tmp_path):
     rows = list(powersuite.rows())
     path = tmp_path / "x.txt"
     path.write_bytes(powersuite.content([powersuite.HEAD, *rows, *rows[-2::-1]]))
     up, down = read_file(path).sweeps
     np.testing.assert_allclose(up.frequency, powersuite.UP, rtol=1e-7)
-    np.testing.assert_allclose(down.frequency, powersuite.UP[-2::-1], rtol=1e-7)
+    np.testing.assert_allclose(down.frequency, powersuite.UP[::-1], rtol=1e-7)
 
 
 def test_a_users_own_list_of_frequencies_makes_one_remark(tmp_path):

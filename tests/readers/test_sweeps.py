@@ -37,9 +37,53 @@ def test_sweeps_end_where_the_frequency_turns_back(frequency, expected):
     assert lengths(recording(rows(frequency), "x")) == (expected, [True] * len(expected))
 
 
-def test_the_cycle_column_splits_what_the_frequency_does_not():
-    read = recording(rows([100, 50, 10, 5, 2, 1, 1000, 90, 50], cycle=[1, 1, 1, 2, 2, 2, 3, 3, 3]), "x")
-    assert [list(sweep.frequency) for sweep in read.sweeps] == [[100, 50, 10], [5, 2, 1], [1000, 90, 50]]
+def test_a_counter_splits_where_the_frequency_does_not_go_on_in_step():
+    read = recording(rows([100, 50, 10, 2, 1, 0.5, 1000, 90, 50], cycle=[1, 1, 1, 2, 2, 2, 3, 3, 3]), "x")
+    assert [list(sweep.frequency) for sweep in read.sweeps] == [[100, 50, 10, 2, 1, 0.5], [1000, 90, 50]]
+    assert any("a counter changes 1 times while the frequency goes on in step" in one for one in read.remarks)
+    read = recording(rows([100, 50, 10, 0.02, 0.01, 1e-3], cycle=[1, 1, 1, 2, 2, 2]), "x")
+    assert [len(sweep) for sweep in read.sweeps] == [3, 3]
+
+
+@pytest.mark.parametrize("counter", ["cycle", "z_cycle", "sequence"])
+@pytest.mark.parametrize("late", [-2, -1, 0, 1, 2])
+def test_a_counter_that_changes_early_or_late_divides_no_sweep(counter, late):
+    f = np.logspace(5, 0, 11)
+    count = np.roll(np.repeat([0, 1, 2], 11), late)
+    count[: max(late, 0)], count[33 + min(late, 0) :] = 0, 2
+    read = recording(rows(np.tile(f, 3), **{counter: count}), "x")
+    assert [len(sweep) for sweep in read.finished] == [11, 11, 11]
+    assert [sweep.state[counter] for sweep in read.sweeps] == [0, 1, 2]
+
+
+def test_the_extreme_point_of_a_turn_belongs_to_both_branches():
+    read = recording(rows([*DOWN, *UP[1:]]), "x")
+    assert [list(sweep.frequency) for sweep in read.finished] == [DOWN, UP]
+
+
+def test_a_short_branch_that_a_longer_one_measures_again_is_left_out():
+    read = recording(rows([1e3, 1e4, 1e5, 5e4, 5e3, 500, 50, 5]), "x")
+    assert [list(sweep.frequency) for sweep in read.finished] == [[1e5, 5e4, 5e3, 500, 50, 5]]
+    assert any("2 points before the turn at 100000 Hz left out (line 2)" in one for one in read.remarks)
+
+
+def test_branches_without_overlap_are_one_sweep():
+    read = recording(rows([1e3, 1e4, 1e5, 500, 50, 5], time=range(6)), "x")
+    assert [list(sweep.frequency) for sweep in read.finished] == [[1e5, 1e4, 1e3, 500, 50, 5]]
+    assert list(read.sweeps[0].point_time) == [2, 1, 0, 3, 4, 5]
+    assert any("taken as one sweep of 6 points" in one for one in read.remarks)
+
+
+def test_ranges_that_overlap_are_not_both_unfinished():
+    read = recording(rows([1e5, 1e4, 1e3, 1e2, 1e4, 1e3, 1e2, 1e1]), "x")
+    assert [sweep.finished for sweep in read.sweeps] == [True, True]
+
+
+def test_the_time_of_each_point_is_kept():
+    read = recording(rows(DOWN * 2, time=[5, 6, 8, 20, 30, np.nan, 33, 41]), "x")
+    np.testing.assert_array_equal(read.sweeps[0].point_time, [0, 1, 3, 15])
+    np.testing.assert_array_equal(read.sweeps[1].point_time, [0, np.nan, 3, 11])
+    assert recording(rows(DOWN), "x").sweeps[0].point_time is None
 
 
 def test_within_a_cycle_the_frequency_splits():
