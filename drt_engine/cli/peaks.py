@@ -36,7 +36,10 @@ def peaks(
     parts: Annotated[
         int | None, typer.Option(help="Number of parts of every spectrum, instead of choosing it.")
     ] = None,
-    capacitance: Annotated[bool, typer.Option("--capacitance", help="Parts stand in series with 1/(jωC).")] = False,
+    capacitance: Annotated[
+        bool | None,
+        typer.Option(help="Whether parts stand in series with 1/(jωC); by default as they were inverted."),
+    ] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
     series: Annotated[str, typer.Option(help="State columns that tell series apart.")] = "cell,cycle,direction",
     known: Annotated[
@@ -63,7 +66,7 @@ def peaks(
     from drt_engine.cli.plot import as_taken
     from drt_engine.hdf5 import read_inversion, read_spectra
     from drt_engine.hdf5.files import check_target
-    from drt_engine.peaks import DeconvolutionOptions
+    from drt_engine.peaks import DeconvolutionOptions, without_edges
     from drt_engine.spectra import rows_where
 
     if along is None and any(option is not None for option in (store, tracks, tables, figure)):
@@ -85,8 +88,9 @@ def peaks(
         options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
         found = result.deconvolve(measured, options, series=columns, along=along).parts
     _numbered(found, rows).to_csv(output, index=False)
-    what = "peaks" if measured is None else "parts"
-    typer.echo(f"{len(found)} {what} in {len(result)} spectra.\n  {output}")
+    what, beyond = "peaks" if measured is None else "parts", len(found) - len(without_edges(found))
+    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
+    typer.echo(f"{len(found) - beyond} {what} in {len(result)} spectra{rest}.\n  {output}")
     if along is not None:
         followed = _followed(found[found["r"] > 0.0], result, (along, columns), pins, rows)
         _write(followed, file, {"store": store, "tracks": tracks, "tables": tables, "figure": figure}, overwrite)

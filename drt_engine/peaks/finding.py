@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from drt_engine.basis import BasisName, Expansion
 from drt_engine.errors import InputError
 from drt_engine.peaks.logarithmic import features
+from drt_engine.peaks.noise import LEAST_NOISE
 from drt_engine.peaks.options import PeakOptions
 from drt_engine.problem import Problem, Unknowns, row_by_row
 from drt_engine.spectral import SpectralFactors, factorise
@@ -56,8 +57,8 @@ _NEGLIGIBLE = 1e-9
 _SMOOTHING = 0.3
 """Standard deviation, in decades, of the Gaussian that γ is averaged with where λ is too small for single maxima."""
 
-_LEAST_NOISE = 1e-5
-"""Least noise, as a share of |Z|: below it are rounding, and the limits of the expansion."""
+_LEAST_LAMBDA = 1e-5
+"""Least λ whose response to noise is that of an answer within the sign constraint, for answers that show no peak."""
 
 _TILE = 128
 _KINKED = ("c0-matern", "cauchy", "piecewise-linear")
@@ -80,7 +81,8 @@ def find_peaks(
     The first and the last peak end in the valley on their outer side, the lowest place of γ between the peak and the
     end of the measured frequencies. If γ rises again beyond it, as it does where a slower or faster process, a Warburg
     tail or a series capacitance lies at or outside of the window, that is a row of its own with kind ``"edge"``; and
-    so is the whole of a γ that shows no peak. The rows of a spectrum add up to its polarisation resistance.
+    so is a maximum outside of the measured frequencies, and the whole of a γ that shows no peak. The rows of a spectrum
+    add up to its polarisation resistance.
 
     With a posterior of ln γ, significance and errors are told by its covariance, and positions, heights and widths are
     those of parabolas through three values of ln γ. Without one they are told by the response of the answer to noise
@@ -136,7 +138,7 @@ def find_peaks(
         ``kind``
             ``"maximum"``, ``"shoulder"`` or ``"edge"``; :func:`without_edges` leaves the last ones out.
         ``inside``
-            Whether τ is between 1/ω_max and 1/ω_min.
+            Whether τ is between 1/ω_max and 1/ω_min; of an edge, whether γ is largest there.
         ``averaged``
             Whether the peak was found in, and its position, height, width and prominence are of, the average.
 
@@ -231,21 +233,42 @@ def _of_alike(
     limits: tuple[float, float],
 ) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
     """Rows, how many, and whether averaged, of spectra that share their λ and weights."""
-    unknowns = answers.unknowns.rows(tile)
-    x = _scaled(problem, unknowns)
-    inverse, answer = _response(factors, float(answers.regularisation[tile[0]]))
-    noise = _noise(problem, answers, tile) / math.sqrt(_share_left(problem, answer))
-    lost = x - row_by_row(row_by_row(x, problem.transposed), answer.T)
-    row = (x, noise, np.ascontiguousarray(lost))
-    frequency = problem.discretisation.frequency
     found = np.zeros((tile.size, _MOST_ROWS, kernels.COLUMNS))
     number = np.tile(np.array([0, -1]), (tile.size, 1))
+    averaged = np.zeros(tile.size, dtype=bool)
+    lam = float(answers.regularisation[tile[0]])
+    for assumed in (lam, _LEAST_LAMBDA):
+        # Below the least λ the sign constraint regularises and not the penalty, so that its response tells nothing.
+        left = np.flatnonzero(number[:, 1] <= 0) if assumed > lam else np.arange(tile.size)
+        if left.size and assumed >= lam:
+            out = found[left], number[left]
+            averaged[left] = _judged(problem, _response(factors, assumed), answers, tables, tile[left], limits, out)
+            found[left], number[left] = out
+    return found, number[:, 0], averaged
+
+
+def _judged(
+    problem: Problem,
+    response: tuple[Array, Array],
+    answers: _Answers,
+    tables: "tuple[_Tables, _Tables]",
+    rows: NDArray[np.intp],
+    limits: tuple[float, float],
+    out: tuple[Array, NDArray[np.int64]],
+) -> NDArray[np.bool_]:
+    """Write rows and their number by a response to noise; whether they are of the average."""
+    unknowns = answers.unknowns.rows(rows)
+    x = _scaled(problem, unknowns)
+    noise = _noise(problem, answers, rows) / math.sqrt(_share_left(problem, response[1]))
+    lost = x - row_by_row(row_by_row(x, problem.transposed), response[1].T)
+    row = (x, noise, np.ascontiguousarray(lost))
+    frequency = problem.discretisation.frequency
     fine, coarse = tables
     if not fine.cusps:
-        _find(fine, frequency, unknowns.coefficients, (inverse, answer), row, limits, (found, number))
-    before = number[:, 1].copy()
-    _find(coarse, frequency, unknowns.coefficients, (inverse, answer), row, limits, (found, number))
-    return found, number[:, 0], number[:, 1] > before
+        _find(fine, frequency, unknowns.coefficients, response, row, limits, out)
+    before = out[1][:, 1].copy()
+    _find(coarse, frequency, unknowns.coefficients, response, row, limits, out)
+    return np.asarray(out[1][:, 1] > before)
 
 
 def _find(
@@ -371,7 +394,7 @@ def _noise(problem: Problem, answers: _Answers, rows: NDArray[np.intp]) -> Array
     found = problem.discretisation
     if answers.sigma is None:
         modulus = np.abs(answers.unknowns.rows(rows).impedance(found.frequency, found.impedance))
-        deviation = answers.residual[rows, None].clip(min=_LEAST_NOISE) * modulus / math.sqrt(2.0)
+        deviation = answers.residual[rows, None].clip(min=LEAST_NOISE) * modulus / math.sqrt(2.0)
     else:
         deviation = answers.sigma[rows]
     if problem.weights is not None:

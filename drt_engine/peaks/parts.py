@@ -118,14 +118,15 @@ class Deconvolution:
         ``phi``, ``psi``, ``width``
             Exponents, NaN for Gaussians; full width of γ at half maximum, decades, NaN for the asymmetric form.
         ``tau_error``, ``r_error``, ``c_error``, ``phi_error``, ``psi_error``, ``width_error``
-            Standard deviations; NaN for what is at a bound or is no parameter.
+            Standard deviations; NaN for what is at a bound or is no parameter, and for everything where there are as
+            many parameters as data.
         ``correlation``
             Of the errors of R with that of the next part.
         ``merged``
             Whether only the sum of R with a neighbour's is determined: the correlation is below −0.95.
         ``at_bound``
             Whether a parameter is at the end of its range: τ half a decade outside of the frequencies, an exponent at
-            0.3, or φ at 0.999, a single relaxation time. There are no parts with R at 0.
+            0.3, or φ at 1, a single relaxation time. There are no parts with R at 0.
         ``inside``
             Whether τ is between 1/ω_max and 1/ω_min.
         """
@@ -182,8 +183,8 @@ class Deconvolution:
 
     def _at_bound(self, values: Array) -> NDArray[np.bool_]:
         shape, (low, high) = SHAPES[self.shape], ln_tau_bounds(self.frequency)
-        # ψ at 1 is no end of a range but a symmetric part.
-        upper = [top if top < 1.0 else math.inf for top in shape.high]
+        # ψ, the second parameter, at 1 is no end of a range but a symmetric part.
+        upper = [top if place == 0 else math.inf for place, top in enumerate(shape.high)]
         lowest, highest = np.array([0.0, low, *shape.low]), np.array([math.inf, high, *upper])
         return np.asarray(((values <= lowest) | (values >= highest)).any(axis=1))
 

@@ -16,7 +16,8 @@ within the window of the data, since what bends at its edges does so by the prio
 
 The first and the last feature end in the valley towards the end of the relaxation times, if γ rises again behind it:
 what lies beyond belongs to processes whose top the data do not show, and is a row of its own. So is the whole of a γ
-without any feature. Then the areas of all rows add up to that of γ.
+without any feature. Features outside of the window of the data count as what lies beyond. Then the areas of all rows
+add up to that of γ.
 Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
@@ -40,6 +41,9 @@ COLUMNS = 11
 """y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
 
 _LEAST_VARIANCE = 1e-16
+_LEAST_RISE = 1e-6
+"""How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
+
 _LN2 = math.log(2.0)
 _FWHM = 2.0 * math.sqrt(2.0 * _LN2)
 
@@ -404,12 +408,20 @@ def _closing(u: Array, top: int, window: int, end: int) -> int:
             valley = m
         elif not inside:
             break
+    least = math.exp(u[valley] - u[top]) + _LEAST_RISE
     far = valley
     while far != end:
         far += step
-        if u[far] > u[valley]:
+        if math.exp(u[far] - u[top]) > least:
             return valley
     return end
+
+
+@njit(cache=True, nogil=True)
+def _within(found: Ints, window: tuple[int, int]) -> tuple[int, int]:
+    """First and one after the last of some places in order that are within a window."""
+    # (c)->(),()
+    return int(np.searchsorted(found, window[0])), int(np.searchsorted(found, window[1], "right"))
 
 
 @njit(cache=True, nogil=True)
@@ -556,5 +568,6 @@ def find(
         _bends(y, u, bend)
         if total > 0 and least[1] < math.inf:
             total = _with_shoulders(y, (u, bend), cov, (least[1], window), (found, kinds, score), total)
-        features = (found[:total], kinds[:total], score)
+        first, total = _within(found[:total], window)
+        features = (found[first:total], kinds[first:total], score)
         count[k] = _describe(y, (u, gamma[k], bend), cov, features, window, out[k])

@@ -18,7 +18,8 @@ used on purpose: where x ≥ 0 has pinned an unknown, its linear response says t
 would pass.
 
 The first and the last feature end in the valley towards the end of the samples, if γ rises again behind it: what lies
-beyond is a row of its own, as is the whole of a γ without any feature. The areas of all rows add up to that of γ.
+beyond is a row of its own, as is the whole of a γ without any feature. Features outside of the window of the data count
+as what lies beyond. The areas of all rows add up to that of γ.
 """
 
 import math
@@ -67,6 +68,9 @@ _OPEN_SHOULDER = 0.5
 _RIPPLE_MAXIMUM = 2.0
 _RIPPLE_SHOULDER = 1.3
 """β of both, by the same rate at given λ from 1e-5 to 1e-2."""
+
+_LEAST_RISE = 1e-6
+"""How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
 
 _FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
@@ -402,7 +406,7 @@ def _closing(g: Array, top: int, window: int, end: int) -> int:
             valley = s
         elif not inside:
             break
-    least = g[valley] + 1e-9 * g[top]
+    least = g[valley] + _LEAST_RISE * g[top]
     far = valley
     while far != end:
         far += step
@@ -516,7 +520,7 @@ def find(
     # (k,s),(k,s)->(k,c,11),(k,2)
     most = out.shape[1] - 2
     found, kinds, order, which = np.zeros((4, most), np.int64)
-    maxima, merged = np.zeros(most, np.int64), np.zeros(most, np.int64)
+    maxima, merged, places = np.zeros((3, most), np.int64)
     saddle = np.zeros(most + 1, np.int64)
     peaks, bends, score = np.zeros((most, 2)), np.zeros((most, 2)), np.zeros((most, 2))
     work = (np.zeros(tables[3].shape[0]), np.zeros(tables[4].shape[1]))
@@ -526,16 +530,19 @@ def find(
         tops = _kept_maxima(g, least[0], tables, row, work, maxima, peaks)
         turns = 0
         if tops > 0 and shape[0] == 1:
-            places = (maxima[:tops], found, kinds, saddle)
-            turns = _kept_bends(bend[k], least[1], tables, row, work, places, bends)
+            given = (maxima[:tops], found, kinds, saddle)
+            turns = _kept_bends(bend[k], least[1], tables, row, work, given, bends)
         total = min(_merge(maxima[:tops], found[:turns], kinds[:turns], order, which), most)
-        if total <= count[k, 1]:
-            continue
+        some = 0
         for c in range(total):
-            top = which[c] >= 0
-            score[c] = peaks[which[c]] if top else bends[-1 - which[c]]
-            score[c, 0] = score[c, 0] if top else 0.0
-            merged[c] = MAXIMUM if top else SHOULDER
-        features = (order[:total], merged[:total], score)
-        count[k, 0] = _describe((g, bend[k]), features, shape, tables, row, work, out[k])
-        count[k, 1] = total
+            if shape[2] <= order[c] <= shape[3]:
+                top = which[c] >= 0
+                places[some] = order[c]
+                score[some] = peaks[which[c]] if top else bends[-1 - which[c]]
+                score[some, 0] = score[some, 0] if top else 0.0
+                merged[some] = MAXIMUM if top else SHOULDER
+                some += 1
+        if some > count[k, 1]:
+            features = (places[:some], merged[:some], score)
+            count[k, 0] = _describe((g, bend[k]), features, shape, tables, row, work, out[k])
+            count[k, 1] = some

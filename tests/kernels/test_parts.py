@@ -167,7 +167,7 @@ def few(elements, noise=0.002, seed=0, rows=1, kind=parts.ZARC):
     return np.hstack([noisy.real, noisy.imag]), np.tile(1 / np.abs(z), (rows, 2))
 
 
-def taken_apart(data, weights, starts=None, kind=parts.ZARC, wanted=0, most=4, known=False, steps=30):
+def taken_apart(data, weights, starts=None, kind=parts.ZARC, wanted=0, most=4, known=False, steps=30, robust=False):
     """Parameters, deviations, correlations and states as the engine asks for them."""
     each, rows = len(UNIT[kind]), len(data)
     size = 1 + most * each
@@ -177,8 +177,8 @@ def taken_apart(data, weights, starts=None, kind=parts.ZARC, wanted=0, most=4, k
     low, high = (np.concatenate([[edge[0]], np.tile(edge, most)]) for edge in RANGE[kind])
     out = np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 4))
     parts.deconvolve(
-        (COARSE, data, weights, NEAR), (start, count), (kind, TERMS), (low, high), np.array(UNIT[kind]),
-        (wanted, steps, most, known), out,
+        (COARSE, data, weights, NEAR, np.zeros(data.shape)), (start, count), (kind, TERMS), (low, high),
+        np.array(UNIT[kind]), (wanted, steps, most, known), robust, out,
     )  # fmt: skip
     return out
 
