@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from drt_engine.methods.posterior import LogPosterior
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
+    from drt_engine.weighting import Weighting
 
 __all__ = ["RESULT_UNITS", "Inversion"]
 
@@ -405,7 +406,7 @@ class Inversion:
         from drt_engine.peaks.noise import noise_of_inversion
 
         floor, share = getattr(self, "noise_floor", None), getattr(self, "noise_relative", None)
-        weighting = getattr(self.method, "weighting", "unit")
+        weighting: Weighting = getattr(self.method, "weighting", "unit")
         return noise_of_inversion(self.frequency, measured, model, (floor, share), weighting)
 
     def circuit(

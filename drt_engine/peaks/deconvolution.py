@@ -245,7 +245,8 @@ class _Fitted:
         done = size > 0
         # Back to ohm: the series terms and, of each part, the resistance.
         units = np.ones(self.parameters.shape)
-        units[:, : len(names)] = units[:, len(names) :: SHAPES[shape].size] = data.size[:, None]
+        for resistive in (slice(len(names)), slice(len(names), None, SHAPES[shape].size)):
+            units[:, resistive] = data.size[:, None]
         parameters = np.where(np.arange(units.shape[1]) < size[:, None], self.parameters * units, np.nan)
         found = Deconvolution(
             data.frequency,
