@@ -188,7 +188,8 @@ class _Answers:
         """Rows that have an answer."""
         known = np.isfinite(self.regularisation) & np.isfinite(self.residual)
         for values in vars(self.unknowns).values():
-            known &= np.isfinite(values).reshape(len(known), -1).all(axis=1)
+            finite = np.isfinite(values)
+            known &= finite if finite.ndim == 1 else finite.all(axis=1)
         return np.flatnonzero(known)
 
 

