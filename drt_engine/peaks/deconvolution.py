@@ -245,8 +245,9 @@ class _Fitted:
         done = size > 0
         # Back to ohm: the series terms and, of each part, the resistance.
         units = np.ones(self.parameters.shape)
-        for resistive in (slice(len(names)), slice(len(names), None, SHAPES[shape].size)):
-            units[:, resistive] = data.size[:, None]
+        first, each = len(names), SHAPES[shape].size
+        place = np.arange(units.shape[1])
+        units[:, (place < first) | ((place - first) % each == 0)] = data.size[:, None]
         parameters = np.where(np.arange(units.shape[1]) < size[:, None], self.parameters * units, np.nan)
         found = Deconvolution(
             data.frequency,

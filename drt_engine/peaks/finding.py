@@ -43,6 +43,8 @@ PEAK_UNITS = {
 """Units of the columns that have one."""
 
 EDGE = "edge"
+"""Kind of a row that is no peak but what lies beyond the first or the last one."""
+
 KINDS = ("maximum", "shoulder", EDGE)
 """Kinds of rows; an edge is no peak but what lies beyond the first or the last one."""
 
