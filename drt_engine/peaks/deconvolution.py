@@ -244,7 +244,7 @@ class _Fitted:
         size, cost, rho, converged = self.state.T
         done = size > 0
         # Back to ohm: the series terms and, of each part, the resistance.
-        units = np.ones(self.parameters.shape)
+        units = np.ones_like(self.parameters)
         first, each = len(names), SHAPES[shape].size
         place = np.arange(units.shape[1])
         units[:, (place < first) | ((place - first) % each == 0)] = data.size[:, None]
