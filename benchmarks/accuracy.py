@@ -28,6 +28,7 @@ from scenarios import DEVELOPMENT, HELD_OUT, LIMITS, TASK, Scenario, distance, s
 
 import drt_engine as drt
 from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.peaks import without_edges
 
 SETS = {
     "task": TASK,
@@ -130,7 +131,7 @@ def _compared(scenario: Scenario, gamma: Array) -> tuple[float, float]:
 
 
 def _counted(scenario: Scenario, result: drt.Inversion) -> float:
-    found = result.peaks()
+    found = without_edges(result.peaks())
     inside = found[(found["tau"] >= scenario.tau[0]) & (found["tau"] <= scenario.tau[-1])]
     number = np.bincount(inside["spectrum"], minlength=len(result))
     least, most = allowed(scenario)

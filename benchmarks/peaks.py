@@ -23,7 +23,7 @@ from scenarios import DEVELOPMENT, TASK
 import drt_engine as drt
 from drt_engine.methods import Method
 from drt_engine.methods.log_gaussian import LogGaussian
-from drt_engine.peaks import DeconvolutionOptions, deconvolve, find_peaks
+from drt_engine.peaks import DeconvolutionOptions, deconvolve, find_peaks, without_edges
 from drt_engine.problem import Unknowns
 from drt_engine.simulate import ZARC, ConstantNoise, Noise, ProportionalNoise, campaign
 
@@ -49,13 +49,13 @@ def peaks_of(result: drt.Inversion, some: drt.Spectra) -> pd.DataFrame:
     problem = method.problem(result.frequency, result.expansion)
     given = problem, Unknowns(*columns), result.regularisation, result.residual
     if not isinstance(method, LogGaussian):
-        return find_peaks(*given)
+        return without_edges(find_peaks(*given))
 
     def posterior(rows: NDArray[np.intp]) -> object:
         answers = Unknowns(*(column[rows] for column in columns)), result.regularisation[rows]
         return method.posterior(some.frequency, some.impedance[rows], result.expansion, answers)
 
-    return find_peaks(*given, posterior=posterior)
+    return without_edges(find_peaks(*given, posterior=posterior))
 
 
 def simulated(count: int, processes: int, noise: Noise, phi: tuple[float, float], seed: int) -> drt.Spectra:

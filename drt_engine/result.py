@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from drt_engine.methods.posterior import LogPosterior
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
+    from drt_engine.weighting import Weighting
 
 __all__ = ["RESULT_UNITS", "Inversion"]
 
@@ -298,7 +299,11 @@ class Inversion:
         return self.impedance_at(self.frequency) * (1.0 + np.outer(self.residual, sign))
 
     def peaks(self, options: "PeakOptions | None" = None) -> pd.DataFrame:
-        """Maxima and shoulders of γ that noise and the method do not make by themselves.
+        """Maxima and shoulders of γ that noise and the method do not make by themselves, and what lies beyond them.
+
+        The resistances of a spectrum's rows add up to R_pol. Rows of kind ``"edge"`` are no peaks: they hold what lies
+        beyond the valleys of the first and of the last peak, where γ rises again towards the end of the data.
+        :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does.
 
         Parameters
         ----------
@@ -308,23 +313,35 @@ class Inversion:
         Returns
         -------
         DataFrame
-            One row a peak: ``spectrum`` (row number), the states, then ``tau`` (s), ``r`` (ohm), ``c`` (F), ``height``,
-            ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds. Where the posterior tells
-            what is significant, and the result has no spectra, the noise is taken from the residual, in proportion to
-            |Z|.
+            One row a peak or edge: ``spectrum`` (row number), the states, then ``tau`` (s), ``r`` (ohm), ``c`` (F),
+            ``height``, ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds. Noise is told
+            by the spectra; where the result has none it is taken from the residual, in proportion to |Z|.
         """
         from drt_engine.peaks import find_peaks
 
-        posterior = None
-        if not self.method.linear:
-            given = self._answered(self._stand_in() if self.impedance is None else self.impedance)
+        measured = self._stand_in() if self.impedance is None else self.impedance
+        if self.method.linear:
+            return with_states(self._peaks_by_response(measured, options), self.states)
+        given = self._answered(measured)
 
-            def posterior(rows: NDArray[np.intp]) -> "LogPosterior":
-                return joint_posterior(self.method, given.rows(rows))
+        def posterior(rows: NDArray[np.intp]) -> "LogPosterior":
+            return joint_posterior(self.method, given.rows(rows))
 
         problem = self.method.problem(self.frequency, self.expansion)
         found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options, posterior=posterior)
         return with_states(found, self.states)
+
+    def _peaks_by_response(self, measured: NDArray[np.complex128], options: "PeakOptions | None") -> pd.DataFrame:
+        """Peaks of answers that respond linearly to noise, by the problem with the weights that it had."""
+        from drt_engine.peaks.finding import find_peaks
+        from drt_engine.peaks.noise import deviations_around, weighted_as
+
+        model = self.impedance_at(self.frequency)
+        problem = self.method.problem(self.frequency, self.expansion)
+        problem, weights = weighted_as(problem, getattr(self.method, "weighting", "unit"), measured, model)
+        sigma = None if self.impedance is None else deviations_around(self.frequency, measured, model)
+        given = problem, self._unknowns, self.regularisation, self.residual, options, sigma
+        return find_peaks(*given, weights=weights)
 
     def deconvolve(
         self,
@@ -343,7 +360,10 @@ class Inversion:
             one that was read from a file, the impedance of the model is fitted, with its residual for the noise; errors
             are then right for noise in proportion to |Z| only.
         options : DeconvolutionOptions, optional
-            What the spectra are made of.
+            What the spectra are made of. The series terms are those of the inversion unless told, and so is how the
+            noise changes with frequency, where the inversion knows: from ``noise_floor`` and ``noise_relative``, from
+            deviations that were given, or from its residuals if it was weighted by them. Else it is in proportion to
+            |Z|.
         series : sequence of str
             State columns that tell series apart; each spectrum starts from the one before in its series.
         along : str, optional
@@ -362,18 +382,36 @@ class Inversion:
         UnknownNameError
             For a state column that there is none of.
         """
-        from drt_engine.peaks import deconvolve
+        from drt_engine.peaks import DeconvolutionOptions, deconvolve
 
         measured = (self if spectra is None else self.with_spectra(spectra)).impedance
-        sigma = None
+        model = self.impedance_at(self.frequency)
+        known = measured is None
         if measured is None:
-            measured = self.impedance_at(self.frequency)
-            sigma = self.residual[:, None] * np.abs(measured) / np.sqrt(2.0)
+            measured, sigma = model, self.residual[:, None] * np.abs(model) / np.sqrt(2.0)
+        else:
+            sigma = self._deviations(measured, model)
+        method = self.method
+        terms = getattr(method, "inductance", True), getattr(method, "capacitance", False)
+        chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
         chains = _chains(self.states, tuple(series), along)
-        found = deconvolve(self.frequency, measured, self.peaks(), options, sigma, chains)
+        found = deconvolve(self.frequency, measured, self.peaks(), chosen, sigma, chains, known=known, model=model)
         return replace(found, states=self.states)
 
-    def circuit(self, row: int = 0, spectra: Spectra | None = None) -> "EquivalentCircuit":
+    def _deviations(self, measured: NDArray[np.complex128], model: NDArray[np.complex128]) -> Array | None:
+        """Course of the noise over the frequencies as the inversion has it, ohm, shape (K, F); None where it has none.
+
+        Its size is that of the residuals of what is fitted with it.
+        """
+        from drt_engine.peaks.noise import noise_of_inversion
+
+        floor, share = getattr(self, "noise_floor", None), getattr(self, "noise_relative", None)
+        weighting: Weighting = getattr(self.method, "weighting", "unit")
+        return noise_of_inversion(self.frequency, measured, model, (floor, share), weighting)
+
+    def circuit(
+        self, row: int = 0, spectra: Spectra | None = None, options: "DeconvolutionOptions | None" = None
+    ) -> "EquivalentCircuit":
         """Equivalent circuit of a spectrum, as a string and initial values that impedance.py fits from.
 
         Parameters
@@ -382,6 +420,8 @@ class Inversion:
             Which spectrum.
         spectra : Spectra, optional
             The spectra that were inverted; see :meth:`deconvolve`.
+        options : DeconvolutionOptions, optional
+            What it is made of, as :meth:`deconvolve` takes them; of ZARC parts.
 
         Returns
         -------
@@ -391,7 +431,7 @@ class Inversion:
         from drt_engine.peaks import equivalent_circuit
 
         chosen = np.atleast_1d(np.arange(len(self))[row])
-        return equivalent_circuit(self[chosen].deconvolve(None if spectra is None else spectra[chosen]), 0)
+        return equivalent_circuit(self[chosen].deconvolve(None if spectra is None else spectra[chosen], options), 0)
 
     def to_xarray(self) -> "xr.Dataset":
         """Return it all as a dataset.

@@ -38,7 +38,10 @@ def peaks(
     parts: Annotated[
         int | None, typer.Option(help="Number of parts of every spectrum, instead of choosing it.")
     ] = None,
-    capacitance: Annotated[bool, typer.Option("--capacitance", help="Parts stand in series with 1/(jωC).")] = False,
+    capacitance: Annotated[
+        bool | None,
+        typer.Option(help="Whether parts stand in series with 1/(jωC); by default as they were inverted."),
+    ] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
     series: Annotated[str, typer.Option(help="State columns that tell series apart.")] = "cell,cycle,direction",
     known: Annotated[
@@ -65,7 +68,7 @@ def peaks(
     from drt_engine.cli.plot import as_taken, other_contents
     from drt_engine.hdf5 import read_inversion, read_spectra
     from drt_engine.outputs import check_outputs
-    from drt_engine.peaks import DeconvolutionOptions
+    from drt_engine.peaks import DeconvolutionOptions, without_edges
     from drt_engine.selection import rows_where
 
     if along is None and any(option is not None for option in (store, tracks, tables, figure)):
@@ -89,11 +92,12 @@ def peaks(
         options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
         found = result.deconvolve(measured, options, series=columns, along=along).parts
     written = [(output, _numbered(found, rows))]
-    what = "peaks" if measured is None else "parts"
-    say(f"{len(found)} {what} in {len(result)} spectra.")
+    what, beyond = "peaks" if measured is None else "parts", len(found) - len(without_edges(found))
+    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
+    say(f"{len(found) - beyond} {what} in {len(result)} spectra{rest}.")
     followed = None
     if along is not None:
-        followed = _followed(found[found["r"] > 0.0], result, (along, columns), pins, rows)
+        followed = _followed(without_edges(found[found["r"] > 0.0]), result, (along, columns), pins, rows)
         if tracks is not None:
             written.append((tracks, followed.table))
         if tables is not None:

@@ -2,11 +2,12 @@
 
 from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
-from drt_engine.peaks.finding import PEAK_UNITS, find_peaks
+from drt_engine.peaks.finding import EDGE, PEAK_UNITS, find_peaks, without_edges
 from drt_engine.peaks.options import PeakOptions
 from drt_engine.peaks.parts import PART_UNITS, Deconvolution
 
 __all__ = [
+    "EDGE",
     "PART_UNITS",
     "PEAK_UNITS",
     "Deconvolution",
@@ -16,4 +17,5 @@ __all__ = [
     "deconvolve",
     "equivalent_circuit",
     "find_peaks",
+    "without_edges",
 ]

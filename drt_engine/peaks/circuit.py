@@ -77,7 +77,8 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
     size = float(deconvolution.r_inf[row] + parts["r"].sum())
     elements = [("R0", "R0", max(float(deconvolution.r_inf[row]), _LEAST * size), "ohm")]
     if "inductance" in deconvolution.series:
-        elements.append(("L0", "L0", max(float(deconvolution.inductance[row]), _LEAST), "H"))
+        slowest = _LEAST * size / (2.0 * np.pi * float(deconvolution.frequency.max()))
+        elements.append(("L0", "L0", max(float(deconvolution.inductance[row]), slowest), "H"))
     if np.isfinite(deconvolution.capacitance[row]):
         elements.append(("C0", "C0", float(deconvolution.capacitance[row]), "F"))
     text = [element[0] for element in elements]

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.peaks.finding import without_edges
 from drt_engine.peaks.parts import Deconvolution, ln_tau_bounds, series_columns
 from drt_engine.peaks.shapes import SHAPES, PartShape, Shape
 from drt_engine.threads import run_tiles
@@ -40,12 +41,17 @@ class DeconvolutionOptions:
     shape : {"zarc", "havriliak-negami", "gaussian"}
         Form of the parts: R/(1 + (jωτ)^φ) [1]_, R/(1 + (jωτ)^φ)^ψ [2]_, or a normal distribution of ln τ.
     parts : int, optional
-        How many; fewer are returned where one would have no resistance. By default as many as lower the Bayesian
-        information criterion [3]_, for as many data as are independent by the correlation of neighbouring residuals.
+        How many; fewer are returned where one would have no resistance, and where there would be more parameters than
+        data. By default as many as lower the Bayesian information criterion [3]_, for as many data as are independent
+        by the correlation of neighbouring residuals, and no more than one parameter for two data.
     most : int
         Most parts that are tried when their number is not given.
-    inductance, capacitance : bool
-        Whether the model has jωL and 1/(jωC).
+    inductance, capacitance : bool, optional
+        Whether the model has jωL and 1/(jωC). By default as in the inversion that the parts start from; without one,
+        the first and not the second.
+    robust : bool
+        Whether outliers count less, by Student's distribution with four degrees of freedom [4]_; of noise of known size
+        only what is beyond four deviations.
 
     Raises
     ------
@@ -59,13 +65,15 @@ class DeconvolutionOptions:
     .. [1] K. S. Cole, R. H. Cole, J. Chem. Phys. 9 (1941) 341.
     .. [2] S. Havriliak, S. Negami, Polymer 8 (1967) 161.
     .. [3] G. Schwarz, Ann. Stat. 6 (1978) 461.
+    .. [4] K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989) 881.
     """
 
     shape: PartShape = "zarc"
     parts: int | None = None
     most: int = 8
-    inductance: bool = True
-    capacitance: bool = False
+    inductance: bool | None = None
+    capacitance: bool | None = None
+    robust: bool = True
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -77,9 +85,24 @@ class DeconvolutionOptions:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 20:
                 raise InputError(f"{name} must be a whole number from 1 to 20; got {value!r}.")
-        for name in ("inductance", "capacitance"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be True or False; got {getattr(self, name)!r}.")
+        for name in ("inductance", "capacitance", "robust"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and (name == "robust" or value is not None):
+                raise InputError(f"{name} must be True or False; got {value!r}.")
+
+    def inheriting(self, inductance: bool, capacitance: bool) -> "DeconvolutionOptions":
+        """Return the options with the series terms of an inversion where there are none of their own.
+
+        Parameters
+        ----------
+        inductance, capacitance : bool
+            Whether the model of the inversion has jωL and 1/(jωC).
+        """
+        return replace(
+            self,
+            inductance=inductance if self.inductance is None else self.inductance,
+            capacitance=capacitance if self.capacitance is None else self.capacitance,
+        )
 
 
 def deconvolve(
@@ -89,14 +112,18 @@ def deconvolve(
     options: DeconvolutionOptions | None = None,
     sigma: Array | None = None,
     chains: Chains | None = None,
+    *,
+    known: bool = True,
+    model: ComplexArray | None = None,
 ) -> Deconvolution:
     """Fit sums of parts to impedances, starting from the peaks of γ and from what was found for the spectrum before.
 
     The impedance is fitted and not γ: its noise is known or can be estimated, and is not correlated, so that the errors
     of the parts follow from it; and R_inf and the parts add up to the low-frequency limit of the model. The data are
-    weighted by 1/|Z| or 1/σ. Errors follow from the residuals around each frequency, whatever the weights, and are
-    enlarged where neighbouring residuals are correlated; they do not know of a wrong choice of the form or number of
-    the parts beyond that.
+    weighted by 1/|Z| or 1/σ, and outliers count less. Errors follow from the residuals around each frequency, whatever
+    the weights, and are enlarged where neighbouring residuals are correlated; they do not know of a wrong choice of the
+    form or number of the parts beyond that. There are never more parameters than data; where there are as many, nothing
+    tells the noise and errors are NaN.
 
     Parameters
     ----------
@@ -115,6 +142,12 @@ def deconvolve(
     chains : sequence of ndarray of int, optional
         Row numbers of the spectra of each series, in the order of their state; a spectrum starts from the one before.
         By default all spectra are one series in their order. Rows that no chain names have no parts.
+    known : bool
+        Whether `sigma` is known as it stands; if not, only its course over the frequencies is, and its size follows
+        from the residuals.
+    model : ndarray of complex, shape (K, F), optional
+        Impedance of an inversion of the same spectra, ohm: its modulus is what the noise is in proportion to where
+        there is no `sigma`, and what lies far from it is an outlier to begin with.
 
     Returns
     -------
@@ -126,8 +159,8 @@ def deconvolve(
     InputError
         For arrays whose shapes do not go together, and a table of peaks without the columns above.
     """
-    chosen = DeconvolutionOptions() if options is None else options
-    data = _Data.of(frequency, impedance, sigma)
+    chosen = (DeconvolutionOptions() if options is None else options).inheriting(inductance=True, capacitance=False)
+    data = _Data.of(frequency, impedance, (sigma, known), model)
     tiles = _tiles(len(data.weights), chains)
     shape = SHAPES[chosen.shape]
     names = tuple(
@@ -148,30 +181,48 @@ def deconvolve(
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """Spectra ready to be fitted: real, then imaginary parts (K, 2F), their weights, 0 for what is missing."""
+    """Spectra ready to be fitted, each divided by a power of two near its size, so that no unit is too small.
+
+    Real, then imaginary parts (K, 2F), their weights, 0 for what is missing, the weighted residuals of the inversion,
+    and what was divided by (K,).
+    """
 
     frequency: Array
     stacked: Array
     weights: Array
+    away: Array
+    size: Array
     known: bool
 
     @classmethod
-    def of(cls, frequency: Array, impedance: ComplexArray, sigma: Array | None) -> "_Data":
+    def of(
+        cls, frequency: Array, impedance: ComplexArray, noise: tuple[Array | None, bool], model: ComplexArray | None
+    ) -> "_Data":
         f, z = np.asarray(frequency, dtype=float), np.asarray(impedance, dtype=complex)
+        sigma, known = noise
         if f.ndim != 1 or z.ndim != 2 or z.shape[1] != f.size or not np.all(np.isfinite(f) & (f > 0.0)):
             raise InputError(
                 "frequency must be one-dimensional, positive and finite, in Hz, and impedance must have one row a "
                 f"spectrum and one column a frequency; got shapes {f.shape} and {z.shape}."
             )
-        if sigma is not None and np.shape(sigma) != z.shape:
-            raise InputError(f"sigma must have the shape of impedance, {z.shape}; got {np.shape(sigma)}.")
-        deviation = np.abs(z) if sigma is None else np.asarray(sigma, dtype=float)
+        for name, array in (("sigma", sigma), ("model", model)):
+            if array is not None and np.shape(array) != z.shape:
+                raise InputError(f"{name} must have the shape of impedance, {z.shape}; got {np.shape(array)}.")
+        largest = np.where(np.isfinite(z), np.abs(z), 0.0).max(axis=1, initial=0.0)
+        size = np.exp2(np.floor(np.log2(largest, where=largest > 0.0, out=np.zeros(largest.size))))[:, None]
+        z = z / size
+        fit = z if model is None else np.where(np.isfinite(model), model, impedance) / size
+        deviation = np.abs(fit) if sigma is None else np.asarray(sigma, dtype=float) / size
         usable = np.isfinite(z) & np.isfinite(deviation) & (deviation > 0.0)
         usable &= usable.sum(axis=1, keepdims=True) >= _LEAST_POINTS
         with np.errstate(divide="ignore", invalid="ignore"):
             weights = np.where(usable, 1.0 / deviation, 0.0)
+            away = np.where(usable, z - fit, 0.0) * weights
         z = np.where(usable, z, 0.0)
-        return cls(f, np.hstack([z.real, z.imag]), np.tile(weights, 2), sigma is not None)
+        stacked = np.hstack([z.real, z.imag])
+        return cls(
+            f, stacked, np.tile(weights, 2), np.hstack([away.real, away.imag]), size[:, 0], known and sigma is not None
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,14 +242,19 @@ class _Fitted:
 
     def result(self, data: _Data, shape: PartShape, names: tuple[str, ...]) -> Deconvolution:
         size, cost, rho, converged = self.state.T
-        parameters = np.where(np.arange(self.parameters.shape[1]) < size[:, None], self.parameters, np.nan)
         done = size > 0
+        # Back to ohm: the series terms and, of each part, the resistance.
+        units = np.ones_like(self.parameters)
+        first, each = len(names), SHAPES[shape].size
+        place = np.arange(units.shape[1])
+        units[:, (place < first) | ((place - first) % each == 0)] = data.size[:, None]
+        parameters = np.where(np.arange(units.shape[1]) < size[:, None], self.parameters * units, np.nan)
         found = Deconvolution(
             data.frequency,
             shape,
             names,
             parameters,
-            self.errors,
+            self.errors * units,
             self.together,
             np.where(done, cost, np.nan),
             np.where(done, rho, np.nan),
@@ -206,7 +262,7 @@ class _Fitted:
         )
         f = data.frequency.size
         used = data.weights[:, :f] > 0.0
-        z = data.stacked[:, :f] + 1j * data.stacked[:, f:]
+        z = (data.stacked[:, :f] + 1j * data.stacked[:, f:]) * data.size[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             squares = np.where(used, np.abs(found.impedance_at(data.frequency) - z) / np.abs(z), 0.0) ** 2
             misfit = np.sqrt(squares.sum(axis=1) / used.sum(axis=1))
@@ -238,12 +294,13 @@ def _fit(
         rows = tile[usable[tile]]
         part = _Fitted.blank(rows.size, size, most)
         kernels.deconvolve(
-            (x, data.stacked[rows], data.weights[rows], near),
+            (x, data.stacked[rows], data.weights[rows], near, data.away[rows]),
             (starts[0][rows], starts[1][rows]),
             model,
             bounds,
             unit,
             (wanted, _STEPS, most, data.known),
+            options.robust,
             (part.parameters, part.errors, part.together, part.state),
         )
         for field in fields(part):
@@ -267,6 +324,7 @@ def _by_peaks(
     missing = [name for name in ("spectrum", "tau", "r", "width") if name not in peaks.columns]
     if missing:
         raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
+    peaks = without_edges(peaks)
     rows, most = len(data.weights), options.parts or options.most
     spectrum = peaks["spectrum"].to_numpy(dtype=np.int64)
     if spectrum.size and not 0 <= spectrum.min() <= spectrum.max() < rows:
@@ -278,6 +336,7 @@ def _by_peaks(
     with np.errstate(invalid="ignore"):
         start[:, 0] = np.where(data.weights[:, :f] > 0.0, data.stacked[:, :f], np.inf).min(axis=1).clip(min=0.0)
     r, tau, width = (peaks[name].to_numpy(dtype=float) for name in ("r", "tau", "width"))
+    r = r / data.size[spectrum]
     width = np.where(np.isfinite(width), width, 1.0) * math.log(10.0)
     # The largest ones where there are too many; then each gets a place in the row of its spectrum.
     order = np.lexsort((-r, spectrum))

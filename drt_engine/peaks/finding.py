@@ -1,4 +1,4 @@
-"""Peaks of many distributions at once: what noise and the penalty do not make by themselves."""
+"""Peaks of many distributions at once: what noise and the penalty do not make by themselves, and what lies beyond."""
 
 import math
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from drt_engine.basis import BasisName, Expansion
 from drt_engine.errors import InputError
 from drt_engine.peaks.logarithmic import features
+from drt_engine.peaks.noise import LEAST_NOISE
 from drt_engine.peaks.options import PeakOptions
 from drt_engine.problem import Problem, Unknowns, row_by_row
 from drt_engine.spectral import SpectralFactors, factorise
@@ -23,7 +24,7 @@ from drt_kernels import peaks as kernels
 if TYPE_CHECKING:
     from drt_engine.methods.posterior import LogPosterior
 
-__all__ = ["PEAK_UNITS", "find_peaks"]
+__all__ = ["EDGE", "PEAK_UNITS", "find_peaks", "without_edges"]
 
 Array = NDArray[np.float64]
 
@@ -41,13 +42,16 @@ PEAK_UNITS = {
 }
 """Units of the columns that have one."""
 
-KINDS = ("maximum", "shoulder")
-"""Kinds of peaks."""
+EDGE = "edge"
+"""Kind of a row that is no peak but what lies beyond the first or the last one."""
+
+KINDS = ("maximum", "shoulder", EDGE)
+"""Kinds of rows; an edge is no peak but what lies beyond the first or the last one."""
 
 _PER_SPACING = 6
 _BEYOND = 3
 _MOST_SAMPLES = 4000
-_MOST_FEATURES = 40
+_MOST_ROWS = 42
 _PLACES, _LENGTHS = (0, 8, 9), (3, 6)
 """Columns of the kernel that are places and distances in ln τ."""
 
@@ -55,8 +59,8 @@ _NEGLIGIBLE = 1e-9
 _SMOOTHING = 0.3
 """Standard deviation, in decades, of the Gaussian that γ is averaged with where λ is too small for single maxima."""
 
-_LEAST_NOISE = 1e-5
-"""Least noise, as a share of |Z|: below it are rounding, and the limits of the expansion."""
+_LEAST_LAMBDA = 1e-5
+"""Least λ whose response to noise is that of an answer within the sign constraint, for answers that show no peak."""
 
 _TILE = 128
 _KINKED = ("c0-matern", "cauchy", "piecewise-linear")
@@ -72,8 +76,15 @@ def find_peaks(
     options: PeakOptions | None = None,
     sigma: Array | None = None,
     posterior: "Callable[[NDArray[np.intp]], LogPosterior] | None" = None,
+    weights: Array | None = None,
 ) -> pd.DataFrame:
-    """Find maxima and shoulders of γ(ln τ).
+    """Find maxima and shoulders of γ(ln τ), and the resistance beyond the first and the last of them.
+
+    The first and the last peak end in the valley on their outer side, the lowest place of γ between the peak and the
+    end of the measured frequencies. If γ rises again beyond it, as it does where a slower or faster process, a Warburg
+    tail or a series capacitance lies at or outside of the window, that is a row of its own with kind ``"edge"``; and
+    so is a maximum outside of the measured frequencies, and the whole of a γ that shows no peak. The rows of a spectrum
+    add up to its polarisation resistance.
 
     With a posterior of ln γ, significance and errors are told by its covariance, and positions, heights and widths are
     those of parabolas through three values of ln γ. Without one they are told by the response of the answer to noise
@@ -99,34 +110,37 @@ def find_peaks(
     posterior : callable, optional
         Posterior of ln γ of some rows, for γ that is piecewise linear; called from several threads at once, for at most
         128 rows. Rows where it is NaN have no peaks.
+    weights : ndarray, shape (K, F), optional
+        What the data of each spectrum were multiplied by at each frequency, where that differs between spectra.
 
     Returns
     -------
     DataFrame
-        One row a peak, ordered by spectrum and τ.
+        One row a peak or edge, ordered by spectrum and τ.
 
         ``spectrum``
             Row number among the K.
         ``tau``, ``r``, ``c``
-            Position, s; ∫γ d ln τ between the boundaries, ohm; τ/R, F. The areas of a spectrum add up to its
-            polarisation resistance.
+            Position, s, between the relaxation times of the basis functions too; ∫γ d ln τ between the boundaries, ohm;
+            τ/R, F. The areas of a spectrum add up to its polarisation resistance. For an edge τ is where γ is largest.
         ``height``, ``width``
             γ at the peak, ohm; full width at half of that, decades of τ. A side that a neighbour hides is taken as wide
             as the other; where both are hidden the width is that of a Gaussian of the same curvature.
         ``prominence``
-            Height above the higher one of the two valleys, ohm; 0 for a shoulder.
+            Height above the higher one of the two valleys, ohm; 0 for a shoulder, NaN for an edge.
         ``significance``
-            Drop to the valley, or of a shoulder the height above the line through its boundaries, in deviations.
+            Drop to the valley, or of a shoulder the height above the line through its boundaries, in deviations; NaN
+            for an edge, as is the width.
         ``tau_error``, ``r_error``
             Standard deviations by the posterior. Without one they are those that the noise alone gives, at this λ and
             these boundaries, without what λ and neighbours displace; a deconvolution tells that. NaN for τ of a
-            shoulder.
+            shoulder and of an edge.
         ``lower``, ``upper``
             Boundaries, s: the valleys, or where γ bends up most between two peaks without a valley.
         ``kind``
-            ``"maximum"`` or ``"shoulder"``.
+            ``"maximum"``, ``"shoulder"`` or ``"edge"``; :func:`without_edges` leaves the last ones out.
         ``inside``
-            Whether τ is between 1/ω_max and 1/ω_min.
+            Whether τ is between 1/ω_max and 1/ω_min; of an edge, whether γ is largest there.
         ``averaged``
             Whether the peak was found in, and its position, height, width and prominence are of, the average.
 
@@ -136,82 +150,153 @@ def find_peaks(
         For arrays whose shapes do not go together.
     """
     chosen = PeakOptions() if options is None else options
-    rows = len(unknowns.coefficients)
-    _check_shapes(rows, problem.discretisation.frequency.size, regularisation, residual, sigma)
-    frequency = problem.discretisation.frequency
+    rows, frequency = len(unknowns.coefficients), problem.discretisation.frequency
+    _check_shapes(
+        rows,
+        frequency.size,
+        {"regularisation": regularisation, "residual": residual},
+        {"sigma": sigma, "weights": weights},
+    )
     limits = chosen.limits(posterior is not None)
     if posterior is not None:
-        found, number = features(frequency, unknowns.coefficients, posterior, limits, _MOST_FEATURES)
+        found, number = features(frequency, unknowns.coefficients, posterior, limits, _MOST_ROWS)
         return _table(frequency, found, number).assign(averaged=False)
-    found, number, averaged = _by_response(problem, unknowns, (regularisation, residual, sigma), limits)
+    answers = _Answers(unknowns, regularisation, residual, sigma)
+    found, number, averaged = _by_response(problem, answers, weights, limits)
     return _table(frequency, found, number).assign(averaged=np.repeat(averaged, number))
 
 
-def _by_response(
-    problem: Problem,
-    unknowns: Unknowns,
-    given: tuple[Array, Array, Array | None],
-    limits: tuple[float, float],
-) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
-    """Features that stand out of what noise and λ do, as the kernels write them with y = ln τ, and how many.
+def without_edges(peaks: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what is no peak but lies beyond the first or the last one.
 
-    `given` are λ, the residuals and σ; the last array says which spectra were averaged.
+    Parameters
+    ----------
+    peaks : DataFrame
+        A table of peaks, with a column ``kind``; another table is returned as it is.
     """
-    regularisation, residual, sigma = given
-    rows = len(unknowns.coefficients)
-    x = _scaled(problem, unknowns)
-    good = np.flatnonzero(np.isfinite(x).all(axis=1) & np.isfinite(regularisation) & np.isfinite(residual))
-    fine, coarse = _tables(problem.discretisation.expansion)
-    out = np.zeros((rows, _MOST_FEATURES, kernels.COLUMNS))
-    count = np.zeros(rows, dtype=np.int64)
-    factors = factorise(problem)
-    averaged = np.zeros(rows, dtype=bool)
+    return peaks[peaks["kind"] != EDGE] if "kind" in peaks.columns else peaks
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """The answers for K spectra, their λ and residuals, and σ (K, F) where it is known."""
+
+    unknowns: Unknowns
+    regularisation: Array
+    residual: Array
+    sigma: Array | None
+
+    def good(self) -> NDArray[np.intp]:
+        """Rows that have an answer."""
+        known = np.isfinite(self.regularisation) & np.isfinite(self.residual)
+        for values in vars(self.unknowns).values():
+            finite = np.isfinite(values)
+            known &= finite if finite.ndim == 1 else finite.all(axis=1)
+        return np.flatnonzero(known)
+
+
+def _by_response(
+    problem: Problem, answers: _Answers, weights: Array | None, limits: tuple[float, float]
+) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows of what stands out of what noise and λ do, as the kernels write them with y = ln τ, and how many.
+
+    The last array says which spectra were averaged.
+    """
+    rows = len(answers.regularisation)
+    tables = _tables(problem.discretisation.expansion)
+    out = np.zeros((rows, _MOST_ROWS, kernels.COLUMNS))
+    count, averaged = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=bool)
+    alike = None if weights is not None else factorise(problem)
 
     def work(tile: NDArray[np.intp]) -> None:
-        lam = float(regularisation[tile[0]])
-        inverse, answer = _response(factors, lam)
-        noise = _noise(problem, unknowns, residual, sigma, tile) / math.sqrt(_share_left(problem, answer))
-        lost = x[tile] - row_by_row(row_by_row(x[tile], problem.transposed), answer.T)
-        row = (x[tile], noise, np.ascontiguousarray(lost))
-        found, number = np.zeros((tile.size, *out.shape[1:])), np.full(tile.size, -1)
-        coefficients, response = unknowns.coefficients[tile], (inverse, answer)
-        if not fine.cusps:
-            _find(fine, coefficients, response, row, limits, (found, number))
-        before = number.copy()
-        _find(coarse, coefficients, response, row, limits, (found, number))
-        out[tile], count[tile], averaged[tile] = found, number, number > before
+        if alike is not None:
+            found = _of_alike(problem, alike, answers, tables, tile, limits)
+        else:
+            own = problem.weighted(weights[tile[0]])  # type: ignore[index]  # weights are given where none are alike
+            found = _of_alike(own, factorise(own), answers, tables, tile, limits)
+        out[tile], count[tile], averaged[tile] = found
 
-    run_tiles(work, _tiles(regularisation, good))
+    good = answers.good()
+    run_tiles(
+        work, _tiles(answers.regularisation, good) if alike is not None else [good[k : k + 1] for k in range(good.size)]
+    )
     # From numbers of samples to ln τ.
+    fine = tables[0]
     out[..., _PLACES] = fine.first + fine.step * out[..., _PLACES]
     out[..., _LENGTHS] *= fine.step
     return out, count, averaged
 
 
+def _of_alike(
+    problem: Problem,
+    factors: SpectralFactors,
+    answers: _Answers,
+    tables: "tuple[_Tables, _Tables]",
+    tile: NDArray[np.intp],
+    limits: tuple[float, float],
+) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows, how many, and whether averaged, of spectra that share their λ and weights."""
+    found = np.zeros((tile.size, _MOST_ROWS, kernels.COLUMNS))
+    number = np.tile(np.array([0, -1]), (tile.size, 1))
+    averaged = np.zeros(tile.size, dtype=bool)
+    lam = float(answers.regularisation[tile[0]])
+    for assumed in (lam, _LEAST_LAMBDA):
+        # Below the least λ the sign constraint regularises and not the penalty, so that its response tells nothing.
+        left = np.flatnonzero(number[:, 1] <= 0) if assumed > lam else np.arange(tile.size)
+        if left.size and assumed >= lam:
+            out = found[left], number[left]
+            averaged[left] = _judged(problem, _response(factors, assumed), answers, tables, tile[left], limits, out)
+            found[left], number[left] = out
+    return found, number[:, 0], averaged
+
+
+def _judged(
+    problem: Problem,
+    response: tuple[Array, Array],
+    answers: _Answers,
+    tables: "tuple[_Tables, _Tables]",
+    rows: NDArray[np.intp],
+    limits: tuple[float, float],
+    out: tuple[Array, NDArray[np.int64]],
+) -> NDArray[np.bool_]:
+    """Write rows and their number by a response to noise; whether they are of the average."""
+    unknowns = answers.unknowns.rows(rows)
+    x = _scaled(problem, unknowns)
+    noise = _noise(problem, answers, rows) / math.sqrt(_share_left(problem, response[1]))
+    lost = x - row_by_row(row_by_row(x, problem.transposed), response[1].T)
+    row = (x, noise, np.ascontiguousarray(lost))
+    frequency = problem.discretisation.frequency
+    fine, coarse = tables
+    if not fine.cusps:
+        _find(fine, frequency, unknowns.coefficients, response, row, limits, out)
+    before = out[1][:, 1].copy()
+    _find(coarse, frequency, unknowns.coefficients, response, row, limits, out)
+    return np.asarray(out[1][:, 1] > before)
+
+
 def _find(
     tables: "_Tables",
+    frequency: Array,
     coefficients: Array,
     response: tuple[Array, Array],
     rows: tuple[Array, Array, Array],
     limits: tuple[float, float],
     out: tuple[Array, NDArray[np.int64]],
 ) -> None:
-    """Write the features of the spectra of a tile that have more than are written already, and how many."""
+    """Write what the spectra of a tile show if it is more than is written already, and how many."""
     gamma = row_by_row(coefficients, tables.functions.T)
     bend = -row_by_row(coefficients, tables.curvature.T)
     extra = ((0, 0), (0, rows[0].shape[1] - coefficients.shape[1]))
     given = (np.pad(tables.functions, extra), np.pad(tables.areas, extra), tables.bounds, *response)
-    kernels.find(gamma, bend, given, rows, (*limits, tables.smooth, tables.step), *out)
+    shape = (tables.grain, tables.step, *tables.window(frequency))
+    kernels.find(gamma, bend, given, rows, limits, shape, *out)
 
 
-def _check_shapes(rows: int, points: int, regularisation: Array, residual: Array, sigma: Array | None) -> None:
-    for name, array, expected in (
-        ("regularisation", regularisation, (rows,)),
-        ("residual", residual, (rows,)),
-        ("sigma", sigma, (rows, points)),
-    ):
-        if array is not None and np.shape(array) != expected:
-            raise InputError(f"{name} must have shape {expected}, as the unknowns have; got {np.shape(array)}.")
+def _check_shapes(rows: int, points: int, by_row: dict[str, Array], by_point: dict[str, Array | None]) -> None:
+    for given, expected in ((by_row, (rows,)), (by_point, (rows, points))):
+        for name, array in given.items():
+            if array is not None and np.shape(array) != expected:
+                raise InputError(f"{name} must have shape {expected}, as the unknowns have; got {np.shape(array)}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,8 +313,8 @@ class _Tables:
         ∫φ dy up to each sample, and the whole.
     bounds : ndarray of int, shape (S, 2)
         First and one after the last function that is not negligible.
-    smooth : bool
-        Whether γ has no kinks.
+    grain : int
+        Samples from one kink of γ to the next; 1 where it has none.
     cusps : bool
         Whether it has one upwards at every relaxation time of the grid.
     """
@@ -240,8 +325,15 @@ class _Tables:
     curvature: Array
     areas: Array
     bounds: NDArray[np.int64]
-    smooth: bool
+    grain: int
     cusps: bool = False
+
+    def window(self, frequency: Array) -> tuple[int, int]:
+        """First and last sample between 1/ω_max and 1/ω_min, and within the table."""
+        y = -np.log(2.0 * np.pi * np.array([frequency.max(), frequency.min()]))
+        low, high = (y - self.first) / self.step
+        last = len(self.functions) - 1
+        return min(max(math.ceil(low), 0), last), min(max(math.floor(high), 0), last)
 
 
 def _tables(expansion: Expansion) -> tuple[_Tables, _Tables]:
@@ -265,10 +357,11 @@ def _cached_tables(tau: bytes, basis: BasisName, mu: float) -> tuple[_Tables, _T
     curvature = np.sum([weight * wide[k : k + size] for k, weight in enumerate(stencil)], axis=0)
     values, at = wide[side:-side], places[side:-side]
     areas = np.vstack([expansion.cumulative(np.exp(at)), expansion.areas])
-    single = _Tables(at[0], step, values, curvature, areas, _bands(values), basis not in _KINKED, basis in _KINKED[:2])
+    grain = max(round(spacing / step), 2) if basis in _KINKED else 1
+    single = _Tables(at[0], step, values, curvature, areas, _bands(values), grain, basis in _KINKED[:2])
     width = _SMOOTHING * math.log(10.0) / step
     values, curvature = (gaussian_filter1d(table, width, axis=0, mode="nearest") for table in (values, curvature))
-    return single, _Tables(at[0], step, values, curvature, areas, _bands(values), True)
+    return single, _Tables(at[0], step, values, curvature, areas, _bands(values), 1)
 
 
 def _bands(values: Array) -> NDArray[np.int64]:
@@ -299,14 +392,14 @@ def _share_left(problem: Problem, answer: Array) -> float:
     return max(1.0 - trace / len(problem.matrix), 0.1)
 
 
-def _noise(problem: Problem, unknowns: Unknowns, residual: Array, sigma: Array | None, rows: NDArray[np.intp]) -> Array:
+def _noise(problem: Problem, answers: _Answers, rows: NDArray[np.intp]) -> Array:
     """Return the standard deviations of the weighted data of some rows, shape (k, n)."""
     found = problem.discretisation
-    if sigma is None:
-        modulus = np.abs(unknowns.rows(rows).impedance(found.frequency, found.impedance))
-        deviation = residual[rows, None].clip(min=_LEAST_NOISE) * modulus / math.sqrt(2.0)
+    if answers.sigma is None:
+        modulus = np.abs(answers.unknowns.rows(rows).impedance(found.frequency, found.impedance))
+        deviation = answers.residual[rows, None].clip(min=LEAST_NOISE) * modulus / math.sqrt(2.0)
     else:
-        deviation = sigma[rows]
+        deviation = answers.sigma[rows]
     if problem.weights is not None:
         deviation = deviation * problem.weights
     return np.tile(deviation, len(problem.matrix) // found.frequency.size)

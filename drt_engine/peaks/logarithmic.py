@@ -27,7 +27,7 @@ def features(
     limits: tuple[float, float],
     most: int,
 ) -> tuple[Array, NDArray[np.int64]]:
-    """Find maxima and shoulders of ln γ.
+    """Find maxima and shoulders of ln γ, and what lies beyond them.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def features(
     limits : tuple of float
         Significance of maxima and of shoulders that is asked for.
     most : int
-        How many features there may be.
+        How many rows there may be; two of them are for what lies beyond the features.
 
     Returns
     -------
@@ -63,13 +63,12 @@ def features(
         known = posterior(tile)
         if known.expansion.basis != "piecewise-linear":
             raise InputError(f"posterior must be of a piecewise linear γ; got {known.expansion.basis}.")
-        some = np.isfinite(known.covariance).all(axis=(1, 2))
         y = np.log(known.expansion.tau)
         window = int(np.searchsorted(y, edges[0])), int(np.searchsorted(y, edges[1], "right")) - 1
-        part, number = np.zeros((int(some.sum()), *found.shape[1:])), np.zeros(int(some.sum()), dtype=np.int64)
-        gamma = np.ascontiguousarray(coefficients[tile][some])
-        kernels.find(y, gamma, np.ascontiguousarray(known.covariance[some]), limits, window, part, number)
-        found[tile[some]], count[tile[some]] = part, number
+        part, number = np.zeros((tile.size, *found.shape[1:])), np.zeros(tile.size, dtype=np.int64)
+        gamma = np.ascontiguousarray(coefficients[tile])
+        kernels.find(y, gamma, np.ascontiguousarray(known.covariance), limits, window, part, number)
+        found[tile], count[tile] = part, number
 
     order = np.flatnonzero(positive)
     run_tiles(work, [order[k : k + _TILE] for k in range(0, order.size, _TILE)])

@@ -118,14 +118,15 @@ class Deconvolution:
         ``phi``, ``psi``, ``width``
             Exponents, NaN for Gaussians; full width of γ at half maximum, decades, NaN for the asymmetric form.
         ``tau_error``, ``r_error``, ``c_error``, ``phi_error``, ``psi_error``, ``width_error``
-            Standard deviations; NaN for what is at a bound or is no parameter.
+            Standard deviations; NaN for what is at a bound or is no parameter, for R where τ is at its slow end, and
+            for everything where there are as many parameters as data.
         ``correlation``
             Of the errors of R with that of the next part.
         ``merged``
             Whether only the sum of R with a neighbour's is determined: the correlation is below −0.95.
         ``at_bound``
-            Whether a parameter is at the end of its range: τ half a decade outside of the frequencies, an exponent at
-            0.3, or φ at 0.999, a single relaxation time. There are no parts with R at 0.
+            Whether a parameter is at the end of its range: τ half a decade faster or three decades slower than the
+            frequencies, an exponent at 0.3, or φ at 1, a single relaxation time. There are no parts with R at 0.
         ``inside``
             Whether τ is between 1/ω_max and 1/ω_min.
         """
@@ -154,7 +155,8 @@ class Deconvolution:
             "c": c,
             **self._shape_columns(values, errors),
             "tau_error": tau * errors[:, 1],
-            "r_error": errors[:, 0],
+            # R of a tail grows with τ, and is as little known.
+            "r_error": np.where(values[:, 1] < ln_tau_bounds(self.frequency)[1], errors[:, 0], np.nan),
             "c_error": c_error,
             "correlation": together[:, 0],
             "merged": merged | next_one,
@@ -182,8 +184,8 @@ class Deconvolution:
 
     def _at_bound(self, values: Array) -> NDArray[np.bool_]:
         shape, (low, high) = SHAPES[self.shape], ln_tau_bounds(self.frequency)
-        # ψ at 1 is no end of a range but a symmetric part.
-        upper = [top if top < 1.0 else math.inf for top in shape.high]
+        # ψ, the second parameter, at 1 is no end of a range but a symmetric part.
+        upper = [top if place == 0 else math.inf for place, top in enumerate(shape.high)]
         lowest, highest = np.array([0.0, low, *shape.low]), np.array([math.inf, high, *upper])
         return np.asarray(((values <= lowest) | (values >= highest)).any(axis=1))
 
@@ -272,19 +274,21 @@ class Deconvolution:
             return np.asarray(np.trapezoid(np.abs(self.gamma_at(at) - gamma), y, axis=1) / whole)
 
 
-_DECADES_BEYOND = 0.5
+_DECADES_FASTER, _DECADES_SLOWER = 0.5, 3.0
+"""How far τ may be beyond the frequencies. Faster parts are soon the same as R_inf; slower ones stand for tails, which
+three decades away are straight lines like those of a capacitance or a Warburg element."""
 
 
 def ln_tau_bounds(frequency: Array) -> tuple[float, float]:
-    """Range of ln τ of a part: half a decade more on either side than the frequencies show.
+    """Range of ln τ of a part: half a decade faster and three decades slower than the frequencies show.
 
     Parameters
     ----------
     frequency : ndarray, shape (F,)
         Hz.
     """
-    x, beyond = np.log(2.0 * np.pi * frequency), _DECADES_BEYOND * math.log(10.0)
-    return float(-x.max() - beyond), float(-x.min() + beyond)
+    x, decade = np.log(2.0 * np.pi * frequency), math.log(10.0)
+    return float(-x.max() - _DECADES_FASTER * decade), float(-x.min() + _DECADES_SLOWER * decade)
 
 
 def series_columns(names: tuple[str, ...], frequency: Array) -> Array:

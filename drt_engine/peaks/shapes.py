@@ -18,7 +18,10 @@ PartShape = Literal["zarc", "havriliak-negami", "gaussian"]
 FWHM_GAUSSIAN = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a normal distribution over its standard deviation."""
 
-_EXPONENTS = (0.3, 0.999)
+_EXPONENTS = (0.3, 1.0)
+_DRAWN = 0.999
+"""Largest φ that γ is drawn with: that of a single relaxation time is infinite there."""
+
 _DEVIATIONS = (0.05, 3.0)
 _TABLE = np.linspace(*_EXPONENTS, 700)
 
@@ -57,10 +60,10 @@ def _havriliak_negami_gamma(x: Array, shape: Array) -> Array:
     .. math:: \frac{1}{\pi} \frac{\sin ψθ}{(1 + 2 u^{-1} \cos πφ + u^{-2})^{ψ/2}},
         \quad u = e^{φx}, \quad θ = \mathrm{atan2}(\sin πφ, u + \cos πφ)
 
-    The exponents are at most 0.999, so that no digits are lost that matter. (S. Havriliak, S. Negami, Polymer 8 (1967)
+    With φ at most 0.999, since γ of a single relaxation time is no function. (S. Havriliak, S. Negami, Polymer 8 (1967)
     161.)
     """
-    phi, psi = shape
+    phi, psi = min(float(shape[0]), _DRAWN), float(shape[1])
     q = np.exp(np.minimum(-phi * x, 600.0))
     cosine, sine = math.cos(math.pi * phi), math.sin(math.pi * phi)
     angle = np.arctan2(q * sine, 1.0 + q * cosine)

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.peaks import without_edges
 
 __all__ = ["Observations", "observe"]
 
@@ -97,7 +98,7 @@ def observe(peaks: pd.DataFrame, along: str, series: Sequence[str], states: pd.D
     """
     checked = _checked(peaks, along)
     names = [name for name in dict.fromkeys(series) if name != along and name in checked.columns]
-    frames = _frames(checked, along, names, states)
+    frames = _frames(peaks, along, names, states)
     keys = frames[names].drop_duplicates().sort_values(names, kind="stable") if names else pd.DataFrame(index=[0])
     keys = keys.reset_index(drop=True)
     number = frames.merge(keys.assign(_series=np.arange(len(keys))), on=names)["_series"] if names else 0
@@ -129,8 +130,10 @@ def _checked(peaks: pd.DataFrame, along: str) -> pd.DataFrame:
         raise InputError(f"peaks must have the columns 'spectrum', 'tau' and 'r'; {missing} are missing.")
     if along not in peaks.columns:
         raise UnknownNameError("state", along, map(str, peaks.columns))
+    whole, peaks = peaks, without_edges(peaks)
     if peaks.empty:
-        raise InputError("peaks must have at least one row; got none.")
+        beyond = f"; got {len(whole)} rows of what lies beyond the data" if len(whole) else "; got none"
+        raise InputError(f"peaks must have at least one row that is a peak{beyond}.")
     for name, unit in (("tau", "s"), ("r", "ohm")):
         values = pd.to_numeric(peaks[name], errors="coerce").to_numpy(dtype=float)
         bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))

@@ -184,7 +184,7 @@ def track(
         One row a peak, or a part of a deconvolution: ``spectrum``, ``tau`` (s), ``r`` (ohm), if known ``c`` (F), the
         states, and any other columns, which are kept. Standard errors, ``tau_error`` and ``r_error``, say how far a
         peak may lie from its process: where they are large, as of two parts of which only the sum is determined, it
-        does not tear a track apart.
+        does not tear a track apart. Rows with ``kind`` ``"edge"``, what lies beyond the data, are no processes.
     along : str
         State of numbers that each series is ordered by, such as ``"voltage"``, ``"cycle"``, ``"time"`` or
         ``"temperature"``; each value once a series.

@@ -13,6 +13,11 @@ no lower end and C_vv is large, which says nothing about how far up γ may go. A
 below straight lines to it on the side of the process that it sits on, and how far it is above straight lines across it:
 single processes have tails that are straight lines in u, so any dip beside one is another process. Lines across it end
 within the window of the data, since what bends at its edges does so by the prior.
+
+The first and the last feature end in the valley towards the end of the relaxation times, if γ rises again behind it:
+what lies beyond belongs to processes whose top the data do not show, and is a row of its own. So is the whole of a γ
+without any feature. Features outside of the window of the data count as what lies beyond. Then the areas of all rows
+add up to that of γ.
 Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
@@ -29,12 +34,16 @@ Limits = tuple[float, tuple[int, int]]
 
 MAXIMUM = 1
 SHOULDER = 2
-"""Kinds of features."""
+EDGE = 3
+"""Kinds of features; an edge is what lies beyond the valleys of the first and the last one."""
 
 COLUMNS = 11
 """y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
 
 _LEAST_VARIANCE = 1e-16
+_LEAST_RISE = 1e-6
+"""How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
+
 _LN2 = math.log(2.0)
 _FWHM = 2.0 * math.sqrt(2.0 * _LN2)
 
@@ -383,59 +392,148 @@ def _spread(q: Array, cov: Array) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _edges(y: Array, curves: tuple[Array, Array, Array], found: Ints, out: tuple[Array, Array, Array]) -> None:
-    """Boundaries of features, the area up to each by relaxation times, and its derivatives by u, as the valleys move.
+def _closing(u: Array, top: int, window: int, end: int) -> int:
+    """Place of the valley between a feature and an end of the relaxation times; that end where u only falls to it.
 
-    `out` are ln τ (c+1), areas (c+1,m) and derivatives (c+1,m).
+    The valley is the lowest place within the window of the data, or where u begins to rise beyond it.
     """
-    # (m),(c)->(c+1),(c+1,m),(c+1,m)
-    u, gamma, bend = curves
-    place, area, slope = out
-    last = found.size
-    place[0], place[last] = y[0], y[-1]
-    area[0], slope[0] = 0.0, 0.0
-    _up_to(y, gamma, y[-1], area[last])
-    slope[last] = area[last]
-    rate = np.zeros(3)
-    for c in range(1, last):
-        m = _boundary(u, bend, (found[c - 1], found[c]))
-        shift = _vertex(y, u, m, rate)[0] if u[m] < min(u[m - 1], u[m + 1]) else 0.0
-        place[c] = y[m] + shift
-        _up_to(y, gamma, place[c], area[c])
-        slope[c] = area[c]
-        if shift != 0.0:
-            slope[c, m - 1 : m + 2] += _line(y, gamma, m, shift) * rate
+    # (m)->()
+    step = 1 if end > top else -1
+    valley = top
+    m = top
+    while m != end:
+        inside = (window - m) * step > 0
+        m += step
+        if u[m] < u[valley]:
+            valley = m
+        elif not inside:
+            break
+    least = math.exp(u[valley] - u[top]) + _LEAST_RISE
+    far = valley
+    while far != end:
+        far += step
+        if math.exp(u[far] - u[top]) > least:
+            return valley
+    return end
 
 
 @njit(cache=True, nogil=True)
-def _describe(y: Array, curves: tuple[Array, Array, Array], cov: Array, found: Ints, kinds: Ints, out: Array) -> None:
-    """Fill in position, height, width, area, errors and boundaries of the features of a spectrum."""
-    # (m),(m),(m,m),(c),(c)->(c,11)
+def _within(found: Ints, window: tuple[int, int]) -> tuple[int, int]:
+    """First and one after the last of some places in order that are within a window."""
+    # (c)->(),()
+    return int(np.searchsorted(found, window[0])), int(np.searchsorted(found, window[1], "right"))
+
+
+@njit(cache=True, nogil=True)
+def _boundaries(y: Array, curves: tuple[Array, Array, Array], at: Ints, out: tuple[Array, Array, Array]) -> None:
+    """Positions of boundaries, the area up to each by relaxation times, and its derivatives by u, as valleys move.
+
+    `at` are the places of relaxation times nearest to the boundaries, the ends among them. `out` are ln τ (b), areas
+    (b,m) and derivatives (b,m).
+    """
+    # (m),(b)->(b),(b,m),(b,m)
+    u, gamma, _ = curves
+    place, area, slope = out
+    rate = np.zeros(3)
+    for b in range(at.size):
+        m = at[b]
+        shift = 0.0
+        if 0 < m < u.size - 1 and u[m] < min(u[m - 1], u[m + 1]):
+            shift = _vertex(y, u, m, rate)[0]
+        place[b] = y[m] + shift
+        _up_to(y, gamma, place[b], area[b])
+        slope[b] = area[b]
+        if shift != 0.0:
+            slope[b, m - 1 : m + 2] += _line(y, gamma, m, shift) * rate
+
+
+@njit(cache=True, nogil=True)
+def _describe_top(
+    y: Array,
+    curves: tuple[Array, Array, Array],
+    cov: Array,
+    feature: tuple[int, int],
+    ends: tuple[float, float],
+    out: Array,
+) -> None:
+    """Fill in position, height, width and error of position of a maximum or shoulder between its boundaries."""
+    # (m),(m),(m,m)->(11)
     u, _, bend = curves
-    edges = (np.zeros(found.size + 1), np.zeros((found.size + 1, u.size)), np.zeros((found.size + 1, u.size)))
-    _edges(y, curves, found, edges)
-    place, area, slope = edges
-    rate, along = np.zeros(3), np.zeros(u.size)
-    for c in range(found.size):
-        m = found[c]
-        top = kinds[c] == MAXIMUM
-        shift, height = _vertex(y, u, m, rate)
-        if not top:
-            shift, height = _vertex(y, bend, m, rate)[0], u[m]
-        out[c, 0] = y[m] + shift
-        out[c, 1] = np.sum(area[c + 1] - area[c])
-        out[c, 2] = math.exp(height)
-        # The first and the last place within the boundaries of this feature.
-        inner = (int(np.searchsorted(y, place[c])), int(np.searchsorted(y, place[c + 1], "right")) - 1)
-        out[c, 3] = _width(y, u, m, (shift if top else 0.0, height), inner)
-        out[c, 6] = math.nan
-        if top:
-            along[:] = 0.0
-            along[m - 1 : m + 2] = rate
-            out[c, 6] = _spread(along, cov)
-        out[c, 7] = _spread(slope[c + 1] - slope[c], cov)
-        out[c, 8], out[c, 9] = place[c], place[c + 1]
-        out[c, 10] = kinds[c]
+    m, kind = feature
+    rate = np.zeros(3)
+    shift, height = _vertex(y, u, m, rate)
+    out[6] = math.nan
+    if kind == MAXIMUM:
+        along = np.zeros(u.size)
+        along[m - 1 : m + 2] = rate
+        out[6] = _spread(along, cov)
+    else:
+        shift, height = _vertex(y, bend, m, rate)[0], u[m]
+    out[0], out[2] = y[m] + shift, math.exp(height)
+    # The first and the last place within the boundaries of this feature.
+    inner = (int(np.searchsorted(y, ends[0])), int(np.searchsorted(y, ends[1], "right")) - 1)
+    out[3] = _width(y, u, m, (shift if kind == MAXIMUM else 0.0, height), inner)
+
+
+@njit(cache=True, nogil=True)
+def _describe_edge(y: Array, gamma: Array, ends: tuple[int, int], out: Array) -> None:
+    """Fill in where γ is largest between two places, and how large; what only features have is not known."""
+    # (m)->(11)
+    m = ends[0] + int(np.argmax(gamma[ends[0] : ends[1] + 1]))
+    out[:] = math.nan
+    out[0], out[2] = y[m], gamma[m]
+
+
+@njit(cache=True, nogil=True)
+def _describe(
+    y: Array,
+    curves: tuple[Array, Array, Array],
+    cov: Array,
+    features: tuple[Ints, Ints, Array],
+    window: tuple[int, int],
+    out: Array,
+) -> int:
+    """Fill in the rows of a spectrum, in order of y: its features, and what lies beyond them; how many rows.
+
+    `features` are places, kinds, and by places prominence and significance.
+    """
+    # (m),(m),(m,m),(c),(c),(m,2)->(c+2,11)
+    u, gamma, bend = curves
+    found, kinds, score = features
+    last = u.size - 1
+    at, which = np.zeros(found.size + 3, np.int64), np.full(found.size + 2, -1)
+    rows = 0
+    if found.size > 0:
+        first = _closing(u, found[0], window[0], 0)
+        if first > 0:
+            at[1] = first
+            rows = 1
+        for c in range(found.size):
+            which[rows] = c
+            rows += 1
+            at[rows] = _boundary(u, bend, (found[c], found[c + 1])) if c + 1 < found.size else last
+        end = _closing(u, found[-1], window[1], last)
+        if end < last:
+            at[rows] = end
+            rows += 1
+    else:
+        rows = 1
+    at[rows] = last
+    bounds = (np.zeros(rows + 1), np.zeros((rows + 1, u.size)), np.zeros((rows + 1, u.size)))
+    _boundaries(y, curves, at[: rows + 1], bounds)
+    place, area, slope = bounds
+    for row in range(rows):
+        c = which[row]
+        if c < 0:
+            _describe_edge(y, gamma, (at[row], at[row + 1]), out[row])
+        else:
+            _describe_top(y, curves, cov, (found[c], kinds[c]), (place[row], place[row + 1]), out[row])
+            out[row, 4:6] = score[found[c]]
+        out[row, 1] = np.sum(area[row + 1] - area[row])
+        out[row, 7] = _spread(slope[row + 1] - slope[row], cov)
+        out[row, 8], out[row, 9] = place[row], place[row + 1]
+        out[row, 10] = kinds[c] if c >= 0 else EDGE
+    return rows
 
 
 @njit(cache=True, nogil=True)
@@ -448,26 +546,28 @@ def find(
     out: Array,
     count: Ints,
 ) -> None:
-    """Features of spectra with piecewise linear γ.
+    """Features of spectra with piecewise linear γ, and what lies beyond them.
 
     `y` are ln τ, `gamma` the values there, all above zero, `covariance` that of their logarithms, which may have more
     rows and columns; `least` is the significance of maxima and of shoulders that is asked for; `window` the first and
-    the last place that data tell of. `out` is described by `COLUMNS`.
+    the last place that data tell of. `out` is described by `COLUMNS`, with room for two more rows than features; an
+    edge has no width, prominence, significance and error of y. Where the covariance is not known nothing is a feature.
     """
     # (m),(k,m),(k,m,m)->(k,c,11),(k)
-    most, size = out.shape[1], y.size
+    most, size = out.shape[1] - 2, y.size
     found, kinds = np.zeros(most, np.int64), np.zeros(most, np.int64)
     peaks, score, bend = np.zeros((most, 2)), np.zeros((size, 2)), np.zeros(size)
     for k in range(gamma.shape[0]):
         u, cov = np.log(gamma[k]), covariance[k, :size, :size]
-        total = _kept_maxima(u, cov, least[0], found, peaks)
+        total = 0
+        if np.isfinite(cov).all():
+            total = _kept_maxima(u, cov, least[0], found, peaks)
         kinds[:total] = MAXIMUM
         for c in range(total):
             score[found[c]] = peaks[c]
         _bends(y, u, bend)
         if total > 0 and least[1] < math.inf:
             total = _with_shoulders(y, (u, bend), cov, (least[1], window), (found, kinds, score), total)
-        count[k] = total
-        for c in range(total):
-            out[k, c, 4:6] = score[found[c]]
-        _describe(y, (u, gamma[k], bend), cov, found[:total], kinds[:total], out[k])
+        first, total = _within(found[:total], window)
+        features = (found[first:total], kinds[first:total], score)
+        count[k] = _describe(y, (u, gamma[k], bend), cov, features, window, out[k])

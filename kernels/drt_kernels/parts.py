@@ -15,7 +15,9 @@ two of shape. With w = (jωτ)^φ:
 
 The least-squares problem is solved by the method of Levenberg and Marquardt (D. W. Marquardt, SIAM J. Appl. Math. 11
 (1963) 431) with the damping of H. B. Nielsen (IMM-REP-1999-05, Technical University of Denmark); a parameter at a bound
-that the gradient holds there is left out of a step.
+that the gradient holds there is left out of a step. Outliers count less by Student's distribution in two dimensions
+with four degrees of freedom: a point whose residual is z gets the weight (ν + 2) / (ν + |z|²/s²), in rounds until they
+settle (K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989) 881).
 
 Everything is in this one file, long as it is, because numba's cache on disk does not notice an edit in another one.
 """
@@ -64,6 +66,19 @@ that may be left after the others."""
 
 _STRUCTURED = 0.3
 """Correlation of neighbouring residuals that tells of parts that are missing; of noise alone it is below 0.2."""
+
+
+_FREEDOM = 4.0
+"""ν, degrees of freedom of Student's distribution."""
+
+_ROUNDS, _SEARCHES, _STEADY = 12, 3, 0.02
+"""Most rounds of weights, most of them with a new search for the parts, and the change of a weight that ends them."""
+
+_OUTLYING = 0.15
+"""Share of its weight below which a point is an outlier: at about six deviations."""
+
+_REACH_KNOWN = 20.0
+"""Weights of noise of known size are 20 / (4 + |z|²/σ²) but at most 1, which they are up to four deviations."""
 
 
 @njit(cache=True, nogil=True)
@@ -634,6 +649,58 @@ def _grow(
 
 
 @njit(cache=True, nogil=True)
+def _joined(theta: Array, p: int, symmetric: bool, out: Array) -> None:
+    """Copy asymmetric parts, with one and the next made one of the same sum."""
+    # (p)->(p-4)
+    each = parameters_of(HAVRILIAK_NEGAMI)
+    q = p + each
+    out[: p + each] = theta[: p + each]
+    out[p + each : theta.size - each] = theta[q + each :]
+    total = theta[p] + theta[q]
+    share = theta[p] / total if total > 0.0 else 0.5
+    out[p] = total
+    if symmetric:
+        out[p + 1] = share * theta[p + 1] + (1.0 - share) * theta[q + 1]
+        out[p + 2], out[p + 3] = min(theta[p + 2], theta[q + 2]), 1.0
+    else:
+        out[p + 1] = max(theta[p + 1], theta[q + 1])
+        out[p + 2], out[p + 3] = max(theta[p + 2], theta[q + 2]), 0.6
+
+
+@njit(cache=True, nogil=True)
+def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, options: Options) -> None:
+    """Make neighbours one, the pair that costs least each time, down to one part; keep what is better.
+
+    One asymmetric part is as good as several symmetric ones that the search began with.
+    """
+    series, each = model[1].shape[0], parameters_of(model[0])
+    now = (best[0].copy(), best[1].copy(), best[2].copy())
+    candidate, cheapest = np.zeros(now[0].size), np.zeros(now[0].size)
+    while int(now[1][0]) > series + each:
+        size = int(now[1][0])
+        left = size - each
+        own = (bounds[0][:left], bounds[1][:left])
+        _order(now[0][:size], series, each)
+        least = math.inf
+        for p in range(series, left, each):
+            for symmetric in (False, True):
+                _joined(now[0][:size], p, symmetric, candidate[:left])
+                _clip(candidate[:left], bounds)
+                cost = fit(candidate[:left], model, data, own, work, _HEAT)[0]
+                if cost < least:
+                    least = cost
+                    cheapest[:left] = candidate[:left]
+        now[0][:left] = cheapest[:left]
+        now[1][1] = fit(now[0][:left], model, data, own, work, options[1])[0]
+        now[1][0] = left
+        now[2][:] = work[1]
+        if _better(left, now[1][1], now[2], best, options):
+            best[0][:] = now[0]
+            best[1][:] = now[1]
+            best[2][:] = now[2]
+
+
+@njit(cache=True, nogil=True)
 def _search(
     starts: tuple[Array, Array],
     best: Best,
@@ -645,15 +712,110 @@ def _search(
     unit: Array,
 ) -> None:
     """Choose how many parts there are: from the better one of two starts parts are taken away, then added."""
-    candidate = np.empty(best[0].size + parameters_of(model[0]))
+    series, each = model[1].shape[0], parameters_of(model[0])
+    candidate = np.empty(best[0].size + each)
     response = np.zeros((best[0].size, data[1].size))
     for start in starts:
-        if start.size > 0:
-            candidate[: start.size] = start
-            _clip(candidate[: start.size], bounds)
-            _propose(candidate[: start.size], best, model, data, bounds, work, options)
+        size = min(start.size, series + each * options[2])
+        if size > 0:
+            candidate[:size] = start[:size]
+            _clip(candidate[:size], bounds)
+            _propose(candidate[:size], best, model, data, bounds, work, options)
     _shrink(best, model, data, bounds, work, options, (candidate, response))
+    if model[0] == HAVRILIAK_NEGAMI and options[0] <= 0:
+        _fewer(best, model, data, bounds, work, options)
     _grow(best, model, data, bounds, work, options, (candidate, response, unit))
+
+
+@njit(cache=True, nogil=True)
+def _allowed(options: Options, series: int, each: int, count: float) -> Options:
+    """Options with no more parts than data have room for: as many parameters as data if their number is given.
+
+    Where the criterion chooses, half as many; beyond that it is no guide.
+    """
+    wanted, limit, most, known = options
+    room = int(count) if wanted > 0 else int(count) // 2
+    most = min(most, max(room - series, 0) // each)
+    if wanted > 0:
+        wanted = min(wanted, series + each * most)
+    return wanted, limit, most, known
+
+
+@njit(cache=True, nogil=True)
+def _student(res: Array, weights: Array, spare: float, floor: float, known: bool, share: Array) -> tuple[float, bool]:
+    """Write the weights of points by Student's distribution, from residuals that have those of before.
+
+    Returns the largest change of one, and whether another point is an outlier now. The scale of the noise is the most
+    likely one, and not below the root of `floor`.
+    """
+    # (n),(n)->(f)
+    points = share.size
+    square = np.zeros(points)
+    for f in range(points):
+        if weights[f] > 0.0:
+            square[f] = (res[f] ** 2 + res[points + f] ** 2) / share[f]
+    scale = 1.0
+    if not known:
+        scale = max(np.sum(square) / spare, floor)
+        for _ in range(60):
+            total = 0.0
+            for f in range(points):
+                if scale > 0.0:
+                    total += (_FREEDOM + 2.0) * square[f] / (_FREEDOM + square[f] / scale)
+            before, scale = scale, max(total / spare, floor)
+            if abs(scale - before) <= 1e-6 * before:
+                break
+    moved, other = 0.0, False
+    for f in range(points):
+        if weights[f] > 0.0 and scale > 0.0:
+            away = _FREEDOM + square[f] / scale
+            weight = max(min(1.0, _REACH_KNOWN / away) if known else (_FREEDOM + 2.0) / away, 1e-9)
+            moved = max(moved, abs(weight - share[f]))
+            other = other or (weight < _OUTLYING) != (share[f] < _OUTLYING)
+            share[f] = weight
+    return moved, other
+
+
+@njit(cache=True, nogil=True)
+def _reweighted(weights: Array, share: Array, data: Data, state: Array) -> None:
+    """Multiply weights by the roots of the shares, into those of the data, and put the size of the data down."""
+    points = share.size
+    state[3] = 0.0
+    for n in range(weights.size):
+        data[2][n] = weights[n] * math.sqrt(share[n % points])
+        state[3] += (data[1][n] * data[2][n]) ** 2
+
+
+@njit(cache=True, nogil=True)
+def _robust(
+    weights: Array,
+    share: Array,
+    best: Best,
+    model: Model,
+    data: Data,
+    bounds: Bounds,
+    work: Work,
+    given: tuple[Options, Array],
+) -> None:
+    """Fit with Student's weights until they settle; the parts are looked for again when the outliers are others."""
+    options, unit = given
+    nothing = np.zeros(0)
+    searches = 0
+    for _ in range(_ROUNDS):
+        state = best[1]
+        size = int(state[0])
+        spare = max(state[4] - size, 1.0)
+        moved, other = _student(best[2], weights, spare, _EXACT * state[3] / state[4], options[3], share)
+        _reweighted(weights, share, data, state)
+        now = best[0][:size].copy()
+        state[0] = 0.0
+        if other and searches < _SEARCHES:
+            searches += 1
+            _search((now, nothing), best, model, data, bounds, work, options, unit)
+        else:
+            _propose(now, best, model, data, bounds, work, options)
+        if moved < _STEADY:
+            break
 
 
 @njit(cache=True, nogil=True)
@@ -698,56 +860,74 @@ def _variances(res: Array, state: Array, near: Array, weights: Array, spare: flo
 
 @njit(cache=True, nogil=True, fastmath=_JOINED)
 def _errors(
-    theta: Array, best: Best, near: Array, model: Model, data: Data, bounds: Bounds, work: Work, known: bool
+    theta: Array,
+    best: Best,
+    around: tuple[Array, Array],
+    model: Model,
+    data: Data,
+    bounds: Bounds,
+    work: Work,
+    known: bool,
 ) -> tuple[Array, Array]:
     """Return standard deviations, and correlations of each resistance with the next one and with its own ln τ.
 
     With variances from the residuals around each frequency the weights need not be right: (JᵀJ)⁻¹ Jᵀ V J (JᵀJ)⁻¹ (H.
-    White, Econometrica 48 (1980) 817, with smoothed squares).
+    White, Econometrica 48 (1980) 817, with smoothed squares). Student's weights w fall where a residual grows, so that
+    the curvature is not JᵀJ but smaller, on average by Σw² ν / (ν + 2) over Σw. NaN where as many parameters are free
+    as there are data, and the noise is not known. `around` are nearness of frequencies (f,f) and w, or nothing.
     """
     # (p)->(p),(c,2)
+    near, share = around
     res, state = work[1], best[1]
     size, series, each = theta.size, model[1].shape[0], parameters_of(model[0])
     response = np.zeros((size, res.size))
-    spare = max(state[4] - _responses(size, theta, bounds, work, response), 1.0)
+    spare = state[4] - _responses(size, theta, bounds, work, response)
+    deviation = np.full(size, np.nan)
+    together = np.full(((size - series) // each, 2), np.nan)
+    if spare < 1.0 and not known:
+        return deviation, together
+    spare = max(spare, 1.0)
     variance = np.empty(res.size)
     if known:
         variance[:] = max(1.0, state[1] / spare)
     else:
         _variances(res, state, near, data[2], spare, variance)
-    deviation = np.full(size, np.nan)
+    curvature = 1.0
+    if share.size > 0:
+        curvature = np.sum(share**2) * _FREEDOM / (_FREEDOM + 2.0) / np.sum(share)
     for p in range(size):
         total = np.sum(response[p] ** 2 * variance)
         if total > 0.0:
             deviation[p] = math.sqrt(total)
-    together = np.full(((size - series) // each, 2), np.nan)
     for c in range(len(together)):
         p = series + c * each
         if p + each < size:
             q = p + each
             together[c, 0] = np.sum(response[p] * response[q] * variance) / (deviation[p] * deviation[q])
         together[c, 1] = np.sum(response[p] * response[p + 1] * variance) / (deviation[p] * deviation[p + 1])
-    return deviation, together
+    return deviation / curvature, together
 
 
 @njit(cache=True, nogil=True)
 def deconvolve(
-    data: tuple[Array, Array, Array, Array],
+    data: tuple[Array, Array, Array, Array, Array],
     starts: tuple[Array, Ints],
     model: Model,
     bounds: Bounds,
     unit: Array,
     options: Options,
+    robust: bool,
     out: tuple[Array, Array, Array, Array],
 ) -> None:
     """Fit a chain of spectra, each also from what was found for the one before.
 
-    `data` are ln ω (f), impedances (k,n), weights (k,n) and `near` (f,f); `starts` parameters (k,p) and how many there
-    are (k); `bounds` lowest and highest parameters (p); `unit` a part to try; `options` the number of parameters or 0
-    for the information criterion, −1 for that without adding parts, the most steps of a fit, the most parts, and
-    whether the weights are one over the standard deviations. `out` are parameters (k,p), their deviations (k,p),
-    correlations of resistances (k,c,2), and number of parameters, sum of squares, ρ and whether the fit has converged
-    (k,4). Parts that end with no resistance are left out.
+    `data` are ln ω (f), impedances (k,n), weights (k,n), `near` (f,f), and weighted residuals of another model, which
+    tell the first weights of outliers, or zeros (k,n); `starts` parameters (k,p) and how many there are (k); `bounds`
+    lowest and highest parameters (p); `unit` a part to try; `options` the number of parameters or 0 for the information
+    criterion, −1 for that without adding parts, the most steps of a fit, the most parts, and whether the weights are
+    one over the standard deviations; `robust` whether outliers count less. `out` are parameters (k,p), their deviations
+    (k,p), correlations of resistances (k,c,2), and number of parameters, sum of squares, ρ and whether the fit has
+    converged (k,4). Parts that end with no resistance are left out. There are never more parameters than data.
     """
     x, near = data[0], data[3]
     series, each = model[1].shape[0], parameters_of(model[0])
@@ -763,13 +943,21 @@ def deconvolve(
         np.zeros(most, np.int64),
     )
     best = (np.zeros(most), np.zeros(5), np.zeros(data[1].shape[1]))
+    share = np.ones(x.size)
     before = np.zeros(0)
     for k in range(rows):
-        one = (x, data[1][k], data[2][k])
+        weights = data[2][k]
+        one = (x, data[1][k], weights.copy())
         best[1][:] = 0.0
-        best[1][3] = np.sum((one[1] * one[2]) ** 2)
-        best[1][4] = np.count_nonzero(one[2])
-        _search((starts[0][k, : starts[1][k]], before), best, model, one, bounds, work, options, unit)
+        best[1][4] = np.count_nonzero(weights)
+        own_options = _allowed(options, series, each, best[1][4])
+        share[:] = 1.0
+        if robust:
+            _student(data[4][k], weights, best[1][4], 0.0, options[3], share)
+        _reweighted(weights, share, one, best[1])
+        _search((starts[0][k, : starts[1][k]], before), best, model, one, bounds, work, own_options, unit)
+        if robust:
+            _robust(weights, share, best, model, one, bounds, work, (own_options, unit))
         size = _occupied(best[0], int(best[1][0]), series, each)
         theta = out[0][k]
         theta[:size] = best[0][:size]
@@ -782,7 +970,8 @@ def deconvolve(
                 break
             size = left
         theta[size:] = 0.0
-        deviation, together = _errors(theta[:size], best, near, model, one, own, work, options[3])
+        used = share[weights[: x.size] > 0.0] if robust and not options[3] else share[:0]
+        deviation, together = _errors(theta[:size], best, (near, used), model, one, own, work, options[3])
         out[1][k, :size] = deviation
         out[2][k, : len(together)] = together
         out[3][k, 0], out[3][k, 1] = size, best[1][1]

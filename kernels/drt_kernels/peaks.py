@@ -16,6 +16,10 @@ is small. The third term is what the penalty would take away if the answer were 
 that too large a λ makes; it does not count for the highest maximum, which no penalty makes. The unconstrained answer is
 used on purpose: where x ≥ 0 has pinned an unknown, its linear response says that noise does nothing, and single spikes
 would pass.
+
+The first and the last feature end in the valley towards the end of the samples, if γ rises again behind it: what lies
+beyond is a row of its own, as is the whole of a γ without any feature. Features outside of the window of the data count
+as what lies beyond. The areas of all rows add up to that of γ.
 """
 
 import math
@@ -33,7 +37,8 @@ Places = tuple[Ints, Ints, Ints, Ints]
 
 MAXIMUM = 1
 SHOULDER = 2
-"""Kinds of features."""
+EDGE = 3
+"""Kinds of features; an edge is what lies beyond the valleys of the first and the last one."""
 
 COLUMNS = 11
 """y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
@@ -63,6 +68,9 @@ _OPEN_SHOULDER = 0.5
 _RIPPLE_MAXIMUM = 2.0
 _RIPPLE_SHOULDER = 1.3
 """β of both, by the same rate at given λ from 1e-5 to 1e-2."""
+
+_LEAST_RISE = 1e-6
+"""How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
 
 _FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
@@ -290,15 +298,34 @@ def _width(g: Array, s: int, shift: float, height: float, ends: tuple[int, int])
 
 
 @njit(cache=True, nogil=True)
-def _position_error(g: Array, s: int, tables: Tables, row: Row, work: Work) -> float:
-    """Deviation, in samples, that noise gives to the zero of γ′."""
+def _vertex(g: Array, s: int, stride: int) -> float:
+    """Distance from a sample to the vertex of the parabola through ln γ there and a stride before and after.
+
+    Through γ where that is zero; γ between them is a straight line and has no maximum of its own.
+    """
+    if not stride <= s < g.size - stride:
+        return 0.0
+    left, middle, right = g[s - stride], g[s], g[s + stride]
+    if min(left, right) > 0.0:
+        left, middle, right = math.log(left), math.log(middle), math.log(right)
+    bend = left - 2.0 * middle + right
+    return stride * 0.5 * (left - right) / bend if bend < 0.0 and middle >= max(left, right) else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _position_error(g: Array, s: int, stride: int, tables: Tables, row: Row, work: Work) -> float:
+    """Deviation, in samples, that noise gives to the zero of γ′, by differences over a stride."""
     values, bounds = tables[0], tables[2]
-    first, last = bounds[s - 1, 0], bounds[s + 1, 1]
-    bend = -(g[s - 1] - 2.0 * g[s] + g[s + 1])
+    if not stride <= s < g.size - stride:
+        return math.nan
+    before, after = s - stride, s + stride
+    first = min(bounds[before, 0], bounds[s, 0])
+    last = max(bounds[s, 1], bounds[after, 1])
+    bend = -(g[before] - 2.0 * g[s] + g[after])
     for j in range(first, last):
-        work[0][j] = 0.5 * (values[s + 1, j] - values[s - 1, j])
+        work[0][j] = 0.5 * (values[after, j] - values[before, j])
     noise = _deviations((first, last), tables, row, work)[1]
-    return math.sqrt(noise) / bend if bend > 0.0 else math.nan
+    return stride * math.sqrt(noise) / bend if bend > 0.0 else math.nan
 
 
 @njit(cache=True, nogil=True)
@@ -363,30 +390,108 @@ def _merge(maxima: Ints, bends: Ints, kinds: Ints, out: Ints, which: Ints) -> in
 
 
 @njit(cache=True, nogil=True)
-def _describe(
-    curves: tuple[Array, Array], at: Ints, shape: tuple[bool, float], tables: Tables, row: Row, work: Work, out: Array
+def _closing(g: Array, top: int, window: int, end: int) -> int:
+    """Sample of the valley between a feature and an end of the samples; that end where γ only falls to it.
+
+    The valley is the lowest sample within the window of the data, or where γ begins to rise beyond it.
+    """
+    # (s)->()
+    step = 1 if end > top else -1
+    valley = top
+    s = top
+    while s != end:
+        inside = (window - s) * step > 0
+        s += step
+        if g[s] < g[valley]:
+            valley = s
+        elif not inside:
+            break
+    least = g[valley] + _LEAST_RISE * g[top]
+    far = valley
+    while far != end:
+        far += step
+        if g[far] > least:
+            return valley
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _describe_top(
+    curves: tuple[Array, Array],
+    feature: tuple[int, int],
+    ends: tuple[int, int],
+    grain: int,
+    tables: Tables,
+    row: Row,
+    work: Work,
+    out: Array,
 ) -> None:
-    """Fill in position, height, width, area, errors and boundaries of the features of a spectrum, y in samples."""
-    # (s),(s),(c)->(c,11)
+    """Fill in position, height, width and error of position of a maximum or shoulder between its boundaries."""
+    # (s),(s)->(11)
     g, bend = curves
-    smooth, step = shape
-    for c in range(at.size):
-        s = at[c]
-        low = _boundary(g, bend, (at[c - 1], s)) if c > 0 else 0
-        high = _boundary(g, bend, (s, at[c + 1])) if c + 1 < at.size else g.size - 1
-        shift, height = 0.0, g[s]
-        if smooth:
-            if out[c, 10] == MAXIMUM:
-                shift, height = _refined(g, s)
-            else:
-                shift, _ = _refined(bend, s)
-        out[c, 0] = s + shift
-        out[c, 1], out[c, 7] = _area(g, (low, high), (c == 0, c + 1 == at.size), step, tables, row, work)
-        out[c, 2] = height
-        out[c, 3] = _width(g, s, shift, height, (low, high))
-        out[c, 6] = _position_error(g, s, tables, row, work) if out[c, 10] == MAXIMUM else math.nan
-        out[c, 8] = low
-        out[c, 9] = high
+    s, kind = feature
+    shift, height = 0.0, g[s]
+    if grain > 1:
+        shift = _vertex(g, s, grain)
+    elif kind == MAXIMUM:
+        shift, height = _refined(g, s)
+    else:
+        shift, _ = _refined(bend, s)
+    out[0], out[2] = s + shift, height
+    out[3] = _width(g, s, 0.0 if grain > 1 else shift, height, ends)
+    out[6] = _position_error(g, s, grain, tables, row, work) if kind == MAXIMUM else math.nan
+
+
+@njit(cache=True, nogil=True)
+def _describe(
+    curves: tuple[Array, Array],
+    features: tuple[Ints, Ints, Array],
+    shape: tuple[int, float, int, int],
+    tables: Tables,
+    row: Row,
+    work: Work,
+    out: Array,
+) -> int:
+    """Fill in the rows of a spectrum, in order of y: its features, and what lies beyond them; how many rows.
+
+    `features` are samples, kinds, and prominence and significance; `shape` as `find` has it.
+    """
+    # (s),(s),(c),(c),(c,2)->(c+2,11)
+    g, bend = curves
+    at, kinds, score = features
+    grain, step, window = shape[0], shape[1], shape[2:]
+    last = g.size - 1
+    ends, which = np.zeros(at.size + 3, np.int64), np.full(at.size + 2, -1)
+    rows = 0
+    if at.size > 0:
+        first = _closing(g, at[0], window[0], 0)
+        if first > 0:
+            ends[1] = first
+            rows = 1
+        for c in range(at.size):
+            which[rows] = c
+            rows += 1
+            ends[rows] = _boundary(g, bend, (at[c], at[c + 1])) if c + 1 < at.size else last
+        end = _closing(g, at[-1], window[1], last)
+        if end < last:
+            ends[rows] = end
+            rows += 1
+    else:
+        rows = 1 if g.max() > 0.0 else 0
+    ends[rows] = last
+    for k in range(rows):
+        c, own = which[k], (ends[k], ends[k + 1])
+        out[k] = math.nan
+        if c < 0:
+            out[k, 0] = own[0] + np.argmax(g[own[0] : own[1] + 1])
+            out[k, 2] = g[int(out[k, 0])]
+        else:
+            _describe_top(curves, (at[c], kinds[c]), own, grain, tables, row, work, out[k])
+            out[k, 4:6] = score[c]
+        out[k, 1], out[k, 7] = _area(g, own, (k == 0, k + 1 == rows), step, tables, row, work)
+        out[k, 8], out[k, 9] = own
+        out[k, 10] = kinds[c] if c >= 0 else EDGE
+    return rows
 
 
 @njit(cache=True, nogil=True)
@@ -395,42 +500,49 @@ def find(
     bend: Array,
     tables: Tables,
     rows: Row,
-    least: tuple[float, float, bool, float],
+    least: tuple[float, float],
+    shape: tuple[int, float, int, int],
     out: Array,
     count: Ints,
 ) -> None:
-    """Features of spectra that share a λ and, if any, their weights.
+    """Features of spectra that share a λ and, if any, their weights; and what lies beyond them.
 
     `gamma` and `bend` are γ and −γ″ at the samples, evenly spaced; `tables` the values (s,j) and cumulative areas
     (s+1,j) of the basis functions, the last row of which are the whole areas, the first and last entry that is not
     negligible of each row of the values (s,2), H⁻¹ (j,j) and E (j,n); `rows` the unknowns x (k,j), standard deviations
-    of the data (k,n), and x − EWAx (k,j). `least` is the significance of maxima and of shoulders that is asked for,
-    whether γ is smooth enough for a polynomial, and the distance of samples in y. `out` is described by `COLUMNS`, y
-    and the boundaries counted in samples. A spectrum without more features than `count` says is left as it is.
+    of the data (k,n), and x − EWAx (k,j). `least` is the significance of maxima and of shoulders that is asked for.
+    `shape` is how many samples there are from one kink of γ to the next, 1 where it has none and a polynomial does; the
+    distance of samples in y; and the first and the last sample within the window of the data. `out` is described by
+    `COLUMNS`, y and the boundaries counted in samples, with room for two more rows than features; an edge has no width,
+    prominence, significance and error of y. `count` is how many rows there are, and how many of them are features; a
+    spectrum without more features than it says is left as it is.
     """
-    # (k,s),(k,s)->(k,c,11),(k)
-    most = out.shape[1]
+    # (k,s),(k,s)->(k,c,11),(k,2)
+    most = out.shape[1] - 2
     found, kinds, order, which = np.zeros((4, most), np.int64)
-    maxima = np.zeros(most, np.int64)
+    maxima, merged, places = np.zeros((3, most), np.int64)
     saddle = np.zeros(most + 1, np.int64)
-    peaks, bends = np.zeros((most, 2)), np.zeros((most, 2))
+    peaks, bends, score = np.zeros((most, 2)), np.zeros((most, 2)), np.zeros((most, 2))
     work = (np.zeros(tables[3].shape[0]), np.zeros(tables[4].shape[1]))
     for k in range(gamma.shape[0]):
         row = (rows[0][k], rows[1][k], rows[2][k])
         g = gamma[k]
         tops = _kept_maxima(g, least[0], tables, row, work, maxima, peaks)
         turns = 0
-        if tops > 0 and least[2]:
-            places = (maxima[:tops], found, kinds, saddle)
-            turns = _kept_bends(bend[k], least[1], tables, row, work, places, bends)
+        if tops > 0 and shape[0] == 1:
+            given = (maxima[:tops], found, kinds, saddle)
+            turns = _kept_bends(bend[k], least[1], tables, row, work, given, bends)
         total = min(_merge(maxima[:tops], found[:turns], kinds[:turns], order, which), most)
-        if total <= count[k]:
-            continue
-        count[k] = total
+        some = 0
         for c in range(total):
-            top = which[c] >= 0
-            score = peaks[which[c]] if top else bends[-1 - which[c]]
-            out[k, c, 4] = score[0] if top else 0.0
-            out[k, c, 5] = score[1]
-            out[k, c, 10] = MAXIMUM if top else SHOULDER
-        _describe((g, bend[k]), order[:total], (least[2], least[3]), tables, row, work, out[k])
+            if shape[2] <= order[c] <= shape[3]:
+                top = which[c] >= 0
+                places[some] = order[c]
+                score[some] = peaks[which[c]] if top else bends[-1 - which[c]]
+                score[some, 0] = score[some, 0] if top else 0.0
+                merged[some] = MAXIMUM if top else SHOULDER
+                some += 1
+        if some > count[k, 1]:
+            features = (places[:some], merged[:some], score)
+            count[k, 0] = _describe((g, bend[k]), features, shape, tables, row, work, out[k])
+            count[k, 1] = some

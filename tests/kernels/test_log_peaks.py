@@ -33,13 +33,14 @@ def covariance(size, y=Y, length=1.0):
     return np.outer(doubt, doubt) * np.exp(-np.abs(y[:, None] - y) / length)
 
 
-def found(gamma, cov, least=(3.0, 2.5), y=Y, most=20, window=None):
+def found(gamma, cov, least=(3.0, 2.5), y=Y, most=20, window=None, edges=False):
     gamma = np.atleast_2d(gamma)
     wide = np.zeros((len(gamma), y.size + 2, y.size + 2))
     wide[:, : y.size, : y.size] = cov
-    out, count = np.zeros((len(gamma), most, log_peaks.COLUMNS)), np.zeros(len(gamma), np.int64)
+    out, count = np.zeros((len(gamma), most + 2, log_peaks.COLUMNS)), np.zeros(len(gamma), np.int64)
     log_peaks.find(y, gamma, wide, least, window or (0, y.size - 1), out, count)
-    return [out[k, : count[k]] for k in range(len(gamma))]
+    rows = [out[k, : count[k]] for k in range(len(gamma))]
+    return rows if edges else [own[own[:, 10] != log_peaks.EDGE] for own in rows]
 
 
 def deviations(weights, values, cov):
@@ -230,6 +231,36 @@ def test_errors_are_those_by_finite_differences(y):
     for c in range(3):
         assert own[c, 6] == pytest.approx(np.sqrt(slopes[:, c, 0] @ cov @ slopes[:, c, 0]), rel=1e-4)
         assert own[c, 7] == pytest.approx(np.sqrt(slopes[:, c, 1] @ cov @ slopes[:, c, 1]), rel=1e-3)
+
+
+def test_what_lies_beyond_the_window_is_a_row_of_its_own_and_all_add_up():
+    gamma = sums((20, -4.0, 0.85), (60, 7.5, 0.85))
+    inside = int(np.searchsorted(Y, 5.0))
+    (rows,) = found(gamma, covariance(0.01), window=(0, inside), edges=True)
+    assert list(rows[:, 10]) == [log_peaks.MAXIMUM, log_peaks.EDGE]
+    assert rows[:, 1].sum() == pytest.approx(np.trapezoid(gamma, Y), rel=1e-12)
+    fine = np.linspace(-1, 5, 60001)
+    valley = fine[np.argmin(sums((20, -4.0, 0.85), (60, 7.5, 0.85), y=fine))]
+    assert rows[0, 9] == rows[1, 8] == pytest.approx(valley, abs=0.02)
+    assert rows[0, 1] == pytest.approx(np.trapezoid(gamma[valley >= Y], Y[valley >= Y]), rel=0.01)
+    assert rows[1, 0] == Y[np.argmax(gamma)]
+    assert np.isnan(rows[1, [3, 4, 5, 6]]).all()
+    (mirrored,) = found(gamma[::-1], covariance(0.01), window=(Y.size - 1 - inside, Y.size - 1), edges=True)
+    np.testing.assert_allclose(mirrored[::-1, 1], rows[:, 1], rtol=1e-9)
+    # A curve that only falls to the end has nothing beyond; one that nothing is known of is nothing but that.
+    assert list(found(sums(*TWO), covariance(0.01), edges=True)[0][:, 10]) == [log_peaks.MAXIMUM] * 2
+    for doubt in (50.0, np.nan):
+        (none,) = found(gamma, covariance(doubt), edges=True)
+        assert list(none[:, 10]) == [log_peaks.EDGE]
+        assert none[0, 1] == pytest.approx(rows[:, 1].sum(), rel=1e-12)
+
+
+def test_a_place_between_relaxation_times_is_nearer_to_the_truth_than_either():
+    shifts = np.linspace(-0.5, 0.5, 11) * (Y[1] - Y[0])
+    for phi in (0.6, 0.8, 0.95):
+        own = np.array([found(sums((10, shift, phi)), covariance(0.01))[0][0, 0] for shift in shifts])
+        nodes = np.array([Y[np.argmax(sums((10, shift, phi)))] for shift in shifts])
+        assert np.abs(own - shifts).max() < 0.25 * np.abs(nodes - shifts).max()
 
 
 def test_a_side_that_a_neighbour_hides_is_as_wide_as_the_other():

@@ -167,7 +167,7 @@ def few(elements, noise=0.002, seed=0, rows=1, kind=parts.ZARC):
     return np.hstack([noisy.real, noisy.imag]), np.tile(1 / np.abs(z), (rows, 2))
 
 
-def taken_apart(data, weights, starts=None, kind=parts.ZARC, wanted=0, most=4, known=False, steps=30):
+def taken_apart(data, weights, starts=None, kind=parts.ZARC, wanted=0, most=4, known=False, steps=30, robust=False):
     """Parameters, deviations, correlations and states as the engine asks for them."""
     each, rows = len(UNIT[kind]), len(data)
     size = 1 + most * each
@@ -177,8 +177,8 @@ def taken_apart(data, weights, starts=None, kind=parts.ZARC, wanted=0, most=4, k
     low, high = (np.concatenate([[edge[0]], np.tile(edge, most)]) for edge in RANGE[kind])
     out = np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 4))
     parts.deconvolve(
-        (COARSE, data, weights, NEAR), (start, count), (kind, TERMS), (low, high), np.array(UNIT[kind]),
-        (wanted, steps, most, known), out,
+        (COARSE, data, weights, NEAR, np.zeros(data.shape)), (start, count), (kind, TERMS), (low, high),
+        np.array(UNIT[kind]), (wanted, steps, most, known), robust, out,
     )  # fmt: skip
     return out
 
@@ -390,3 +390,61 @@ def test_a_part_that_the_data_want_to_be_negative_is_none_and_the_others_are_as_
     assert np.isnan(together[0, 0, 0])
     np.testing.assert_allclose(theta, alone[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(deviation[0, 1:4], alone[1][0, 1:4], rtol=1e-3)
+
+
+def test_students_weights_are_those_of_the_most_likely_scale():
+    rng = np.random.default_rng(2)
+    res = rng.standard_normal(400)
+    res[[10, 210]] = 300.0
+    share = np.ones(200)
+    moved, other = parts._student(res, np.ones(400), 400.0, 0.0, False, share)
+    assert moved > 0.9
+    assert other
+    square = res[:200] ** 2 + res[200:] ** 2
+    scale = np.median(6.0 / share - 4.0) ** -1 * np.median(square)
+    np.testing.assert_allclose(share, 6 / (4 + square / scale), rtol=1e-4)
+    assert np.sum(share * square) / scale == pytest.approx(400, rel=1e-4)
+    assert share[10] < 1e-3
+    # From weighted residuals the same come out again, and nothing moves.
+    again = share.copy()
+    moved, other = parts._student(res * np.sqrt(np.tile(share, 2)), np.ones(400), 400.0, 0.0, False, again)
+    assert moved < 1e-3
+    assert not other
+    np.testing.assert_allclose(again, share, rtol=1e-3)
+
+
+def test_weights_of_known_noise_are_one_up_to_four_deviations_and_those_of_nothing_stay():
+    res = np.array([0.0, 2.0, 3.9, 12.0, 0.0, 0.0, 0.0, 16.0])
+    share = np.ones(4)
+    parts._student(res, np.ones(8), 8.0, 0.0, True, share)
+    np.testing.assert_allclose(share, [1, 1, 1, 20 / 404])
+    share[:] = 1.0
+    assert parts._student(np.zeros(8), np.ones(8), 8.0, 0.0, False, share) == (0.0, False)
+    assert (share == 1).all()
+
+
+def test_an_outlier_is_left_out_of_the_fit_and_of_the_number_of_parts():
+    data, weights = few(PAIR, noise=0.002, rows=2)
+    data[1] = data[0]
+    data[1, [7, 26]] *= 2
+    theta, deviation, _, state = taken_apart(data, weights, robust=True)
+    assert list(state[:, 0]) == [7, 7]
+    assert np.abs(theta[1, [1, 4]] - theta[0, [1, 4]]).max() < 0.5 * deviation[0, [1, 4]].max()
+    plain = taken_apart(data, weights, wanted=7)[0]
+    assert np.abs(plain[1, [1, 4]] - plain[0, [1, 4]]).max() > 5 * deviation[0, [1, 4]].max()
+
+
+def test_two_asymmetric_parts_are_joined_to_one_of_their_sum():
+    theta = np.array([5.0, 10.0, -3.0, 0.8, 1.0, 30.0, 1.0, 0.9, 0.7, 2.0, 4.0, 0.6, 0.5])
+    out = np.zeros(9)
+    parts._joined(theta, 1, False, out)
+    np.testing.assert_allclose(out, [5, 40, 1, 0.9, 0.6, 2, 4, 0.6, 0.5])
+    parts._joined(theta, 1, True, out)
+    np.testing.assert_allclose(out, [5, 40, 0, 0.8, 1, 2, 4, 0.6, 0.5])
+
+
+def test_parameters_are_no_more_than_data_and_half_as_many_where_they_are_chosen():
+    assert parts._allowed((0, 30, 8, False), 2, 3, 10.0) == (0, 30, 1, False)
+    assert parts._allowed((-1, 30, 8, True), 2, 3, 142.0) == (-1, 30, 8, True)
+    assert parts._allowed((2 + 18, 30, 6, False), 2, 3, 10.0) == (8, 30, 2, False)
+    assert parts._allowed((4, 30, 1, False), 3, 4, 3.0) == (3, 30, 0, False)

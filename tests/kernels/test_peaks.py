@@ -98,7 +98,7 @@ class Brute:
         self.lost = 1e-4 * rng.standard_normal(self.x.shape)
         self.values = functions(Y)
 
-    def found(self, least=(3.0, 5.0), smooth=True, most=20, before=-1):
+    def found(self, least=(3.0, 5.0), grain=1, most=20, before=-1, edges=False, window=(0, Y.size - 1)):
         values = self.values
         seen = values > 1e-9
         bounds = np.stack([seen.argmax(axis=1), values.shape[1] - seen[:, ::-1].argmax(axis=1)], axis=1)
@@ -107,10 +107,13 @@ class Brute:
         areas = half * (1 + erf((Y[:, None] - CENTRES) / WIDTH / np.sqrt(2)))
         tables = (values, np.vstack([areas, np.full(CENTRES.size, 2 * half)]), bounds, self.inverse, self.answer)
         rows = len(self.x)
-        out, count = np.zeros((rows, most, peaks.COLUMNS)), np.full(rows, before)
+        out, count = np.zeros((rows, most + 2, peaks.COLUMNS)), np.full((rows, 2), before)
         curves = self.x @ values.T, -self.x @ functions(Y, 2).T
-        peaks.find(*curves, tables, (self.x, self.sigma, self.lost), (*least, smooth, STEP), out, count)
-        return [out[k, : count[k]] for k in range(rows)] if before < 0 else (out, count)
+        peaks.find(*curves, tables, (self.x, self.sigma, self.lost), least, (grain, STEP, *window), out, count)
+        if before >= 0:
+            return out, count
+        found = [out[k, : count[k, 0]] for k in range(rows)]
+        return found if edges else [own[own[:, 10] != peaks.EDGE] for own in found]
 
     def above(self, k, weights, openness, ripple):
         q = sum(weight * self.values[s] for s, weight in weights.items())
@@ -238,18 +241,57 @@ def test_errors_are_those_by_finite_differences_of_position_and_area():
     np.testing.assert_allclose(found[:, 7], errors[2:], rtol=0.02)
 
 
-def test_without_smoothness_there_are_only_maxima_at_samples():
+def test_of_a_curve_with_kinks_there_are_maxima_only_and_they_are_where_a_parabola_through_its_logarithm_is():
     brute = Brute(SHOULDER)
-    (found,) = brute.found(smooth=False)
+    (found,) = brute.found(grain=5)
     assert (found[:, 10] == peaks.MAXIMUM).all()
-    np.testing.assert_array_equal(found[:, 0], np.round(found[:, 0]))
-    np.testing.assert_allclose(found[:, 2], functions(place_of(found[:, 0])) @ SHOULDER, rtol=1e-12)
+    g = brute.values @ SHOULDER
+    tops = [s for s in brute.tops(g) if np.abs(found[:, 0] - s).min() < 5]
+    assert len(tops) == len(found) == 2
+    for row, s in zip(found, tops, strict=True):
+        a, b, _ = np.polyfit([-5, 0, 5], np.log(g[[s - 5, s, s + 5]]), 2)
+        assert row[0] == pytest.approx(s - b / (2 * a), abs=1e-9)
+        assert row[2] == g[s]
+
+
+def test_a_parabola_is_through_the_values_where_they_have_no_logarithm_and_not_at_the_ends():
+    g = np.array([0.0, 0.0, 3.0, 2.0, 1.0])
+    assert peaks._vertex(g, 2, 1) == pytest.approx(0.25)
+    assert peaks._vertex(g, 0, 1) == 0.0
+    assert peaks._vertex(np.ones(5), 2, 1) == 0.0
+
+
+WALL = normals((10, -3, 0.9), (30, 6, 0.8))
+
+
+def test_what_lies_beyond_the_window_is_a_row_of_its_own_and_all_add_up():
+    inside = int(np.searchsorted(Y, 5.0))
+    (found,) = Brute(WALL).found(edges=True, window=(0, inside))
+    assert list(found[:, 10]) == [peaks.MAXIMUM, peaks.EDGE]
+    gamma = curve_of(WALL)
+    valley = minimize_scalar(gamma, bounds=(-1, 4), method="bounded", options={"xatol": 1e-10}).x
+    assert abs(place_of(found[0, 9]) - valley) <= STEP / 2 + 1e-9
+    assert found[0, 9] == found[1, 8]
+    assert found[0, 1] == pytest.approx(quad(gamma, -20, valley, limit=200)[0], rel=1e-3)
+    assert found[:, 1].sum() == pytest.approx(quad(gamma, -20, 20, limit=400, points=[0, 6])[0], rel=1e-7)
+    assert place_of(found[1, 0]) == pytest.approx(6.0, abs=STEP)
+    assert np.isnan(found[1, [3, 4, 5, 6]]).all()
+    assert found[1, 7] > 0
+    (mirrored,) = Brute(WALL[::-1]).found(edges=True, window=(Y.size - 1 - inside, Y.size - 1))
+    assert list(mirrored[:, 10]) == [peaks.EDGE, peaks.MAXIMUM]
+    np.testing.assert_allclose(mirrored[::-1, 1], found[:, 1], rtol=1e-9)
+    # With the whole of it in the window there are two peaks, and without any all of it is one row.
+    assert list(Brute(WALL).found(edges=True)[0][:, 10]) == [peaks.MAXIMUM, peaks.MAXIMUM]
+    (none,) = Brute(WALL, size=50.0).found(edges=True)
+    assert list(none[:, 10]) == [peaks.EDGE]
+    assert none[0, 1] == pytest.approx(found[:, 1].sum(), rel=1e-12)
+    assert len(Brute(0.0 * WALL).found(edges=True)[0]) == 0
 
 
 def test_a_spectrum_that_has_as_many_features_already_is_left_as_it_is():
     brute = Brute(TWO, SHOULDER)
     out, count = brute.found(before=2)
-    assert list(count) == [2, 3]
+    assert list(count[:, 1]) == [2, 3]
     assert not out[0].any()
     assert out[1, :3, 2].all()
 

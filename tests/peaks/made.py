@@ -6,7 +6,7 @@ import numpy as np
 
 import drt_engine as drt
 from drt_engine.discretisation import discretise
-from drt_engine.peaks import find_peaks
+from drt_engine.peaks import find_peaks, without_edges
 from drt_engine.problem import Unknowns, assemble
 from drt_engine.simulate import ZARC, ProportionalNoise
 
@@ -39,6 +39,11 @@ def inverted(result):
 
 
 def peaks_of(result, options=None, sigma=None):
+    return without_edges(rows_of(result, options, sigma)).reset_index(drop=True)
+
+
+def rows_of(result, options=None, sigma=None):
+    """Peaks, and what lies beyond them."""
     return find_peaks(*inverted(result), options, sigma)
 
 

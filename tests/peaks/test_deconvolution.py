@@ -217,8 +217,12 @@ def test_parts_that_only_their_sum_is_known_of_are_called_merged():
 
 
 def test_an_ideal_capacitor_is_at_a_bound():
-    found = taken_apart(spectra([ZARC(20, 1e-3, 1.0)], 3))
-    assert found.parts["at_bound"].any()
+    parts = taken_apart(spectra([ZARC(20, 1e-3, 1.0)], 20)).parts
+    ideal = parts["phi"] == 1.0
+    assert 0.2 < ideal.mean() < 0.8
+    assert (parts["at_bound"] == ideal).all()
+    assert parts.loc[ideal, "phi_error"].isna().all()
+    assert (1 - parts["phi"] < 4 * parts["phi_error"])[~ideal].all()
     inner = taken_apart(spectra(TWO, 3))
     assert not inner.parts["at_bound"].any()
 

@@ -9,7 +9,7 @@ import drt_engine as drt
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.methods.log_gaussian import LogGaussian
-from drt_engine.peaks import PeakOptions, find_peaks
+from drt_engine.peaks import PeakOptions, find_peaks, without_edges
 from drt_engine.simulate import ZARC, CampaignDesign, ConstantNoise, campaign
 from drt_engine.threads import limited_threads
 
@@ -19,11 +19,11 @@ TWO = [ZARC(20, 1e-4, 0.85), ZARC(30, 1e-2, 0.8)]
 
 
 def found(some, options=None):
-    return peaks_by_posterior(some, drt.invert(some, LogGaussian()), options)
+    return without_edges(peaks_by_posterior(some, drt.invert(some, LogGaussian()), options))
 
 
 def counts(peaks, rows):
-    return np.bincount(peaks["spectrum"], minlength=rows)
+    return np.bincount(without_edges(peaks)["spectrum"], minlength=rows)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_values_are_near_the_truth_and_errors_are_the_spread(two):
     _, _, peaks = two
     assert (counts(peaks, 200) == 2).all()
     for name, truth in (("tau", [1e-4, 1e-2]), ("r", [20, 30])):
-        values, errors = (peaks[n].to_numpy().reshape(-1, 2) for n in (name, f"{name}_error"))
+        values, errors = (without_edges(peaks)[n].to_numpy().reshape(-1, 2) for n in (name, f"{name}_error"))
         np.testing.assert_allclose(values.mean(axis=0), truth, rtol=0.04)
         # A posterior also doubts what noise does not change, so it may state more.
         ratio = values.std(axis=0) / np.median(errors, axis=0)
@@ -130,7 +130,13 @@ def test_failed_spectra_zeros_and_unknown_posteriors_have_no_peaks(two):
         return SimpleNamespace(expansion=known.expansion, covariance=covariance)
 
     given = problem, inverted_unknowns(result), result.regularisation, result.residual
-    assert sorted(set(find_peaks(*given, posterior=posterior)["spectrum"])) == [0, 2, 3]
+    rows = find_peaks(*given, posterior=posterior)
+    assert sorted(set(without_edges(rows)["spectrum"])) == [0, 2, 3]
+    # Where nothing is known of significance the whole of γ is no peak, and is there.
+    (whole,) = rows[rows["spectrum"] == 1].itertuples()
+    assert whole.kind == "edge"
+    assert whole.r == pytest.approx(result.r_pol[1], rel=1e-12)
+    assert np.isnan(whole.r_error)
 
 
 def test_a_posterior_of_another_basis_is_refused(two):
@@ -151,7 +157,7 @@ def test_no_spectrum_has_an_empty_table_with_all_columns(two):
 
 def test_more_processes_of_two_cells_are_found_than_with_ridge_regression():
     made = campaign(CampaignDesign(cycles=(1, 300), voltages=12))
-    tikhonov = drt.invert(made.spectra, drt.Tikhonov()).peaks()
+    tikhonov = without_edges(drt.invert(made.spectra, drt.Tikhonov()).peaks())
     y = np.log(made.tau)
     apart = np.abs(y[:, :, None] - y[:, None, :]) + np.where(np.eye(5), np.inf, 0.0)
 
