@@ -43,7 +43,9 @@ def peaks(
         typer.Option(help="Whether parts stand in series with 1/(jωC); by default as they were inverted."),
     ] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
-    series: Annotated[str, typer.Option(help="State columns that tell series apart.")] = "cell,cycle,direction",
+    series: Annotated[
+        str, typer.Option(help="State columns that tell series apart.")
+    ] = "cell,channel,electrode,cycle,direction",
     known: Annotated[
         list[str] | None,
         typer.Option(help="Process that is known, by its range of τ in s: 'anode=0.01:1'; repeatable."),
@@ -180,7 +182,7 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     table = followed.table
     values = [column for column in _EXPORTED if column in table.columns]
     series = list(followed.series)
-    groups = table.groupby(series, sort=True, observed=True) if series else [((), table)]
+    groups = table.groupby(series, sort=True, observed=True, dropna=False) if series else [((), table)]
     wide: list[tuple[str, pd.DataFrame]] = []
     taken: set[str] = set()
     for key, part in groups if len(table) else ():

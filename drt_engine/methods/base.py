@@ -89,11 +89,6 @@ class Method(Protocol):
         ...
 
     @property
-    def quick(self) -> bool:
-        """Whether spectra are solved together, a thousand in less than a second."""
-        ...
-
-    @property
     def series(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         ...

@@ -159,11 +159,6 @@ class Convex:
         return True
 
     @property
-    def quick(self) -> bool:
-        """Whether spectra are solved together; each is a problem of its own here."""
-        return False
-
-    @property
     def series(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         return self.plain.series

@@ -115,11 +115,6 @@ class LogGaussian:
         """Whether answers respond to noise as those of `problem` do: not where the prior is one of ln γ."""
         return False
 
-    @property
-    def quick(self) -> bool:
-        """Whether spectra are solved together; a thousand take a second or two, so the first block may be large."""
-        return True
-
     def problem(self, frequency: Array, expansion: Expansion) -> Problem:
         """State the matrices of a grid, and the roughness of γ; it is not what λ is the factor of here.
 

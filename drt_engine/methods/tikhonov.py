@@ -156,12 +156,6 @@ class Tikhonov:
         return True
 
     @property
-    def quick(self) -> bool:
-        """Whether spectra are solved together: not with weights of their own, by fits to parts of them, or by cvxpy."""
-        alone = self.weighting in ("modulus", "iterated") or self.regularisation in ("re-im", "k-fold")
-        return not alone and self.solver != "cvxpy"
-
-    @property
     def series(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         if isinstance(self.shared, bool):

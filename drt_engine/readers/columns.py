@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ __all__ = [
     "rows_of",
     "side_column",
     "spectrum_of",
+    "turned",
 ]
 
 Floats = NDArray[np.float64]
@@ -438,7 +439,17 @@ def _impedance(values: Mapping[str, Floats]) -> NDArray[np.complex128]:
         z = np.empty(values["re"].shape, dtype=complex)
         z.real, z.imag = values["re"], values["im"]
         return z
-    return np.asarray(values["modulus"] * np.exp(1j * values["phase"]))
+    modulus, phase = values["modulus"], values["phase"]
+    z = np.full(modulus.shape, complex(np.nan, np.nan))
+    z[np.isinf(modulus) | np.isinf(phase)] = complex(np.inf, np.inf)
+    finite = np.isfinite(modulus) & np.isfinite(phase)
+    z[finite] = modulus[finite] * np.exp(1j * phase[finite])
+    return z
+
+
+def turned(angle: Any) -> Any:
+    """Return exp(jφ), NaN for an angle that is not finite, of which numpy warns."""
+    return np.exp(1j * np.where(np.isfinite(angle), angle, np.nan))
 
 
 def _wanted(table: Table, frequency: Floats, z: NDArray[np.complex128]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
@@ -494,8 +505,9 @@ def _contradictions(
     if "modulus" in values:
         checks.append(("modulus", np.abs(np.abs(z) - values["modulus"][keep])))
     if "phase" in values:
-        turned = np.exp(1j * (np.angle(z) - values["phase"][keep]))
-        checks.append(("phase", np.abs(turned - 1) * np.abs(z)))
+        phase = values["phase"][keep]
+        off = np.abs(turned(np.angle(z) - phase) - 1) * np.abs(z)
+        checks.append(("phase", np.where(np.isinf(phase), np.inf, off)))
     remarks = []
     for name, off in checks:
         apart = []
@@ -538,7 +550,7 @@ def _contradiction(columns: Mapping[str, Column], at: Mapping[str, float], name:
         f"without this check, with columns='{_by_number(columns)}'."
     )
     if name == "phase":
-        phase = np.exp(1j * at["phase"])
+        phase = turned(at["phase"])
         for other, words in (
             (z.conjugate(), "The imaginary part has the other sign"),
             (1j * z.conjugate(), "Re and Im are exchanged"),

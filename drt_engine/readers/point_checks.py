@@ -8,7 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import problem
-from drt_engine.readers.columns import NEEDED, ROUNDED, VOID, Column, Rows, exported, rows_of, side_column, spectrum_of
+from drt_engine.readers.columns import (
+    NEEDED,
+    ROUNDED,
+    VOID,
+    Column,
+    Rows,
+    exported,
+    rows_of,
+    side_column,
+    spectrum_of,
+    turned,
+)
 from drt_engine.readers.named import columns_of
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
@@ -117,7 +128,7 @@ def polar(table: TextTable, columns: Mapping[str, Column], rows: Rows) -> tuple[
         for name in ("re", "im", "modulus", "phase")
     }
     rounding = printed["re"] + printed["im"] + printed["modulus"] + printed["phase"] * np.abs(modulus)
-    return modulus * np.exp(1j * phase), rounding
+    return modulus * turned(phase), rounding
 
 
 def _scaled(table: TextTable, column: Column, rows: Rows) -> Floats:

@@ -105,9 +105,13 @@ class State:
         return (low if self.low is None else self.low, high if self.high is None else self.high)
 
 
-TABLE_STATES = tuple(
-    State(name, "a column of that name", "heading" if BOUNDS[name][2] else "")
-    for name in ("cycle", "z_cycle", "sequence", "voltage", "current", "charge", "temperature", "time")
+TABLE_STATES = (
+    *(
+        State(name, "a column of that name", "heading" if BOUNDS[name][2] else "")
+        for name in ("cycle", "z_cycle", "sequence", "voltage", "current", "charge", "temperature", "time")
+    ),
+    State("channel", "a line 'CH 1' above the headings", ""),
+    State("area", "1 cm² where columns names the impedance in ohm cm²", "columns"),
 )
 """The states that a table without a format of its own can give."""
 

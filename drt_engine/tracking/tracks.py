@@ -18,7 +18,7 @@ from drt_engine.tracking.options import Known, TrackingOptions
 
 __all__ = ["EVENTS", "Tracks", "track"]
 
-SERIES = ("cell", "cycle", "direction")
+SERIES = ("cell", "channel", "electrode", "cycle", "direction")
 EVENTS = ("birth", "death", "gap", "merge", "split", "crossing")
 """What can happen to a process along a series."""
 

@@ -39,7 +39,6 @@ class Copying:
         return Expansion(np.logspace(-3, 0, 10), "piecewise-linear", np.nan)
 
     series = None
-    quick = True
 
     def solve(self, frequency, impedance, expansion, which=None):
         zero = np.zeros(len(impedance))

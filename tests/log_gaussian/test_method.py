@@ -239,4 +239,3 @@ def test_its_problem_is_that_of_its_model(noisy):
     re, im = np.split(problem.fitted(x * problem.scale), 2, axis=1)
     fit = result.impedance_at(noisy.frequency)
     np.testing.assert_allclose(re + 1j * im, fit, rtol=0, atol=1e-9 * np.abs(fit).max())
-    assert method.quick

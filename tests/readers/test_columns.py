@@ -124,6 +124,9 @@ def test_rounded_digits_are_no_contradiction(tmp_path):
         ("f,re,im\n0,3,-4\n0,3,-4\n", "line 2: no point of a spectrum in 2 rows: 2 DC rows"),
         ("f,re,im\n9,3,4\n8,3,4\n7,3,5\n", "line 2: 'im' is positive at all 3 points"),
         ("f,re,im\n9,3,-1e999\n", "line 2: frequency and impedance must be finite"),
+        ("f,|z|,phase/deg\n9,3,-1\n8,3,1e999\n", "line 3: frequency and impedance must be finite"),
+        ("f,|z|,phase/deg\n9,1e999,0\n", "line 2: frequency and impedance must be finite"),
+        ("f,re,im,phase\n9,3.00,-4.00,-1e999\n", "line 2: .* give -53.1301 deg, where 'phase' says -inf deg"),
     ],
 )
 def test_what_cannot_be_true_is_refused(tmp_path, text, reason):
