@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 COVERED := --numprocesses=auto --dist=worksteal --cov --cov-report= --cov-fail-under=0
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test fuzz lint bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/drt-engine demo --output demo --overwrite
@@ -16,6 +16,11 @@ test: lint
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels --quiet $(COVERED)
 	$(BIN)/pytest $(COVERED) --cov-append
 	$(BIN)/coverage report
+
+# Made-up input against readers, HDF5 files, conditions and job files, for so many seconds in all.
+fuzz: export DRT_ENGINE_FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/.installed-test
+	$(BIN)/pytest tests/readers/test_fuzz.py tests/test_fuzz_hdf5.py tests/safety/test_fuzz.py --quiet
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
