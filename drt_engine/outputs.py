@@ -71,7 +71,8 @@ def check_target(
     for given in inputs:
         if given is not None and _is_same(target, given):
             raise InputError(f"{target}: is an input of this run, and inputs are never written to. Give another name.")
-    if target.exists() and not target.is_file():
+    # These say no where a path cannot be looked up, as in a folder that is closed; writing tells why.
+    if os.path.exists(target) and not os.path.isfile(target):
         raise OutputExistsError(f"{target}: exists and is not a file. Give another name.")
     if os.path.lexists(target) and not overwrite:
         raise OutputExistsError(f"{target}: exists already. Give another name, or say overwrite.")
@@ -80,7 +81,7 @@ def check_target(
             f"{target}: is an HDF5 file, and what is to be written is not; it may hold measurements. Give another "
             "name, or remove it yourself."
         )
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise FileWriteError(f"{target}: the folder {target.parent} does not exist. Make it first.")
     return target
 

@@ -1,5 +1,6 @@
 """``drt-engine import``: instrument files into one campaign."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +56,7 @@ def import_(
     from drt_engine.readers import ReadOptions
     from drt_engine.readers.collect import CollectOptions, collect
 
-    adding = append and output.exists()
+    adding = append and os.path.exists(output)
     inputs = _inputs(files, states, output)
     check_outputs(report, overwrite=overwrite, inputs=inputs, hdf5=(None if adding else output,))
     check_outputs(overwrite=True, inputs=inputs, hdf5=(output,))
@@ -94,8 +95,8 @@ def import_(
 
 def _inputs(files: list[Path], states: Path | None, output: Path) -> list[Path]:
     """All that is read, but for campaigns that an earlier import left among the measurements."""
-    inputs = [path for path in files if not path.is_dir()] + ([] if states is None else [states])
-    for folder in filter(Path.is_dir, files):
+    inputs = [path for path in files if not os.path.isdir(path)] + ([] if states is None else [states])
+    for folder in filter(os.path.isdir, files):
         inputs += [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() not in _CAMPAIGNS]
     return inputs
 

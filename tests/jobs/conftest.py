@@ -27,7 +27,9 @@ class Ran:
 
 @pytest.fixture
 def cli(monkeypatch, capsys):
-    """Run ``drt-engine`` in this process; whatever is not an exit code is an exception."""
+    """Run ``drt-engine`` in this process, without lines on how far it is; what is no exit code is an exception."""
+    for wait in ("_SECONDS_TO_FIRST_LINE", "_SECONDS_A_LINE"):
+        monkeypatch.setattr(f"drt_engine.cli.running.{wait}", 1e9)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drt-engine", *map(str, arguments)])

@@ -1,6 +1,7 @@
 """A command that is interrupted or killed: what it says, what it leaves, and that it goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,12 @@ def until(there, process, seconds=60):
         time.sleep(0.005)
 
 
+def ended(process):
+    """What a command wrote to its output, and beside it but for lines on how far it is."""
+    told, error = process.communicate(timeout=60)
+    return told, re.sub(r"^\d+ of \d+ spectra, .*: .*\n", "", error, flags=re.MULTILINE)
+
+
 def blocks(out, kind):
     return list(out.with_name(f".{out.name}.job").glob(f"{kind}-*.part"))
 
@@ -64,7 +71,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(large, expected, out, workers
     process = started(*job)
     until(lambda: len(blocks(out, "results")) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)
-    told, error = process.communicate(timeout=60)
+    told, error = ended(process)
     assert (process.returncode, told) == (130, "")
     assert error.startswith("drt-engine: interrupted; ")
     assert error.endswith(" of 10000 spectra are done and kept. The same job goes on from there.\n")
@@ -73,7 +80,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(large, expected, out, workers
     kept = {path.name: path.stat().st_mtime_ns for path in blocks(out, "results")}
     assert len(kept) >= 3
     process = started(*job)
-    told, error = process.communicate(timeout=60)
+    told, error = ended(process)
     assert (process.returncode, error) == (0, "")
     before = int(told.split(" of them done before")[0].split()[-1])
     assert before == sum(int(name.split("-")[3]) - int(name.split("-")[2]) for name in kept)
@@ -85,7 +92,7 @@ def test_ctrl_c_while_processes_begin(large, out):
     process = started(large, out, "--workers", "2")
     until(out.with_name(f".{out.name}.job").joinpath("plan.json").exists, process)
     os.killpg(process.pid, signal.SIGINT)
-    told, error = process.communicate(timeout=60)
+    told, error = ended(process)
     assert (process.returncode, told) == (130, "")
     assert error in (
         "drt-engine: interrupted before a block was done; nothing is lost.\n",
@@ -103,7 +110,7 @@ def test_ctrl_c_is_not_for_a_job_in_the_background(large, expected, out):
         signal.signal(signal.SIGINT, before)
     until(lambda: len(blocks(out, "results")) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)
-    told, error = process.communicate(timeout=60)
+    told, error = ended(process)
     assert (process.returncode, error) == (0, "")
     assert "10000 spectra in" in told
     assert arrays(out) == expected
@@ -160,7 +167,7 @@ def test_processes_do_not_outlive_a_job_that_is_killed(large, expected, out):
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGKILL
     process = started(*job)
-    told, error = process.communicate(timeout=60)
+    told, error = ended(process)
     assert (process.returncode, error) == (0, "")
     assert "done before" in told
     assert arrays(out) == expected

@@ -245,7 +245,8 @@ def test_none_runs_from_a_job_file(campaign_of_two, tmp_path, cli):
         path.write_text(f'input = "{source}"\noutput = "out.h5"\n[job]\nwhere = {where}\n')
 
     write("cycle > 9")
-    assert refused(cli("invert", path))
+    assert cli("invert", path).out.startswith("0 spectra in ")
+    (tmp_path / "out.h5").unlink()
     for text in CONDITIONS:
         write(text)
         with WATCH as seen, pytest.raises(drt.DRTError):

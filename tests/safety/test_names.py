@@ -73,7 +73,8 @@ def test_validate(folder, cli, wide):
 def test_invert(folder, cli):
     chosen = ("--where", "cell in ['[/x]', '=1+1']", "--name", "a[red]\x9b", "--method", "tikhonov")
     shown(cli("invert", folder / "c.h5", "-o", folder / "again.h5", *chosen))
-    refused = cli("invert", folder / "c.h5", "-o", folder / "[red]\x1b[31m\n.h5", "--where", "cell == '\x1b[31m'")
+    shown(cli("invert", folder / "c.h5", "-o", folder / "[red]\x1b[31m\n.h5", "--where", "cell == '\x1b[31m'"))
+    refused = cli("invert", folder / "c.h5", "-o", folder / "none.h5", "--where", "cell = '\x1b[31m'")
     assert refused.code == 2
     assert harmless(refused.err)
 
