@@ -98,6 +98,7 @@ def changed(content, some):
 def test_whatever_is_damaged_is_refused_or_as_it_was(original, tmp_path):
     content, expected = original
     path = tmp_path / "damaged.h5"
+
     def work():
         for name, result in read(path).items():
             if result is not None and name != "scan":

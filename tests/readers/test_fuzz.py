@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from drt_engine.errors import DRTError, FileFormatError
 from drt_engine.readers import READERS, ReadOptions, Recording, read_file
 from drt_engine.readers.collect import CollectOptions, collect
-
 from tests.fuzzing import fuzz
 
 from . import (
