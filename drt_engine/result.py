@@ -173,6 +173,9 @@ class Inversion:
     def gamma_at(self, tau: ArrayLike) -> Array:
         """γ(ln τ) anywhere.
 
+        That of :class:`LogGaussian` is a smooth curve through its values at :attr:`tau`, along ln γ; see
+        :meth:`~drt_engine.basis.Expansion.curve`. `r_pol` and :meth:`impedance_at` are of straight lines between them.
+
         Parameters
         ----------
         tau : array_like, shape (T,)
@@ -188,7 +191,10 @@ class Inversion:
         InputError
             For relaxation times that are not positive and finite.
         """
-        return row_by_row(self.coefficients, self.expansion.values(_positive("tau", "s", tau)).T)
+        at = _positive("tau", "s", tau)
+        if self.method.linear:
+            return row_by_row(self.coefficients, self.expansion.values(at).T)
+        return self.expansion.curve(self.coefficients, at)
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of the fitted model anywhere.

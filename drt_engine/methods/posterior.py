@@ -136,12 +136,11 @@ class LogPosterior:
         InputError
             For a level that is no probability.
         """
-        factor = np.exp(quantile(level) * self.deviation)
-        gamma = self.unknowns.coefficients
-        if tau is None:
-            return gamma / factor, gamma * factor
-        values = self.expansion.values(tau).T
-        return row_by_row(gamma / factor, values), row_by_row(gamma * factor, values)
+        half, gamma = quantile(level) * self.deviation, self.unknowns.coefficients
+        if tau is not None:
+            half, gamma = row_by_row(half, self.expansion.values(tau).T), self.expansion.curve(gamma, tau)
+        factor = np.exp(half)
+        return gamma / factor, gamma * factor
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`."""
