@@ -14,7 +14,7 @@ from drt_engine.threads import run_tiles
 
 if TYPE_CHECKING:
     from drt_engine.methods import Method
-    from drt_engine.methods.posterior import LogPosterior
+    from drt_engine.methods.posterior import LogPosterior, Posterior
 
 __all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "intervals_of", "joint_posterior", "tiles"]
 
@@ -81,6 +81,8 @@ class Answered:
         The answers; NaN where there is none.
     regularisation : ndarray, shape (K,)
         λ of each.
+    noise : ndarray, shape (K, 2), or None
+        a, ohm, and b of the noise that was found, if one was.
     """
 
     frequency: Array
@@ -88,11 +90,21 @@ class Answered:
     expansion: Expansion
     unknowns: Unknowns
     regularisation: Array
+    noise: Array | None = None
 
     def rows(self, rows: NDArray[np.intp]) -> "Answered":
         """Return the chosen spectra."""
         unknowns, lam = self.unknowns.rows(rows), self.regularisation[rows]
-        return replace(self, impedance=self.impedance[rows], unknowns=unknowns, regularisation=lam)
+        noise = None if self.noise is None else self.noise[rows]
+        return replace(self, impedance=self.impedance[rows], unknowns=unknowns, regularisation=lam, noise=noise)
+
+    def posterior(self, method: "Method", tile: Tile) -> "Posterior":
+        """How sure the answers of a tile are."""
+        rows, points = tile
+        some = self.rows(rows)
+        noise = None if some.noise is None else (some.noise[:, 0], some.noise[:, 1])
+        answers = some.unknowns, some.regularisation
+        return method.posterior(self.frequency[points], some.impedance[:, points], self.expansion, answers, noise)
 
 
 def intervals_of(method: "Method", given: Answered, level: float, tau: ArrayLike | None = None) -> Intervals:
@@ -120,11 +132,7 @@ def intervals_of(method: "Method", given: Answered, level: float, tau: ArrayLike
     out = {name: np.full((count, size) if name.startswith("gamma") else count, np.nan) for name in INTERVAL_UNITS}
 
     def work(tile: Tile) -> None:
-        rows, points = tile
-        some = given.rows(rows)
-        found = method.posterior(
-            given.frequency[points], some.impedance[:, points], given.expansion, (some.unknowns, some.regularisation)
-        )
+        rows, found = tile[0], given.posterior(method, tile)
         out["gamma_low"][rows], out["gamma_high"][rows] = found.gamma_interval(level, tau)
         out["r_pol_low"][rows], out["r_pol_high"][rows] = found.r_pol_interval(level)
         if "r_inf" in found.extras:
@@ -144,16 +152,10 @@ def joint_posterior(method: "Method", given: Answered) -> "LogPosterior":
     given : Answered
         The spectra and their answers.
     """
-    parts: list[tuple[NDArray[np.intp], Any]] = []
-    for rows, points in _tiles_of(given):
-        some = given.rows(rows)
-        answers = some.unknowns, some.regularisation
-        parts.append(
-            (rows, method.posterior(given.frequency[points], some.impedance[:, points], given.expansion, answers))
-        )
+    parts: list[tuple[NDArray[np.intp], Any]] = [(tile[0], given.posterior(method, tile)) for tile in _tiles_of(given)]
     _, first = parts[0]
     covariance = np.full((len(given.impedance), *first.covariance.shape[1:]), np.nan)
-    noise = np.full(len(given.impedance), np.nan)
+    noise = np.full((len(given.impedance), 2), np.nan)
     for rows, part in parts:
         covariance[rows], noise[rows] = part.covariance, part.noise
     joint: LogPosterior = replace(first, unknowns=given.unknowns, covariance=covariance, noise=noise)

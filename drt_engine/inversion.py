@@ -84,7 +84,7 @@ def invert_block(
     """
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
-    names = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt")
+    names = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "noise_floor", "noise_relative")
     out: dict[str, Any] = {name: np.full(rows, np.nan) for name in names}
     coefficients = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
@@ -103,6 +103,8 @@ def invert_block(
         coefficients[good] = found.coefficients[solved]
         out["r_inf"][good] = found.r_inf[solved]
         out["inductance"][good] = found.inductance[solved]
+        for name in ("noise_floor", "noise_relative"):
+            out[name][good] = getattr(answer, name)[solved]
         with np.errstate(divide="ignore"):
             out["capacitance"][good] = 1.0 / found.elastance[solved]
         residual = np.empty(len(z))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from drt_engine.methods.posterior import LogPosterior
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
 
-__all__ = ["RESULT_UNITS", "Inversion"]
+__all__ = ["PER_SPECTRUM", "RESULT_UNITS", "Inversion"]
 
 Array = NDArray[np.float64]
 
@@ -39,11 +39,20 @@ RESULT_UNITS = {
     "regularisation": "1",
     "residual": "1",
     "kkt": "1",
+    "noise_floor": "ohm",
+    "noise_relative": "1",
 }
 """Units of the arrays of a result."""
 
 
-_PER_SPECTRUM = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
+_LATER = ("noise_floor", "noise_relative")
+"""Arrays that a result may lack, as one from an older file does."""
+
+PER_SPECTRUM = (
+    *("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status"),
+    *_LATER,
+)
+"""Arrays of a result that make it up and have a row for each spectrum."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,6 +85,9 @@ class Inversion:
         The spectra, ohm; None where it was read from a file, see :meth:`with_spectra`.
     intervals : Intervals or None
         Intervals of γ, R_pol and R_inf, if they were asked for.
+    noise_floor, noise_relative : ndarray, shape (K,)
+        a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
+        NaN where the method finds none.
     """
 
     frequency: Array
@@ -92,9 +104,14 @@ class Inversion:
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
+    noise_floor: Array = None  # type: ignore[assignment]  # NaN, below
+    noise_relative: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
+        for name in _LATER:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.status.size, np.nan))
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
         for field in fields(self):
@@ -123,7 +140,7 @@ class Inversion:
             Which, in numpy's terms; a boolean column of `states` will do.
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
-        arrays = {name: getattr(self, name)[chosen] for name in _PER_SPECTRUM}
+        arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
         for name in ("impedance", "intervals"):
             given = getattr(self, name)
             arrays[name] = None if given is None else given[chosen]
@@ -296,7 +313,8 @@ class Inversion:
         return intervals_of(self.method, self._answered(self.impedance), level, tau)
 
     def _answered(self, impedance: NDArray[np.complex128]) -> Answered:
-        return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation)
+        noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
+        return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation, noise)
 
     def _stand_in(self) -> NDArray[np.complex128]:
         """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""

@@ -74,6 +74,8 @@ class Variable:
         is characters.
     attributes : mapping
         Further attributes.
+    required : bool
+        Whether a reader refuses a group without it; what was added later is not in older files.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Variable:
     long_name: str
     dtype: str = "float64"
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,9 @@ class Group:
         return tuple(variable for variable in self.variables if SPECTRUM in variable.dimensions)
 
 
-def _result(name: str, long_name: str, *, tau: bool = False) -> Variable:
-    return Variable(name, (SPECTRUM, "tau") if tau else (SPECTRUM,), RESULT_UNITS[name], long_name)
+def _result(name: str, long_name: str, *, tau: bool = False, required: bool = True) -> Variable:
+    dimensions = (SPECTRUM, "tau") if tau else (SPECTRUM,)
+    return Variable(name, dimensions, RESULT_UNITS[name], long_name, required=required)
 
 
 _STATES = Attribute("states", str, "JSON list of the names of the state columns, in order")
@@ -191,6 +195,10 @@ INVERSION = Group(
         _result("regularisation", "factor of the roughness penalty"),
         _result("residual", "root mean square of the relative residual"),
         _result("kkt", "scaled optimality residual"),
+        _result("noise_floor", "constant part of the standard deviation of the noise", required=False),
+        _result(
+            "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False
+        ),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint8", status_attributes()),
     ),
 )

@@ -28,6 +28,8 @@ class Answer:
         λ, and the scaled optimality residual.
     at_edge, by_cvxpy : ndarray of bool, shape (K,)
         Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
+    noise_floor, noise_relative : ndarray, shape (K,)
+        a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
     """
 
     unknowns: Unknowns
@@ -36,6 +38,14 @@ class Answer:
     kkt: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
     by_cvxpy: NDArray[np.bool_]
+    noise_floor: NDArray[np.float64] | None = None
+    noise_relative: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Fill in what the method does not find."""
+        for name in ("noise_floor", "noise_relative"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.kkt.shape, np.nan))
 
     def first(self, rows: int) -> "Answer":
         """Leave out what follows the first rows."""
@@ -143,6 +153,7 @@ class Method(Protocol):
         impedance: NDArray[np.complex128],
         expansion: Expansion,
         answers: tuple[Unknowns, NDArray[np.float64]],
+        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Posterior:
         """Say how sure answers are; called from several threads at once.
 
@@ -152,6 +163,8 @@ class Method(Protocol):
             As :meth:`solve` takes them.
         answers : tuple
             What it found: the unknowns, and λ of each, shape (K,).
+        noise : pair of ndarray, shape (K,) each, optional
+            The noise that it found; NaN where it is to be found again, or if the method finds none.
 
         Raises
         ------

@@ -238,6 +238,7 @@ class Convex:
         impedance: ComplexArray,  # noqa: ARG002
         expansion: Expansion,  # noqa: ARG002
         answers: tuple[Unknowns, Array],  # noqa: ARG002
+        noise: tuple[Array, Array] | None = None,  # noqa: ARG002
     ) -> Posterior:
         """Refuse: how sure an answer under any constraints is, is not known.
 

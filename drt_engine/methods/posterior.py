@@ -99,8 +99,9 @@ class LogPosterior:
         Which of R_inf, L and 1/C are unknowns.
     covariance : ndarray, shape (K, N, N)
         Of ln γ at the M relaxation times, then of the extras in ohm, H and 1/F; NaN where it is not known.
-    noise : ndarray, shape (K,)
-        Scale of the noise of the real and of the imaginary part: ohm, or a share of |Z| for noise in proportion to it.
+    noise : ndarray, shape (K, 2)
+        a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the real and of the imaginary part; NaN where it is
+        given by frequency.
     """
 
     expansion: Expansion

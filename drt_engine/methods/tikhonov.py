@@ -240,6 +240,7 @@ class Tikhonov:
         impedance: NDArray[np.complex128],
         expansion: Expansion,
         answers: tuple[Unknowns, NDArray[np.float64]],
+        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,  # noqa: ARG002 - as the protocol has it
     ) -> TruncatedPosterior:
         """Say how sure answers are, if λ and the penalty describe γ; called from several threads at once.
 

@@ -15,13 +15,16 @@ from ..conftest import zarc
 Status = drt.Status
 METHODS = {
     "default": LogGaussian(),
-    "fixed": LogGaussian(regularisation=1.0),
+    "fixed": LogGaussian(regularisation=1.0, noise="constant"),
     "proportional": LogGaussian(noise="proportional"),
     "normal": LogGaussian(robust=False),
     "capacitance": LogGaussian(capacitance=True, inductance=False),
     "custom tau": LogGaussian(tau=tuple(np.logspace(-7, 3, 50) * np.linspace(1, 2, 50))),
 }
-RESULTS = ("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt")
+RESULTS = (
+    *("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt"),
+    *("noise_floor", "noise_relative"),
+)
 
 
 @pytest.fixture(params=METHODS.values(), ids=METHODS, scope="module")
@@ -210,6 +213,11 @@ def test_settings_make_it_again(method):
         ({"regularisation": -1.0}, "positive number or 'evidence'"),
         ({"regularisation": True}, "positive number or 'evidence'"),
         ({"tau": (1.0, 2.0)}, "at least 3"),
+        ({"noise": (0.0, 0.0)}, "not negative and not both 0"),
+        ({"noise": (-1.0, 0.01)}, "not negative and not both 0"),
+        ({"noise": 0.01}, "pairs of frequency and standard deviation"),
+        ({"noise": (0.01,)}, "pairs of frequency and standard deviation"),
+        ({"noise": ((1.0, 0.1), (1.0, 0.2))}, "each frequency once"),
     ],
 )
 def test_mistakes_show_before_the_work(settings, message):

@@ -56,16 +56,16 @@ def test_intervals_cover_the_truth(forty):
 
 
 def test_the_noise_is_found(forty):
-    _, _, posterior = forty
-    # Student's distribution with four degrees of freedom puts its scale lower than the deviation of normal noise.
-    assert 0.8 < np.median(posterior.noise) / 0.3 < 1.0
-    spectra, result, _ = forty
+    spectra, result, posterior = forty
+    total = np.hypot(posterior.noise[:, :1], posterior.noise[:, 1:] * np.abs(spectra.impedance))
+    assert np.median(total) == pytest.approx(0.3, rel=0.05)
     relative = drt.Spectra(
         spectra.frequency,
         result.impedance_at(spectra.frequency) * (1 + 0.01 * noise(np.random.default_rng(8), (40, 71))),
     )
     _, proportional = posterior_of(relative, LogGaussian(noise="proportional", robust=False))
-    assert np.median(proportional.noise) == pytest.approx(0.01, rel=0.05)
+    assert np.median(proportional.noise[:, 1]) == pytest.approx(0.01, rel=0.05)
+    assert (proportional.noise[:, 0] == 0.0).all()
 
 
 def test_levels_and_resistances_follow_from_the_covariance(forty):
@@ -97,7 +97,7 @@ def test_units_do_not_matter(forty):
     few = drt.Spectra(spectra.frequency, 1e-4 * spectra.impedance[:4])
     _, small = posterior_of(few, LogGaussian())
     np.testing.assert_allclose(small.deviation, posterior.deviation[:4], rtol=1e-5)
-    np.testing.assert_allclose(small.noise, 1e-4 * posterior.noise[:4], rtol=1e-5)
+    np.testing.assert_allclose(small.noise, [1e-4, 1.0] * posterior.noise[:4], rtol=1e-5)
     for name in ("r_inf", "inductance"):
         np.testing.assert_allclose(
             small.extra_interval(name), 1e-4 * np.array(posterior.extra_interval(name))[:, :4], rtol=1e-5, atol=1e-16
