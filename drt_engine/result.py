@@ -41,11 +41,13 @@ RESULT_UNITS = {
     "kkt": "1",
     "noise_floor": "ohm",
     "noise_relative": "1",
+    "coupling": "1",
+    "shift": "1",
 }
 """Units of the arrays of a result."""
 
 
-_LATER = ("noise_floor", "noise_relative")
+_LATER = ("noise_floor", "noise_relative", "coupling", "shift")
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
@@ -75,7 +77,7 @@ class Inversion:
         Root mean square of |Z_fit − Z| / |Z| over the points used.
     kkt : ndarray, shape (K,)
         Scaled optimality residual, at most 1e-8 for an answer.
-    status : ndarray of uint8, shape (K,)
+    status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     states : DataFrame
         What each spectrum was measured at, K rows.
@@ -88,6 +90,9 @@ class Inversion:
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
         NaN where the method finds none.
+    coupling, shift : ndarray, shape (K,)
+        How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
+        s; NaN for spectra that were inverted alone.
     """
 
     frequency: Array
@@ -99,13 +104,15 @@ class Inversion:
     regularisation: Array
     residual: Array
     kkt: Array
-    status: NDArray[np.uint8]
+    status: NDArray[np.uint16]
     states: pd.DataFrame
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
     noise_floor: Array = None  # type: ignore[assignment]  # NaN, below
     noise_relative: Array = None  # type: ignore[assignment]
+    coupling: Array = None  # type: ignore[assignment]
+    shift: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""

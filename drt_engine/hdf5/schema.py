@@ -199,6 +199,8 @@ INVERSION = Group(
         _result(
             "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False
         ),
+        _result("coupling", "strength with which spectra of a series are held together", required=False),
+        _result("shift", "distance in ln(tau) that processes move from one spectrum to the next", required=False),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint8", status_attributes()),
     ),
 )

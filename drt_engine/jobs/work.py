@@ -167,7 +167,7 @@ def _end_with_parent() -> None:
 def _read(task: Task) -> Spectra:
     """Spectra of a block, with those of their states that the work depends on."""
     rows = np.arange(task.block.first, task.block.last) if task.rows is None else task.rows
-    states = task.method.series or ()
+    states = task.method.shared_states or ()
     with opened_grid(task.source, task.grid, states) as reader:
         if os.path.getsize(task.source) != task.bytes:
             raise FileFormatError(f"{task.source}: was changed while it was read. Run the job again.")

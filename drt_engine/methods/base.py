@@ -1,7 +1,7 @@
 """What every method has in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +51,11 @@ class Answer:
         """Leave out what follows the first rows."""
         cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "unknowns"}
         return Answer(self.unknowns.rows(slice(rows)), **cut)
+
+    def part(self, rows: NDArray[np.intp], points: NDArray[np.intp]) -> "Answer":
+        """Return some rows, of whose fit only some points count."""
+        cut = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "unknowns"}
+        return replace(self, unknowns=self.unknowns.rows(rows), **cut | {"fit": self.fit[np.ix_(rows, points)]})
 
     @classmethod
     def joined(cls, answers: "Sequence[Answer]") -> "Answer":
@@ -104,7 +109,7 @@ class Method(Protocol):
         ...
 
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         ...
 
@@ -121,7 +126,7 @@ class Method(Protocol):
         Returns
         -------
         ndarray of int64, shape (K, G)
-            As :func:`drt_engine.regularisation.tally` makes them. Only called where there are `series`.
+            As :func:`drt_engine.regularisation.tally` makes them. Only called where there are `shared_states`.
         """
         ...
 

@@ -163,9 +163,9 @@ class Convex:
         return False
 
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
-        return self.plain.series
+        return self.plain.shared_states
 
     def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
         """State the least-squares part of the problem of a grid.

@@ -13,6 +13,7 @@ from drt_engine.basis import Expansion, checked_tau, is_positive
 from drt_engine.discretisation import discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
+from drt_engine.methods.joint import Alone, JointAnswer, solve_series
 from drt_engine.methods.log_prepared import LogPrepared, Noise, NoiseModel
 from drt_engine.methods.posterior import LogPosterior
 from drt_engine.problem import Problem, Unknowns, assemble
@@ -55,6 +56,13 @@ class LogGaussian:
         known; pairs of frequency (Hz) and standard deviation (ohm): known, and interpolated on logarithmic axes.
     robust : bool
         Whether outliers count less, by Student's distribution [2]_; normal noise if not.
+    along : str, optional
+        State column along which spectra are inverted together, such as ``"voltage"`` or ``"cycle"``: ln γ changes from
+        one to the next as little and as smoothly as the data allow, and the noise and λ are those of the series.
+        By default each spectrum is inverted alone.
+    series : sequence of str, optional
+        State columns that are equal within a series; by default cell, cycle, direction, temperature and every other one
+        that holds text or whole numbers.
     tau : sequence of float, optional
         Relaxation times, s, in any order. By default ten a decade, from a decade below 1/ω_max to a decade above
         1/ω_min.
@@ -78,6 +86,8 @@ class LogGaussian:
     noise: Noise = "auto"
     robust: bool = True
     tau: Sequence[float] | None = None
+    along: str | None = None
+    series: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -90,10 +100,27 @@ class LogGaussian:
         elif not is_positive(self.regularisation):
             raise InputError(f"regularisation must be a positive number or 'evidence'; got {self.regularisation!r}.")
         object.__setattr__(self, "noise", _checked_noise(self.noise))
+        self._check_series()
         object.__setattr__(self, "tau", None if self.tau is None else tuple(checked_tau(self.tau).tolist()))
 
+    def _check_series(self) -> None:
+        if self.along is None:
+            if self.series is not None:
+                raise InputError(f"series={self.series!r} needs along, the state column along which the series runs.")
+            return
+        along: object = self.along
+        if not isinstance(along, str) or not along:
+            raise InputError(f"along must be the name of one state column; got {self.along!r}.")
+        if self.series is not None:
+            series = (self.series,) if isinstance(self.series, str) else tuple(self.series)
+            if self.along in series or not all(isinstance(name, str) for name in series):
+                raise InputError(
+                    f"series must be names of state columns other than {self.along!r}; got {self.series!r}."
+                )
+            object.__setattr__(self, "series", series)
+
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ: None, each spectrum has its own."""
         return None
 
@@ -172,6 +199,39 @@ class LogGaussian:
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         return self._prepared(frequency, expansion).solve(impedance, given)
+
+    def solve_series(
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        position: Array,
+        start: Alone,
+    ) -> tuple[JointAnswer, NDArray[np.bool_]]:
+        """Invert a series together; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm, in order; NaN where there is none.
+        expansion : Expansion
+            Basis functions.
+        position : ndarray, shape (K,)
+            Where each spectrum stands along the series.
+        start : Alone
+            What was found for the spectra alone.
+
+        Returns
+        -------
+        answer : JointAnswer
+            That of the series.
+        breaks : ndarray of bool, shape (K,)
+            Before which spectra the series breaks.
+        """
+        given = None if isinstance(self.regularisation, str) else float(self.regularisation)
+        return solve_series(self._prepared(frequency, expansion), impedance, position, start, given)
 
     def posterior(
         self,

@@ -68,16 +68,23 @@ class LogPrepared:
         As :class:`drt_engine.LogGaussian` takes it.
     robust : bool
         Whether the noise has the tails of Student's distribution.
+
+    Attributes
+    ----------
+    problem : Problem
+        The matrices.
+    grid : drt_kernels.log_gaussian.Grid
+        What the kernel needs to know of them.
     """
 
     def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
-        self._problem = problem
+        self.problem = problem
         self._noise: Any = noise
         # Pairs of frequency and deviation, if it is those.
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
-        self._normal = _NORMAL if robust else 1.0
-        self._grid = _grid(self._problem, 1.0 / _FREEDOM if robust else 0.0)
-        self._start = solver_for("pivoting", factorise(self._problem), np.array([_START]))
+        self.normal = _NORMAL if robust else 1.0
+        self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
+        self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
         """Invert finite spectra.
@@ -90,20 +97,20 @@ class LogPrepared:
             λ, or None where it is to be found.
         """
         rows = len(impedance)
-        b, size = self._problem.data(impedance)
-        answers, hyper, residual = np.empty((rows, self._problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
-        parts, given = self._variance(impedance, size)
+        b, size = self.problem.data(impedance)
+        answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
+        parts, given = self.variance(impedance, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self._beginning(b), given, self._grid, answers, hyper, residual)
+        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, answers, hyper, residual)
         x = self._values(answers)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
         x[blank], residual[blank], hyper[blank] = 0.0, 0.0, (0.0, 0.0, 1.0)
         x = filled(x)
-        unknowns = self._problem.unknowns(x[:rows], impedance, size)
-        fit = self._problem.impedance(unknowns, self._problem.fitted(x)[:rows], size)
+        unknowns = self.problem.unknowns(x[:rows], impedance, size)
+        fit = self.problem.impedance(unknowns, self.problem.fitted(x)[:rows], size)
         no = np.zeros(rows, dtype=bool)
-        return Answer(unknowns, fit, hyper[:, 2].copy(), residual, no, no.copy(), *self._deviations(hyper, size))
+        return Answer(unknowns, fit, hyper[:, 2].copy(), residual, no, no.copy(), *self.deviations(hyper, size))
 
     def posterior(
         self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array, noise: tuple[Array, Array] | None
@@ -121,27 +128,27 @@ class LogPrepared:
         noise : pair of ndarray, shape (K,) each, or None
             a, ohm, and b that they were found with; found again where they are NaN, or None.
         """
-        problem = self._problem
+        problem = self.problem
         b, size = problem.data(impedance)
         values = np.hstack([unknowns.coefficients, *(getattr(unknowns, name)[:, None] for name in problem.extras)])
         scaled = values / size[:, None] * problem.scale
         with np.errstate(divide="ignore"):
-            scaled[:, : self._grid.logs] = np.log(scaled[:, : self._grid.logs])
+            scaled[:, : self.grid.logs] = np.log(scaled[:, : self.grid.logs])
         rows, number = scaled.shape
         covariance, hyper = np.full((rows, number, number), np.nan), np.full((rows, 3), np.nan)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1) & (regularisation > 0.0))
         some = np.empty((known.size, number, number)), np.empty((known.size, 3))
-        parts, given = self._variance(impedance, size, noise)
+        parts, given = self.variance(impedance, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self._grid, *some)
+        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
         covariance[known], hyper[known] = some
-        step = size[:, None] / problem.scale[self._grid.logs :]
-        factors = np.hstack([np.ones((rows, self._grid.logs)), step])
+        step = size[:, None] / problem.scale[self.grid.logs :]
+        factors = np.hstack([np.ones((rows, self.grid.logs)), step])
         covariance *= factors[:, :, None] * factors[:, None, :]
-        deviation = np.stack(self._deviations(hyper, size), axis=1)
+        deviation = np.stack(self.deviations(hyper, size), axis=1)
         return LogPosterior(problem.discretisation.expansion, unknowns, problem.extras, covariance, deviation)
 
-    def _variance(
+    def variance(
         self, impedance: ComplexArray, size: Array, noise: tuple[Array, Array] | None = None
     ) -> tuple[Array, Array]:
         """Return what the variance is made of, shape (K, 2, F), and which of its components are given, shape (K, 3).
@@ -156,8 +163,8 @@ class LogPrepared:
         elif self._noise == "proportional":
             given[:, 0] = 0.0
         elif self._table is not None:
-            sigma = deviations_at(self._problem.discretisation.frequency, self._table)
-            parts[:, 0] = self._normal * (sigma / size[:, None]) ** 2
+            sigma = deviations_at(self.problem.discretisation.frequency, self._table)
+            parts[:, 0] = self.normal * (sigma / size[:, None]) ** 2
             given[:, :2] = 1.0, 0.0
             return parts, given
         elif not isinstance(self._noise, str):
@@ -165,20 +172,20 @@ class LogPrepared:
             noise = np.full(rows, floor), np.full(rows, share)
         if noise is not None:
             known = np.isfinite(noise[0]) & np.isfinite(noise[1])
-            given[known, 0] = self._normal * (noise[0] / size)[known] ** 2
-            given[known, 1] = self._normal * noise[1][known] ** 2
+            given[known, 0] = self.normal * (noise[0] / size)[known] ** 2
+            given[known, 1] = self.normal * noise[1][known] ** 2
         return parts, given
 
-    def _deviations(self, hyper: Array, size: Array) -> tuple[Array, Array]:
+    def deviations(self, hyper: Array, size: Array) -> tuple[Array, Array]:
         """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
         if self._table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
-        return np.sqrt(hyper[:, 0] / self._normal) * size, np.sqrt(hyper[:, 1] / self._normal)
+        return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
 
     def _beginning(self, b: Array) -> Array:
         """Start from the non-negative answer: ln γ and extras, shape (K, N)."""
         x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
-        logs = self._grid.logs
+        logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)
         extras = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
@@ -186,7 +193,7 @@ class LogPrepared:
 
     def _values(self, answers: Array) -> Array:
         x = answers.copy()
-        x[:, : self._grid.logs] = np.exp(answers[:, : self._grid.logs])
+        x[:, : self.grid.logs] = np.exp(answers[:, : self.grid.logs])
         return x
 
 

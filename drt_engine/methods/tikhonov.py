@@ -162,7 +162,7 @@ class Tikhonov:
         return not alone and self.solver != "cvxpy"
 
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         if isinstance(self.shared, bool):
             return () if self.shared else None

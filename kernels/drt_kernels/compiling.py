@@ -8,7 +8,9 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_STAMP = tuple(sorted((path.name, path.stat().st_mtime, path.stat().st_size) for path in Path(__file__).parent.glob("*.py")))
+_STAMP = tuple(
+    sorted((path.name, path.stat().st_mtime, path.stat().st_size) for path in Path(__file__).parent.glob("*.py"))
+)
 
 
 def compiled(**options: Any) -> Callable[[F], F]:
@@ -18,7 +20,7 @@ def compiled(**options: Any) -> Callable[[F], F]:
     """
 
     def wrap(function: F) -> F:
-        found = njit(**options)(function)
+        found: F = njit(**options)(function)
         kept = getattr(getattr(found, "_cache", None), "_cache_file", None)
         if kept is not None:
             kept._source_stamp = _STAMP

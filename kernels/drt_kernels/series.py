@@ -24,9 +24,14 @@ from numpy.typing import NDArray
 
 from drt_kernels.compiling import compiled
 from drt_kernels.log_gaussian import (
+    _CLOSE,
     _FAST,
+    _HALVINGS,
     _INNER,
+    _LONGEST,
     _OUTER,
+    _RESIDUAL_ROUNDING,
+    _ROUNDING,
     Grid,
     _bent,
     _factorise,
@@ -43,15 +48,18 @@ from drt_kernels.log_gaussian import (
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
-_NU = 1.0
-_LEVEL = 0.1
+# Degrees of freedom of how e changes with ln τ, and κ₀, which holds e itself where no data do.
+_NU, LEVEL = 1.0, 0.1
+
+# Below this residual Newton's matrix is tried first.
+_NEAR = 0.05
 
 
 class Terms(NamedTuple):
     """Differences between states that are expected to be small."""
 
-    first: Whole  # (r) first state of each; the others follow it
-    coefficient: Array  # (r,3) of three states in a row; the last is 0 for a difference of two
+    state: Whole  # (r,3) which states; the last is -1 for a difference of two
+    coefficient: Array  # (r,3)
     kind: Whole  # (r) which strength it has
     relative: Array  # (r,m) share of the strength
 
@@ -68,16 +76,27 @@ class Chain(NamedTuple):
     weight: Array  # (k,f)
     gradient: Array  # (k,j)
     pressure: Array  # (k,m) part of the gradient that is of the data
-    scale: Array  # (k,j) root of the diagonal of the Gauss-Newton matrix
-    free: Array  # (k,j) 1, or 0 for an extra that is held at zero
+    scale: Array  # (k,j) diagonal of the Gauss-Newton matrix
+    free: Array  # (k,j) 1, or 0 for an element that is held at zero
     dual: Array  # (k,m) of the bends
+    known: Array  # (k,m) variance of the bends, where it is to count
     share: Array  # (r,m) g
     firm: Array  # (r,m) curvature of the coupling by g
+    spread: Array  # (r,m) variance of g, where it is to count
     step: Array  # (k,j)
     trial: Array  # (k,j)
-    own: Array  # (k,j,j) blocks of the matrix, its factor, the inverse
-    next: Array  # (k,j,j) rows of state k + 1, columns of state k; of the inverse its transpose
-    second: Array  # (k,j,j) rows of state k + 2
+    own: Array  # (k,j,j) blocks of the matrix, its factor, its inverse
+    off: Array  # (k,d,j,j) rows of state k + 1 + d, columns of state k; of the inverse its transpose
+
+
+class Model(NamedTuple):
+    """What the objective depends on beside the data."""
+
+    kappa: Array  # strengths
+    width: Array  # (m) of the relaxation times in ln τ
+    lam: float  # λ
+    tail: float  # reciprocal degrees of freedom of the noise
+    prior: Grid  # with the prior times ω
 
 
 class Space(NamedTuple):
@@ -90,98 +109,84 @@ class Space(NamedTuple):
     band: Array  # (3,m)
     one: Array  # (j,j)
     two: Array  # (j,j)
-    three: Array  # (j,j)
-    four: Array  # (j,j)
+    far: Array  # (d,j,j)
 
 
-def new_chain(b: Array, grid: Grid, rows: int) -> Chain:
-    """Make the arrays for a series of K states and so many differences."""
+def new_chain(b: Array, grid: Grid, terms: Terms) -> Chain:
+    """Make the arrays for the data of K states, shape (K, n)."""
     states, whole = len(b), len(grid.columns)
-    points = b.shape[1] // 2
+    points, rows = b.shape[1] // 2, len(terms.state)
+    reach = int(
+        np.max(terms.state - terms.state.min(axis=1, where=terms.state >= 0, initial=states)[:, None], initial=0)
+    )
 
     def zeros(*shape: int) -> Array:
         return np.zeros(shape)
 
-    blocks = [np.zeros((states, whole, whole)) for _ in range(3)]
     return Chain(
         b,
         zeros(states, points),
         *(zeros(states, whole), zeros(states, whole), zeros(states, 2 * points)),
         *(zeros(states, points), zeros(states, points), zeros(states, whole), zeros(states, grid.logs)),
-        *(np.ones((states, whole)), np.ones((states, whole)), zeros(states, grid.logs)),
-        *(zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(states, whole), zeros(states, whole)),
-        *blocks,
+        *(np.ones((states, whole)), np.ones((states, whole)), zeros(states, grid.logs), zeros(states, grid.logs)),
+        *(zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs)),
+        *(zeros(states, whole), zeros(states, whole)),
+        *(zeros(states, whole, whole), zeros(states, reach, whole, whole)),
     )
 
 
-def new_space(grid: Grid) -> Space:
-    """Make the arrays for one state."""
+def new_space(chain: Chain, grid: Grid) -> Space:
+    """Make the arrays for one state of a series."""
     whole, data = grid.columns.shape
     padded = -(-data // 16) * 16
-    square = [np.zeros((whole, whole)) for _ in range(4)]
     return Space(
         np.zeros((whole, padded)),
         np.zeros((whole, padded)),
         np.zeros(whole),
         np.zeros(grid.logs),
         np.zeros((3, grid.logs)),
-        *square,
+        np.zeros((whole, whole)),
+        np.zeros((whole, whole)),
+        np.zeros((chain.off.shape[1], whole, whole)),
     )
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _coupled(y: Array, terms: Terms, kappa: Array, grid: Grid, normal: bool, share: Array, firm: Array) -> float:
+def _coupled(y: Array, chain: Chain, terms: Terms, kappa: Array, normal: bool, width: Array, grid: Grid) -> float:
     """Value of the coupling; leaves g and the curvature of a parabola that touches from above."""
     total = 0.0
-    for r in range(terms.first.size):
-        k, c, strength = terms.first[r], terms.coefficient[r], kappa[terms.kind[r]]
+    for r in range(terms.kind.size):
+        one, two, three = terms.state[r, 0], terms.state[r, 1], terms.state[r, 2]
+        c = terms.coefficient[r]
         before = 0.0
         for m in range(grid.logs):
-            e = c[0] * y[k, m] + c[1] * y[k + 1, m]
-            if c[2] != 0.0:
-                e += c[2] * y[k + 2, m]
+            e = c[0] * y[one, m] + c[1] * y[two, m]
+            if three >= 0:
+                e += c[2] * y[three, m]
+            total += 0.5 * LEVEL * width[m] * e * e
             if m > 0:
-                # slope holds 1/h
+                # `slope` holds 1/h.
                 g = (e - before) * math.sqrt(grid.slope[m - 1])
-                weight = strength * terms.relative[r, m - 1]
+                weight = kappa[terms.kind[r]] * terms.relative[r, m - 1]
                 q = weight * g * g
-                share[r, m - 1] = g
+                chain.share[r, m - 1] = g
                 if normal:
                     total += 0.5 * q
-                    firm[r, m - 1] = weight
+                    chain.firm[r, m - 1] = weight
                 else:
                     total += 0.5 * (1.0 + _NU) * math.log1p(q / _NU)
-                    firm[r, m - 1] = weight * (1.0 + _NU) / (_NU + q)
+                    chain.firm[r, m - 1] = weight * (1.0 + _NU) / (_NU + q + weight * chain.spread[r, m - 1])
             before = e
     return total
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _level(y: Array, terms: Terms, grid: Grid, width: Array, gradient: Array, add: bool) -> float:
-    """Value of the part by e itself; adds its gradient if `add`."""
-    total = 0.0
-    for r in range(terms.first.size):
-        k, c = terms.first[r], terms.coefficient[r]
-        count = 3 if c[2] != 0.0 else 2
-        for m in range(grid.logs):
-            e = 0.0
-            for n in range(count):
-                e += c[n] * y[k + n, m]
-            total += 0.5 * _LEVEL * width[m] * e * e
-            if add:
-                for n in range(count):
-                    gradient[k + n, m] += _LEVEL * width[m] * c[n] * e
-    return total
-
-
-@compiled(**_INNER, fastmath=_FAST)
-def _objective(
-    y: Array, chain: Chain, lam: float, prior: Grid, grid: Grid, tail: float
-) -> float:
+def _objective(y: Array, chain: Chain, model: Model, grid: Grid) -> float:
     """Value of the single objectives; leaves values, residuals and distances."""
     total = 0.0
     data = chain.b.shape[1]
     points = data // 2
+    tail = model.tail
     for k in range(chain.b.shape[0]):
         value, residual = chain.value[k], chain.residual[k]
         for q in range(data):
@@ -195,16 +200,15 @@ def _objective(
             d = chain.precision[k, f] * (residual[f] * residual[f] + residual[points + f] * residual[points + f])
             chain.distance[k, f] = d
             total += 0.5 * d if tail == 0.0 else (0.5 / tail + 1.0) * math.log1p(tail * d)
-        total += _prior(y[k], lam, prior)
+        total += _prior(y[k], model.lam, model.prior)
     return total
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _differentiate(
-    chain: Chain, terms: Terms, width: Array, lam: float, prior: Grid, grid: Grid, tail: float, space: Space
-) -> float:
+def _differentiate(chain: Chain, terms: Terms, model: Model, grid: Grid, space: Space) -> float:
     """Gradient at the point evaluated last, which extras are free; return the largest |g_j / d_j|."""
-    y, gradient = chain.y, chain.gradient
+    y, gradient, width = chain.y, chain.gradient, model.width
+    lam, prior, tail = model.lam, model.prior, model.tail
     points = chain.weight.shape[1]
     for k in range(chain.b.shape[0]):
         value, residual, weight = chain.value[k], chain.residual[k], chain.weight[k]
@@ -230,19 +234,27 @@ def _differentiate(
                 gradient[k, j] = force
                 chain.free[k, j] = 1.0 if y[k, j] > 0.0 or force < 0.0 else 0.0
                 chain.scale[k, j] = square
-    for r in range(terms.first.size):
-        k, c = terms.first[r], terms.coefficient[r]
-        count = 3 if c[2] != 0.0 else 2
-        for m in range(grid.logs - 1):
-            root = math.sqrt(grid.slope[m])
-            force = chain.firm[r, m] * chain.share[r, m] * root
-            weight_ = chain.firm[r, m] * root * root
-            for n in range(count):
-                gradient[k + n, m] -= c[n] * force
-                gradient[k + n, m + 1] += c[n] * force
-                chain.scale[k + n, m] += weight_ * c[n] * c[n]
-                chain.scale[k + n, m + 1] += weight_ * c[n] * c[n]
-    _level(y, terms, grid, width, gradient, True)
+    for r in range(terms.kind.size):
+        c = terms.coefficient[r]
+        for m in range(grid.logs):
+            e = 0.0
+            for n in range(3):
+                if terms.state[r, n] >= 0:
+                    e += c[n] * y[terms.state[r, n], m]
+            pull = LEVEL * width[m] * e
+            weight_ = 0.0
+            if m > 0:
+                force = chain.firm[r, m - 1] * chain.share[r, m - 1] * math.sqrt(grid.slope[m - 1])
+                pull += force
+                weight_ += chain.firm[r, m - 1] * grid.slope[m - 1]
+            if m + 1 < grid.logs:
+                pull -= chain.firm[r, m] * chain.share[r, m] * math.sqrt(grid.slope[m])
+                weight_ += chain.firm[r, m] * grid.slope[m]
+            for n in range(3):
+                k = terms.state[r, n]
+                if k >= 0:
+                    gradient[k, m] += c[n] * pull
+                    chain.scale[k, m] += c[n] * c[n] * (weight_ + LEVEL * width[m])
     worst = 0.0
     for k in range(chain.b.shape[0]):
         for j in range(grid.size):
@@ -266,10 +278,9 @@ def _gram(left: Array, right: Array, block: Array, out: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _own_block(
-    chain: Chain, k: int, lam: float, mode: int, prior: Grid, grid: Grid, tail: float, space: Space, block: Array
-) -> None:
-    """Second derivative of the single objective of a state, lower half, into `chain.own`."""
+def _own_block(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space: Space, block: Array) -> None:
+    """Second derivative of the single objective of a state, lower half, into `chain.own`; see :func:`_build`."""
+    lam, prior, tail = model.lam, model.prior, model.tail
     points = chain.weight.shape[1]
     residual, weight, left, right = chain.residual[k], chain.weight[k], space.left, space.right
     for j in range(grid.size):
@@ -293,6 +304,10 @@ def _own_block(
     matrix = chain.own[k]
     _gram(left, right, block, matrix)
     _stiffen(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
+    for i in range(grid.logs - 2):
+        if chain.known[k, i] > 0.0:
+            square = _bent(chain.y[k], grid, i) ** 2 + chain.known[k, i]
+            space.stiffness[i] = prior.rate * lam / math.sqrt(grid.knee[i] ** 2 + lam * square)
     _prior_band(lam, prior, space.stiffness, space.band)
     for m in range(grid.logs):
         force = chain.pressure[k, m]
@@ -308,35 +323,30 @@ def _own_block(
 
 @compiled(**_INNER, fastmath=_FAST)
 def _couple_blocks(chain: Chain, terms: Terms, kappa: Array, width: Array, mode: int, grid: Grid) -> None:
-    """Add the coupling to the blocks; `true` takes its second derivative, which may be negative, as far as it goes."""
-    for k in range(chain.b.shape[0]):
-        chain.next[k] = 0.0
-        chain.second[k] = 0.0
-    for r in range(terms.first.size):
-        k, c, strength = terms.first[r], terms.coefficient[r], kappa[terms.kind[r]]
-        count = 3 if c[2] != 0.0 else 2
-        for n in range(count):
-            for p in range(n + 1):
+    """Add the coupling to the blocks; see :func:`_build` for `mode`."""
+    chain.off[:] = 0.0
+    for r in range(terms.kind.size):
+        c = terms.coefficient[r]
+        for n in range(3):
+            for p in range(3):
+                k, i = terms.state[r, p], terms.state[r, n]
+                if k < 0 or i < k:
+                    continue
                 pair = c[n] * c[p]
-                if n == p:
-                    block = chain.own[k + n]
-                elif n - p == 1:
-                    block = chain.next[k + p]
-                else:
-                    block = chain.second[k + p]
+                block = chain.own[k] if i == k else chain.off[k, i - k - 1]
                 for m in range(grid.logs):
-                    block[m, m] += pair * _LEVEL * width[m]
+                    block[m, m] += pair * LEVEL * width[m]
                 for m in range(grid.logs - 1):
                     weight = chain.firm[r, m]
                     if mode < 2:
-                        q = strength * terms.relative[r, m] * chain.share[r, m] ** 2
+                        q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
                         bow = (_NU - q) / (_NU + q)
                         weight *= bow if mode == 0 else max(bow, 0.0)
                     weight *= pair * grid.slope[m]
                     block[m, m] += weight
                     block[m + 1, m + 1] += weight
                     block[m + 1, m] -= weight
-                    if n != p:
+                    if i != k:
                         block[m, m + 1] -= weight
 
 
@@ -361,7 +371,7 @@ def _divide(rows: Array, factor: Array, block: Array) -> None:
 
 @compiled(**_INNER, fastmath=_FAST)
 def _subtract(out: Array, left: Array, right: Array, lower: bool, block: Array) -> None:
-    """out −= left rightᵀ, or its lower half."""
+    """Subtract: out −= left rightᵀ, or its lower half."""
     size = out.shape[0]
     for i in range(0, size, 4):
         for j in range(0, i + 1 if lower else size, 4):
@@ -379,50 +389,44 @@ def _factor_chain(chain: Chain, space: Space, block: Array) -> bool:
         if not _factorise(chain.own[k], space.one):
             return False
         chain.own[k] = space.one
-        if k + 1 < states:
-            _divide(chain.next[k], chain.own[k], block)
-            _subtract(chain.own[k + 1], chain.next[k], chain.next[k], True, block)
-        if k + 2 < states:
-            _divide(chain.second[k], chain.own[k], block)
-            _subtract(chain.next[k + 1], chain.second[k], chain.next[k], False, block)
-            _subtract(chain.own[k + 2], chain.second[k], chain.second[k], True, block)
+        last = min(chain.off.shape[1], states - 1 - k)
+        for d in range(last):
+            _divide(chain.off[k, d], chain.own[k], block)
+        for d in range(last):
+            for e in range(d):
+                _subtract(chain.off[k + 1 + e, d - e - 1], chain.off[k, d], chain.off[k, e], False, block)
+            _subtract(chain.own[k + 1 + d], chain.off[k, d], chain.off[k, d], True, block)
     return True
 
 
 @compiled(**_INNER, fastmath=_FAST)
 def _solve_chain(chain: Chain, right: Array, out: Array) -> None:
-    """Solve for the step from the factor, out = −H⁻¹ right."""
+    """Solve with the factor, out = −H⁻¹ right."""
     states, size = right.shape
+    reach = chain.off.shape[1]
     for k in range(states):
-        factor = chain.own[k]
+        factor, here = chain.own[k], out[k]
         for i in range(size):
-            s = -right[k, i]
-            if k >= 1:
-                row = chain.next[k - 1, i]
+            here[i] = -right[k, i]
+        for d in range(min(reach, k)):
+            before, rows = out[k - 1 - d], chain.off[k - 1 - d, d]
+            for i in range(size):
+                s = 0.0
                 for q in range(size):
-                    s -= row[q] * out[k - 1, q]
-            if k >= 2:
-                row = chain.second[k - 2, i]
-                for q in range(size):
-                    s -= row[q] * out[k - 2, q]
+                    s += rows[i, q] * before[q]
+                here[i] -= s
+        for i in range(size):
+            s = here[i]
             for q in range(i):
-                s -= factor[i, q] * out[k, q]
-            out[k, i] = s * factor[i, i]
+                s -= factor[i, q] * here[q]
+            here[i] = s * factor[i, i]
     for k in range(states - 1, -1, -1):
-        factor = chain.own[k]
-        here = out[k]
-        if k + 1 < states:
+        factor, here = chain.own[k], out[k]
+        for d in range(min(reach, states - 1 - k)):
+            after, rows = out[k + 1 + d], chain.off[k, d]
             for i in range(size):
-                x = out[k + 1, i]
-                row = chain.next[k, i]
                 for q in range(size):
-                    here[q] -= row[q] * x
-        if k + 2 < states:
-            for i in range(size):
-                x = out[k + 2, i]
-                row = chain.second[k, i]
-                for q in range(size):
-                    here[q] -= row[q] * x
+                    here[q] -= rows[i, q] * after[i]
         for i in range(size - 1, -1, -1):
             here[i] *= factor[i, i]
             for q in range(i):
@@ -439,7 +443,7 @@ def _turned(matrix: Array, out: Array) -> None:
 
 @compiled(**_INNER, fastmath=_FAST)
 def _multiply(left: Array, right: Array, block: Array, out: Array) -> None:
-    """out = left rightᵀ."""
+    """Multiply: out = left rightᵀ."""
     for i in range(0, out.shape[0], 4):
         for j in range(0, out.shape[1], 4):
             _products(left, i, right, j, left.shape[1], block)
@@ -450,148 +454,159 @@ def _multiply(left: Array, right: Array, block: Array, out: Array) -> None:
 
 @compiled(**_INNER, fastmath=_FAST)
 def _invert_chain(chain: Chain, space: Space, block: Array) -> None:
-    """Replace the factor by the blocks of the inverse: `own` of state k, `next` and `second` of k beside k + 1, k + 2."""
+    """Replace the factor by the blocks of the inverse: `own`, and `off` of state k beside the following ones."""
     states = chain.b.shape[0]
-    inverse, far, turned, near = space.one, space.two, space.three, space.four
     for k in range(states - 1, -1, -1):
-        inverse[:] = 0.0
-        _invert_factor(chain.own[k], inverse.shape[0], inverse)
-        _turned(inverse, turned)
-        # Now (L⁻¹)ᵀ in `turned`; its products with itself are the inverse of the block alone.
-        _multiply(turned, turned, block, chain.own[k])
-        if k + 1 < states:
-            _multiply(turned, chain.next[k], block, near)
-        if k + 2 < states:
-            _multiply(turned, chain.second[k], block, far)
-        if k + 1 < states:
-            chain.next[k] = 0.0
-            _subtract(chain.next[k], near, chain.own[k + 1], False, block)
-            if k + 2 < states:
-                _turned(chain.next[k + 1], inverse)
-                _subtract(chain.next[k], far, chain.next[k + 1], False, block)
-                chain.second[k] = 0.0
-                _subtract(chain.second[k], near, inverse, False, block)
-                _subtract(chain.second[k], far, chain.own[k + 2], False, block)
-                _subtract(chain.own[k], far, chain.second[k], False, block)
-            _subtract(chain.own[k], near, chain.next[k], False, block)
+        last = min(chain.off.shape[1], states - 1 - k)
+        space.one[:] = 0.0
+        _invert_factor(chain.own[k], space.one.shape[0], space.one)
+        # (L⁻¹)ᵀ, whose product with its transpose is the inverse of the block alone.
+        _turned(space.one, space.two)
+        _multiply(space.two, space.two, block, chain.own[k])
+        for d in range(last):
+            _multiply(space.two, chain.off[k, d], block, space.far[d])
+        for d in range(last):
+            chain.off[k, d] = 0.0
+            for e in range(last):
+                if e == d:
+                    _subtract(chain.off[k, d], space.far[e], chain.own[k + 1 + d], False, block)
+                elif e > d:
+                    _subtract(chain.off[k, d], space.far[e], chain.off[k + 1 + d, e - d - 1], False, block)
+                else:
+                    _turned(chain.off[k + 1 + e, d - e - 1], space.one)
+                    _subtract(chain.off[k, d], space.far[e], space.one, False, block)
+        for d in range(last):
+            _subtract(chain.own[k], space.far[d], chain.off[k, d], False, block)
 
 
 @compiled(**_INNER, fastmath=_FAST)
 def _build(
     chain: Chain,
     terms: Terms,
-    kappa: Array,
-    width: Array,
-    lam: float,
+    model: Model,
     mode: int,
-    prior: Grid,
     grid: Grid,
-    tail: float,
     space: Space,
     block: Array,
 ) -> bool:
+    """Factor the second derivative of the objective; false if it is not positive definite.
+
+    `mode` 0 is the true one; 1 leaves out, term by term, what may make it indefinite; 2 is that of parabolas that touch
+    from above.
+    """
     for k in range(chain.b.shape[0]):
-        _own_block(chain, k, lam, mode, prior, grid, tail, space, block)
-    _couple_blocks(chain, terms, kappa, width, mode, grid)
+        _own_block(chain, k, model, mode, grid, space, block)
+    _couple_blocks(chain, terms, model.kappa, model.width, mode, grid)
     return _factor_chain(chain, space, block)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _value(y: Array, chain: Chain, terms: Terms, model: Model, normal: bool, grid: Grid) -> float:
+    """Value of the objective; leaves what the derivatives are made from."""
+    return float(_objective(y, chain, model, grid) + _coupled(y, chain, terms, model.kappa, normal, model.width, grid))
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _walk(before: float, normal: bool, chain: Chain, terms: Terms, model: Model, grid: Grid) -> float:
+    """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
+    states, y, step, trial = chain.b.shape[0], chain.y, chain.step, chain.trial
+    longest = 0.0
+    fall = 0.0
+    rounding = 0.0
+    for k in range(states):
+        for j in range(grid.size):
+            if j < grid.logs:
+                longest = max(longest, abs(step[k, j]))
+            else:
+                step[k, j] *= chain.free[k, j]
+            fall += step[k, j] * chain.gradient[k, j]
+        for f in range(chain.weight.shape[1]):
+            size = abs(chain.residual[k, f]) + abs(chain.residual[k, chain.weight.shape[1] + f])
+            rounding += _RESIDUAL_ROUNDING * chain.weight[k, f] * size
+    slack = _ROUNDING * abs(before) + rounding
+    length = _LONGEST / longest if longest > _LONGEST else 1.0
+    phi = before
+    for _ in range(_HALVINGS):
+        for k in range(states):
+            for j in range(grid.size):
+                trial[k, j] = y[k, j] + length * step[k, j]
+                if j >= grid.logs:
+                    trial[k, j] = max(trial[k, j], 0.0)
+        phi = _value(trial, chain, terms, model, normal, grid)
+        if phi <= before + 1e-4 * length * fall + slack:
+            break
+        length *= 0.5
+    for k in range(states):
+        _follow(y[k], step[k], length, model.lam, model.prior, chain.dual[k])
+        for j in range(grid.size):
+            y[k, j] = trial[k, j]
+    return phi
 
 
 @compiled(**_OUTER)
 def descend(
     chain: Chain,
     terms: Terms,
-    kappa: Array,
-    width: Array,
-    lam: float,
+    model: Model,
     normal: bool,
     tolerance: float,
     limit: int,
-    prior: Grid,
+    task: int,
     grid: Grid,
-    tail: float,
     space: Space,
-    report: Array,
 ) -> float:
-    """Minimise from `chain.y` on; return the stationarity residual."""
+    """Minimise from `chain.y` on; return the stationarity residual, negative if a last task could not be done.
+
+    The residual is the largest |g_j / d_j| over all states, with d_j² the diagonal of the Gauss-Newton matrix. With
+    `normal` the coupling is quadratic. `task` 1 leaves the blocks of the inverse of the positive second derivative, as
+    parabolas have it that touch from above, in `own` and `off`; 2 its Cholesky factor there and, in `step`, minus its
+    inverse times what is in `trial`.
+    """
     block = np.empty((4, 4))
-    y = chain.y
-    states = chain.b.shape[0]
-    for k in range(states):
-        _match(y[k], lam, prior, chain.dual[k])
-    phi = _objective(y, chain, lam, prior, grid, tail)
-    phi += _coupled(y, terms, kappa, grid, normal, chain.share, chain.firm)
-    phi += _level(y, terms, grid, width, chain.gradient, False)
-    residual = _differentiate(chain, terms, width, lam, prior, grid, tail, space)
-    steps = 0
+    for k in range(chain.b.shape[0]):
+        _match(chain.y[k], model.lam, model.prior, chain.dual[k])
+    phi = _value(chain.y, chain, terms, model, normal, grid)
+    residual = float(_differentiate(chain, terms, model, grid, space))
     trusted = False
-    for _ in range(limit):
-        if not residual > tolerance:
+    done = False
+    for n in range(limit + 1):
+        last = n == limit or not residual > tolerance
+        if last and task == 0:
             break
-        steps += 1
-        done = False
-        if residual < 0.05 or trusted:
-            done = _build(chain, terms, kappa, width, lam, 0, prior, grid, tail, space, block)
-            trusted = done
-            report[2] += 1
-        if not done:
-            report[1] += 1
-            if not _build(chain, terms, kappa, width, lam, 2 if normal else 1, prior, grid, tail, space, block):
+        first = 1
+        if last or normal:
+            first = 2
+        elif trusted or residual < _NEAR:
+            first = 0
+        mode = first
+        while mode < 3:
+            done = _build(chain, terms, model, mode, grid, space, block)
+            if done:
                 break
+            mode += 1
+        trusted = done and mode == 0
+        if last or not done:
+            break
         _solve_chain(chain, chain.gradient, chain.step)
-        longest = 0.0
-        fall = 0.0
-        for k in range(states):
-            for j in range(grid.size):
-                if j < grid.logs:
-                    longest = max(longest, abs(chain.step[k, j]))
-                else:
-                    chain.step[k, j] *= chain.free[k, j]
-                fall += chain.step[k, j] * chain.gradient[k, j]
-        length = 3.0 / longest if longest > 3.0 else 1.0
-        before = phi
-        slack = 1e-13 * abs(before)
-        for _half in range(40):
-            for k in range(states):
-                for j in range(grid.size):
-                    chain.trial[k, j] = y[k, j] + length * chain.step[k, j]
-                    if j >= grid.logs:
-                        chain.trial[k, j] = max(chain.trial[k, j], 0.0)
-            phi = _objective(chain.trial, chain, lam, prior, grid, tail)
-            phi += _coupled(chain.trial, terms, kappa, grid, normal, chain.share, chain.firm)
-            phi += _level(chain.trial, terms, grid, width, chain.gradient, False)
-            if phi <= before + 1e-4 * length * fall + slack:
-                break
-            length *= 0.5
-        for k in range(states):
-            _follow(y[k], chain.step[k], length, lam, prior, chain.dual[k])
-            for j in range(grid.size):
-                y[k, j] = chain.trial[k, j]
-        last = residual
-        residual = _differentiate(chain, terms, width, lam, prior, grid, tail, space)
-        report[3 + min(steps, 90)] = residual
-        if residual <= 1e-8 and residual > 0.5 * last:
-            break
-    report[0] += steps
+        phi = _walk(phi, normal, chain, terms, model, grid)
+        before = residual
+        residual = float(_differentiate(chain, terms, model, grid, space))
+        if residual <= _CLOSE and residual > 0.5 * before:
+            tolerance = residual
+    if task == 0:
+        return residual
+    if not done:
+        return -1.0
+    if task == 1:
+        _invert_chain(chain, space, block)
+    else:
+        _solve_chain(chain, chain.trial, chain.step)
     return residual
 
 
 @compiled(**_OUTER)
-def invert_chain(
-    chain: Chain,
-    terms: Terms,
-    kappa: Array,
-    width: Array,
-    lam: float,
-    prior: Grid,
-    grid: Grid,
-    tail: float,
-    space: Space,
-) -> bool:
-    """Blocks of the inverse of the positive second derivative at the point evaluated last."""
-    block = np.empty((4, 4))
-    for k in range(chain.b.shape[0]):
-        _match(chain.y[k], lam, prior, chain.dual[k])
-    if not _build(chain, terms, kappa, width, lam, 2, prior, grid, tail, space, block):
-        return False
-    _invert_chain(chain, space, block)
-    return True
+def solve_many(chain: Chain, right: Array, out: Array) -> None:
+    """Minus the inverse times many right-hand sides, with the factor that :func:`descend` left."""
+    # (n,k,j)->(n,k,j)
+    for n in range(right.shape[0]):
+        _solve_chain(chain, right[n], out[n])
