@@ -60,6 +60,13 @@ class Intervals:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
+    def without(self, rows: NDArray[np.bool_]) -> "Intervals":
+        """Return them with NaN for some spectra."""
+        kept: dict[str, Any] = {name: getattr(self, name).copy() for name in INTERVAL_UNITS}
+        for array in kept.values():
+            array[rows] = np.nan
+        return replace(self, **kept)
+
     def __getitem__(self, rows: Any) -> "Intervals":
         """Return those of the chosen spectra."""
         return replace(self, **{name: getattr(self, name)[rows] for name in INTERVAL_UNITS})
@@ -154,11 +161,12 @@ def joint_posterior(method: "Method", given: Answered) -> "LogPosterior":
     """
     parts: list[tuple[NDArray[np.intp], Any]] = [(tile[0], given.posterior(method, tile)) for tile in _tiles_of(given)]
     _, first = parts[0]
-    covariance = np.full((len(given.impedance), *first.covariance.shape[1:]), np.nan)
-    noise = np.full((len(given.impedance), 2), np.nan)
+    found = {"covariance": first.covariance, "noise": first.noise, "shift": first.shift, "uncut": first.uncut}
+    joined = {name: np.full((len(given.impedance), *one.shape[1:]), np.nan) for name, one in found.items()}
     for rows, part in parts:
-        covariance[rows], noise[rows] = part.covariance, part.noise
-    joint: LogPosterior = replace(first, unknowns=given.unknowns, covariance=covariance, noise=noise)
+        for name, whole in joined.items():
+            whole[rows] = getattr(part, name)
+    joint: LogPosterior = replace(first, unknowns=given.unknowns, **joined)
     return joint
 
 

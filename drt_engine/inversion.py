@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.intervals import Tile, tiles
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.problem import KKT_TOLERANCE
+from drt_engine.methods.base import misfits
+from drt_engine.methods.posterior import areas_between
+from drt_engine.problem import KKT_TOLERANCE, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
-from drt_engine.result import Inversion
+from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status
 from drt_engine.threads import run_tiles
@@ -23,6 +26,9 @@ __all__ = ["invert", "invert_block", "series_totals"]
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
+
+_MOST_BEYOND = 0.1
+"""Share of R_pol beyond the window of the data that is passed over."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +90,7 @@ def invert_block(
     """
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
-    names = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "noise_floor", "noise_relative")
+    names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
     out: dict[str, Any] = {name: np.full(rows, np.nan) for name in names}
     coefficients = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
@@ -98,8 +104,15 @@ def invert_block(
         answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[tile_rows])
         solved = answer.kkt <= KKT_TOLERANCE
         remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
-        status[tile_rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint8)
+        beyond = _share_beyond(spectra.frequency[points], expansion, answer.unknowns.coefficients)
+        remarks = (
+            remarks
+            + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
+            + misfits(answer, z, expansion.areas) * Status.MISFIT
+        )
+        status[tile_rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
         good, found = tile_rows[solved], answer.unknowns
+        out["r_pol_beyond"][good] = beyond[solved]
         coefficients[good] = found.coefficients[solved]
         out["r_inf"][good] = found.r_inf[solved]
         out["inductance"][good] = found.inductance[solved]
@@ -128,6 +141,15 @@ def invert_block(
         impedance=spectra.impedance,
     )
     return result if level is None else result.with_intervals(level)
+
+
+def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:
+    """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
+    omega = 2.0 * np.pi * frequency
+    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    inside = row_by_row(coefficients, areas_between(expansion, 1.0 / omega.max(), 1.0 / omega.min())[:, None])[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:
@@ -210,18 +232,18 @@ def _totals(
     return dict(zip(series, sums, strict=True))
 
 
-def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[Tile]:
+def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint16]) -> list[Tile]:
     """Divide the rows that can be solved."""
     return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), _TILE)
 
 
-def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint16]:
     points = usable.sum(axis=1)
     wrong_sign = _wrong_sign(z, usable)
     status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)
     status = np.where(wrong_sign, Status.WRONG_SIGN, status)
     status = np.where(points < MIN_POINTS, Status.TOO_FEW_POINTS, status)
-    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint8)
+    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint16)
 
 
 def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -41,11 +41,12 @@ RESULT_UNITS = {
     "kkt": "1",
     "noise_floor": "ohm",
     "noise_relative": "1",
+    "r_pol_beyond": "1",
 }
 """Units of the arrays of a result."""
 
 
-_LATER = ("noise_floor", "noise_relative")
+_LATER = ("noise_floor", "noise_relative", "r_pol_beyond")
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
@@ -75,7 +76,7 @@ class Inversion:
         Root mean square of |Z_fit − Z| / |Z| over the points used.
     kkt : ndarray, shape (K,)
         Scaled optimality residual, at most 1e-8 for an answer.
-    status : ndarray of uint8, shape (K,)
+    status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     states : DataFrame
         What each spectrum was measured at, K rows.
@@ -88,6 +89,8 @@ class Inversion:
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
         NaN where the method finds none.
+    r_pol_beyond : ndarray, shape (K,)
+        Share of R_pol at relaxation times that the data do not reach, below 1/ω_max or above 1/ω_min: extrapolated.
     """
 
     frequency: Array
@@ -99,13 +102,14 @@ class Inversion:
     regularisation: Array
     residual: Array
     kkt: Array
-    status: NDArray[np.uint8]
+    status: NDArray[np.uint16]
     states: pd.DataFrame
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
     noise_floor: Array = None  # type: ignore[assignment]  # NaN, below
     noise_relative: Array = None  # type: ignore[assignment]
+    r_pol_beyond: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
@@ -304,7 +308,8 @@ class Inversion:
                 "intervals need the measured spectra, and a result that was read from a file has none. Attach them: "
                 "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
             )
-        return intervals_of(self.method, self._answered(self.impedance), level, tau)
+        found = intervals_of(self.method, self._answered(self.impedance), level, tau)
+        return found.without((self.status & Status.MISFIT) != 0)
 
     def _answered(self, impedance: NDArray[np.complex128]) -> Answered:
         noise = np.stack([self.noise_floor, self.noise_relative], axis=1)

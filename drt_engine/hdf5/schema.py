@@ -199,7 +199,8 @@ INVERSION = Group(
         _result(
             "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False
         ),
-        Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint8", status_attributes()),
+        _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
+        Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )
 
