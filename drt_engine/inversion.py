@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.intervals import Tile, tiles
 from drt_engine.lines import Line, lines_of
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import Answer
+from drt_engine.methods.base import Answer, misfits
 from drt_engine.methods.joint import Alone
-from drt_engine.problem import KKT_TOLERANCE, Unknowns
+from drt_engine.methods.posterior import areas_between
+from drt_engine.problem import KKT_TOLERANCE, Unknowns, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import MIN_POINTS, Spectra
@@ -26,6 +28,9 @@ __all__ = ["invert", "invert_block", "series_totals"]
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
+
+_MOST_BEYOND = 0.1
+"""Share of R_pol beyond the window of the data that is passed over."""
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +104,14 @@ def invert_block(
         rows, points = tile
         z = np.take(spectra.impedance[rows], points, axis=1)
         answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
-        _keep(out, tile, z, answer)
+        _keep(out, tile, answer, spectra, expansion)
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and method.along is not None:
         lines = lines_of(spectra.states, method.along, method.series)
         run_tiles(lambda line: _join(spectra, method, out, line), lines)
         alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
-        status[alone] |= Status.ALONE
+        status[alone] |= np.uint16(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
@@ -115,13 +120,18 @@ def invert_block(
     return result if level is None else result.with_intervals(level)
 
 
-def _keep(out: dict[str, Any], tile: Tile, z: NDArray[np.complex128], answer: Answer) -> None:
+def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, expansion: Expansion) -> None:
     """Put the answers of a tile where they belong, in place of what is there."""
-    rows, _ = tile
+    rows, points = tile
+    z = np.take(spectra.impedance[rows], points, axis=1)
     solved = answer.kkt <= KKT_TOLERANCE
     remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
+    beyond = _share_beyond(spectra.frequency[points], expansion, answer.unknowns.coefficients)
+    remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
+    remarks = remarks + misfits(answer, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], answer.unknowns
+    out["r_pol_beyond"][good] = beyond[solved]
     out["coefficients"][good] = found.coefficients[solved]
     out["r_inf"][good] = found.r_inf[solved]
     out["inductance"][good] = found.inductance[solved]
@@ -147,10 +157,11 @@ def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: Line
     with np.errstate(divide="ignore"):
         elastance = 1.0 / out["capacitance"][rows]
     start = Unknowns(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
+    expansion = method.expansion(spectra.frequency)
     answer, breaks = method.solve_series(
         spectra.frequency,
         spectra.impedance[rows],
-        method.expansion(spectra.frequency),
+        expansion,
         position,
         Alone(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows]),
     )
@@ -159,9 +170,17 @@ def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: Line
         return
     out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)
     for which, points in tiles(np.isfinite(spectra.impedance[rows]), np.arange(rows.size), rows.size):
-        z = np.take(spectra.impedance[rows[which]], points, axis=1)
-        _keep(out, (rows[which], points), z, answer.part(which, points))
-    out["status"][rows[breaks]] |= Status.BREAK
+        _keep(out, (rows[which], points), answer.part(which, points), spectra, expansion)
+    out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
+
+
+def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:
+    """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
+    omega = 2.0 * np.pi * frequency
+    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    inside = row_by_row(coefficients, areas_between(expansion, 1.0 / omega.max(), 1.0 / omega.min())[:, None])[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:

@@ -1,22 +1,20 @@
-"""What only spectra that were inverted together tell: how sure changes between them are, and γ where none was measured."""
+"""What spectra tell that were inverted together: how sure changes between them are, and γ where none was measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
-from drt_engine.errors import InputError
 from drt_engine.lines import Line
 from drt_engine.methods import LogGaussian
 from drt_engine.methods.joint import Found, SeriesProblem
 from drt_engine.methods.posterior import LogPosterior, quantile
 from drt_engine.problem import Unknowns
 
-__all__ = ["Change", "Joined"]
+__all__ = ["Change", "Joined", "change_between"]
 
 Array = NDArray[np.float64]
 
@@ -80,13 +78,12 @@ class Joined:
     hyper: Array
     lines: list[Line]
     _of: dict[int, tuple[int, int]] = field(init=False)
-    _settled: Callable[[int], tuple[SeriesProblem, Found]] = field(init=False)
+    posterior: Callable[[int], LogPosterior] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note where each spectrum is, and keep the series worked on last."""
+        """Note where each spectrum is, and keep the posteriors that were worked on last."""
         where = {int(row): (n, k) for n, line in enumerate(self.lines) for k, row in enumerate(line.rows)}
         object.__setattr__(self, "_of", where)
-        object.__setattr__(self, "_settled", lru_cache(_KEPT)(self._settle))
         object.__setattr__(self, "posterior", lru_cache(_KEPT)(self._posterior))
 
     def line_of(self, row: int) -> int | None:
@@ -108,7 +105,7 @@ class Joined:
 
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
-        problem, found = self._settled(number)
+        problem, found = self._settle(number)
         return problem.posterior(found, self.unknowns.rows(line.rows))
 
     def change(self, one: int, other: int, level: float) -> Change:
@@ -123,11 +120,11 @@ class Joined:
         """
         number, i = self._of[one]
         _, j = self._of[other]
-        problem, found = self._settled(number)
+        problem, found = self._settle(number)
         logs, areas = self.expansion.tau.size, self.expansion.areas
         posterior = self.posterior(number)
         covariance = posterior.covariance[[i, j], :logs, :logs]
-        cross = problem.between(found, i, j)[:logs, :logs]
+        cross = problem.between(found, i, j)
         gamma = self.unknowns.coefficients[[one, other]]
         variance = (
             gamma[0] ** 2 * np.diag(covariance[0])
@@ -135,8 +132,12 @@ class Joined:
             - 2.0 * gamma[0] * gamma[1] * np.diag(cross)
         )
         parts = gamma * areas
-        of_r_pol = parts[0] @ covariance[0] @ parts[0] + parts[1] @ covariance[1] @ parts[1] - 2.0 * parts[0] @ cross @ parts[1]
-        return change(level, self.expansion, gamma, variance, of_r_pol)
+        of_r_pol = (
+            parts[0] @ covariance[0] @ parts[0]
+            + parts[1] @ covariance[1] @ parts[1]
+            - 2.0 * parts[0] @ cross @ parts[1]
+        )
+        return change_between(level, self.expansion, gamma, variance, of_r_pol)
 
     def at(self, value: float, tau: ArrayLike, level: float | None) -> tuple[Array, Array, Array]:
         """γ of each series at a state that was not measured.
@@ -184,7 +185,7 @@ class Joined:
             out[1], out[2] = low[at], high[at]
 
 
-def change(level: float, expansion: Expansion, gamma: Array, variance: Array, of_r_pol: float) -> Change:
+def change_between(level: float, expansion: Expansion, gamma: Array, variance: Array, of_r_pol: float) -> Change:
     """Make a change from γ of two spectra, shape (2, M), and the variances of its change and of that of R_pol."""
     step = gamma[1] - gamma[0]
     half = quantile(level) * np.sqrt(np.maximum(variance, 0.0))

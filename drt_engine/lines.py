@@ -111,11 +111,8 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
     # Equal values in the order of the rows.
     order = np.lexsort((np.arange(len(states)), value, member))
     order = order[np.isfinite(value[order])]
-    found = []
-    for rows in np.split(order, np.flatnonzero(np.diff(member[order])) + 1):
-        if rows.size >= 2:
-            found.append(Line(rows, value[rows], _positions(value[rows])))
-    return found
+    groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    return [Line(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
 
 
 def _positions(value: NDArray[np.float64]) -> NDArray[np.float64]:

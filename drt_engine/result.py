@@ -1,6 +1,6 @@
 """The result of an inversion: frozen arrays, how sure they are, and the model evaluated anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, intervals_of, joint_posterior
-from drt_engine.methods import Method
+from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, intervals_of, posterior_of
+from drt_engine.joined import Change, Joined, change_between
+from drt_engine.lines import Line, lines_of
+from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods.posterior import check_level
 from drt_engine.problem import Unknowns, row_by_row
 from drt_engine.regularisation import series_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
@@ -43,11 +46,12 @@ RESULT_UNITS = {
     "noise_relative": "1",
     "coupling": "1",
     "shift": "1",
+    "r_pol_beyond": "1",
 }
 """Units of the arrays of a result."""
 
 
-_LATER = ("noise_floor", "noise_relative", "coupling", "shift")
+_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
@@ -90,6 +94,8 @@ class Inversion:
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
         NaN where the method finds none.
+    r_pol_beyond : ndarray, shape (K,)
+        Share of R_pol at relaxation times that the data do not reach, below 1/ω_max or above 1/ω_min: extrapolated.
     coupling, shift : ndarray, shape (K,)
         How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
         s; NaN for spectra that were inverted alone.
@@ -113,6 +119,7 @@ class Inversion:
     noise_relative: Array = None  # type: ignore[assignment]
     coupling: Array = None  # type: ignore[assignment]
     shift: Array = None  # type: ignore[assignment]
+    r_pol_beyond: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
@@ -194,8 +201,8 @@ class Inversion:
         """
         return count_status(self.status)
 
-    def gamma_at(self, tau: ArrayLike) -> Array:
-        """γ(ln τ) anywhere.
+    def gamma_at(self, tau: ArrayLike, **state: float) -> Array:
+        """γ(ln τ) anywhere, also between the states of series that were inverted together.
 
         That of :class:`LogGaussian` is a smooth curve through its values at :attr:`tau`, along ln γ; see
         :meth:`~drt_engine.basis.Expansion.curve`. `r_pol` and :meth:`impedance_at` are of straight lines between them.
@@ -204,21 +211,36 @@ class Inversion:
         ----------
         tau : array_like, shape (T,)
             Relaxation times, s.
+        **state : float
+            Value of the state along which series were inverted, such as ``voltage=3.33``.
 
         Returns
         -------
-        ndarray, shape (K, T)
-            Ohm per unit of natural logarithm.
+        ndarray, shape (K, T), or (S, T) with a state
+            Ohm per unit of natural logarithm; with a state one row for each series, in the order in which they begin,
+            NaN for one that does not reach that far.
 
         Raises
         ------
         InputError
-            For relaxation times that are not positive and finite.
+            For relaxation times that are not positive and finite, and a state along which nothing was inverted.
         """
         at = _positive("tau", "s", tau)
+        if state:
+            return self._between(at, state, None)[0]
         if self.method.linear:
             return row_by_row(self.coefficients, self.expansion.values(at).T)
         return self.expansion.curve(self.coefficients, at)
+
+    def _between(self, tau: Array, state: Mapping[str, float], level: float | None) -> tuple[Array, Array, Array]:
+        joined, along = self._joined, getattr(self.method, "along", None)
+        if joined is None or set(state) != {along}:
+            raise InputError(
+                f"γ at {', '.join(f'{name}={value!r}' for name, value in state.items())} needs spectra that were "
+                f"inverted together along that state, and their impedances; this result is along {along!r}. Invert with "
+                f"LogGaussian(along={next(iter(state))!r}), or attach the spectra: result.with_spectra(spectra)."
+            )
+        return joined.at(float(state[str(along)]), tau, level)
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of the fitted model anywhere.
@@ -276,7 +298,7 @@ class Inversion:
         """
         return replace(self, intervals=self._intervals(level))
 
-    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
+    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None, **state: float) -> tuple[Array, Array]:
         """Interval of γ(ln τ).
 
         Parameters
@@ -285,10 +307,12 @@ class Inversion:
             Probability that it covers γ at a relaxation time, between 0 and 1.
         tau : array_like, shape (T,), optional
             Relaxation times, s; by default those of the result.
+        **state : float
+            As :meth:`gamma_at` takes it.
 
         Returns
         -------
-        low, high : ndarray, shape (K, T)
+        low, high : ndarray, shape (K, T), or (S, T) with a state
             Ohm per unit of natural logarithm; NaN where there is no answer.
 
         Raises
@@ -296,6 +320,9 @@ class Inversion:
         InputError
             As :meth:`with_intervals` does, and for relaxation times that are not positive and finite.
         """
+        if state:
+            check_level(level)
+            return self._between(self.tau if tau is None else _positive("tau", "s", tau), state, level)[1:]
         found = self._intervals(level, None if tau is None else _positive("tau", "s", tau))
         return found.gamma_low, found.gamma_high
 
@@ -317,11 +344,72 @@ class Inversion:
                 "intervals need the measured spectra, and a result that was read from a file has none. Attach them: "
                 "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
             )
-        return intervals_of(self.method, self._answered(self.impedance), level, tau)
+        found = intervals_of(self.method, self._answered(self.impedance), level, tau, self._joined)
+        return found.without((self.status & Status.MISFIT) != 0)
 
     def _answered(self, impedance: NDArray[np.complex128]) -> Answered:
         noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
         return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation, noise)
+
+    @cached_property
+    def _joined(self) -> Joined | None:
+        """Series that were inverted together, if any were and their spectra are known."""
+        if not isinstance(self.method, LogGaussian) or self.method.along is None or self.impedance is None:
+            return None
+        lines = []
+        for line in lines_of(self.states, self.method.along, self.method.series):
+            here = np.isfinite(self.coupling[line.rows]) & self.solved[line.rows]
+            if here.sum() >= 2:
+                lines.append(Line(line.rows[here], line.value[here], line.position[here]))
+        hyper = np.stack(
+            [self.regularisation, self.noise_floor, self.noise_relative, self.coupling, self.shift], axis=1
+        )
+        return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, lines)
+
+    def change(self, one: int, other: int, level: float = 0.95) -> Change:
+        """How γ and R_pol change from one spectrum to another, with intervals: did it change?
+
+        Of spectra that were inverted together, what is not known of both in the same way falls out of the difference,
+        so that changes are known much better than values. Of others the uncertainties add up.
+
+        Parameters
+        ----------
+        one, other : int
+            Row numbers; the change is from `one` to `other`.
+        level : float
+            Probability that an interval covers the change, between 0 and 1.
+
+        Returns
+        -------
+        Change
+            With ``gamma``, ``gamma_low`` and ``gamma_high`` at ``tau``, and ``r_pol``, ``r_pol_low`` and ``r_pol_high``.
+
+        Raises
+        ------
+        InputError
+            For a row without an answer, a level that is no probability, if the result has no spectra, and if its
+            method has no posterior of ln γ.
+        """
+        check_level(level)
+        one, other = (int(np.arange(len(self))[row]) for row in (one, other))
+        for row in (one, other):
+            if not self.solved[row]:
+                raise InputError(f"row {row} has no answer: {Status(int(self.status[row])).message}")
+        if self.impedance is None or self.method.linear:
+            raise InputError(
+                "changes need the measured spectra and a method with a prior on ln γ: attach them by "
+                "result.with_spectra(spectra), and invert with LogGaussian."
+            )
+        joined = self._joined
+        if joined is not None and joined.line_of(one) is not None and joined.line_of(one) == joined.line_of(other):
+            return joined.change(one, other, level)
+        posterior = posterior_of(self.method, self._answered(self.impedance), np.array([one, other]), joined)
+        logs, gamma = self.tau.size, self.coefficients[[one, other]]
+        covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
+        variance = np.einsum("km,kmm->m", gamma**2, covariance)
+        return change_between(
+            level, self.expansion, gamma, variance, float(np.einsum("km,kmn,kn->", parts, covariance, parts))
+        )
 
     def _stand_in(self) -> NDArray[np.complex128]:
         """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""
@@ -350,8 +438,10 @@ class Inversion:
         if not self.method.linear:
             given = self._answered(self._stand_in() if self.impedance is None else self.impedance)
 
+            joined = self._joined
+
             def posterior(rows: NDArray[np.intp]) -> "LogPosterior":
-                return joint_posterior(self.method, given.rows(rows))
+                return posterior_of(self.method, given, rows, joined)
 
         problem = self.method.problem(self.frequency, self.expansion)
         found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options, posterior=posterior)

@@ -31,7 +31,7 @@ RESERVED = frozenset(
     {
         *("frequency", "impedance_real", "impedance_imag", "tau", "gamma", "coefficients", "r_inf"),
         *("inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status"),
-        *("noise_floor", "noise_relative", "coupling", "shift"),
+        *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift"),
     }
 )
 """Names that a state column cannot have, since spectra and results have them."""

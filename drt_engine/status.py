@@ -12,8 +12,9 @@ __all__ = ["Status", "count_status", "failures", "status_attributes"]
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING`` and ``SOLVED_BY_CVXPY`` are remarks on a good answer. With any other there
-    is no answer and its row is NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY`` and ``EXTRAPOLATED`` are remarks on a good answer, and
+    ``MISFIT`` is one on an answer that does not describe the data. With any other there is no answer and its row is
+    NaN.
     """
 
     OK = 0
@@ -46,6 +47,11 @@ _MESSAGES = {
     "regularisation. Compare with neighbouring spectra, or give a number.",
     Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
     Status.SOLVED_BY_CVXPY: "The fast solver could not certify its answer; cvxpy could, which is slower and as good.",
+    Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. The spectrum is "
+    "not one of relaxations alone (an inductive loop, a negative resistance, drift, or a wrong sign), or the "
+    "regularisation is too strong. Validate it; its intervals are withheld.",
+    Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
+    "1/ω_max to 1/ω_min; expected less. R_pol is an extrapolation: see r_pol_beyond, and measure at lower frequencies.",
     Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing is wrong "
     "if something happened to the cell there; the spectra on either side were not made alike.",
     Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its cell and "

@@ -38,8 +38,8 @@ class Answer:
     kkt: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
     by_cvxpy: NDArray[np.bool_]
-    noise_floor: NDArray[np.float64] | None = None
-    noise_relative: NDArray[np.float64] | None = None
+    noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
+    noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
@@ -67,6 +67,56 @@ class Answer:
         unknowns = [answer.unknowns for answer in answers]
         rest = {field.name: column(answers, field.name) for field in fields(cls) if field.name != "unknowns"}
         return cls(Unknowns(*(column(unknowns, field.name) for field in fields(Unknowns))), **rest)
+
+
+_CLIPPED = 5.0
+"""Residuals beyond this many standard deviations count as this many: an outlier or two are no structure."""
+
+_SIGNIFICANT, _LEAST_STRUCTURE = 4.0, 1e-3
+"""Correlation of neighbouring residuals that no noise has, times the root of the number of data; and the smallest root
+mean square of what is correlated, as a share of |Z|, that is called a misfit: instruments are not more exact."""
+
+
+_SHARP = 0.01
+"""Root mean square of what a peak that is narrower than the spacing of relaxation times leaves, at most, as a share of
+its resistance: it is right but for its width."""
+
+
+def misfits(answer: Answer, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Find answers whose residuals have a structure: neighbouring ones are alike, as no noise is.
+
+    Residuals are divided by the standard deviation of the noise, or by their own where none was found. The product of
+    neighbouring ones is, in the mean, the variance of what is smooth in them; noise gives zero.
+
+    Parameters
+    ----------
+    answer : Answer
+        The answers.
+    impedance : ndarray of complex, shape (K, F)
+        The spectra, ohm.
+    areas : ndarray, shape (M,)
+        Integrals of the basis functions over ln τ.
+
+    Returns
+    -------
+    ndarray of bool, shape (K,)
+    """
+    parts = answer.unknowns.coefficients * areas
+    sharpest = (parts[:, 1:] + parts[:, :-1]).max(axis=1)
+    size = np.abs(impedance)
+    rest = impedance - answer.fit
+    floor, share = answer.noise_floor[:, None], answer.noise_relative[:, None]
+    own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
+        relative, absolute = np.mean(np.abs(rest / size) ** 2, axis=1), np.mean(np.abs(rest) ** 2, axis=1)
+        rest = rest / sigma
+        rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
+        both = np.sum((rest[:, 1:] * rest[:, :-1].conj()).real, axis=1)
+        alike = both / np.sum(np.abs(rest) ** 2, axis=1)
+        structured = alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT
+        large = (alike * relative > _LEAST_STRUCTURE**2) & (alike * absolute > (_SHARP * sharpest) ** 2)
+        return np.asarray(structured & large)
 
 
 class Method(Protocol):

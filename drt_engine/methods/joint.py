@@ -9,6 +9,7 @@ from scipy.ndimage import maximum_filter1d
 
 from drt_engine.methods.base import Answer
 from drt_engine.methods.log_prepared import LogPrepared
+from drt_engine.methods.posterior import LogPosterior
 from drt_engine.problem import Unknowns
 from drt_kernels import series
 
@@ -254,20 +255,40 @@ class SeriesProblem:
             chain.known[:, :inner], chain.spread[:, : inner + 1] = known.bend, known.share
         self._descend(found, np.inf, 0, 1)
 
-    def covariance(self, found: Found) -> tuple[Array, Array]:
-        """Covariances of the unknowns of each state, (K, N, N), and how they move with ln λ, (K, N); after `settle`.
-
-        λ is allowed to be wrong; how the answer moves with it is to be added to the covariance as its product with
-        itself.
-        """
+    def posterior(self, found: Found, unknowns: Unknowns) -> LogPosterior:
+        """Say how sure the answers are, each state by itself; after :meth:`settle`."""
         size, chain = self._grid.size, self.chain
-        own = chain.own[:, :size, :size].copy()
-        free = chain.free[:, :size]
-        own *= free[:, :, None] * free[:, None, :]
-        chain.trial[:] = 0.0
-        chain.trial[:, : self._grid.logs] = self._force(found.lam)
+        covariance = chain.own[:, :size, :size].copy()
+        right = np.zeros((2, *chain.y.shape))
+        right[0, :, : self._grid.logs] = self._force(found.lam)
+        right[1] = chain.gradient
+        moved = self._solved(found, right)[:, :, :size]
+        # λ may be wrong; the gradient is left where an element is held at zero.
+        covariance += _DOUBT**2 * moved[0][:, :, None] * moved[0][:, None, :]
+        mean = chain.y[:, :size] + moved[1]
+        rows = len(covariance)
+        sizes = np.full(rows, self.size)
+        noise = np.stack(self._prepared.deviations(np.tile(found.noise, (rows, 1)), sizes), axis=1)
+        return self._prepared.as_posterior(unknowns, sizes, (mean, covariance), noise)
+
+    def _solved(self, found: Found, right: Array) -> Array:
+        """Minus the inverse of the second derivative times right-hand sides, shape (n, K, N)."""
+        out = np.zeros_like(right)
         self._descend(found, np.inf, 0, 2)
-        return own, _DOUBT * chain.step[:, :size] * free
+        series.solve_many(self.chain, right, out)
+        return out
+
+    def refine(self, found: Found, unknowns: Unknowns) -> Array:
+        """Find the answer with known hyperparameters from one near it; return γ, shape (K, M)."""
+        self.begin(unknowns)
+        self._weigh(found)
+        self._descend(found, _EXACT, _EXACT_STEPS)
+        return self.values()[:, : self._grid.logs] * self.size
+
+    def variance(self, floor: float, share: float) -> Array:
+        """Components of the variance that belong to a, ohm, and b; NaN where the noise is given by frequency."""
+        found = self._prepared.normal * np.array([floor / self.size, share]) ** 2
+        return np.asarray(np.where(np.isfinite(self._given), self._given, found))
 
     def _force(self, lam: float) -> Array:
         """Derivative of the prior's gradient by ln λ, shape (K, M)."""
@@ -285,16 +306,14 @@ class SeriesProblem:
         return force
 
     def between(self, found: Found, one: int, other: int) -> Array:
-        """Covariance of the unknowns of two states, shape (N, N); after `settle`."""
-        size, chain = self._grid.size, self.chain
-        right = np.zeros((size, *chain.y.shape))
-        right[np.arange(size), other, np.arange(size)] = -1.0
-        chain.trial[:] = 0.0
-        self._descend(found, np.inf, 0, 2)
-        out = np.zeros_like(right)
-        series.solve_many(chain, right, out)
-        free = chain.free[:, :size]
-        return np.asarray(out[:, one, :size].T * free[one][:, None] * free[other])
+        """Covariance of ln γ of two states, shape (M, M); after :meth:`settle`."""
+        logs = self._grid.logs
+        right = np.zeros((logs + 1, *self.chain.y.shape))
+        right[np.arange(logs), other, np.arange(logs)] = -1.0
+        right[logs, :, :logs] = self._force(found.lam)
+        solved = self._solved(found, right)
+        moved = _DOUBT * solved[logs]
+        return np.asarray(solved[:logs, one, :logs].T + np.outer(moved[one, :logs], moved[other, :logs]))
 
     # ---- hyperparameters
 

@@ -198,7 +198,7 @@ class LogGaussian:
             There is no grid of λ to choose from.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        return self._prepared(frequency, expansion).solve(impedance, given)
+        return self.prepared(frequency, expansion).solve(impedance, given)
 
     def solve_series(
         self,
@@ -231,7 +231,7 @@ class LogGaussian:
             Before which spectra the series breaks.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        return solve_series(self._prepared(frequency, expansion), impedance, position, start, given)
+        return solve_series(self.prepared(frequency, expansion), impedance, position, start, given)
 
     def posterior(
         self,
@@ -258,9 +258,10 @@ class LogGaussian:
         LogPosterior
             NaN where there is no answer, and for a γ of zeros.
         """
-        return self._prepared(frequency, expansion).posterior(impedance, *answers, noise)
+        return self.prepared(frequency, expansion).posterior(impedance, *answers, noise)
 
-    def _prepared(self, frequency: Array, expansion: Expansion) -> LogPrepared:
+    def prepared(self, frequency: Array, expansion: Expansion) -> LogPrepared:
+        """Collect what the spectra of a grid share."""
         with _PREPARING:
             return _prepared(self, frequency.tobytes(), expansion.tau.tobytes())
 

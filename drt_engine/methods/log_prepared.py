@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.methods.base import Answer
-from drt_engine.methods.posterior import LogPosterior
+from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_engine.problem import Problem, Unknowns, filled
 from drt_engine.solvers import solver_for
 from drt_engine.spectral import factorise
@@ -23,9 +23,6 @@ Noise = NoiseModel | tuple[float, float] | Sequence[tuple[float, float]]
 
 _SLOPE = 1.0
 """Precision of the slopes of ln γ against ln τ, per unit of ln τ, at λ = 1."""
-
-_LEAN = 0.8
-"""Slope that is expected outside the window of the data: upward before it and downward after it."""
 
 _RATE = 0.7
 """Of the exponential distribution of bends of ln γ, per unit of slope, at λ = 1."""
@@ -135,18 +132,42 @@ class LogPrepared:
         with np.errstate(divide="ignore"):
             scaled[:, : self.grid.logs] = np.log(scaled[:, : self.grid.logs])
         rows, number = scaled.shape
-        covariance, hyper = np.full((rows, number, number), np.nan), np.full((rows, 3), np.nan)
+        mean, covariance = np.full((rows, number), np.nan), np.full((rows, number, number), np.nan)
+        hyper = np.full((rows, 3), np.nan)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1) & (regularisation > 0.0))
-        some = np.empty((known.size, number, number)), np.empty((known.size, 3))
+        some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
         parts, given = self.variance(impedance, size, noise)
         given[:, 2] = regularisation
         log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
-        covariance[known], hyper[known] = some
+        mean[known], covariance[known], hyper[known] = some
+        known_noise = np.stack(self.deviations(hyper, size), axis=1)
+        return self.as_posterior(unknowns, size, (mean, covariance), known_noise)
+
+    def as_posterior(self, unknowns: Unknowns, size: Array, normal: tuple[Array, Array], noise: Array) -> LogPosterior:
+        """Make a posterior from means, shape (K, N), and covariances, (K, N, N), in the units of the problem.
+
+        Parameters
+        ----------
+        unknowns : Unknowns
+            The answers.
+        size : ndarray, shape (K,)
+            What the spectra were divided by, ohm.
+        normal : pair of ndarray
+            Means and covariances.
+        noise : ndarray, shape (K, 2)
+            a, ohm, and b.
+        """
+        (mean, covariance), problem, rows = normal, self.problem, len(size)
+        with np.errstate(divide="ignore"):
+            answer = np.log(unknowns.coefficients / size[:, None])
         step = size[:, None] / problem.scale[self.grid.logs :]
         factors = np.hstack([np.ones((rows, self.grid.logs)), step])
         covariance *= factors[:, :, None] * factors[:, None, :]
-        deviation = np.stack(self.deviations(hyper, size), axis=1)
-        return LogPosterior(problem.discretisation.expansion, unknowns, problem.extras, covariance, deviation)
+        shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self.grid.logs)
+        shift[:, : self.grid.logs] -= answer
+        expansion, omega = problem.discretisation.expansion, 2.0 * np.pi * problem.discretisation.frequency
+        ends = bool(expansion.tau[0] * omega.max() < 1.0), bool(expansion.tau[-1] * omega.min() > 1.0)
+        return LogPosterior(expansion, unknowns, problem.extras, covariance, noise, shift, uncut, ends)
 
     def variance(
         self, impedance: ComplexArray, size: Array, noise: tuple[Array, Array] | None = None
@@ -213,7 +234,7 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
         logs=y.size,
         size=problem.scale.size,
         slope=_SLOPE / spacing,
-        lean=_LEAN * side * spacing,
+        lean=TAIL_SLOPE * side * spacing,
         bend=bend,
         knee=0.5 * _KNEE * (spacing[1:] + spacing[:-1]),
         rate=_RATE,

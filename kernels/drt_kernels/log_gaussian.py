@@ -877,8 +877,8 @@ def maximise(
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _covariance(inverse: Array, free: Array, size: int, out: Array) -> None:
-    """Fill L⁻ᵀL⁻¹, rows and columns of what is not free zero."""
+def _covariance(inverse: Array, size: int, out: Array) -> None:
+    """Fill L⁻ᵀL⁻¹."""
     for i in range(size):
         for j in range(size):
             out[i, j] = 0.0
@@ -890,7 +890,6 @@ def _covariance(inverse: Array, free: Array, size: int, out: Array) -> None:
                 out[i, j] += share * row[j]
     for i in range(size):
         for j in range(i + 1):
-            out[i, j] *= free[i] * free[j]
             out[j, i] = out[i, j]
 
 
@@ -922,16 +921,26 @@ def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covaria
             covariance[i, j] += moved[i] * moved[j]
 
 
+@njit(**_INNER)
+def _release(grid: Grid, work: Work) -> None:
+    """Let go of extras at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
+    for j in range(grid.logs, grid.size):
+        # What pulls at a free extra is rounding, and must not move it.
+        work.trial[j] = 0.0 if work.y[j] > 0.0 else max(work.gradient[j], 0.0)
+        work.free[j] = 1.0
+
+
 @njit(**_OUTER)
 def posteriors(
-    b: Array, parts: Array, answer: Array, given: Array, grid: Grid, covariance: Array, hyper: Array
+    b: Array, parts: Array, answer: Array, given: Array, grid: Grid, mean: Array, covariance: Array, hyper: Array
 ) -> None:
-    """Covariances of ln γ and the extras around answers, and the noise that they leave where it is not given.
+    """Means and covariances of ln γ and the extras around answers, and the noise that they leave where it is not given.
 
-    `answer` holds ln γ and the extras; `given` are the two components of the variance, NaN where they are to be found,
-    and λ; `hyper` becomes what they are.
+    They are those of a normal distribution in which extras may be negative: at an answer with an extra at zero its
+    gradient is not zero, and the mean is elsewhere. `answer` holds ln γ and the extras; `given` are the two components
+    of the variance, NaN where they are to be found, and λ; `hyper` becomes what they are.
     """
-    # (k,q),(k,2,f),(k,j),(k,3)->(k,j,j),(k,3)
+    # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     work = _new_work(grid)
     noise = np.empty(2)
     found = np.empty(2)
@@ -940,14 +949,13 @@ def posteriors(
             work.y[j] = answer[k, j]
         lam = given[k, 2]
         _begin(b[k], parts[k], given[k], grid, work, noise)
-        for i in range(grid.size):
-            for j in range(grid.size):
-                covariance[k, i, j] = math.nan
+        covariance[k, :, :] = math.nan
         good = True
         for n in range(_MOST_ROUNDS):
             _weigh(noise, parts[k], work)
             _evaluate(work.y, b[k], lam, grid, work)
             _differentiate(lam, grid, work)
+            _release(grid, work)
             good = _curve(lam, n > 0, grid, work)
             if not good:
                 break
@@ -960,7 +968,10 @@ def posteriors(
             noise[:] = found
             if n >= _KNOWN_ROUNDS and change <= _SETTLED:
                 break
+        mean[k, :] = math.nan
         if good:
-            _covariance(work.matrix, work.free, grid.size, covariance[k])
+            _covariance(work.matrix, grid.size, covariance[k])
+            for i in range(grid.size):
+                mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
             _doubt(work.y, lam, grid, work.trial, work.step, covariance[k])
         hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam

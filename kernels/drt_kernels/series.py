@@ -558,7 +558,7 @@ def descend(
     """Minimise from `chain.y` on; return the stationarity residual, negative if a last task could not be done.
 
     The residual is the largest |g_j / d_j| over all states, with d_j² the diagonal of the Gauss-Newton matrix. With
-    `normal` the coupling is quadratic. `task` 1 leaves the blocks of the inverse of the positive second derivative, as
+    `normal` the coupling is quadratic. A task takes elements that are held at zero as free. `task` 1 leaves the blocks of the inverse of the positive second derivative, as
     parabolas have it that touch from above, in `own` and `off`; 2 its Cholesky factor there and, in `step`, minus its
     inverse times what is in `trial`.
     """
@@ -573,6 +573,8 @@ def descend(
         last = n == limit or not residual > tolerance
         if last and task == 0:
             break
+        if last:
+            chain.free[:] = 1.0
         first = 1
         if last or normal:
             first = 2

@@ -35,7 +35,7 @@ def inverted(matrix, factor, inverse, out):
     good = kernel._factorise(matrix, factor)
     if good:
         kernel._invert_factor(factor, len(matrix), inverse)
-        kernel._covariance(inverse, np.ones(len(matrix)), len(matrix), out)
+        kernel._covariance(inverse, len(matrix), out)
     return good
 
 
@@ -363,7 +363,7 @@ def test_outliers_lose_their_say():
     assert np.abs(plain[1, 3:15] - plain[0, 3:15]).max() > 0.5
 
 
-def known(some, y, b, precision, variance, lam):
+def known(some, y, b, precision, variance, lam, doubt=1.6):
     """Rounds of a covariance whose bends are as wide as they are known, by dense inverses."""
     gauss, rest, _, _ = dense(some, y, b, precision, variance, lam)
     covariance = np.linalg.inv(gauss + rest)
@@ -382,7 +382,7 @@ def known(some, y, b, precision, variance, lam):
     for sign in (1, -1):
         step = 1e-4
         moved[:LOGS] += sign * approx_fprime(y[:LOGS], numpy_prior, 1e-6, lam * np.exp(sign * step), some) / (2 * step)
-    along = 1.6 * covariance @ moved
+    along = doubt * covariance @ moved
     return covariance + np.outer(along, along)
 
 
@@ -390,16 +390,34 @@ def test_covariances_are_those_of_dense_inverses():
     some = grid()
     b, precision = campaign(some, 3)
     out, hyper, _ = solve(some, b, precision)
-    covariance, found = np.empty((3, some.size, some.size)), np.empty((3, 3))
+    mean, covariance, found = np.empty((3, some.size)), np.empty((3, some.size, some.size)), np.empty((3, 3))
     given = np.column_stack([np.full(3, np.nan), np.zeros(3), hyper[:, 2]])
-    kernel.posteriors(b, parts(b, precision), out, given, some, covariance, found)
+    kernel.posteriors(b, parts(b, precision), out, given, some, mean, covariance, found)
     variance = found[:, 0]
+    np.testing.assert_array_equal(mean, out)
     for k in range(3):
         np.testing.assert_array_equal(covariance[k], covariance[k].T)
         # The variance that the rounds ended on is not more than theirs away from the one that they began with.
         expected = known(some, out[k], b[k], precision[k], variance[k], hyper[k, 2])
         spread, other = np.sqrt(np.diag(covariance[k])), np.sqrt(np.diag(expected))
         np.testing.assert_allclose(spread, other, rtol=0.02)
+
+
+def test_the_mean_beside_a_bound_is_that_of_newtons_step():
+    some = grid()
+    b, precision = data(some)
+    b = (b - 0.3 * some.columns[LOGS + 1])[None]
+    out, hyper, _ = solve(some, b, precision[None])
+    mean, covariance, found = np.empty((1, some.size)), np.empty((1, some.size, some.size)), np.empty((1, 3))
+    kernel.posteriors(b, parts(b, precision[None]), out, hyper, some, mean, covariance, found)
+    gradient = numpy_gradient(out[0], b[0], precision, hyper[0, 0], hyper[0, 2], some)
+    assert out[0, -1] == 0.0 < gradient[-1]
+    np.testing.assert_array_equal(found, hyper)
+    # λ moves no mean, so its part of the covariance has to be taken off.
+    expected = known(some, out[0], b[0], precision, hyper[0, 0], hyper[0, 2], doubt=0.0)
+    moved = mean[0] - out[0]
+    np.testing.assert_allclose(moved, -expected[:, -1] * gradient[-1], rtol=0.03, atol=0.03 * np.abs(moved).max())
+    assert moved[-1] < 0.0
 
 
 def test_the_inverse_of_a_factor():
