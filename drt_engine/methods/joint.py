@@ -13,7 +13,7 @@ from drt_engine.methods.posterior import LogPosterior
 from drt_engine.problem import Unknowns
 from drt_kernels import series
 
-__all__ = ["Found", "Alone", "JointAnswer", "SeriesProblem", "solve_series"]
+__all__ = ["Alone", "Found", "JointAnswer", "SeriesProblem", "solve_series"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -28,6 +28,12 @@ are not right to less than the changes of the slope of ln γ that it allows, 0.0
 _SHIFT, _LEAST_SHIFT, _SHIFT_WEIGHT = 0.03, 1e-4, 0.02
 """How far processes move in ln τ from state to state before the data are seen; the least; and the weight of that as a
 normal distribution of the logarithm of its square has it."""
+
+_FIRST_SHIFT = 0.6
+"""The shift that the search begins with: large, so that what moves is not held back before it is seen to move."""
+
+_CAUTION = 2.0
+"""How much farther processes may move than they are seen to."""
 
 _REACH = 2
 """Relaxation times beside an interval whose bends may pass over it when processes move; with four or six, a crossing of
@@ -56,8 +62,14 @@ _LOOSE = 1e-6
 _DOUBT = 1.6
 """Standard deviation of ln λ that intervals allow for, as those of single spectra do."""
 
+_DOUBT_OF_STRENGTH = 1.6
+"""Standard deviation of ln κ that intervals allow for."""
+
 _PASSES = 3
 """Rounds of finding how well bends and changes are known."""
+
+_SHARINGS = 8
+"""Rounds of finding what share of the single priors counts."""
 
 _SCALINGS = 20
 """Steps of finding components of a variance."""
@@ -197,6 +209,7 @@ class SeriesProblem:
         self._space = series.new_space(self.chain, self._grid)
         spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._spacing = spacing
+        self.own_share = 1.0
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
 
     # ---- answers
@@ -220,7 +233,7 @@ class SeriesProblem:
         """Find hyperparameters and answer from those of the single spectra; return them and the residual."""
         self.begin(start.unknowns)
         noise = self._first_noise(start)
-        found = Found(noise, lam, _START, _SHIFT)
+        found = Found(noise, lam, _START, _FIRST_SHIFT)
         self._descend(found, _COARSE, _COARSE_STEPS, normal=True)
         found = _rounded(self._agree(found))
         self._weigh(found)
@@ -228,7 +241,8 @@ class SeriesProblem:
 
     def _descend(self, found: Found, tolerance: float, limit: int, task: int = 0, *, normal: bool = False) -> float:
         self.chain.precision[:] = np.where(self._there, 1.0 / np.einsum("v,kvf->kf", found.noise, self._parts), 0.0)
-        model = series.Model(np.array([found.strength]), self._width, found.lam, self._grid.tail, self._grid)
+        own = self._grid._replace(slope=self.own_share * self._grid.slope, rate=self.own_share * self._grid.rate)
+        model = series.Model(np.array([found.strength]), self._width, found.lam, self._grid.tail, own)
         flag: Any = np.True_ if normal else np.False_
         return float(
             series.descend(self.chain, self._terms, model, flag, tolerance, limit, task, self._grid, self._space)
@@ -253,19 +267,16 @@ class SeriesProblem:
             self._descend(found, np.inf, 0, 1)
             known = self._known()
             chain.known[:, :inner], chain.spread[:, : inner + 1] = known.bend, known.share
+            self.own_share = self._own_share(found, known)
         self._descend(found, np.inf, 0, 1)
 
     def posterior(self, found: Found, unknowns: Unknowns) -> LogPosterior:
         """Say how sure the answers are, each state by itself; after :meth:`settle`."""
         size, chain = self._grid.size, self.chain
         covariance = chain.own[:, :size, :size].copy()
-        right = np.zeros((2, *chain.y.shape))
-        right[0, :, : self._grid.logs] = self._force(found.lam)
-        right[1] = chain.gradient
-        moved = self._solved(found, right)[:, :, :size]
-        # λ may be wrong; the gradient is left where an element is held at zero.
-        covariance += _DOUBT**2 * moved[0][:, :, None] * moved[0][:, None, :]
-        mean = chain.y[:, :size] + moved[1]
+        moved = self._solved(found, np.concatenate([self._forces(found), self._left()[None]]))[:, :, :size]
+        covariance += np.einsum("nki,nkj->kij", moved[:-1], moved[:-1])
+        mean = chain.y[:, :size] + moved[-1]
         rows = len(covariance)
         sizes = np.full(rows, self.size)
         noise = np.stack(self._prepared.deviations(np.tile(found.noise, (rows, 1)), sizes), axis=1)
@@ -290,30 +301,45 @@ class SeriesProblem:
         found = self._prepared.normal * np.array([floor / self.size, share]) ** 2
         return np.asarray(np.where(np.isfinite(self._given), self._given, found))
 
-    def _force(self, lam: float) -> Array:
-        """Derivative of the prior's gradient by ln λ, shape (K, M)."""
-        grid, u = self._grid, self.chain.y[:, : self._grid.logs]
+    def _forces(self, found: Found) -> Array:
+        """Differentiate the gradient by ln λ and ln κ, each times how wrong they may be, shape (2, K, N)."""
+        grid, logs, lam = self._grid, self._grid.logs, found.lam
+        u, out = self.chain.y[:, :logs], np.zeros((2, *self.chain.y.shape))
+        own, coupled = out[0, :, :logs], out[1, :, :logs]
         pull = lam * grid.slope * (np.diff(u, axis=1) - grid.lean)
-        force = np.zeros_like(u)
-        force[:, :-1] -= pull
-        force[:, 1:] += pull
+        own[:, :-1] -= pull
+        own[:, 1:] += pull
         bends = self._bends()
         knee = grid.knee[: bends.shape[1]]
         ratio = lam * (bends / knee) ** 2
         bent = grid.rate * lam * bends / (knee * np.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
         for n in range(3):
-            force[:, n : n + bends.shape[1]] += bent * grid.bend[:, n]
-        return force
+            own[:, n : n + bends.shape[1]] += bent * grid.bend[:, n]
+        own *= self.own_share * _DOUBT
+        firm, share = self.chain.firm[:, : logs - 1], self.chain.share[:, : logs - 1]
+        weight = found.strength * self._terms.relative[:, : logs - 1]
+        pull = _DOUBT_OF_STRENGTH * firm * share * firm / ((1.0 + series.NU) * weight) / np.sqrt(self._spacing)
+        step = np.zeros((len(pull), logs))
+        step[:, :-1] -= pull
+        step[:, 1:] += pull
+        for state, coefficient in zip(self._terms.state.T, self._terms.coefficient.T, strict=True):
+            np.add.at(coupled, np.maximum(state, 0), coefficient[:, None] * step)
+        return out
+
+    def _left(self) -> Array:
+        """Gradient of the elements, which is left where one is held at zero, shape (K, N)."""
+        out = self.chain.gradient.copy()
+        out[:, : self._grid.logs] = 0.0
+        return out
 
     def between(self, found: Found, one: int, other: int) -> Array:
         """Covariance of ln γ of two states, shape (M, M); after :meth:`settle`."""
         logs = self._grid.logs
-        right = np.zeros((logs + 1, *self.chain.y.shape))
+        right = np.zeros((logs, *self.chain.y.shape))
         right[np.arange(logs), other, np.arange(logs)] = -1.0
-        right[logs, :, :logs] = self._force(found.lam)
-        solved = self._solved(found, right)
-        moved = _DOUBT * solved[logs]
-        return np.asarray(solved[:logs, one, :logs].T + np.outer(moved[one, :logs], moved[other, :logs]))
+        solved = self._solved(found, np.concatenate([right, self._forces(found)]))
+        moved = solved[logs:, :, :logs]
+        return np.asarray(solved[:logs, one, :logs].T + moved[:, one].T @ moved[:, other])
 
     # ---- hyperparameters
 
@@ -355,7 +381,8 @@ class SeriesProblem:
 
         The variance of g is 1/κ + s²c², with c the largest bend about an interval in any of the states.
         """
-        self._terms.relative[:, : self._spacing.size] = 1.0 / (1.0 + found.strength * (found.shift * self._bent()) ** 2)
+        moved = _CAUTION * found.shift * self._bent()
+        self._terms.relative[:, : self._spacing.size] = 1.0 / (1.0 + found.strength * moved**2)
 
     def _bent(self) -> Array:
         """Largest bend about each interval of each difference, shape (R, M − 1)."""
@@ -367,7 +394,7 @@ class SeriesProblem:
         return np.asarray(np.where(state[:, :, None] >= 0, about[state], 0.0).max(axis=1))
 
     def _bends(self) -> Array:
-        """Changes of the slope of ln γ, shape (K, M − 2)."""
+        """Compute changes of the slope of ln γ, shape (K, M − 2)."""
         u, bend = self.chain.y[:, : self._grid.logs], self._grid.bend
         return np.asarray(u[:, :-2] * bend[:, 0] + u[:, 1:-1] * bend[:, 1] + u[:, 2:] * bend[:, 2])
 
@@ -446,7 +473,21 @@ class SeriesProblem:
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
     def _determined(self, found: Found, known: _Known) -> float:
-        """How many changes the prior alone leaves to the coupling: trace of its inverse times the coupling's part.
+        """How many changes the prior alone leaves to the coupling: trace of its inverse times the coupling's part."""
+        return self._traces(found, known, 1.0)[0]
+
+    def _own_share(self, found: Found, known: _Known) -> float:
+        """What share of the single priors makes each state as uncertain, before the data, as one alone would be.
+
+        States that are held together would otherwise count the same expectation once for each of them.
+        """
+        share, number = 1.0, len(self.chain.b) * (self._grid.logs - 1)
+        for _ in range(_SHARINGS):
+            share = min(max(self._traces(found, known, share)[1] / number, 1.0 / len(self.chain.b)), 1.0)
+        return share
+
+    def _traces(self, found: Found, known: _Known, own_share: float) -> tuple[float, float]:
+        """Traces of the inverse of the prior times the part of the coupling and of the single priors.
 
         Taken as if curvatures were the same in all states; differences along the series then have eigenvectors in
         common, and each is a banded matrix of its own.
@@ -454,10 +495,8 @@ class SeriesProblem:
         states, logs, lam, bend = len(self.chain.b), self._grid.logs, found.lam, self._grid.bend
         count = min(states, _EIGENVALUES)
         eigen = (2.0 - 2.0 * np.cos(np.pi * np.arange(count) / count)) ** self._order
-        stiff = (
-            self._grid.rate * lam / np.sqrt(self._grid.knee[: logs - 2] ** 2 + lam * (self._bends() ** 2 + known.bend))
-        )
-        stiff = stiff.mean(axis=0)
+        knee = self._grid.knee[: logs - 2]
+        stiff = (self._grid.rate * lam / np.sqrt(knee**2 + lam * (self._bends() ** 2 + known.bend))).mean(axis=0)
         steps = (self.chain.firm[:, : logs - 1] / self._spacing).mean(axis=0)
         own, coupled = np.zeros((3, logs)), np.zeros((3, logs))
         for out, slopes in ((own, lam * self._grid.slope), (coupled, steps)):
@@ -469,13 +508,12 @@ class SeriesProblem:
         own[1, :-2] += stiff * bend[:, 0] * bend[:, 1]
         own[1, 1:-1] += stiff * bend[:, 1] * bend[:, 2]
         own[2, :-2] += stiff * bend[:, 0] * bend[:, 2]
-        own[0] += _LOOSE
-        strengths = np.outer(np.exp([-_STEP, _STEP]), eigen).ravel()
-        levels = np.tile(eigen, 2)
-        bands = own[:, None, :] + strengths[None, :, None] * coupled[:, None, :]
-        bands[0] += series.LEVEL * levels[:, None] * self._width
-        below, above = _log_determinants(bands).reshape(2, count).sum(axis=1)
-        return float((above - below) / (2.0 * _STEP) * states / count)
+        factors = np.exp(_STEP * np.array([[0.0, -1.0], [0.0, 1.0], [-1.0, 0.0], [1.0, 0.0]]))
+        shares, strengths = np.repeat(own_share * factors[:, 0], count), np.outer(factors[:, 1], eigen).ravel()
+        bands = shares[None, :, None] * own[:, None, :] + strengths[None, :, None] * coupled[:, None, :]
+        bands[0] += _LOOSE + series.LEVEL * np.tile(eigen, 4)[:, None] * self._width
+        below, above, less, more = _log_determinants(bands).reshape(4, count).sum(axis=1) * states / count
+        return float((above - below) / (2.0 * _STEP)), float((more - less) / (2.0 * _STEP))
 
 
 _LEAST_VARIANCE = 1e-10

@@ -49,7 +49,7 @@ Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 # Degrees of freedom of how e changes with ln τ, and κ₀, which holds e itself where no data do.
-_NU, LEVEL = 1.0, 0.1
+NU, LEVEL = 1.0, 0.1
 
 # Below this residual Newton's matrix is tried first.
 _NEAR = 0.05
@@ -174,8 +174,8 @@ def _coupled(y: Array, chain: Chain, terms: Terms, kappa: Array, normal: bool, w
                     total += 0.5 * q
                     chain.firm[r, m - 1] = weight
                 else:
-                    total += 0.5 * (1.0 + _NU) * math.log1p(q / _NU)
-                    chain.firm[r, m - 1] = weight * (1.0 + _NU) / (_NU + q + weight * chain.spread[r, m - 1])
+                    total += 0.5 * (1.0 + NU) * math.log1p(q / NU)
+                    chain.firm[r, m - 1] = weight * (1.0 + NU) / (NU + q + weight * chain.spread[r, m - 1])
             before = e
     return total
 
@@ -340,7 +340,7 @@ def _couple_blocks(chain: Chain, terms: Terms, kappa: Array, width: Array, mode:
                     weight = chain.firm[r, m]
                     if mode < 2:
                         q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
-                        bow = (_NU - q) / (_NU + q)
+                        bow = (NU - q) / (NU + q)
                         weight *= bow if mode == 0 else max(bow, 0.0)
                     weight *= pair * grid.slope[m]
                     block[m, m] += weight
