@@ -139,9 +139,9 @@ class LogPrepared:
         deviation = np.stack(self._deviations(hyper, size), axis=1)
         shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self._grid.logs)
         shift[:, : self._grid.logs] -= scaled[:, : self._grid.logs]
-        expansion, omega = problem.discretisation.expansion, 2.0 * np.pi * problem.discretisation.frequency
-        ends = bool(expansion.tau[0] * omega.max() < 1.0), bool(expansion.tau[-1] * omega.min() > 1.0)
-        return LogPosterior(expansion, unknowns, problem.extras, covariance, deviation, shift, uncut, ends)
+        expansion = problem.discretisation.expansion
+        goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
+        return LogPosterior(expansion, unknowns, problem.extras, covariance, deviation, shift, uncut, goes_on)
 
     def _variance(
         self, impedance: ComplexArray, size: Array, noise: tuple[Array, Array] | None = None

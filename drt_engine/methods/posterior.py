@@ -126,8 +126,8 @@ class LogPosterior:
         zero, its mean is above the answer, and γ makes room for it.
     uncut : ndarray, shape (K, 2, N - M)
         Mean and standard deviation that the normal distribution of an extra has before it is cut off at zero.
-    open_ends : pair of bool
-        Whether the first and the last relaxation time are beyond the window of the data, so that γ may go on.
+    goes_on : bool
+        Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
     """
 
     expansion: Expansion
@@ -137,7 +137,7 @@ class LogPosterior:
     noise: Array
     shift: Array
     uncut: Array
-    open_ends: tuple[bool, bool] = (False, False)
+    goes_on: bool = False
 
     @cached_property
     def deviation(self) -> Array:
@@ -178,9 +178,10 @@ class LogPosterior:
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
 
-        It is wider upward by what may lie beyond relaxation times that are beyond the window of the data: there ln γ
-        is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
-        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have.
+        It is wider upward by what may lie beyond the last relaxation time, where that is beyond the window of the data:
+        ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
+        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have. What lies
+        before the first one is R_inf for the data.
 
         References
         ----------
@@ -195,15 +196,13 @@ class LogPosterior:
         return np.asarray(self.unknowns.coefficients @ self.expansion.areas)
 
     def _beyond(self, level: float) -> Array:
-        """Upper end of the resistance beyond the first and the last relaxation time, shape (K,)."""
-        middle = 2.0 / gammaincinv(2.0 * TAIL_SLOPE, 0.5)
-        total = np.zeros(len(self.shift))
-        for at, is_open in zip((0, self.expansion.tau.size - 1), self.open_ends, strict=True):
-            if is_open:
-                sure = quantile(level) * np.sqrt(self.covariance[:, at, at])
-                gamma = self.unknowns.coefficients[:, at] * np.exp(self.shift[:, at])
-                total = np.hypot(total, gamma * middle * np.exp(sure))
-        return total
+        """Upper end of the resistance beyond the last relaxation time, shape (K,)."""
+        last = self.expansion.tau.size - 1
+        if not self.goes_on:
+            return np.zeros(len(self.shift))
+        median = 2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, 0.5))
+        most = self.shift[:, last] + quantile(level) * np.sqrt(self.covariance[:, last, last])
+        return np.asarray(self.unknowns.coefficients[:, last] * median * np.exp(most))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
