@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from drt_engine.methods import Method
     from drt_engine.methods.posterior import LogPosterior, Posterior
 
-__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "intervals_of", "joint_posterior", "tiles"]
+__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "frozen", "intervals_of", "joint_posterior", "tiles"]
 
 Array = NDArray[np.float64]
 
@@ -59,6 +59,10 @@ class Intervals:
             array = getattr(self, name).view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze the arrays of pickled ones again."""
+        frozen(self, state)
 
     def without(self, rows: NDArray[np.bool_]) -> "Intervals":
         """Return them with NaN for some spectra."""
@@ -168,6 +172,14 @@ def joint_posterior(method: "Method", given: Answered) -> "LogPosterior":
             whole[rows] = getattr(part, name)
     joint: LogPosterior = replace(first, unknowns=given.unknowns, **joined)
     return joint
+
+
+def frozen(target: object, state: dict[str, Any]) -> None:
+    """Set what a frozen object was pickled with; arrays come back from a pickle as ones that may be written to."""
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        object.__setattr__(target, name, value)
 
 
 def tiles(usable: NDArray[np.bool_], which: NDArray[np.intp], most: int) -> list[Tile]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, intervals_of, joint_posterior
+from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, frozen, intervals_of, joint_posterior
 from drt_engine.methods import Method
 from drt_engine.problem import Unknowns, row_by_row
 from drt_engine.regularisation import series_of
@@ -130,6 +130,10 @@ class Inversion:
             object.__setattr__(self, field.name, array)
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze the arrays of a pickled result again."""
+        frozen(self, state)
 
     def __len__(self) -> int:
         """K, the number of spectra."""

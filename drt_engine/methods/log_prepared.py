@@ -50,6 +50,9 @@ _EXPECTED_FLOOR, _EXPECTED_SHARE = (1e-4, 3.0), (3e-3, 1.5)
 """Medians of a, as a share of the largest part of the spectrum, and of b, and standard deviations of their logarithms,
 before the data are seen."""
 
+_MANTISSA = 2.0**36
+"""Data are rounded to so many parts of their own size, 10⁻¹¹: less than any noise, more than rounding errors."""
+
 _LEAST_MODULUS = 1e-6
 """Smallest |Z| that is believed for noise in proportion to it, as a share of the largest part of the spectrum."""
 
@@ -87,9 +90,9 @@ class LogPrepared:
             λ, or None where it is to be found.
         """
         rows = len(impedance)
-        b, size = self._problem.data(impedance)
+        b, size = self._data(impedance)
         answers, hyper, residual = np.empty((rows, self._problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
-        parts, given = self._variance(impedance, size)
+        parts, given = self._variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
         log_gaussian.maximise(b, parts, self._beginning(b), given, self._grid, answers, hyper, residual)
         x = self._values(answers)
@@ -119,7 +122,7 @@ class LogPrepared:
             a, ohm, and b that they were found with; found again where they are NaN, or None.
         """
         problem = self._problem
-        b, size = problem.data(impedance)
+        b, size = self._data(impedance)
         values = np.hstack([unknowns.coefficients, *(getattr(unknowns, name)[:, None] for name in problem.extras)])
         scaled = values / size[:, None] * problem.scale
         with np.errstate(divide="ignore"):
@@ -129,7 +132,7 @@ class LogPrepared:
         hyper = np.full((rows, 3), np.nan)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1) & (regularisation > 0.0))
         some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
-        parts, given = self._variance(impedance, size, noise)
+        parts, given = self._variance(b, size, noise)
         given[:, 2] = regularisation
         log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self._grid, *some)
         mean[known], covariance[known], hyper[known] = some
@@ -143,16 +146,20 @@ class LogPrepared:
         goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
         return LogPosterior(expansion, unknowns, problem.extras, covariance, deviation, shift, uncut, goes_on)
 
-    def _variance(
-        self, impedance: ComplexArray, size: Array, noise: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array]:
+    def _data(self, impedance: ComplexArray) -> tuple[Array, Array]:
+        """Scaled data and sizes, without the last bits: the rounding of a unit must not reach the hyperparameters."""
+        b, size = self._problem.data(impedance)
+        mantissa, exponent = np.frexp(b)
+        return np.ldexp(np.round(mantissa * _MANTISSA) / _MANTISSA, exponent), size
+
+    def _variance(self, b: Array, size: Array, noise: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
         """Return what the variance is made of, shape (K, 2, F), and which of its components are given, shape (K, 3).
 
         Both are in units of the squared size of a spectrum and of Student's scale.
         """
-        rows = len(impedance)
-        parts, given = np.ones((rows, 2, impedance.shape[1])), np.full((rows, 3), np.nan)
-        parts[:, 1] = np.maximum(np.abs(impedance / size[:, None]), _LEAST_MODULUS) ** 2
+        rows, points = len(b), b.shape[1] // 2
+        parts, given = np.ones((rows, 2, points)), np.full((rows, 3), np.nan)
+        parts[:, 1] = np.maximum(b[:, :points] ** 2 + b[:, points:] ** 2, _LEAST_MODULUS**2)
         if self._noise == "constant":
             given[:, 1] = 0.0
         elif self._noise == "proportional":

@@ -33,6 +33,9 @@ their spacing; the error of a straight line is at most an eighth of that."""
 TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
 
+_WIDEST = 40.0
+"""Largest distance of the end of an interval from the answer, in its logarithm: beyond, nothing is known."""
+
 _SWEEPS, _DAMPING = 30, 0.8
 """Of the expectation propagation of extras that may not be negative."""
 
@@ -169,7 +172,7 @@ class LogPosterior:
         half = quantile(level) * self.deviation
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.unknowns.coefficients
-        low, high = gamma * np.exp(np.minimum(shift - half, 0.0)), gamma * np.exp(np.maximum(shift + half, 0.0))
+        low, high = gamma * _times(np.minimum(shift - half, 0.0)), gamma * _times(np.maximum(shift + half, 0.0))
         if tau is None:
             return low, high
         values = self.expansion.values(tau).T
@@ -202,7 +205,7 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         median = 2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, 0.5))
         most = self.shift[:, last] + quantile(level) * np.sqrt(self.covariance[:, last, last])
-        return np.asarray(self.unknowns.coefficients[:, last] * median * np.exp(most))
+        return np.asarray(self.unknowns.coefficients[:, last] * median * _times(most))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
@@ -233,7 +236,7 @@ class LogPosterior:
         half = quantile(level) * _deviation_along(share, self.covariance[:, :logs, :logs])
         shift = np.sum(share * self.shift[:, :logs], axis=1)
         low, high = np.minimum(shift - half, 0.0), np.maximum(shift + half, 0.0)
-        return resistance * np.exp(low), resistance * np.exp(high)
+        return resistance * _times(low), resistance * _times(high)
 
     def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C.
@@ -380,6 +383,10 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
     if not 0.0 < low < high:
         raise InputError(f"low and high must be positive relaxation times that ascend; got {low!r} and {high!r}.")
     return np.asarray(np.diff(expansion.cumulative([low, high]), axis=0)[0])
+
+
+def _times(exponent: Array) -> Array:
+    return np.asarray(np.exp(np.clip(exponent, -_WIDEST, _WIDEST)))
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:
