@@ -172,7 +172,7 @@ class LogPosterior:
         half = quantile(level) * self.deviation
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.unknowns.coefficients
-        low, high = gamma * _times(np.minimum(shift - half, 0.0)), gamma * _times(np.maximum(shift + half, 0.0))
+        low, high = gamma * _times(np.minimum(shift, 0.0) - half), gamma * _times(np.maximum(shift, 0.0) + half)
         if tau is None:
             return low, high
         values = self.expansion.values(tau).T
@@ -220,8 +220,9 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer, which the
-            interval holds.
+            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer. The
+            interval is from that around the answer to that around the mean, which differ where R_inf, L or 1/C is near
+            zero.
 
         Raises
         ------
@@ -235,7 +236,7 @@ class LogPosterior:
             share = parts / resistance[:, None]
         half = quantile(level) * _deviation_along(share, self.covariance[:, :logs, :logs])
         shift = np.sum(share * self.shift[:, :logs], axis=1)
-        low, high = np.minimum(shift - half, 0.0), np.maximum(shift + half, 0.0)
+        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         return resistance * _times(low), resistance * _times(high)
 
     def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
@@ -385,7 +386,7 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
     return np.asarray(np.diff(expansion.cumulative([low, high]), axis=0)[0])
 
 
-def _times(exponent: Array) -> Array:
+def _times(exponent: Array | float) -> Array:
     return np.asarray(np.exp(np.clip(exponent, -_WIDEST, _WIDEST)))
 
 

@@ -75,14 +75,18 @@ def test_the_noise_is_found(forty):
 def test_levels_and_resistances_follow_from_the_covariance(forty):
     _, result, posterior = forty
     one, other = posterior.gamma_interval(0.6827), posterior.gamma_interval(0.9545)
-    np.testing.assert_allclose(np.log(other[1] / other[0]), 2 * np.log(one[1] / one[0]), rtol=1e-3)
+    shift = np.abs(posterior.shift[:, : result.tau.size])
+    width = [np.log(high / low) - shift for low, high in (one, other)]
+    np.testing.assert_allclose(width[1], 2 * width[0], rtol=1e-3)
     # A small move of ln γ along each of its directions, and what it does to the logarithm of the resistance.
     values, vectors = np.linalg.eigh(posterior.covariance[3, : result.tau.size, : result.tau.size])
     moved = result.coefficients[3] * np.exp(1e-6 * np.sqrt(values.clip(min=0)) * vectors).T
     each = np.log(moved @ result.expansion.areas / result.r_pol[3]) / 1e-6
     ends = float(result.tau[0]), float(result.tau[-1])
     low, high = posterior.resistance_interval(*ends, 0.6826894921)
-    assert np.log(high[3] / low[3]) / 2 == pytest.approx(np.sqrt(np.sum(each**2)), rel=1e-4)
+    shift = np.abs(posterior.shift[3, : result.tau.size] @ (result.coefficients[3] * result.expansion.areas))
+    width = np.log(high[3] / low[3]) - shift / result.r_pol[3]
+    assert width / 2 == pytest.approx(np.sqrt(np.sum(each**2)), rel=1e-4)
     whole, r_pol = posterior.resistance_interval(*ends), posterior.r_pol_interval()
     np.testing.assert_array_equal(whole[0], r_pol[0])
     assert (r_pol[1] > whole[1]).all()
@@ -96,8 +100,8 @@ def test_parts_of_the_resistance_are_integrals_of_gamma(forty):
     tau = np.sort(np.concatenate([np.geomspace(2.3e-4, 0.071, 20001), result.tau]))
     tau = tau[(tau >= 2.3e-4) & (tau <= 0.071)]
     exact = np.trapezoid(result.gamma_at(tau), np.log(tau), axis=1)
-    middle = np.sqrt(low * high) / np.exp(np.sum(posterior.shift[:, : result.tau.size] * _shares(result), axis=1))
-    np.testing.assert_allclose(middle, exact, rtol=1e-6)
+    shift = np.sum(posterior.shift[:, : result.tau.size] * _shares(result), axis=1)
+    np.testing.assert_allclose(np.sqrt(low * high) / np.exp(0.5 * shift), exact, rtol=1e-6)
 
 
 def _shares(result):
