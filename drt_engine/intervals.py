@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drt_engine.methods import Method
     from drt_engine.methods.posterior import LogPosterior, Posterior
 
-__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "intervals_of", "posterior_of", "tiles"]
+__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "frozen", "intervals_of", "posterior_of", "tiles"]
 
 Array = NDArray[np.float64]
 
@@ -61,6 +61,10 @@ class Intervals:
             array = getattr(self, name).view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze the arrays of pickled ones again."""
+        frozen(self, state)
 
     def without(self, rows: NDArray[np.bool_]) -> "Intervals":
         """Return them with NaN for some spectra."""
@@ -204,6 +208,14 @@ def _pieces(
     alone = np.flatnonzero(solved if wanted is None else solved & wanted)
     parts = tiles(np.isfinite(given.impedance), alone, _TILE)
     return pieces + [(tile[0], partial(given.posterior, method, tile)) for tile in parts]
+
+
+def frozen(target: object, state: dict[str, Any]) -> None:
+    """Set what a frozen object was pickled with; arrays come back from a pickle as ones that may be written to."""
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        object.__setattr__(target, name, value)
 
 
 def tiles(usable: NDArray[np.bool_], which: NDArray[np.intp], most: int) -> list[Tile]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, intervals_of, posterior_of
+from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, frozen, intervals_of, posterior_of
 from drt_engine.joined import Change, Joined, change_between
 from drt_engine.lines import Line, lines_of
 from drt_engine.methods import LogGaussian, Method
@@ -140,6 +140,10 @@ class Inversion:
             object.__setattr__(self, field.name, array)
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze the arrays of a pickled result again."""
+        frozen(self, state)
 
     def __len__(self) -> int:
         """K, the number of spectra."""

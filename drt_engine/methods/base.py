@@ -109,14 +109,16 @@ def misfits(answer: Answer, impedance: NDArray[np.complex128], areas: NDArray[np
     own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
-        relative, absolute = np.mean(np.abs(rest / size) ** 2, axis=1), np.mean(np.abs(rest) ** 2, axis=1)
+        relative, absolute = _shared(rest / size) > _LEAST_STRUCTURE**2, _shared(rest) > (_SHARP * sharpest) ** 2
         rest = rest / sigma
         rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
-        both = np.sum((rest[:, 1:] * rest[:, :-1].conj()).real, axis=1)
-        alike = both / np.sum(np.abs(rest) ** 2, axis=1)
-        structured = alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT
-        large = (alike * relative > _LEAST_STRUCTURE**2) & (alike * absolute > (_SHARP * sharpest) ** 2)
-        return np.asarray(structured & large)
+        alike = _shared(rest) / np.mean(np.abs(rest) ** 2, axis=1)
+        return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & relative & absolute)
+
+
+def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Mean product of neighbouring residuals, shape (K,): the mean square of what is smooth in them."""
+    return np.asarray(np.mean((rest[:, 1:] * rest[:, :-1].conj()).real, axis=1))
 
 
 class Method(Protocol):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from drt_engine.methods.base import Answer
-from drt_engine.methods.log_prepared import LogPrepared
+from drt_engine.methods.log_prepared import LogPrepared, rounded
 from drt_engine.methods.posterior import LogPosterior
 from drt_engine.problem import Unknowns
 from drt_kernels import series
@@ -199,13 +199,12 @@ class SeriesProblem:
         z = np.where(self._there, impedance, 0.0)
         # One size for all: ln γ of neighbours are compared.
         self.size = float(np.maximum(np.abs(z.real), np.abs(z.imag)).max())
-        sizes = np.full(len(z), self.size)
-        self._parts, given = prepared.variance(z, sizes)
+        scaled = rounded(np.hstack([z.real, z.imag]) / self.size)
+        self._parts, given = prepared.variance(scaled, np.full(len(z), self.size))
         self._given = given[0, :2]
-        scaled = z / self.size
         self._terms = _terms(position, self._grid.logs)
         self._order = 1 if len(position) == 2 else 2
-        self.chain = series.new_chain(np.hstack([scaled.real, scaled.imag]), self._grid, self._terms)
+        self.chain = series.new_chain(scaled, self._grid, self._terms)
         self._space = series.new_space(self.chain, self._grid)
         spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._spacing = spacing

@@ -14,7 +14,7 @@ from drt_engine.spectral import factorise
 from drt_engine.weighting import deviations_at
 from drt_kernels import log_gaussian
 
-__all__ = ["LogPrepared", "Noise", "NoiseModel"]
+__all__ = ["LogPrepared", "Noise", "NoiseModel", "rounded"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -49,6 +49,9 @@ of a χ² of two degrees of freedom, the mean of (ν + 2) x / (ν _NORMAL / 2 + 
 _EXPECTED_FLOOR, _EXPECTED_SHARE = (1e-4, 3.0), (3e-3, 1.5)
 """Medians of a, as a share of the largest part of the spectrum, and of b, and standard deviations of their logarithms,
 before the data are seen."""
+
+_MANTISSA = 2.0**36
+"""Data are rounded to so many parts of their own size, 10⁻¹¹: less than any noise, more than rounding errors."""
 
 _LEAST_MODULUS = 1e-6
 """Smallest |Z| that is believed for noise in proportion to it, as a share of the largest part of the spectrum."""
@@ -94,9 +97,9 @@ class LogPrepared:
             λ, or None where it is to be found.
         """
         rows = len(impedance)
-        b, size = self.problem.data(impedance)
+        b, size = self.data(impedance)
         answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
-        parts, given = self.variance(impedance, size)
+        parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
         log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, answers, hyper, residual)
         x = self._values(answers)
@@ -126,7 +129,7 @@ class LogPrepared:
             a, ohm, and b that they were found with; found again where they are NaN, or None.
         """
         problem = self.problem
-        b, size = problem.data(impedance)
+        b, size = self.data(impedance)
         values = np.hstack([unknowns.coefficients, *(getattr(unknowns, name)[:, None] for name in problem.extras)])
         scaled = values / size[:, None] * problem.scale
         with np.errstate(divide="ignore"):
@@ -136,7 +139,7 @@ class LogPrepared:
         hyper = np.full((rows, 3), np.nan)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1) & (regularisation > 0.0))
         some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
-        parts, given = self.variance(impedance, size, noise)
+        parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
         log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
         mean[known], covariance[known], hyper[known] = some
@@ -165,20 +168,23 @@ class LogPrepared:
         covariance *= factors[:, :, None] * factors[:, None, :]
         shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= answer
-        expansion, omega = problem.discretisation.expansion, 2.0 * np.pi * problem.discretisation.frequency
-        ends = bool(expansion.tau[0] * omega.max() < 1.0), bool(expansion.tau[-1] * omega.min() > 1.0)
-        return LogPosterior(expansion, unknowns, problem.extras, covariance, noise, shift, uncut, ends)
+        expansion = problem.discretisation.expansion
+        goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
+        return LogPosterior(expansion, unknowns, problem.extras, covariance, noise, shift, uncut, goes_on)
 
-    def variance(
-        self, impedance: ComplexArray, size: Array, noise: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array]:
+    def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
+        """Scaled data and sizes, without the last bits: the rounding of a unit must not reach the hyperparameters."""
+        b, size = self.problem.data(impedance)
+        return rounded(b), size
+
+    def variance(self, b: Array, size: Array, noise: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
         """Return what the variance is made of, shape (K, 2, F), and which of its components are given, shape (K, 3).
 
         Both are in units of the squared size of a spectrum and of Student's scale.
         """
-        rows = len(impedance)
-        parts, given = np.ones((rows, 2, impedance.shape[1])), np.full((rows, 3), np.nan)
-        parts[:, 1] = np.maximum(np.abs(impedance / size[:, None]), _LEAST_MODULUS) ** 2
+        rows, points = len(b), b.shape[1] // 2
+        parts, given = np.ones((rows, 2, points)), np.full((rows, 3), np.nan)
+        parts[:, 1] = np.maximum(b[:, :points] ** 2 + b[:, points:] ** 2, _LEAST_MODULUS**2)
         if self._noise == "constant":
             given[:, 1] = 0.0
         elif self._noise == "proportional":
@@ -242,6 +248,12 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
         width=_WIDTH,
         noise=_expected(1.0 if tail == 0.0 else _NORMAL),
     )
+
+
+def rounded(b: Array) -> Array:
+    """Leave out the last bits of scaled data."""
+    mantissa, exponent = np.frexp(b)
+    return np.ldexp(np.round(mantissa * _MANTISSA) / _MANTISSA, exponent)
 
 
 def _expected(normal: float) -> Array:

@@ -33,6 +33,9 @@ their spacing; the error of a straight line is at most an eighth of that."""
 TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
 
+_WIDEST = 40.0
+"""Largest distance of the end of an interval from the answer, in its logarithm: beyond, nothing is known."""
+
 _SWEEPS, _DAMPING = 30, 0.8
 """Of the expectation propagation of extras that may not be negative."""
 
@@ -126,8 +129,8 @@ class LogPosterior:
         zero, its mean is above the answer, and γ makes room for it.
     uncut : ndarray, shape (K, 2, N - M)
         Mean and standard deviation that the normal distribution of an extra has before it is cut off at zero.
-    open_ends : pair of bool
-        Whether the first and the last relaxation time are beyond the window of the data, so that γ may go on.
+    goes_on : bool
+        Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
     """
 
     expansion: Expansion
@@ -137,7 +140,7 @@ class LogPosterior:
     noise: Array
     shift: Array
     uncut: Array
-    open_ends: tuple[bool, bool] = (False, False)
+    goes_on: bool = False
 
     @cached_property
     def deviation(self) -> Array:
@@ -169,18 +172,19 @@ class LogPosterior:
         half = quantile(level) * self.deviation
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.unknowns.coefficients
-        low, high = np.minimum(shift - half, 0.0), np.maximum(shift + half, 0.0)
+        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
-        return gamma * np.exp(low), gamma * np.exp(high)
+        return gamma * _times(low), gamma * _times(high)
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
 
-        It is wider upward by what may lie beyond relaxation times that are beyond the window of the data: there ln γ
-        is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
-        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have.
+        It is wider upward by what may lie beyond the last relaxation time, where that is beyond the window of the data:
+        ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
+        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have. What lies
+        before the first one is R_inf for the data.
 
         References
         ----------
@@ -195,15 +199,13 @@ class LogPosterior:
         return np.asarray(self.unknowns.coefficients @ self.expansion.areas)
 
     def _beyond(self, level: float) -> Array:
-        """Upper end of the resistance beyond the first and the last relaxation time, shape (K,)."""
-        middle = 2.0 / gammaincinv(2.0 * TAIL_SLOPE, 0.5)
-        total = np.zeros(len(self.shift))
-        for at, is_open in zip((0, self.expansion.tau.size - 1), self.open_ends, strict=True):
-            if is_open:
-                sure = quantile(level) * np.sqrt(self.covariance[:, at, at])
-                gamma = self.unknowns.coefficients[:, at] * np.exp(self.shift[:, at])
-                total = np.hypot(total, gamma * middle * np.exp(sure))
-        return total
+        """Upper end of the resistance beyond the last relaxation time, shape (K,)."""
+        last = self.expansion.tau.size - 1
+        if not self.goes_on:
+            return np.zeros(len(self.shift))
+        median = 2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, 0.5))
+        most = self.shift[:, last] + quantile(level) * np.sqrt(self.covariance[:, last, last])
+        return np.asarray(self.unknowns.coefficients[:, last] * median * _times(most))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
@@ -218,8 +220,9 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer, which the
-            interval holds.
+            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer. The
+            interval is from that around the answer to that around the mean, which differ where R_inf, L or 1/C is near
+            zero.
 
         Raises
         ------
@@ -233,8 +236,8 @@ class LogPosterior:
             share = parts / resistance[:, None]
         half = quantile(level) * _deviation_along(share, self.covariance[:, :logs, :logs])
         shift = np.sum(share * self.shift[:, :logs], axis=1)
-        low, high = np.minimum(shift - half, 0.0), np.maximum(shift + half, 0.0)
-        return resistance * np.exp(low), resistance * np.exp(high)
+        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        return resistance * _times(low), resistance * _times(high)
 
     def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C.
@@ -381,6 +384,10 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
     if not 0.0 < low < high:
         raise InputError(f"low and high must be positive relaxation times that ascend; got {low!r} and {high!r}.")
     return np.asarray(np.diff(expansion.cumulative([low, high]), axis=0)[0])
+
+
+def _times(exponent: Array | float) -> Array:
+    return np.asarray(np.exp(np.clip(exponent, -_WIDEST, _WIDEST)))
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:
