@@ -217,6 +217,38 @@ class Expansion:
             radial.radial_values(int(self._kind), self.mu, at, self.tau, out)
         return out
 
+    def curve(self, coefficients: NDArray[np.float64], tau: ArrayLike) -> NDArray[np.float64]:
+        """Draw smooth curves through the values of piecewise linear γ, along ln γ.
+
+        Exponential tails stay exponential, peaks get a round top which may lie beside the highest value, and there is
+        no maximum or minimum that the values do not have.
+
+        Parameters
+        ----------
+        coefficients : ndarray, shape (K, M)
+            Values of γ at the relaxation times, ohm.
+        tau : array_like, shape (T,)
+            Relaxation times, s.
+
+        Returns
+        -------
+        ndarray, shape (K, T)
+            γ, ohm: the values themselves at their relaxation times, zero outside the grid, and NaN in rows with a NaN.
+            Between two values of which one is zero, or which have not one sign, it is a straight line.
+
+        Raises
+        ------
+        InputError
+            For another basis, whose coefficients are no values of γ.
+        """
+        if self._kind is not None:
+            raise InputError(f"curve needs the piecewise-linear basis; got {self.basis!r}. Use values.")
+        at = np.atleast_1d(np.asarray(tau, dtype=float))
+        rows = np.ascontiguousarray(coefficients, dtype=float)
+        out = np.empty((len(rows), at.size))
+        piecewise.piecewise_curve(rows, at, self.tau, out)
+        return out
+
     def impedance(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of unit basis functions.
 

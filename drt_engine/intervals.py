@@ -1,7 +1,8 @@
 """Intervals of γ, R_pol and R_inf: made tile by tile, since the covariances of all spectra would be large."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from drt_engine.problem import Unknowns
 from drt_engine.threads import run_tiles
 
 if TYPE_CHECKING:
+    from drt_engine.joined import Joined
     from drt_engine.methods import Method
-    from drt_engine.methods.posterior import LogPosterior
+    from drt_engine.methods.posterior import LogPosterior, Posterior
 
-__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "intervals_of", "joint_posterior", "tiles"]
+__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "frozen", "intervals_of", "posterior_of", "tiles"]
 
 Array = NDArray[np.float64]
 
@@ -60,6 +62,17 @@ class Intervals:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze the arrays of pickled ones again."""
+        frozen(self, state)
+
+    def without(self, rows: NDArray[np.bool_]) -> "Intervals":
+        """Return them with NaN for some spectra."""
+        kept: dict[str, Any] = {name: getattr(self, name).copy() for name in INTERVAL_UNITS}
+        for array in kept.values():
+            array[rows] = np.nan
+        return replace(self, **kept)
+
     def __getitem__(self, rows: Any) -> "Intervals":
         """Return those of the chosen spectra."""
         return replace(self, **{name: getattr(self, name)[rows] for name in INTERVAL_UNITS})
@@ -81,6 +94,8 @@ class Answered:
         The answers; NaN where there is none.
     regularisation : ndarray, shape (K,)
         λ of each.
+    noise : ndarray, shape (K, 2), or None
+        a, ohm, and b of the noise that was found, if one was.
     """
 
     frequency: Array
@@ -88,14 +103,26 @@ class Answered:
     expansion: Expansion
     unknowns: Unknowns
     regularisation: Array
+    noise: Array | None = None
 
     def rows(self, rows: NDArray[np.intp]) -> "Answered":
         """Return the chosen spectra."""
         unknowns, lam = self.unknowns.rows(rows), self.regularisation[rows]
-        return replace(self, impedance=self.impedance[rows], unknowns=unknowns, regularisation=lam)
+        noise = None if self.noise is None else self.noise[rows]
+        return replace(self, impedance=self.impedance[rows], unknowns=unknowns, regularisation=lam, noise=noise)
+
+    def posterior(self, method: "Method", tile: Tile) -> "Posterior":
+        """How sure the answers of a tile are."""
+        rows, points = tile
+        some = self.rows(rows)
+        noise = None if some.noise is None else (some.noise[:, 0], some.noise[:, 1])
+        answers = some.unknowns, some.regularisation
+        return method.posterior(self.frequency[points], some.impedance[:, points], self.expansion, answers, noise)
 
 
-def intervals_of(method: "Method", given: Answered, level: float, tau: ArrayLike | None = None) -> Intervals:
+def intervals_of(
+    method: "Method", given: Answered, level: float, tau: ArrayLike | None = None, joined: "Joined | None" = None
+) -> Intervals:
     """Intervals of answers.
 
     Parameters
@@ -108,6 +135,8 @@ def intervals_of(method: "Method", given: Answered, level: float, tau: ArrayLike
         Probability that an interval covers its value, between 0 and 1.
     tau : array_like, shape (T,), optional
         Where γ is wanted, s; by default at the relaxation times.
+    joined : Joined, optional
+        Series among them that were inverted together.
 
     Raises
     ------
@@ -119,23 +148,22 @@ def intervals_of(method: "Method", given: Answered, level: float, tau: ArrayLike
     size = given.expansion.tau.size if tau is None else np.size(tau)
     out = {name: np.full((count, size) if name.startswith("gamma") else count, np.nan) for name in INTERVAL_UNITS}
 
-    def work(tile: Tile) -> None:
-        rows, points = tile
-        some = given.rows(rows)
-        found = method.posterior(
-            given.frequency[points], some.impedance[:, points], given.expansion, (some.unknowns, some.regularisation)
-        )
+    def work(piece: Piece) -> None:
+        rows, find = piece
+        found = find()
         out["gamma_low"][rows], out["gamma_high"][rows] = found.gamma_interval(level, tau)
         out["r_pol_low"][rows], out["r_pol_high"][rows] = found.r_pol_interval(level)
         if "r_inf" in found.extras:
             out["r_inf_low"][rows], out["r_inf_high"][rows] = found.extra_interval("r_inf", level)
 
-    run_tiles(work, _tiles_of(given))
+    run_tiles(work, _pieces(method, given, joined))
     return Intervals(level, **out)
 
 
-def joint_posterior(method: "Method", given: Answered) -> "LogPosterior":
-    """Posterior of answers whose spectra may have different points; of few, since covariances are large.
+def posterior_of(
+    method: "Method", given: Answered, rows: NDArray[np.intp], joined: "Joined | None" = None
+) -> "LogPosterior":
+    """Posterior of some answers, whose spectra may have different points; of few, since covariances are large.
 
     Parameters
     ----------
@@ -143,21 +171,51 @@ def joint_posterior(method: "Method", given: Answered) -> "LogPosterior":
         What found them; one that has a posterior of ln γ.
     given : Answered
         The spectra and their answers.
+    rows : ndarray of int
+        Which.
+    joined : Joined, optional
+        Series among them that were inverted together.
     """
-    parts: list[tuple[NDArray[np.intp], Any]] = []
-    for rows, points in _tiles_of(given):
-        some = given.rows(rows)
-        answers = some.unknowns, some.regularisation
-        parts.append(
-            (rows, method.posterior(given.frequency[points], some.impedance[:, points], given.expansion, answers))
-        )
-    _, first = parts[0]
-    covariance = np.full((len(given.impedance), *first.covariance.shape[1:]), np.nan)
-    noise = np.full(len(given.impedance), np.nan)
-    for rows, part in parts:
-        covariance[rows], noise[rows] = part.covariance, part.noise
-    joint: LogPosterior = replace(first, unknowns=given.unknowns, covariance=covariance, noise=noise)
-    return joint
+    place = np.full(len(given.impedance), -1)
+    place[rows] = np.arange(rows.size)
+    wanted = place >= 0
+    names = ("covariance", "noise", "shift", "uncut")
+    whole: dict[str, Array] = {}
+    for members, find in _pieces(method, given, joined, wanted):
+        last = find()
+        some = wanted[members]
+        for name in names:
+            part = getattr(last, name)
+            whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
+    posterior: LogPosterior = replace(last, unknowns=given.unknowns.rows(rows), **whole)
+    return posterior
+
+
+Piece = tuple[NDArray[np.intp], Callable[[], Any]]
+"""Numbers of some rows, and what finds their posterior."""
+
+
+def _pieces(
+    method: "Method", given: Answered, joined: "Joined | None", wanted: NDArray[np.bool_] | None = None
+) -> list[Piece]:
+    """Divide what has an answer into what is worked on together; of it what holds any of the wanted rows."""
+    solved: NDArray[np.bool_] = np.asarray(np.isfinite(given.unknowns.coefficients).all(axis=1))
+    pieces: list[Piece] = []
+    for number, line in enumerate([] if joined is None else joined.lines):
+        solved[line.rows] = False
+        if wanted is None or wanted[line.rows].any():
+            pieces.append((line.rows, partial(joined.posterior, number)))  # type: ignore[union-attr]  # it has lines
+    alone = np.flatnonzero(solved if wanted is None else solved & wanted)
+    parts = tiles(np.isfinite(given.impedance), alone, _TILE)
+    return pieces + [(tile[0], partial(given.posterior, method, tile)) for tile in parts]
+
+
+def frozen(target: object, state: dict[str, Any]) -> None:
+    """Set what a frozen object was pickled with; arrays come back from a pickle as ones that may be written to."""
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        object.__setattr__(target, name, value)
 
 
 def tiles(usable: NDArray[np.bool_], which: NDArray[np.intp], most: int) -> list[Tile]:
@@ -176,8 +234,3 @@ def tiles(usable: NDArray[np.bool_], which: NDArray[np.intp], most: int) -> list
     _, first, member = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
     groups: Iterable[Tile] = ((which[member == k], np.flatnonzero(usable[which[at]])) for k, at in enumerate(first))
     return [(rows[k : k + most], points) for rows, points in groups for k in range(0, rows.size, most)]
-
-
-def _tiles_of(given: Answered) -> list[Tile]:
-    solved = np.isfinite(given.unknowns.coefficients).all(axis=1)
-    return tiles(np.isfinite(given.impedance), np.flatnonzero(solved), _TILE)

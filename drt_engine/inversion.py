@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.intervals import Tile, tiles
+from drt_engine.lines import Line, lines_of
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.problem import KKT_TOLERANCE
+from drt_engine.methods.base import Answer, misfits
+from drt_engine.methods.joint import Alone
+from drt_engine.methods.posterior import areas_between
+from drt_engine.problem import KKT_TOLERANCE, Unknowns, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
-from drt_engine.result import Inversion
+from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import MIN_POINTS, Spectra
-from drt_engine.status import Status
+from drt_engine.status import Status, failures
 from drt_engine.threads import run_tiles
 from drt_kernels import certificate
 
@@ -23,6 +28,9 @@ __all__ = ["invert", "invert_block", "series_totals"]
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
+
+_MOST_BEYOND = 0.1
+"""Share of R_pol beyond the window of the data that is passed over."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,48 +92,95 @@ def invert_block(
     """
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
-    names = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt")
+    names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
     out: dict[str, Any] = {name: np.full(rows, np.nan) for name in names}
-    coefficients = np.empty((rows, size))
+    out["coefficients"] = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
-    status = _triage(spectra.impedance, usable)
+    out["status"] = status = _triage(spectra.impedance, usable)
     parts = _tiles(usable, status)
-    which = None if method.series is None else _shared_lambda(spectra, method, parts, chosen)
+    which = None if method.shared_states is None else _shared_lambda(spectra, method, parts, chosen)
 
     def work(tile: Tile) -> None:
-        tile_rows, points = tile
-        z = np.take(spectra.impedance[tile_rows], points, axis=1)
-        answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[tile_rows])
-        solved = answer.kkt <= KKT_TOLERANCE
-        remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
-        status[tile_rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint8)
-        good, found = tile_rows[solved], answer.unknowns
-        coefficients[good] = found.coefficients[solved]
-        out["r_inf"][good] = found.r_inf[solved]
-        out["inductance"][good] = found.inductance[solved]
-        with np.errstate(divide="ignore"):
-            out["capacitance"][good] = 1.0 / found.elastance[solved]
-        residual = np.empty(len(z))
-        certificate.misfit(answer.fit, z, residual)
-        out["residual"][good] = residual[solved]
-        # These two of a failure as well: they tell why.
-        out["regularisation"][tile_rows] = answer.regularisation
-        out["kkt"][tile_rows] = answer.kkt
+        rows, points = tile
+        z = np.take(spectra.impedance[rows], points, axis=1)
+        answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
+        _keep(out, tile, answer, spectra, expansion)
 
     run_tiles(work, parts)
+    if isinstance(method, LogGaussian) and method.along is not None:
+        lines = lines_of(spectra.states, method.along, method.series)
+        run_tiles(lambda line: _join(spectra, method, out, line), lines)
+        alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
+        status[alone] |= np.uint16(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
-    coefficients[np.isnan(out["residual"])] = np.nan
+    out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
-        spectra.frequency,
-        expansion,
-        coefficients,
-        **out,
-        status=status,
-        states=spectra.states,
-        method=method,
-        impedance=spectra.impedance,
+        spectra.frequency, expansion, **out, states=spectra.states, method=method, impedance=spectra.impedance
     )
     return result if level is None else result.with_intervals(level)
+
+
+def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, expansion: Expansion) -> None:
+    """Put the answers of a tile where they belong, in place of what is there."""
+    rows, points = tile
+    z = np.take(spectra.impedance[rows], points, axis=1)
+    solved = answer.kkt <= KKT_TOLERANCE
+    remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
+    beyond = _share_beyond(spectra.frequency[points], expansion, answer.unknowns.coefficients)
+    remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
+    remarks = remarks + misfits(answer, z, expansion.areas) * Status.MISFIT
+    out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
+    good, found = rows[solved], answer.unknowns
+    out["r_pol_beyond"][good] = beyond[solved]
+    out["coefficients"][good] = found.coefficients[solved]
+    out["r_inf"][good] = found.r_inf[solved]
+    out["inductance"][good] = found.inductance[solved]
+    for name in ("noise_floor", "noise_relative", "coupling", "shift"):
+        if (given := getattr(answer, name, None)) is not None:
+            out[name][good] = given[solved]
+    with np.errstate(divide="ignore"):
+        out["capacitance"][good] = 1.0 / found.elastance[solved]
+    residual = np.empty(len(z))
+    certificate.misfit(answer.fit, z, residual)
+    out["residual"][good] = residual[solved]
+    # These two of a failure as well: they tell why.
+    out["regularisation"][rows] = answer.regularisation
+    out["kkt"][rows] = answer.kkt
+
+
+def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: Line) -> None:
+    """Invert a series together, and put its answers in place of those of the spectra alone."""
+    member = np.isfinite(out["residual"][line.rows]) & out["coefficients"][line.rows].any(axis=1)
+    if member.sum() < 2:
+        return
+    rows, position = line.rows[member], line.position[member]
+    with np.errstate(divide="ignore"):
+        elastance = 1.0 / out["capacitance"][rows]
+    start = Unknowns(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
+    expansion = method.expansion(spectra.frequency)
+    answer, breaks = method.solve_series(
+        spectra.frequency,
+        spectra.impedance[rows],
+        expansion,
+        position,
+        Alone(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows]),
+    )
+    if answer.kkt[0] > KKT_TOLERANCE:
+        # Those of the spectra alone stay.
+        return
+    out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)
+    for which, points in tiles(np.isfinite(spectra.impedance[rows]), np.arange(rows.size), rows.size):
+        _keep(out, (rows[which], points), answer.part(which, points), spectra, expansion)
+    out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
+
+
+def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:
+    """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
+    omega = 2.0 * np.pi * frequency
+    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    inside = row_by_row(coefficients, areas_between(expansion, 1.0 / omega.max(), 1.0 / omega.min())[:, None])[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:
@@ -139,9 +194,9 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
     Parameters
     ----------
     spectra : Spectra
-        K spectra, with the state columns that `method.series` names.
+        K spectra, with the state columns that `method.shared_states` names.
     method : Method
-        How; `method.series` is not None.
+        How; `method.shared_states` is not None.
 
     Returns
     -------
@@ -173,9 +228,9 @@ def _checked(spectra: Spectra, method: Method | None) -> Method:
 
 
 def _series(spectra: Spectra, method: Method) -> tuple[NDArray[np.intp], list[Series]]:
-    if method.series is None:
+    if method.shared_states is None:
         raise InputError(f"the method shares no λ; got {method!r}. Set shared to True or to a state column.")
-    return series_of(spectra.states, method.series)
+    return series_of(spectra.states, method.shared_states)
 
 
 def _shared_lambda(
@@ -208,18 +263,18 @@ def _totals(
     return dict(zip(series, sums, strict=True))
 
 
-def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint8]) -> list[Tile]:
+def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint16]) -> list[Tile]:
     """Divide the rows that can be solved."""
     return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), _TILE)
 
 
-def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint16]:
     points = usable.sum(axis=1)
     wrong_sign = _wrong_sign(z, usable)
     status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)
     status = np.where(wrong_sign, Status.WRONG_SIGN, status)
     status = np.where(points < MIN_POINTS, Status.TOO_FEW_POINTS, status)
-    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint8)
+    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint16)
 
 
 def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:

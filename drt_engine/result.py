@@ -1,6 +1,6 @@
 """The result of an inversion: frozen arrays, how sure they are, and the model evaluated anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, intervals_of, joint_posterior
-from drt_engine.methods import Method
+from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, frozen, intervals_of, posterior_of
+from drt_engine.joined import Change, Joined, change_between
+from drt_engine.lines import Line, lines_of
+from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods.posterior import check_level
 from drt_engine.problem import Unknowns, row_by_row
 from drt_engine.regularisation import series_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
     from drt_engine.weighting import Weighting
 
-__all__ = ["RESULT_UNITS", "Inversion"]
+__all__ = ["PER_SPECTRUM", "RESULT_UNITS", "Inversion"]
 
 Array = NDArray[np.float64]
 
@@ -40,11 +43,23 @@ RESULT_UNITS = {
     "regularisation": "1",
     "residual": "1",
     "kkt": "1",
+    "noise_floor": "ohm",
+    "noise_relative": "1",
+    "coupling": "1",
+    "shift": "1",
+    "r_pol_beyond": "1",
 }
 """Units of the arrays of a result."""
 
 
-_PER_SPECTRUM = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
+_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
+"""Arrays that a result may lack, as one from an older file does."""
+
+PER_SPECTRUM = (
+    *("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status"),
+    *_LATER,
+)
+"""Arrays of a result that make it up and have a row for each spectrum."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,7 +82,7 @@ class Inversion:
         Root mean square of |Z_fit − Z| / |Z| over the points used.
     kkt : ndarray, shape (K,)
         Scaled optimality residual, at most 1e-8 for an answer.
-    status : ndarray of uint8, shape (K,)
+    status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     states : DataFrame
         What each spectrum was measured at, K rows.
@@ -77,6 +92,14 @@ class Inversion:
         The spectra, ohm; None where it was read from a file, see :meth:`with_spectra`.
     intervals : Intervals or None
         Intervals of γ, R_pol and R_inf, if they were asked for.
+    noise_floor, noise_relative : ndarray, shape (K,)
+        a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
+        NaN where the method finds none.
+    r_pol_beyond : ndarray, shape (K,)
+        Share of R_pol at relaxation times that the data do not reach, below 1/ω_max or above 1/ω_min: extrapolated.
+    coupling, shift : ndarray, shape (K,)
+        How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
+        s; NaN for spectra that were inverted alone.
     """
 
     frequency: Array
@@ -88,14 +111,22 @@ class Inversion:
     regularisation: Array
     residual: Array
     kkt: Array
-    status: NDArray[np.uint8]
+    status: NDArray[np.uint16]
     states: pd.DataFrame
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
+    noise_floor: Array = None  # type: ignore[assignment]  # NaN, below
+    noise_relative: Array = None  # type: ignore[assignment]
+    coupling: Array = None  # type: ignore[assignment]
+    shift: Array = None  # type: ignore[assignment]
+    r_pol_beyond: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
+        for name in _LATER:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.status.size, np.nan))
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
         for field in fields(self):
@@ -111,6 +142,10 @@ class Inversion:
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze the arrays of a pickled result again."""
+        frozen(self, state)
+
     def __len__(self) -> int:
         """K, the number of spectra."""
         return int(self.status.size)
@@ -124,7 +159,7 @@ class Inversion:
             Which, in numpy's terms; a boolean column of `states` will do.
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
-        arrays = {name: getattr(self, name)[chosen] for name in _PER_SPECTRUM}
+        arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
         for name in ("impedance", "intervals"):
             given = getattr(self, name)
             arrays[name] = None if given is None else given[chosen]
@@ -171,25 +206,46 @@ class Inversion:
         """
         return count_status(self.status)
 
-    def gamma_at(self, tau: ArrayLike) -> Array:
-        """γ(ln τ) anywhere.
+    def gamma_at(self, tau: ArrayLike, **state: float) -> Array:
+        """γ(ln τ) anywhere, also between the states of series that were inverted together.
+
+        That of :class:`LogGaussian` is a smooth curve through its values at :attr:`tau`, along ln γ; see
+        :meth:`~drt_engine.basis.Expansion.curve`. `r_pol` and :meth:`impedance_at` are of straight lines between them.
 
         Parameters
         ----------
         tau : array_like, shape (T,)
             Relaxation times, s.
+        **state : float
+            Value of the state along which series were inverted, such as ``voltage=3.33``.
 
         Returns
         -------
-        ndarray, shape (K, T)
-            Ohm per unit of natural logarithm.
+        ndarray, shape (K, T), or (S, T) with a state
+            Ohm per unit of natural logarithm; with a state one row for each series, in the order in which they begin,
+            NaN for one that does not reach that far.
 
         Raises
         ------
         InputError
-            For relaxation times that are not positive and finite.
+            For relaxation times that are not positive and finite, and a state along which nothing was inverted.
         """
-        return row_by_row(self.coefficients, self.expansion.values(_positive("tau", "s", tau)).T)
+        at = _positive("tau", "s", tau)
+        if state:
+            return self._between(at, state, None)[0]
+        if self.method.linear:
+            return row_by_row(self.coefficients, self.expansion.values(at).T)
+        return self.expansion.curve(self.coefficients, at)
+
+    def _between(self, tau: Array, state: Mapping[str, float], level: float | None) -> tuple[Array, Array, Array]:
+        joined, along = self._joined, getattr(self.method, "along", None)
+        if joined is None or set(state) != {along}:
+            raise InputError(
+                f"γ at {', '.join(f'{name}={value!r}' for name, value in state.items())} needs spectra that were "
+                f"inverted together along that state, and their impedances; this result is along {along!r}. Invert "
+                f"with LogGaussian(along={next(iter(state))!r}), or attach the spectra: result.with_spectra(spectra)."
+            )
+        return joined.at(float(state[str(along)]), tau, level)
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of the fitted model anywhere.
@@ -247,7 +303,7 @@ class Inversion:
         """
         return replace(self, intervals=self._intervals(level))
 
-    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
+    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None, **state: float) -> tuple[Array, Array]:
         """Interval of γ(ln τ).
 
         Parameters
@@ -256,10 +312,12 @@ class Inversion:
             Probability that it covers γ at a relaxation time, between 0 and 1.
         tau : array_like, shape (T,), optional
             Relaxation times, s; by default those of the result.
+        **state : float
+            As :meth:`gamma_at` takes it.
 
         Returns
         -------
-        low, high : ndarray, shape (K, T)
+        low, high : ndarray, shape (K, T), or (S, T) with a state
             Ohm per unit of natural logarithm; NaN where there is no answer.
 
         Raises
@@ -267,6 +325,9 @@ class Inversion:
         InputError
             As :meth:`with_intervals` does, and for relaxation times that are not positive and finite.
         """
+        if state:
+            check_level(level)
+            return self._between(self.tau if tau is None else _positive("tau", "s", tau), state, level)[1:]
         found = self._intervals(level, None if tau is None else _positive("tau", "s", tau))
         return found.gamma_low, found.gamma_high
 
@@ -288,10 +349,72 @@ class Inversion:
                 "intervals need the measured spectra, and a result that was read from a file has none. Attach them: "
                 "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
             )
-        return intervals_of(self.method, self._answered(self.impedance), level, tau)
+        found = intervals_of(self.method, self._answered(self.impedance), level, tau, self._joined)
+        return found.without((self.status & Status.MISFIT) != 0)
 
     def _answered(self, impedance: NDArray[np.complex128]) -> Answered:
-        return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation)
+        noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
+        return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation, noise)
+
+    @cached_property
+    def _joined(self) -> Joined | None:
+        """Series that were inverted together, if any were and their spectra are known."""
+        if not isinstance(self.method, LogGaussian) or self.method.along is None or self.impedance is None:
+            return None
+        lines = []
+        for line in lines_of(self.states, self.method.along, self.method.series):
+            here = np.isfinite(self.coupling[line.rows]) & self.solved[line.rows]
+            if here.sum() >= 2:
+                lines.append(Line(line.rows[here], line.value[here], line.position[here]))
+        hyper = np.stack(
+            [self.regularisation, self.noise_floor, self.noise_relative, self.coupling, self.shift], axis=1
+        )
+        return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, lines)
+
+    def change(self, one: int, other: int, level: float = 0.95) -> Change:
+        """Say how γ and R_pol change from one spectrum to another, and how sure that is.
+
+        Of spectra that were inverted together, what is not known of both in the same way falls out of the difference,
+        so that changes are known much better than values. Of others the uncertainties add up.
+
+        Parameters
+        ----------
+        one, other : int
+            Row numbers; the change is from `one` to `other`.
+        level : float
+            Probability that an interval covers the change, between 0 and 1.
+
+        Returns
+        -------
+        Change
+            With ``gamma``, ``gamma_low``, ``gamma_high`` at ``tau``, and ``r_pol``, ``r_pol_low``, ``r_pol_high``.
+
+        Raises
+        ------
+        InputError
+            For a row without an answer, a level that is no probability, if the result has no spectra, and if its
+            method has no posterior of ln γ.
+        """
+        check_level(level)
+        one, other = (int(np.arange(len(self))[row]) for row in (one, other))
+        for row in (one, other):
+            if not self.solved[row]:
+                raise InputError(f"row {row} has no answer: {Status(int(self.status[row])).message}")
+        if self.impedance is None or self.method.linear:
+            raise InputError(
+                "changes need the measured spectra and a method with a prior on ln γ: attach them by "
+                "result.with_spectra(spectra), and invert with LogGaussian."
+            )
+        joined = self._joined
+        if joined is not None and joined.line_of(one) is not None and joined.line_of(one) == joined.line_of(other):
+            return joined.change(one, other, level)
+        posterior = posterior_of(self.method, self._answered(self.impedance), np.array([one, other]), joined)
+        logs, gamma = self.tau.size, self.coefficients[[one, other]]
+        covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
+        variance = np.einsum("km,kmm->m", gamma**2, covariance)
+        return change_between(
+            level, self.expansion, gamma, variance, float(np.einsum("km,kmn,kn->", parts, covariance, parts))
+        )
 
     def _stand_in(self) -> NDArray[np.complex128]:
         """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""
@@ -324,8 +447,10 @@ class Inversion:
             return with_states(self._peaks_by_response(measured, options), self.states)
         given = self._answered(measured)
 
+        joined = self._joined
+
         def posterior(rows: NDArray[np.intp]) -> "LogPosterior":
-            return joint_posterior(self.method, given.rows(rows))
+            return posterior_of(self.method, given, rows, joined)
 
         problem = self.method.problem(self.frequency, self.expansion)
         found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options, posterior=posterior)

@@ -12,18 +12,23 @@ __all__ = ["Status", "count_status", "failures", "status_attributes"]
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING`` and ``SOLVED_BY_CVXPY`` are remarks on a good answer. With any other there
-    is no answer and its row is NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY`` and ``EXTRAPOLATED`` are remarks on a good answer, and
+    ``MISFIT`` is one on an answer that does not describe the data. With any other there is no answer and its row is
+    NaN.
     """
 
     OK = 0
     LAMBDA_AT_EDGE = 1
     POINTS_MISSING = 2
     SOLVED_BY_CVXPY = 4
+    MISFIT = 8
     NOT_FINITE = 16
     TOO_FEW_POINTS = 32
     WRONG_SIGN = 64
     NOT_SOLVED = 128
+    EXTRAPOLATED = 256
+    BREAK = 512
+    ALONE = 1024
 
     @property
     def failed(self) -> bool:
@@ -42,6 +47,15 @@ _MESSAGES = {
     "regularisation. Compare with neighbouring spectra, or give a number.",
     Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
     Status.SOLVED_BY_CVXPY: "The fast solver could not certify its answer; cvxpy could, which is slower and as good.",
+    Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. The spectrum is "
+    "not one of relaxations alone (an inductive loop, a negative resistance, drift, or a wrong sign), or the "
+    "regularisation is too strong. Validate it; its intervals are withheld.",
+    Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
+    "1/ω_max to 1/ω_min; expected less. R_pol is an extrapolation: see r_pol_beyond, and measure at lower frequencies.",
+    Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
+    "is wrong if something happened to the cell there; the spectra on either side were not made alike.",
+    Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its "
+    "cell and cycle, or the joint answer could not be certified. Compare with the others by their intervals.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "
@@ -51,37 +65,37 @@ _MESSAGES = {
 }
 
 
-def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
+def count_status(status: NDArray[np.uint16]) -> dict[str, int]:
     """Count spectra by status; ``ok`` first, then each flag that occurs.
 
     Parameters
     ----------
-    status : ndarray of uint8, shape (K,)
+    status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     """
     counts = {"ok": int(np.count_nonzero(status == 0))}
     for flag in Status:
-        count = int(np.count_nonzero(status & np.uint8(flag)))
+        count = int(np.count_nonzero(status & np.uint16(flag)))
         if count:
             counts[str(flag.name).lower().replace("_", " ")] = count
     return counts
 
 
-def failures(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def failures(status: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Whether a status says that there is no answer, shape (K,).
 
     Parameters
     ----------
-    status : ndarray of uint8, shape (K,)
+    status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     """
-    return np.asarray((status & np.uint8(_FAILURES)) != 0)
+    return np.asarray((status & np.uint16(_FAILURES)) != 0)
 
 
 def status_attributes() -> dict[str, Any]:
     """Attributes that make the status readable by the netCDF climate and forecast conventions."""
     flags = [flag for flag in Status if flag]
     return {
-        "flag_masks": np.array(flags, dtype=np.uint8),
+        "flag_masks": np.array(flags, dtype=np.uint16),
         "flag_meanings": " ".join(str(flag.name).lower() for flag in flags),
     }

@@ -11,6 +11,7 @@ from drt_engine.errors import InputError, UnknownNameError
 __all__ = [
     "Weighting",
     "WeightingName",
+    "checked_deviations",
     "checked_weighting",
     "deviations_at",
     "weights_by_modulus",
@@ -44,15 +45,36 @@ def checked_weighting(weighting: Any) -> Weighting:
         if weighting not in get_args(WeightingName):
             raise UnknownNameError("weighting", weighting, get_args(WeightingName))
         return weighting  # type: ignore[return-value]  # one of the names, as just checked
+    return checked_deviations("weighting", weighting, get_args(WeightingName))
+
+
+def checked_deviations(what: str, given: Any, names: Sequence[str] = ()) -> tuple[tuple[float, float], ...]:
+    """Check pairs of frequency and deviation; they come back ascending in frequency.
+
+    Parameters
+    ----------
+    what : str
+        What the user calls them.
+    given : sequence of pairs
+        Frequencies, Hz, and standard deviations.
+    names : sequence of str
+        What may be given instead.
+
+    Raises
+    ------
+    InputError
+        For anything that is no table of positive pairs.
+    """
     try:
-        table = np.array(weighting, dtype=float)
+        table = np.array(given, dtype=float)
         good = table.ndim == 2 and table.shape[1] == 2 and len(table) and np.all(np.isfinite(table) & (table > 0.0))
     except (TypeError, ValueError):
         good = False
     if not good or len(np.unique(table[:, 0])) < len(table):
+        others = f"one of {', '.join(names)}, or " if names else ""
         raise InputError(
-            f"weighting must be one of {', '.join(get_args(WeightingName))}, or pairs of a frequency in Hz and a "
-            f"standard deviation, positive, each frequency once; got {weighting!r}. Like this: ((1e6, 0.1), (1, 0.02))."
+            f"{what} must be {others}pairs of a frequency in Hz and a "
+            f"standard deviation, positive, each frequency once; got {given!r}. Like this: ((1e6, 0.1), (1, 0.02))."
         )
     return tuple((float(f), float(s)) for f, s in table[np.argsort(table[:, 0])])
 

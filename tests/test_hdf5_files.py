@@ -25,7 +25,8 @@ METHODS = {
     "piecewise": drt.Tikhonov(basis="piecewise-linear", capacitance=True, regularisation=1e-3),
     "custom tau": drt.Tikhonov(basis="c2-matern", tau=np.logspace(-6, 2, 30) * np.linspace(1, 2, 30), part="im"),
 }
-SCALARS = ("r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status")
+LATER = ("noise_floor", "noise_relative", "r_pol_beyond")
+SCALARS = ("r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status", *LATER)
 PAGE = Path(__file__).parent.parent / "docs" / "format.md"
 
 
@@ -413,6 +414,25 @@ def test_scales_are_attached_and_labelled(campaign):
         dimensions = file["spectra/long/impedance_real"].dims
         assert [dimension.label for dimension in dimensions] == ["spectrum", "frequency"]
         assert [dimension[0].name.split("/")[-1] for dimension in dimensions] == ["spectrum", "frequency"]
+
+
+def test_files_of_earlier_versions_open(tmp_path, spectra):
+    path = tmp_path / "old.drt.h5"
+    result = drt.invert(spectra, METHODS["piecewise"])
+    drt.write_inversion(path, result)
+    with h5py.File(path, "r+") as file:
+        group = file["inversions/default/default"]
+        for name in LATER:
+            del group[name]
+        status = group["status"][()].astype(np.uint8)
+        del group["status"]
+        group["status"] = status
+    found = drt.read_inversion(path)
+    np.testing.assert_array_equal(found.coefficients, result.coefficients)
+    np.testing.assert_array_equal(found.status, result.status)
+    assert found.status.dtype == np.uint16
+    for name in LATER:
+        assert np.isnan(getattr(found, name)).all()
 
 
 # The page about the format

@@ -75,13 +75,10 @@ class GridReader:
         self._bytes = int(group.file.id.get_filesize())
         self.sizes: dict[str, int] = {}
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
-        numbers = [
-            variable
-            for variable in expected.variables
-            if variable.dtype != schema.TEXT and (variable.required or variable.name in list(group))
-        ]
+        numbers = [variable for variable in expected.variables if variable.dtype != schema.TEXT]
         self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in numbers}
-        self._datasets = {variable.name: self._variable(variable) for variable in numbers}
+        there = [variable for variable in numbers if variable.required or variable.name in list(group)]
+        self._datasets = {variable.name: self._variable(variable) for variable in there}
         names = self._states()
         self.columns = {name: self._column(name) for name in names if states is None or name in states}
 
@@ -121,7 +118,7 @@ class GridReader:
         return chosen
 
     def has(self, name: str) -> bool:
-        """Whether there is a variable that a group need not have."""
+        """Whether there is a variable, of those that a group may lack."""
         return name in self._datasets
 
     def read(self, name: str, rows: Array | None = None) -> Array:

@@ -15,7 +15,7 @@ from drt_engine.hdf5.checks import GridReader, check_root, choose, members
 from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.intervals import INTERVAL_UNITS, Intervals
 from drt_engine.methods import method_from_settings
-from drt_engine.result import Inversion
+from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
 
 __all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of"]
@@ -125,8 +125,7 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         with reader.blamed():
             expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
             method = method_from_settings(reader.json_object("settings"))
-        scalars = ("r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
-        arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in ("coefficients", *scalars)}
+        arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}
         if with_intervals:
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)

@@ -78,7 +78,7 @@ class Variable:
     attributes : mapping
         Further attributes.
     required : bool
-        Whether a reader refuses a group without it.
+        Whether a reader refuses a group without it; what was added later is not in older files.
     """
 
     name: str
@@ -147,8 +147,9 @@ class Group:
         return tuple(variable for variable in self.variables if SPECTRUM in variable.dimensions)
 
 
-def _result(name: str, long_name: str, *, tau: bool = False) -> Variable:
-    return Variable(name, (SPECTRUM, "tau") if tau else (SPECTRUM,), RESULT_UNITS[name], long_name)
+def _result(name: str, long_name: str, *, tau: bool = False, required: bool = True) -> Variable:
+    dimensions = (SPECTRUM, "tau") if tau else (SPECTRUM,)
+    return Variable(name, dimensions, RESULT_UNITS[name], long_name, required=required)
 
 
 _OLDER = Attribute(OLDER_CAMPAIGN, str, "digest of the campaign before spectra were added that are not in this", False)
@@ -206,7 +207,14 @@ INVERSION = Group(
         _result("regularisation", "factor of the roughness penalty"),
         _result("residual", "root mean square of the relative residual"),
         _result("kkt", "scaled optimality residual"),
-        Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint8", status_attributes()),
+        _result("noise_floor", "constant part of the standard deviation of the noise", required=False),
+        _result(
+            "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False
+        ),
+        _result("coupling", "strength with which spectra of a series are held together", required=False),
+        _result("shift", "distance in ln(tau) that processes move from one spectrum to the next", required=False),
+        _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
+        Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )
 

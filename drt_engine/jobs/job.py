@@ -290,7 +290,7 @@ class _Job:
 
     def _shared_lambda(self, crew: Workers) -> dict[int, Mapping[Series, int]]:
         """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
-        if self._plan.method.series is None:
+        if self._plan.method.shared_states is None:
             return {}
         totals: dict[int, Totals] = {}
         for _ in self._run("scores", crew, {}):
@@ -300,7 +300,7 @@ class _Job:
         return {grid: best_of_series(of_grid) for grid, of_grid in totals.items()}
 
     def _totals(self, block: Block) -> Totals:
-        path, columns = self._journal.path("scores", block), self._plan.method.series or ()
+        path, columns = self._journal.path("scores", block), self._plan.method.shared_states or ()
         extent = self._source.extents[block.grid]
         with opened_grid(self._source.path, extent.name) as reader:
             states = reader.states(extent.rows_of(block), columns)

@@ -68,7 +68,7 @@ class Source:
             With the states that there are.
         """
         for info in self.grids:
-            for name in method.series or ():
+            for name in method.shared_states or ():
                 if name not in info.columns:
                     raise UnknownNameError("the state column of shared", name, info.columns)
 

@@ -27,6 +27,7 @@ from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
 from drt_engine.methods import Method
 from drt_engine.regularisation import Series
+from drt_engine.result import PER_SPECTRUM
 from drt_engine.spectra import Spectra
 from drt_engine.status import count_status
 from drt_engine.threads import limited_threads
@@ -35,7 +36,7 @@ __all__ = ["PART", "Done", "Kind", "Task", "begin_process", "run", "run_interrup
 
 Kind = Literal["scores", "results"]
 
-PART = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
+PART = PER_SPECTRUM
 """What is kept of a block of results, beside intervals where they are wanted; the rest follows from it."""
 
 
@@ -166,7 +167,7 @@ def _end_with_parent() -> None:
 def _read(task: Task) -> Spectra:
     """Spectra of a block, with those of their states that the work depends on."""
     rows = np.arange(task.block.first, task.block.last) if task.rows is None else task.rows
-    states = task.method.series or ()
+    states = task.method.shared_states or ()
     with opened_grid(task.source, task.grid, states) as reader:
         if os.path.getsize(task.source) != task.bytes:
             raise FileFormatError(f"{task.source}: was changed while it was read. Run the job again.")

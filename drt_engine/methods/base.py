@@ -1,7 +1,7 @@
 """What every method has in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +28,8 @@ class Answer:
         λ, and the scaled optimality residual.
     at_edge, by_cvxpy : ndarray of bool, shape (K,)
         Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
+    noise_floor, noise_relative : ndarray, shape (K,)
+        a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
     """
 
     unknowns: Unknowns
@@ -36,11 +38,24 @@ class Answer:
     kkt: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
     by_cvxpy: NDArray[np.bool_]
+    noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
+    noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Fill in what the method does not find."""
+        for name in ("noise_floor", "noise_relative"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.kkt.shape, np.nan))
 
     def first(self, rows: int) -> "Answer":
         """Leave out what follows the first rows."""
         cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "unknowns"}
         return Answer(self.unknowns.rows(slice(rows)), **cut)
+
+    def part(self, rows: NDArray[np.intp], points: NDArray[np.intp]) -> "Answer":
+        """Return some rows, of whose fit only some points count."""
+        cut = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "unknowns"}
+        return replace(self, unknowns=self.unknowns.rows(rows), **cut | {"fit": self.fit[np.ix_(rows, points)]})
 
     @classmethod
     def joined(cls, answers: "Sequence[Answer]") -> "Answer":
@@ -52,6 +67,58 @@ class Answer:
         unknowns = [answer.unknowns for answer in answers]
         rest = {field.name: column(answers, field.name) for field in fields(cls) if field.name != "unknowns"}
         return cls(Unknowns(*(column(unknowns, field.name) for field in fields(Unknowns))), **rest)
+
+
+_CLIPPED = 5.0
+"""Residuals beyond this many standard deviations count as this many: an outlier or two are no structure."""
+
+_SIGNIFICANT, _LEAST_STRUCTURE = 4.0, 1e-3
+"""Correlation of neighbouring residuals that no noise has, times the root of the number of data; and the smallest root
+mean square of what is correlated, as a share of |Z|, that is called a misfit: instruments are not more exact."""
+
+
+_SHARP = 0.01
+"""Root mean square of what a peak that is narrower than the spacing of relaxation times leaves, at most, as a share of
+its resistance: it is right but for its width."""
+
+
+def misfits(answer: Answer, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Find answers whose residuals have a structure: neighbouring ones are alike, as no noise is.
+
+    Residuals are divided by the standard deviation of the noise, or by their own where none was found. The product of
+    neighbouring ones is, in the mean, the variance of what is smooth in them; noise gives zero.
+
+    Parameters
+    ----------
+    answer : Answer
+        The answers.
+    impedance : ndarray of complex, shape (K, F)
+        The spectra, ohm.
+    areas : ndarray, shape (M,)
+        Integrals of the basis functions over ln τ.
+
+    Returns
+    -------
+    ndarray of bool, shape (K,)
+    """
+    parts = answer.unknowns.coefficients * areas
+    sharpest = (parts[:, 1:] + parts[:, :-1]).max(axis=1)
+    size = np.abs(impedance)
+    rest = impedance - answer.fit
+    floor, share = answer.noise_floor[:, None], answer.noise_relative[:, None]
+    own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
+        relative, absolute = _shared(rest / size) > _LEAST_STRUCTURE**2, _shared(rest) > (_SHARP * sharpest) ** 2
+        rest = rest / sigma
+        rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
+        alike = _shared(rest) / np.mean(np.abs(rest) ** 2, axis=1)
+        return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & relative & absolute)
+
+
+def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Mean product of neighbouring residuals, shape (K,): the mean square of what is smooth in them."""
+    return np.asarray(np.mean((rest[:, 1:] * rest[:, :-1].conj()).real, axis=1))
 
 
 class Method(Protocol):
@@ -89,7 +156,7 @@ class Method(Protocol):
         ...
 
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         ...
 
@@ -106,7 +173,7 @@ class Method(Protocol):
         Returns
         -------
         ndarray of int64, shape (K, G)
-            As :func:`drt_engine.regularisation.tally` makes them. Only called where there are `series`.
+            As :func:`drt_engine.regularisation.tally` makes them. Only called where there are `shared_states`.
         """
         ...
 
@@ -138,6 +205,7 @@ class Method(Protocol):
         impedance: NDArray[np.complex128],
         expansion: Expansion,
         answers: tuple[Unknowns, NDArray[np.float64]],
+        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Posterior:
         """Say how sure answers are; called from several threads at once.
 
@@ -147,6 +215,8 @@ class Method(Protocol):
             As :meth:`solve` takes them.
         answers : tuple
             What it found: the unknowns, and λ of each, shape (K,).
+        noise : pair of ndarray, shape (K,) each, optional
+            The noise that it found; NaN where it is to be found again, or if the method finds none.
 
         Raises
         ------

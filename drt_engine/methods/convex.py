@@ -159,9 +159,9 @@ class Convex:
         return True
 
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
-        return self.plain.series
+        return self.plain.shared_states
 
     def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
         """State the least-squares part of the problem of a grid.
@@ -234,6 +234,7 @@ class Convex:
         impedance: ComplexArray,  # noqa: ARG002
         expansion: Expansion,  # noqa: ARG002
         answers: tuple[Unknowns, Array],  # noqa: ARG002
+        noise: tuple[Array, Array] | None = None,  # noqa: ARG002
     ) -> Posterior:
         """Refuse: how sure an answer under any constraints is, is not known.
 

@@ -13,9 +13,11 @@ from drt_engine.basis import Expansion, checked_tau, is_positive
 from drt_engine.discretisation import discretise
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
-from drt_engine.methods.log_prepared import LogPrepared, NoiseModel
+from drt_engine.methods.joint import Alone, JointAnswer, solve_series
+from drt_engine.methods.log_prepared import LogPrepared, Noise, NoiseModel
 from drt_engine.methods.posterior import LogPosterior
 from drt_engine.problem import Problem, Unknowns, assemble
+from drt_engine.weighting import checked_deviations
 
 __all__ = ["LogGaussian"]
 
@@ -47,11 +49,20 @@ class LogGaussian:
         Whether the model has jωL and 1/(jωC).
     regularisation : float or "evidence"
         λ, or the one of the largest marginal likelihood.
-    noise : {"constant", "proportional"}
-        Whether the standard deviation of the noise is the same at all points of a spectrum, or the same share of |Z|.
-        How large it is, is found from the data.
+    noise : {"auto", "constant", "proportional"}, pair of float, or sequence of pairs
+        Standard deviation of the real and of the imaginary part. ``"auto"``: √(a² + b²|Z|²), with a and b found from
+        each spectrum; ``"constant"``: the same at all points of a spectrum, ``"proportional"``: the same share of |Z|,
+        how large it is being found from the data; ``(a, b)``: √(a² + b²|Z|²) with a in ohm and b as a share, both
+        known; pairs of frequency (Hz) and standard deviation (ohm): known, and interpolated on logarithmic axes.
     robust : bool
         Whether outliers count less, by Student's distribution [2]_; normal noise if not.
+    along : str, optional
+        State column along which spectra are inverted together, such as ``"voltage"`` or ``"cycle"``: ln γ changes from
+        one to the next as little and as smoothly as the data allow, and the noise and λ are those of the series.
+        By default each spectrum is inverted alone.
+    series : sequence of str, optional
+        State columns that are equal within a series; by default cell, cycle, direction, temperature and every other one
+        that holds text or whole numbers.
     tau : sequence of float, optional
         Relaxation times, s, in any order. By default ten a decade, from a decade below 1/ω_max to a decade above
         1/ω_min.
@@ -72,9 +83,11 @@ class LogGaussian:
     inductance: bool = True
     capacitance: bool = False
     regularisation: float | Literal["evidence"] = "evidence"
-    noise: NoiseModel = "constant"
+    noise: Noise = "auto"
     robust: bool = True
     tau: Sequence[float] | None = None
+    along: str | None = None
+    series: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -86,12 +99,28 @@ class LogGaussian:
                 raise UnknownNameError("regularisation", self.regularisation, ("evidence",))
         elif not is_positive(self.regularisation):
             raise InputError(f"regularisation must be a positive number or 'evidence'; got {self.regularisation!r}.")
-        if self.noise not in get_args(NoiseModel):
-            raise UnknownNameError("noise", self.noise, get_args(NoiseModel))
+        object.__setattr__(self, "noise", _checked_noise(self.noise))
+        self._check_series()
         object.__setattr__(self, "tau", None if self.tau is None else tuple(checked_tau(self.tau).tolist()))
 
+    def _check_series(self) -> None:
+        if self.along is None:
+            if self.series is not None:
+                raise InputError(f"series={self.series!r} needs along, the state column along which the series runs.")
+            return
+        along: object = self.along
+        if not isinstance(along, str) or not along:
+            raise InputError(f"along must be the name of one state column; got {self.along!r}.")
+        if self.series is not None:
+            series = (self.series,) if isinstance(self.series, str) else tuple(self.series)
+            if self.along in series or not all(isinstance(name, str) for name in series):
+                raise InputError(
+                    f"series must be names of state columns other than {self.along!r}; got {self.series!r}."
+                )
+            object.__setattr__(self, "series", series)
+
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ: None, each spectrum has its own."""
         return None
 
@@ -164,7 +193,40 @@ class LogGaussian:
             There is no grid of λ to choose from.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        return self._prepared(frequency, expansion).solve(impedance, given)
+        return self.prepared(frequency, expansion).solve(impedance, given)
+
+    def solve_series(
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        position: Array,
+        start: Alone,
+    ) -> tuple[JointAnswer, NDArray[np.bool_]]:
+        """Invert a series together; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm, in order; NaN where there is none.
+        expansion : Expansion
+            Basis functions.
+        position : ndarray, shape (K,)
+            Where each spectrum stands along the series.
+        start : Alone
+            What was found for the spectra alone.
+
+        Returns
+        -------
+        answer : JointAnswer
+            That of the series.
+        breaks : ndarray of bool, shape (K,)
+            Before which spectra the series breaks.
+        """
+        given = None if isinstance(self.regularisation, str) else float(self.regularisation)
+        return solve_series(self.prepared(frequency, expansion), impedance, position, start, given)
 
     def posterior(
         self,
@@ -172,6 +234,7 @@ class LogGaussian:
         impedance: ComplexArray,
         expansion: Expansion,
         answers: tuple[Unknowns, Array],
+        noise: tuple[Array, Array] | None = None,
     ) -> LogPosterior:
         """Say how sure answers are; called from several threads at once.
 
@@ -181,15 +244,19 @@ class LogGaussian:
             As :meth:`solve` takes them.
         answers : tuple
             What it found: the unknowns, and λ of each, shape (K,).
+        noise : pair of ndarray, shape (K,) each, optional
+            The noise that it found, a in ohm and b as a share of |Z|; where it is not given or NaN, it is found again
+            from what the answers leave.
 
         Returns
         -------
         LogPosterior
             NaN where there is no answer, and for a γ of zeros.
         """
-        return self._prepared(frequency, expansion).posterior(impedance, *answers)
+        return self.prepared(frequency, expansion).posterior(impedance, *answers, noise)
 
-    def _prepared(self, frequency: Array, expansion: Expansion) -> LogPrepared:
+    def prepared(self, frequency: Array, expansion: Expansion) -> LogPrepared:
+        """Collect what the spectra of a grid share."""
         with _PREPARING:
             return _prepared(self, frequency.tobytes(), expansion.tau.tobytes())
 
@@ -202,6 +269,25 @@ def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> LogPrepared:
     expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
     problem = method.problem(np.frombuffer(frequency), expansion)
     return LogPrepared(problem, method.noise, method.robust)
+
+
+def _checked_noise(noise: object) -> Noise:
+    if noise is None or isinstance(noise, str):
+        if noise not in get_args(NoiseModel):
+            raise UnknownNameError("noise", noise, get_args(NoiseModel))
+        return noise  # type: ignore[return-value]  # one of the names, as just checked
+    some = tuple(noise) if isinstance(noise, Sequence) else ()
+    if len(some) == 2 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in some):
+        floor, share = map(float, some)
+        if 0.0 <= floor < np.inf and 0.0 <= share < np.inf and floor + share > 0.0:
+            return floor, share
+    elif some and not any(isinstance(one, int | float) for one in some):
+        return checked_deviations("noise", some)
+    raise InputError(
+        f"noise must be one of {', '.join(get_args(NoiseModel))}; or (a, b) for a standard deviation √(a² + b²|Z|²), a "
+        f"in ohm and b as a share, not negative and not both 0; or pairs of frequency and standard deviation; "
+        f"got {noise!r}."
+    )
 
 
 def _default_tau(frequency: Array) -> Array:

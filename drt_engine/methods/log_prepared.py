@@ -1,28 +1,28 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the answers are."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.methods.base import Answer
-from drt_engine.methods.posterior import LogPosterior
+from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_engine.problem import Problem, Unknowns, filled
 from drt_engine.solvers import solver_for
 from drt_engine.spectral import factorise
+from drt_engine.weighting import deviations_at
 from drt_kernels import log_gaussian
 
-__all__ = ["LogPrepared", "NoiseModel"]
+__all__ = ["LogPrepared", "Noise", "NoiseModel", "rounded"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
-NoiseModel = Literal["constant", "proportional"]
+NoiseModel = Literal["auto", "constant", "proportional"]
+Noise = NoiseModel | tuple[float, float] | Sequence[tuple[float, float]]
 
 _SLOPE = 1.0
 """Precision of the slopes of ln γ against ln τ, per unit of ln τ, at λ = 1."""
-
-_LEAN = 0.8
-"""Slope that is expected outside the window of the data: upward before it and downward after it."""
 
 _RATE = 0.7
 """Of the exponential distribution of bends of ln γ, per unit of slope, at λ = 1."""
@@ -42,6 +42,17 @@ _START = 3e-3
 _LEAST_START = 1e-3
 """What γ is raised to at the start, as a share of its largest value."""
 
+_NORMAL = 0.7267475952571825
+"""Square of the scale of Student's distribution that is found for normal noise, as a share of its variance: with x half
+of a χ² of two degrees of freedom, the mean of (ν + 2) x / (ν _NORMAL / 2 + x) is 2."""
+
+_EXPECTED_FLOOR, _EXPECTED_SHARE = (1e-4, 3.0), (3e-3, 1.5)
+"""Medians of a, as a share of the largest part of the spectrum, and of b, and standard deviations of their logarithms,
+before the data are seen."""
+
+_MANTISSA = 2.0**36
+"""Data are rounded to so many parts of their own size, 10⁻¹¹: less than any noise, more than rounding errors."""
+
 _LEAST_MODULUS = 1e-6
 """Smallest |Z| that is believed for noise in proportion to it, as a share of the largest part of the spectrum."""
 
@@ -53,17 +64,27 @@ class LogPrepared:
     ----------
     problem : Problem
         The matrices, of piecewise linear basis functions.
-    noise : {"constant", "proportional"}
-        What the standard deviation of the noise is the same share of: the size of the spectrum, or |Z| of each point.
+    noise : str, pair of float, or sequence of pairs
+        As :class:`drt_engine.LogGaussian` takes it.
     robust : bool
         Whether the noise has the tails of Student's distribution.
+
+    Attributes
+    ----------
+    problem : Problem
+        The matrices.
+    grid : drt_kernels.log_gaussian.Grid
+        What the kernel needs to know of them.
     """
 
-    def __init__(self, problem: Problem, noise: NoiseModel, robust: bool) -> None:
-        self._problem = problem
-        self._proportional = noise == "proportional"
-        self._grid = _grid(self._problem, 1.0 / _FREEDOM if robust else 0.0)
-        self._start = solver_for("pivoting", factorise(self._problem), np.array([_START]))
+    def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
+        self.problem = problem
+        self._noise: Any = noise
+        # Pairs of frequency and deviation, if it is those.
+        self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
+        self.normal = _NORMAL if robust else 1.0
+        self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
+        self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
         """Invert finite spectra.
@@ -76,22 +97,24 @@ class LogPrepared:
             λ, or None where it is to be found.
         """
         rows = len(impedance)
-        b, size = self._problem.data(impedance)
-        answers, hyper, residual = np.empty((rows, self._problem.scale.size)), np.empty((rows, 2)), np.empty(rows)
-        given = np.full(rows, 0.0 if regularisation is None else regularisation)
-        weights = self._weights(impedance, size)
-        log_gaussian.maximise(b, weights, self._beginning(b), given, self._grid, answers, hyper, residual)
+        b, size = self.data(impedance)
+        answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
+        parts, given = self.variance(b, size)
+        given[:, 2] = np.nan if regularisation is None else regularisation
+        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, answers, hyper, residual)
         x = self._values(answers)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
-        x[blank], residual[blank], hyper[blank, 1] = 0.0, 0.0, 1.0
+        x[blank], residual[blank], hyper[blank] = 0.0, 0.0, (0.0, 0.0, 1.0)
         x = filled(x)
-        unknowns = self._problem.unknowns(x[:rows], impedance, size)
-        fit = self._problem.impedance(unknowns, self._problem.fitted(x)[:rows], size)
+        unknowns = self.problem.unknowns(x[:rows], impedance, size)
+        fit = self.problem.impedance(unknowns, self.problem.fitted(x)[:rows], size)
         no = np.zeros(rows, dtype=bool)
-        return Answer(unknowns, fit, hyper[:, 1].copy(), residual, no, no.copy())
+        return Answer(unknowns, fit, hyper[:, 2].copy(), residual, no, no.copy(), *self.deviations(hyper, size))
 
-    def posterior(self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array) -> LogPosterior:
+    def posterior(
+        self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array, noise: tuple[Array, Array] | None
+    ) -> LogPosterior:
         """Say how sure answers are.
 
         Parameters
@@ -102,36 +125,94 @@ class LogPrepared:
             The answers.
         regularisation : ndarray, shape (K,)
             λ that they were found with.
+        noise : pair of ndarray, shape (K,) each, or None
+            a, ohm, and b that they were found with; found again where they are NaN, or None.
         """
-        problem = self._problem
-        b, size = problem.data(impedance)
+        problem = self.problem
+        b, size = self.data(impedance)
         values = np.hstack([unknowns.coefficients, *(getattr(unknowns, name)[:, None] for name in problem.extras)])
         scaled = values / size[:, None] * problem.scale
         with np.errstate(divide="ignore"):
-            scaled[:, : self._grid.logs] = np.log(scaled[:, : self._grid.logs])
+            scaled[:, : self.grid.logs] = np.log(scaled[:, : self.grid.logs])
         rows, number = scaled.shape
-        covariance, variance = np.full((rows, number, number), np.nan), np.full(rows, np.nan)
+        mean, covariance = np.full((rows, number), np.nan), np.full((rows, number, number), np.nan)
+        hyper = np.full((rows, 3), np.nan)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1) & (regularisation > 0.0))
-        some = np.empty((known.size, number, number)), np.empty(known.size)
-        weights = self._weights(impedance, size)
-        log_gaussian.posteriors(b[known], weights[known], scaled[known], regularisation[known], self._grid, *some)
-        covariance[known], variance[known] = some
-        step = size[:, None] / problem.scale[self._grid.logs :]
-        factors = np.hstack([np.ones((rows, self._grid.logs)), step])
-        covariance *= factors[:, :, None] * factors[:, None, :]
-        deviation = np.sqrt(variance) * (1.0 if self._proportional else size)
-        return LogPosterior(problem.discretisation.expansion, unknowns, problem.extras, covariance, deviation)
+        some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
+        parts, given = self.variance(b, size, noise)
+        given[:, 2] = regularisation
+        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
+        mean[known], covariance[known], hyper[known] = some
+        known_noise = np.stack(self.deviations(hyper, size), axis=1)
+        return self.as_posterior(unknowns, size, (mean, covariance), known_noise)
 
-    def _weights(self, impedance: ComplexArray, size: Array) -> Array:
-        """Precisions of the points, shape (K, F), in units in which the variance is a share of the spectrum or of Z."""
-        if not self._proportional:
-            return np.ones(impedance.shape)
-        return np.asarray(1.0 / np.maximum(np.abs(impedance / size[:, None]), _LEAST_MODULUS) ** 2)
+    def as_posterior(self, unknowns: Unknowns, size: Array, normal: tuple[Array, Array], noise: Array) -> LogPosterior:
+        """Make a posterior from means, shape (K, N), and covariances, (K, N, N), in the units of the problem.
+
+        Parameters
+        ----------
+        unknowns : Unknowns
+            The answers.
+        size : ndarray, shape (K,)
+            What the spectra were divided by, ohm.
+        normal : pair of ndarray
+            Means and covariances.
+        noise : ndarray, shape (K, 2)
+            a, ohm, and b.
+        """
+        (mean, covariance), problem, rows = normal, self.problem, len(size)
+        with np.errstate(divide="ignore"):
+            answer = np.log(unknowns.coefficients / size[:, None])
+        step = size[:, None] / problem.scale[self.grid.logs :]
+        factors = np.hstack([np.ones((rows, self.grid.logs)), step])
+        covariance *= factors[:, :, None] * factors[:, None, :]
+        shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self.grid.logs)
+        shift[:, : self.grid.logs] -= answer
+        expansion = problem.discretisation.expansion
+        goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
+        return LogPosterior(expansion, unknowns, problem.extras, covariance, noise, shift, uncut, goes_on)
+
+    def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
+        """Scaled data and sizes, without the last bits: the rounding of a unit must not reach the hyperparameters."""
+        b, size = self.problem.data(impedance)
+        return rounded(b), size
+
+    def variance(self, b: Array, size: Array, noise: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+        """Return what the variance is made of, shape (K, 2, F), and which of its components are given, shape (K, 3).
+
+        Both are in units of the squared size of a spectrum and of Student's scale.
+        """
+        rows, points = len(b), b.shape[1] // 2
+        parts, given = np.ones((rows, 2, points)), np.full((rows, 3), np.nan)
+        parts[:, 1] = np.maximum(b[:, :points] ** 2 + b[:, points:] ** 2, _LEAST_MODULUS**2)
+        if self._noise == "constant":
+            given[:, 1] = 0.0
+        elif self._noise == "proportional":
+            given[:, 0] = 0.0
+        elif self._table is not None:
+            sigma = deviations_at(self.problem.discretisation.frequency, self._table)
+            parts[:, 0] = self.normal * (sigma / size[:, None]) ** 2
+            given[:, :2] = 1.0, 0.0
+            return parts, given
+        elif not isinstance(self._noise, str):
+            floor, share = self._noise
+            noise = np.full(rows, floor), np.full(rows, share)
+        if noise is not None:
+            known = np.isfinite(noise[0]) & np.isfinite(noise[1])
+            given[known, 0] = self.normal * (noise[0] / size)[known] ** 2
+            given[known, 1] = self.normal * noise[1][known] ** 2
+        return parts, given
+
+    def deviations(self, hyper: Array, size: Array) -> tuple[Array, Array]:
+        """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
+        if self._table is not None:
+            return np.full(len(size), np.nan), np.full(len(size), np.nan)
+        return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
 
     def _beginning(self, b: Array) -> Array:
         """Start from the non-negative answer: ln γ and extras, shape (K, N)."""
         x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
-        logs = self._grid.logs
+        logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)
         extras = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
@@ -139,7 +220,7 @@ class LogPrepared:
 
     def _values(self, answers: Array) -> Array:
         x = answers.copy()
-        x[:, : self._grid.logs] = np.exp(answers[:, : self._grid.logs])
+        x[:, : self.grid.logs] = np.exp(answers[:, : self.grid.logs])
         return x
 
 
@@ -159,10 +240,23 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
         logs=y.size,
         size=problem.scale.size,
         slope=_SLOPE / spacing,
-        lean=_LEAN * side * spacing,
+        lean=TAIL_SLOPE * side * spacing,
         bend=bend,
         knee=0.5 * _KNEE * (spacing[1:] + spacing[:-1]),
         rate=_RATE,
         tail=tail,
         width=_WIDTH,
+        noise=_expected(1.0 if tail == 0.0 else _NORMAL),
     )
+
+
+def rounded(b: Array) -> Array:
+    """Leave out the last bits of scaled data."""
+    mantissa, exponent = np.frexp(b)
+    return np.ldexp(np.round(mantissa * _MANTISSA) / _MANTISSA, exponent)
+
+
+def _expected(normal: float) -> Array:
+    """Mean and standard deviation of the logarithms of the components of the variance, shape (2, 2)."""
+    (floor, doubt), (share, other) = _EXPECTED_FLOOR, _EXPECTED_SHARE
+    return np.array([[np.log(normal * floor**2), np.log(normal * share**2)], [2.0 * doubt, 2.0 * other]])

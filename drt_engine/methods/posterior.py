@@ -6,19 +6,41 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from scipy.special import gammaincinv, log_ndtr, ndtri, ndtri_exp
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.problem import Unknowns, row_by_row
 
-__all__ = ["LogPosterior", "Posterior", "areas_between", "check_level", "quantile"]
+__all__ = [
+    "TAIL_SLOPE",
+    "LogPosterior",
+    "Posterior",
+    "areas_between",
+    "check_level",
+    "cut_at_zero",
+    "most_probable",
+    "quantile",
+]
 
 Array = NDArray[np.float64]
 
 _BETWEEN = 0.25
 """Standard deviation of ln γ between relaxation times, as a share of the largest change of its slope beside them times
 their spacing; the error of a straight line is at most an eighth of that."""
+
+
+TAIL_SLOPE = 0.8
+"""Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
+
+_WIDEST = 40.0
+"""Largest distance of the end of an interval from the answer, in its logarithm: beyond, nothing is known."""
+
+_SWEEPS, _DAMPING = 30, 0.8
+"""Of the expectation propagation of extras that may not be negative."""
+
+_LEAST_LEFT = 1e-6
+"""Share of its variance that a normal distribution keeps at least, when all but a tail of it is cut off."""
 
 
 class Posterior(Protocol):
@@ -99,8 +121,16 @@ class LogPosterior:
         Which of R_inf, L and 1/C are unknowns.
     covariance : ndarray, shape (K, N, N)
         Of ln γ at the M relaxation times, then of the extras in ohm, H and 1/F; NaN where it is not known.
-    noise : ndarray, shape (K,)
-        Scale of the noise of the real and of the imaginary part: ohm, or a share of |Z| for noise in proportion to it.
+    noise : ndarray, shape (K, 2)
+        a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the real and of the imaginary part; NaN where it is
+        given by frequency.
+    shift : ndarray, shape (K, N)
+        Mean of ln γ less that of the answer, then means of the extras in ohm, H and 1/F. Where an extra is at or near
+        zero, its mean is above the answer, and γ makes room for it.
+    uncut : ndarray, shape (K, 2, N - M)
+        Mean and standard deviation that the normal distribution of an extra has before it is cut off at zero.
+    goes_on : bool
+        Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
     """
 
     expansion: Expansion
@@ -108,6 +138,9 @@ class LogPosterior:
     extras: tuple[str, ...]
     covariance: Array
     noise: Array
+    shift: Array
+    uncut: Array
+    goes_on: bool = False
 
     @cached_property
     def deviation(self) -> Array:
@@ -136,17 +169,43 @@ class LogPosterior:
         InputError
             For a level that is no probability.
         """
-        factor = np.exp(quantile(level) * self.deviation)
+        half = quantile(level) * self.deviation
+        shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.unknowns.coefficients
-        if tau is None:
-            return gamma / factor, gamma * factor
-        values = self.expansion.values(tau).T
-        return row_by_row(gamma / factor, values), row_by_row(gamma * factor, values)
+        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        if tau is not None:
+            values = self.expansion.values(tau).T
+            low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
+        return gamma * _times(low), gamma * _times(high)
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`."""
+        """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
+
+        It is wider upward by what may lie beyond the last relaxation time, where that is beyond the window of the data:
+        ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
+        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have. What lies
+        before the first one is R_inf for the data.
+
+        References
+        ----------
+        .. [1] D. Dufresne, Scand. Actuar. J. (1990) 39.
+        """
         tau = self.expansion.tau
-        return self.resistance_interval(float(tau[0]), float(tau[-1]), level)
+        low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
+        return low, high + np.hypot(high - self._r_pol, self._beyond(level)) - (high - self._r_pol)
+
+    @property
+    def _r_pol(self) -> Array:
+        return np.asarray(self.unknowns.coefficients @ self.expansion.areas)
+
+    def _beyond(self, level: float) -> Array:
+        """Upper end of the resistance beyond the last relaxation time, shape (K,)."""
+        last = self.expansion.tau.size - 1
+        if not self.goes_on:
+            return np.zeros(len(self.shift))
+        median = 2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, 0.5))
+        most = self.shift[:, last] + quantile(level) * np.sqrt(self.covariance[:, last, last])
+        return np.asarray(self.unknowns.coefficients[:, last] * median * _times(most))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
@@ -161,7 +220,9 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer.
+            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer. The
+            interval is from that around the answer to that around the mean, which differ where R_inf, L or 1/C is near
+            zero.
 
         Raises
         ------
@@ -173,8 +234,10 @@ class LogPosterior:
         resistance = parts.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = parts / resistance[:, None]
-        factor = np.exp(quantile(level) * _deviation_along(share, self.covariance[:, :logs, :logs]))
-        return resistance / factor, resistance * factor
+        half = quantile(level) * _deviation_along(share, self.covariance[:, :logs, :logs])
+        shift = np.sum(share * self.shift[:, :logs], axis=1)
+        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        return resistance * _times(low), resistance * _times(high)
 
     def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C.
@@ -189,7 +252,7 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm, H or 1/F; not below zero.
+            Ohm, H or 1/F: the most probable values of a normal distribution that is cut off at zero.
 
         Raises
         ------
@@ -198,10 +261,11 @@ class LogPosterior:
         """
         if name not in self.extras:
             raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.extras)}.")
-        at = self.expansion.tau.size + self.extras.index(name)
+        at = self.extras.index(name)
+        mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
         value = getattr(self.unknowns, name)
-        half = quantile(level) * np.sqrt(self.covariance[:, at, at])
-        return np.maximum(value - half, 0.0), value + half
+        low, high = most_probable(mean, deviation, level)
+        return np.minimum(low, value), np.maximum(high, value)
 
     def _bends(self) -> Array:
         """Largest change of the slope of ln γ at a relaxation time and beside it, times the spacing, shape (K, M)."""
@@ -235,6 +299,80 @@ def quantile(level: float) -> float:
     return float(ndtri(0.5 + 0.5 * level))
 
 
+def most_probable(mean: Array, deviation: Array, level: float) -> tuple[Array, Array]:
+    """Find the most probable values of normal distributions that are cut off at zero.
+
+    Parameters
+    ----------
+    mean, deviation : ndarray, shape (K,)
+        Of the normal distributions before they are cut off.
+    level : float
+        Probability of the interval.
+
+    Returns
+    -------
+    low, high : ndarray, shape (K,)
+        Symmetric about a mean far above zero, and from zero on otherwise.
+    """
+    check_level(level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = mean / deviation
+        above = log_ndtr(z)
+        # Symmetric: 2 Φ(h) − 1 = level Φ(z); from zero on: Φ(−top) = (1 − level) Φ(z).
+        half = ndtri(0.5 + 0.5 * level * np.exp(above))
+        top = -ndtri_exp(np.log1p(-level) + above)
+        apart = half < z
+        low = np.where(apart, mean - half * deviation, 0.0 * z)
+        return low, np.where(apart, mean + half * deviation, np.maximum(mean + top * deviation, 0.0))
+
+
+def cut_at_zero(mean: Array, covariance: Array, first: int) -> tuple[Array, Array, Array]:
+    """Cut off normal distributions where an unknown from `first` on is negative; expectation propagation [1]_.
+
+    Parameters
+    ----------
+    mean, covariance : ndarray, shapes (K, N) and (K, N, N)
+        The normal distributions.
+    first : int
+        Unknowns before are of either sign.
+
+    Returns
+    -------
+    mean, covariance : ndarray, shapes (K, N) and (K, N, N)
+        What they are afterwards.
+    uncut : ndarray, shape (K, 2, N - first)
+        Mean and standard deviation of each of these unknowns with the others cut off and itself not.
+
+    References
+    ----------
+    .. [1] J. P. Cunningham, P. Hennig, S. Lacoste-Julien, arXiv:1111.6832 (2011).
+    """
+    part, across = covariance[:, first:, first:], covariance[:, :, first:]
+    scale = np.sqrt(np.einsum("kii->ki", part))
+    precision = np.linalg.inv(part / (scale[:, :, None] * scale[:, None, :]))
+    start = mean[:, first:] / scale
+    pull = np.einsum("kij,kj->ki", precision, start)
+    sites = np.zeros((2, *scale.shape))
+    for _ in range(_SWEEPS):
+        found = np.linalg.inv(precision + sites[0][:, :, None] * np.eye(scale.shape[1]))
+        own = np.einsum("kii->ki", found)
+        middle = np.einsum("kij,kj->ki", found, pull + sites[1])
+        # Each without its own factor, then cut off.
+        variance = 1.0 / (1.0 / own - sites[0])
+        centre = variance * (middle / own - sites[1])
+        z = centre / np.sqrt(variance)
+        ratio = np.exp(-0.5 * z**2 - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
+        share = np.maximum(1.0 - ratio * (ratio + z), _LEAST_LEFT)
+        cut = variance * share
+        sites[0] += _DAMPING * (1.0 / cut - 1.0 / variance - sites[0])
+        sites[1] += _DAMPING * ((centre + np.sqrt(variance) * ratio) / cut - centre / variance - sites[1])
+    back = across @ (precision / (scale[:, :, None] * scale[:, None, :]))
+    moved = mean + np.einsum("kij,kj->ki", back, scale * (middle - start))
+    less = part - found * scale[:, :, None] * scale[:, None, :]
+    uncut = np.stack([centre * scale, np.sqrt(variance) * scale], axis=1)
+    return moved, covariance - back @ less @ np.swapaxes(back, 1, 2), uncut
+
+
 def areas_between(expansion: Expansion, low: float, high: float) -> Array:
     """∫ φ_m d ln τ of the basis functions between two relaxation times, shape (M,).
 
@@ -246,6 +384,10 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
     if not 0.0 < low < high:
         raise InputError(f"low and high must be positive relaxation times that ascend; got {low!r} and {high!r}.")
     return np.asarray(np.diff(expansion.cumulative([low, high]), axis=0)[0])
+
+
+def _times(exponent: Array | float) -> Array:
+    return np.asarray(np.exp(np.clip(exponent, -_WIDEST, _WIDEST)))
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:

@@ -156,7 +156,7 @@ class Tikhonov:
         return True
 
     @property
-    def series(self) -> tuple[str, ...] | None:
+    def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
         if isinstance(self.shared, bool):
             return () if self.shared else None
@@ -234,6 +234,7 @@ class Tikhonov:
         impedance: NDArray[np.complex128],
         expansion: Expansion,
         answers: tuple[Unknowns, NDArray[np.float64]],
+        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,  # noqa: ARG002 - as the protocol has it
     ) -> TruncatedPosterior:
         """Say how sure answers are, if λ and the penalty describe γ; called from several threads at once.
 

@@ -5,14 +5,16 @@ relaxation times, then R_inf, L and 1/C), i = inner relaxation times.
 
 What is minimised over y = (u, x), x ≥ 0, with z = A (e^u, x) − b the residual of a spectrum divided by its size, is
 
-    Σ_f (1 + 2t)/(2t) ln(1 + t v_f |z_f|² / s²)
+    Σ_f (1 + 2t)/(2t) ln(1 + t |z_f|² / s_f²)
     + λ/2 Σ_m (u_{m+1} − u_m − l_m)² / h_m
     + ρ Σ_i d_i (√(1 + λ c_i² / d_i²) − 1)
 
 with t = 1/ν the reciprocal degrees of freedom of Student's distribution in two dimensions (for t = 0 the first line is
-Σ_f v_f |z_f|² / 2s²), v_f relative precisions of the points, s² the variance, h_m spacings of ln τ, l_m what u is
-expected to change by, and c_i the bends of u, that is changes of its slope. The last line is quadratic in bends well
-below d_i/√λ and linear above.
+Σ_f |z_f|² / 2s_f²), s_f² the variance of a point, h_m spacings of ln τ, l_m what u is expected to change by, and c_i
+the bends of u, that is changes of its slope. The last line is quadratic in bends well below d_i/√λ and linear above.
+
+The variance is s_f² = v_0 p_0f + v_1 p_1f with known p, such as 1 and |Z_f|², and two components v that are known,
+zero, or found from the data.
 
 Spectra are worked on one after another and carry nothing over, so an answer does not depend on its neighbours.
 Everything is in this one file because numba's cache on disk does not notice an edit in another one.
@@ -54,11 +56,13 @@ _RESIDUAL_ROUNDING = 1e-15
 # After how many steps of one descent ln γ is no longer moved straight, but γ, where the data hold it.
 _PLAIN = 40
 
-# Rounds of finding the scale of Student's distribution.
-_SCALINGS = 20
+# Steps of finding the variance that residuals show, how far one goes, and the change that ends them, in logarithms.
+_SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
 
-# Share of the data that are left to tell the noise, at least, and the smallest variance of data divided by their size.
-_LEAST_LEFT, _LEAST_VARIANCE = 0.1, 1e-10
+# Share of a point that is left to tell the noise, at least, and the smallest components of the variance: of one that is
+# looked for alone, since straight lines between relaxation times are not exact, and of the first of two, which may
+# vanish beside the second.
+_LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 
 # How exact answers are, in posterior standard deviations, and after how many steps one gives up: while hyperparameters
 # are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
@@ -98,6 +102,7 @@ class Grid(NamedTuple):
     rate: float  # ρ
     tail: float  # t
     width: float  # standard deviation of ln √λ around 0, before the data
+    noise: Array  # (2,2) mean and standard deviation of ln v, before the data, where both components are found
 
 
 class Work(NamedTuple):
@@ -107,7 +112,9 @@ class Work(NamedTuple):
     trial: Array  # (j)
     value: Array  # (j) e^u and x
     residual: Array  # (q)
-    distance: Array  # (f) v |z|² / s²
+    precision: Array  # (f) 1 / s²
+    leverage: Array  # (f) effective number of parameters that a point determines
+    distance: Array  # (f) |z|² / s²
     weight: Array  # (f)
     turn: Array  # (3,f) cosine and sine of the residual's angle, weight along it
     gradient: Array  # (j)
@@ -136,6 +143,8 @@ def _new_work(grid: Grid) -> Work:
         np.zeros(whole),
         np.zeros(whole),
         np.zeros(data),
+        np.zeros(points),
+        np.zeros(points),
         np.zeros(points),
         np.zeros(points),
         np.zeros((3, points)),
@@ -272,7 +281,7 @@ def _match(y: Array, lam: float, grid: Grid, dual: Array) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _evaluate(y: Array, b: Array, precision: Array, variance: float, lam: float, grid: Grid, work: Work) -> float:
+def _evaluate(y: Array, b: Array, lam: float, grid: Grid, work: Work) -> float:
     """Value of the objective; leaves values, residual and distances in `work`."""
     value, residual, distance = work.value, work.residual, work.distance
     for q in range(b.size):
@@ -285,14 +294,14 @@ def _evaluate(y: Array, b: Array, precision: Array, variance: float, lam: float,
     points = b.size // 2
     total = 0.0
     for f in range(points):
-        d = precision[f] * (residual[f] * residual[f] + residual[points + f] * residual[points + f]) / variance
+        d = work.precision[f] * (residual[f] * residual[f] + residual[points + f] * residual[points + f])
         distance[f] = d
         total += 0.5 * d if grid.tail == 0.0 else (0.5 / grid.tail + 1.0) * math.log1p(grid.tail * d)
     return float(total + _prior(y, lam, grid))
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _differentiate(precision: Array, variance: float, lam: float, grid: Grid, work: Work) -> float:
+def _differentiate(lam: float, grid: Grid, work: Work) -> float:
     """Gradient at the point evaluated last, and which extras are free; return the stationarity residual.
 
     The residual is the largest |g_j / d_j|, for extras |min(x_j d_j, g_j / d_j)|, with d_j² the diagonal of the
@@ -301,7 +310,7 @@ def _differentiate(precision: Array, variance: float, lam: float, grid: Grid, wo
     y, value, residual, weight, gradient = work.y, work.value, work.residual, work.weight, work.gradient
     points = weight.size
     for f in range(points):
-        weight[f] = precision[f] / variance * (1.0 + 2.0 * grid.tail) / (1.0 + grid.tail * work.distance[f])
+        weight[f] = work.precision[f] * (1.0 + 2.0 * grid.tail) / (1.0 + grid.tail * work.distance[f])
     _prior_gradient(y, lam, grid, gradient)
     _stiffen(y, lam, grid, 0.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
@@ -538,14 +547,11 @@ def _try(length: float, bow: bool, grid: Grid, work: Work) -> None:
 
 
 @njit(**_INNER, inline="always")
-def _walk(
-    b: Array, precision: Array, hyper: tuple[float, float], before: float, bow: bool, grid: Grid, work: Work
-) -> float:
+def _walk(b: Array, lam: float, before: float, bow: bool, grid: Grid, work: Work) -> float:
     """Go along the step as far as the objective falls, from its value `before` on; return what it is then.
 
     Leaves in `work.step` the step that u has made, for a length of 1.
     """
-    variance, lam = hyper
     y, trial, step = work.y, work.trial, work.step
     slack = _rounding(before, work)
     longest = 0.0
@@ -558,7 +564,7 @@ def _walk(
     phi = before
     for _ in range(_HALVINGS):
         _try(length, bow, grid, work)
-        phi = _evaluate(trial, b, precision, variance, lam, grid, work)
+        phi = _evaluate(trial, b, lam, grid, work)
         if phi <= before + 1e-4 * length * fall + slack:
             break
         length *= 0.5
@@ -572,22 +578,19 @@ def _walk(
 
 
 @njit(**_INNER)
-def _descend(
-    b: Array, precision: Array, hyper: tuple[float, float], tolerance: float, limit: int, grid: Grid, work: Work
-) -> float:
-    """Minimise from `work.y` on; return the stationarity residual. `hyper` is variance and λ."""
-    variance, lam = hyper
-    phi = _evaluate(work.y, b, precision, variance, lam, grid, work)
-    residual = float(_differentiate(precision, variance, lam, grid, work))
+def _descend(b: Array, lam: float, tolerance: float, limit: int, grid: Grid, work: Work) -> float:
+    """Minimise from `work.y` on, with `work.precision`; return the stationarity residual."""
+    phi = _evaluate(work.y, b, lam, grid, work)
+    residual = float(_differentiate(lam, grid, work))
     for n in range(limit):
         if n == _PLAIN:
             work.creeps[0] = 1.0
         bow = work.creeps[0] > 0.0
         if not residual > tolerance or not _find_step(lam, bow, grid, work):
             break
-        phi = _walk(b, precision, hyper, phi, bow, grid, work)
+        phi = _walk(b, lam, phi, bow, grid, work)
         before = residual
-        residual = float(_differentiate(precision, variance, lam, grid, work))
+        residual = float(_differentiate(lam, grid, work))
         if residual <= _CLOSE and residual > 0.5 * before:
             break
     return residual
@@ -649,16 +652,106 @@ def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _freedom(grid: Grid, work: Work) -> float:
-    """Effective number of parameters, the trace of H⁻¹ times the data's part of H; after :func:`_curve`."""
-    band, spread = work.band, work.spread
-    total = 0.0
-    for j in range(grid.logs):
-        total += 1.0 - (band[0, j] + max(work.pressure[j], 0.0)) * spread[0, j]
-        total -= 2.0 * (band[1, j] * spread[1, j] + band[2, j] * spread[2, j])
-    for j in range(grid.logs, grid.size):
-        total += work.free[j]
-    return total
+def _weigh(noise: Array, parts: Array, work: Work) -> None:
+    """Set the precisions of the points."""
+    for f in range(work.precision.size):
+        work.precision[f] = 1.0 / (noise[0] * parts[0, f] + noise[1] * parts[1, f])
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _lever(grid: Grid, work: Work) -> None:
+    """Effective number of parameters of each point, the trace of H⁻¹ times its part of H; after :func:`_curve`."""
+    inverse, left, leverage = work.matrix, work.left, work.leverage
+    points = leverage.size
+    padded = left.shape[1]
+    one = work.right[0]
+    leverage[:] = 0.0
+    # Columns of A times their factors, which the inverse takes over row by row.
+    for j in range(grid.size):
+        outer = work.value[j] if j < grid.logs else work.free[j]
+        for q in range(padded):
+            left[j, q] *= outer
+    for i in range(grid.size):
+        row = inverse[i]
+        for q in range(padded):
+            one[q] = 0.0
+        for j in range(i + 1):
+            share = row[j]
+            column = left[j]
+            for q in range(padded):
+                one[q] += share * column[q]
+        for f in range(points):
+            leverage[f] += work.weight[f] * (one[f] * one[f] + one[points + f] * one[points + f])
+
+
+@njit(**_INNER, fastmath=_FAST)
+def _press(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
+    """Differentiate by ln v what :func:`_noise` looks for; g_0, g_1, then Fisher's information h_00, h_01, h_11."""
+    force[:] = 0.0
+    for f in range(work.distance.size):
+        first, second = noise[0] * parts[0, f], noise[1] * parts[1, f]
+        variance = first + second
+        first /= variance
+        second /= variance
+        d = work.distance[f] / (work.precision[f] * variance)
+        left = max(2.0 - work.leverage[f], 2.0 * _LEAST_LEFT)
+        excess = 0.5 * (d * (1.0 + 2.0 * grid.tail) / (1.0 + grid.tail * d) - left)
+        force[0] += excess * first
+        force[1] += excess * second
+        force[2] += 0.5 * left * first * first
+        force[3] += 0.5 * left * first * second
+        force[4] += 0.5 * left * second * second
+    if both:
+        for c in range(2):
+            stiff = 1.0 / grid.noise[1, c] ** 2
+            force[c] += stiff * (grid.noise[0, c] - math.log(noise[c]))
+            force[2 + 2 * c] += stiff
+
+
+@njit(**_INNER)
+def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> None:
+    """Move the components of the variance that are not given to where the weighted residuals show them.
+
+    With residuals and leverages l held it is where Σ_f (l_f/2 − 1) ln s_f² − (1 + 2t)/(2t) ln(1 + t |z_f|²/s_f²) is
+    largest; where both components are found, with the logarithm of their distribution before the data. Steps are those
+    of Fisher's scoring in ln v, shortened where they go too far.
+    """
+    one, other = math.isnan(given[0]), math.isnan(given[1])
+    before, force, ahead, step = np.empty(2), np.empty(5), np.empty(5), np.zeros(2)
+    _press(noise, parts, one and other, grid, work, force)
+    for _ in range(_SCALINGS):
+        if one and other:
+            share = force[2] * force[4] - force[3] * force[3]
+            step[0] = (force[4] * force[0] - force[3] * force[1]) / share
+            step[1] = (force[2] * force[1] - force[3] * force[0]) / share
+        elif one:
+            step[0] = force[0] / force[2]
+        elif other:
+            step[1] = force[1] / force[4]
+        longest = max(abs(step[0]), abs(step[1]))
+        length = _SCALING / longest if longest > _SCALING else 1.0
+        rise = force[0] * step[0] + force[1] * step[1]
+        before[:] = noise
+        for _ in range(_SCALINGS):
+            for c in range(2):
+                noise[c] = before[c] * math.exp(length * step[c])
+            _bound(given, noise)
+            _press(noise, parts, one and other, grid, work, ahead)
+            if ahead[0] * step[0] + ahead[1] * step[1] >= -0.5 * rise:
+                break
+            length *= 0.5
+        force[:] = ahead
+        if longest <= _SCALED:
+            break
+
+
+@njit(**_INNER)
+def _bound(given: Array, noise: Array) -> None:
+    """Keep the components that are found away from zero."""
+    if math.isnan(given[1]):
+        noise[1] = max(noise[1], _LEAST_VARIANCE)
+    if math.isnan(given[0]):
+        noise[0] = max(noise[0], _LEAST_FLOOR if math.isnan(given[1]) else _LEAST_VARIANCE)
 
 
 @njit(**_INNER, fastmath=_FAST)
@@ -685,49 +778,50 @@ def _pull(y: Array, spread: Array, lam: float, grid: Grid) -> float:
     return rise / (smooth + 0.5 * bent + stiff)
 
 
-@njit(**_INNER, fastmath=_FAST)
-def _noise(variance: float, freedom: float, tail: float, distance: Array) -> float:
-    """Variance that the weighted residuals show."""
-    points = distance.size
-    data = 2.0 * points
-    left = max(data - freedom, _LEAST_LEFT * data)
-    share = 1.0
+@njit(**_INNER)
+def _scale(noise: Array, parts: Array) -> float:
+    """Mean logarithm of the variance of the points."""
     total = 0.0
-    for _ in range(_SCALINGS):
-        total = 0.0
-        for f in range(points):
-            d = distance[f] / share
-            total += d * (1.0 + 2.0 * tail) / (1.0 + tail * d)
-        share *= total / left
-        if tail == 0.0:
-            break
-    return max(variance * share, _LEAST_VARIANCE)
+    for f in range(parts.shape[1]):
+        total += math.log(noise[0] * parts[0, f] + noise[1] * parts[1, f])
+    return float(total / parts.shape[1])
 
 
 @njit(**_INNER, inline="always")
-def _agree(b: Array, precision: Array, variance: float, given: float, grid: Grid, work: Work) -> tuple[float, float]:
-    """Bring answer, variance and, unless it is given, λ into agreement; return variance and λ."""
-    lam: float = given if given > 0.0 else 1.0
+def _agree(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
+    """Bring answer, noise and λ into agreement, those that are not given; return λ."""
+    lam: float = 1.0 if math.isnan(given[2]) else given[2]
     pull: float
-    before = variance
+    found = np.empty(2)
+    gone = 0.0
     last = 0.0
     for n in range(_MOST_ROUNDS):
-        _descend(b, precision, (variance, lam), _COARSE, _COARSE_STEPS, grid, work)
+        _weigh(noise, parts, work)
+        _descend(b, lam, _COARSE, _COARSE_STEPS, grid, work)
         if not _curve(lam, _NO, grid, work):
             break
-        change = math.log(_noise(variance, _freedom(grid, work), grid.tail, work.distance) / variance)
+        _lever(grid, work)
+        found[:] = noise
+        _noise(given, parts, grid, work, found)
+        change = _scale(found, parts) - _scale(noise, parts)
+        turned = 0.0
+        for c in range(2):
+            if math.isnan(given[c]):
+                turned = max(turned, abs(math.log(found[c] / noise[c])))
         pull = 0.0
-        if given == 0.0:
+        if math.isnan(given[2]):
             pull = min(max(_pull(work.y, work.spread, lam, grid), -1.0), 1.0)
             lam *= math.exp(pull)
         # What the last step has left of the change tells how far to go; without, the rounds would be many.
-        gone = math.log(variance / before)
         gain = min(max(gone / (last - change), 1.0), _FARTHEST) if n > 0 and (last - change) * gone > 0.0 else 1.0
-        before, last = variance, change
-        variance = max(variance * math.exp(gain * change), _LEAST_VARIANCE)
-        if n > 0 and abs(change) <= _SETTLED and abs(pull) <= _SETTLED:
+        gone, last = gain * change, change
+        for c in range(2):
+            if math.isnan(given[c]):
+                noise[c] = found[c] * math.exp((gain - 1.0) * change)
+        _bound(given, noise)
+        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(pull) <= _SETTLED:
             break
-    return variance, lam
+    return lam
 
 
 @njit(**_INNER, inline="always")
@@ -736,40 +830,55 @@ def _rounded(value: float) -> float:
     return math.exp(_GRAIN * round(math.log(value) / _GRAIN))
 
 
+@njit(**_INNER)
+def _begin(b: Array, parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> None:
+    """Components of the variance that the residuals of the start show, were it without parameters."""
+    for f in range(work.precision.size):
+        work.precision[f] = 1.0
+        work.leverage[f] = 0.0
+    _evaluate(work.y, b, 1.0, grid, work)
+    for c in range(2):
+        total = 0.0
+        size = 0.0
+        for f in range(work.distance.size):
+            total += work.distance[f]
+            size += parts[c, f]
+        noise[c] = total / size if math.isnan(given[c]) else given[c]
+    _bound(given, noise)
+    _noise(given, parts, grid, work, noise)
+
+
 @njit(**_OUTER)
 def maximise(
-    b: Array, precision: Array, start: Array, given: Array, grid: Grid, out: Array, hyper: Array, residual: Array
+    b: Array, parts: Array, start: Array, given: Array, grid: Grid, out: Array, hyper: Array, residual: Array
 ) -> None:
-    """Find the answers of many spectra, their variance and their λ.
+    """Find the answers of many spectra, their noise and their λ.
 
-    `start` and `out` hold ln γ and the extras; `given` is λ, or 0 where it is to be found; `hyper` becomes variance and
-    λ; `residual` is that of :func:`_differentiate`.
+    `start` and `out` hold ln γ and the extras; `given` are the two components of the variance and λ, NaN where they are
+    to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
-    # (k,q),(k,f),(k,j),(k)->(k,j),(k,2),(k)
+    # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
     work = _new_work(grid)
+    noise = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = start[k, j]
         work.creeps[0] = 0.0
         _match(work.y, 1.0, grid, work.dual)
-        _evaluate(work.y, b[k], precision[k], 1.0, 1.0, grid, work)
-        total = 0.0
-        for f in range(work.distance.size):
-            total += work.distance[f]
-        variance = max(total / work.distance.size, _LEAST_VARIANCE)
-        variance, lam = _agree(b[k], precision[k], variance, given[k], grid, work)
-        variance = _rounded(variance)
-        if given[k] == 0.0:
-            lam = _rounded(lam)
-        residual[k] = _descend(b[k], precision[k], (variance, lam), _EXACT, _EXACT_STEPS, grid, work)
+        _begin(b[k], parts[k], given[k], grid, work, noise)
+        lam = _agree(b[k], parts[k], given[k], noise, grid, work)
+        for c in range(2):
+            hyper[k, c] = noise[c] if not math.isnan(given[k, c]) else _rounded(noise[c])
+        hyper[k, 2] = lam if not math.isnan(given[k, 2]) else _rounded(lam)
+        _weigh(hyper[k], parts[k], work)
+        residual[k] = _descend(b[k], hyper[k, 2], _EXACT, _EXACT_STEPS, grid, work)
         for j in range(grid.size):
             out[k, j] = work.y[j]
-        hyper[k, 0], hyper[k, 1] = variance, lam
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _covariance(inverse: Array, free: Array, size: int, out: Array) -> None:
-    """Fill L⁻ᵀL⁻¹, rows and columns of what is not free zero."""
+def _covariance(inverse: Array, size: int, out: Array) -> None:
+    """Fill L⁻ᵀL⁻¹."""
     for i in range(size):
         for j in range(size):
             out[i, j] = 0.0
@@ -781,7 +890,6 @@ def _covariance(inverse: Array, free: Array, size: int, out: Array) -> None:
                 out[i, j] += share * row[j]
     for i in range(size):
         for j in range(i + 1):
-            out[i, j] *= free[i] * free[j]
             out[j, i] = out[i, j]
 
 
@@ -813,35 +921,57 @@ def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covaria
             covariance[i, j] += moved[i] * moved[j]
 
 
+@njit(**_INNER)
+def _release(grid: Grid, work: Work) -> None:
+    """Let go of extras at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
+    for j in range(grid.logs, grid.size):
+        # What pulls at a free extra is rounding, and must not move it.
+        work.trial[j] = 0.0 if work.y[j] > 0.0 else max(work.gradient[j], 0.0)
+        work.free[j] = 1.0
+
+
 @njit(**_OUTER)
 def posteriors(
-    b: Array, precision: Array, answer: Array, lam: Array, grid: Grid, covariance: Array, variance: Array
+    b: Array, parts: Array, answer: Array, given: Array, grid: Grid, mean: Array, covariance: Array, hyper: Array
 ) -> None:
-    """Covariances of ln γ and the extras around answers, and the variance of the noise that they leave.
+    """Means and covariances of ln γ and the extras around answers, and the noise that they leave where it is not given.
 
-    `answer` holds ln γ and the extras, and `lam` is the λ that they were found with.
+    They are those of a normal distribution in which extras may be negative: at an answer with an extra at zero its
+    gradient is not zero, and the mean is elsewhere. `answer` holds ln γ and the extras; `given` are the two components
+    of the variance, NaN where they are to be found, and λ; `hyper` becomes what they are.
     """
-    # (k,q),(k,f),(k,j),(k)->(k,j,j),(k)
+    # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     work = _new_work(grid)
+    noise = np.empty(2)
+    found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = answer[k, j]
-        _evaluate(work.y, b[k], precision[k], 1.0, lam[k], grid, work)
-        found = _noise(1.0, 0.0, grid.tail, work.distance)
-        for i in range(grid.size):
-            for j in range(grid.size):
-                covariance[k, i, j] = math.nan
+        lam = given[k, 2]
+        _begin(b[k], parts[k], given[k], grid, work, noise)
+        covariance[k, :, :] = math.nan
         good = True
         for n in range(_MOST_ROUNDS):
-            _evaluate(work.y, b[k], precision[k], found, lam[k], grid, work)
-            _differentiate(precision[k], found, lam[k], grid, work)
-            good = _curve(lam[k], n > 0, grid, work)
+            _weigh(noise, parts[k], work)
+            _evaluate(work.y, b[k], lam, grid, work)
+            _differentiate(lam, grid, work)
+            _release(grid, work)
+            good = _curve(lam, n > 0, grid, work)
             if not good:
                 break
-            before, found = found, _noise(found, _freedom(grid, work), grid.tail, work.distance)
-            if n >= _KNOWN_ROUNDS and abs(found - before) <= _SETTLED * before:
+            found[:] = noise
+            if math.isnan(given[k, 0]) or math.isnan(given[k, 1]):
+                # What is left of the factor is the inverse of it, which the leverages need.
+                _lever(grid, work)
+                _noise(given[k], parts[k], grid, work, found)
+            change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
+            noise[:] = found
+            if n >= _KNOWN_ROUNDS and change <= _SETTLED:
                 break
+        mean[k, :] = math.nan
         if good:
-            _covariance(work.matrix, work.free, grid.size, covariance[k])
-            _doubt(work.y, lam[k], grid, work.trial, work.step, covariance[k])
-        variance[k] = found
+            _covariance(work.matrix, grid.size, covariance[k])
+            for i in range(grid.size):
+                mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
+            _doubt(work.y, lam, grid, work.trial, work.step, covariance[k])
+        hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam

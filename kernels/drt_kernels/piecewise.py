@@ -1,8 +1,9 @@
 """Piecewise linear γ(ln τ): impedance, roughness and values of hat functions on any ascending grid.
 
-Axes in the comments: f = frequencies, m, n = relaxation times of the basis, t = relaxation times to evaluate at.
+Axes in the comments: k = spectra, f = frequencies, m, n = relaxation times of the basis, t = those to evaluate at.
 
-The first and the last hat are halves: γ is zero outside the grid.
+The first and the last hat are halves: γ is zero outside the grid. :func:`piecewise_curve` draws a smooth curve through
+the values of a γ that is close to an exponential function between them.
 """
 
 import math
@@ -109,3 +110,82 @@ def piecewise_values(at: Array, tau: Array, out: Array) -> None:
         p = math.log(at[t] / tau[m]) / math.log(tau[m + 1] / tau[m])
         out[t, m] = 1.0 - p
         out[t, m + 1] = p
+
+
+@njit(cache=True, nogil=True)
+def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
+    """Smooth curve through `values` at ascending `tau`, evaluated at the relaxation times `at`; zero outside the grid.
+
+    Between values of one sign, ln |γ| is a cubic of ln τ with the slopes of :func:`_slopes`; between others γ is a
+    straight line. At `tau` itself `values` come back as they are. A row with a NaN is NaN throughout.
+    """
+    # (k,m),(t),(m)->(k,t)
+    size = tau.size
+    step = np.empty(size - 1)
+    for m in range(size - 1):
+        step[m] = math.log(tau[m + 1] / tau[m])
+    first = np.empty(at.size, dtype=np.int64)
+    part = np.empty(at.size)
+    for t in range(at.size):
+        m = min(np.searchsorted(tau, at[t], side="right") - 1, size - 2)
+        first[t] = m if tau[0] <= at[t] <= tau[-1] else -1
+        part[t] = 1.0 if at[t] == tau[-1] else math.log(at[t] / tau[m]) / step[m]
+    logs, slope, secant = np.empty(size), np.empty(size), np.empty(size - 1)
+    for k in range(values.shape[0]):
+        unknown = False
+        for m in range(size):
+            unknown = unknown or math.isnan(values[k, m])
+            logs[m] = math.log(abs(values[k, m])) if values[k, m] != 0.0 else 0.0
+        _slopes(values[k], logs, step, secant, slope)
+        for t in range(at.size):
+            m, p = first[t], part[t]
+            if unknown:
+                out[k, t] = math.nan
+            elif m < 0:
+                out[k, t] = 0.0
+            elif p == 0.0 or p == 1.0:  # noqa: PLR1714 - as numba compiles it
+                out[k, t] = values[k, m + int(p)]
+            elif math.isnan(secant[m]):
+                out[k, t] = (1.0 - p) * values[k, m] + p * values[k, m + 1]
+            else:
+                q = 1.0 - p
+                bow = step[m] * p * q * (q * (slope[m] - secant[m]) - p * (slope[m + 1] - secant[m]))
+                size_at = math.exp(q * logs[m] + p * logs[m + 1] + bow)
+                out[k, t] = size_at if values[k, m] > 0.0 else -size_at
+
+
+@njit(cache=True, nogil=True)
+def _slopes(values: Array, logs: Array, step: Array, secant: Array, slope: Array) -> None:
+    """Slopes of ln |γ| at the values, so that cubics between them have no maximum or minimum of their own.
+
+    They are those of the parabola through three neighbours, by which a maximum may lie beside its value. Where the
+    curve has to rise or to fall from one value to the next, slopes are at most three times that of the straight line,
+    which suffices [F. N. Fritsch, R. E. Carlson, SIAM J. Numer. Anal. 17 (1980) 238]. `secant` is NaN where the ends of
+    an interval have not one sign.
+    """
+    # (m),(m),(m-1),(m-1),(m)
+    size = values.size
+    for m in range(size - 1):
+        one_sign = (values[m] > 0.0 and values[m + 1] > 0.0) or (values[m] < 0.0 and values[m + 1] < 0.0)
+        secant[m] = (logs[m + 1] - logs[m]) / step[m] if one_sign else math.nan
+    for m in range(size):
+        before = secant[m - 1] if m > 0 else math.nan
+        after = secant[m] if m < size - 1 else math.nan
+        if math.isnan(before):
+            slope[m] = after
+        elif math.isnan(after):
+            slope[m] = before
+        else:
+            slope[m] = (before * step[m] + after * step[m - 1]) / (step[m - 1] + step[m])
+    # Whether the maximum or minimum of an interval is inside; looked up before slopes change.
+    turned = slope[0] * slope[1] < 0.0
+    for m in range(1, size - 1):
+        turns = slope[m] * slope[m + 1] < 0.0
+        if secant[m - 1] * secant[m] >= 0.0:
+            most = math.inf
+            if not turned:
+                most = 3.0 * abs(secant[m - 1])
+            if not turns:
+                most = min(most, 3.0 * abs(secant[m]))
+            slope[m] = min(max(slope[m], -most), most)
+        turned = turns

@@ -12,13 +12,14 @@ POINTS, LOGS, EXTRAS = 21, 18, 2
 
 # What only compiled functions may call, called by one.
 @njit
-def begun_at(y, b, precision, variance, lam, some):
+def begun_at(y, b, precision, lam, some):
     work = kernel._new_work(some)
     for j in range(some.size):
         work.y[j] = y[j]
+    work.precision[:] = precision
     kernel._match(work.y, lam, some, work.dual)
-    value = kernel._evaluate(work.y, b, precision, variance, lam, some, work)
-    residual = kernel._differentiate(precision, variance, lam, some, work)
+    value = kernel._evaluate(work.y, b, lam, some, work)
+    residual = kernel._differentiate(lam, some, work)
     return work, value, residual
 
 
@@ -34,7 +35,7 @@ def inverted(matrix, factor, inverse, out):
     good = kernel._factorise(matrix, factor)
     if good:
         kernel._invert_factor(factor, len(matrix), inverse)
-        kernel._covariance(inverse, np.ones(len(matrix)), len(matrix), out)
+        kernel._covariance(inverse, len(matrix), out)
     return good
 
 
@@ -66,6 +67,7 @@ def grid(tail=0.25, seed=0):
         rate=0.7,
         tail=tail,
         width=0.3,
+        noise=np.array([[np.log(1e-8), np.log(1e-5)], [6.0, 3.0]]),
     )
 
 
@@ -117,7 +119,7 @@ def somewhere(some, seed=3):
 
 
 def begun(some, y, b, precision, variance, lam):
-    return begun_at(np.ascontiguousarray(y), b, precision, variance, lam, some)
+    return begun_at(np.ascontiguousarray(y), b, precision / variance, lam, some)
 
 
 @pytest.mark.parametrize("tail", [0.0, 0.25])
@@ -152,12 +154,18 @@ def test_the_newton_matrix_is_the_second_derivative(tail):
     np.testing.assert_allclose(matrix, exact, rtol=1e-5, atol=1e-6 * np.abs(exact).max())
 
 
-def solve(some, b, precision, given=0.0, start=None):
+def solve(some, b, precision, given=np.nan, start=None, noise=(np.nan, 0.0)):
+    """Answers, the two components of the variance and λ, and the residual."""
     rows = len(b)
     start = np.tile(np.concatenate([np.full(LOGS, -3.0), [0.5, 0.05]]), (rows, 1)) if start is None else start
-    out, hyper, residual = np.empty((rows, some.size)), np.empty((rows, 2)), np.empty(rows)
-    kernel.maximise(b, precision, start, np.full(rows, given), some, out, hyper, residual)
+    out, hyper, residual = np.empty((rows, some.size)), np.empty((rows, 3)), np.empty(rows)
+    kernel.maximise(b, parts(b, precision), start, np.tile([*noise, given], (rows, 1)), some, out, hyper, residual)
     return out, hyper, residual
+
+
+def parts(b, precision):
+    """What the variance is made of: relative variances that are known, and |Z|²."""
+    return np.stack([1 / precision, b[:, :POINTS] ** 2 + b[:, POINTS:] ** 2], axis=1)
 
 
 def campaign(some, rows=5):
@@ -166,16 +174,16 @@ def campaign(some, rows=5):
 
 
 @pytest.mark.parametrize("tail", [0.0, 0.25])
-@pytest.mark.parametrize("given", [0.0, 0.5])
+@pytest.mark.parametrize("given", [np.nan, 0.5])
 def test_answers_are_those_of_scipy(tail, given):
     some = grid(tail)
     b, precision = campaign(some, 2)
     out, hyper, residual = solve(some, b, precision, given)
     assert residual.max() < 1e-9
-    assert given in (0.0, hyper[0, 1])
+    assert np.isnan(given) or (hyper[:, 2] == given).all()
     bounds = [(None, None)] * LOGS + [(0, None)] * EXTRAS
     for k in range(len(b)):
-        arguments = (b[k], precision[k], *hyper[k], some)
+        arguments = (b[k], precision[k], hyper[k, 0], hyper[k, 2], some)
         here = numpy_objective(out[k], *arguments)
         found = minimize(
             lambda y, a: (numpy_objective(y, *a), numpy_gradient(y, *a)),
@@ -226,7 +234,7 @@ def test_hyperparameters_are_where_the_evidence_is_largest():
     b, precision = campaign(some)
     out, hyper, _ = solve(some, b, precision)
     for k in range(len(b)):
-        variance, lam = hyper[k]
+        variance, _, lam = hyper[k]
         gauss, rest, weight, d = dense(some, out[k], b[k], precision[k], variance, lam)
         freedom = np.trace(np.linalg.solve(gauss + rest, gauss))
         expected = variance * np.sum(weight[:POINTS] * d) / (2 * POINTS - freedom)
@@ -245,18 +253,89 @@ def test_hyperparameters_are_where_the_evidence_is_largest():
         assert abs(slope) < 0.1 * abs(bend)
 
 
+@njit
+def levered_at(y, b, precision, lam, some):
+    work, _, _ = begun_at(y, b, precision, lam, some)
+    good = kernel._curve(lam, kernel._NO, some, work)
+    kernel._lever(some, work)
+    return good, work
+
+
+def test_leverages_are_those_of_the_dense_matrix():
+    some = grid()
+    b, precision = data(some)
+    y = somewhere(some)
+    good, work = levered_at(y, b, precision / 1e-4, 2.0, some)
+    assert good
+    gauss, rest, weight, _ = dense(some, y, b, precision, 1e-4, 2.0)
+    value = np.concatenate([np.exp(y[:LOGS]), np.ones(EXTRAS)])
+    columns = some.columns[: some.size] * value[:, None]
+    each = np.sum(columns * np.linalg.solve(gauss + rest, columns), axis=0) * weight * np.tile(precision, 2) / 1e-4
+    np.testing.assert_allclose(work.leverage, each[:POINTS] + each[POINTS:], rtol=1e-8)
+
+
+@njit
+def noise_at(y, b, both, given, start, lam, some):
+    _, work = levered_at(y, b, 1.0 / (start[0] * both[0] + start[1] * both[1]), lam, some)
+    noise = start.copy()
+    kernel._noise(given, both, some, work, noise)
+    return work, noise
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.25])
+@pytest.mark.parametrize("given", [(np.nan, 0.0), (0.0, np.nan), (np.nan, np.nan)])
+def test_the_noise_is_the_most_probable_one_with_the_leverages_held(tail, given):
+    some = grid(tail)
+    b, precision = data(some)
+    both = parts(b[None], precision[None])[0]
+    start = np.array([0.0 if g == 0.0 else s for g, s in zip(given, (1e-5, 1e-4), strict=True)])
+    work, noise = noise_at(somewhere(some), b, both, np.array([*given, np.nan]), start, 2.0, some)
+    square = work.residual[:POINTS] ** 2 + work.residual[POINTS:] ** 2
+    free = np.flatnonzero(np.isnan(given))
+
+    def against(logs):
+        some_noise = noise.copy()
+        some_noise[free] = np.exp(logs)
+        variance = some_noise @ both
+        loss = 0.5 * square / variance if tail == 0 else (0.5 / tail + 1) * np.log1p(tail * square / variance)
+        belief = 0.5 * ((logs - some.noise[0, free]) / some.noise[1, free]) ** 2 if len(free) == 2 else 0.0
+        return np.sum((1 - 0.5 * work.leverage) * np.log(variance) + loss) + np.sum(belief)
+
+    at = np.log(noise[free])
+    expected = minimize(against, at, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12, "maxiter": 4000})
+    np.testing.assert_allclose(at, expected.x, atol=1e-3)
+
+
+def test_both_parts_of_the_noise_are_found():
+    some = grid()
+    rng = np.random.default_rng(5)
+    exact = np.array([data(some, seed, 0.0)[0] for seed in range(60)])
+    exact[:, 4] -= 0.1
+    size = np.sqrt(exact[:, :POINTS] ** 2 + exact[:, POINTS:] ** 2)
+    for floor, share in ((2e-3, 0.0), (0.0, 0.02)):
+        deviation = np.tile(np.hypot(floor, share * size), 2)
+        b = exact + deviation * rng.standard_normal(exact.shape)
+        hyper = solve(grid(0.0), b, np.ones((60, POINTS)), noise=(np.nan, np.nan))[1]
+        found = np.sqrt(hyper[:, :1] + hyper[:, 1:2] * size**2)
+        # At the largest and at the smallest |Z| of each.
+        for at in (size.argmax(axis=1), size.argmin(axis=1)):
+            ratio = found[np.arange(60), at] / deviation[np.arange(60), at]
+            assert 0.85 < np.median(ratio) < 1.2
+
+
 def test_given_lambda_is_kept_and_wins_over_the_search():
     some = grid()
     b, precision = campaign(some, 2)
-    assert np.all(solve(some, b, precision, 0.123)[1][:, 1] == 0.123)
+    assert np.all(solve(some, b, precision, 0.123)[1][:, 2] == 0.123)
 
 
-def test_neighbours_change_nothing():
+@pytest.mark.parametrize("noise", [(np.nan, 0.0), (np.nan, np.nan), (1e-5, 1e-6)])
+def test_neighbours_change_nothing(noise):
     some = grid()
     b, precision = campaign(some)
-    together = solve(some, b, precision)
+    together = solve(some, b, precision, noise=noise)
     order = [3, 0, 4]
-    apart = solve(some, b[order], precision[order])
+    apart = solve(some, b[order], precision[order], noise=noise)
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_array_equal(one[order], other)
 
@@ -268,7 +347,7 @@ def test_the_start_does_not_matter():
     starts = np.hstack([-4 + 2 * rng.standard_normal((5, LOGS)), np.full((5, EXTRAS), 0.1)])
     one, other = solve(some, b, precision), solve(some, b, precision, start=starts)
     # The rounds of the hyperparameters end where they change by less than one per cent.
-    np.testing.assert_allclose(other[1], one[1], rtol=0.1)
+    np.testing.assert_allclose(other[1][:, [0, 2]], one[1][:, [0, 2]], rtol=0.1)
     np.testing.assert_allclose(other[0], one[0], atol=0.05)
 
 
@@ -284,7 +363,7 @@ def test_outliers_lose_their_say():
     assert np.abs(plain[1, 3:15] - plain[0, 3:15]).max() > 0.5
 
 
-def known(some, y, b, precision, variance, lam):
+def known(some, y, b, precision, variance, lam, doubt=1.6):
     """Rounds of a covariance whose bends are as wide as they are known, by dense inverses."""
     gauss, rest, _, _ = dense(some, y, b, precision, variance, lam)
     covariance = np.linalg.inv(gauss + rest)
@@ -303,7 +382,7 @@ def known(some, y, b, precision, variance, lam):
     for sign in (1, -1):
         step = 1e-4
         moved[:LOGS] += sign * approx_fprime(y[:LOGS], numpy_prior, 1e-6, lam * np.exp(sign * step), some) / (2 * step)
-    along = 1.6 * covariance @ moved
+    along = doubt * covariance @ moved
     return covariance + np.outer(along, along)
 
 
@@ -311,14 +390,35 @@ def test_covariances_are_those_of_dense_inverses():
     some = grid()
     b, precision = campaign(some, 3)
     out, hyper, _ = solve(some, b, precision)
-    covariance, variance = np.empty((3, some.size, some.size)), np.empty(3)
-    kernel.posteriors(b, precision, out, hyper[:, 1].copy(), some, covariance, variance)
+    mean, covariance, found = np.empty((3, some.size)), np.empty((3, some.size, some.size)), np.empty((3, 3))
+    given = np.column_stack([np.full(3, np.nan), np.zeros(3), hyper[:, 2]])
+    kernel.posteriors(b, parts(b, precision), out, given, some, mean, covariance, found)
+    variance = found[:, 0]
+    np.testing.assert_array_equal(mean, out)
     for k in range(3):
         np.testing.assert_array_equal(covariance[k], covariance[k].T)
         # The variance that the rounds ended on is not more than theirs away from the one that they began with.
-        expected = known(some, out[k], b[k], precision[k], variance[k], hyper[k, 1])
+        expected = known(some, out[k], b[k], precision[k], variance[k], hyper[k, 2])
         spread, other = np.sqrt(np.diag(covariance[k])), np.sqrt(np.diag(expected))
         np.testing.assert_allclose(spread, other, rtol=0.02)
+
+
+def test_the_mean_beside_a_bound_is_that_of_newtons_step():
+    some = grid()
+    b, precision = data(some)
+    b = (b - 0.3 * some.columns[LOGS + 1])[None]
+    out, hyper, _ = solve(some, b, precision[None])
+    mean, covariance, found = np.empty((1, some.size)), np.empty((1, some.size, some.size)), np.empty((1, 3))
+    kernel.posteriors(b, parts(b, precision[None]), out, hyper, some, mean, covariance, found)
+    gradient = numpy_gradient(out[0], b[0], precision, hyper[0, 0], hyper[0, 2], some)
+    assert out[0, -1] == 0.0 < gradient[-1]
+    np.testing.assert_array_equal(found, hyper)
+    # λ moves no mean, so its part of the covariance has to be taken off.
+    expected = known(some, out[0], b[0], precision, hyper[0, 0], hyper[0, 2], doubt=0.0)
+    moved = mean[0] - out[0]
+    held = np.where(out[0, LOGS:] == 0.0, gradient[LOGS:], 0.0)
+    np.testing.assert_allclose(moved, -expected[:, LOGS:] @ held, rtol=0.03, atol=0.03 * np.abs(moved).max())
+    assert moved[-1] < 0.0
 
 
 def test_the_inverse_of_a_factor():

@@ -29,7 +29,7 @@ def residual(frequency, z, result, k):
     return float(np.sqrt(np.mean(np.abs(result.impedance_at(frequency)[k] - z) ** 2)) / np.abs(z).max())
 
 
-@pytest.mark.parametrize("noise", ["constant", "proportional"])
+@pytest.mark.parametrize("noise", ["auto", "constant", "proportional"])
 @pytest.mark.parametrize("name", EXACT)
 def test_data_without_noise(name, noise):
     elements, highest, lowest, per_decade, most = EXACT[name]
@@ -94,13 +94,13 @@ def test_the_certificate_holds_in_more_digits():
     # The gradient at a variance of 1e-10 once more, in plain numpy with 64 bits of mantissa.
     elements, highest, lowest, per_decade, _ = EXACT["plateau"]
     frequency = np.geomspace(highest, lowest, round(np.log10(highest / lowest) * per_decade) + 1)
-    method = LogGaussian()
+    method = LogGaussian(noise="constant")
     prepared = method._prepared(frequency, method.expansion(frequency))
     grid, z = prepared._grid, Circuit(elements).impedance(frequency)[None]
     b, _ = prepared._problem.data(z)
-    out, hyper, kkt = np.empty((1, grid.size)), np.empty((1, 2)), np.empty(1)
-    weights = np.ones(z.shape)
-    kernel.maximise(b, weights, prepared._beginning(b), np.zeros(1), grid, out, hyper, kkt)
+    out, hyper, kkt = np.empty((1, grid.size)), np.empty((1, 3)), np.empty(1)
+    parts, given = np.ones((1, 2, z.size)), np.array([[np.nan, 0.0, np.nan]])
+    kernel.maximise(b, parts, prepared._beginning(b), given, grid, out, hyper, kkt)
     assert hyper[0, 0] < 1.01e-10
     gradient, scale = _derivatives(out[0], b[0], hyper[0], grid)
     logs = np.abs(gradient[: grid.logs] / scale[: grid.logs])
@@ -110,7 +110,7 @@ def test_the_certificate_holds_in_more_digits():
 
 def _derivatives(answer, b, hyper, grid):
     """Gradient, and the root of the diagonal of the Gauss-Newton matrix."""
-    variance, lam = (np.longdouble(one) for one in hyper)
+    variance, _, lam = (np.longdouble(one) for one in hyper)
     y, a = answer.astype(np.longdouble), grid.columns[: grid.size].astype(np.longdouble)
     slope, lean, bend, knee = (np.asarray(one, np.longdouble) for one in (grid.slope, grid.lean, grid.bend, grid.knee))
     u, x = y[: grid.logs], np.concatenate([np.exp(y[: grid.logs]), y[grid.logs :]])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from ..conftest import zarc
 Status = drt.Status
 METHODS = {
     "default": LogGaussian(),
-    "fixed": LogGaussian(regularisation=1.0),
+    "fixed": LogGaussian(regularisation=1.0, noise="constant"),
     "proportional": LogGaussian(noise="proportional"),
     "normal": LogGaussian(robust=False),
     "capacitance": LogGaussian(capacitance=True, inductance=False),
     "custom tau": LogGaussian(tau=tuple(np.logspace(-7, 3, 50) * np.linspace(1, 2, 50))),
 }
-RESULTS = ("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt")
+RESULTS = (
+    *("gamma", "coefficients", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt"),
+    *("noise_floor", "noise_relative"),
+)
 
 
 @pytest.fixture(params=METHODS.values(), ids=METHODS, scope="module")
@@ -87,6 +91,36 @@ def test_units_do_not_matter(noisy, method, size):
     np.testing.assert_allclose(other.gamma / size, one.gamma, rtol=0, atol=1e-9 * one.gamma.max())
     np.testing.assert_allclose(other.r_inf / size, one.r_inf, rtol=1e-9)
     np.testing.assert_allclose(other.regularisation, one.regularisation, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("points", "deviation"), [(71, 1e-5), (71, 1e-7), (9, 1e-3), (6, 1e-2)])
+def test_units_do_not_matter_where_little_is_left_to_tell_the_noise(points, deviation):
+    frequency = np.geomspace(1e5, 1e-2, points)
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85)
+    z = z * (1 + deviation * noise(np.random.default_rng(8), (12, points)))
+    one = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    for unit in (3.3e-3, 7.0, 1e6 / 3):
+        other = drt.invert(drt.Spectra(frequency, unit * z), level=0.95)
+        np.testing.assert_allclose(other.gamma / unit, one.gamma, rtol=0, atol=1e-9 * one.gamma.max())
+        np.testing.assert_allclose(other.intervals.r_pol_high / unit, one.intervals.r_pol_high, rtol=1e-6)
+
+
+def test_a_pickled_result_stays_read_only(noisy):
+    result = pickle.loads(pickle.dumps(drt.invert(noisy, level=0.95)))
+    for array in (result.coefficients, result.status, result.noise_floor, result.intervals.gamma_low):
+        assert not array.flags.writeable
+    assert result.counts() == {"ok": 6}
+
+
+def test_what_shows_no_relaxation_has_finite_intervals():
+    frequency = np.geomspace(1e5, 1e-2, 31)
+    rng = np.random.default_rng(0)
+    z = np.concatenate([5 + 1e-3 * noise(rng, (40, 31)), 1e-9 + 5e-10 * noise(rng, (20, 31)), np.full((1, 31), 3 + 0j)])
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    some = result.solved & ((result.status & Status.MISFIT) == 0)
+    assert some.sum() > 50
+    assert np.isfinite(result.intervals.r_pol_high[some]).all()
+    assert np.isfinite(result.intervals.gamma_high[some]).all()
 
 
 def test_the_order_of_frequencies_does_not_matter(noisy):
@@ -210,6 +244,11 @@ def test_settings_make_it_again(method):
         ({"regularisation": -1.0}, "positive number or 'evidence'"),
         ({"regularisation": True}, "positive number or 'evidence'"),
         ({"tau": (1.0, 2.0)}, "at least 3"),
+        ({"noise": (0.0, 0.0)}, "not negative and not both 0"),
+        ({"noise": (-1.0, 0.01)}, "not negative and not both 0"),
+        ({"noise": 0.01}, "pairs of frequency and standard deviation"),
+        ({"noise": (0.01,)}, "pairs of frequency and standard deviation"),
+        ({"noise": ((1.0, 0.1), (1.0, 0.2))}, "each frequency once"),
     ],
 )
 def test_mistakes_show_before_the_work(settings, message):

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
+from scipy.stats import truncnorm
 
 import drt_engine as drt
 from drt_engine.errors import InputError
+from drt_engine.methods.base import misfits
 from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.methods.posterior import areas_between, cut_at_zero, most_probable
 from drt_engine.problem import Unknowns
 
 from ..conftest import zarc
@@ -56,31 +60,38 @@ def test_intervals_cover_the_truth(forty):
 
 
 def test_the_noise_is_found(forty):
-    _, _, posterior = forty
-    # Student's distribution with four degrees of freedom puts its scale lower than the deviation of normal noise.
-    assert 0.8 < np.median(posterior.noise) / 0.3 < 1.0
-    spectra, result, _ = forty
+    spectra, result, posterior = forty
+    total = np.hypot(posterior.noise[:, :1], posterior.noise[:, 1:] * np.abs(spectra.impedance))
+    assert np.median(total) == pytest.approx(0.3, rel=0.05)
     relative = drt.Spectra(
         spectra.frequency,
         result.impedance_at(spectra.frequency) * (1 + 0.01 * noise(np.random.default_rng(8), (40, 71))),
     )
     _, proportional = posterior_of(relative, LogGaussian(noise="proportional", robust=False))
-    assert np.median(proportional.noise) == pytest.approx(0.01, rel=0.05)
+    assert np.median(proportional.noise[:, 1]) == pytest.approx(0.01, rel=0.05)
+    assert (proportional.noise[:, 0] == 0.0).all()
 
 
 def test_levels_and_resistances_follow_from_the_covariance(forty):
     _, result, posterior = forty
     one, other = posterior.gamma_interval(0.6827), posterior.gamma_interval(0.9545)
-    np.testing.assert_allclose(np.log(other[1] / other[0]), 2 * np.log(one[1] / one[0]), rtol=1e-3)
+    shift = np.abs(posterior.shift[:, : result.tau.size])
+    width = [np.log(high / low) - shift for low, high in (one, other)]
+    np.testing.assert_allclose(width[1], 2 * width[0], rtol=1e-3)
     # A small move of ln γ along each of its directions, and what it does to the logarithm of the resistance.
     values, vectors = np.linalg.eigh(posterior.covariance[3, : result.tau.size, : result.tau.size])
     moved = result.coefficients[3] * np.exp(1e-6 * np.sqrt(values.clip(min=0)) * vectors).T
     each = np.log(moved @ result.expansion.areas / result.r_pol[3]) / 1e-6
-    low, high = posterior.r_pol_interval(0.6826894921)
-    assert np.log(high[3] / low[3]) / 2 == pytest.approx(np.sqrt(np.sum(each**2)), rel=1e-4)
-    whole = posterior.resistance_interval(float(result.tau[0]), float(result.tau[-1]))
-    np.testing.assert_array_equal(whole, posterior.r_pol_interval())
-    np.testing.assert_allclose(np.sqrt(whole[0] * whole[1]), result.r_pol, rtol=1e-12)
+    ends = float(result.tau[0]), float(result.tau[-1])
+    low, high = posterior.resistance_interval(*ends, 0.6826894921)
+    shift = np.abs(posterior.shift[3, : result.tau.size] @ (result.coefficients[3] * result.expansion.areas))
+    width = np.log(high[3] / low[3]) - shift / result.r_pol[3]
+    assert width / 2 == pytest.approx(np.sqrt(np.sum(each**2)), rel=1e-4)
+    whole, r_pol = posterior.resistance_interval(*ends), posterior.r_pol_interval()
+    np.testing.assert_array_equal(whole[0], r_pol[0])
+    assert (r_pol[1] > whole[1]).all()
+    assert (whole[0] < result.r_pol).all()
+    assert (result.r_pol < whole[1]).all()
 
 
 def test_parts_of_the_resistance_are_integrals_of_gamma(forty):
@@ -89,7 +100,13 @@ def test_parts_of_the_resistance_are_integrals_of_gamma(forty):
     tau = np.sort(np.concatenate([np.geomspace(2.3e-4, 0.071, 20001), result.tau]))
     tau = tau[(tau >= 2.3e-4) & (tau <= 0.071)]
     exact = np.trapezoid(result.gamma_at(tau), np.log(tau), axis=1)
-    np.testing.assert_allclose(np.sqrt(low * high), exact, rtol=1e-6)
+    shift = np.sum(posterior.shift[:, : result.tau.size] * _shares(result), axis=1)
+    np.testing.assert_allclose(np.sqrt(low * high) / np.exp(0.5 * shift), exact, rtol=1e-6)
+
+
+def _shares(result):
+    parts = result.coefficients * areas_between(result.expansion, 2.3e-4, 0.071)
+    return parts / parts.sum(axis=1, keepdims=True)
 
 
 def test_units_do_not_matter(forty):
@@ -97,7 +114,7 @@ def test_units_do_not_matter(forty):
     few = drt.Spectra(spectra.frequency, 1e-4 * spectra.impedance[:4])
     _, small = posterior_of(few, LogGaussian())
     np.testing.assert_allclose(small.deviation, posterior.deviation[:4], rtol=1e-5)
-    np.testing.assert_allclose(small.noise, 1e-4 * posterior.noise[:4], rtol=1e-5)
+    np.testing.assert_allclose(small.noise, [1e-4, 1.0] * posterior.noise[:4], rtol=1e-5)
     for name in ("r_inf", "inductance"):
         np.testing.assert_allclose(
             small.extra_interval(name), 1e-4 * np.array(posterior.extra_interval(name))[:, :4], rtol=1e-5, atol=1e-16
@@ -132,3 +149,108 @@ def test_refuses_what_makes_no_sense(forty):
         posterior.resistance_interval(1.0, 0.1)
     with pytest.raises(InputError, match="no unknown of the model"):
         posterior.extra_interval("elastance")
+
+
+def test_cutting_off_is_that_of_sampling():
+    rng = np.random.default_rng(3)
+    root = rng.standard_normal((5, 5))
+    covariance = root @ root.T + np.eye(5)
+    mean = np.array([1.0, -2.0, 0.5, -1.5, 0.8])
+    moved, left, _uncut = (one[0] for one in cut_at_zero(mean[None], covariance[None], 3))
+    drawn = rng.multivariate_normal(mean, covariance, 2_000_000)
+    drawn = drawn[(drawn[:, 3:] > 0).all(axis=1)]
+    np.testing.assert_allclose(moved, drawn.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose(left, np.cov(drawn.T), atol=0.1)
+    # A single one is exact, and one far from zero is as it was.
+    alone, spread, before = (one[0] for one in cut_at_zero(np.array([[0.0, -1.0]]), np.eye(2)[None], 1))
+    exact = truncnorm(1.0, np.inf, loc=-1.0)
+    np.testing.assert_allclose(alone, [0.0, exact.mean()], atol=1e-8)
+    np.testing.assert_allclose(spread[1, 1], exact.var(), atol=1e-8)
+    np.testing.assert_allclose(before, [[-1.0], [1.0]], atol=1e-8)
+    far = cut_at_zero(np.array([[0.0, 30.0]]), np.eye(2)[None], 1)
+    np.testing.assert_allclose(far[0], [[0.0, 30.0]], atol=1e-12)
+    np.testing.assert_allclose(far[1], np.eye(2)[None], atol=1e-12)
+
+
+def test_most_probable_values_hold_what_they_should():
+    z = np.array([-40.0, -3.0, 0.0, 1.0, 1.6, 1.7, 3.0, 10.0])
+    low, high = most_probable(z, np.ones_like(z), 0.95)
+    assert (low[:5] == 0.0).all()
+    assert (low[5:] > 0.0).all()
+    below, above = ndtr(-(high - z)), ndtr(z - low)
+    inside = (above - below)[1:] / ndtr(z[1:])
+    np.testing.assert_allclose(inside, 0.95, rtol=1e-6)
+    np.testing.assert_allclose(high[0], 0.0748, rtol=0.01)
+    np.testing.assert_allclose(high[-1] - 10.0, 1.959964, rtol=1e-5)
+
+
+@pytest.mark.parametrize("r_inf", [0.0, 0.5, 1.0, 3.0])
+def test_a_resistance_near_zero_is_covered(r_inf):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    exact = r_inf + zarc(frequency, 100, 3e-6, 0.9) + zarc(frequency, 50, 0.05, 0.85)
+    z = exact * (1 + 0.003 * noise(np.random.default_rng(9), (40, 71)))
+    found = drt.invert(drt.Spectra(frequency, z), level=0.95).intervals
+    assert share(found.r_inf_low, found.r_inf_high, r_inf) >= 0.925
+    assert share(found.r_pol_low, found.r_pol_high, 150.0) >= 0.925
+    assert np.median(found.r_inf_high - found.r_inf_low) < 5.0
+    assert np.median(found.r_pol_high - found.r_pol_low) < 8.0
+
+
+@pytest.mark.parametrize(("times", "widest"), [(0.01, 0.03), (0.1, 0.06), (1.0, 0.5), (10.0, 10.0)])
+def test_what_lies_beyond_the_window_is_not_known(times, widest):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, times / (2e-2 * np.pi), 0.85)
+    z = z * (1 + 0.003 * noise(np.random.default_rng(1), (40, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    found = result.intervals
+    assert share(found.r_pol_low, found.r_pol_high, 70.0) >= 0.925
+    assert np.median(found.r_pol_high / found.r_pol_low) < 1 + widest
+    assert result.counts() == ({"ok": 0, "extrapolated": 40} if times >= 1 else {"ok": 40})
+    omega = 2 * np.pi * frequency
+    tau = np.geomspace(1 / omega.max(), 1 / omega.min(), 20001)
+    inside = np.trapezoid(result.gamma_at(tau), np.log(tau), axis=1)
+    np.testing.assert_allclose(result.r_pol_beyond, 1 - inside / result.r_pol, atol=1e-4)
+
+
+B = 10.0, (20, 2e-4, 0.9), (50, 0.05, 0.85)
+
+
+def _wrong(frequency, name):
+    s = 2j * np.pi * frequency
+    z = B[0] + sum(zarc(frequency, *each) for each in B[1:])
+    return {
+        "inductive loop": z + 20 * 3 * s / (1 + 3 * s),
+        "negative resistance": z - zarc(frequency, 20, 3.0, 0.9),
+        "wrong sign": z.conj() - 3e-6 * s,
+    }[name]
+
+
+@pytest.mark.parametrize("method", [LogGaussian(), drt.Tikhonov()], ids=["log", "Tikhonov"])
+@pytest.mark.parametrize("name", ["inductive loop", "negative resistance", "wrong sign"])
+def test_a_misfit_is_named_and_has_no_interval(name, method):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    z = _wrong(frequency, name) * (1 + 0.003 * noise(np.random.default_rng(2), (20, 71)))
+    # Whether the sign is wrong is asked before, where nothing hides it.
+    answer = method.solve(frequency, z, method.expansion(frequency))
+    assert misfits(answer, z, method.expansion(frequency).areas).all()
+    if name != "wrong sign":
+        result = drt.invert(drt.Spectra(frequency, z), method, level=0.95)
+        assert result.counts()["misfit"] == 20
+        assert result.residual.min() > 5 * 0.003
+        assert np.isnan(result.intervals.gamma_high).all()
+        assert np.isnan(result.intervals.r_pol_low).all()
+        assert np.isfinite(result.gamma).all()
+
+
+@pytest.mark.parametrize("method", [LogGaussian(), drt.Tikhonov()], ids=["log", "Tikhonov"])
+def test_what_relaxes_is_no_misfit(method):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    rng = np.random.default_rng(4)
+    z = np.array([10 + zarc(frequency, 50, tau, phi) for tau in (1e-3, 1.13e-2, 0.3) for phi in (0.7, 0.9, 1.0)])
+    z = np.repeat(z, 20, axis=0)
+    z[::2] *= 1 + 0.003 * noise(rng, z[::2].shape)
+    z[1::2] += 0.1 * noise(rng, z[1::2].shape)
+    if isinstance(method, LogGaussian):
+        # Outliers are none either; Tikhonov bends γ to them.
+        z[np.arange(0, 180, 3), rng.integers(0, 71, 60)] *= 1.3
+    assert "misfit" not in drt.invert(drt.Spectra(frequency, z), method).counts()

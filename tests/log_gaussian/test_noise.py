@@ -1,0 +1,114 @@
+"""The noise that is found with the answer: spectra that a wrong model of it spoils, and what of it can be told."""
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.methods.log_gaussian import LogGaussian
+
+from ..conftest import zarc
+from .test_method import noise
+
+WIDE = np.geomspace(1e6, 1e-2, 81)
+SEVEN = np.geomspace(1e5, 1e-2, 71)
+UNEVEN = np.concatenate([np.geomspace(1e5, 30, 36), np.geomspace(30, 1e-2, 8)[1:]])
+
+
+def arcs(frequency, r_inf, *parameters):
+    return r_inf + sum(zarc(frequency, *each) for each in parameters)
+
+
+CASES = {
+    "three arcs": (WIDE, (100, (1e3, 1e-5, 0.9), (1e5, 1e-3, 0.9), (1e7, 0.1, 0.9))),
+    "coating": (SEVEN, (100, (500, 1e-4, 0.9), (1e6, 1.0, 0.9))),
+    "few points at low frequencies": (UNEVEN, (10, (20, 2e-4, 0.9), (50, 0.05, 0.85))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_small_arcs_beside_large_ones(name):
+    frequency, (r_inf, *parameters) = CASES[name]
+    z = arcs(frequency, r_inf, *parameters)
+    spectra = drt.Spectra(frequency, z * (1 + 0.005 * noise(np.random.default_rng(1), (30, z.size))))
+    result = drt.invert(spectra, level=0.95)
+    assert result.counts() == {"ok": 30}
+    # Root of two of the noise of each part, less what was fitted.
+    assert 0.0055 < np.median(result.residual) < 0.0075
+    assert result.residual.max() < 0.009
+    assert np.median(result.noise_relative) == pytest.approx(0.005, rel=0.05)
+    r_pol = sum(r for r, _, _ in parameters)
+    np.testing.assert_allclose(np.median(result.r_pol), r_pol, rtol=0.005)
+    found = result.intervals
+    assert np.mean((found.r_pol_low <= r_pol) & (r_pol <= found.r_pol_high)) >= 0.9
+    # The fast arc, which is up to a thousandth of the whole.
+    _, tau, _ = parameters[0]
+    part = result.tau < tau * np.sqrt(10)
+    y = np.linspace(np.log(1e-12), np.log(tau * np.sqrt(10)), 20001)
+    exact = sum(np.trapezoid(_cole_cole(y, *each), y) for each in parameters)
+    np.testing.assert_allclose(np.median(result.coefficients[:, part] @ result.expansion.areas[part]), exact, rtol=0.1)
+
+
+def _cole_cole(y, r, tau, phi):
+    angle = (1 - phi) * np.pi
+    return r / (2 * np.pi) * np.sin(angle) / (np.cosh(phi * (y - np.log(tau))) - np.cos(angle))
+
+
+@pytest.mark.parametrize(("floor", "share"), [(0.2, 0.0), (0.0, 0.004), (0.05, 0.004)])
+def test_the_deviation_of_each_point_is_found(floor, share):
+    z = arcs(SEVEN, 1, (20, 2e-4, 0.9), (80, 0.05, 0.85))
+    deviation = np.hypot(floor, share * np.abs(z))
+    result = drt.invert(drt.Spectra(SEVEN, z + deviation * noise(np.random.default_rng(3), (40, z.size))))
+    found = np.hypot(result.noise_floor[:, None], result.noise_relative[:, None] * np.abs(z))
+    np.testing.assert_allclose(np.median(found / deviation, axis=0), 1.0, atol=0.2)
+    np.testing.assert_allclose(
+        np.median(found, axis=0)[0 if floor == 0 else -1], deviation[0 if floor == 0 else -1], rtol=0.15
+    )
+
+
+def test_known_noise_is_kept_and_outliers_do_not_change_it():
+    z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85))
+    spectra = drt.Spectra(SEVEN, z + 0.1 * noise(np.random.default_rng(4), (4, z.size)))
+    result = drt.invert(spectra, LogGaussian(noise=(0.1, 0.002)))
+    np.testing.assert_allclose(result.noise_floor, 0.1, rtol=1e-12)
+    np.testing.assert_allclose(result.noise_relative, 0.002, rtol=1e-12)
+    # The same deviation by frequency gives the same answer.
+    by_frequency = drt.invert(spectra, LogGaussian(noise=((1e-2, 0.1), (1e5, 0.1))))
+    np.testing.assert_allclose(by_frequency.gamma, drt.invert(spectra, LogGaussian(noise=(0.1, 0))).gamma, rtol=1e-6)
+    assert np.isnan(by_frequency.noise_floor).all()
+
+
+def test_points_left_out_keep_their_deviation():
+    z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85)) + 0.1 * noise(np.random.default_rng(4), 71)
+    method = LogGaussian(noise=((1e-2, 1.0), (1e5, 0.01)))
+    some = np.arange(71) % 5 != 3
+    holes = drt.invert(drt.Spectra(SEVEN, np.where(some, z, np.nan)), method)
+    tau = tuple(method.expansion(SEVEN).tau.tolist())
+    less = drt.invert(drt.Spectra(SEVEN[some], z[some]), LogGaussian(noise=method.noise, tau=tau))
+    np.testing.assert_allclose(holes.gamma, less.gamma, rtol=1e-9)
+
+
+def test_a_spectrum_of_one_modulus_cannot_tell_and_need_not():
+    # |Z| changes by 3 %.
+    z = arcs(SEVEN, 1000, (30, 1e-2, 0.85))
+    spectra = drt.Spectra(SEVEN, z + 0.1 * noise(np.random.default_rng(5), (10, z.size)))
+    results = {name: drt.invert(spectra, LogGaussian(noise=name)) for name in ("auto", "constant", "proportional")}
+    for name in ("constant", "proportional"):
+        np.testing.assert_allclose(results["auto"].r_pol, results[name].r_pol, rtol=2e-3)
+    total = np.hypot(results["auto"].noise_floor, 1000 * results["auto"].noise_relative)
+    np.testing.assert_allclose(np.median(total), 0.1, rtol=0.1)
+
+
+def test_intervals_of_a_result_with_and_without_its_noise():
+    z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85))
+    spectra = drt.Spectra(SEVEN, z * (1 + 0.003 * noise(np.random.default_rng(6), (6, z.size))))
+    method = LogGaussian()
+    result = drt.invert(spectra, method)
+    answers = result._unknowns, result.regularisation
+    found = method.posterior(SEVEN, spectra.impedance, result.expansion, answers)
+    given = method.posterior(
+        SEVEN, spectra.impedance, result.expansion, answers, (result.noise_floor, result.noise_relative)
+    )
+    np.testing.assert_allclose(given.noise[:, 0], result.noise_floor, rtol=1e-9)
+    total = [np.hypot(one.noise[:, :1], one.noise[:, 1:] * np.abs(z)) for one in (found, given)]
+    np.testing.assert_allclose(total[0], total[1], rtol=0.25)
+    np.testing.assert_allclose(found.r_pol_interval(), given.r_pol_interval(), rtol=2e-3)
