@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint bench docs clean
 
 demo: $(VENV)/.installed
-	$(BIN)/drt-engine demo --output demo
+	$(BIN)/drt-engine demo --output demo --overwrite
 
 test: lint
 	rm -f .coverage .coverage.*

@@ -30,7 +30,7 @@ def make(folder: Path, names: list[str]) -> list[Path]:
         elif not names or part["name"] in names:
             drawn = namespace["figure"]
             figure = drawn[0] if isinstance(drawn, tuple) else drawn
-            path = plotting.save(figure, folder / f"{part['name']}.png", dpi=DPI)
+            path = plotting.save(figure, folder / f"{part['name']}.png", dpi=DPI, overwrite=True)
             shrink(path)
             made.append(path)
     return made

@@ -141,7 +141,6 @@ WRONG = {
         ("plot", "campaign.drt.h5", "--kind", "ageing", "--spectra", "SPECTRA", "--tracks", "TRACKS", "--cycles", "1"),
         "--cycles must be .* got '1'",
     ),
-    "none there": (("plot", "p.h5", "--kind", "processes", "--where", "cycle == 3"), "holds for none of the"),
     "another table": (("plot", "p.h5", "--kind", "processes", "--table", "x"), "'x' is not known"),
 }
 

@@ -38,6 +38,12 @@ KEPT = {
     "nanoseconds": np.array([1, 2, 3], dtype="datetime64[ns]"),
     "seconds": np.array(["2262-04-12", "1600-01-01", "NaT"], dtype="datetime64[s]"),
     "UTC": pd.Series(pd.to_datetime(["2024-02-29T01:02:03Z", None, "1969-12-31T00:00:00Z"])),
+    "zone": pd.Series(pd.date_range("2024-03-30T23:00", periods=3, freq="h", tz="Europe/Rome")),
+    "missing in a zone": pd.Series(pd.to_datetime(["2024-07-01", None, "2024-12-01"]).tz_localize("Asia/Kathmandu")),
+    "offset": pd.Series(
+        pd.date_range("2024-03-31", periods=3, freq="h", tz=dt.timezone(dt.timedelta(hours=-3, minutes=-30)))
+    ),
+    "odd offset": pd.Series(pd.date_range("1900", periods=3, freq="h", tz=dt.timezone(dt.timedelta(seconds=2205)))),
 }
 """Columns that come back as they are."""
 
@@ -51,10 +57,6 @@ CHANGED = {
     "float16": (np.array([0.5, 1, 2], dtype=np.float16), np.array([0.5, 1, 2], dtype=np.float32)),
     "missing float": (pd.array([0.5, None, 2], dtype="Float64"), np.array([0.5, np.nan, 2])),
     "categories": (pd.Categorical(["a", "b", "a"]), np.array(["a", "b", "a"], dtype=object)),
-    "time zone": (
-        pd.Series(pd.date_range("2024-03-31", periods=3, freq="h", tz=dt.timezone(dt.timedelta(hours=1)))),
-        pd.Series(pd.date_range("2024-03-30T23:00", periods=3, freq="h", tz="UTC")),
-    ),
 }
 """Columns that come back in the nearest type that a file has."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Workers, app, console
+from drt_engine.cli.app import Overwrite, Workers, app, console
 from drt_engine.cli.running import inverted, say_what_became_of
 
 if TYPE_CHECKING:
@@ -20,22 +20,28 @@ def demo(
     workers: Workers = 1,
     voltages: Annotated[int, typer.Option(help="Voltages along each charge and discharge.", min=2)] = 24,
     seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Simulate a campaign of two all-solid-state cells, invert it and draw it."""
     from drt_engine.hdf5 import read_inversion, write_spectra
     from drt_engine.methods import LogGaussian
+    from drt_engine.outputs import check_outputs, new_file
     from drt_engine.plotting import CompositeView, composite, save
     from drt_engine.simulate import CampaignDesign, campaign
 
     output.mkdir(parents=True, exist_ok=True)
     files = {name: output / name for name in ("campaign.h5", "profile.csv", "campaign.drt.h5", "evolution.png")}
     files["evolution.pdf"] = output / "evolution.pdf"
+    spectra, inversions = files["campaign.h5"], files["campaign.drt.h5"]
+    rest = [path for path in files.values() if path not in (spectra, inversions)]
+    check_outputs(*rest, overwrite=overwrite, hdf5=(spectra, inversions))
     simulated = campaign(CampaignDesign(voltages=voltages, seed=seed))
-    write_spectra(files["campaign.h5"], simulated.spectra, overwrite=True)
-    simulated.profile.to_csv(files["profile.csv"], index=False)
-    job = {"workers": workers, "overwrite": True, "restart": True}
-    summary = inverted(files["campaign.h5"], files["campaign.drt.h5"], LogGaussian(noise="proportional"), **job)
-    result = read_inversion(files["campaign.drt.h5"])
+    write_spectra(spectra, simulated.spectra, overwrite=overwrite)
+    with new_file(files["profile.csv"], overwrite=overwrite) as partial:
+        simulated.profile.to_csv(partial, index=False)
+    job = {"workers": workers, "overwrite": overwrite, "restart": True}
+    summary = inverted(spectra, inversions, LogGaussian(noise="proportional"), **job)
+    result = read_inversion(inversions)
     cycles = result.states["cycle"]
     figure = composite(
         simulated.spectra,
@@ -45,7 +51,7 @@ def demo(
         view=CompositeView("waterfall"),
     )
     for name in ("evolution.png", "evolution.pdf"):
-        save(figure, files[name])
+        save(figure, files[name], overwrite=overwrite)
     console().print(_campaign_table(result, simulated.r_pol))
     say_what_became_of(summary)
     for path in files.values():

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["import_"]
 
 _MOST_ROWS = 40
+_CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 
 @app.command(
     name="import",
     epilog='Example: drt-engine import zhang2020 -o campaign.h5 --name "EIS_state_{state}_{cell}.txt" '
     "--columns time,cycle,frequency,re,-im\n\n"
-    "Exit codes: 0 done, 1 done but with --strict and files that were refused, 2 wrong use or nothing to import.",
+    "Exit codes: 0 done, 1 done but with --strict and files that were refused, 2 wrong use or nothing to make a "
+    "campaign of.",
 )
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
@@ -46,41 +48,56 @@ def import_(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn instrument files into one campaign: spectra, with the states that they were measured at."""
-    from drt_engine.hdf5 import add_spectra, known_files
-    from drt_engine.hdf5.files import check_target
+    from contextlib import nullcontext
+
+    from drt_engine.hdf5 import add_spectra, growing, known_files
+    from drt_engine.outputs import check_outputs, new_file
     from drt_engine.readers import ReadOptions
     from drt_engine.readers.collect import CollectOptions, collect
 
     adding = append and output.exists()
-    if not adding:
-        check_target(output, overwrite=overwrite)
-    known, grids = known_files(output) if adding else ({}, {})
+    inputs = _inputs(files, states, output)
+    check_outputs(report, overwrite=overwrite, inputs=inputs, hdf5=(None if adding else output,))
+    check_outputs(overwrite=True, inputs=inputs, hdf5=(output,))
     constants = {"cell": cell, "area": area, "thickness": thickness, "temperature": temperature}
     given: Any = decimal
-    found = collect(
-        files,
-        CollectOptions(
-            reading=ReadOptions(columns, reader, encoding, given, sheet),
-            name=name,
-            states=states,
-            constants={key: value for key, value in constants.items() if value is not None},
-            unfinished=unfinished,
-            known=known,
-            grids=grids,
-        ),
+    with growing(output) if adding else nullcontext():
+        known, grids = known_files(output) if adding else ({}, {})
+        found = collect(
+            files,
+            CollectOptions(
+                reading=ReadOptions(columns, reader, encoding, given, sheet),
+                name=name,
+                states=states,
+                constants={key: value for key, value in constants.items() if value is not None},
+                unfinished=unfinished,
+                known=known,
+                grids=grids,
+            ),
+        )
+        _print_report(found)
+        if report is not None:
+            with new_file(report, overwrite=overwrite, inputs=inputs) as partial:
+                found.report().to_csv(partial, index=False)
+        if not len(found) and not adding:
+            raise input_error("there is nothing to import. The report above says why.")
+        total = add_spectra(output, dict(found.spectra), keep=adding, overwrite=overwrite)
+    what = (
+        ", ".join(f"{len(some)} on {some.frequency.size} frequencies" for some in found.spectra.values()) or "none new"
     )
-    _print_report(found)
-    if report is not None:
-        found.report().to_csv(report, index=False)
-    if not len(found):
-        raise input_error("there is nothing to import. The report above says why.")
-    total = add_spectra(output, dict(found.spectra), keep=adding, overwrite=overwrite)
-    what = ", ".join(f"{len(some)} on {some.frequency.size} frequencies" for some in found.spectra.values())
     typer.echo(f"{len(found)} spectra imported ({what}); {total} in the campaign.\n  {output}")
     refused = sum(one.status == "refused" for one in found.files)
     if strict and refused:
         typer.echo(f"drt-engine: {refused} files were refused.", err=True)
         raise typer.Exit(1)
+
+
+def _inputs(files: list[Path], states: Path | None, output: Path) -> list[Path]:
+    """All that is read, but for campaigns that an earlier import left among the measurements."""
+    inputs = [path for path in files if not path.is_dir()] + ([] if states is None else [states])
+    for folder in filter(Path.is_dir, files):
+        inputs += [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() not in _CAMPAIGNS]
+    return inputs
 
 
 def _print_report(found: "Collected") -> None:

@@ -33,7 +33,9 @@ def info(
         for group in contents[kind]:
             branch = tree.add(f"{kind}/{'/'.join(group[key] for key in ('name', 'grid') if key in group)}")
             for key, value in group.items():
-                if key not in ("name", "grid"):
+                if key == "older_campaign" and value is not None:
+                    branch.add(f"of an older campaign, {value}: spectra were added since. Invert again.")
+                elif key not in ("name", "grid", "older_campaign"):
                     branch.add(f"{key.replace('_', ' ')}: {_plain(value)}")
     console().print(tree)
 
@@ -67,6 +69,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "input_digest": found.input_digest,
                 "where": found.where,
                 "started": found.started,
+                "older_campaign": found.older_campaign,
             }
             for found in contents.inversions
         ],
@@ -86,6 +89,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "created": found.created,
                 "source": found.source,
                 "input_digest": found.input_digest,
+                "older_campaign": found.older_campaign,
             }
             for found in contents.processes
         ],

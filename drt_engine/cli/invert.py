@@ -71,6 +71,7 @@ def invert(
     What is done is kept block by block: an interrupted job goes on when the same command is given again.
     """
     from drt_engine.errors import JobInterrupted, UnknownNameError
+    from drt_engine.outputs import check_outputs
 
     # Only what was asked for: methods do not take the same settings, and a job file says what is usual.
     origins = {key: context.get_parameter_source(key) for key in context.params}
@@ -91,6 +92,7 @@ def invert(
     must_succeed = job.pop("strict", False)
     # A folder such as "." has no name to change; the job refuses it.
     target = target or (source.with_suffix(".drt.h5") if source.name else Path(f"{source}.drt.h5"))
+    check_outputs(overwrite=True, inputs=(file,), hdf5=(target,))
     try:
         summary = inverted(source, target, _method(settings), **job)
     except JobInterrupted as stop:

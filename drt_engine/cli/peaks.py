@@ -60,9 +60,9 @@ def peaks(
     """
     import numpy as np
 
-    from drt_engine.cli.plot import as_taken
+    from drt_engine.cli.plot import as_taken, other_contents
     from drt_engine.hdf5 import read_inversion, read_spectra
-    from drt_engine.hdf5.files import check_target
+    from drt_engine.outputs import check_outputs
     from drt_engine.peaks import DeconvolutionOptions
     from drt_engine.spectra import rows_where
 
@@ -70,11 +70,13 @@ def peaks(
         raise input_error(
             "--store, --tracks, --tables and --figure follow processes along a state. Name it: --along voltage."
         )
-    if store is not None:
-        check_target(store, overwrite=overwrite)
+    inputs = (file, spectra)
+    check_outputs(output, tracks, figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
     pins = [_known(text) for text in known or ()]
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
+    if spectra is not None and (older := other_contents(spectra, file, name)) is not None:
+        typer.echo(f"drt-engine: {older}", err=True)
     rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
     result, measured = result[rows], None if measured is None else measured[rows]
     columns = [column for column in series.split(",") if column in result.states.columns]
@@ -84,12 +86,22 @@ def peaks(
         given: Any = shape  # DeconvolutionOptions checks it
         options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
         found = result.deconvolve(measured, options, series=columns, along=along).parts
-    _numbered(found, rows).to_csv(output, index=False)
+    written = [(output, _numbered(found, rows))]
     what = "peaks" if measured is None else "parts"
-    typer.echo(f"{len(found)} {what} in {len(result)} spectra.\n  {output}")
+    typer.echo(f"{len(found)} {what} in {len(result)} spectra.")
+    followed = None
     if along is not None:
         followed = _followed(found[found["r"] > 0.0], result, (along, columns), pins, rows)
-        _write(followed, file, {"store": store, "tracks": tracks, "tables": tables, "figure": figure}, overwrite)
+        if tracks is not None:
+            written.append((tracks, followed.table))
+        if tables is not None:
+            tables.mkdir(parents=True, exist_ok=True)
+            written += [(tables / f"{stem}.csv", wide) for stem, wide in _by_series(followed)]
+    # Again, now that all names are known: one that is refused must not leave half of the others.
+    check_outputs(*(path for path, _ in written), figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
+    _write(written, followed, (store, figure), inputs, overwrite)
+    for path in filter(None, (output, store, tracks, tables, figure)):
+        typer.echo(f"  {path}")
 
 
 def _known(text: str) -> "Known":
@@ -111,9 +123,15 @@ def _followed(
     rows: "NDArray[np.intp]",
 ) -> "Tracks":
     from drt_engine.tracking import track
+    from drt_engine.tracking.tracks import no_tracks
 
     along, series = course
-    followed = track(found, along, series, states=result.states, known=known)
+    if along not in result.states.columns:
+        raise input_error(f"--along {along!r} is no state; there are {', '.join(result.states.columns) or 'none'}.")
+    if len(found):
+        followed = track(found, along, series, states=result.states, known=known)
+    else:
+        followed = no_tracks(found, along, series, len(result))
     names = ", ".join(map(str, followed.names)) or "none"
     typer.echo(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
     return replace(
@@ -129,23 +147,26 @@ def _numbered(frame: "pd.DataFrame", rows: "NDArray[np.intp]") -> "pd.DataFrame"
     return frame.assign(spectrum=rows[frame["spectrum"].to_numpy(dtype=int)])
 
 
-def _write(followed: "Tracks", source: Path, files: dict[str, Path | None], overwrite: bool) -> None:
+def _write(
+    tables: "list[tuple[Path, pd.DataFrame]]",
+    followed: "Tracks | None",
+    others: tuple[Path | None, Path | None],
+    inputs: tuple[Path | None, ...],
+    overwrite: bool,
+) -> None:
     from drt_engine.hdf5 import write_tracks
-    from drt_engine.plotting import processes, save
+    from drt_engine.outputs import new_file
+    from drt_engine.plotting import nothing, processes, save
 
-    store, table, folder, figure = (files[key] for key in ("store", "tracks", "tables", "figure"))
-    if store is not None:
-        write_tracks(store, followed, source=source, overwrite=overwrite)
-    if table is not None:
-        followed.table.to_csv(table, index=False)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for stem, wide in _by_series(followed):
-            wide.to_csv(folder / f"{stem}.csv", index=False)
-    if figure is not None:
-        save(processes(followed), figure)
-    for path in filter(None, (store, table, folder, figure)):
-        typer.echo(f"  {path}")
+    for path, table in tables:
+        with new_file(path, overwrite=overwrite, inputs=inputs) as partial:
+            table.to_csv(partial, index=False)
+    store, figure = others
+    if followed is not None and store is not None:
+        write_tracks(store, followed, source=inputs[0], overwrite=overwrite)
+    if followed is not None and figure is not None:
+        drawn = processes(followed) if len(followed.table) else nothing("no process")
+        save(drawn, figure, overwrite=overwrite)
 
 
 def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
@@ -154,13 +175,16 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     values = [column for column in _EXPORTED if column in table.columns]
     series = list(followed.series)
     groups = table.groupby(series, sort=True, observed=True) if series else [((), table)]
-    wide = []
-    for key, part in groups:
+    wide: list[tuple[str, pd.DataFrame]] = []
+    for key, part in groups if len(table) else ():
         # Each pair is there once, so there is nothing to aggregate: pivot would raise, pivot_table would hide it.
         frame = part.pivot(index=[followed.along, "spectrum"], columns="process", values=values)  # noqa: PD010
         order = [(value, name) for name in followed.names for value in values if (value, name) in frame.columns]
         frame = frame[order].sort_index()
         frame.columns = [f"{name} {value}" for value, name in order]
         stem = " ".join(f"{column}-{value}" for column, value in zip(series, key, strict=True)) or "all"
-        wide.append((re.sub(r"[^\w.+-]+", "_", stem), frame.reset_index()))
+        stem = re.sub(r"[^\w.+-]+", "_", stem)
+        # Values that differ in signs which a file name cannot have.
+        again = sum(known == stem or known.startswith(f"{stem}_again_") for known, _ in wide)
+        wide.append((f"{stem}_again_{again}" if again else stem, frame.reset_index()))
     return wide

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, input_error
+from drt_engine.cli.app import Overwrite, app, input_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,21 +87,24 @@ def plot(
     cycles: Annotated[str | None, typer.Option(help="Cycles that ageing compares: '1,500'. [first and last]")] = None,
     name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the distributions in a file, or of the processes in them."""
+    from drt_engine.outputs import check_outputs
     from drt_engine.plotting import save
 
+    check_outputs(output, overwrite=overwrite, inputs=(file, spectra, tracks, profile))
     if tracks is not None and kind not in _TRACED:
         raise input_error(f"a figure of kind {kind.value} shows no processes. Leave --tracks out.")
     if kind is Kind.PROCESSES:
         followed = _chosen_tracks(file if tracks is None else tracks, table, where)
-        save(_of_processes(followed, state), output)
+        save(_of_processes(followed, state), output, overwrite=overwrite)
         typer.echo(f"{len(followed.table)} observations drawn.\n  {output}")
         return
     shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
     known = None if shown.tracks is None else shown.tracks.along
     shown = replace(shown, state=state or known or "voltage", view=view, cycles=_cycles(cycles))
-    save(_figure(kind, shown), output)
+    save(_figure(kind, shown), output, overwrite=overwrite)
     typer.echo(f"{len(shown.result)} spectra drawn.\n  {output}")
 
 
@@ -113,6 +116,22 @@ def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
     taken = {found.where for found in scan(file).inversions if name in (None, found.name)}
     where = taken.pop() if len(taken) == 1 else None
     return spectra if where is None else spectra[rows_where(spectra.states, where)]
+
+
+def other_contents(spectra: Path, file: Path, name: str | None) -> str | None:
+    """Say that an inversion is not of the spectra as they are now; None if it is, or nobody can tell."""
+    from drt_engine.hdf5 import digest, scan
+
+    made_from = {found.input_digest for found in scan(file).inversions if name in (None, found.name)}
+    if None in made_from or not made_from or spectra.samefile(file):
+        return None
+    now = digest(spectra)
+    if now in made_from:
+        return None
+    return (
+        f"{file} was made from other contents of {spectra} than it has now, {min(filter(None, made_from))} and not "
+        f"{now}: it is of an older campaign. Invert again."
+    )
 
 
 def _cycles(text: str | None) -> tuple[int, int] | None:
@@ -136,19 +155,24 @@ def _read(
     import pandas as pd
 
     from drt_engine.hdf5 import read_inversion, read_spectra
+    from drt_engine.outputs import require_file
     from drt_engine.spectra import rows_where
 
     spectra, tracks, profile = others
     name, grid, table = names
+    if profile is not None:
+        require_file(profile, "a table")
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
+    older = None if spectra is None else other_contents(spectra, file, name)
     if measured is not None and len(measured) != len(result):
-        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.")
+        cause = "" if older is None else f" {older}"
+        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.{cause}")
+    if older is not None:
+        typer.echo(f"drt-engine: {older}", err=True)
     rows = np.arange(len(result))
     if where is not None:
         rows = rows_where(result.states, where)
-        if not rows.size:
-            raise input_error(f"--where {where!r} holds for none of the {len(result)} spectra.")
     followed = None if tracks is None else _of_rows(_tracks_of(tracks, table, file), rows)
     return _Shown(
         result[rows],
@@ -197,21 +221,21 @@ def _chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks"
     if where is None:
         return followed
     rows = rows_where(followed.table, where)
-    if not rows.size:
-        raise input_error(f"--where {where!r} holds for none of the {len(followed.table)} observations.")
     return replace(followed, table=followed.table.iloc[rows].reset_index(drop=True))
 
 
 def _of_processes(tracks: "Tracks", state: str | None) -> "Figure":
-    from drt_engine.plotting import processes
+    from drt_engine.plotting import nothing, processes
 
-    return processes(tracks, state)
+    return processes(tracks, state) if len(tracks.table) else nothing("no process")
 
 
 def _figure(kind: Kind, shown: _Shown) -> "Figure":
     from drt_engine import plotting
 
     result, spectra, state = shown.result, shown.spectra, shown.state
+    if not len(result):
+        return plotting.nothing("no spectra")
     if kind is Kind.GAMMA:
         axes: Any = plotting.gamma(result, state=state)
     elif kind in (Kind.WATERFALL, Kind.HEAT_MAP):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["inverted", "say_what_became_of"]
 
 _SECONDS_A_LINE = 10.0
+_SECONDS_TO_FIRST_LINE = 1.0
 
 
 def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary":
@@ -41,11 +42,9 @@ def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary
 
 def say_what_became_of(summary: "JobSummary") -> None:
     """Print the summary of a job."""
-    rate = summary.seconds / max(summary.spectra, 1) * 1e3
+    rate = f" ({summary.seconds / summary.spectra * 1e3:.2g} ms each)" if summary.spectra else ""
     before = f", {summary.kept} of them done before" if summary.kept else ""
-    typer.echo(
-        f"{summary.spectra} spectra in {summary.seconds:.1f} s ({rate:.2g} ms each){before}: {counted(summary.counts)}"
-    )
+    typer.echo(f"{summary.spectra} spectra in {summary.seconds:.1f} s{rate}{before}: {counted(summary.counts)}")
 
 
 @contextmanager
@@ -112,14 +111,16 @@ class _Lines:
     def __init__(self) -> None:
         self._begin = self._last = time.monotonic()
         self._first: int | None = None
+        self._wait = min(_SECONDS_TO_FIRST_LINE, _SECONDS_A_LINE)
 
     def __call__(self, done: int, total: int, counts: Mapping[str, int]) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = done
-        if now - self._last < _SECONDS_A_LINE:
+        if now - self._last < self._wait:
             return
-        self._last = now
+        # Soon at first, to show that it runs and how fast.
+        self._last, self._wait = now, min(2.0 * self._wait, _SECONDS_A_LINE)
         rate = (done - self._first) / (now - self._begin)
         left = f"{(total - done) / rate:.0f} s left" if rate else "nothing done yet"
         typer.echo(f"{done} of {total} spectra, {rate:.3g}/s, {left}: {counted(counts)}", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import app, console, counted, input_error
+from drt_engine.cli.app import Overwrite, app, console, counted, input_error
 
 if TYPE_CHECKING:
     from drt_engine.validation import Validation, ValidityTest
@@ -38,13 +38,17 @@ def validate(
     state: Annotated[str | None, typer.Option(help="State that the map is drawn over. [number of the row]")] = None,
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a spectrum is not valid.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Test whether spectra obey Kramers and Kronig: without that, their distribution means nothing."""
     import pandas as pd
 
     from drt_engine.hdf5 import read_spectra, scan
+    from drt_engine.outputs import check_outputs, new_file
     from drt_engine.spectra import rows_where
     from drt_engine.validation import validate as test_all
+
+    check_outputs(output, figure, overwrite=overwrite, inputs=(file,))
 
     method = _method(test, admittance=admittance)
     names = [info.grid for info in scan(file).spectra] if grid is None else [grid]
@@ -53,17 +57,19 @@ def validate(
         spectra = read_spectra(file, name)
         if where is not None:
             spectra = spectra[rows_where(spectra.states, where)]
-        if len(spectra):
-            found[name] = test_all(spectra, method)
+        found[name] = test_all(spectra, method)
+    # A grid without spectra is no more than a line of zeros, unless there is no other.
+    found = {name: one for name, one in found.items() if len(one)} or dict([*found.items()][:1])
     if not found:
-        raise input_error(f"there are no spectra to test in {file}" + (f" where {where}." if where else "."))
+        raise input_error(f"there are no spectra in {file}: it has no grid.")
     frame = pd.concat([one.to_frame().assign(grid=name) for name, one in found.items()], ignore_index=True)
     _print_summary(found, frame, by.split(",") if by else [])
     if output is not None:
-        frame.to_csv(output, index=False)
+        with new_file(output, overwrite=overwrite, inputs=(file,)) as partial:
+            frame.to_csv(partial, index=False)
         typer.echo(f"  {output}")
     if figure is not None:
-        _draw(found, state, figure)
+        _draw(found, state, figure, overwrite=overwrite)
         typer.echo(f"  {figure}")
     bad = sum(int((~one.valid).sum()) for one in found.values())
     if strict and bad:
@@ -106,10 +112,13 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
     console().print(table)
 
 
-def _draw(found: "dict[str, Validation]", state: str | None, figure: Path) -> None:
-    from drt_engine.plotting import save, validity_map
+def _draw(found: "dict[str, Validation]", state: str | None, figure: Path, *, overwrite: bool) -> None:
+    from drt_engine.plotting import nothing, save, validity_map
 
     if len(found) > 1:
         raise input_error(f"--figure draws one grid; the file has {', '.join(found)}. Name one: --grid.")
     (one,) = found.values()
-    save(validity_map(one) if state is None else validity_map(one, state), figure)
+    drawn: Any = nothing("no spectra")
+    if len(one):
+        drawn = validity_map(one) if state is None else validity_map(one, state)
+    save(drawn, figure, overwrite=overwrite)

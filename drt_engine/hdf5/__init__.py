@@ -1,6 +1,6 @@
 """Campaigns and their inversions in HDF5 files."""
 
-from drt_engine.hdf5.campaigns import add_spectra, known_files
+from drt_engine.hdf5.campaigns import add_spectra, growing, known_files
 from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
 from drt_engine.hdf5.reader import read_inversion, read_spectra
@@ -16,6 +16,7 @@ __all__ = [
     "SpectraWriter",
     "add_spectra",
     "digest",
+    "growing",
     "known_files",
     "read_inversion",
     "read_spectra",

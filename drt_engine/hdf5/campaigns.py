@@ -1,20 +1,39 @@
 """A campaign that grows: further spectra beside those that a file holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from drt_engine.hdf5.files import PathLike
-from drt_engine.hdf5.reader import read_spectra
-from drt_engine.hdf5.scan import scan
+from drt_engine.errors import FileWriteError, InputError, OutputBusyError
+from drt_engine.hdf5 import schema
+from drt_engine.hdf5.checks import GridReader
+from drt_engine.hdf5.columns import Column
+from drt_engine.hdf5.files import NewFile, PathLike, digest
+from drt_engine.hdf5.grid import GridWriter, Layout, encoded, put_attribute
+from drt_engine.hdf5.reader import opened_grid, spectra_of
+from drt_engine.hdf5.scan import Contents, scan
 from drt_engine.hdf5.writer import write_spectra
+from drt_engine.outputs import remove_left_over, require_file
 from drt_engine.spectra import Spectra
 
-__all__ = ["add_spectra", "known_files"]
+__all__ = ["add_spectra", "growing", "known_files"]
+
+Array = NDArray[Any]
+
+_SECONDS_TO_WAIT = 60.0
+_LOCK_TRIALS = 100
+_BYTES_AT_ONCE = 2**24
+# What this package writes at a state column by itself.
+_OWN = ("_FillValue", "missing_value", "dtype", "flag_values", "flag_meanings", "_Encoding", "calendar", "time_zone")
+
+_held: ContextVar[frozenset[Path]] = ContextVar("_held", default=frozenset())
 
 
 def known_files(path: PathLike) -> tuple[dict[str, str], dict[str, NDArray[np.float64]]]:
@@ -39,19 +58,82 @@ def known_files(path: PathLike) -> tuple[dict[str, str], dict[str, NDArray[np.fl
     """
     sources: dict[str, str] = {}
     grids = {}
+    names = ("source", "digest")
     for info in scan(path).spectra:
         grids[info.grid] = np.asarray(info.frequency)
-        states = read_spectra(path, info.grid).states
-        if {"source", "digest"} <= set(states.columns):
+        if set(names) <= set(info.columns):
+            with opened_grid(path, info.grid, names) as reader:
+                states = reader.states(np.arange(reader.spectra), names)
             pairs = states[["digest", "source"]].dropna().drop_duplicates()
             sources |= dict(pairs.itertuples(index=False, name=None))
     return sources, grids
 
 
+@contextmanager
+def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[None]:
+    """Let nobody else add to a campaign within this block; what is there is read and added to in one.
+
+    Parameters
+    ----------
+    path : path
+        File of spectra.
+    seconds : float
+        How long to wait for another who adds to it.
+
+    Raises
+    ------
+    FileFormatError
+        If there is no such file.
+    OutputBusyError
+        If the other does not end.
+    FileWriteError
+        If that cannot be known, as on a file system without locks.
+    """
+    require_file(path, "an HDF5 file")
+    target = Path(path).resolve()
+    if target in _held.get():
+        yield
+        return
+    place = target.with_name(f".{target.name}.lock")
+    lock = FileLock(place)
+    try:
+        _acquire(lock, place, seconds)
+    except Timeout as error:
+        raise OutputBusyError(
+            f"{path}: another import has been adding to it for {seconds:g} s. Try again when it is done."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise FileWriteError(f"{path}: cannot be added to: {place.name}: {error}.") from error
+    token = _held.set(_held.get() | {target})
+    try:
+        remove_left_over(target.parent)
+        yield
+    finally:
+        _held.reset(token)
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: FileLock, place: Path, seconds: float) -> None:
+    for _ in range(_LOCK_TRIALS):
+        with suppress(FileNotFoundError):
+            place.touch()
+            before = place.stat().st_ino
+            lock.acquire(timeout=seconds, poll_interval=0.05)
+            if place.stat().st_ino == before:
+                return
+        # Who held it has just removed it: what is held now keeps nobody out.
+        lock.release()
+    raise OSError("it disappears again and again")
+
+
 def add_spectra(path: PathLike, grids: Mapping[str, Spectra], *, keep: bool, overwrite: bool = False) -> int:
     """Write spectra to a file, beside those that are in it or instead of them.
 
-    The file that is there is only read: a new one is written and takes its place when it is whole.
+    The file that is there is only read: a copy of it is changed, and takes its place when it is whole. All that is in
+    it and is not of a grid that grows stays as it is. Inversions of a grid that grows get the attribute
+    ``older_campaign``, the digest that the file had, since they know nothing of the spectra that were added.
 
     Parameters
     ----------
@@ -60,7 +142,8 @@ def add_spectra(path: PathLike, grids: Mapping[str, Spectra], *, keep: bool, ove
     grids : mapping of str to Spectra
         Spectra by grid name.
     keep : bool
-        Whether the spectra that are in the file stay.
+        Whether what is in the file stays. The memory that this takes does not grow with its spectra, but for their
+        states.
     overwrite : bool
         Whether a file of that name is replaced, if nothing is kept of it.
 
@@ -72,29 +155,147 @@ def add_spectra(path: PathLike, grids: Mapping[str, Spectra], *, keep: bool, ove
     Raises
     ------
     InputError
-        For states that cannot be stored, or that are of different types in the two.
+        For states that cannot be stored, or that are of different types in the two, and for frequencies other than
+        those of the grid of that name.
     OutputExistsError
         If the file exists and is not to be replaced.
+    OutputBusyError
+        If somebody else is adding to it.
     FileFormatError
-        If the file that is there cannot be read.
+        If the file that is there cannot be read, or a grid that grows holds what this package knows nothing of.
     FileWriteError
         If the file cannot be written.
     """
-    every = dict(grids)
-    if keep:
-        for info in scan(path).spectra:
-            before = read_spectra(path, info.grid)
-            every[info.grid] = _joined(before, every[info.grid]) if info.grid in every else before
-    write_spectra(Path(path), every, overwrite=keep or overwrite)
-    return sum(map(len, every.values()))
+    if not keep:
+        write_spectra(Path(path), grids, overwrite=overwrite)
+        return sum(map(len, grids.values()))
+    with growing(path):
+        contents = scan(path)
+        before = {info.grid: info.spectra for info in contents.spectra}
+        some = {name: spectra for name, spectra in grids.items() if len(spectra) or name not in before}
+        if some:
+            _add(Path(path), contents, some)
+        return sum(before.values()) + sum(map(len, some.values()))
 
 
-def _joined(first: Spectra, second: Spectra) -> Spectra:
-    states = [first.states, second.states]
+def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
+    older = digest(path)
+    there = {info.grid for info in contents.spectra}
+    # The link itself is not replaced, if it is one: others may know the file by another.
+    with NewFile(path.resolve(), overwrite=True, base=path) as output:
+        for name, spectra in grids.items():
+            if name in there:
+                _grow(output, path, name, spectra)
+            else:
+                _Grown(output, name, spectra.frequency, spectra.states, Layout(len(spectra))).write(spectra.impedance)
+        _mark_older(output, contents, there & set(grids), older)
+        if digest(path) != older:
+            raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Add to it again.")
+
+
+def _grow(output: NewFile, path: Path, name: str, added: Spectra) -> None:
+    """Write the spectra of a grid anew, with those that are added."""
+    with opened_grid(path, name) as reader:
+        _require_known(reader, output.file[f"{schema.SPECTRA_PATH}/{name}"])
+        rows = np.arange(reader.spectra)
+        first = spectra_of(reader, rows[:0], reader.states(rows[:0], ()))
+        if not np.array_equal(first.frequency, added.frequency):
+            raise InputError(
+                f"grid {name!r} of {path} has other frequencies than these spectra. Give them another grid."
+            )
+        states = _joined(reader.states(rows), added.states)
+        with output.writing():
+            group = output.file[f"{schema.SPECTRA_PATH}/{name}"]
+            for member in [*group]:
+                del group[member]
+        layout = Layout(len(states), reader.compression)
+        grown = _Grown(output, name, first.frequency, states, layout, reader.columns)
+        step = max(1, _BYTES_AT_ONCE // (16 * first.frequency.size))
+        for start in range(0, rows.size, step):
+            some = rows[start : start + step]
+            grown.write(spectra_of(reader, some, reader.states(some, ())).impedance)
+    grown.write(added.impedance)
+
+
+class _Grown:
+    """A grid that is written anew: its states are known, its impedances come piece by piece."""
+
+    def __init__(
+        self,
+        output: NewFile,
+        name: str,
+        frequency: Array,
+        states: pd.DataFrame,
+        layout: Layout,
+        before: Mapping[str, Column] | None = None,
+    ) -> None:
+        schema.check_name("grid", name)
+        stored = encoded(states)
+        columns = {key: _with_attributes_of(column, (before or {}).get(key)) for key, (column, _) in stored.items()}
+        self._raw = {key: raw for key, (_, raw) in stored.items()}
+        coordinates = {"frequency": frequency}
+        self._writer = GridWriter(output, schema.SPECTRA, (name,), coordinates, columns, layout)
+        self._at = 0
+
+    def write(self, impedance: Array) -> None:
+        """Write further impedances, with their states."""
+        last = self._at + len(impedance)
+        values = {key: raw[self._at : last] for key, raw in self._raw.items()}
+        self._writer.write(self._at, {"impedance_real": impedance.real, "impedance_imag": impedance.imag, **values})
+        self._at = last
+
+
+def _require_known(reader: GridReader, group: Any) -> None:
+    """Refuse a grid with datasets that are not of the format: they have nothing to say of the spectra that come."""
+    known = {variable.name for variable in schema.SPECTRA.variables} | {schema.SPECTRUM, *reader.columns}
+    for name in group:
+        if name not in known and not name.startswith("string"):
+            raise reader.fault(
+                "is not of this format, and has nothing for the spectra that are added. Move it into another group of "
+                "the file, or name it among the states.",
+                name,
+            )
+
+
+def _with_attributes_of(column: Column, before: Column | None) -> Column:
+    """Keep attributes that others gave a state column."""
+    if before is None or before.kind != column.kind:
+        return column
+    units = ("units",) if column.kind == "instants" else ()
+    kept = {key: value for key, value in before.attributes.items() if key not in (*_OWN, *units)}
+    return Column(column.dtype, kept | dict(column.attributes), column.width)
+
+
+def _mark_older(output: NewFile, contents: Contents, grown: set[str], older: str) -> None:
+    """Say of inversions of spectra that others stand beside now, and of processes in them, which campaign they know."""
+    old = [info for info in contents.inversions if info.grid in grown]
+    places = {f"{schema.INVERSIONS_PATH}/{info.name}/{info.grid}": info.older_campaign for info in old}
+    if old:
+        places |= {f"{schema.PROCESSES_PATH}/{info.name}": info.older_campaign for info in contents.processes}
+    with output.writing():
+        for place, before in places.items():
+            if before is None:
+                put_attribute(output.file[place], schema.OLDER_CAMPAIGN, older)
+
+
+def _joined(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    states = [first, second]
     names = list(dict.fromkeys(name for frame in states for name in frame.columns))
-    columns = {name: pd.concat([_column(frame, name) for frame in states], ignore_index=True) for name in names}
-    impedance = np.concatenate([first.impedance, second.impedance])
-    return Spectra(first.frequency, impedance, pd.DataFrame(columns, index=pd.RangeIndex(len(impedance))))
+    columns = {name: _one_column(name, [_column(frame, name) for frame in states]) for name in names}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(first) + len(second)))
+
+
+def _one_column(name: str, parts: "list[pd.Series[Any]]") -> "pd.Series[Any]":
+    zones = [getattr(part.dt, "tz", None) for part in parts if pd.api.types.is_datetime64_any_dtype(part.dtype)]
+    if len(zones) == 2 and zones[0] is not None and zones[1] is not None:
+        # The same instants; a column has one time zone.
+        parts[1] = parts[1].dt.tz_convert(zones[0])
+    elif len(zones) == 2 and zones[0] != zones[1]:
+        raise InputError(f"state column {name!r} has a time zone in the file or in what is added, not in both.")
+    column = pd.concat(parts, ignore_index=True)
+    if column.dtype == "Int64" and not column.isna().any():
+        return column.astype("int64")
+    return column
 
 
 def _column(frame: pd.DataFrame, name: str) -> Any:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -15,6 +15,7 @@ from drt_engine.hdf5 import schema
 from drt_engine.hdf5.chunks import chunks_missing
 from drt_engine.hdf5.columns import Column, decode, decode_text
 from drt_engine.hdf5.files import PathLike
+from drt_engine.hdf5.inside import unstored
 from drt_engine.hdf5.text import rows_at_once
 from drt_engine.spectra import STATE_UNITS
 
@@ -71,6 +72,7 @@ class GridReader:
         self, path: PathLike, group: Any, expected: schema.Group, states: Collection[str] | None = None
     ) -> None:
         self._path, self._group, self.expected = path, group, expected
+        self._bytes = int(group.file.id.get_filesize())
         self.sizes: dict[str, int] = {}
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
         numbers = [variable for variable in expected.variables if variable.dtype != schema.TEXT]
@@ -90,6 +92,12 @@ class GridReader:
         """Rows in a chunk of the largest dataset, 1 if it has none."""
         chunks = max(self._datasets.values(), key=lambda dataset: int(dataset.size)).chunks
         return int(chunks[0]) if chunks else 1
+
+    @property
+    def compression(self) -> Literal["gzip"] | None:
+        """What the largest dataset is compressed with."""
+        largest = max(self._datasets.values(), key=lambda dataset: int(dataset.size))
+        return "gzip" if largest.compression == "gzip" else None
 
     def rows(self, rows: Any) -> Array:
         """Row numbers that a selection in numpy's terms means.
@@ -133,7 +141,8 @@ class GridReader:
     def _state(self, name: str, rows: Array) -> "pd.Series[Any]":
         column = self.columns[name]
         if column.kind != "text":
-            return decode(column, self.read(name, rows))
+            with self.blamed(name):
+                return decode(column, self.read(name, rows))
         step = rows_at_once(column.width or 1)
         return decode_text(column, (self.read(name, rows[k : k + step]) for k in range(0, rows.size, step)))
 
@@ -185,6 +194,8 @@ class GridReader:
         if len(dataset.shape) == len(variable.dimensions):
             for dimension, size in zip(variable.dimensions, dataset.shape, strict=True):
                 self.sizes.setdefault(dimension, int(size))
+        if dataset.shape and dataset.shape[0] and not dataset.size:
+            raise self.fault(f"has shape {dataset.shape}, rows without a value.", variable.name)
         expected = tuple(self.sizes.get(dimension, "any") for dimension in variable.dimensions)
         if dataset.shape != expected:
             shape = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
@@ -201,7 +212,7 @@ class GridReader:
         characters = dataset.dtype == np.dtype("S1") and len(dataset.shape) == 2
         if dataset.shape != (self.spectra, *(dataset.shape[1:] if characters else ())):
             raise self.fault(f"has shape {dataset.shape}; expected ({self.spectra},), one value a spectrum.", name)
-        attributes = {key: _text_or_array(dataset.attrs[key]) for key in dataset.attrs if key not in _SCALES}
+        attributes = {key: self._plain(name, dataset, key) for key in dataset.attrs if key not in _SCALES}
         fixed = dataset.dtype.itemsize if dataset.dtype.kind == "S" else None
         column = Column(dataset.dtype, attributes, dataset.shape[1] if characters else fixed)
         if dataset.dtype.kind not in "iufSO" or (column.kind == "text") != (
@@ -215,14 +226,25 @@ class GridReader:
         self._datasets[name] = dataset
         return column
 
+    def _plain(self, name: str, dataset: Any, key: str) -> Any:
+        """Attribute that may be written into another file, where references would lead elsewhere."""
+        dtype = dataset.attrs.get_id(key).dtype
+        if dtype.kind == "V" or h5py.check_ref_dtype(dtype) is not None:
+            raise self.fault(f"has an attribute {key!r} that is neither a number nor text.", name)
+        return _text_or_array(dataset.attrs[key])
+
     def _dataset(self, name: str) -> Any:
         if name not in list(self._group):
             raise self.fault("is missing.", name)
         dataset = _member(self._path, self._group, name)
         if not isinstance(dataset, h5py.Dataset):
-            raise self.fault("is a group; expected a dataset.", name)
+            what = "a group" if isinstance(dataset, h5py.Group) else "a type"
+            raise self.fault(f"is {what}; expected a dataset.", name)
         if dataset.shape is None:
             raise self.fault("is empty.", name)
+        cause = unstored(dataset, self._bytes)
+        if cause is not None:
+            raise self.fault(f"{cause}. The file is damaged, incomplete or made up.", name)
         return dataset
 
     def _check_units(self, name: str, dataset: Any, expected: str | None) -> None:

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, timedelta, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
 
-from drt_engine.errors import InputError
+from drt_engine.errors import FileFormatError, InputError
 from drt_engine.hdf5.schema import check_state_name
 from drt_engine.hdf5.text import MISSING_TEXT, Texts, check_length, longest
 from drt_engine.spectra import STATE_UNITS
@@ -20,6 +22,7 @@ __all__ = ["Column", "decode", "decode_text", "encode", "fit"]
 _EPOCH = "since 1970-01-01"
 _CLOCKS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _INSTANT = re.compile(rf"({'|'.join(_CLOCKS.values())}) {_EPOCH}([ T]00:00:00)?")
+_OFFSET = re.compile(r"([+-])(\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
 _NO_INSTANT = np.iinfo(np.int64).min
 _CHARACTER = np.dtype("S1")
 _PANDAS_TEXT = pd.Series(["text"]).dtype  # object or str, as this version of pandas has it
@@ -104,7 +107,7 @@ def encode(
         raw = values.to_numpy(dtype=f"f{size}", na_value=np.nan)
         column = Column(raw.dtype)
     elif types.is_datetime64_any_dtype(dtype):
-        column, raw = _encode_instants(values)
+        column, raw = _encode_instants(name, values)
     else:
         column, raw = _encode_text(name, values)
     if name not in STATE_UNITS:
@@ -137,7 +140,9 @@ def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
         word = str(column.attributes["units"]).split()[0]
         unit = next(short for short, long in _CLOCKS.items() if long == word)
         instants = pd.Series(np.asarray(raw, dtype=np.int64).astype(f"datetime64[{unit}]"))
-        return instants.dt.tz_localize("UTC") if "time_zone" in column.attributes else instants
+        if "time_zone" not in column.attributes:
+            return instants
+        return instants.dt.tz_localize("UTC").dt.tz_convert(_time_zone(str(column.attributes["time_zone"])))
     kind = np.dtype(bool) if column.kind == "booleans" else raw.dtype.newbyteorder("=")
     if column.missing is None:
         return pd.Series(raw.astype(kind))
@@ -233,11 +238,59 @@ def _plain(name: str, values: "pd.Series[Any]") -> "pd.Series[Any]":
         nullable = values.astype("Int64" if inferred == "integer" else "boolean")
         return nullable if nullable.isna().any() else nullable.astype(int if inferred == "integer" else bool)
     if inferred in ("datetime64", "datetime", "date"):
-        return pd.to_datetime(values)
+        return _instants(name, values)
     raise InputError(
         f"state column {name!r} must hold numbers, text, booleans or instants, all of one kind; "
         f"got {inferred} of type {dtype}. Convert it first."
     )
+
+
+def _instants(name: str, values: "pd.Series[Any]") -> "pd.Series[Any]":
+    zones = {getattr(value, "tzinfo", None) for value in values if not pd.isna(value)}
+    if len(zones) > 1:
+        raise InputError(
+            f"state column {name!r} must hold instants of one time zone; got {', '.join(sorted(map(str, zones)))}. "
+            "Convert them: pandas.to_datetime(…, utc=True)."
+        )
+    return pd.to_datetime(values)
+
+
+def _name_of_zone(name: str, zone: Any) -> str:
+    """Return what a time zone is called in a file: its name in the IANA database, or its offset from UTC."""
+    known = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    if known is None and (offset := zone.utcoffset(None)) is not None:
+        known = "UTC" if not offset else f"{'-' if offset < timedelta(0) else '+'}{abs(offset)}"
+    try:
+        _time_zone(str(known))
+    except FileFormatError as error:
+        raise InputError(
+            f"state column {name!r} has a time zone that cannot be stored, {zone!r}. Convert it to a zone with a name: "
+            ".dt.tz_convert('UTC')."
+        ) from error
+    return str(known)
+
+
+def _time_zone(text: str) -> tzinfo:
+    """Find a time zone by its name in a file.
+
+    Raises
+    ------
+    FileFormatError
+        If there is none of that name.
+    """
+    if text == "UTC":
+        return UTC
+    if offset := _OFFSET.fullmatch(text):
+        hours, minutes, seconds = (int(part or 0) for part in offset.groups()[1:])
+        found = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        if found < timedelta(days=1):
+            return timezone(-found if offset[1] == "-" else found)
+    try:
+        return ZoneInfo(text)
+    except (KeyError, OSError, ValueError) as error:
+        raise FileFormatError(
+            f"the time zone {text!r} is not known here; expected a name such as 'Europe/Rome'."
+        ) from error
 
 
 def _encode_booleans(values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
@@ -261,11 +314,11 @@ def _encode_whole(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[
     return Column(kind, {"_FillValue": fill}), values.to_numpy(dtype=kind, na_value=fill)
 
 
-def _encode_instants(values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+def _encode_instants(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
     attributes: dict[str, Any] = {}
     if isinstance(values.dtype, pd.DatetimeTZDtype):
+        attributes["time_zone"] = _name_of_zone(name, values.dtype.tz)
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-        attributes["time_zone"] = "UTC"
     unit = values.dt.unit
     raw = values.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64)
     attributes |= {"units": f"{_CLOCKS[unit]} {_EPOCH}", "calendar": "proleptic_gregorian"}

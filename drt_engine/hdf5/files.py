@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import secrets
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +10,21 @@ from typing import Any
 
 import h5py
 
-from drt_engine.errors import DRTError, FileFormatError, FileWriteError, OutputExistsError
+from drt_engine.errors import DRTError, FileFormatError, FileWriteError
 from drt_engine.hdf5.disk import Disk, uninterrupted
+from drt_engine.hdf5.inside import require_inside
+from drt_engine.outputs import (
+    PathLike,
+    check_target,
+    hold,
+    provisional_path,
+    publish,
+    remove_left_over,
+    require_file,
+    sync_folder,
+)
 
 __all__ = ["NewFile", "PathLike", "check_target", "digest", "reading", "sync_folder"]
-
-PathLike = str | os.PathLike[str]
 
 # What h5py raises for damaged files; all of it means that the file is at fault.
 _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
@@ -25,6 +32,7 @@ _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Typ
 # Of each dataset, bytes. Chunks are read and written once and in order, so more of it, as some versions of HDF5 have,
 # is lost.
 _CHUNK_CACHE = 2**20
+_COPIED_AT_ONCE = 2**22
 
 
 @contextmanager
@@ -50,6 +58,7 @@ def reading(path: PathLike) -> Iterator[Any]:
         _check_readable(path)
         # A file system without locks, as on many clusters, is no reason to refuse to read.
         with h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CHUNK_CACHE) as file:
+            require_inside(path, file)
             yield file
     except DRTError:
         raise
@@ -58,44 +67,16 @@ def reading(path: PathLike) -> Iterator[Any]:
 
 
 def _check_readable(path: PathLike) -> None:
+    require_file(path, "an HDF5 file")
     try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise FileFormatError(f"{path}: is a directory; expected an HDF5 file.")
-        if not stat.S_ISREG(mode):
-            raise FileFormatError(f"{path}: is not a regular file; expected an HDF5 file.")
         with open(path, "rb"):
             pass
-    except FileFormatError:
-        raise
-    except FileNotFoundError as error:
-        raise FileFormatError(f"{path}: does not exist. Check its name and folder.") from error
     except PermissionError as error:
         raise FileFormatError(f"{path}: may not be read: permission denied.") from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be opened: {_cause(error)}") from error
     if not h5py.is_hdf5(path):
         raise FileFormatError(f"{path}: is not an HDF5 file.")
-
-
-def check_target(path: PathLike, *, overwrite: bool) -> Path:
-    """Refuse a path that nothing can be written to.
-
-    Raises
-    ------
-    OutputExistsError
-        If something is there and is not to be overwritten, or is no file.
-    FileWriteError
-        If there is no such folder.
-    """
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        raise OutputExistsError(f"{target}: exists and is not a file. Give another name.")
-    if os.path.lexists(target) and not overwrite:
-        raise OutputExistsError(f"{target}: exists already. Give another name, or say overwrite.")
-    if not target.parent.is_dir():
-        raise FileWriteError(f"{target}: the folder {target.parent} does not exist. Make it first.")
-    return target
 
 
 class NewFile:
@@ -110,36 +91,72 @@ class NewFile:
         Its name in the end.
     overwrite : bool
         Whether a file of that name is replaced.
+    inputs : iterable of path or None
+        Files that go into it, which it never replaces.
+    base : path, optional
+        File that it begins as a copy of; by default it is empty.
     provisional : path, optional
         Where it is until it is whole, on the same file system; by default in the same folder, under a name that begins
-        with a dot and ends with ``.partial``.
+        with a dot and ends with ``.partial``, and what killed writers left there under such names is removed.
 
     Raises
     ------
+    InputError
+        If the path is one of the inputs.
     OutputExistsError
         If there is one and it is not to be, on entering or, if it came meanwhile, on leaving.
     FileWriteError
         If it cannot be written.
     """
 
-    def __init__(self, path: PathLike, *, overwrite: bool = False, provisional: PathLike | None = None) -> None:
-        self.path = check_target(path, overwrite=overwrite)
-        beside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
-        self._partial = beside if provisional is None else Path(provisional)
-        self._overwrite = overwrite
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        overwrite: bool = False,
+        inputs: Iterable[PathLike | None] = (),
+        base: PathLike | None = None,
+        provisional: PathLike | None = None,
+    ) -> None:
+        self.path = check_target(path, overwrite=overwrite, inputs=inputs, hdf5=True)
+        self._provisional = None if provisional is None else Path(provisional)
+        self._partial: Path | None = None
+        self._base, self._overwrite = base, overwrite
         self._disk: Disk | None = None
         self.file: Any = None
 
     def __enter__(self) -> "NewFile":
         """Create the file under its provisional name."""
+        if self._provisional is None:
+            remove_left_over(self.path.parent)
         try:
             with self.writing():
-                self._disk = Disk(self._partial)
-                self.file = h5py.File(self._disk, "w", libver="v108", rdcc_nbytes=_CHUNK_CACHE)
+                self._disk = self._created()
+            if self._base is not None:
+                self._copy(self._disk, self._base)
+            with self.writing():
+                mode = "w" if self._base is None else "r+"
+                self.file = h5py.File(self._disk, mode, libver="v108", rdcc_nbytes=_CHUNK_CACHE)
         except BaseException:
             self._remove()
             raise
         return self
+
+    def _created(self) -> Disk:
+        while True:
+            partial = self._provisional or provisional_path(self.path)
+            disk = Disk(partial)
+            if self._provisional is not None or hold(disk.fileno(), partial):
+                self._partial = partial
+                return disk
+            disk.close()
+
+    def _copy(self, disk: Disk, base: PathLike) -> None:
+        with open(base, "rb") as file:
+            while piece := file.read(_COPIED_AT_ONCE):
+                with self.writing():
+                    disk.write(piece)
+        disk.seek(0)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -177,30 +194,23 @@ class NewFile:
     def _sync(self) -> None:
         if self._disk is not None and self._disk.error is None:
             self._disk.sync()
-            self._disk.close()
+            if os.name == "nt":
+                # Elsewhere it stays open, which keeps it locked, until it has its name.
+                self._disk.close()
 
     def _publish(self) -> None:
-        with self.writing():
-            if self._overwrite:
-                self._partial.replace(self.path)
-            else:
-                try:
-                    # Unlike a rename, a link fails when the name was taken meanwhile.
-                    self.path.hardlink_to(self._partial)
-                except FileExistsError as error:
-                    raise OutputExistsError(f"{self.path}: was made by somebody else meanwhile.") from error
-                except OSError:
-                    check_target(self.path, overwrite=False)
-                    self._partial.replace(self.path)
-            sync_folder(self.path.parent)
+        if self._partial is not None:
+            with self.writing():
+                publish(self._partial, self.path, overwrite=self._overwrite)
 
     def _remove(self) -> None:
         for opened in (self.file, self._disk):
             if opened is not None:
                 with suppress(Exception), uninterrupted():
                     opened.close()
-        with suppress(OSError):
-            self._partial.unlink(missing_ok=True)
+        if self._partial is not None:
+            with suppress(OSError):
+                self._partial.unlink(missing_ok=True)
 
 
 def digest(path: PathLike) -> str:
@@ -216,22 +226,12 @@ def digest(path: PathLike) -> str:
     FileFormatError
         If the file cannot be read.
     """
+    require_file(path, "a file")
     try:
         with open(path, "rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {_cause(error)}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring to the disk which files are in a folder, where the system can do that."""
-    # Not every system opens folders; there the rename alone has to do.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _cause(error: BaseException) -> str:

@@ -131,7 +131,7 @@ class GridWriter:
         self.rows = layout.rows or 0
         self._output, self._layout = output, layout
         with output.writing():
-            self._group = output.file.create_group(_path(group, names))
+            self._group = output.file.require_group(_path(group, names))
             self._dimensions = Dimensions(self._group, columns)
             chunk = layout.options(np.dtype(">f4"), 1)["chunks"]
             self._dimensions.add_bare(schema.SPECTRUM, self.rows, chunk)

@@ -76,8 +76,8 @@ def write_inversion(
     Raises
     ------
     InputError
-        For something else than an inversion, for states and names that cannot be stored, and for results above 3.4e38
-        if they are to be float32.
+        If `path` is `source`, for something else than an inversion, for states and names that cannot be stored, and
+        for results above 3.4e38 if they are to be float32.
     OutputExistsError
         If the file exists and is not to be replaced.
     FileFormatError
@@ -88,7 +88,7 @@ def write_inversion(
     grids = inversion if isinstance(inversion, Mapping) else {grid: inversion}
     require_grids(grids, Inversion, "inversion")
     origin = {} if source is None else {"source": Path(source).name, "input_digest": digest(source)}
-    with NewFile(path, overwrite=overwrite) as output:
+    with NewFile(path, overwrite=overwrite, inputs=(source,)) as output:
         with output.writing():
             put_root(output.file)
         for grid_name, some in grids.items():

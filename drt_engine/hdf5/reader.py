@@ -1,5 +1,6 @@
 """Files into spectra and inversions."""
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from drt_engine.spectra import Spectra
 __all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of"]
 
 Array = NDArray[Any]
+
+logger = logging.getLogger(__name__)
 
 
 def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> Spectra:
@@ -108,6 +111,12 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         group = grids[choose("grid", grid, grids)]
         with_intervals = "level" in group.attrs
         reader = GridReader(path, group, schema.INVERSION_WITH_INTERVALS if with_intervals else schema.INVERSION)
+        older = reader.attributes[schema.OLDER_CAMPAIGN]
+        if older is not None:
+            logger.warning(
+                "%s: inversion %r is of an older campaign, %s: spectra were added since. Invert again.",
+                *(path, name, older),
+            )
         chosen = reader.rows(rows)
         tau = reader.read("tau")
         if not np.all(np.diff(tau) > 0):

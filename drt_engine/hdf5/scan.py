@@ -77,6 +77,8 @@ class InversionInfo:
         Condition on the states of the spectra that were taken.
     started, job : str or None
         When the job began, in UTC, ISO 8601, and what tells it from all others.
+    older_campaign : str or None
+        Digest that the file had before spectra were added to it that are not in the inversion.
     """
 
     name: str
@@ -94,6 +96,7 @@ class InversionInfo:
     where: str | None
     started: str | None
     job: str | None
+    older_campaign: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +125,8 @@ class ProcessesInfo:
         When, in UTC, ISO 8601.
     source, input_digest : str or None
         Name and digest of the file of inversions whose rows are counted.
+    older_campaign : str or None
+        As that of :class:`InversionInfo`.
     """
 
     name: str
@@ -138,6 +143,7 @@ class ProcessesInfo:
     created: str
     source: str | None
     input_digest: str | None
+    older_campaign: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +225,7 @@ def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:
         where=found["where"],
         started=found["started"],
         job=found["job"],
+        older_campaign=found[schema.OLDER_CAMPAIGN],
     )
 
 
@@ -241,4 +248,5 @@ def _processes_info(path: PathLike, name: str, group: Any) -> ProcessesInfo:
         created=found["created"],
         source=found["source"],
         input_digest=found["input_digest"],
+        older_campaign=found[schema.OLDER_CAMPAIGN],
     )

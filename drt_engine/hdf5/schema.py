@@ -21,6 +21,7 @@ __all__ = [
     "INVERSION",
     "INVERSIONS_PATH",
     "INVERSION_WITH_INTERVALS",
+    "OLDER_CAMPAIGN",
     "PROCESSES",
     "PROCESSES_PATH",
     "ROOT",
@@ -48,6 +49,8 @@ INVERSIONS_PATH = "inversions"
 PROCESSES_PATH = "processes"
 TEXT = "text"
 """Type of a dataset of characters."""
+OLDER_CAMPAIGN = "older_campaign"
+"""Attribute of results in a file whose spectra have become more since."""
 
 _OF_PEAKS = PART_UNITS | PEAK_UNITS
 _OF_ERRORS = {f"{name}_error": unit for name, unit in _OF_PEAKS.items()}
@@ -149,6 +152,7 @@ def _result(name: str, long_name: str, *, tau: bool = False, required: bool = Tr
     return Variable(name, dimensions, RESULT_UNITS[name], long_name, required=required)
 
 
+_OLDER = Attribute(OLDER_CAMPAIGN, str, "digest of the campaign before spectra were added that are not in this", False)
 _STATES = Attribute("states", str, "JSON list of the names of the state columns, in order")
 _FREQUENCY = Variable("frequency", ("frequency",), "Hz", "frequency")
 
@@ -182,6 +186,7 @@ INVERSION = Group(
         Attribute("where", str, "condition on the states of the spectra that were taken; without it all were", False),
         Attribute("started", str, "when the job began, in UTC, ISO 8601", False),
         Attribute("job", str, "what tells the job from all others", False),
+        _OLDER,
     ),
     variables=(
         Variable("tau", ("tau",), RESULT_UNITS["tau"], "relaxation time of the basis functions"),
@@ -251,6 +256,7 @@ PROCESSES = _table(
         Attribute("created", str, "when, in UTC, ISO 8601"),
         Attribute("input_digest", str, "`sha256:` and the SHA-256 of the file of inversions, hexadecimal", False),
         Attribute("source", str, "name of the file of inversions, without its folder", False),
+        _OLDER,
     ),
 )
 EVENTS = _table(

@@ -56,7 +56,7 @@ def write_tracks(
     Raises
     ------
     InputError
-        For something else than tracks, and for names and columns that cannot be stored.
+        If `path` is `source`, for something else than tracks, and for names and columns that cannot be stored.
     OutputExistsError
         If the file exists and is not to be replaced.
     FileFormatError
@@ -77,7 +77,7 @@ def write_tracks(
         }
         for key, some in every.items()
     }
-    with NewFile(path, overwrite=overwrite) as output:
+    with NewFile(path, overwrite=overwrite, inputs=(source,)) as output:
         with output.writing():
             put_root(output.file)
         for key, some in every.items():

@@ -126,9 +126,12 @@ class _Grid:
             raise InputError(
                 f"grid {self._name!r} has other frequencies than these spectra. Append them under another grid name."
             )
-        if not len(spectra):
+        if not len(spectra) and self._names is not None:
             return
         names = tuple(spectra.states.columns)
+        if self._writer is None and not any(map(len, self._waiting)):
+            # What was appended without a row says nothing of the types of those that come.
+            self._names, self._waiting = None, []
         if self._names is None:
             # Now, so that a column that cannot be stored is refused where it comes.
             encoded(spectra.states)

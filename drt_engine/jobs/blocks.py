@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 __all__ = ["Block", "BlockSize", "Extent", "apart", "gaps", "next_block"]
 
-_FIRST, _SMALLEST, _LARGEST = 64, 32, 8192
-_FIRST_OF_QUICK = 8192
+_FIRST, _LARGEST = 4, 8192
 _GROWTH = 8
-_WANTED_SECONDS = 0.5
+_FEWEST_SHARED = 32
+_WANTED_SECONDS, _LONG_SECONDS, _MOST_SECONDS = 0.5, 2.0, 5.0
+_PAYS = 0.75
 _BLOCKS_LEFT_A_WORKER = 4
 
 
@@ -65,19 +66,20 @@ class Extent:
 class BlockSize:
     """How many spectra a block has: as told, or as many as take about half a second.
 
-    It changes no number in the results, which are the same for any blocks.
+    It begins with few, whatever the method: nobody knows how long one takes, and until a block is done there is nothing
+    to see and all of it to lose. It changes no number in the results, which are the same for any blocks.
 
     Parameters
     ----------
     fixed : int or None
         What the user asks for.
-    quick : bool
-        Whether a thousand spectra take less than a second, so that the first block need not be small.
     """
 
-    def __init__(self, fixed: int | None, *, quick: bool = False) -> None:
+    def __init__(self, fixed: int | None) -> None:
         self._fixed = fixed
-        self._size = fixed or (_FIRST_OF_QUICK if quick else _FIRST)
+        self._size = fixed or _FIRST
+        self._seconds: dict[int, float] = {}
+        self._tried = False
 
     def rows(self, chunk: int, left: int, workers: int) -> int:
         """Return the size of the next block.
@@ -96,15 +98,24 @@ class BlockSize:
         if workers == 1:
             return self._size
         # Towards the end smaller ones, so that no worker waits long for the last of another.
-        fair = max(left // (_BLOCKS_LEFT_A_WORKER * workers), _SMALLEST)
+        fair = max(left // (_BLOCKS_LEFT_A_WORKER * workers), _FEWEST_SHARED)
         return min(self._size, 1 << (fair.bit_length() - 1))
 
     def learn(self, spectra: int, seconds: float) -> None:
-        """Take note of how long a block took."""
-        if spectra < _SMALLEST:
+        """Take note of how long a block took.
+
+        Where half as many take almost as long, as with work to be done for each block, blocks become longer.
+        """
+        if spectra < self._size // 4 and seconds < _WANTED_SECONDS:
+            # The rest of a grid: what it took is not so many times what a spectrum takes.
             return
-        affordable = int(_WANTED_SECONDS * spectra / max(seconds, 1e-6))
-        wanted = min(max(affordable, _SMALLEST), _LARGEST, _GROWTH * self._size)
+        each, order = max(seconds, 1e-6) / spectra, spectra.bit_length()
+        pays = each < _PAYS * self._seconds.get(order - 1, 0.0)
+        self._seconds[order] = each
+        affordable = int((_LONG_SECONDS if pays else _WANTED_SECONDS) / each)
+        if not self._tried and affordable < 2 * self._size and 2.0 * seconds < _MOST_SECONDS:
+            self._tried, affordable = True, 2 * self._size
+        wanted = min(max(affordable, 1), _LARGEST, _GROWTH * self._size)
         # A power of two, as the chunks are that this package writes: blocks then end where chunks do, or divide them.
         self._size = 1 << (wanted.bit_length() - 1)
 

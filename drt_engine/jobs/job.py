@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
-from drt_engine.errors import FileFormatError, FileWriteError, InputError, JobInterrupted
+from drt_engine.errors import FileFormatError, FileWriteError, JobInterrupted
 from drt_engine.hdf5.disk import uninterrupted
 from drt_engine.hdf5.files import NewFile, PathLike, check_target
 from drt_engine.hdf5.inversions import versions
@@ -130,11 +130,9 @@ def invert_file(
     """
     begin = time.perf_counter()
     plan = Plan(LogGaussian() if method is None else method, workers, **options)
-    if os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out):
-        raise InputError(f"out must be another file than the spectra, which are never written to; got {out} for both.")
     # Made before anything is read: it refuses what cannot be.
     crew = workers_for(plan.scheduler, plan.workers)
-    journal = _journal_beside(out, overwrite=overwrite)
+    journal = _journal_beside(out, path, overwrite=overwrite)
     source = Source(path, plan.where)
     source.check_series(plan.method)
     with journal.held():
@@ -146,14 +144,14 @@ def invert_file(
     return summary
 
 
-def _journal_beside(out: PathLike, *, overwrite: bool) -> Journal:
+def _journal_beside(out: PathLike, path: PathLike, *, overwrite: bool) -> Journal:
     """Refuse an output that cannot be written, before the input is read."""
     if os.path.isdir(out):
         check_target(out, overwrite=overwrite)
     journal = Journal(Path(out))
     with journal.blamed():
-        if not journal.finished():
-            check_target(out, overwrite=overwrite)
+        # A file that the job of this folder may have made is looked at later.
+        check_target(out, overwrite=overwrite or journal.finished(), inputs=(path,), hdf5=True)
     return journal
 
 
@@ -163,7 +161,8 @@ class _Job:
     def __init__(self, source: Source, plan: Plan, journal: Journal, progress: Progress) -> None:
         self._source, self._plan, self._journal, self._progress = source, plan, journal, progress
         self._started = datetime.now(UTC)
-        self._size = BlockSize(plan.block, quick=plan.method.quick)
+        # Frequencies and what is done to them tell how long a spectrum takes.
+        self._sizes: dict[tuple[Kind, int], BlockSize] = {}
         self._done = 0
         self._counts: Counter[str] = Counter(ok=0)
         self._blocks: dict[Kind, set[Block]] = {}
@@ -175,7 +174,7 @@ class _Job:
             # Killed between the last two steps: the file is there, its blocks are still to be removed.
             self._journal.remove()
             return self._source.spectra, *self._published()
-        check_target(out, overwrite=overwrite)
+        check_target(out, overwrite=overwrite, inputs=(self._source.path,), hdf5=True)
         kept = None
         try:
             for _ in range(_MOST_ROUNDS):
@@ -273,14 +272,18 @@ class _Job:
     ) -> Iterator[tuple[Task, Done]]:
         for task, done in crew.run(self._tasks(kind, crew, chosen)):
             self._source.check_unchanged()
-            self._size.learn(len(task.block), done.seconds)
+            self._size(kind, task.block.grid).learn(len(task.block), done.seconds)
             self._blocks[kind].add(task.block)
             yield task, done
+
+    def _size(self, kind: Kind, grid: int) -> BlockSize:
+        return self._sizes.setdefault((kind, grid), BlockSize(self._plan.block))
 
     def _assemble(self, *, overwrite: bool) -> tuple[dict[str, int], int]:
         parts = {block: self._journal.path("results", block) for block in self._blocks["results"]}
         provisional = self._journal.folder / "output.partial"
-        with NewFile(self._journal.out, overwrite=overwrite, provisional=provisional) as output:
+        inputs = (self._source.path,)
+        with NewFile(self._journal.out, overwrite=overwrite, inputs=inputs, provisional=provisional) as output:
             written = assemble(output, self._source, self._plan, parts, self._provenance())
             self._source.check_unchanged()
         return written
@@ -316,7 +319,8 @@ class _Job:
             for start, stop in gaps(extent.spectra, covered):
                 first = start
                 while first < stop:
-                    block = next_block(grid, first, stop, self._size.rows(extent.chunk, left, crew.number))
+                    rows = self._size(kind, grid).rows(extent.chunk, left, crew.number)
+                    block = next_block(grid, first, stop, rows)
                     yield self._task(kind, block, chosen.get(grid))
                     first = block.last
                     left -= len(block)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drt_engine.errors import FileFormatError, InputError, UnknownNameError
-from drt_engine.hdf5.files import PathLike
+from drt_engine.outputs import PathLike, require_file
 
 __all__ = ["JobFile", "read_job"]
 
@@ -63,13 +63,14 @@ def read_job(path: PathLike) -> JobFile:
     Raises
     ------
     FileFormatError
-        If it cannot be read or is not TOML.
+        If it is no regular file, cannot be read or is not TOML.
     UnknownNameError
         For a key that there is none of.
     InputError
         For a value of another type, and without ``input``.
     """
     where = Path(path)
+    require_file(where, "a job file")
     try:
         found = tomllib.loads(where.read_text(encoding="utf-8"))
     except OSError as error:

@@ -31,8 +31,8 @@ class JobOptions(TypedDict, total=False):
         threads, the default for one worker; ``"processes"``, the default for several; the address of a Dask scheduler,
         such as ``"tcp://node1:8786"``, or a client of one.
     block : int or None
-        Spectra that are read, inverted and committed at once. By default as many as take about half a second, from 32
-        to 8192. From a chunk of the file on it is rounded down to whole chunks.
+        Spectra that are read, inverted and committed at once. By default as many as take about half a second, up to
+        8192; the first ones are small. From a chunk of the file on it is rounded down to whole chunks.
     compression : {"gzip"} or None
         What the arrays are compressed with; by default nothing.
     dtype : {"float64", "float32"}

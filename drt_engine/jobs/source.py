@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drt_engine.errors import FileFormatError, InputError, UnknownNameError
+from drt_engine.errors import FileFormatError, UnknownNameError
 from drt_engine.hdf5.files import PathLike, digest
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo, scan
@@ -45,7 +45,7 @@ class Source:
     FileFormatError
         If it cannot be read or holds no spectra.
     InputError
-        For a condition that cannot be one, or that holds for no spectrum.
+        For a condition that cannot be one.
     """
 
     def __init__(self, path: PathLike, where: str | None = None) -> None:
@@ -58,8 +58,6 @@ class Source:
         self.digest = digest(path)
         self.extents = tuple(self._extent(info, where) for info in self.grids)
         self.spectra = sum(extent.spectra for extent in self.extents)
-        if where is not None and not self.spectra:
-            raise InputError(f"where={where!r} holds for none of the spectra of {path}.")
 
     def check_series(self, method: Method) -> None:
         """Refuse a method that shares λ over states which a grid does not have.

@@ -14,7 +14,7 @@ Common to all of them:
   colours of M. Okabe and K. Ito (Color Universal Design, 2008) and a legend.
 """
 
-from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, save
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, nothing, save
 from drt_engine.plotting.colours import ColourScale
 from drt_engine.plotting.distributions import gamma, heat_map, waterfall, waterfall_scale
 from drt_engine.plotting.impedance import bode, nyquist, residuals
@@ -32,6 +32,7 @@ __all__ = [
     "composite",
     "gamma",
     "heat_map",
+    "nothing",
     "nyquist",
     "processes",
     "residuals",

@@ -13,8 +13,19 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter, ScalarFormatter
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.outputs import new_file
 
-__all__ = ["DOUBLE_COLUMN", "SINGLE_COLUMN", "axes_for", "dress", "figure_of", "fit_height", "save", "styled"]
+__all__ = [
+    "DOUBLE_COLUMN",
+    "SINGLE_COLUMN",
+    "axes_for",
+    "dress",
+    "figure_of",
+    "fit_height",
+    "nothing",
+    "save",
+    "styled",
+]
 
 SINGLE_COLUMN = 3.5
 """Width of one column of a journal, inches."""
@@ -83,6 +94,14 @@ def axes_for(ax: Axes | None, height: float) -> tuple[Axes, bool]:
             raise InputError(f"ax must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
         return ax, False
     return dress(new_figure(SINGLE_COLUMN, height).add_subplot()), True
+
+
+@styled
+def nothing(what: str) -> Figure:
+    """Make a figure that says what there is none of, for programs that expect a figure of whatever was chosen."""
+    figure = new_figure(SINGLE_COLUMN, 1.0)
+    figure.text(0.5, 0.5, what, ha="center", va="center", color="0.4")
+    return figure
 
 
 def dress(axes: Axes) -> Axes:
@@ -166,7 +185,7 @@ def fit_height(figure: Figure, rows: Sequence[Sequence[Axes]], shapes: Sequence[
     figure.set_figheight(height + missing)
 
 
-def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0) -> Path:
+def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0, overwrite: bool = False) -> Path:
     """Write a figure as it is printed: in its own size, text as text, without a date.
 
     Parameters
@@ -174,10 +193,11 @@ def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0) -> Path
     figure : Figure or Axes
         The figure, or any Axes in it.
     path : str or Path
-        Where to; the suffix chooses the format: ``.pdf`` and ``.svg`` keep lines and text, ``.png`` does not. A file of
-        that name is replaced.
+        Where to; the suffix chooses the format: ``.pdf`` and ``.svg`` keep lines and text, ``.png`` does not.
     dpi : float
         Dots per inch of what is not lines.
+    overwrite : bool
+        Whether a file of that name is replaced; an HDF5 file never is.
 
     Returns
     -------
@@ -190,6 +210,10 @@ def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0) -> Path
         For a suffix that matplotlib has no format for.
     InputError
         If `figure` is neither a figure nor Axes.
+    OutputExistsError
+        If the file exists and is not to be replaced.
+    FileWriteError
+        If the file cannot be written.
     """
     if not isinstance(figure, Figure | Axes):
         raise InputError(f"figure must be a matplotlib Figure or Axes; got {type(figure).__name__}.")
@@ -199,6 +223,6 @@ def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0) -> Path
     formats = whole.canvas.get_supported_filetypes()
     if suffix not in formats:
         raise UnknownNameError("suffix", path.suffix, (f".{name}" for name in sorted(formats)))
-    with mpl.rc_context(_OUTPUT):
-        whole.savefig(path, dpi=dpi, metadata=_UNDATED.get(suffix))
+    with mpl.rc_context(_OUTPUT), new_file(path, overwrite=overwrite) as partial:
+        whole.savefig(partial, format=suffix, dpi=dpi, metadata=_UNDATED.get(suffix))
     return path

@@ -227,6 +227,38 @@ def track(
     return _assembled(observed, chains, settled, (found, names), options)
 
 
+def no_tracks(peaks: pd.DataFrame, along: str, series: Sequence[str], spectra: int) -> Tracks:
+    """Say that there is nothing to follow: processes of peaks of which there are none.
+
+    Parameters
+    ----------
+    peaks : DataFrame
+        Peaks without a row, for their columns.
+    along, series
+        As :func:`track` takes them.
+    spectra : int
+        How many spectra were looked at.
+    """
+    rows = peaks.iloc[:0].assign(process=pd.Categorical([], []), confidence=np.empty(0), merged_with="")
+    rows = rows if "c" in rows.columns else rows.assign(c=np.empty(0))
+    own = ["process", *series, along, "spectrum", "tau", "r", "c", "confidence", "merged_with"]
+    table = rows[[*dict.fromkeys(own), *(name for name in rows.columns if name not in own)]]
+    texts = {name: np.empty(0, dtype=object) for name in ("event", "process", "other")}
+    places = {name: np.empty(0) for name in (along, "until")}
+    events = pd.DataFrame(texts | {name: table[name] for name in series} | places)
+    unknown = Motion(np.full(2, np.nan), np.full(2, np.nan), 0.0, 0.0)
+    return Tracks(
+        table.astype({"merged_with": object}),
+        events.assign(spectrum=np.empty(0, dtype=np.int64)),
+        table.drop(columns=["process", "confidence", "merged_with"]),
+        along,
+        tuple(series),
+        spectra,
+        unknown,
+        TrackingOptions(),
+    )
+
+
 def _assembled(
     observed: Observations, chains: Chains, matched: Matched, found: tuple[Fates, list[str]], options: TrackingOptions
 ) -> Tracks:

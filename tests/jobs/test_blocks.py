@@ -84,31 +84,58 @@ def test_a_size_that_is_told_is_kept_to_whole_chunks(fixed, chunk, rows):
 
 def test_the_size_goes_for_half_a_second():
     size = BlockSize(None)
-    for _ in range(5):
+    for _ in range(6):
         rows = size.rows(64, left=10**6, workers=1)
         size.learn(rows, rows * 1e-3)
     assert size.rows(64, left=10**6, workers=1) == 256  # of 500, the power of two below
     for _ in range(9):
         size.learn(size.rows(64, 10**6, 1), 1e-9)
     assert size.rows(64, 10**6, 1) == 8192
-    size.learn(8192, 1e6)
-    assert size.rows(64, 10**6, 1) == 32
-    # The last block of a grid says nothing about the others.
-    size.learn(3, 1e-9)
-    assert size.rows(64, 10**6, 1) == 32
+    # The last block of a grid says nothing about the others, unless it was slow.
+    size.learn(3, 0.1)
+    assert size.rows(64, 10**6, 1) == 8192
+    size.learn(3, 3.0)
+    assert size.rows(64, 10**6, 1) == 1
+    size.learn(1, 0.05)
+    assert size.rows(64, 10**6, 1) == 8
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_the_size_grows_step_by_step(quick):
-    size = BlockSize(None, quick=quick)
+@pytest.mark.parametrize("warm_up", [0.0, 10.0])
+def test_work_that_each_block_takes_is_shared_by_many_spectra(warm_up):
+    size, longest = BlockSize(None), 0.0
+    size.learn(size.rows(64, 10**6, 1), warm_up + 0.604)
+    for _ in range(12):
+        rows = size.rows(64, 10**6, 1)
+        size.learn(rows, 0.6 + rows * 1e-3)
+        longest = max(longest, 0.6 + rows * 1e-3)
+    assert size.rows(64, 10**6, 1) >= 512
+    assert longest < 5.0
+
+
+def test_the_size_grows_step_by_step_from_few():
+    size = BlockSize(None)
     first = size.rows(64, 10**6, 1)
+    assert first <= 8
     size.learn(first, 1e-9)
-    assert size.rows(64, 10**6, 1) == min(8 * first, 8192)
+    assert size.rows(64, 10**6, 1) == 8 * first
+
+
+@pytest.mark.parametrize("seconds", [1e-5, 1e-3, 7e-3, 0.1, 1.0])
+def test_something_is_committed_every_five_seconds(seconds):
+    size, left, longest, first = BlockSize(None), 20_000, 0.0, None
+    while left > 0:
+        rows = size.rows(64, left, 1)
+        longest = max(longest, rows * seconds)
+        first = first or rows * seconds
+        size.learn(rows, rows * seconds)
+        left -= rows
+    assert longest < 5.0
+    assert first <= 5.0
 
 
 def test_blocks_become_small_towards_the_end_so_that_workers_end_together():
     size = BlockSize(None)
-    for _ in range(3):
+    for _ in range(5):
         size.learn(size.rows(64, 10**6, 1), 1e-9)
     assert size.rows(64, left=10**6, workers=4) == 8192
     last = [size.rows(64, left, 4) for left in (40_000, 4_000, 1_000, 10)]

@@ -47,7 +47,6 @@ def test_where_that_cannot_be_is_refused(campaign, out, cli):
     assert cli(*job, "--where", "cel == 'C'").refused("is no condition on the states (cell, ", "cel")
     assert cli(*job, "--where", "cycle >").refused("'cycle >' is no condition")
     assert cli(*job, "--where", "cycle").refused("not true or false for each spectrum")
-    assert cli(*job, "--where", "cycle > 99").refused("where='cycle > 99' holds for none of the spectra", "campaign.h5")
     assert cli(*job, "--where", " ").refused("where must be text")
     assert names(out.parent) == ["campaign.h5"]
 
@@ -228,9 +227,9 @@ def test_job_files_that_cannot_be(campaign, cli, job_file, text, words):
 
 def test_job_files_that_cannot_be_read(campaign, cli):
     path = campaign.with_name("job.toml")
-    assert cli("invert", path).refused("job.toml: cannot be read: No such file or directory")
+    assert cli("invert", path).refused("job.toml: does not exist")
     path.write_bytes(b"\xff\xfe")
     assert cli("invert", path).refused("job.toml: is not TOML: ", "utf-8")
     path.unlink()
     path.mkdir()
-    assert cli("invert", path).refused("job.toml: cannot be read: Is a directory")
+    assert cli("invert", path).refused("job.toml: is a directory; expected a job file")
