@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation import series_of
 
-__all__ = ["Line", "lines_of", "series_columns"]
+__all__ = ["Line", "lines_of", "series_columns", "together"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,31 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
     order = order[np.isfinite(value[order])]
     groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
     return [Line(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
+
+
+def together(lines: Sequence[Line], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Order spectra so that those of a series follow each other; otherwise they stay in place as far as that goes.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+        The series.
+    spectra : int
+        K, how many spectra there are, with those that belong to no series.
+
+    Returns
+    -------
+    order : ndarray of int, shape (K,)
+        Row numbers.
+    ends : ndarray of int
+        How many come before the end of each series, or of a spectrum alone; ascending.
+    """
+    first, place = np.arange(spectra), np.zeros(spectra, dtype=np.intp)
+    for line in lines:
+        first[line.rows] = line.rows.min()
+        place[line.rows] = np.arange(line.rows.size)
+    order = np.lexsort((place, first))
+    return order, np.append(np.flatnonzero(np.diff(first[order])) + 1, spectra)
 
 
 def _positions(value: NDArray[np.float64]) -> NDArray[np.float64]:
