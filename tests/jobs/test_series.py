@@ -1,6 +1,7 @@
 """Jobs whose spectra are inverted together in series: the same for any blocks, workers, threads and order of rows."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from drt_engine.errors import UnknownNameError
 from drt_engine.jobs import assemble
 from drt_engine.jobs.blocks import Extent, next_block
 from drt_engine.jobs.source import Source
-from drt_engine.lines import lines_of, together
+from drt_engine.lines import likely_lines, lines_of, together
 from drt_engine.result import PER_SPECTRUM
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -187,11 +188,65 @@ def test_changes_and_states_in_between_from_a_file(campaign, out, three_series, 
         for name in ("gamma", "gamma_low", "gamma_high", "r_pol", "r_pol_low", "r_pol_high"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
     tau = np.logspace(-4, -1, 7)
-    for a, b in zip(
-        found.gamma_interval(0.9, tau, voltage=3.33), expected.gamma_interval(0.9, tau, voltage=3.33), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(found.gamma_at(tau, voltage=3.33), expected.gamma_at(tau, voltage=3.33))
+
+
+# The command line
+
+
+def test_what_along_would_do_and_what_was_done(campaign, out, cli, expected):
+    alone = cli("invert", campaign, "-o", out)
+    assert alone.out.splitlines()[-1] == "  --along voltage would invert 3 series of 4 to 6 spectra together"
+    assert "along" not in json.loads(cli("info", out, "--json").out)["inversions"][0]
+    for option in (("--along", "voltage", "--noise", "auto"), ("--method", "tikhonov", "--where", "cycle == 9")):
+        assert "would invert" not in cli("invert", campaign, "-o", out, "--overwrite", *option).out
+    cli("invert", campaign, "-o", out, "--overwrite", "--along", "voltage", "--series", "cell", "--series", "cycle")
+    assert_same(drt.read_inversion(out), expected)
+    (told,) = json.loads(cli("info", out, "--json").out)["inversions"]
+    coupling = [np.nanmin(expected.coupling), np.nanmax(expected.coupling)]
+    assert (told["along"], told["series"], told["coupling"]) == ("voltage", ["cell", "cycle"], coupling)
+    assert told["breaks"] == np.count_nonzero(expected.status & drt.Status.BREAK)
+    assert "along: voltage" in cli("info", out).out
+
+
+def test_a_job_file_with_series(campaign, out, cli, expected):
+    path = campaign.with_name("job.toml")
+    settings = 'along = "voltage"\nseries = ["cell", "cycle"]\nnoise = "auto"'
+    path.write_text(f'input = "campaign.h5"\noutput = "out.h5"\n[method]\n{settings}\n')
+    assert cli("invert", path).code == 0
+    assert_same(drt.read_inversion(out), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--along", "volts"), ("'volts'", "'cell', 'cycle', 'voltage'")),
+        (("--along", "voltage", "--series", "cel"), ("'cel'", "'cell', 'cycle', 'voltage'")),
+        (("--along", "cell"), ("along='cell' must be a state of numbers or times",)),
+        (("--series", "cell"), ("needs along",)),
+        (("--along", "voltage", "--method", "tikhonov"), ("along: no setting of tikhonov",)),
+    ],
+    ids=str,
+)
+def test_columns_that_cannot_be_are_refused(campaign, out, cli, options, said):
+    assert cli("invert", campaign, "-o", out, *options).refused(*said)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("states", "along"),
+    [
+        ({"cell": list("AABB"), "voltage": [1.0, 2, 1, 2], "cycle": [1, 1, 1, 1]}, "voltage"),
+        ({"cell": list("AABB"), "voltage": [3.0] * 4, "cycle": [1, 2, 1, 2]}, "cycle"),
+        ({"cell": list("AABB"), "temperature": [1.5, 2, 1, 2], "time": [1.0, 2, 3, 4]}, "temperature"),
+        ({"voltage": list("abcd"), "time": [1.0, 2, 3, 4]}, "time"),
+        ({"cell": list("AABB")}, None),
+    ],
+    ids=str,
+)
+def test_the_likeliest_state_to_run_along(states, along):
+    found = likely_lines(pd.DataFrame(states))
+    assert along == (found and found[0])
 
 
 # Where blocks end
