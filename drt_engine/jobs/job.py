@@ -82,7 +82,8 @@ def invert_file(
     Each block that is done is kept in a folder beside the output, ``.NAME.job``, and the output appears under its name
     when it is whole. A job that was stopped, by whatever, and is started again goes on from the blocks that are there.
     The numbers are the same to the last bit for any blocks, workers and interruptions. A method that shares λ over a
-    series does so within a grid, from all of its blocks; they are read twice then.
+    series does so within a grid, from all of its blocks; they are read twice then. Spectra that are inverted together,
+    by ``LogGaussian(along=…)``, are in one block, within a grid as well.
 
     Parameters
     ----------
