@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.intervals import Tile, tiles
-from drt_engine.lines import Line, lines_of
+from drt_engine.lines import Line, lines_of, series_columns
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import Answer, misfits
 from drt_engine.methods.joint import Alone
@@ -24,7 +26,7 @@ from drt_engine.status import Status, failures
 from drt_engine.threads import run_tiles
 from drt_kernels import certificate
 
-__all__ = ["invert", "invert_block", "series_totals"]
+__all__ = ["invert", "invert_block", "lines_in", "series_totals", "states_needed", "with_series"]
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
@@ -90,6 +92,7 @@ def invert_block(
     spectra, method, chosen, level
         As :func:`invert` takes them.
     """
+    method = with_series(method, spectra.states)
     expansion = method.expansion(spectra.frequency)
     rows, size = len(spectra), expansion.tau.size
     names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
@@ -108,8 +111,7 @@ def invert_block(
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and method.along is not None:
-        lines = lines_of(spectra.states, method.along, method.series)
-        run_tiles(lambda line: _join(spectra, method, out, line), lines)
+        run_tiles(lambda line: _join(spectra, method, out, line), lines_in(spectra.states, method))
         alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
         status[alone] |= np.uint16(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
@@ -118,6 +120,55 @@ def invert_block(
         spectra.frequency, expansion, **out, states=spectra.states, method=method, impedance=spectra.impedance
     )
     return result if level is None else result.with_intervals(level)
+
+
+def with_series(method: Method, states: pd.DataFrame) -> Method:
+    """Return a method that names the state columns which tell series apart, if it inverts series together.
+
+    Parameters
+    ----------
+    method : Method
+        How.
+    states : DataFrame
+        All spectra's states; the columns may be others for a part of them.
+
+    Raises
+    ------
+    UnknownNameError
+        For a column that there is none of.
+    """
+    if not isinstance(method, LogGaussian) or method.along is None:
+        return method
+    return replace(method, series=series_columns(states, method.along, method.series))
+
+
+def states_needed(method: Method) -> tuple[str, ...]:
+    """State columns that the answers of a method depend on, after :func:`with_series`."""
+    if isinstance(method, LogGaussian) and method.along is not None:
+        return method.along, *(method.series or ())
+    return method.shared_states or ()
+
+
+def lines_in(states: pd.DataFrame, method: Method) -> list[Line]:
+    """Series that a method inverts together; none if it inverts each spectrum alone.
+
+    Parameters
+    ----------
+    states : DataFrame
+        What each spectrum was measured at.
+    method : Method
+        How.
+
+    Raises
+    ------
+    UnknownNameError
+        For a column that there is none of.
+    InputError
+        If the column along which series run holds no numbers.
+    """
+    if not isinstance(method, LogGaussian) or method.along is None:
+        return []
+    return lines_of(states, method.along, method.series)
 
 
 def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, expansion: Expansion) -> None:

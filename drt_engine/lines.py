@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation import series_of
 
-__all__ = ["Line", "lines_of", "series_columns"]
+__all__ = ["Line", "likely_lines", "lines_of", "series_columns", "together"]
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,9 @@ _FIRST = ("cell", "cycle", "direction", "temperature")
 
 _NEVER = ("source", "sweep", "time")
 """State columns that number or name each spectrum."""
+
+_LIKELY = ("voltage", "cycle", "temperature", "time")
+"""State columns that campaigns run along, the likeliest first."""
 
 _CLOSEST, _FARTHEST = 0.2, 5.0
 """Distances of neighbours, in their median, are taken to be within these: a value that was measured twice, or a large
@@ -113,6 +117,55 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
     order = order[np.isfinite(value[order])]
     groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
     return [Line(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
+
+
+def likely_lines(states: pd.DataFrame) -> tuple[str, list[Line]] | None:
+    """Find series to be inverted together, along the first of voltage, cycle, temperature and time that has any.
+
+    Parameters
+    ----------
+    states : DataFrame
+        What each of K spectra was measured at.
+
+    Returns
+    -------
+    tuple, or None
+        The column and its series; None if there is no series of different states.
+    """
+    for along in _LIKELY:
+        if along not in states.columns:
+            continue
+        # A column of another kind is none to run along.
+        with suppress(InputError):
+            lines = [line for line in lines_of(states, along) if line.value[-1] > line.value[0]]
+            if lines:
+                return along, lines
+    return None
+
+
+def together(lines: Sequence[Line], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Order spectra so that those of a series follow each other; otherwise they stay in place as far as that goes.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+        The series.
+    spectra : int
+        K, how many spectra there are, with those that belong to no series.
+
+    Returns
+    -------
+    order : ndarray of int, shape (K,)
+        Row numbers.
+    ends : ndarray of int
+        How many come before the end of each series, or of a spectrum alone; ascending.
+    """
+    first, place = np.arange(spectra), np.zeros(spectra, dtype=np.intp)
+    for line in lines:
+        first[line.rows] = line.rows.min()
+        place[line.rows] = np.arange(line.rows.size)
+    order = np.lexsort((place, first))
+    return order, np.append(np.flatnonzero(np.diff(first[order])) + 1, spectra)
 
 
 def _positions(value: NDArray[np.float64]) -> NDArray[np.float64]:

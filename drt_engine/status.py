@@ -12,9 +12,9 @@ __all__ = ["Status", "count_status", "failures", "status_attributes"]
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY`` and ``EXTRAPOLATED`` are remarks on a good answer, and
-    ``MISFIT`` is one on an answer that does not describe the data. With any other there is no answer and its row is
-    NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK`` and ``ALONE`` are remarks on
+    a good answer, and ``MISFIT`` is one on an answer that does not describe the data. With any other there is no answer
+    and its row is NaN.
     """
 
     OK = 0

@@ -129,6 +129,8 @@ def _orders(basis):
 def test_the_table_of_statuses_is_complete():
     rows = {row[0].strip("`"): int(row[1]) for row in table("docs/theory.md", "flag")}
     assert rows == {flag.name: int(flag) for flag in drt.Status if flag}
+    stored = {row[1].strip("`"): int(row[0]) for row in table("docs/format.md", "bit of `status`")}
+    assert stored == {flag.name.lower(): int(flag) for flag in drt.Status if flag}
 
 
 def test_the_table_of_symbols_has_the_units_of_the_code():

@@ -10,6 +10,7 @@ from drt_engine.cli.app import app, say, show_tree
 
 if TYPE_CHECKING:
     from drt_engine.hdf5 import Contents
+    from drt_engine.hdf5.scan import InversionInfo
 
 __all__ = ["info"]
 
@@ -67,6 +68,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "tau_range_s": [float(found.tau[0]), float(found.tau[-1])],
                 "states": list(found.states),
                 "counts": dict(found.counts),
+                **_of_series(found),
                 "settings": dict(found.settings),
                 "versions": dict(found.versions),
                 "created": found.created,
@@ -98,6 +100,19 @@ def _described(contents: "Contents") -> dict[str, Any]:
             }
             for found in contents.processes
         ],
+    }
+
+
+def _of_series(found: "InversionInfo") -> dict[str, Any]:
+    """Describe series that were inverted together; nothing if each spectrum was alone."""
+    along = found.settings.get("along")
+    if along is None:
+        return {}
+    return {
+        "along": along,
+        "series": list(found.settings.get("series") or ()),
+        "coupling": None if found.coupling is None else list(found.coupling),
+        "breaks": found.counts.get("break", 0),
     }
 
 

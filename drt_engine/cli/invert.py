@@ -7,13 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from drt_engine.cli.app import Overwrite, Workers, app, say
-from drt_engine.cli.running import inverted, say_what_became_of
+from drt_engine.cli.running import inverted, say_what_along_would_do, say_what_became_of
 
 __all__ = ["invert"]
 
 _METHODS = {"tikhonov": "Tikhonov", "log-gaussian": "LogGaussian"}
-_METHOD = ("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance")
+_METHOD = (
+    *("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance"),
+    *("along", "series"),
+)
 _OF_TIKHONOV = {"basis", "order", "part", "shared", "weighting"}
+_OF_LOG_GAUSSIAN = {"along", "series"}
 _JOB = (
     *("workers", "scheduler", "level", "where", "name", "block", "compression", "dtype"),
     *("overwrite", "restart", "strict"),
@@ -32,6 +36,18 @@ def invert(
     method: Annotated[
         str, typer.Option(help="log-gaussian, or tikhonov: a hundred times faster, and less accurate.")
     ] = "log-gaussian",
+    along: Annotated[
+        str | None,
+        typer.Option(help="State along which the spectra of a series are inverted together, such as voltage or cycle."),
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="State that is equal within a series; may be given several times. [cell, cycle, direction, "
+            "temperature and what else is text or whole numbers]",
+            show_default=False,
+        ),
+    ] = None,
     level: Annotated[
         float | None, typer.Option(help="Store intervals of γ, R_pol and R_inf of this probability; 0.95 is usual.")
     ] = None,
@@ -47,7 +63,7 @@ def invert(
     weighting: Annotated[str, typer.Option(help="Tikhonov: weights of the data; unit, modulus, iterated.")] = "unit",
     noise: Annotated[
         str | None,
-        typer.Option(help="constant or proportional; for Tikhonov with discrepancy, its share of |Z|."),
+        typer.Option(help="auto, constant or proportional; for Tikhonov with discrepancy, its share of |Z|."),
     ] = None,
     inductance: Annotated[bool, typer.Option(help="Model a series inductance.")] = True,
     capacitance: Annotated[bool, typer.Option(help="Model a series capacitance.")] = False,
@@ -103,6 +119,8 @@ def invert(
         raise typer.Exit(_INTERRUPTED) from stop
     say_what_became_of(summary)
     say(f"  {summary.path}")
+    if settings.get("name", "LogGaussian") == "LogGaussian" and settings.get("along") is None:
+        say_what_along_would_do(summary.path, job.get("name", "default"))
     if must_succeed and summary.failed:
         say(f"drt-engine: {summary.failed} spectra have no answer.", err=True)
         raise typer.Exit(1)
@@ -115,6 +133,8 @@ def _method(settings: dict[str, Any]) -> Any:
     settings = {"name": "LogGaussian"} | settings
     if settings["name"] == "LogGaussian" and (others := sorted({*settings} & _OF_TIKHONOV)):
         raise InputError(f"{', '.join(others)}: no setting of log-gaussian. Choose --method tikhonov for it.")
+    if settings["name"] == "Tikhonov" and (others := sorted({*settings} & _OF_LOG_GAUSSIAN)):
+        raise InputError(f"{', '.join(others)}: no setting of tikhonov. Choose --method log-gaussian for it.")
     if isinstance(shared := settings.get("shared"), str):
         settings["shared"] = shared == "all" or (shared.split(",") if "," in shared else shared)
     elif shared is None:

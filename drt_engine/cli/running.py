@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from drt_engine.jobs import JobSummary, Progress
     from drt_engine.methods import Method
 
-__all__ = ["inverted", "say_what_became_of"]
+__all__ = ["inverted", "say_what_along_would_do", "say_what_became_of"]
 
 _SECONDS_A_LINE = 10.0
 _SECONDS_TO_FIRST_LINE = 1.0
@@ -43,6 +43,29 @@ def say_what_became_of(summary: "JobSummary") -> None:
     rate = f" ({summary.seconds / summary.spectra * 1e3:.2g} ms each)" if summary.spectra else ""
     before = f", {summary.kept} of them done before" if summary.kept else ""
     say(f"{summary.spectra} spectra in {summary.seconds:.1f} s{rate}{before}: {counted(summary.counts)}")
+
+
+def say_what_along_would_do(path: Path, name: str) -> None:
+    """Print which spectra could be inverted together, if there are any.
+
+    Parameters
+    ----------
+    path : Path
+        File of inversions, of each spectrum alone.
+    name : str
+        Name of the inversion.
+    """
+    from drt_engine.hdf5.reader import states_of_inversion
+    from drt_engine.lines import likely_lines
+
+    sizes: dict[str, list[int]] = {}
+    for states in states_of_inversion(path, name):
+        if (found := likely_lines(states)) is not None:
+            sizes.setdefault(found[0], []).extend(line.rows.size for line in found[1])
+    for along, counts in sizes.items():
+        spectra = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        series = f"{len(counts)} series" if len(counts) > 1 else "one series"
+        typer.echo(f"  --along {along} would invert {series} of {spectra} spectra together")
 
 
 @contextmanager

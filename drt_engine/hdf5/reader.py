@@ -18,7 +18,7 @@ from drt_engine.methods import method_from_settings
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
 
-__all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of"]
+__all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of", "states_of_inversion"]
 
 Array = NDArray[Any]
 
@@ -130,3 +130,25 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)
         return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
+
+
+def states_of_inversion(path: PathLike, name: str) -> Iterator[pd.DataFrame]:
+    """Read the states of an inversion, grid by grid.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    name : str
+        Name of the inversion.
+
+    Raises
+    ------
+    FileFormatError
+        As :func:`read_inversion` does.
+    """
+    with reading(path) as file:
+        check_root(path, file)
+        for group in members(path, file, f"{schema.INVERSIONS_PATH}/{name}").values():
+            reader = GridReader(path, group, schema.INVERSION)
+            yield reader.states(reader.rows(None))

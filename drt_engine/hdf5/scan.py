@@ -67,6 +67,8 @@ class InversionInfo:
         Spectra by status, as :meth:`Inversion.counts` has them.
     failed : int
         How many have no answer.
+    coupling : tuple of float, or None
+        Smallest and largest strength with which spectra of a series are held together; None if all were inverted alone.
     settings, versions : mapping
         The method; and what it was computed with.
     created : str
@@ -88,6 +90,7 @@ class InversionInfo:
     states: tuple[str, ...]
     counts: Mapping[str, int]
     failed: int
+    coupling: tuple[float, float] | None
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     created: str
@@ -209,6 +212,8 @@ def _spectra_info(grid: str, reader: GridReader) -> SpectraInfo:
 
 def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:
     found, status = reader.attributes, reader.read("status")
+    coupling = reader.read("coupling") if reader.has("coupling") else np.empty(0)
+    coupling = coupling[np.isfinite(coupling)]
     return InversionInfo(
         name=name,
         grid=grid,
@@ -217,6 +222,7 @@ def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:
         states=tuple(reader.columns),
         counts=count_status(status),
         failed=int(np.count_nonzero(failures(status))),
+        coupling=(float(coupling.min()), float(coupling.max())) if coupling.size else None,
         settings=reader.json_object("settings"),
         versions=reader.json_object("versions"),
         created=found["created"],

@@ -1,7 +1,7 @@
 """From the blocks of a job to the file of inversions."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ __all__ = ["assemble"]
 Array = NDArray[Any]
 
 _OVER_TAU = ("coefficients", "gamma_low", "gamma_high")
+
+_AT_ONCE = 16384
+"""Rows that are put in order at once: some ten megabytes, and whole chunks of the file."""
 
 
 def assemble(
@@ -70,21 +73,21 @@ def assemble(
         put_root(output.file)
     counts: Counter[str] = Counter(ok=0)
     failed = 0
-    for number, (info, extent) in enumerate(zip(source.grids, source.extents, strict=True)):
+    for number, (info, extent, method) in enumerate(zip(source.grids, source.extents, source.methods, strict=True)):
         frequency = np.sort(info.frequency)[::-1]
-        expansion = plan.method.expansion(frequency)
+        expansion = method.expansion(frequency)
         writer = _begin(output, info, extent, plan, frequency, expansion)
-        writer.put_attributes(inversion_attributes(plan.method, expansion) | dict(provenance))
+        writer.put_attributes(inversion_attributes(method, expansion) | dict(provenance))
+        of_grid = {block: parts[block] for block in sorted(parts) if block.grid == number}
         with opened_grid(source.path, info.grid) as reader:
-            for block in sorted(block for block in parts if block.grid == number):
-                arrays = _read(parts[block], len(block), expansion.tau.size, plan.level)
-                if arrays is None:
-                    raise DamagedBlock(parts[block])
-                rows = extent.rows_of(block)
+            for first, rows, arrays in _as_in_file(extent, of_grid, expansion.tau.size, plan.level):
+                if plan.level is not None:
+                    ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
+                    arrays["intervals"] = Intervals(plan.level, **ends)
                 states = reader.states(rows, ())
-                result = Inversion(frequency, expansion, **arrays, states=states, method=plan.method)
+                result = Inversion(frequency, expansion, **arrays, states=states, method=method)
                 raw = {name: reader.read(name, rows) for name in writer.columns}
-                writer.write(block.first, per_spectrum(result) | raw)
+                writer.write(first, per_spectrum(result) | raw)
                 counts.update(count_status(result.status))
                 failed += int(np.count_nonzero(~result.solved))
     return dict(counts), failed
@@ -97,15 +100,42 @@ def _begin(
     return inversion_group(output, (plan.name, info.grid), frequency, expansion, info.columns, layout, plan.level)
 
 
-def _read(path: Path, rows: int, size: int, level: float | None) -> dict[str, Any] | None:
-    """Arguments of an inversion; None if they are not those of the block."""
+def _as_in_file(
+    extent: Extent, parts: Mapping[Block, Path], size: int, level: float | None
+) -> Iterator[tuple[int, Array, dict[str, Any]]]:
+    """Results in the order of the file: where the first goes, row numbers and arrays, some thousand at a time."""
+    if extent.ascending:
+        for block, path in parts.items():
+            yield block.first, extent.rows_of(block), _read(path, len(block), size, level)
+        return
+    # Series are scattered over the file. From block to block as few rows are looked up as the scatter asks for: all of
+    # a block where series lie together, all blocks for each piece where they do not.
+    rows, blocks = extent.rows_of(Block(0, 0, extent.spectra)), list(parts)
+    order, starts = np.argsort(rows), [block.first for block in blocks]
+    for first in range(0, extent.spectra, _AT_ONCE):
+        places = order[first : first + _AT_ONCE]
+        which = np.searchsorted(starts, places, side="right") - 1
+        piece: dict[str, Any] = {}
+        for number in np.unique(which):
+            block, here = blocks[number], which == number
+            for name, values in _read(parts[block], len(block), size, level).items():
+                into = piece.setdefault(name, np.empty((places.size, *values.shape[1:]), values.dtype))
+                into[here] = values[places[here] - block.first]
+        yield first, rows[places], piece
+
+
+def _read(path: Path, rows: int, size: int, level: float | None) -> dict[str, Array]:
+    """Arrays of a block.
+
+    Raises
+    ------
+    DamagedBlock
+        If they are not those of the block.
+    """
     arrays = load_part(path)
     names = {*PART, *(() if level is None else INTERVAL_UNITS)}
     if arrays is None or set(arrays) != names:
-        return None
+        raise DamagedBlock(path)
     if any(arrays[name].shape != ((rows, size) if name in _OVER_TAU else (rows,)) for name in names):
-        return None
-    if level is None:
-        return arrays
-    ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
-    return arrays | {"intervals": Intervals(level, **ends)}
+        raise DamagedBlock(path)
+    return arrays

@@ -50,13 +50,22 @@ class Extent:
     chunk : int
         Rows that lie together in the file.
     rows : ndarray of int, or None
-        Row numbers in the file; None for all.
+        Row numbers in the file, series by series where spectra are inverted together; None for all as they are.
+    ends : ndarray of int, or None
+        Where blocks may end, so that none divides a series: as :func:`drt_engine.lines.together` returns it. None for
+        anywhere.
     """
 
     name: str
     spectra: int
     chunk: int
     rows: NDArray[np.int64] | None = None
+    ends: NDArray[np.int64] | None = None
+
+    @property
+    def ascending(self) -> bool:
+        """Whether rows come in the order of the file."""
+        return self.rows is None or bool((np.diff(self.rows) > 0).all())
 
     def rows_of(self, block: Block) -> NDArray[np.int64]:
         """Row numbers in the file of the spectra of a block."""
@@ -159,8 +168,10 @@ def gaps(total: int, done: Mapping[int, int]) -> Iterator[tuple[int, int]]:
         yield at, total
 
 
-def next_block(grid: int, first: int, stop: int, rows: int) -> Block:
+def next_block(grid: int, first: int, stop: int, rows: int, ends: NDArray[np.int64] | None = None) -> Block:
     """Return the block that begins at `first`: to the next multiple of its size, so that it ends where a chunk does.
+
+    A series that reaches beyond that is taken whole.
 
     Parameters
     ----------
@@ -170,5 +181,8 @@ def next_block(grid: int, first: int, stop: int, rows: int) -> Block:
         Where it begins, and where the gap ends.
     rows : int
         Its size.
+    ends : ndarray of int, optional
+        Where it may end, as :class:`Extent` has them; `stop` is one of them.
     """
-    return Block(grid, first, min(stop, first - first % rows + rows))
+    last = min(stop, first - first % rows + rows)
+    return Block(grid, first, last if ends is None else int(ends[np.searchsorted(ends, last)]))

@@ -82,7 +82,8 @@ def invert_file(
     Each block that is done is kept in a folder beside the output, ``.NAME.job``, and the output appears under its name
     when it is whole. A job that was stopped, by whatever, and is started again goes on from the blocks that are there.
     The numbers are the same to the last bit for any blocks, workers and interruptions. A method that shares λ over a
-    series does so within a grid, from all of its blocks; they are read twice then.
+    series does so within a grid, from all of its blocks; they are read twice then. Spectra that are inverted together,
+    by ``LogGaussian(along=…)``, are in one block, within a grid as well.
 
     Parameters
     ----------
@@ -133,8 +134,7 @@ def invert_file(
     # Made before anything is read: it refuses what cannot be.
     crew = workers_for(plan.scheduler, plan.workers)
     journal = _journal_beside(out, path, overwrite=overwrite)
-    source = Source(path, plan.where)
-    source.check_series(plan.method)
+    source = Source(path, plan.method, plan.where)
     with journal.held():
         job = _Job(source, plan, journal, progress or (lambda *_: None))
         kept, counts, failed = job.run(crew, overwrite=overwrite)
@@ -320,7 +320,7 @@ class _Job:
                 first = start
                 while first < stop:
                     rows = self._size(kind, grid).rows(extent.chunk, left, crew.number)
-                    block = next_block(grid, first, stop, rows)
+                    block = next_block(grid, first, stop, rows, extent.ends)
                     yield self._task(kind, block, chosen.get(grid))
                     first = block.last
                     left -= len(block)
@@ -334,7 +334,7 @@ class _Job:
             bytes=self._source.bytes,
             block=block,
             rows=None if extent.rows is None else extent.rows_of(block),
-            method=self._plan.method,
+            method=self._source.methods[block.grid],
             chosen=chosen,
             target=self._journal.path(kind, block).absolute(),
             level=self._plan.level,

@@ -10,8 +10,10 @@ from drt_engine.hdf5.files import PathLike, digest
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo, scan
 from drt_engine.hdf5.schema import SPECTRA_PATH
+from drt_engine.inversion import lines_in, with_series
 from drt_engine.jobs.blocks import Extent
-from drt_engine.methods import Method
+from drt_engine.lines import together
+from drt_engine.methods import LogGaussian, Method
 from drt_engine.selection import rows_where
 
 __all__ = ["Source"]
@@ -24,6 +26,8 @@ class Source:
     ----------
     path : path
         The file.
+    method : Method
+        What its spectra are inverted with.
     where : str, optional
         Condition on the states of the spectra that are taken.
 
@@ -39,16 +43,20 @@ class Source:
         What is in it.
     extents : tuple of Extent
         What is taken of each grid.
+    methods : tuple of Method
+        The method for each grid: with the columns that tell its series apart, so that a block decides as the grid does.
 
     Raises
     ------
     FileFormatError
         If it cannot be read or holds no spectra.
     InputError
-        For a condition that cannot be one.
+        For a condition that cannot be one, and for series along a state that is no number.
+    UnknownNameError
+        If the method needs states that a grid does not have, with those that there are.
     """
 
-    def __init__(self, path: PathLike, where: str | None = None) -> None:
+    def __init__(self, path: PathLike, method: Method, where: str | None = None) -> None:
         self.path = Path(path)
         # Before the digest, which takes a while: a wrong file is refused at once.
         self.grids: tuple[SpectraInfo, ...] = scan(path).spectra
@@ -56,17 +64,12 @@ class Source:
             raise FileFormatError(f"{path}: holds no spectra: there is no group /{SPECTRA_PATH}.")
         self.bytes, self._changed = self._stamp()
         self.digest = digest(path)
-        self.extents = tuple(self._extent(info, where) for info in self.grids)
+        self._check_shared(method)
+        found = [self._extent(info, method, where) for info in self.grids]
+        self.extents, self.methods = tuple(extent for extent, _ in found), tuple(of_grid for _, of_grid in found)
         self.spectra = sum(extent.spectra for extent in self.extents)
 
-    def check_series(self, method: Method) -> None:
-        """Refuse a method that shares λ over states which a grid does not have.
-
-        Raises
-        ------
-        UnknownNameError
-            With the states that there are.
-        """
+    def _check_shared(self, method: Method) -> None:
         for info in self.grids:
             for name in method.shared_states or ():
                 if name not in info.columns:
@@ -96,10 +99,18 @@ class Source:
             raise FileFormatError(f"{self.path}: cannot be read: {error.strerror or error}.") from error
         return found.st_size, found.st_mtime_ns
 
-    def _extent(self, info: SpectraInfo, where: str | None) -> Extent:
-        if where is None:
-            return Extent(info.grid, info.spectra, info.chunk)
+    def _extent(self, info: SpectraInfo, method: Method, where: str | None) -> tuple[Extent, Method]:
+        joint = isinstance(method, LogGaussian) and method.along is not None
+        if where is None and not joint:
+            return Extent(info.grid, info.spectra, info.chunk), method
+        rows = np.arange(info.spectra)
         with opened_grid(self.path, info.grid) as reader:
-            states = reader.states(np.arange(info.spectra))
-        rows = rows_where(states, where)
-        return Extent(info.grid, rows.size, info.chunk, rows)
+            states = reader.states(rows)
+        if where is not None:
+            rows = rows_where(states, where)
+            states = states.iloc[rows].reset_index(drop=True)
+        if not joint:
+            return Extent(info.grid, rows.size, info.chunk, rows), method
+        method = with_series(method, states)
+        order, ends = together(lines_in(states, method), rows.size)
+        return Extent(info.grid, rows.size, info.chunk, rows[order], ends), method

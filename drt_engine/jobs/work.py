@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import FileFormatError
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.intervals import INTERVAL_UNITS
-from drt_engine.inversion import invert_block, series_totals
+from drt_engine.inversion import invert_block, series_totals, states_needed
 from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
 from drt_engine.methods import Method
@@ -167,7 +167,7 @@ def _end_with_parent() -> None:
 def _read(task: Task) -> Spectra:
     """Spectra of a block, with those of their states that the work depends on."""
     rows = np.arange(task.block.first, task.block.last) if task.rows is None else task.rows
-    states = task.method.shared_states or ()
+    states = states_needed(task.method)
     with opened_grid(task.source, task.grid, states) as reader:
         if os.path.getsize(task.source) != task.bytes:
             raise FileFormatError(f"{task.source}: was changed while it was read. Run the job again.")

@@ -15,11 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
 from drt_engine.errors import InputError
+from drt_engine.lines import lines_of
+from drt_engine.methods import LogGaussian
 from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.selection import Quantity, Selection, select
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
+from drt_engine.status import Status
 from drt_engine.tracking import Tracks
 
 __all__ = [
@@ -142,7 +145,7 @@ def waterfall(
     Returns
     -------
     Axes
-        One line a spectrum, the highest state behind.
+        One line a spectrum, the highest state behind; a dashed line across where a series breaks.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def waterfall(
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         scale_bar(axes, scale, float(values.max()))
-    legend_above(axes, colours.handles)
+    legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
     if tracks is not None:
         _trace(axes, checked_tracks(tracks), chosen, quantity, scale, legend=new)
@@ -238,7 +241,7 @@ def heat_map(
     Returns
     -------
     Axes
-        With τ on the abscissa and the state on the ordinate.
+        With τ on the abscissa and the state on the ordinate; a dashed line across where a series breaks.
 
     Raises
     ------
@@ -270,6 +273,7 @@ def heat_map(
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         finish_bar(figure_of(axes).colorbar(mesh, ax=axes, **BESIDE), GAMMA)
+    legend_above(axes, _mark_breaks(axes, chosen, quantity))
     if tracks is not None:
         _trace(axes, checked_tracks(tracks), chosen, quantity, None, legend=new)
     return axes
@@ -315,6 +319,33 @@ def _trace(
     names = draw_traces(axes, tracks, chosen.rows, quantity.array, raised)
     if legend:
         keys_below(figure_of(axes), trace_keys(tracks, names, any_held(tracks, names, chosen.rows)))
+
+
+def _mark_breaks(axes: Axes, chosen: Selection, quantity: Quantity) -> list[Artist]:
+    """Draw lines half way between states where a series that was inverted together breaks, and return their key."""
+    places = [0.5 * (quantity.array[one] + quantity.array[other]) for one, other in _breaks(chosen)]
+    look: dict[str, Any] = {"color": "black", "gapcolor": "white", "lw": 0.7, "ls": (0, (4, 3))}
+    for place in places:
+        axes.axhline(place, zorder=1.5, **look)
+    return [Line2D([], [], label="series breaks", **look)] if places else []
+
+
+def _breaks(chosen: Selection) -> list[tuple[int, int]]:
+    """Find pairs of neighbours along a series between which it breaks, as numbers among the chosen spectra."""
+    method, states = chosen.fitted.method, chosen.states
+    after = set(np.flatnonzero(chosen.fitted.status & np.uint16(Status.BREAK)).tolist())
+    if not after or not isinstance(method, LogGaussian) or method.along is None:
+        return []
+    if not {method.along, *(method.series or ())} <= set(states.columns):
+        return []
+    # The flag is that of the first spectrum after the break; without another one before, the break is not in view.
+    lines = lines_of(states, method.along, method.series)
+    return [
+        (int(one), int(other))
+        for line in lines
+        for one, other in zip(line.rows[:-1], line.rows[1:], strict=True)
+        if int(other) in after
+    ]
 
 
 def _curves(chosen: Selection) -> tuple[Array, Array]:

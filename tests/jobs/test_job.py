@@ -38,7 +38,8 @@ class Copying:
     def expansion(self, frequency):
         return Expansion(np.logspace(-3, 0, 10), "piecewise-linear", np.nan)
 
-    series = None
+    shared_states = None
+    linear = True
 
     def solve(self, frequency, impedance, expansion, which=None):
         zero = np.zeros(len(impedance))

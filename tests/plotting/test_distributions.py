@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import Normalize
 
+import drt_engine as drt
 from drt_engine import plotting
+from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.intervals import Intervals
 from drt_engine.plotting import ColourScale
@@ -122,3 +124,23 @@ def test_heat_map_gives_each_state_its_stripe():
     assert len(linear.figure.axes) == 1
     with pytest.raises(InputError, match="must not end below the largest"):
         plotting.heat_map(result, "cycle", norm=Normalize(0, 1))
+
+
+def test_a_line_stands_where_a_series_breaks():
+    # The flag is that of the first spectrum after the break, along the voltage of one cell, cycle and direction.
+    method = drt.LogGaussian(along="voltage", series=("cell", "cycle", "direction"))
+    after = ONE[np.argsort(STATES["voltage"].to_numpy()[ONE])][[0, 3]]
+    status = RESULT.status.astype(np.uint16)
+    status[after] |= np.uint16(drt.Status.BREAK)
+    result = replace(RESULT, status=status, method=method, expansion=Expansion(TAU, "piecewise-linear", np.nan))
+    ordered = np.sort(STATES["voltage"].to_numpy()[ONE])
+    for draw in (plotting.waterfall, plotting.heat_map):
+        axes = draw(result, rows=ONE)
+        (line,) = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]
+        # None before the lowest voltage, which has nothing before it.
+        assert line.get_ydata()[0] == pytest.approx(0.5 * (ordered[2] + ordered[3]))
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["series breaks"]
+        assert draw(RESULT, rows=ONE).get_legend() is None
+    # Over cycles at one voltage each spectrum is of another series.
+    same = np.flatnonzero((STATES["voltage"] == ordered[3]) & (STATES["direction"] == STATES["direction"][ONE[0]]))
+    assert plotting.heat_map(result, "spectrum", rows=same).get_legend() is None
