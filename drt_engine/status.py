@@ -1,12 +1,13 @@
 """What became of each spectrum."""
 
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Status", "count_status", "failures", "status_attributes"]
+__all__ = ["Status", "count_status", "failures", "in_order", "status_attributes"]
 
 
 class Status(enum.IntFlag):
@@ -63,8 +64,17 @@ def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
     for flag in Status:
         count = int(np.count_nonzero(status & np.uint8(flag)))
         if count:
-            counts[str(flag.name).lower().replace("_", " ")] = count
+            counts[_word(flag)] = count
     return counts
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Put counts that were added up in the order that :func:`count_status` has, however they came."""
+    return {name: counts[name] for name in map(_word, Status.__members__.values()) if name in counts}
+
+
+def _word(flag: Status) -> str:
+    return str(flag.name).lower().replace("_", " ")
 
 
 def failures(status: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -238,7 +238,7 @@ def test_folders_that_are_not_there(campaign, tmp_path, cli):
     ran = cli("invert", campaign, "-o", tmp_path / "nowhere" / "out.h5")
     assert ran.refused("out.h5: the folder", "nowhere does not exist. Make it first.")
     assert cli("invert", campaign, "-o", tmp_path / ("a" * 300)).refused("cannot be written", "File name too long")
-    assert cli("invert", tmp_path / ("a" * 300), "-o", tmp_path / "out.h5").refused("cannot be opened", "too long")
+    assert cli("invert", tmp_path / ("a" * 300), "-o", tmp_path / "out.h5").refused("cannot be read", "too long")
     assert names(tmp_path) == ["campaign.h5"]
 
 
