@@ -1,20 +1,21 @@
 """What became of each spectrum."""
 
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Status", "count_status", "failures", "status_attributes"]
+__all__ = ["Status", "count_status", "failures", "in_order", "status_attributes"]
 
 
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK`` and ``ALONE`` are remarks on
-    a good answer, and ``MISFIT`` is one on an answer that does not describe the data. With any other there is no answer
-    and its row is NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK`` and ``ALONE`` are remarks
+    on a good answer, and ``MISFIT`` is one on an answer that does not describe the data. With any other there is no
+    answer and its row is NaN.
     """
 
     OK = 0
@@ -77,8 +78,17 @@ def count_status(status: NDArray[np.uint16]) -> dict[str, int]:
     for flag in Status:
         count = int(np.count_nonzero(status & np.uint16(flag)))
         if count:
-            counts[str(flag.name).lower().replace("_", " ")] = count
+            counts[_word(flag)] = count
     return counts
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Put counts that were added up in the order that :func:`count_status` has, however they came."""
+    return {name: counts[name] for name in map(_word, Status.__members__.values()) if name in counts}
+
+
+def _word(flag: Status) -> str:
+    return str(flag.name).lower().replace("_", " ")
 
 
 def failures(status: NDArray[np.uint16]) -> NDArray[np.bool_]:

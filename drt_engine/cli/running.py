@@ -65,7 +65,7 @@ def say_what_along_would_do(path: Path, name: str) -> None:
     for along, counts in sizes.items():
         spectra = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         series = f"{len(counts)} series" if len(counts) > 1 else "one series"
-        typer.echo(f"  --along {along} would invert {series} of {spectra} spectra together")
+        say(f"  --along {along} would invert {series} of {spectra} spectra together")
 
 
 @contextmanager

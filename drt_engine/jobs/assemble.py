@@ -21,7 +21,7 @@ from drt_engine.jobs.options import Plan
 from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import PART
 from drt_engine.result import Inversion
-from drt_engine.status import count_status
+from drt_engine.status import count_status, in_order
 
 __all__ = ["assemble"]
 
@@ -90,7 +90,7 @@ def assemble(
                 writer.write(first, per_spectrum(result) | raw)
                 counts.update(count_status(result.status))
                 failed += int(np.count_nonzero(~result.solved))
-    return dict(counts), failed
+    return in_order(counts), failed
 
 
 def _begin(

@@ -26,7 +26,7 @@ from drt_engine.jobs.work import Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series, series_of
-from drt_engine.status import count_status
+from drt_engine.status import count_status, in_order
 
 __all__ = ["JobSummary", "Progress", "invert_file"]
 
@@ -180,7 +180,7 @@ class _Job:
             for _ in range(_MOST_ROUNDS):
                 self._take_up()
                 kept = self._done if kept is None else kept
-                self._progress(self._done, self._source.spectra, dict(self._counts))
+                self._progress(self._done, self._source.spectra, in_order(self._counts))
                 try:
                     self._invert(crew)
                     counts, failed = self._assemble(overwrite=overwrite)
@@ -237,7 +237,7 @@ class _Job:
         for found in scan(self._journal.out).inversions:
             counts.update(found.counts)
             failed += found.failed
-        return dict(counts), failed
+        return in_order(counts), failed
 
     def _take_up(self) -> None:
         """Find the blocks that are there, and remove those that are damaged."""
@@ -265,7 +265,7 @@ class _Job:
             for task, done in self._run("results", crew, chosen):
                 self._counts.update(done.counts)
                 self._done += len(task.block)
-                self._progress(self._done, self._source.spectra, dict(self._counts))
+                self._progress(self._done, self._source.spectra, in_order(self._counts))
 
     def _run(
         self, kind: Kind, crew: Workers, chosen: Mapping[int, Mapping[Series, int]]

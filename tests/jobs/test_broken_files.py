@@ -89,8 +89,8 @@ def expected(campaign, out, cli):
 def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
     whole = campaign.read_bytes()
     rng = np.random.default_rng(3)
-    cases = [(whole[:size], True) for size in rng.choice(len(whole), 100, replace=False)]
-    for at in rng.choice(len(whole), 100, replace=False):
+    cases = [(whole[:size], True) for size in rng.choice(len(whole), 50, replace=False)]
+    for at in rng.choice(len(whole), 50, replace=False):
         damaged = bytearray(whole)
         damaged[at] ^= rng.integers(1, 256)
         cases.append((bytes(damaged), False))
@@ -107,7 +107,7 @@ def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
             assert ran.refused("campaign.h5: "), ran
             assert not out.exists()
         assert campaign.read_bytes() == content
-    assert 0 < harmless < 100
+    assert 0 < harmless < 50
 
 
 def changed(change):
@@ -238,7 +238,7 @@ def test_folders_that_are_not_there(campaign, tmp_path, cli):
     ran = cli("invert", campaign, "-o", tmp_path / "nowhere" / "out.h5")
     assert ran.refused("out.h5: the folder", "nowhere does not exist. Make it first.")
     assert cli("invert", campaign, "-o", tmp_path / ("a" * 300)).refused("cannot be written", "File name too long")
-    assert cli("invert", tmp_path / ("a" * 300), "-o", tmp_path / "out.h5").refused("cannot be opened", "too long")
+    assert cli("invert", tmp_path / ("a" * 300), "-o", tmp_path / "out.h5").refused("cannot be read", "too long")
     assert names(tmp_path) == ["campaign.h5"]
 
 

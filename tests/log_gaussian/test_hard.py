@@ -95,9 +95,9 @@ def test_the_certificate_holds_in_more_digits():
     elements, highest, lowest, per_decade, _ = EXACT["plateau"]
     frequency = np.geomspace(highest, lowest, round(np.log10(highest / lowest) * per_decade) + 1)
     method = LogGaussian(noise="constant")
-    prepared = method._prepared(frequency, method.expansion(frequency))
-    grid, z = prepared._grid, Circuit(elements).impedance(frequency)[None]
-    b, _ = prepared._problem.data(z)
+    prepared = method.prepared(frequency, method.expansion(frequency))
+    grid, z = prepared.grid, Circuit(elements).impedance(frequency)[None]
+    b, _ = prepared.problem.data(z)
     out, hyper, kkt = np.empty((1, grid.size)), np.empty((1, 3)), np.empty(1)
     parts, given = np.ones((1, 2, z.size)), np.array([[np.nan, 0.0, np.nan]])
     kernel.maximise(b, parts, prepared._beginning(b), given, grid, out, hyper, kkt)

@@ -264,7 +264,7 @@ def test_unknown_names_list_the_known(settings):
 
 def test_there_is_no_series(noisy):
     method = LogGaussian()
-    assert method.series is None
+    assert method.shared_states is None
     with pytest.raises(InputError, match="shares no λ"):
         method.tallies(noisy.frequency, noisy.impedance, method.expansion(noisy.frequency))
 

@@ -65,7 +65,7 @@ def shape(cell):
 
 
 def mpt_fields(line):
-    return biologic_mpt._metadata(("", "", line))
+    return biologic_mpt._metadata(("", "", line), None)
 
 
 def mpt_frequency(line):
