@@ -22,6 +22,12 @@ _KEPT = 4
 """Series whose covariances are kept at once: those of 24 spectra take 6 MB."""
 
 
+_WIDER = 1.5
+"""By how much changes are less known than their posterior says: a change that is not as smooth as the series expects is
+held back a little, in the same way in every draw. Their 95 % intervals would cover 74 to 91 % on the series of the
+benchmark that the method was made on."""
+
+
 @dataclass(frozen=True, eq=False)
 class Change:
     """How γ and R_pol change from one spectrum to another.
@@ -131,13 +137,14 @@ class Joined:
             + gamma[1] ** 2 * np.diag(covariance[1])
             - 2.0 * gamma[0] * gamma[1] * np.diag(cross)
         )
+        variance *= _WIDER**2
         parts = gamma * areas
         of_r_pol = (
             parts[0] @ covariance[0] @ parts[0]
             + parts[1] @ covariance[1] @ parts[1]
             - 2.0 * parts[0] @ cross @ parts[1]
         )
-        return change_between(level, self.expansion, gamma, variance, of_r_pol)
+        return change_between(level, self.expansion, gamma, variance, _WIDER**2 * of_r_pol)
 
     def at(self, value: float, tau: ArrayLike, level: float | None) -> tuple[Array, Array, Array]:
         """γ of each series at a state that was not measured.
