@@ -29,6 +29,7 @@ PAGES = [
         "docs/validation.md",
         "docs/processes.md",
         "docs/gallery.md",
+        "docs/series.md",
         "docs/jobs.md",
         "docs/index.md",
         "README.md",

