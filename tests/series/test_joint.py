@@ -159,7 +159,19 @@ def test_two_states_are_a_series():
     assert np.isfinite(result.change(0, 1).r_pol_low)
 
 
+def test_a_series_that_breaks_says_where():
+    """One resistance doubles between the fifth and the sixth of ten states."""
+    z = measured(np.linspace(3.0, 3.2, 10), share=0.002)
+    z[5:] += 30.0 / (1 + (2j * np.pi * FREQUENCY * 1e-4) ** 0.9)
+    voltage = np.linspace(3.0, 3.2, 10)
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
+    np.testing.assert_array_equal((result.status & drt.Status.BREAK) != 0, np.arange(10) == 5)
+    change = result.change(4, 5)
+    assert change.r_pol_low < 30.0 + 20.0 * np.ptp(np.exp(1.2 * (voltage[4:6] - 3.0))) < change.r_pol_high
+
+
 def test_a_result_survives_pickling(joint):
+    assert np.isfinite(joint.change(1, 4).r_pol)
     again = pickle.loads(pickle.dumps(joint))
     assert_same(again, joint)
     assert again.method == joint.method

@@ -90,6 +90,11 @@ def test_a_spectrum_that_is_alone_is_no_series():
     assert as_sets(lines_of(states, "voltage")) == [[0, 1]]
 
 
+def test_single_spectra_of_other_cells_do_not_make_all_cells_one_series():
+    states = pd.DataFrame({"cell": ["B"] * 6 + ["C", "D", "E"], "voltage": np.arange(9.0)})
+    assert as_sets(lines_of(states, "voltage")) == [[0, 1, 2, 3, 4, 5]]
+
+
 def test_missing_values_of_the_others_are_equal_to_each_other(campaign):
     campaign["temperature"] = np.nan
     assert len(lines_of(campaign, "voltage")) == 8
