@@ -141,7 +141,7 @@ class Figures:
         self.add("covered_gamma", ((low <= truth) & (truth <= high))[above & there[:, None]])
         low, high = result.r_pol_interval(_LEVEL)
         self.add("covered_r_pol", ((low <= one.r_pol) & (one.r_pol <= high))[there])
-        if hasattr(result, "change"):
+        if not result.method.linear:
             pairs = one.pairs(one.along[0])
             self.add("covered_change", _change_covered(one, result, pairs[there[pairs].all(axis=1)]))
 

@@ -245,8 +245,8 @@ class Inversion:
         if joined is None or set(state) != {along}:
             raise InputError(
                 f"γ at {', '.join(f'{name}={value!r}' for name, value in state.items())} needs spectra that were "
-                f"inverted together along that state, and their impedances; this result is along {along!r}. Invert with "
-                f"LogGaussian(along={next(iter(state))!r}), or attach the spectra: result.with_spectra(spectra)."
+                f"inverted together along that state, and their impedances; this result is along {along!r}. Invert "
+                f"with LogGaussian(along={next(iter(state))!r}), or attach the spectra: result.with_spectra(spectra)."
             )
         return joined.at(float(state[str(along)]), tau, level)
 
@@ -375,7 +375,7 @@ class Inversion:
         return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, lines)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
-        """How γ and R_pol change from one spectrum to another, with intervals: did it change?
+        """Say how γ and R_pol change from one spectrum to another, and how sure that is.
 
         Of spectra that were inverted together, what is not known of both in the same way falls out of the difference,
         so that changes are known much better than values. Of others the uncertainties add up.
@@ -390,7 +390,7 @@ class Inversion:
         Returns
         -------
         Change
-            With ``gamma``, ``gamma_low`` and ``gamma_high`` at ``tau``, and ``r_pol``, ``r_pol_low`` and ``r_pol_high``.
+            With ``gamma``, ``gamma_low``, ``gamma_high`` at ``tau``, and ``r_pol``, ``r_pol_low``, ``r_pol_high``.
 
         Raises
         ------

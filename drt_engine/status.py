@@ -52,10 +52,10 @@ _MESSAGES = {
     "regularisation is too strong. Validate it; its intervals are withheld.",
     Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
     "1/ω_max to 1/ω_min; expected less. R_pol is an extrapolation: see r_pol_beyond, and measure at lower frequencies.",
-    Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing is wrong "
-    "if something happened to the cell there; the spectra on either side were not made alike.",
-    Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its cell and "
-    "cycle, or the joint answer could not be certified. Compare with the others by their intervals.",
+    Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
+    "is wrong if something happened to the cell there; the spectra on either side were not made alike.",
+    Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its "
+    "cell and cycle, or the joint answer could not be certified. Compare with the others by their intervals.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

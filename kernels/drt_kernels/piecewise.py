@@ -1,6 +1,6 @@
 """Piecewise linear γ(ln τ): impedance, roughness and values of hat functions on any ascending grid.
 
-Axes in the comments: k = spectra, f = frequencies, m, n = relaxation times of the basis, t = relaxation times to evaluate at.
+Axes in the comments: k = spectra, f = frequencies, m, n = relaxation times of the basis, t = those to evaluate at.
 
 The first and the last hat are halves: γ is zero outside the grid. :func:`piecewise_curve` draws a smooth curve through
 the values of a γ that is close to an exponential function between them.
@@ -143,7 +143,7 @@ def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
                 out[k, t] = math.nan
             elif m < 0:
                 out[k, t] = 0.0
-            elif p == 0.0 or p == 1.0:
+            elif p == 0.0 or p == 1.0:  # noqa: PLR1714 - as numba compiles it
                 out[k, t] = values[k, m + int(p)]
             elif math.isnan(secant[m]):
                 out[k, t] = (1.0 - p) * values[k, m] + p * values[k, m + 1]
@@ -156,7 +156,7 @@ def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
 
 @njit(cache=True, nogil=True)
 def _slopes(values: Array, logs: Array, step: Array, secant: Array, slope: Array) -> None:
-    """Slopes of ln |γ| at the values, such that cubics between them have no maximum or minimum that the values have not.
+    """Slopes of ln |γ| at the values, so that cubics between them have no maximum or minimum of their own.
 
     They are those of the parabola through three neighbours, by which a maximum may lie beside its value. Where the
     curve has to rise or to fall from one value to the next, slopes are at most three times that of the straight line,

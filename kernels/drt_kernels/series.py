@@ -205,9 +205,9 @@ def _objective(y: Array, chain: Chain, model: Model, grid: Grid) -> float:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _differentiate(chain: Chain, terms: Terms, model: Model, grid: Grid, space: Space) -> float:
-    """Gradient at the point evaluated last, which extras are free; return the largest |g_j / d_j|."""
-    y, gradient, width = chain.y, chain.gradient, model.width
+def _differentiate_own(chain: Chain, model: Model, grid: Grid, space: Space) -> None:
+    """Gradient of the single objectives at the point evaluated last, and which elements are free."""
+    y, gradient = chain.y, chain.gradient
     lam, prior, tail = model.lam, model.prior, model.tail
     points = chain.weight.shape[1]
     for k in range(chain.b.shape[0]):
@@ -234,6 +234,12 @@ def _differentiate(chain: Chain, terms: Terms, model: Model, grid: Grid, space: 
                 gradient[k, j] = force
                 chain.free[k, j] = 1.0 if y[k, j] > 0.0 or force < 0.0 else 0.0
                 chain.scale[k, j] = square
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _differentiate_coupling(chain: Chain, terms: Terms, width: Array, grid: Grid) -> None:
+    """Add the gradient of the coupling."""
+    y, gradient = chain.y, chain.gradient
     for r in range(terms.kind.size):
         c = terms.coefficient[r]
         for m in range(grid.logs):
@@ -255,6 +261,14 @@ def _differentiate(chain: Chain, terms: Terms, model: Model, grid: Grid, space: 
                 if k >= 0:
                     gradient[k, m] += c[n] * pull
                     chain.scale[k, m] += c[n] * c[n] * (weight_ + LEVEL * width[m])
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _differentiate(chain: Chain, terms: Terms, model: Model, grid: Grid, space: Space) -> float:
+    """Gradient at the point evaluated last, which elements are free; return the largest |g_j / d_j|."""
+    _differentiate_own(chain, model, grid, space)
+    _differentiate_coupling(chain, terms, model.width, grid)
+    y, gradient = chain.y, chain.gradient
     worst = 0.0
     for k in range(chain.b.shape[0]):
         for j in range(grid.size):
@@ -402,15 +416,14 @@ def _factor_chain(chain: Chain, space: Space, block: Array) -> bool:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _solve_chain(chain: Chain, right: Array, out: Array) -> None:
-    """Solve with the factor, out = −H⁻¹ right."""
+def _solve_forward(chain: Chain, right: Array, out: Array) -> None:
+    """Solve with the lower factor, out = −L⁻¹ right."""
     states, size = right.shape
-    reach = chain.off.shape[1]
     for k in range(states):
         factor, here = chain.own[k], out[k]
         for i in range(size):
             here[i] = -right[k, i]
-        for d in range(min(reach, k)):
+        for d in range(min(chain.off.shape[1], k)):
             before, rows = out[k - 1 - d], chain.off[k - 1 - d, d]
             for i in range(size):
                 s = 0.0
@@ -422,9 +435,16 @@ def _solve_chain(chain: Chain, right: Array, out: Array) -> None:
             for q in range(i):
                 s -= factor[i, q] * here[q]
             here[i] = s * factor[i, i]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _solve_chain(chain: Chain, right: Array, out: Array) -> None:
+    """Solve with the factor, out = −H⁻¹ right."""
+    states, size = right.shape
+    _solve_forward(chain, right, out)
     for k in range(states - 1, -1, -1):
         factor, here = chain.own[k], out[k]
-        for d in range(min(reach, states - 1 - k)):
+        for d in range(min(chain.off.shape[1], states - 1 - k)):
             after, rows = out[k + 1 + d], chain.off[k, d]
             for i in range(size):
                 for q in range(size):
@@ -499,7 +519,16 @@ def _build(
     for k in range(chain.b.shape[0]):
         _own_block(chain, k, model, mode, grid, space, block)
     _couple_blocks(chain, terms, model.kappa, model.width, mode, grid)
-    return _factor_chain(chain, space, block)
+    return bool(_factor_chain(chain, space, block))
+
+
+@compiled(**_INNER)
+def _build_from(first: int, chain: Chain, terms: Terms, model: Model, grid: Grid, space: Space, block: Array) -> int:
+    """Factor in the first mode that goes, from one on; return it, or 3 if none does."""
+    mode = first
+    while mode < 3 and not _build(chain, terms, model, mode, grid, space, block):
+        mode += 1
+    return mode
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -509,22 +538,30 @@ def _value(y: Array, chain: Chain, terms: Terms, model: Model, normal: bool, gri
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _walk(before: float, normal: bool, chain: Chain, terms: Terms, model: Model, grid: Grid) -> float:
-    """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
-    states, y, step, trial = chain.b.shape[0], chain.y, chain.step, chain.trial
+def _slope(chain: Chain, grid: Grid) -> tuple[float, float, float]:
+    """Longest part of the step in ln γ, slope of the objective along it, and rounding errors of its value."""
+    step, points = chain.step, chain.weight.shape[1]
     longest = 0.0
     fall = 0.0
     rounding = 0.0
-    for k in range(states):
+    for k in range(chain.b.shape[0]):
         for j in range(grid.size):
             if j < grid.logs:
                 longest = max(longest, abs(step[k, j]))
             else:
                 step[k, j] *= chain.free[k, j]
             fall += step[k, j] * chain.gradient[k, j]
-        for f in range(chain.weight.shape[1]):
-            size = abs(chain.residual[k, f]) + abs(chain.residual[k, chain.weight.shape[1] + f])
+        for f in range(points):
+            size = abs(chain.residual[k, f]) + abs(chain.residual[k, points + f])
             rounding += _RESIDUAL_ROUNDING * chain.weight[k, f] * size
+    return longest, fall, rounding
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _walk(before: float, normal: bool, chain: Chain, terms: Terms, model: Model, grid: Grid) -> float:
+    """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
+    states, y, step, trial = chain.b.shape[0], chain.y, chain.step, chain.trial
+    longest, fall, rounding = _slope(chain, grid)
     slack = _ROUNDING * abs(before) + rounding
     length = _LONGEST / longest if longest > _LONGEST else 1.0
     phi = before
@@ -546,7 +583,7 @@ def _walk(before: float, normal: bool, chain: Chain, terms: Terms, model: Model,
 
 
 @compiled(**_OUTER)
-def descend(
+def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     chain: Chain,
     terms: Terms,
     model: Model,
@@ -560,36 +597,26 @@ def descend(
     """Minimise from `chain.y` on; return the stationarity residual, negative if a last task could not be done.
 
     The residual is the largest |g_j / d_j| over all states, with d_j² the diagonal of the Gauss-Newton matrix. With
-    `normal` the coupling is quadratic. A task takes elements that are held at zero as free. `task` 1 leaves the blocks of the inverse of the positive second derivative, as
-    parabolas have it that touch from above, in `own` and `off`; 2 its Cholesky factor there and, in `step`, minus its
-    inverse times what is in `trial`.
+    `normal` the coupling is quadratic. Task 1 leaves the blocks of the inverse of the positive second derivative, as
+    parabolas have it that touch from above, in `own` and `off`; task 2 its Cholesky factor there and, in `step`, minus
+    its inverse times what is in `trial`. Both take elements that are held at zero as free.
     """
     block = np.empty((4, 4))
     for k in range(chain.b.shape[0]):
         _match(chain.y[k], model.lam, model.prior, chain.dual[k])
     phi = _value(chain.y, chain, terms, model, normal, grid)
     residual = float(_differentiate(chain, terms, model, grid, space))
-    trusted = False
-    done = False
+    mode = 3
     for n in range(limit + 1):
         last = n == limit or not residual > tolerance
         if last and task == 0:
             break
         if last:
             chain.free[:] = 1.0
-        first = 1
-        if last or normal:
-            first = 2
-        elif trusted or residual < _NEAR:
-            first = 0
-        mode = first
-        while mode < 3:
-            done = _build(chain, terms, model, mode, grid, space, block)
-            if done:
-                break
-            mode += 1
-        trusted = done and mode == 0
-        if last or not done:
+        # Newton's matrix near the answer and once it has been positive definite.
+        first = 2 if last or normal else (0 if mode == 0 or residual < _NEAR else 1)
+        mode = _build_from(first, chain, terms, model, grid, space, block)
+        if last or mode == 3:
             break
         _solve_chain(chain, chain.gradient, chain.step)
         phi = _walk(phi, normal, chain, terms, model, grid)
@@ -599,7 +626,7 @@ def descend(
             tolerance = residual
     if task == 0:
         return residual
-    if not done:
+    if mode == 3:
         return -1.0
     if task == 1:
         _invert_chain(chain, space, block)
