@@ -9,7 +9,8 @@ import drt_engine as drt
 from drt_engine.result import PER_SPECTRUM
 from drt_engine.threads import limited_threads
 
-from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, truth
+from ..conftest import zarc
+from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth
 
 METHOD = drt.LogGaussian(along="voltage")
 SHARED = ("coupling", "shift", "regularisation", "noise_floor", "noise_relative")
@@ -160,14 +161,14 @@ def test_two_states_are_a_series():
 
 
 def test_a_series_that_breaks_says_where():
-    """One resistance doubles between the fifth and the sixth of ten states."""
-    z = measured(np.linspace(3.0, 3.2, 10), share=0.002)
-    z[5:] += 30.0 / (1 + (2j * np.pi * FREQUENCY * 1e-4) ** 0.9)
-    voltage = np.linspace(3.0, 3.2, 10)
+    """One resistance doubles between two of 24 states."""
+    voltage = np.linspace(3.0, 3.2, 24)
+    z = measured(voltage)
+    z[12:] += zarc(FREQUENCY, 30.0, 1e-4, 0.9)
     result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
-    np.testing.assert_array_equal((result.status & drt.Status.BREAK) != 0, np.arange(10) == 5)
-    change = result.change(4, 5)
-    assert change.r_pol_low < 30.0 + 20.0 * np.ptp(np.exp(1.2 * (voltage[4:6] - 3.0))) < change.r_pol_high
+    np.testing.assert_array_equal((result.status & drt.Status.BREAK) != 0, np.arange(24) == 12)
+    change = result.change(11, 12)
+    assert change.r_pol_low < 30.0 + r_pol(voltage[12]) - r_pol(voltage[11]) < change.r_pol_high
 
 
 def test_a_result_survives_pickling(joint):
