@@ -195,6 +195,6 @@ def _tells(column: "pd.Series[Any]") -> bool:
 
 
 def _shortest(states: pd.DataFrame, names: list[str]) -> bool:
-    """Whether nearly every spectrum would be alone."""
+    """Whether most spectra would be alone."""
     sizes = states.groupby(names, dropna=False, observed=True).size()
-    return bool(len(states) > 1 and sizes.median() < 2)
+    return bool(len(states) > 1 and 2 * np.count_nonzero(sizes == 1) > len(states))

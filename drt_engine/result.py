@@ -142,6 +142,10 @@ class Inversion:
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed again when it is asked for, and holds functions, which cannot be pickled."""
+        return {name: value for name, value in vars(self).items() if name != "_joined"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Freeze the arrays of a pickled result again."""
         frozen(self, state)

@@ -30,6 +30,7 @@ PAGES = [
         "docs/validation.md",
         "docs/processes.md",
         "docs/gallery.md",
+        "docs/series.md",
         "docs/jobs.md",
         "docs/index.md",
         "README.md",

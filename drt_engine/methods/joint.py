@@ -249,7 +249,10 @@ class SeriesProblem:
         found = self._agree(found)
         if self._cut_at_breaks(found):
             found = self._agree(found)
-        found = _rounded(found)
+        rounded_off = _rounded(found)
+        # What is given stays as it is.
+        noise = np.where(np.isfinite(self._given), found.noise, rounded_off.noise)
+        found = rounded_off._replace(noise=noise)
         self._weigh(found)
         return found, self._descend(found, _EXACT, _EXACT_STEPS)
 

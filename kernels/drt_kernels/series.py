@@ -273,7 +273,8 @@ def _differentiate(chain: Chain, terms: Terms, model: Model, grid: Grid, space: 
     for k in range(chain.b.shape[0]):
         for j in range(grid.size):
             scale = math.sqrt(chain.scale[k, j])
-            here = gradient[k, j] / scale
+            # A state without data does not show R_inf, L and 1/C: there is nothing to be fulfilled.
+            here = 0.0 if scale == 0.0 else gradient[k, j] / scale
             here = abs(here) if j < grid.logs else abs(min(y[k, j] * scale, here))
             if not here <= worst:
                 worst = here
@@ -331,7 +332,8 @@ def _own_block(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space:
         if m >= 2:
             matrix[m, m - 2] += space.band[2, m - 2]
     for j in range(grid.logs, matrix.shape[0]):
-        if j >= grid.size or chain.free[k, j] == 0.0:
+        # Without data nothing holds what is no part of γ, and it stays where it is.
+        if j >= grid.size or chain.free[k, j] == 0.0 or matrix[j, j] == 0.0:
             matrix[j, j] = 1.0
 
 

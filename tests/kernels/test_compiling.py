@@ -1,0 +1,70 @@
+"""Compiled copies on disk: kept from one run to the next, and made anew when any file of the kernels has changed."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+from drt_kernels import compiling
+
+USES = """
+import copied_compiling
+import copied_inner
+
+@copied_compiling.compiled(cache=True)
+def doubled(x):
+    return 2 * copied_inner.value(x)
+"""
+INNER = """
+import copied_compiling
+
+@copied_compiling.compiled(cache=True)
+def value(x):
+    return x + {}
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path, monkeypatch):
+    """Write kernels in a folder of their own, and load them as a new process would."""
+    # Also where the other tests of kernels run uncompiled.
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("copied_compiling", "copied_inner", "copied_uses")
+    texts = (Path(compiling.__file__).read_text(encoding="utf-8"), INNER.format(1), USES)
+    for name, text in zip(names, texts, strict=True):
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+
+    def load():
+        for name in names:
+            spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+            module = importlib.util.module_from_spec(spec)
+            monkeypatch.setitem(sys.modules, name, module)
+            # Python's own copies are told apart by whole seconds and sizes only.
+            exec(compile((tmp_path / f"{name}.py").read_text(encoding="utf-8"), module.__file__, "exec"), vars(module))
+        return module.doubled
+
+    return load
+
+
+def test_a_copy_is_kept_until_any_file_changes(loaded, tmp_path):
+    first = loaded()
+    assert first(5) == 12
+    assert sum(first.stats.cache_misses.values()) == 1
+    again = loaded()
+    assert again(5) == 12
+    assert sum(again.stats.cache_hits.values()) == 1
+    assert not again.stats.cache_misses
+    # The file of the function that is called stays as it is.
+    (tmp_path / "copied_inner.py").write_text(INNER.format(100), encoding="utf-8")
+    edited = loaded()
+    assert edited(5) == 210
+    assert sum(edited.stats.cache_misses.values()) == 1
+
+
+def test_the_stamp_is_of_all_files_of_the_kernels():
+    there = {path.name: path.stat().st_size for path in Path(compiling.__file__).parent.glob("*.py")}
+    assert {name: size for name, _, size in compiling._STAMP} == there
+    assert {"compiling.py", "series.py", "log_gaussian.py"} <= set(there)

@@ -1,0 +1,342 @@
+"""The joint search against slow twins: objective and matrix dense in numpy, scipy's minimiser, numpy's inverse."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numba import njit
+from scipy.optimize import approx_fprime, minimize
+
+from drt_kernels import series as kernel
+from drt_kernels.log_gaussian import Grid, _match
+
+POINTS, LOGS, EXTRAS = 6, 9, 2
+SIZE = LOGS + EXTRAS
+FULL, LAST = np.inf, 0
+
+
+# What only compiled functions may call, called by one.
+@njit
+def evaluated(chain, terms, model, normal, grid, space):
+    for k in range(chain.b.shape[0]):
+        _match(chain.y[k], model.lam, model.prior, chain.dual[k])
+    value = kernel._value(chain.y, chain, terms, model, normal, grid)
+    return value, kernel._differentiate(chain, terms, model, grid, space)
+
+
+@njit
+def assembled(chain, terms, model, mode, grid, space):
+    block = np.empty((4, 4))
+    for k in range(chain.b.shape[0]):
+        kernel._own_block(chain, k, model, mode, grid, space, block)
+    kernel._couple_blocks(chain, terms, model.kappa, model.width, mode, grid)
+
+
+def second_differences(states):
+    """Differences of three neighbours with uneven steps, or the one of two states."""
+    rng = np.random.default_rng(7)
+    if states == 2:
+        state, coefficient = [[0, 1, -1]], [[-1.25, 1.25, 0.0]]
+    else:
+        state = [[k, k + 1, k + 2] for k in range(states - 2)]
+        coefficient = np.array([1.0, -2.0, 1.0]) * rng.uniform(0.7, 1.4, (states - 2, 1))
+        coefficient[:, 1:] += [[0.1, -0.1]]
+    return kernel.Terms(
+        np.array(state),
+        np.array(coefficient, dtype=float),
+        np.zeros(len(state), dtype=np.int64),
+        rng.uniform(0.3, 1.0, (len(state), LOGS)),
+    )
+
+
+def two_kinds(states):
+    """Second differences, and the first ones of every other pair with a strength of their own."""
+    second = second_differences(states)
+    first = np.array([[k, k + 1, -1] for k in range(0, states - 1, 2)])
+    return kernel.Terms(
+        np.vstack([second.state, first]),
+        np.vstack([second.coefficient, np.tile([-1.0, 1.0, 0.0], (len(first), 1))]),
+        np.concatenate([second.kind, np.ones(len(first), dtype=np.int64)]),
+        np.vstack([second.relative, np.ones((len(first), LOGS))]),
+    )
+
+
+def problem(states=5, terms=second_differences, tail=0.25, normal=False):
+    """A process that grows and moves, on a jittered grid, with R_inf and L; one point of the second state is missing."""
+    rng = np.random.default_rng(1)
+    omega = np.logspace(3, -1, POINTS)
+    log_tau = np.sort(np.log(np.logspace(-4, 2, LOGS)) + 0.1 * rng.standard_normal(LOGS))
+    h = np.diff(log_tau)
+    width = 0.5 * (np.append(h, 0.0) + np.append(0.0, h))
+    z = width / (1 + 1j * np.outer(omega, np.exp(log_tau)))
+    extra = np.array([np.ones(POINTS), 1j * omega]).T
+    z = np.hstack([z, extra / np.linalg.norm(extra, axis=0)])
+    columns = np.zeros((12, 2 * POINTS))
+    columns[:SIZE] = np.vstack([z.real, z.imag]).T
+    grid = Grid(
+        columns=columns,
+        logs=LOGS,
+        size=SIZE,
+        slope=1.0 / h,
+        lean=0.1 * rng.standard_normal(LOGS - 1),
+        bend=np.stack([1 / h[:-1], -1 / h[:-1] - 1 / h[1:], 1 / h[1:]], axis=1),
+        knee=0.125 * (h[1:] + h[:-1]),
+        rate=0.7,
+        tail=tail,
+        width=0.3,
+        noise=np.zeros((2, 2)),
+    )
+    u = np.array([-3.0 - 0.4 * np.abs(log_tau + 1.0 - 0.5 * k) + 0.15 * k for k in range(states)])
+    x = np.hstack([np.exp(u), np.tile([0.5, 0.05], (states, 1))])
+    b = x @ columns[:SIZE] + 0.003 * rng.standard_normal((states, 2 * POINTS))
+    b[0, 2] += 0.05
+    some = terms(states)
+    chain, own_share = kernel.new_chain(b, grid, some), 0.8
+    chain.precision[:] = rng.uniform(0.5, 2.0, (states, POINTS)) / 0.004**2
+    chain.precision[1, 3] = 0.0
+    chain.y[:, :SIZE] = np.hstack([u, x[:, LOGS:]]) + 0.3 * rng.uniform(0.0, 1.0, (states, SIZE))
+    prior = grid._replace(slope=own_share * grid.slope, rate=own_share * grid.rate)
+    model = kernel.Model(np.array([40.0, 5.0]), width, 1.7, tail, prior)
+    flag = np.bool_(normal)
+    return SimpleNamespace(
+        chain=chain, terms=some, model=model, grid=grid, space=kernel.new_space(chain, grid), normal=flag
+    )
+
+
+def descend(at, tolerance, limit, task=0):
+    return kernel.descend(at.chain, at.terms, at.model, at.normal, tolerance, limit, task, at.grid, at.space)
+
+
+class Dense:
+    """The formula of the module's docstring, written with whole matrices; y is flat, states one after another."""
+
+    def __init__(self, at):
+        self.at, self.states = at, len(at.chain.b)
+        h = 1.0 / at.grid.slope
+        self.slopes = np.diff(np.eye(LOGS), axis=0)
+        self.bends = np.diff(self.slopes / h[:, None], axis=0)
+        self.matrix = at.grid.columns[:SIZE].T
+        # Of each difference e, as a matrix from u of all states, (r,k).
+        self.along = np.zeros((len(at.terms.state), self.states))
+        for r, (state, coefficient) in enumerate(zip(at.terms.state, at.terms.coefficient, strict=True)):
+            for k, c in zip(state, coefficient, strict=True):
+                if k >= 0:
+                    self.along[r, k] += c
+        self.across = self.slopes / np.sqrt(h)[:, None]
+        self.strength = at.model.kappa[at.terms.kind][:, None] * at.terms.relative[:, : LOGS - 1]
+
+    def parts(self, y):
+        y = y.reshape(self.states, SIZE)
+        value = np.hstack([np.exp(y[:, :LOGS]), y[:, LOGS:]])
+        residual = value @ self.matrix.T - self.at.chain.b
+        distance = self.at.chain.precision * (residual[:, :POINTS] ** 2 + residual[:, POINTS:] ** 2)
+        e = self.along @ y[:, :LOGS]
+        return y[:, :LOGS], value, residual, distance, e, e @ self.across.T
+
+    def objective(self, y):
+        at, lam, prior, t = self.at, self.at.model.lam, self.at.model.prior, self.at.model.tail
+        u, _, _, d, e, g = self.parts(y)
+        misfit = 0.5 * d.sum() if t == 0 else (1 + 2 * t) / (2 * t) * np.log(1 + t * d).sum()
+        slopes = 0.5 * lam * (prior.slope * (u @ self.slopes.T - prior.lean) ** 2).sum()
+        bends = prior.rate * (prior.knee * (np.sqrt(1 + lam * (u @ self.bends.T / prior.knee) ** 2) - 1)).sum()
+        nu, q = kernel.NU, self.strength * g**2
+        coupling = 0.5 * q.sum() if at.normal else 0.5 * (1 + nu) * np.log(1 + q / nu).sum()
+        return misfit + slopes + bends + coupling + 0.5 * kernel.LEVEL * (at.model.width * e**2).sum()
+
+    def weights(self, d):
+        t = self.at.model.tail
+        return np.tile(self.at.chain.precision * (1 + 2 * t) / (1 + t * d), 2)
+
+    def gradient(self, y):
+        lam, prior = self.at.model.lam, self.at.model.prior
+        u, value, residual, d, e, g = self.parts(y)
+        out = (self.weights(d) * residual) @ self.matrix
+        out[:, :LOGS] *= value[:, :LOGS]
+        out[:, :LOGS] += lam * (prior.slope * (u @ self.slopes.T - prior.lean)) @ self.slopes
+        bends = u @ self.bends.T / prior.knee
+        out[:, :LOGS] += prior.rate * lam * (bends / np.sqrt(1 + lam * bends**2)) @ self.bends
+        firm = self.strength if self.at.normal else self.touching(g)
+        out[:, :LOGS] += self.along.T @ ((firm * g) @ self.across + kernel.LEVEL * self.at.model.width * e)
+        return out.ravel()
+
+    def touching(self, g, spread=0.0):
+        """Curvature of the parabola that touches the coupling from above, with g as wide as it is known."""
+        return self.strength * (1 + kernel.NU) / (kernel.NU + self.strength * (g**2 + spread))
+
+    def touched(self, y, known=0.0, spread=0.0):
+        """Second derivative of what lies above the objective and touches it; bends as known, or by their own."""
+        lam, prior = self.at.model.lam, self.at.model.prior
+        u, value, residual, d, _, g = self.parts(y)
+        weights = self.weights(d)
+        whole = np.zeros((self.states, SIZE, self.states, SIZE))
+        for k in range(self.states):
+            scale = np.append(value[k, :LOGS], np.ones(EXTRAS))
+            columns = self.matrix * scale
+            whole[k, :, k] += columns.T @ (weights[k][:, None] * columns)
+            force = columns[:, :LOGS].T @ (weights[k] * residual[k])
+            whole[k, :LOGS, k, :LOGS] += np.diag(np.maximum(force, 0.0))
+            bends = self.bends @ u[k]
+            if np.ndim(known):
+                stiff = prior.rate * lam / np.sqrt(prior.knee**2 + lam * (bends**2 + known[k]))
+            else:
+                stiff = prior.rate * lam / prior.knee * (1 + lam * (bends / prior.knee) ** 2) ** -1.5
+            whole[k, :LOGS, k, :LOGS] += lam * self.slopes.T @ (prior.slope[:, None] * self.slopes)
+            whole[k, :LOGS, k, :LOGS] += self.bends.T @ (stiff[:, None] * self.bends)
+        firm = self.touching(g, spread)
+        for r, c in enumerate(self.along):
+            one = self.across.T @ (firm[r][:, None] * self.across) + np.diag(kernel.LEVEL * self.at.model.width)
+            whole[:, :LOGS, :, :LOGS] += np.einsum("i,k,mn->imkn", c, c, one)
+        return whole.reshape(self.states * SIZE, self.states * SIZE)
+
+
+SHAPES = {
+    "two states": (2, second_differences),
+    "three states": (3, second_differences),
+    "five states": (5, second_differences),
+    "two kinds": (4, two_kinds),
+}
+
+
+@pytest.fixture(params=SHAPES.values(), ids=SHAPES)
+def shape(request):
+    return request.param
+
+
+def flat(chain):
+    return chain.y[:, :SIZE].ravel().copy()
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.25])
+@pytest.mark.parametrize("normal", [False, True])
+def test_value_and_gradient_are_those_of_the_formula(shape, tail, normal):
+    at = problem(*shape, tail, normal)
+    dense, y = Dense(at), flat(at.chain)
+    value, _ = evaluated(at.chain, at.terms, at.model, at.normal, at.grid, at.space)
+    assert value == pytest.approx(dense.objective(y), rel=1e-12)
+    gradient = at.chain.gradient[:, :SIZE].ravel()
+    np.testing.assert_allclose(gradient, dense.gradient(y), rtol=1e-9, atol=1e-9 * np.abs(gradient).max())
+    numeric = approx_fprime(y, dense.objective, 1e-6)
+    np.testing.assert_allclose(gradient, numeric, rtol=2e-4, atol=2e-5 * np.abs(numeric).max())
+
+
+def test_the_residual_is_in_units_of_the_gauss_newton_matrix():
+    at = problem()
+    dense, y = Dense(at), flat(at.chain)
+    _, residual = evaluated(at.chain, at.terms, at.model, at.normal, at.grid, at.space)
+    # The diagonal has bends by the parabola that touches, and no pressure of the data.
+    u, value, misfit, d, _, _ = dense.parts(y)
+    scale = np.diag(dense.touched(y, known=np.zeros((dense.states, LOGS - 2)))).reshape(dense.states, SIZE).copy()
+    scale[:, :LOGS] -= np.maximum(value[:, :LOGS] * ((dense.weights(d) * misfit) @ dense.matrix)[:, :LOGS], 0.0)
+    units = dense.gradient(y).reshape(scale.shape) / np.sqrt(scale)
+    held = np.minimum(at.chain.y[:, LOGS:SIZE] * np.sqrt(scale[:, LOGS:]), units[:, LOGS:])
+    assert residual == pytest.approx(max(np.abs(units[:, :LOGS]).max(), np.abs(held).max()), rel=1e-9)
+    assert u.shape == (5, LOGS)
+
+
+def test_newtons_matrix_is_the_second_derivative(shape):
+    at = problem(*shape)
+    dense, y = Dense(at), flat(at.chain)
+    evaluated(at.chain, at.terms, at.model, at.normal, at.grid, at.space)
+    assembled(at.chain, at.terms, at.model, 0, at.grid, at.space)
+    steps = 1e-5 * np.eye(y.size)
+    exact = np.array([(dense.gradient(y + step) - dense.gradient(y - step)) / 2e-5 for step in steps])
+    exact = exact.reshape(dense.states, SIZE, dense.states, SIZE)
+    scale = np.abs(exact).max()
+    for k in range(dense.states):
+        lower = np.tril(at.chain.own[k, :SIZE, :SIZE])
+        np.testing.assert_allclose(lower, np.tril(exact[k, :, k]), atol=2e-6 * scale)
+        for i in range(k + 1, dense.states):
+            beside = i - k - 1 < at.chain.off.shape[1]
+            block = at.chain.off[k, i - k - 1, :SIZE, :SIZE] if beside else 0.0
+            np.testing.assert_allclose(exact[i, :, k] - block, 0.0, atol=2e-6 * scale)
+
+
+def test_differences_of_two_reach_one_state_far_and_those_of_three_two():
+    assert problem(2).chain.off.shape[1] == 1
+    assert problem(3).chain.off.shape[1] == problem(5).chain.off.shape[1] == 2
+
+
+@pytest.mark.parametrize("as_known", [False, True])
+def test_blocks_of_the_inverse_are_those_of_the_dense_inverse(shape, as_known):
+    at = problem(*shape)
+    dense, y = Dense(at), flat(at.chain)
+    known, spread = 0.0, 0.0
+    if as_known:
+        rng = np.random.default_rng(4)
+        known, spread = rng.uniform(0.01, 1.0, (dense.states, LOGS - 2)), rng.uniform(0.01, 1.0, dense.strength.shape)
+        at.chain.known[:, : LOGS - 2], at.chain.spread[:, : LOGS - 1] = known, spread
+    assert descend(at, FULL, LAST, 1) >= 0.0
+    inverse = np.linalg.inv(dense.touched(y, known, spread)).reshape(dense.states, SIZE, dense.states, SIZE)
+    scale = np.sqrt(np.einsum("kjkj->kj", inverse))
+    for k in range(dense.states):
+        for i in range(k, min(k + 1 + at.chain.off.shape[1], dense.states)):
+            block = at.chain.own[k] if i == k else at.chain.off[k, i - k - 1]
+            wrong = (block[:SIZE, :SIZE] - inverse[k, :, i]) / np.outer(scale[k], scale[i])
+            assert np.abs(wrong).max() < 1e-8
+
+
+def test_a_column_held_at_zero_is_free_in_the_blocks_of_the_inverse():
+    at = problem()
+    at.chain.y[2, LOGS + 1] = 0.0
+    at.chain.b[2] += 0.1 * at.grid.columns[LOGS + 1] * -1.0
+    dense, y = Dense(at), flat(at.chain)
+    evaluated(at.chain, at.terms, at.model, at.normal, at.grid, at.space)
+    assert at.chain.free[2, LOGS + 1] == 0.0
+    descend(at, FULL, LAST, 1)
+    inverse = np.linalg.inv(dense.touched(y)).reshape(5, SIZE, 5, SIZE)
+    np.testing.assert_allclose(np.diag(at.chain.own[2])[:SIZE], np.diag(inverse[2, :, 2]), rtol=1e-8)
+
+
+def test_solutions_are_those_of_the_dense_matrix(shape):
+    at = problem(*shape)
+    dense, y = Dense(at), flat(at.chain)
+    rng = np.random.default_rng(8)
+    right = np.zeros((3, *at.chain.y.shape))
+    right[:, :, :SIZE] = rng.standard_normal((3, dense.states, SIZE))
+    at.chain.trial[:] = right[0]
+    descend(at, FULL, LAST, 2)
+    out = np.empty_like(right)
+    kernel.solve_many(at.chain, right, out)
+    exact = -np.linalg.solve(dense.touched(y), right[:, :, :SIZE].reshape(3, -1).T).T.reshape(3, dense.states, SIZE)
+    np.testing.assert_allclose(out[:, :, :SIZE], exact, atol=1e-8 * np.abs(exact).max())
+    np.testing.assert_array_equal(at.chain.step, out[0])
+
+
+@pytest.mark.parametrize(("name", "normal"), [("two states", False), ("three states", True), ("two kinds", False)])
+def test_a_descent_ends_where_scipys_minimiser_does(name, normal):
+    at = problem(*SHAPES[name], normal=normal)
+    dense, y = Dense(at), flat(at.chain)
+    assert descend(at, 1e-10, 200) <= 1e-8
+    found = flat(at.chain)
+    bounds = ([(None, None)] * LOGS + [(0.0, None)] * EXTRAS) * dense.states
+    options = {"maxiter": 5000, "maxfun": 10000, "ftol": 1e-15, "gtol": 1e-8}
+    slow = minimize(dense.objective, y, jac=dense.gradient, method="L-BFGS-B", bounds=bounds, options=options)
+    assert dense.objective(found) <= slow.fun + 1e-9 * abs(slow.fun)
+    # Where the two minima are the same one: by the curvature, in standard deviations.
+    apart = found - slow.x
+    assert apart @ dense.touched(found) @ apart < 1e-4
+    gradient, scale = dense.gradient(found), np.sqrt(np.diag(dense.touched(found)))
+    held = np.where(np.arange(found.size) % SIZE < LOGS, gradient / scale, np.minimum(found * scale, gradient / scale))
+    assert np.abs(held).max() < 1e-7
+
+
+def test_a_state_without_data_lies_where_its_neighbours_put_it():
+    at = problem(3)
+    at.chain.precision[1] = 0.0
+    dense, elements = Dense(at), at.chain.y[1, LOGS:].copy()
+    assert descend(at, 1e-10, 200) <= 1e-8
+    gradient = dense.gradient(flat(at.chain)).reshape(3, SIZE)
+    np.testing.assert_allclose(gradient[1, :LOGS], 0.0, atol=1e-6)
+    np.testing.assert_array_equal(at.chain.y[1, LOGS:], elements)
+    assert descend(at, FULL, LAST, 1) >= 0.0
+    middle, ends = np.diag(at.chain.own[1])[:LOGS], np.diag(at.chain.own[0])[:LOGS]
+    assert np.all(np.isfinite(middle))
+    inside = slice(2, LOGS - 2)  # where the data reach
+    assert np.all(middle[inside] > ends[inside])
+
+
+def test_what_is_not_positive_definite_is_told_by_a_negative_residual():
+    at = problem()
+    # Of nothing but NaN no factor can be made.
+    at.chain.precision[3] = np.nan
+    assert descend(at, FULL, LAST, 1) < 0.0

@@ -1,0 +1,168 @@
+"""What only a joint posterior tells: how sure a change is, and γ at states that were not measured."""
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine import joined
+from drt_engine.errors import InputError
+from drt_engine.methods.posterior import quantile
+
+from .conftest import FREQUENCY, VOLTAGE, measured, r_pol, truth
+
+WINDOW = np.geomspace(0.5 / np.pi / FREQUENCY[0], 0.5 / np.pi / FREQUENCY[-1], 101)
+BETWEEN = 3.34
+
+
+@pytest.fixture(scope="module")
+def two_series(spectra):
+    """The series, and another of two states."""
+    states = {"cell": np.repeat(["B", "C"], [8, 2]), "voltage": np.append(VOLTAGE, VOLTAGE[2:4])}
+    z = np.vstack([spectra.impedance, 2.0 * measured(VOLTAGE[2:4], seed=3)])
+    return drt.invert(drt.Spectra(FREQUENCY, z, states), drt.LogGaussian(along="voltage"))
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 7), (2, 4), (6, 5)])
+def test_the_interval_of_a_change_holds_the_true_one(joint, one, other):
+    change = joint.change(one, other)
+    exact = r_pol(VOLTAGE[other]) - r_pol(VOLTAGE[one])
+    assert change.r_pol_low < exact < change.r_pol_high
+    inside = (change.tau > WINDOW[0]) & (change.tau < WINDOW[-1])
+    exact = truth(change.tau, VOLTAGE[other]) - truth(change.tau, VOLTAGE[one])
+    covered = (change.gamma_low <= exact) & (exact <= change.gamma_high)
+    assert covered[inside].mean() > 0.85
+    np.testing.assert_array_equal(change.gamma, joint.gamma[other] - joint.gamma[one])
+    assert change.r_pol == pytest.approx(joint.r_pol[other] - joint.r_pol[one], rel=1e-9)
+
+
+def test_a_change_is_known_better_than_from_single_spectra(single, joint):
+    apart, together = single.change(3, 4), joint.change(3, 4)
+    assert together.r_pol_high - together.r_pol_low < 0.6 * (apart.r_pol_high - apart.r_pol_low)
+    # From one end to the other it shows; single spectra add their uncertainties.
+    assert joint.change(0, 7).r_pol_low > 0.0
+
+
+def test_a_change_back_is_the_opposite(joint):
+    there, back = joint.change(1, 5, 0.9), joint.change(5, 1, 0.9)
+    np.testing.assert_array_equal(there.gamma, -back.gamma)
+    np.testing.assert_allclose(there.gamma_low, -back.gamma_high, rtol=1e-6, atol=1e-9)
+    assert there.r_pol_low == pytest.approx(-back.r_pol_high, rel=1e-6)
+
+
+def test_nothing_changes_from_a_state_to_itself(joint):
+    change = joint.change(2, 2)
+    assert np.all(change.gamma == 0.0)
+    assert change.r_pol_high == pytest.approx(0.0, abs=1e-3)
+
+
+def test_rows_may_be_counted_from_the_end(joint):
+    assert joint.change(-2, -1).r_pol_low == joint.change(6, 7).r_pol_low
+
+
+@pytest.fixture(scope="module")
+def unbounded(spectra):
+    """Without L, which is zero: nothing is cut off at zero."""
+    return drt.invert(spectra, drt.LogGaussian(along="voltage", inductance=False))
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 3), (0, 7)])
+def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, one, other):
+    """By all columns of the inverse of the series' matrix, instead of blocks and a few right-hand sides."""
+    joint = unbounded
+    problem, found = joint._joined._settle(0)
+    logs, size = joint.tau.size, problem.chain.y.shape[1]
+    right = np.zeros((8 * size, 8, size))
+    right.reshape(8 * size, -1)[np.arange(8 * size), np.arange(8 * size)] = -1.0
+    whole = problem._solved(found, right).reshape(8 * size, 8 * size)
+    moved = problem._solved(found, problem._forces(found)).reshape(2, -1)
+    whole = whole + moved.T @ moved
+    contrast = np.zeros((8, size))
+    weights = joint.coefficients * joint.expansion.areas
+    contrast[other, :logs], contrast[one, :logs] = weights[other], -weights[one]
+    variance = contrast.ravel() @ whole @ contrast.ravel()
+    change = joint.change(one, other, 0.9)
+    half = joined._WIDER * quantile(0.9) * np.sqrt(variance)
+    assert change.r_pol_high - change.r_pol == pytest.approx(half, rel=1e-3)
+
+
+def test_rows_of_different_series_add_their_variances(two_series):
+    change = two_series.change(2, 8, 0.8)
+    wide = 0.0
+    for row in (2, 8):
+        covariance = two_series._joined.posterior(two_series._joined.line_of(row)).covariance
+        place = row if row < 8 else row - 8
+        parts = two_series.coefficients[row] * two_series.expansion.areas
+        logs = parts.size
+        wide += parts @ covariance[place][:logs, :logs] @ parts
+    assert change.r_pol_high - change.r_pol == pytest.approx(quantile(0.8) * np.sqrt(wide), rel=1e-6)
+
+
+def test_a_change_needs_answers_levels_and_spectra(joint):
+    with pytest.raises(InputError, match="level"):
+        joint.change(0, 1, 1.5)
+    with pytest.raises(IndexError):
+        joint.change(0, 8)
+    z = measured(VOLTAGE[:3])
+    z[1] = np.nan
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE[:3]}), drt.LogGaussian(along="voltage"))
+    with pytest.raises(InputError, match="row 1 has no answer"):
+        result.change(0, 1)
+    ridge = drt.invert(drt.Spectra(FREQUENCY, measured(VOLTAGE[:2])), drt.Tikhonov())
+    with pytest.raises(InputError, match="LogGaussian"):
+        ridge.change(0, 1)
+
+
+def test_at_a_measured_state_gamma_is_that_of_the_row(joint):
+    np.testing.assert_array_equal(joint.gamma_at(WINDOW, voltage=VOLTAGE[3]), joint.gamma_at(WINDOW)[[3]])
+    low, high = joint.gamma_interval(0.9, WINDOW, voltage=VOLTAGE[3])
+    np.testing.assert_array_equal((low[0], high[0]), [each[3] for each in joint.gamma_interval(0.9, WINDOW)])
+
+
+def test_between_two_states_gamma_lies_between_them_and_its_interval_holds_the_truth(joint):
+    found = joint.gamma_at(WINDOW, voltage=BETWEEN)
+    assert found.shape == (1, WINDOW.size)
+    beside = joint.gamma_at(WINDOW)[[3, 4]]
+    apart = np.abs(np.log(beside[1] / beside[0])) + 0.02
+    assert np.all(np.log(found[0]) > np.log(beside.min(axis=0)) - apart)
+    assert np.all(np.log(found[0]) < np.log(beside.max(axis=0)) + apart)
+    exact = truth(WINDOW, BETWEEN)
+    wrong = np.trapezoid(np.abs(found[0] - exact), np.log(WINDOW)) / np.trapezoid(exact, np.log(WINDOW))
+    assert wrong < 0.1
+    low, high = joint.gamma_interval(0.95, WINDOW, voltage=BETWEEN)
+    assert np.all((low < found) & (found < high))
+    shown = exact > 0.02 * exact.max()
+    assert ((low[0] <= exact) & (exact <= high[0]))[shown].mean() > 0.85
+
+
+def test_a_state_that_was_not_measured_is_known_less_well(joint):
+    low, high = joint.gamma_interval(0.95, WINDOW)
+    beside = np.log(high / low)[[3, 4]].mean(axis=0)
+    low, high = joint.gamma_interval(0.95, WINDOW, voltage=BETWEEN)
+    ratio = np.log(high / low)[0] / beside
+    assert 0.95 < np.median(ratio) < 3.0
+
+
+def test_a_state_left_out_is_predicted_by_its_neighbours(spectra):
+    there = np.arange(8) != 4
+    result = drt.invert(spectra[there], drt.LogGaussian(along="voltage"))
+    found, exact = result.gamma_at(WINDOW, voltage=VOLTAGE[4])[0], truth(WINDOW, VOLTAGE[4])
+    assert np.trapezoid(np.abs(found - exact), np.log(WINDOW)) < 0.12 * np.trapezoid(exact, np.log(WINDOW))
+
+
+def test_each_series_has_a_row_and_one_that_does_not_reach_is_nan(two_series):
+    found = two_series.gamma_at(WINDOW, voltage=BETWEEN)
+    assert found.shape == (2, WINDOW.size)
+    assert np.isfinite(found[0]).all()
+    assert np.isnan(found[1]).all()
+    assert np.isnan(two_series.gamma_at(WINDOW, voltage=9.0)).all()
+
+
+def test_a_state_along_which_nothing_was_inverted_is_refused(single, joint):
+    with pytest.raises(InputError, match=r"this result is along 'voltage'.*LogGaussian\(along='cycle'\)"):
+        joint.gamma_at(WINDOW, cycle=3)
+    with pytest.raises(InputError, match="this result is along None"):
+        single.gamma_at(WINDOW, voltage=BETWEEN)
+    with pytest.raises(InputError, match="this result is along 'voltage'"):
+        joint.gamma_interval(0.95, WINDOW, voltage=BETWEEN, cycle=2)
+    with pytest.raises(InputError, match="level"):
+        joint.gamma_interval(2.0, WINDOW, voltage=BETWEEN)

@@ -1,0 +1,199 @@
+"""The joint inversion as a user meets it: what it gains, what it leaves as it is, and what its answers do not depend on."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import drt_engine as drt
+from drt_engine.result import PER_SPECTRUM
+from drt_engine.threads import limited_threads
+
+from ..conftest import zarc
+from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth
+
+METHOD = drt.LogGaussian(along="voltage")
+SHARED = ("coupling", "shift", "regularisation", "noise_floor", "noise_relative")
+WINDOW = np.geomspace(0.5 / np.pi / FREQUENCY[0], 0.5 / np.pi / FREQUENCY[-1], 201)
+
+
+def errors(result, voltage=VOLTAGE):
+    """Median error of γ, and of its change from each state to the next."""
+    exact = np.array([truth(WINDOW, each) for each in voltage])
+    wrong, log_tau = result.gamma_at(WINDOW) - exact, np.log(WINDOW)
+    own = np.trapezoid(np.abs(wrong), log_tau) / np.trapezoid(exact, log_tau)
+    change = np.trapezoid(np.abs(np.diff(wrong, axis=0)), log_tau)
+    return np.median(own), np.median(change / np.trapezoid(np.abs(np.diff(exact, axis=0)), log_tau))
+
+
+def assert_same(one, other):
+    for name in PER_SPECTRUM:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_a_smooth_series_is_found_better_and_its_changes_much_better(single, joint):
+    (error, change), (error_alone, change_alone) = errors(joint), errors(single)
+    assert error < 0.92 * error_alone
+    assert change < 0.45 * change_alone
+
+
+def test_every_answer_is_certified_and_a_series_has_one_noise_and_one_coupling(joint):
+    assert joint.solved.all()
+    assert joint.kkt.max() <= 1e-8
+    for name in SHARED:
+        values = getattr(joint, name)
+        assert np.ptp(values) == 0.0
+        assert values[0] > 0.0
+    assert joint.noise_relative[0] == pytest.approx(SHARE, rel=0.35)
+    assert not joint.status.any()
+
+
+def test_alone_there_is_no_coupling(single):
+    assert np.isnan(single.coupling).all()
+    assert np.isnan(single.shift).all()
+
+
+def test_a_series_of_one_is_what_it_is_alone(spectra, single):
+    some = drt.Spectra(FREQUENCY, spectra.impedance[:2], {"voltage": VOLTAGE[:2], "cell": ["B", "C"]})
+    result = drt.invert(some, drt.LogGaussian(along="voltage", series=["cell"]))
+    for name in set(PER_SPECTRUM) - {"status"}:
+        np.testing.assert_array_equal(getattr(result, name), getattr(single, name)[:2], err_msg=name)
+    assert np.all(result.status == drt.Status.ALONE)
+
+
+def test_answers_depend_on_no_other_series_no_order_of_rows_and_no_threads(spectra, joint):
+    other = measured(VOLTAGE[:4], seed=9)
+    order = np.random.default_rng(2).permutation(12)
+    both = drt.Spectra(
+        FREQUENCY,
+        np.vstack([spectra.impedance, 2.0 * other])[order],
+        {"cell": np.repeat(["B", "C"], [8, 4])[order], "voltage": np.append(VOLTAGE, VOLTAGE[:4])[order]},
+    )
+    for threads in (1, 2):
+        with limited_threads(threads):
+            result = drt.invert(both, METHOD)
+        assert_same(result[np.argsort(order)[:8]], joint)
+
+
+def test_the_number_of_threads_may_be_set_by_the_environment(spectra, joint, monkeypatch):
+    monkeypatch.setenv("DRT_ENGINE_THREADS", "1")
+    assert_same(drt.invert(spectra, METHOD), joint)
+
+
+def test_a_spectrum_that_failed_is_a_gap_and_not_an_end(spectra):
+    z = spectra.impedance.copy()
+    z[3] = np.nan
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE}), METHOD)
+    assert drt.Status(int(result.status[3])) == drt.Status.NOT_FINITE
+    assert np.isnan(result.gamma[3]).all()
+    there = np.arange(8) != 3
+    assert result.solved[there].all()
+    # One series: all have the coupling, and it is that of the seven without the row.
+    assert np.ptp(result.coupling[there]) == 0.0
+    without = drt.Spectra(FREQUENCY, z[there], {"voltage": VOLTAGE[there]})
+    np.testing.assert_allclose(drt.invert(without, METHOD).gamma, result.gamma[there], rtol=0.05)
+
+
+def test_missing_points_are_left_out_of_a_series(spectra, joint):
+    z = spectra.impedance.copy()
+    z[2, 5], z[4, :3] = np.nan, np.inf
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE}), METHOD)
+    missing = np.isin(np.arange(8), [2, 4])
+    np.testing.assert_array_equal((result.status & drt.Status.POINTS_MISSING) != 0, missing)
+    assert result.solved.all()
+    assert result.kkt.max() <= 1e-8
+    assert np.ptp(result.coupling) == 0.0
+    assert errors(result)[0] < 1.5 * errors(joint)[0]
+
+
+def test_a_row_without_its_state_is_inverted_alone_and_says_so(spectra, single):
+    voltage = np.append(VOLTAGE[:7], np.nan)
+    result = drt.invert(drt.Spectra(FREQUENCY, spectra.impedance, {"voltage": voltage}), METHOD)
+    assert drt.Status(int(result.status[7])) == drt.Status.ALONE
+    np.testing.assert_array_equal(result.gamma[7], single.gamma[7])
+    assert np.isnan(result.coupling[7])
+    assert not (result.status[:7] & drt.Status.ALONE).any()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_impedances_in_another_unit_give_the_same_in_it(spectra, joint, factor):
+    scaled = drt.Spectra(FREQUENCY, factor * spectra.impedance, {"voltage": VOLTAGE})
+    result = drt.invert(scaled, METHOD)
+    np.testing.assert_allclose(result.gamma / factor, joint.gamma, rtol=1e-9)
+    np.testing.assert_allclose(result.r_inf / factor, joint.r_inf, rtol=1e-9)
+    np.testing.assert_allclose(result.coupling, joint.coupling, rtol=1e-9)
+    np.testing.assert_allclose(result.noise_floor / factor, joint.noise_floor, rtol=1e-9)
+
+
+NOISE = {
+    "constant": "constant",
+    "known": (0.02, SHARE),
+    "pairs": ((1e5, 0.06), (1e2, 0.15), (0.1, 0.4)),
+}
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
+def test_noise_is_kept_where_it_is_given_and_found_where_it_is_not(spectra, single, noise):
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage", noise=noise))
+    assert result.kkt.max() <= 1e-8
+    assert errors(result)[1] < 0.6 * errors(single)[1]
+    if noise == "constant":
+        assert np.all(result.noise_relative == 0.0)
+        assert 0.05 < result.noise_floor[0] < 0.5
+    elif isinstance(noise[0], float):
+        np.testing.assert_allclose(result.noise_floor, noise[0], rtol=1e-9)
+        np.testing.assert_allclose(result.noise_relative, noise[1], rtol=1e-9)
+    else:
+        assert np.isnan(result.noise_floor).all()
+
+
+def test_a_given_regularisation_is_kept(spectra):
+    result = drt.invert(spectra[:4], drt.LogGaussian(along="voltage", regularisation=2.0))
+    np.testing.assert_allclose(result.regularisation, 2.0)
+
+
+def test_two_states_are_a_series():
+    rows = VOLTAGE[:2]
+    result = drt.invert(drt.Spectra(FREQUENCY, measured(rows), {"voltage": rows}), METHOD)
+    assert result.kkt.max() <= 1e-8
+    assert np.isfinite(result.coupling).all()
+    assert np.isfinite(result.change(0, 1).r_pol_low)
+
+
+def test_a_series_that_breaks_says_where():
+    """One resistance doubles between two of 24 states."""
+    voltage = np.linspace(3.0, 3.2, 24)
+    z = measured(voltage)
+    z[12:] += zarc(FREQUENCY, 30.0, 1e-4, 0.9)
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
+    np.testing.assert_array_equal((result.status & drt.Status.BREAK) != 0, np.arange(24) == 12)
+    change = result.change(11, 12)
+    assert change.r_pol_low < 30.0 + r_pol(voltage[12]) - r_pol(voltage[11]) < change.r_pol_high
+
+
+def test_a_result_survives_pickling(joint):
+    assert np.isfinite(joint.change(1, 4).r_pol)
+    again = pickle.loads(pickle.dumps(joint))
+    assert_same(again, joint)
+    assert again.method == joint.method
+    assert again.change(1, 4).r_pol_high == joint.change(1, 4).r_pol_high
+    with pytest.raises(ValueError, match="read-only"):
+        again.coupling[0] = 1.0
+
+
+def test_chosen_rows_keep_their_answers(joint):
+    some = joint[[5, 1]]
+    for name in PER_SPECTRUM:
+        np.testing.assert_array_equal(getattr(some, name), getattr(joint, name)[[5, 1]], err_msg=name)
+    assert some.states["voltage"].tolist() == VOLTAGE[[5, 1]].tolist()
+    assert np.isfinite(some.change(0, 1).gamma_low).all()
+
+
+def test_peaks_of_a_series_follow_the_process_that_moves(joint):
+    peaks = joint.peaks()
+    for row, voltage in enumerate(VOLTAGE):
+        here = peaks[(peaks["spectrum"] == row) & (peaks["r"] > 5.0)]
+        assert here["voltage"].tolist() == [voltage] * 2
+        moving = here.sort_values("tau").iloc[1]
+        assert np.log10(moving["tau"]) == pytest.approx(-1.5 + 0.4 * (voltage - 3.0), abs=0.06)
+        assert moving["r"] == pytest.approx(20.0 * np.exp(1.2 * (voltage - 3.0)), rel=0.1)
