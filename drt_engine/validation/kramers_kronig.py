@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from threading import Lock
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtri
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.problem import Part
 from drt_engine.validation.base import Findings
 from drt_engine.validation.ladder import Ladder, Model
-from drt_engine.validation.lanes import Fit, Weighted, choose_elements, fit, residuals
+from drt_engine.validation.closer import CloseLook
+from drt_engine.validation.lanes import Fit, Weighted, choose_elements, fit, noise_of, residuals
+from drt_engine.validation.noise import Noise, Shapes, checked_noise, given_shape
 from drt_engine.validation.result import Validity
-from drt_engine.validation.significance import LEAST_LEFT, Trials, critical_values
-from drt_kernels import faults
+from drt_engine.validation.significance import Trials, critical_values
 
 __all__ = ["LinearKramersKronig", "Representation"]
 
@@ -31,9 +31,6 @@ _TOGETHER = 1024
 
 _CLOSE = 5.0
 """Elements a decade that follow any arc within the range to 1e-4, for spectra in which something is found."""
-
-_LACKING = 1e-3
-"""Chance below which these elements are taken if fewer do."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +110,7 @@ class LinearKramersKronig:
     false_alarms: float = 0.008
     resolution: float = 1e-4
     noise_limit: float = 0.01
+    noise: Noise = "auto"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -143,10 +141,12 @@ class LinearKramersKronig:
         if not 1 <= fewest <= most:
             raise InputError(f"elements must be two whole numbers from 1 that ascend; got {self.elements!r}.")
         object.__setattr__(self, "elements", (fewest, most))
+        object.__setattr__(self, "noise", checked_noise(self.noise))
 
     def settings(self) -> dict[str, Any]:
         """Return its name and fields, in types that JSON has."""
-        return {"name": "linear-kramers-kronig"} | asdict(self) | {"elements": list(self.elements)}
+        noise = self.noise if isinstance(self.noise, str) else list(self.noise)
+        return {"name": "linear-kramers-kronig"} | asdict(self) | {"elements": list(self.elements), "noise": noise}
 
     def examine(self, frequency: Array, impedance: NDArray[np.complex128]) -> Findings:
         """Test spectra that are known to be finite and not zero.
@@ -163,16 +163,17 @@ class LinearKramersKronig:
         Findings
         """
         spectra = Weighted.of(impedance if self.representation == "impedance" else 1.0 / impedance)
-        out = self._examine(frequency, spectra, capacitance=self.capacitance is True)
+        modulus = np.abs(impedance)
+        out = self._examine(frequency, spectra, modulus, capacitance=self.capacitance is True)
         rows = np.flatnonzero(out.flag & np.uint16(Validity.CAPACITANCE_ADDED))
         if rows.size:
-            again = self._examine(frequency, spectra[rows], capacitance=True)
+            again = self._examine(frequency, spectra[rows], modulus[rows], capacitance=True)
             again.flag[:] |= np.uint16(Validity.CAPACITANCE_ADDED)
             for field in fields(Findings):
                 getattr(out, field.name)[rows] = getattr(again, field.name)
         return out
 
-    def _examine(self, frequency: Array, spectra: Weighted, *, capacitance: bool) -> Findings:
+    def _examine(self, frequency: Array, spectra: Weighted, modulus: Array, *, capacitance: bool) -> Findings:
         rows, points = spectra.weights.shape
         fitted = spectra if self.weighting == "modulus" else spectra.unweighted
         model = Model(self.part, self.representation == "admittance", self.inductance, capacitance)
@@ -186,7 +187,7 @@ class LinearKramersKronig:
             members = np.flatnonzero(out.elements == count)
             for part in range(0, members.size, _TOGETHER):
                 some = members[part : part + _TOGETHER]
-                residual = self._look(grid, int(count), some, spectra[some], out)
+                residual = self._look(grid, int(count), _Some(some, spectra[some], modulus[some]), out)
                 if residual is None:
                     residual = spectra[some].relative(residuals(fitted[some], grid.ladder(int(count))))
                 out.residual[some] = residual[:, :points] + 1j * residual[:, points:]
@@ -195,29 +196,50 @@ class LinearKramersKronig:
         out.flag[out.noise > self.noise_limit] |= np.uint16(Validity.NOISY)
         return out
 
-    def _look(
-        self, grid: "_Grid", count: int, rows: NDArray[np.intp], spectra: Weighted, out: Findings
-    ) -> Array | None:
+    def _look(self, grid: "_Grid", count: int, some: "_Some", out: Findings) -> Array | None:
         """Look for faults in spectra with the same number of elements; their residual if it is the one asked for."""
         ladder, trials = grid.ladder_for_faults(count), grid.trials
         points = ladder.omega.size
-        found = fit(spectra, ladder, trials)
+        modulus, least = some.modulus, some.modulus.min(axis=1)
+        residual = None
+        if self.noise == "auto":
+            near = (least[:, None] / modulus) ** 2
+            alpha_beta, residual = noise_of(some.spectra, ladder, near, 1e-2 * self.resolution**2)
+            variance = alpha_beta[:, :1] + alpha_beta[:, 1:] * near
+        else:
+            variance, alpha_beta = given_shape(self.noise, modulus)
+        shapes = Shapes.of(variance, alpha_beta)
+        found = fit(some.spectra.over(np.sqrt(shapes.variance)), ladder, trials)
         left = 2 * points - len(ladder.rows)
         critical = critical_values(points, trials.smooth, self.false_alarms)
+        rows = some.rows
         out.score[rows], kind, out.drift_error[rows] = _scores(found, critical, left, self.resolution**2)
         out.noise[rows] = np.sqrt(found.squares / left)
+        out.noise_proportional[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 0])
+        out.noise_constant[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 1]) * least
         out.drift[rows] = np.take_along_axis(found.drift, kind[:, None], axis=1)[:, 0]
-        close = _CloseLook(
+        close = CloseLook(
             (ladder, grid.ladder_for_faults(count, _CLOSE)),
             trials,
             add_capacitance=self.capacitance == "auto" and not ladder.model.capacitance,
             false_alarms=self.false_alarms,
             resolution=self.resolution,
         )
+        twice = Shapes(np.tile(shapes.variance, 2), shapes.alpha_beta)
         for k in np.flatnonzero(~found.trusted | (out.score[rows] > 1.0)):
-            close.look(spectra[np.array([k])], rows[k], out)
-        same = ladder is grid.ladder(count) and self.weighting == "modulus" and found.trusted.all()
-        return found.residual if same else None
+            one = some.spectra[np.array([k])]
+            close.look(one, modulus[k], twice[k : k + 1], known=self.noise != "auto", row=rows[k], out=out)
+        if ladder is not grid.ladder(count) or self.weighting != "modulus" or not found.trusted.all():
+            return None
+        return residual
+
+
+class _Some(NamedTuple):
+    """Spectra with the same number of elements: which, their data over the smallest modulus, and |Z| in ohm."""
+
+    rows: NDArray[np.intp]
+    spectra: Weighted
+    modulus: Array
 
 
 class _Grid:
@@ -263,71 +285,3 @@ def _scores(found: Fit, critical: Array, left: int, floor: float) -> tuple[Array
     smooth = found.smooth / rank / (np.maximum(squares - found.smooth, 0.0) / after + floor)
     best = np.maximum(np.maximum(drift.max(axis=1), point), smooth / critical[1 + rank, after])
     return np.sqrt(best), kind, np.take_along_axis(error, kind[:, None], axis=1)[:, 0]
-
-
-@dataclass(frozen=True, eq=False)
-class _CloseLook:
-    """The search for the faults of one spectrum, one after the other; see :func:`drt_kernels.faults.examine`."""
-
-    ladders: tuple[Ladder, Ladder]
-    trials: Trials
-    add_capacitance: bool
-    false_alarms: float
-    resolution: float
-
-    def look(self, one: Weighted, row: int, out: Findings) -> None:
-        data = one.relative(one.data)[0]
-        few, many = (_Fitted.of(ladder, one, data) for ladder in self.ladders)
-        gone, found = self._faults(few, one)
-        if not found[7] and self._lacking(few, many):
-            gone, found = self._faults(many, one)
-        best, drift, error, drifts, inconsistent, squares, left, capacitive, extended = found
-        out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(best), drift, error
-        out.noise[row] = math.sqrt(squares / left)
-        out.outlier[row] = gone
-        flag = Validity.DRIFT * bool(drifts) | Validity.INCONSISTENT * bool(inconsistent)
-        flag |= Validity.OUTLIER * bool(gone.any()) | Validity.RANGE_EXTENDED * bool(extended)
-        out.flag[row] = Validity.CAPACITANCE_ADDED if capacitive else flag
-
-    def _faults(self, model: "_Fitted", one: Weighted) -> tuple[NDArray[np.bool_], Array]:
-        points = model.ladder.omega.size
-        direction = model.fit[:points] + 1j * model.fit[points:]
-        trials = self.trials.columns(np.asarray(direction / np.abs(direction)))
-        added = model.ladder.capacitive[: int(self.add_capacitance)]
-        allowed = one.relative(np.vstack([added, model.ladder.beyond]))
-        critical = critical_values(points, self.trials.smooth, self.false_alarms)
-        limits = np.array([self.resolution**2, LEAST_LEFT, points // 5, len(added)])
-        gone, found = np.zeros(points, dtype=bool), np.empty(9)
-        faults.examine(model.columns, model.data, trials, allowed, critical, limits, gone, found)
-        return gone, found
-
-    def _lacking(self, few: "_Fitted", many: "_Fitted") -> bool:
-        """Whether F says that the data need the larger model."""
-        more = len(many.columns) - len(few.columns)
-        left = many.data.size - len(many.columns)
-        if more <= 0 or left <= 0:
-            return False
-        gained = (few.squares - many.squares) / more / (many.squares / left + self.resolution**2)
-        return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """Least squares of one spectrum by orthogonalisation: columns of norm one, data and fit, all over |Z|."""
-
-    ladder: Ladder
-    columns: Array
-    data: Array
-    fit: Array
-
-    @classmethod
-    def of(cls, ladder: Ladder, one: Weighted, data: Array) -> "_Fitted":
-        columns = one.relative(ladder.rows)
-        columns /= np.sqrt(np.sum(columns**2, axis=1))[:, None]
-        x = np.empty(len(columns))
-        faults.solve_dense(columns, data, x)
-        return cls(ladder, columns, data, np.asarray(x @ columns))
-
-    @property
-    def squares(self) -> float:
-        return float(np.sum((self.data - self.fit) ** 2))

@@ -28,8 +28,12 @@ DRIFTS = 3
 _POINT = DRIFTS
 _SMOOTH = DRIFTS + 1
 
-# By how much an allowed column has to exceed every fault; it explains part of most drifts.
-_CLEARLY = 1.5
+AHEAD = 4.0
+"""By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
+
+_DEGREES = 2.0
+_REWEIGHTED = 8
+_MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -129,6 +133,108 @@ def _worst_point(basis: Array, size: int, residual: Array, gone: Flags) -> tuple
 
 
 @njit(cache=True, nogil=True)
+def robust(columns: Array, data: Array, residual: Array, share: Array) -> float:
+    """Fit one spectrum so that single points hardly matter; the variance of what is left at most points.
+
+    Iteratively reweighted least squares with the weights of Student's distribution of two degrees of freedom, the two
+    parts of a point having one weight (K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989)
+    881). The scale is that of the median. `residual` returns what is left of the data and `share` which part of its
+    freedom the fit leaves to each datum.
+    """
+    # (n,d),(d)->(d),(d)
+    unknowns, count = columns.shape
+    points = count // 2
+    root = np.ones(count)
+    squares = np.empty(points)
+    basis = np.empty((unknowns, count))
+    scale = 0.0
+    for _ in range(_REWEIGHTED):
+        size = 0
+        for i in range(count):
+            residual[i] = data[i] * root[i]
+        for j in range(unknowns):
+            if _append(basis, size, columns[j] * root, _DEPENDENT):
+                _take(basis, size, residual)
+                size += 1
+        for i in range(count):
+            residual[i] /= root[i]
+            share[i] = 1.0
+            for j in range(size):
+                share[i] -= basis[j, i] ** 2
+        for i in range(points):
+            squares[i] = 0.5 * (residual[i] ** 2 + residual[points + i] ** 2)
+        scale = np.median(squares) / _MEDIAN * count / max(count - size, 1)
+        if scale == 0.0:
+            break
+        for i in range(points):
+            root[i] = math.sqrt((_DEGREES + 2.0) / (_DEGREES + 2.0 * squares[i] / scale))
+            root[points + i] = root[i]
+    return scale
+
+
+@njit(cache=True, nogil=True)
+def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Flags) -> float:
+    """Return points to the fit that the others foretell; the largest F over its critical value of those that stay out.
+
+    `critical` holds critical values of F for a point by the degrees of freedom, and `gone` the points that are out. The
+    one that is foretold best goes back, until all that are out are off by more than chance.
+    """
+    # (n,d),(d),(d),(f)->(f)
+    unknowns, count = columns.shape
+    points = gone.size
+    basis = np.empty((unknowns, count))
+    inside = np.empty(count)
+    while True:
+        out = 0
+        for i in range(points):
+            inside[i] = 0.0 if gone[i] else 1.0
+            inside[points + i] = inside[i]
+            out += 2 if gone[i] else 0
+        if out == 0:
+            return 0.0
+        # Sums run over the points that are in, so that the columns and the residual are foretold at those that are out.
+        residual = data.copy()
+        size = 0
+        for j in range(unknowns):
+            column = columns[j].copy()
+            own = _dot(column * inside, column)
+            for _ in range(2):
+                for q in range(size):
+                    column -= _dot(basis[q] * inside, column) * basis[q]
+            rest = _dot(column * inside, column)
+            if rest > _DEPENDENT * own and count - out - size > 3:
+                basis[size] = column / math.sqrt(rest)
+                residual -= _dot(basis[size] * inside, residual) * basis[size]
+                size += 1
+        left = count - out - size
+        spread = _dot(residual * inside, residual) / left + floor
+        least = math.inf
+        most = 0.0
+        best = -1
+        for i in range(points):
+            if not gone[i]:
+                continue
+            rr = 1.0
+            ii = 1.0
+            ri = 0.0
+            for q in range(size):
+                rr += basis[q, i] ** 2
+                ii += basis[q, points + i] ** 2
+                ri += basis[q, i] * basis[q, points + i]
+            re = residual[i]
+            im = residual[points + i]
+            square = (ii * re * re - 2.0 * ri * re * im + rr * im * im) / (rr * ii - ri * ri)
+            ratio = square / 2.0 / spread / critical[left]
+            most = max(most, ratio)
+            if ratio < least:
+                least = ratio
+                best = i
+        if least > 1.0:
+            return most
+        gone[best] = False
+
+
+@njit(cache=True, nogil=True)
 def _try_one(
     basis: Array, size: int, trial: Array, residual: Array, squares: float, limits: Array
 ) -> tuple[float, float, float]:
@@ -160,6 +266,35 @@ def _try_all(
 
 
 @njit(cache=True, nogil=True)
+def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
+    """Leave out the two parts of a point: append a column for each; the new size of the basis."""
+    points = residual.size // 2
+    for part in range(2):
+        unit = np.zeros(residual.size)
+        unit[point + part * points] = 1.0
+        if _append(basis, size, unit, POSED):
+            _take(basis, size, residual)
+            size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _best_allowed(
+    basis: Array, size: int, allowed: Array, is_open: Flags, residual: Array, squares: float, limits: Array, signed: bool
+) -> tuple[float, int]:
+    """Return the largest F of the open allowed columns and which it is; where `signed`, of positive ones only."""
+    best = 0.0
+    which = -1
+    for t in range(allowed.shape[0]):
+        if is_open[t]:
+            gained, slope, _ = _try_one(basis, size, allowed[t], residual, squares, limits)
+            if gained > best and (slope > 0.0 or not signed):
+                best = gained
+                which = t
+    return best, which
+
+
+@njit(cache=True, nogil=True)
 def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, it would pass ten arrays about
     columns: Array,
     data: Array,
@@ -174,74 +309,85 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
 
     Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. An `allowed` column is no fault: where it exceeds its critical value clearly more than any fault
-    does, and no drift has joined, it joins instead.
+    until none does. An `allowed` column is no fault. It joins where it exceeds its critical value more than points and
+    smooth misfit do, and instead of a drift that is not ahead of it by `AHEAD` in F; the first one has to have a
+    positive coefficient, as what a passive cell does outside the range of frequencies has.
 
-    `columns` are those of the model and `data` what is fitted, both divided by |Z|. `critical` holds critical values of
-    F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns. `limits` are the
-    variance below which no misfit counts, which share of the square of a trial column has to be left, how many points
-    may go, and how many of the allowed columns, the first, end the search. `gone` returns the points and `found`: the
-    largest F over its critical value at any step; drift, its standard error and whether it joined; whether smooth
-    misfit joined; the sum of squares and the degrees of freedom at last; whether an allowed column ended the search,
-    and whether one joined.
+    `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
+    values of F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns.
+    `limits` are the variance below which no misfit counts, which share of the square of a trial column has to be left,
+    how many points may go, how many of the allowed columns, the first, end the search, and whether the first one that
+    joins may be negative. `gone` holds the points that are out from the beginning, and returns those at the end.
+    `found` returns the largest F over its critical value at any step; drift, its standard error and whether it joined;
+    whether smooth misfit joined; the sum of squares and the degrees of freedom at last; whether an allowed column ended
+    the search, and whether one joined; the logarithm of the determinant of the model and its degrees of freedom; and
+    what has joined, as a sum of critical values.
     """
-    # (n,d),(d),(q,d),(a,d),(1+q,d),(4),(f)->(f),(9)
+    # (n,d),(d),(q,d),(a,d),(1+q,d),(5),(f)->(f),(12)
     unknowns, count = columns.shape
     basis = np.empty((unknowns + 2 * gone.size + trials.shape[0] + allowed.shape[0] + 2, count))
     residual = data.copy()
+    found[:] = 0.0
     size = 0
     for j in range(unknowns):
-        if _append(basis, size, columns[j].copy(), _DEPENDENT):
+        column = columns[j].copy()
+        if _append(basis, size, column, _DEPENDENT):
             _take(basis, size, residual)
+            found[9] += 2.0 * math.log(abs(_dot(basis[size], columns[j])))
             size += 1
-    gone[:] = False
-    found[:] = 0.0
-    is_open = np.ones(allowed.shape[0], np.bool_)
+    found[10] = count - size
     taken = 0
+    for i in range(gone.size):
+        if gone[i]:
+            size = _append_points(basis, size, i, residual)
+            taken += 1
+            found[11] += 2.0 * critical[1, count - size]
+    is_open = np.ones(allowed.shape[0], np.bool_)
+    signed = limits[4] == 0.0
     while count - size >= 5:
         left = count - size
         squares = _dot(residual, residual)
-        best = 0.0
-        choice = -1
-        if found[3] == 0.0:
-            for t in range(DRIFTS):
-                gained, slope, error = _try_one(basis, size, trials[t], residual, squares, limits)
-                ratio = gained / critical[0, left - 1]
-                if ratio > best:
-                    best = ratio
-                    choice = t
-                    found[1] = slope
-                    found[2] = error
+        drifted = 0.0
+        kind = -1
+        slope = 0.0
+        error = 0.0
         allowance = 0.0
         which = -1
         if found[3] == 0.0:
-            for t in range(allowed.shape[0]):
-                gained, _, _ = _try_one(basis, size, allowed[t], residual, squares, limits)
-                if is_open[t] and gained / critical[0, left - 1] > allowance:
-                    allowance = gained / critical[0, left - 1]
-                    which = t
+            for t in range(DRIFTS):
+                gained, found_slope, found_error = _try_one(basis, size, trials[t], residual, squares, limits)
+                if gained > drifted:
+                    drifted, kind, slope, error = gained, t, found_slope, found_error
+            allowance, which = _best_allowed(basis, size, allowed, is_open, residual, squares, limits, signed)
+            found[1] = slope
+            found[2] = error
         worst, square = _worst_point(basis, size, residual, gone)
         spread = max(squares - square, 0.0) / (left - 2) + limits[0]
-        ratio = square / 2.0 / spread / critical[1, left - 2]
-        if ratio > best and taken < limits[2]:
-            best = ratio
-            choice = _POINT
+        best = square / 2.0 / spread / critical[1, left - 2]
+        choice = _POINT
+        if taken >= limits[2]:
+            best = 0.0
         gained, together = _try_all(basis, size, trials, residual, squares, limits)
-        if together > 0:
-            ratio = gained / critical[1 + together, left - together]
-            if ratio > best:
-                best = ratio
-                choice = _SMOOTH
-        if allowance > max(_CLEARLY * best, 1.0):
+        if together > 0 and gained / critical[1 + together, left - together] > best:
+            best = gained / critical[1 + together, left - together]
+            choice = _SMOOTH
+        limit = critical[0, left - 1]
+        instead = drifted > limit * max(best, 1.0) and allowance > drifted - AHEAD
+        if which >= 0 and (instead or allowance > limit * max(best, 1.0)) and allowance > drifted - AHEAD:
             if which < limits[3]:
                 found[7] = 1.0
                 break
             is_open[which] = False
+            signed = False
             if _append(basis, size, allowed[which].copy(), limits[1]):
                 _take(basis, size, residual)
                 size += 1
                 found[8] = 1.0
+                found[11] += limit
             continue
+        if drifted > limit * best:
+            best = drifted / limit
+            choice = kind
         found[0] = max(found[0], best)
         if best <= 1.0:
             break
@@ -250,18 +396,16 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             for _ in range(together):
                 _take(basis, size, residual)
                 size += 1
+            found[11] += together * critical[1 + together, left - together]
             break
         if choice == _POINT:
             gone[worst] = True
             taken += 1
-            for part in range(2):
-                unit = np.zeros(count)
-                unit[worst + part * gone.size] = 1.0
-                if _append(basis, size, unit, 0.0):
-                    _take(basis, size, residual)
-                    size += 1
+            size = _append_points(basis, size, worst, residual)
+            found[11] += 2.0 * critical[1, left - 2]
             continue
         found[3] = 1.0
+        found[11] += limit
         if _append(basis, size, trials[choice].copy(), limits[1]):
             _take(basis, size, residual)
             size += 1
