@@ -125,19 +125,19 @@ class _Search:
         few, many = look.ladders
         added = few.capacitive[: int(look.add_capacitance)]
         allowed = one.relative(np.vstack([added, few.beyond]))
-        noise_now = np.sqrt(noise.variance[0])
         sets = [one.relative(ladder.rows) for ladder in (few, many)]
-        sets = [columns / np.linalg.norm(columns / noise_now, axis=1)[:, None] for columns in sets]
-        columns = sets[_lacking([np.vstack([s, allowed]) / noise_now for s in sets], data / noise_now, look.resolution)]
+        sets = [columns / np.linalg.norm(columns, axis=1)[:, None] for columns in sets]
         model = few.model
         search = cls(
-            look, columns, data, data, allowed,
-            allows_negative=model.falling or model.rising and model.admittance and model.capacitance,
-            capacitances=len(added), shapes=noise, suspects=np.zeros(modulus.size, dtype=bool),
+            look, sets[1], data, data, allowed,
+            allows_negative=model.capacitance, capacitances=len(added), shapes=noise,
+            suspects=np.zeros(modulus.size, dtype=bool),
         )  # fmt: skip
-        for _ in range(1 if known else 2):
-            search = search._with_noise(modulus, known=known)
-        return search
+        # The larger model first: what the smaller one lacks would be taken for noise.
+        search = search._with_noise(modulus, known=known)
+        if not search._lacking(sets):
+            search = replace(search, columns=sets[0])
+        return search._with_noise(modulus, known=known)
 
     def _with_noise(self, modulus: Array, *, known: bool) -> "_Search":
         """Fit robustly; the noise that is plausible beside that fit, and the points that are far from it."""
@@ -156,11 +156,22 @@ class _Search:
         fitted = self.data - residual * noise
         shapes = self.shapes
         if not known:
-            kept = np.tile(~suspects, 2)
             value = (fitted[:points] + 1j * fitted[points:]) * modulus
-            raised = (residual * noise) ** 2 / np.maximum(share, 0.05)
-            shapes = Shapes.every(value).plausible(raised + 1e-2 * self.look.resolution**2, kept)
+            floor = self.look.resolution**2
+            squares = (residual * noise) ** 2 / np.maximum(share, 0.05) + 0.01 * floor
+            shapes = Shapes.every(value).plausible(squares, floor)
         return replace(self, fitted=fitted, shapes=shapes, suspects=suspects)
+
+    def _lacking(self, sets: list[Array]) -> bool:
+        """Whether F says that the points which are not suspect need the second, larger set of columns."""
+        weights = np.where(np.tile(self.suspects, 2), 0.0, 1.0) / np.sqrt(self.shapes.variance[0])
+        few, many = (np.vstack([columns, self.allowed]) * weights for columns in sets)
+        more, left = len(many) - len(few), np.count_nonzero(weights) - len(many)
+        if more <= 0 or left <= 0:
+            return False
+        less, least = (_squares_left(columns, self.data * weights) for columns in (few, many))
+        gained = (less - least) / more / (least / left + self.look.resolution**2)
+        return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
 
     def explain(self) -> _Explained:
         """Return the explanation that costs least; one that asks for a capacitance at once."""
@@ -190,16 +201,8 @@ class _Search:
         return _Explained(cost, found, gone, shape)
 
 
-def _lacking(sets: list[Array], data: Array, resolution: float) -> bool:
-    """Whether F says that the data need the second, larger set of columns."""
-    few, many = sets
-    more, left = len(many) - len(few), data.size - len(many)
-    if more <= 0 or left <= 0:
-        return False
-    squares = []
-    for columns in sets:
-        x = np.empty(len(columns))
-        faults.solve_dense(columns / np.linalg.norm(columns, axis=1)[:, None], data, x)
-        squares.append(float(np.sum((data - x @ (columns / np.linalg.norm(columns, axis=1)[:, None])) ** 2)))
-    gained = (squares[0] - squares[1]) / more / (squares[1] / left + resolution**2)
-    return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
+def _squares_left(columns: Array, data: Array) -> float:
+    columns = columns / np.linalg.norm(columns, axis=1)[:, None]
+    x = np.empty(len(columns))
+    faults.solve_dense(columns, data, x)
+    return float(np.sum((data - x @ columns) ** 2))

@@ -204,7 +204,7 @@ class LinearKramersKronig:
         residual = None
         if self.noise == "auto":
             near = (least[:, None] / modulus) ** 2
-            alpha_beta, residual = noise_of(some.spectra, ladder, near, 1e-2 * self.resolution**2)
+            alpha_beta, residual = noise_of(some.spectra, ladder, near, self.resolution**2)
             variance = alpha_beta[:, :1] + alpha_beta[:, 1:] * near
         else:
             variance, alpha_beta = given_shape(self.noise, modulus)

@@ -232,7 +232,7 @@ def noise_of(spectra: Weighted, ladder: Ladder, near: Array, floor: float) -> tu
     near : ndarray, shape (K, F)
         min|Z|²/|Z|².
     floor : float
-        Variance relative to |Z|² below which the residual is rounding.
+        b² is no less than this: the relative variance below which a residual is rounding.
 
     Returns
     -------
@@ -249,8 +249,8 @@ def noise_of(spectra: Weighted, ladder: Ladder, near: Array, floor: float) -> tu
         left, _, _ = _refined(ladder, used, data)
         relative = left * np.concatenate([weights, weights], axis=1)
         first = relative if turn == 0 else first
-        squares = (relative[:, :points] ** 2 + relative[:, points:] ** 2) / ladder.freedom[:, None] + floor
-        kernels.noise_shape(squares, inner, _SHAPES, out)
+        squares = (relative[:, :points] ** 2 + relative[:, points:] ** 2) / ladder.freedom[:, None] + 0.02 * floor
+        kernels.noise_shape(squares, inner, _SHAPES, floor, out)
         used = weights / np.sqrt(out[:, :1] + out[:, 1:] * inner)
     return unpack(out)[:rows], unpack(first)[:rows]
 

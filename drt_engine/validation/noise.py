@@ -20,6 +20,8 @@ _VALUES = 8
 _FLOORS = (0.01, 0.1)
 _PLAUSIBLE = 3.0
 _MOST = 3
+_HEAVY = 4.0
+_ROUNDS = 10
 
 
 def checked_noise(noise: Any) -> Any:
@@ -121,19 +123,28 @@ class Shapes:
         """Return the chosen ones."""
         return Shapes(self.variance[chosen], self.alpha_beta[chosen])
 
-    def plausible(self, squares: Array, kept: NDArray[np.bool_]) -> "Shapes":
+    def plausible(self, squares: Array, floor: float) -> "Shapes":
         """Return the likeliest, the best first, and those that are hardly less likely.
+
+        The two parts of a point have Student's distribution of four degrees of freedom, so that single points hardly
+        matter, and a scale that is solved for by fixed-point iteration.
 
         Parameters
         ----------
         squares : ndarray, shape (2F,)
             Squares of a residual over |Z|, over the share of its freedom that a fit leaves to each.
-        kept : ndarray of bool, shape (2F,)
-            Which count.
+        floor : float
+            The least of σ²/|Z|²; what is below it is rounding.
         """
-        variance, some = self.variance[:, kept], squares[kept]
-        scale = np.maximum((some / variance).mean(axis=1), np.finfo(float).tiny)
-        likelihood = -0.5 * (some.size * np.log(scale) + np.log(variance).sum(axis=1))
+        points = squares.size // 2
+        ratio = (squares / self.variance).reshape(-1, 2, points).sum(axis=1)
+        scale = np.median(ratio, axis=1, keepdims=True) / (2.0 * math.log(2.0)) + np.finfo(float).tiny
+        for _ in range(_ROUNDS):
+            weighted = ratio * (_HEAVY + 2.0) / (_HEAVY + ratio / scale)
+            scale = weighted.mean(axis=1, keepdims=True) / 2.0 + np.finfo(float).tiny
+        likelihood = -points * np.log(scale[:, 0]) - 0.5 * np.log(self.variance).sum(axis=1)
+        likelihood -= 0.5 * (_HEAVY + 2.0) * np.log1p(ratio / (_HEAVY * scale)).sum(axis=1)
         order = np.argsort(-likelihood, kind="stable")
-        near = likelihood[order] > likelihood[order[0]] - _PLAUSIBLE
-        return self[order[near][:_MOST]]
+        chosen = order[likelihood[order] > likelihood[order[0]] - _PLAUSIBLE][:_MOST]
+        least = floor / scale[chosen]
+        return Shapes.of(self.variance[chosen] + least, self.alpha_beta[chosen] + least * np.array([1.0, 0.0]))

@@ -19,6 +19,9 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # A column that keeps less than this share of its square after projection is a combination of those before it.
 _DEPENDENT = 1e-26
 
+# An allowed column may nearly depend on the model, since several of them join.
+_TELLABLE = 1e-14
+
 POSED = 1e-6
 """Share of its freedom that the model has to leave to a point, or that cannot be told to be off."""
 
@@ -236,14 +239,14 @@ def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Fla
 
 @njit(cache=True, nogil=True)
 def _try_one(
-    basis: Array, size: int, trial: Array, residual: Array, squares: float, limits: Array
+    basis: Array, size: int, trial: Array, residual: Array, squares: float, floor: float, least: float
 ) -> tuple[float, float, float]:
     """Add one trial column for a moment; what it gains in F, its coefficient and the standard error of that."""
     left = residual.size - size - 1
-    if left < 1 or not _append(basis, size, trial.copy(), limits[1]):
+    if left < 1 or not _append(basis, size, trial.copy(), least):
         return 0.0, 0.0, math.inf
     s = _dot(basis[size], residual)
-    spread = max(squares - s * s, 0.0) / left + limits[0]
+    spread = max(squares - s * s, 0.0) / left + floor
     slope = 1.0 / _dot(basis[size], trial)
     return s * s / spread, s * slope, math.sqrt(spread) * abs(slope)
 
@@ -281,17 +284,29 @@ def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
 @njit(cache=True, nogil=True)
 def _best_allowed(
     basis: Array, size: int, allowed: Array, is_open: Flags, residual: Array, squares: float, limits: Array, signed: bool
-) -> tuple[float, int]:
-    """Return the largest F of the open allowed columns and which it is; where `signed`, of positive ones only."""
+) -> tuple[float, int, float]:
+    """Return the largest F of the open allowed columns, which it is, and what they gain in F together.
+
+    Where `signed`, only positive ones count, and none together.
+    """
     best = 0.0
     which = -1
+    count = 0
+    total = 0.0
     for t in range(allowed.shape[0]):
         if is_open[t]:
-            gained, slope, _ = _try_one(basis, size, allowed[t], residual, squares, limits)
+            gained, slope, _ = _try_one(basis, size, allowed[t], residual, squares, limits[0], _TELLABLE)
             if gained > best and (slope > 0.0 or not signed):
                 best = gained
                 which = t
-    return best, which
+    if signed:
+        return best, which, best
+    for t in range(allowed.shape[0]):
+        if is_open[t] and residual.size - size - count > 3 and _append(basis, size + count, allowed[t].copy(), _TELLABLE):
+            total += _dot(basis[size + count], residual) ** 2
+            count += 1
+    left = residual.size - size - count
+    return best, which, max(best, total / (max(squares - total, 0.0) / left + limits[0]))
 
 
 @njit(cache=True, nogil=True)
@@ -352,13 +367,16 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
         slope = 0.0
         error = 0.0
         allowance = 0.0
+        all_allowed = 0.0
         which = -1
         if found[3] == 0.0:
             for t in range(DRIFTS):
-                gained, found_slope, found_error = _try_one(basis, size, trials[t], residual, squares, limits)
+                gained, found_slope, found_error = _try_one(basis, size, trials[t], residual, squares, limits[0], limits[1])
                 if gained > drifted:
                     drifted, kind, slope, error = gained, t, found_slope, found_error
-            allowance, which = _best_allowed(basis, size, allowed, is_open, residual, squares, limits, signed)
+            allowance, which, all_allowed = _best_allowed(
+                basis, size, allowed, is_open, residual, squares, limits, signed
+            )
             found[1] = slope
             found[2] = error
         worst, square = _worst_point(basis, size, residual, gone)
@@ -372,14 +390,14 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             best = gained / critical[1 + together, left - together]
             choice = _SMOOTH
         limit = critical[0, left - 1]
-        instead = drifted > limit * max(best, 1.0) and allowance > drifted - AHEAD
-        if which >= 0 and (instead or allowance > limit * max(best, 1.0)) and allowance > drifted - AHEAD:
+        above = limit * max(best, 1.0)
+        if which >= 0 and all_allowed > drifted - AHEAD and (drifted > above or allowance > above):
             if which < limits[3]:
                 found[7] = 1.0
                 break
             is_open[which] = False
             signed = False
-            if _append(basis, size, allowed[which].copy(), limits[1]):
+            if _append(basis, size, allowed[which].copy(), _TELLABLE):
                 _take(basis, size, residual)
                 size += 1
                 found[8] = 1.0

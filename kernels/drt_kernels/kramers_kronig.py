@@ -272,14 +272,14 @@ _ROUNDS = 3
 
 
 @njit(cache=True, nogil=True, fastmath=_JOINED)
-def noise_shape(squares: Array, near: Array, values: int, out: Array) -> None:  # noqa: C901 - loops in loops
+def noise_shape(squares: Array, near: Array, values: int, least: float, out: Array) -> None:  # noqa: C901 - loops in loops
     """Choose the noise σ² = a² + b²|Z|² of each spectrum, but for its scale, by its likelihood.
 
     `squares` are |residual|²/|Z|² at each point, over the share of their freedom that a fit leaves to the two parts,
     and `near` is min|Z|²/|Z|². With κ = a²/(b² min|Z|²), σ²/|Z|² is in proportion to 1 + κ · near. κ is zero, infinite,
     or one of `values` between that are evenly spaced in their logarithm from 1 to max|Z|²/min|Z|²: outside that range
     one of the two terms is not seen. The two parts of a point have Student's distribution of six degrees of freedom;
-    its scale is solved for by fixed-point iteration. `out` returns α and β of α + β · near.
+    its scale is solved for by fixed-point iteration. `out` returns α and β of α + β · near, b² being `least` or more.
     """
     # (b,f,l),(b,f,l)->(b,2,l)
     blocks, points, lanes = squares.shape
@@ -336,5 +336,5 @@ def noise_shape(squares: Array, near: Array, values: int, out: Array) -> None:  
                 found = -points * math.log(scale[k]) - size[k] - 0.5 * (_HEAVY + 2.0) * total[k]
                 if found > likelihood[k]:
                     likelihood[k] = found
-                    out[b, 0, k] = alpha[k]
+                    out[b, 0, k] = max(alpha[k], min(least / scale[k], _LARGE))
                     out[b, 1, k] = beta[k]
