@@ -31,7 +31,7 @@ DRIFTS = 3
 _POINT = DRIFTS
 _SMOOTH = DRIFTS + 1
 
-AHEAD = 4.0
+AHEAD = 8.0
 """By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
 
 _DEGREES = 2.0
