@@ -32,6 +32,12 @@ _CONJUGATE = 40.0
 
 _MANY = 3
 
+_OTHER = 0.7
+"""Logarithm of a ratio of variances by which another noise is tried anew."""
+
+_FAULT = 0.7
+"""Which part of its critical value a fault has to gain over what another noise explains."""
+
 
 class _Explained(NamedTuple):
     """One explanation of a spectrum: its cost, what joined the model, the points that are out, and the noise."""
@@ -134,10 +140,13 @@ class _Search:
             suspects=np.zeros(modulus.size, dtype=bool),
         )  # fmt: skip
         # The larger model first: what the smaller one lacks would be taken for noise.
+        began = noise.variance[0]
         search = search._with_noise(modulus, known=known)
-        if not search._lacking(sets):
-            search = replace(search, columns=sets[0])
-        return search._with_noise(modulus, known=known)
+        lacking = search._lacking(sets)
+        if np.ptp(np.log(search.shapes.variance[0] / began)) > _OTHER:
+            search = search._with_noise(modulus, known=known)
+            lacking = search._lacking(sets)
+        return search if lacking else replace(search, columns=sets[0])
 
     def _with_noise(self, modulus: Array, *, known: bool) -> "_Search":
         """Fit robustly; the noise that is plausible beside that fit, and the points that are far from it."""
@@ -145,21 +154,21 @@ class _Search:
         noise = np.sqrt(self.shapes.variance[0])
         residual, share = np.empty((2, self.data.size))
         columns = np.vstack([self.columns, self.allowed]) / noise
-        scale = faults.robust(columns, self.data / noise, residual, share)
-        scale += self.look.resolution**2
-        squares = 0.5 * (residual[:points] ** 2 + residual[points:] ** 2)
-        left = max(self.data.size - len(columns) - 2, 1)
-        far = squares / scale / self.look.critical[1, left]
-        suspects = np.zeros(points, dtype=bool)
-        suspects[np.argsort(-far, kind="stable")[: points // 5]] = True
-        suspects &= far > _SUSPECT
+        faults.robust(columns, self.data / noise, residual, share)
         fitted = self.data - residual * noise
         shapes = self.shapes
+        squares = (residual * noise) ** 2
         if not known:
             value = (fitted[:points] + 1j * fitted[points:]) * modulus
             floor = self.look.resolution**2
-            squares = (residual * noise) ** 2 / np.maximum(share, 0.05) + 0.01 * floor
-            shapes = Shapes.every(value).plausible(squares, floor)
+            shapes = Shapes.every(value).plausible(squares / np.maximum(share, 0.05) + 0.01 * floor, floor)
+        scaled = 0.5 * (squares / shapes.variance[0]).reshape(2, points).sum(axis=0)
+        left = max(self.data.size - len(columns) - 2, 1)
+        scale = float(np.median(scaled)) / math.log(2.0) * self.data.size / max(self.data.size - len(columns), 1)
+        far = scaled / (scale + self.look.resolution**2) / self.look.critical[1, left]
+        suspects = np.zeros(points, dtype=bool)
+        suspects[np.argsort(-far, kind="stable")[: points // 5]] = True
+        suspects &= far > _SUSPECT
         return replace(self, fitted=fitted, shapes=shapes, suspects=suspects)
 
     def _lacking(self, sets: list[Array]) -> bool:
@@ -179,6 +188,8 @@ class _Search:
         for k in range(len(self.shapes.variance)):
             for start in (np.zeros_like(self.suspects), self.suspects)[: 1 + bool(self.suspects.any())]:
                 one = self._examine(self.shapes[k : k + 1], start.copy())
+                if k == 0 and not _flag(one) & ~Validity.RANGE_EXTENDED:
+                    return one
                 if best is None or one.cost < best.cost:
                     best = one
         assert best is not None  # noqa: S101 - there is one shape at least
@@ -197,7 +208,7 @@ class _Search:
         faults.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
         found[0] = max(found[0], most)
         spread = found[5] / found[6] + floor
-        cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9] + found[11]
+        cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9] + _FAULT * found[11]
         return _Explained(cost, found, gone, shape)
 
 

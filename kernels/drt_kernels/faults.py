@@ -35,7 +35,7 @@ AHEAD = 8.0
 """By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
 
 _DEGREES = 2.0
-_REWEIGHTED = 8
+_REWEIGHTED = 6
 _MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
 
 
@@ -175,6 +175,12 @@ def robust(columns: Array, data: Array, residual: Array, share: Array) -> float:
     return scale
 
 
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _subtract(column: Array, share: float, vector: Array) -> None:
+    for i in range(column.size):
+        column[i] -= share * vector[i]
+
+
 @njit(cache=True, nogil=True)
 def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Flags) -> float:
     """Return points to the fit that the others foretell; the largest F over its critical value of those that stay out.
@@ -186,6 +192,7 @@ def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Fla
     unknowns, count = columns.shape
     points = gone.size
     basis = np.empty((unknowns, count))
+    shown = np.empty((unknowns, count))
     inside = np.empty(count)
     while True:
         out = 0
@@ -203,11 +210,12 @@ def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Fla
             own = _dot(column * inside, column)
             for _ in range(2):
                 for q in range(size):
-                    column -= _dot(basis[q] * inside, column) * basis[q]
+                    _subtract(column, _dot(shown[q], column), basis[q])
             rest = _dot(column * inside, column)
             if rest > _DEPENDENT * own and count - out - size > 3:
                 basis[size] = column / math.sqrt(rest)
-                residual -= _dot(basis[size] * inside, residual) * basis[size]
+                shown[size] = basis[size] * inside
+                _subtract(residual, _dot(shown[size], residual), basis[size])
                 size += 1
         left = count - out - size
         spread = _dot(residual * inside, residual) / left + floor
