@@ -208,7 +208,8 @@ class _Search:
         faults.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
         found[0] = max(found[0], most)
         spread = found[5] / found[6] + floor
-        cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9] + _FAULT * found[11]
+        cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9]
+        cost += 2.0 * float(shape.rare[0]) + _FAULT * found[11]
         return _Explained(cost, found, gone, shape)
 
 

@@ -225,7 +225,7 @@ class LinearKramersKronig:
             false_alarms=self.false_alarms,
             resolution=self.resolution,
         )
-        twice = Shapes(np.tile(shapes.variance, 2), shapes.alpha_beta)
+        twice = Shapes(np.tile(shapes.variance, 2), shapes.alpha_beta, shapes.rare)
         for k in np.flatnonzero(~found.trusted | (out.score[rows] > 1.0)):
             one = some.spectra[np.array([k])]
             close.look(one, modulus[k], twice[k : k + 1], known=self.noise != "auto", row=rows[k], out=out)

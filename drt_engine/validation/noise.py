@@ -19,6 +19,7 @@ Noise = Literal["auto", "constant", "proportional"] | Sequence[float]
 _VALUES = 8
 _FLOORS = (0.01, 0.1)
 _PLAUSIBLE = 3.0
+_RARE = (2.0, 6.0)  # as a logarithm, how much rarer than noise in proportion to |Z| are a² + b²|Z|² and the others
 _MOST = 3
 _HEAVY = 4.0
 _ROUNDS = 10
@@ -81,16 +82,19 @@ class Shapes:
         σ²/|Z|² of real, then imaginary parts, with a median of one.
     alpha_beta : ndarray, shape (S, 2)
         α and β of α + β min|Z|²/|Z|²; NaN where the noise is no such function.
+    rare : ndarray, shape (S,)
+        By how much it is less likely before there are data, as a logarithm.
     """
 
     variance: Array
     alpha_beta: Array
+    rare: Array
 
     @classmethod
-    def of(cls, variance: Array, alpha_beta: Array) -> "Shapes":
+    def of(cls, variance: Array, alpha_beta: Array, rare: Array | None = None) -> "Shapes":
         """Scale variances to a median of one."""
         middle = np.median(variance, axis=1, keepdims=True)
-        return cls(variance / middle, alpha_beta / middle)
+        return cls(variance / middle, alpha_beta / middle, np.zeros(len(variance)) if rare is None else rare)
 
     @classmethod
     def every(cls, fitted: NDArray[np.complex128]) -> "Shapes":
@@ -117,11 +121,12 @@ class Shapes:
             others += [np.concatenate([fitted.real**2 / square + floor, imaginary]), np.tile(imaginary, 2)]
             others.append(np.tile(steep, 2))
         unknown = np.full((len(others), 2), np.nan)
-        return cls.of(np.vstack([np.tile(modulus, 2), *others]), np.vstack([alpha_beta, unknown]))
+        rare = np.repeat([0.0, *_RARE], [1, len(alpha_beta) - 1, len(others)])
+        return cls.of(np.vstack([np.tile(modulus, 2), *others]), np.vstack([alpha_beta, unknown]), rare)
 
     def __getitem__(self, chosen: Any) -> "Shapes":
         """Return the chosen ones."""
-        return Shapes(self.variance[chosen], self.alpha_beta[chosen])
+        return Shapes(self.variance[chosen], self.alpha_beta[chosen], self.rare[chosen])
 
     def plausible(self, squares: Array, floor: float) -> "Shapes":
         """Return the likeliest, the best first, and those that are hardly less likely.
@@ -142,9 +147,10 @@ class Shapes:
         for _ in range(_ROUNDS):
             weighted = ratio * (_HEAVY + 2.0) / (_HEAVY + ratio / scale)
             scale = weighted.mean(axis=1, keepdims=True) / 2.0 + np.finfo(float).tiny
-        likelihood = -points * np.log(scale[:, 0]) - 0.5 * np.log(self.variance).sum(axis=1)
+        likelihood = -self.rare - points * np.log(scale[:, 0]) - 0.5 * np.log(self.variance).sum(axis=1)
         likelihood -= 0.5 * (_HEAVY + 2.0) * np.log1p(ratio / (_HEAVY * scale)).sum(axis=1)
         order = np.argsort(-likelihood, kind="stable")
         chosen = order[likelihood[order] > likelihood[order[0]] - _PLAUSIBLE][:_MOST]
         least = floor / scale[chosen]
-        return Shapes.of(self.variance[chosen] + least, self.alpha_beta[chosen] + least * np.array([1.0, 0.0]))
+        raised = self.alpha_beta[chosen] + least * np.array([1.0, 0.0])
+        return Shapes.of(self.variance[chosen] + least, raised, self.rare[chosen])

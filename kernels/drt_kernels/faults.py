@@ -34,6 +34,9 @@ _SMOOTH = DRIFTS + 1
 AHEAD = 8.0
 """By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
 
+# By how much it has to exceed a point or smooth misfit, in units of its critical value.
+_CLEARLY = 1.5
+
 _DEGREES = 2.0
 _REWEIGHTED = 6
 _MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
@@ -332,8 +335,8 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
 
     Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. An `allowed` column is no fault. It joins where it exceeds its critical value more than points and
-    smooth misfit do, and instead of a drift that is not ahead of it by `AHEAD` in F; the first one has to have a
+    until none does. An `allowed` column is no fault. It joins where it exceeds its critical value clearly more than points
+    and smooth misfit do, and instead of a drift that is not ahead of it by `AHEAD` in F; the first one has to have a
     positive coefficient, as what a passive cell does outside the range of frequencies has.
 
     `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
@@ -398,7 +401,7 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             best = gained / critical[1 + together, left - together]
             choice = _SMOOTH
         limit = critical[0, left - 1]
-        above = limit * max(best, 1.0)
+        above = limit * max(_CLEARLY * best, 1.0)
         if which >= 0 and all_allowed > drifted - AHEAD and (drifted > above or allowance > above):
             if which < limits[3]:
                 found[7] = 1.0

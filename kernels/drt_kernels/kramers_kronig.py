@@ -266,20 +266,22 @@ def gain(normal: Array, right: Array, own: Array, least: float, out: Array, rank
 
 
 _HEAVY = 6.0  # degrees of freedom of Student's distribution, by which single points hardly matter
+_RARE = 2.0  # how much likelier noise in proportion to |Z| is before there are data, as a logarithm
 _CHUNK = 8  # factors whose product is taken before its logarithm
 _LARGE = 1e30  # the product of so many of these is still a number
 _ROUNDS = 3
 
 
 @njit(cache=True, nogil=True, fastmath=_JOINED)
-def noise_shape(squares: Array, near: Array, values: int, least: float, out: Array) -> None:  # noqa: C901 - loops in loops
+def noise_shape(squares: Array, near: Array, values: int, least: float, out: Array) -> None:  # noqa: C901, PLR0912 - loops in loops
     """Choose the noise σ² = a² + b²|Z|² of each spectrum, but for its scale, by its likelihood.
 
     `squares` are |residual|²/|Z|² at each point, over the share of their freedom that a fit leaves to the two parts,
     and `near` is min|Z|²/|Z|². With κ = a²/(b² min|Z|²), σ²/|Z|² is in proportion to 1 + κ · near. κ is zero, infinite,
     or one of `values` between that are evenly spaced in their logarithm from 1 to max|Z|²/min|Z|²: outside that range
     one of the two terms is not seen. The two parts of a point have Student's distribution of six degrees of freedom;
-    its scale is solved for by fixed-point iteration. `out` returns α and β of α + β · near, b² being `least` or more.
+    its scale is solved for by fixed-point iteration. The specifications of potentiostats say per cent of |Z|, so κ = 0 is taken unless another one is
+    clearly likelier. `out` returns α and β of α + β · near, b² being `least` or more.
     """
     # (b,f,l),(b,f,l)->(b,2,l)
     blocks, points, lanes = squares.shape
@@ -334,6 +336,8 @@ def noise_shape(squares: Array, near: Array, values: int, least: float, out: Arr
                         product[k] = 1.0
             for k in range(lanes):
                 found = -points * math.log(scale[k]) - size[k] - 0.5 * (_HEAVY + 2.0) * total[k]
+                if g > 0:
+                    found -= _RARE
                 if found > likelihood[k]:
                     likelihood[k] = found
                     out[b, 0, k] = max(alpha[k], min(least / scale[k], _LARGE))
