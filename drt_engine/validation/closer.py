@@ -35,9 +35,6 @@ _MANY = 3
 _OTHER = 0.7
 """Logarithm of a ratio of variances by which another noise is tried anew."""
 
-_FAULT = 0.7
-"""Which part of its critical value a fault has to gain over what another noise explains."""
-
 
 class _Explained(NamedTuple):
     """One explanation of a spectrum: its cost, what joined the model, the points that are out, and the noise."""
@@ -65,6 +62,7 @@ class CloseLook:
 
     @property
     def critical(self) -> Array:
+        """Critical values of F by the degrees of freedom."""
         points = self.ladders[0].omega.size
         return critical_values(points, self.trials.smooth, self.false_alarms)
 
@@ -127,7 +125,9 @@ class _Search:
     suspects: Flags
 
     @classmethod
-    def of(cls, look: CloseLook, one: Weighted, data: Array, modulus: Array, noise: Shapes, *, known: bool) -> "_Search":
+    def of(
+        cls, look: CloseLook, one: Weighted, data: Array, modulus: Array, noise: Shapes, *, known: bool
+    ) -> "_Search":
         few, many = look.ladders
         added = few.capacitive[: int(look.add_capacitance)]
         allowed = one.relative(np.vstack([added, few.beyond]))
@@ -192,7 +192,7 @@ class _Search:
                     return one
                 if best is None or one.cost < best.cost:
                     best = one
-        assert best is not None  # noqa: S101 - there is one shape at least
+        assert best is not None  # there is one shape at least
         return best
 
     def _examine(self, shape: Shapes, gone: Flags) -> _Explained:
@@ -209,7 +209,7 @@ class _Search:
         found[0] = max(found[0], most)
         spread = found[5] / found[6] + floor
         cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9]
-        cost += 2.0 * float(shape.rare[0]) + _FAULT * found[11]
+        cost += 2.0 * float(shape.rare[0]) + found[11]
         return _Explained(cost, found, gone, shape)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.problem import Part
 from drt_engine.validation.base import Findings
-from drt_engine.validation.ladder import Ladder, Model
 from drt_engine.validation.closer import CloseLook
+from drt_engine.validation.ladder import Ladder, Model
 from drt_engine.validation.lanes import Fit, Weighted, choose_elements, fit, noise_of, residuals
 from drt_engine.validation.noise import Noise, Shapes, checked_noise, given_shape
 from drt_engine.validation.result import Validity
@@ -45,16 +45,25 @@ class LinearKramersKronig:
     them follow its noise. All of them are tried in turn, since μ(M) may cross the threshold more than once.
 
     What is wrong is then looked for in the residuals of a complex fit, whatever part chose M, with M elements or three
-    a decade if that is more. Three kinds of fault are tried as further columns of the model: a modulus that drifts in
-    proportion to time, at a constant time a point, a constant number of periods, or as much of both; each point left
-    out; and smooth misfit of modulus and phase, cosines of ln f up to one and a half waves. By the F test each fault is
-    held against the noise that remains once it is taken out, so the noise need not be known, and the freedom that the
-    model takes from the residuals is accounted for, exactly for normal noise in proportion to |Z|.
+    a decade if that is more, weighted by the noise that the spectrum itself shows, σ² = a² + b²|Z|². Three kinds of
+    fault are tried as further columns of the model: a modulus that drifts in proportion to time, at a constant time a
+    point, a constant number of periods, or as much of both; each point left out; and smooth misfit of modulus and
+    phase, cosines of ln f up to one and a half waves. By the F test each fault is held against the noise that remains
+    once it is taken out, and the freedom that the model takes from the residuals is accounted for.
 
-    Where something is found, the spectrum is looked at again, with five elements a decade if F says that it needs them.
-    The fault that exceeds chance most joins the model and the others are looked for once more, so that a bad point is
-    not taken for drift; but a relaxation outside the range of frequencies, or a capacitance, joins first if it explains
-    clearly more than any fault, so that what the model lacks is not taken for one.
+    Where something is found, the spectrum is looked at again, with five elements a decade if F says that it needs them,
+    from the fit to all points and from a robust one that leaves out what is far from it, and for every noise that is
+    plausible, also such as depends on each part by itself or grows as |Z|². The fault that exceeds chance most joins
+    the model and the others are looked for once more, so that a bad point is not taken for drift. Of these explanations
+    the one is taken that costs least, by its likelihood and what has joined.
+
+    A relaxation slower or faster than the range of frequencies, or a capacitance, is no fault. Like drift it shows at
+    the lowest frequencies, but real and imaginary part of it belong together. It joins first, and drift is called only
+    if it explains clearly more than all such terms do. The first of them has to have a positive resistance, so that a
+    modulus that grows is never taken for one; one that falls by little may be.
+
+    With the opposite sign of Im Z, the same is done for spectra with such faults: if they then obey the relations far
+    better, the sign is wrong.
 
     What changes the response as a whole, such as too large an amplitude, may leave another spectrum that obeys the
     relations; no test of this kind finds it.
@@ -86,6 +95,11 @@ class LinearKramersKronig:
         Standard deviation, as a share of |Z|, below which no misfit counts, so that rounding is not taken for one.
     noise_limit : float
         Noise, as a share of |Z|, above which a spectrum is flagged as noisy.
+    noise : {"auto", "constant", "proportional"}, pair of float, or sequence of float, shape (F,)
+        How the standard deviation of the real and of the imaginary part depends on |Z|. ``"auto"``: estimated for each
+        spectrum as σ² = a² + b²|Z|², with b no less than `resolution`. A pair is (a, b) in ohm and as a share; more
+        numbers are σ of each point, ohm, in the order of the frequencies of the spectra, descending. The scale of what
+        is given is estimated still, so only ratios count.
 
     Raises
     ------
@@ -147,6 +161,20 @@ class LinearKramersKronig:
         """Return its name and fields, in types that JSON has."""
         noise = self.noise if isinstance(self.noise, str) else list(self.noise)
         return {"name": "linear-kramers-kronig"} | asdict(self) | {"elements": list(self.elements), "noise": noise}
+
+    def at(self, points: NDArray[np.intp], count: int) -> "LinearKramersKronig":
+        """Return the test for some of `count` points: σ of each point is that of these.
+
+        Raises
+        ------
+        InputError
+            If σ is given for another number of points.
+        """
+        if isinstance(self.noise, str) or len(self.noise) == 2:
+            return self
+        if len(self.noise) != count:
+            raise InputError(f"noise has {len(self.noise)} values; expected one for each of the {count} frequencies.")
+        return replace(self, noise=tuple(self.noise[k] for k in points.tolist()))
 
     def examine(self, frequency: Array, impedance: NDArray[np.complex128]) -> Findings:
         """Test spectra that are known to be finite and not zero.

@@ -56,7 +56,8 @@ _MESSAGES = {
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any fault.",
-    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any fault.",
+    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any fault. "
+    "A modulus that fell during the sweep by a few per cent would look alike: see whether a repeated sweep agrees.",
     Validity.NOT_FINITE: "Every impedance is NaN, infinite or zero. Measure again, or drop the row.",
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
 }
@@ -206,7 +207,8 @@ class Validation:
         DataFrame
             The columns ``valid``, ``flag`` (names, joined by ``|``), ``score``, ``rms`` (%), ``chi_square``,
             ``elements``, ``mu``, ``noise`` (%), ``noise_constant`` (ohm), ``noise_proportional`` (%), ``drift`` (%),
-            ``drift_error`` (%) and ``outliers`` (how many) follow the states; one that the states have already gets ``_kk`` at its end.
+            ``drift_error`` (%) and ``outliers`` (how many) follow the states; one that the states have already gets
+            ``_kk`` at its end.
         """
         names = {value: _name(value) for value in np.unique(self.flag).tolist()}
         found = pd.DataFrame(

@@ -34,9 +34,6 @@ _SMOOTH = DRIFTS + 1
 AHEAD = 8.0
 """By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
 
-# By how much it has to exceed a point or smooth misfit, in units of its critical value.
-_CLEARLY = 1.5
-
 _DEGREES = 2.0
 _REWEIGHTED = 6
 _MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
@@ -185,7 +182,7 @@ def _subtract(column: Array, share: float, vector: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Flags) -> float:
+def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Flags) -> float:  # noqa: C901 - loops in loops
     """Return points to the fit that the others foretell; the largest F over its critical value of those that stay out.
 
     `critical` holds critical values of F for a point by the degrees of freedom, and `gone` the points that are out. The
@@ -294,7 +291,14 @@ def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
 
 @njit(cache=True, nogil=True)
 def _best_allowed(
-    basis: Array, size: int, allowed: Array, is_open: Flags, residual: Array, squares: float, limits: Array, signed: bool
+    basis: Array,
+    size: int,
+    allowed: Array,
+    is_open: Flags,
+    residual: Array,
+    squares: float,
+    limits: Array,
+    signed: bool,
 ) -> tuple[float, int, float]:
     """Return the largest F of the open allowed columns, which it is, and what they gain in F together.
 
@@ -313,7 +317,8 @@ def _best_allowed(
     if signed:
         return best, which, best
     for t in range(allowed.shape[0]):
-        if is_open[t] and residual.size - size - count > 3 and _append(basis, size + count, allowed[t].copy(), _TELLABLE):
+        room = residual.size - size - count > 3
+        if is_open[t] and room and _append(basis, size + count, allowed[t].copy(), _TELLABLE):
             total += _dot(basis[size + count], residual) ** 2
             count += 1
     left = residual.size - size - count
@@ -335,8 +340,8 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
 
     Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. An `allowed` column is no fault. It joins where it exceeds its critical value clearly more than points
-    and smooth misfit do, and instead of a drift that is not ahead of it by `AHEAD` in F; the first one has to have a
+    until none does. An `allowed` column is no fault. It joins where it exceeds its critical value more than points and
+    smooth misfit do, and instead of a drift that is not ahead of it by `AHEAD` in F; the first one has to have a
     positive coefficient, as what a passive cell does outside the range of frequencies has.
 
     `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
@@ -382,9 +387,9 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
         which = -1
         if found[3] == 0.0:
             for t in range(DRIFTS):
-                gained, found_slope, found_error = _try_one(basis, size, trials[t], residual, squares, limits[0], limits[1])
+                gained, its, spread = _try_one(basis, size, trials[t], residual, squares, limits[0], limits[1])
                 if gained > drifted:
-                    drifted, kind, slope, error = gained, t, found_slope, found_error
+                    drifted, kind, slope, error = gained, t, its, spread
             allowance, which, all_allowed = _best_allowed(
                 basis, size, allowed, is_open, residual, squares, limits, signed
             )
@@ -401,7 +406,7 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             best = gained / critical[1 + together, left - together]
             choice = _SMOOTH
         limit = critical[0, left - 1]
-        above = limit * max(_CLEARLY * best, 1.0)
+        above = limit * max(best, 1.0)
         if which >= 0 and all_allowed > drifted - AHEAD and (drifted > above or allowance > above):
             if which < limits[3]:
                 found[7] = 1.0

@@ -143,7 +143,7 @@ def test_gain_is_the_fall_of_the_sum_of_squares_and_skips_what_the_model_holds()
     normal = (trials.T @ project @ trials)[np.tril_indices(4)][None]
     out, rank = np.empty(1), np.empty(1, np.int64)
     own = np.sum(trials**2, axis=0)
-    kramers_kronig.gain(normal, (trials.T @ project @ y)[None], own, 1e-6, out, rank)
+    kramers_kronig.gain(normal, (trials.T @ project @ y)[None], own[None], 1e-6, out, rank)
     assert rank[0] == 3
     assert out[0] == pytest.approx(squares_left(model, y) - squares_left(np.hstack([model, trials]), y))
 
@@ -172,9 +172,9 @@ def examined(y, trials, allowed=None, ends=0, points=20, most=3):
     t = np.linspace(-1, 1, 2 * points)
     columns = np.vstack([np.ones_like(t), t])
     critical = np.full((8, 2 * points), 15.0)
-    gone, found = np.zeros(points, dtype=bool), np.empty(9)
+    gone, found = np.zeros(points, dtype=bool), np.empty(12)
     none = np.empty((0, 2 * points))
-    limits = np.array([1e-12, 1e-6, float(most), float(ends)])
+    limits = np.array([1e-12, 1e-6, float(most), float(ends), 1.0])
     faults.examine(columns, y, trials, none if allowed is None else allowed, critical, limits, gone, found)
     return np.flatnonzero(gone).tolist(), found
 
