@@ -280,8 +280,8 @@ def noise_shape(squares: Array, near: Array, values: int, least: float, out: Arr
     and `near` is min|Z|²/|Z|². With κ = a²/(b² min|Z|²), σ²/|Z|² is in proportion to 1 + κ · near. κ is zero, infinite,
     or one of `values` between that are evenly spaced in their logarithm from 1 to max|Z|²/min|Z|²: outside that range
     one of the two terms is not seen. The two parts of a point have Student's distribution of six degrees of freedom;
-    its scale is solved for by fixed-point iteration. The specifications of potentiostats say per cent of |Z|, so κ = 0 is taken unless
-    another one is clearly likelier. `out` returns α and β of α + β · near, b² being `least` or more.
+    its scale is solved for by fixed-point iteration. The specifications of potentiostats say per cent of |Z|, so κ = 0
+    is taken unless another one is clearly likelier. `out` returns α and β of α + β · near, b² being `least` or more.
     """
     # (b,f,l),(b,f,l)->(b,2,l)
     blocks, points, lanes = squares.shape
