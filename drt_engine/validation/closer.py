@@ -188,7 +188,7 @@ class _Search:
         for k in range(len(self.shapes.variance)):
             for start in (np.zeros_like(self.suspects), self.suspects)[: 1 + bool(self.suspects.any())]:
                 one = self._examine(self.shapes[k : k + 1], start.copy())
-                if k == 0 and not _flag(one) & ~Validity.RANGE_EXTENDED:
+                if k == 0 and not self.suspects.any() and not _flag(one) & ~Validity.RANGE_EXTENDED:
                     return one
                 if best is None or one.cost < best.cost:
                     best = one
