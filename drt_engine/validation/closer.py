@@ -135,18 +135,18 @@ class _Search:
         sets = [columns / np.linalg.norm(columns, axis=1)[:, None] for columns in sets]
         model = few.model
         search = cls(
-            look, sets[1], data, data, allowed,
+            look, sets[int(3 * len(sets[1]) <= data.size)], data, data, allowed,
             allows_negative=model.capacitance, capacitances=len(added), shapes=noise,
             suspects=np.zeros(modulus.size, dtype=bool),
         )  # fmt: skip
-        # The larger model first: what the smaller one lacks would be taken for noise.
+        # The larger model first, where it leaves freedom enough: what the smaller one lacks would be taken for noise.
         began = noise.variance[0]
         search = search._with_noise(modulus, known=known)
         lacking = search._lacking(sets)
         if np.ptp(np.log(search.shapes.variance[0] / began)) > _OTHER:
             search = search._with_noise(modulus, known=known)
             lacking = search._lacking(sets)
-        return search if lacking else replace(search, columns=sets[0])
+        return replace(search, columns=sets[int(lacking)])
 
     def _with_noise(self, modulus: Array, *, known: bool) -> "_Search":
         """Fit robustly; the noise that is plausible beside that fit, and the points that are far from it."""

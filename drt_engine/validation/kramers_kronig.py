@@ -29,6 +29,9 @@ Representation = Literal["impedance", "admittance"]
 _TOGETHER = 1024
 """Spectra that are looked at together; their matrices take 10 MB."""
 
+_FAR = 14.0
+"""How many times the median square of the residual a point may have without a closer look."""
+
 _CLOSE = 5.0
 """Elements a decade that follow any arc within the range to 1e-4, for spectra in which something is found."""
 
@@ -254,7 +257,10 @@ class LinearKramersKronig:
             resolution=self.resolution,
         )
         twice = Shapes(np.tile(shapes.variance, 2), shapes.alpha_beta, shapes.rare)
-        for k in np.flatnonzero(~found.trusted | (out.score[rows] > 1.0)):
+        # Several bad points hide each other from the score; beside the median they still stand out.
+        squares = found.residual[:, :points] ** 2 + found.residual[:, points:] ** 2
+        far = squares.max(axis=1) > _FAR * (np.median(squares, axis=1) + self.resolution**2)
+        for k in np.flatnonzero(~found.trusted | far | (out.score[rows] > 1.0)):
             one = some.spectra[np.array([k])]
             close.look(one, modulus[k], twice[k : k + 1], known=self.noise != "auto", row=rows[k], out=out)
         if ladder is not grid.ladder(count) or self.weighting != "modulus" or not found.trusted.all():
