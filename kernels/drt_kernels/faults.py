@@ -34,6 +34,9 @@ _SMOOTH = DRIFTS + 1
 AHEAD = 8.0
 """By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
 
+# Allowed columns that agree more closely than this, as a square, are not told apart.
+_DISTINCT = 1e-9
+
 _DEGREES = 2.0
 _REWEIGHTED = 6
 _MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
@@ -290,39 +293,85 @@ def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _best_allowed(
-    basis: Array,
-    size: int,
-    allowed: Array,
-    is_open: Flags,
-    residual: Array,
-    squares: float,
-    limits: Array,
-    signed: bool,
-) -> tuple[float, int, float]:
-    """Return the largest F of the open allowed columns, which it is, and what they gain in F together.
+def _solve_chosen(normal: Array, right: Array, chosen: int, factor: Array, x: Array) -> float:
+    """Least squares with those columns whose bit is set; what they gain, zero unless every coefficient is positive."""
+    count = right.size
+    size = 0
+    kept = np.empty(count, np.int64)
+    for i in range(count):
+        if not (chosen >> i) & 1:
+            continue
+        for a in range(size + 1):
+            s = normal[i, kept[a]] if a < size else normal[i, i]
+            for c in range(a):
+                s -= factor[size, c] * factor[a, c]
+            if a < size:
+                factor[size, a] = s / factor[a, a]
+            elif s > _DISTINCT * normal[i, i]:
+                factor[size, size] = math.sqrt(s)
+            else:
+                return 0.0
+        kept[size] = i
+        size += 1
+    x[:] = 0.0
+    gained = 0.0
+    for a in range(size):
+        s = right[kept[a]]
+        for c in range(a):
+            s -= factor[a, c] * x[kept[c]]
+        x[kept[a]] = s / factor[a, a]
+        gained += x[kept[a]] ** 2
+    for a in range(size - 1, -1, -1):
+        s = x[kept[a]]
+        for c in range(a + 1, size):
+            s -= factor[c, a] * x[kept[c]]
+        x[kept[a]] = s / factor[a, a]
+        if x[kept[a]] <= 0.0:
+            return 0.0
+    return gained
 
-    Where `signed`, only positive ones count, and none together.
+
+@njit(cache=True, nogil=True)
+def _positive(
+    basis: Array, size: int, allowed: Array, is_open: Flags, residual: Array, squares: float, floor: float
+) -> tuple[float, int, int]:
+    """Return what the open allowed columns gain in F with positive coefficients, which of them, and the best alone.
+
+    All subsets are tried, of which there are few; those that join are the bits of a number.
     """
-    best = 0.0
+    count = allowed.shape[0]
+    columns = np.zeros((count, residual.size))
+    usable = 0
+    work = np.empty((basis.shape[0], residual.size))
+    work[:size] = basis[:size]
+    for t in range(count):
+        if is_open[t] and _append(work, size, allowed[t].copy(), _TELLABLE):
+            columns[t] = work[size]
+            usable += 1 << t
+    normal = np.empty((count, count))
+    right = np.empty(count)
+    for t in range(count):
+        right[t] = _dot(columns[t], residual)
+        for q in range(t + 1):
+            normal[t, q] = _dot(columns[t], columns[q])
+            normal[q, t] = normal[t, q]
+    factor = np.empty((count, count))
+    x = np.empty(count)
+    most = 0.0
+    chosen = 0
+    for some in range(1, 1 << count):
+        if some & usable == some:
+            gained = _solve_chosen(normal, right, some, factor, x)
+            if gained > most:
+                most = gained
+                chosen = some
     which = -1
-    count = 0
-    total = 0.0
-    for t in range(allowed.shape[0]):
-        if is_open[t]:
-            gained, slope, _ = _try_one(basis, size, allowed[t], residual, squares, limits[0], _TELLABLE)
-            if gained > best and (slope > 0.0 or not signed):
-                best = gained
-                which = t
-    if signed:
-        return best, which, best
-    for t in range(allowed.shape[0]):
-        room = residual.size - size - count > 3
-        if is_open[t] and room and _append(basis, size + count, allowed[t].copy(), _TELLABLE):
-            total += _dot(basis[size + count], residual) ** 2
-            count += 1
-    left = residual.size - size - count
-    return best, which, max(best, total / (max(squares - total, 0.0) / left + limits[0]))
+    joined = 0
+    for t in range(count):
+        if (usable >> t) & 1 and right[t] > 0.0 and (which < 0 or right[t] > right[which]):
+            which = t
+        joined += (chosen >> t) & 1
+    return most / (max(squares - most, 0.0) / max(residual.size - size - joined, 1) + floor), chosen, which
 
 
 @njit(cache=True, nogil=True)
@@ -374,7 +423,6 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             taken += 1
             found[11] += 2.0 * critical[1, count - size]
     is_open = np.ones(allowed.shape[0], np.bool_)
-    signed = limits[4] == 0.0
     while count - size >= 5:
         left = count - size
         squares = _dot(residual, residual)
@@ -383,16 +431,14 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
         slope = 0.0
         error = 0.0
         allowance = 0.0
-        all_allowed = 0.0
         which = -1
+        chosen = 0
         if found[3] == 0.0:
             for t in range(DRIFTS):
                 gained, its, spread = _try_one(basis, size, trials[t], residual, squares, limits[0], limits[1])
                 if gained > drifted:
                     drifted, kind, slope, error = gained, t, its, spread
-            allowance, which, all_allowed = _best_allowed(
-                basis, size, allowed, is_open, residual, squares, limits, signed
-            )
+            allowance, chosen, which = _positive(basis, size, allowed, is_open, residual, squares, limits[0])
             found[1] = slope
             found[2] = error
         worst, square = _worst_point(basis, size, residual, gone)
@@ -407,20 +453,24 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             choice = _SMOOTH
         limit = critical[0, left - 1]
         above = limit * max(best, 1.0)
-        if which >= 0 and all_allowed > drifted - AHEAD and (drifted > above or allowance > above):
+        ahead = 0.0
+        if found[8] > 0.0 or limits[4] > 0.0:
+            ahead = AHEAD
+        if chosen > 0 and allowance > drifted - AHEAD and (drifted - ahead > above or allowance > above):
             if which < limits[3]:
                 found[7] = 1.0
                 break
-            is_open[which] = False
-            signed = False
-            if _append(basis, size, allowed[which].copy(), _TELLABLE):
-                _take(basis, size, residual)
-                size += 1
-                found[8] = 1.0
-                found[11] += limit
+            for t in range(allowed.shape[0]):
+                if (chosen >> t) & 1:
+                    is_open[t] = False
+                    if _append(basis, size, allowed[t].copy(), _TELLABLE):
+                        _take(basis, size, residual)
+                        size += 1
+                        found[8] = 1.0
+                        found[11] += limit
             continue
-        if drifted > limit * best:
-            best = drifted / limit
+        if drifted - ahead > limit * best:
+            best = (drifted - ahead) / limit
             choice = kind
         found[0] = max(found[0], best)
         if best <= 1.0:
