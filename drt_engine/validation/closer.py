@@ -30,6 +30,9 @@ _SUSPECT = 0.5
 _CONJUGATE = 40.0
 """By how much twice the logarithm of the likelihood has to be better with the other sign of Im."""
 
+_ACTIVE = 0.1
+"""Share of |Z| by which its real part has to be negative, and of points where it is, for a negative resistance."""
+
 _MANY = 3
 
 _OTHER = 0.7
@@ -67,7 +70,7 @@ class CloseLook:
         return critical_values(points, self.trials.smooth, self.false_alarms)
 
     def look(self, one: Weighted, modulus: Array, noise: Shapes, *, known: bool, row: int, out: Findings) -> None:
-        """Put what is found in one spectrum into `out`.
+        """Put what is found in one spectrum into `out`, unless nothing is and the score there is below one, too.
 
         Parameters
         ----------
@@ -88,11 +91,16 @@ class CloseLook:
         search = _Search.of(self, one, data, modulus, noise, known=known)
         best = search.explain()
         flag = _flag(best)
+        if not flag and out.score[row] <= 1.0:
+            return
         if flag & Validity.INCONSISTENT or flag & Validity.DRIFT or np.count_nonzero(best.gone) > _MANY:
             points = modulus.size
             other = np.concatenate([data[:points], -data[points:]])
             turned = _Search.of(self, one, other, modulus, noise, known=known).explain()
-            flag |= Validity.WRONG_SIGN * (turned.cost < best.cost - _CONJUGATE)
+            if turned.cost < best.cost - _CONJUGATE:
+                # A negative resistance obeys the relations with the other sign, too, but not for being turned.
+                passive = np.mean(data[:points] < -_ACTIVE) < _ACTIVE
+                flag |= Validity.WRONG_SIGN if passive else Validity.INCONSISTENT
         most, drift, error, squares, left = best.found[[0, 1, 2, 5, 6]]
         out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(most), drift, error
         out.noise[row] = math.sqrt(squares / left)
@@ -119,7 +127,7 @@ class _Search:
     data: Array
     fitted: Array
     allowed: Array
-    allows_negative: bool
+    has_capacitance: bool
     capacitances: int
     shapes: Shapes
     suspects: Flags
@@ -136,7 +144,7 @@ class _Search:
         model = few.model
         search = cls(
             look, sets[int(3 * len(sets[1]) <= data.size)], data, data, allowed,
-            allows_negative=model.capacitance, capacitances=len(added), shapes=noise,
+            has_capacitance=model.capacitance, capacitances=len(added), shapes=noise,
             suspects=np.zeros(modulus.size, dtype=bool),
         )  # fmt: skip
         # The larger model first, where it leaves freedom enough: what the smaller one lacks would be taken for noise.
@@ -183,7 +191,7 @@ class _Search:
         return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
 
     def explain(self) -> _Explained:
-        """Return the explanation that costs least; one that asks for a capacitance at once."""
+        """Return the explanation that costs least."""
         best: _Explained | None = None
         for k in range(len(self.shapes.variance)):
             for start in (np.zeros_like(self.suspects), self.suspects)[: 1 + bool(self.suspects.any())]:
@@ -203,7 +211,7 @@ class _Search:
         most = faults.settle(np.vstack([columns, allowed]), data, look.critical[1], floor, gone)
         value = self.fitted[:points] + 1j * self.fitted[points:]
         trials = look.trials.columns(np.asarray(value / np.maximum(np.abs(value), 1e-30))) / noise
-        limits = np.array([floor, LEAST_LEFT, points // 5, self.capacitances, self.allows_negative])
+        limits = np.array([floor, LEAST_LEFT, points // 5, self.capacitances, self.has_capacitance])
         found = np.empty(12)
         faults.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
         found[0] = max(found[0], most)

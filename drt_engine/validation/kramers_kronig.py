@@ -32,6 +32,9 @@ _TOGETHER = 1024
 _FAR = 14.0
 """How many times the median square of the residual a point may have without a closer look."""
 
+_AROUND, _ALONE = 4, 5.0
+"""A point has a closer look, too, if the square of its residual over |Z| is so many times the fourth largest one."""
+
 _CLOSE = 5.0
 """Elements a decade that follow any arc within the range to 1e-4, for spectra in which something is found."""
 
@@ -62,8 +65,8 @@ class LinearKramersKronig:
 
     A relaxation slower or faster than the range of frequencies, or a capacitance, is no fault. Like drift it shows at
     the lowest frequencies, but real and imaginary part of it belong together. It joins first, and drift is called only
-    if it explains clearly more than all such terms do. The first of them has to have a positive resistance, so that a
-    modulus that grows is never taken for one; one that falls by little may be.
+    if it explains clearly more than all such terms do together. They have to have positive resistances, so that a
+    modulus that grows is hardly taken for one; one that falls by little may be.
 
     With the opposite sign of Im Z, the same is done for spectra with such faults: if they then obey the relations far
     better, the sign is wrong.
@@ -260,6 +263,13 @@ class LinearKramersKronig:
         # Several bad points hide each other from the score; beside the median they still stand out.
         squares = found.residual[:, :points] ** 2 + found.residual[:, points:] ** 2
         far = squares.max(axis=1) > _FAR * (np.median(squares, axis=1) + self.resolution**2)
+        if residual is not None:
+            # A bad point where |Z| is small may have been taken for constant noise; those around it do not show that.
+            squares = residual[:, :points] ** 2 + residual[:, points:] ** 2
+            largest = np.sort(squares, axis=1)[:, -min(_AROUND, points) :]
+            alone = largest[:, -1] > _ALONE * largest[:, 0]
+            far |= alone & (largest[:, -1] > _FAR * np.median(squares, axis=1))
+        out.score[rows[~found.trusted]] = math.inf
         for k in np.flatnonzero(~found.trusted | far | (out.score[rows] > 1.0)):
             one = some.spectra[np.array([k])]
             close.look(one, modulus[k], twice[k : k + 1], known=self.noise != "auto", row=rows[k], out=out)

@@ -129,7 +129,7 @@ class Shapes:
         return Shapes(self.variance[chosen], self.alpha_beta[chosen], self.rare[chosen])
 
     def plausible(self, squares: Array, floor: float) -> "Shapes":
-        """Return the likeliest, the best first, and those that are hardly less likely.
+        """Return the likeliest, the best first, those that are hardly less likely, and the first of all.
 
         The two parts of a point have Student's distribution of four degrees of freedom, so that single points hardly
         matter, and a scale that is solved for by fixed-point iteration.
@@ -151,6 +151,8 @@ class Shapes:
         likelihood -= 0.5 * (_HEAVY + 2.0) * np.log1p(ratio / (_HEAVY * scale)).sum(axis=1)
         order = np.argsort(-likelihood, kind="stable")
         chosen = order[likelihood[order] > likelihood[order[0]] - _PLAUSIBLE][:_MOST]
+        if 0 not in chosen:  # a drift that is not yet in the model looks like another noise
+            chosen = np.append(chosen, 0)
         least = floor / scale[chosen]
         raised = self.alpha_beta[chosen] + least * np.array([1.0, 0.0])
         return Shapes.of(self.variance[chosen] + least, raised, self.rare[chosen])

@@ -31,8 +31,11 @@ DRIFTS = 3
 _POINT = DRIFTS
 _SMOOTH = DRIFTS + 1
 
-AHEAD = 8.0
-"""By how much in F drift has to explain more than any allowed column, which explains part of most drifts."""
+AHEAD = 6.0
+"""By how much in F drift has to explain more than the allowed columns, which explain part of most drifts."""
+
+_BESIDE = 8.0
+"""By how much more than its critical value drift has to gain in F once an allowed column has joined the model."""
 
 # Allowed columns that agree more closely than this, as a square, are not told apart.
 _DISTINCT = 1e-9
@@ -293,7 +296,9 @@ def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _solve_chosen(normal: Array, right: Array, chosen: int, factor: Array, x: Array) -> float:
+def _solve_chosen(  # noqa: C901 - loops in loops
+    normal: Array, right: Array, chosen: int, factor: Array, x: Array
+) -> float:
     """Least squares with those columns whose bit is set; what they gain, zero unless every coefficient is positive."""
     count = right.size
     size = 0
@@ -389,19 +394,20 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
 
     Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. An `allowed` column is no fault. It joins where it exceeds its critical value more than points and
-    smooth misfit do, and instead of a drift that is not ahead of it by `AHEAD` in F; the first one has to have a
-    positive coefficient, as what a passive cell does outside the range of frequencies has.
+    until none does. The `allowed` columns are no fault. Those that together explain most with positive coefficients, as
+    what a passive cell does outside the range of frequencies has, join where they exceed the critical value more than
+    points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F. Drift beside them has
+    to exceed its critical value clearly, since they never follow such a cell exactly.
 
     `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
     values of F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns.
     `limits` are the variance below which no misfit counts, which share of the square of a trial column has to be left,
-    how many points may go, how many of the allowed columns, the first, end the search, and whether the first one that
-    joins may be negative. `gone` holds the points that are out from the beginning, and returns those at the end.
+    how many points may go, how many of the allowed columns, the first, are capacitances, and whether the model has one
+    already. `gone` holds the points that are out from the beginning, and returns those at the end.
     `found` returns the largest F over its critical value at any step; drift, its standard error and whether it joined;
-    whether smooth misfit joined; the sum of squares and the degrees of freedom at last; whether an allowed column ended
-    the search, and whether one joined; the logarithm of the determinant of the model and its degrees of freedom; and
-    what has joined, as a sum of critical values.
+    whether smooth misfit joined; the sum of squares and the degrees of freedom at last; whether a capacitance and
+    whether any allowed column joined; the logarithm of the determinant of the model and its degrees of freedom; and
+    what has joined, as a sum of critical values, one for all allowed columns that join at once, and `AHEAD` for drift.
     """
     # (n,d),(d),(q,d),(a,d),(1+q,d),(5),(f)->(f),(12)
     unknowns, count = columns.shape
@@ -455,11 +461,10 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
         above = limit * max(best, 1.0)
         ahead = 0.0
         if found[8] > 0.0 or limits[4] > 0.0:
-            ahead = AHEAD
+            ahead = _BESIDE
         if chosen > 0 and allowance > drifted - AHEAD and (drifted - ahead > above or allowance > above):
-            if which < limits[3]:
+            if which < limits[3] and (chosen >> which) & 1:
                 found[7] = 1.0
-                break
             for t in range(allowed.shape[0]):
                 if (chosen >> t) & 1:
                     is_open[t] = False
@@ -467,7 +472,7 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
                         _take(basis, size, residual)
                         size += 1
                         found[8] = 1.0
-                        found[11] += limit
+            found[11] += limit
             continue
         if drifted - ahead > limit * best:
             best = (drifted - ahead) / limit
@@ -489,7 +494,7 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             found[11] += 2.0 * critical[1, left - 2]
             continue
         found[3] = 1.0
-        found[11] += limit
+        found[11] += limit + AHEAD
         if _append(basis, size, trials[choice].copy(), limits[1]):
             _take(basis, size, residual)
             size += 1
