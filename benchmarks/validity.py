@@ -34,7 +34,7 @@ def times(frequency: np.ndarray, overhead: float) -> np.ndarray:
 
 
 def drift(overhead: float, *, polarisation: bool = False) -> Fault:
-    """Return a fault: the impedance, or only its polarisation, grows in proportion to time."""
+    """Return a fault: the impedance, or only its polarisation, changes in proportion to time."""
 
     def apply(made: Campaign, z: Complex, strength: float, rng: np.random.Generator) -> Complex:
         del rng
@@ -76,6 +76,10 @@ FAULTS: tuple[tuple[str, Fault, tuple[float, ...], Validity], ...] = (
     ("drift, 1 period + 3 s", drift(3.0), (0.01, 0.02, 0.05), Validity.DRIFT),
     ("drift, constant time", drift(1e9), (0.01, 0.02, 0.05), Validity.DRIFT),
     ("drift of polarisation", drift(3.0, polarisation=True), (0.01, 0.02, 0.05), Validity.DRIFT),
+    ("falling, 1 period a point", drift(0.0), (-0.01, -0.02, -0.05), Validity.DRIFT),
+    ("falling, 1 period + 3 s", drift(3.0), (-0.01, -0.02, -0.05), Validity.DRIFT),
+    ("falling, constant time", drift(1e9), (-0.01, -0.02, -0.05), Validity.DRIFT),
+    ("falling polarisation", drift(3.0, polarisation=True), (-0.01, -0.02, -0.05), Validity.DRIFT),
     ("one point off", outlier, (0.01, 0.03, 0.10), Validity.OUTLIER),
     ("non-linear at low f", non_linearity, (0.10, 0.30, 0.60), Validity.INCONSISTENT),
 )

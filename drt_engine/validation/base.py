@@ -23,7 +23,7 @@ class Findings:
         M, 0 where the test has none.
     mu : ndarray, shape (K,)
         μ, NaN where the test has none.
-    noise, drift, drift_error, score : ndarray, shape (K,)
+    noise, noise_constant, noise_proportional, drift, drift_error, score : ndarray, shape (K,)
         As :class:`~drt_engine.validation.Validation` has them.
     flag : ndarray of uint16, shape (K,)
         Flags of :class:`~drt_engine.validation.Validity`.
@@ -35,6 +35,8 @@ class Findings:
     elements: NDArray[np.int64]
     mu: Array
     noise: Array
+    noise_constant: Array
+    noise_proportional: Array
     drift: Array
     drift_error: Array
     score: Array
@@ -44,11 +46,11 @@ class Findings:
     @classmethod
     def blank(cls, rows: int, points: int) -> "Findings":
         """Return findings to be filled in: NaN, zero and False."""
-        mu, noise, drift, error, score = np.full((5, rows), np.nan)
+        mu, noise, constant, proportional, drift, error, score = np.full((7, rows), np.nan)
         residual = np.full((rows, points), complex(np.nan, np.nan))
         elements, flag = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.uint16)
         outlier = np.zeros((rows, points), dtype=bool)
-        return cls(residual, elements, mu, noise, drift, error, score, flag, outlier)
+        return cls(residual, elements, mu, noise, constant, proportional, drift, error, score, flag, outlier)
 
 
 @runtime_checkable

@@ -67,7 +67,8 @@ def validate(spectra: Spectra, method: ValidityTest | None = None) -> Validation
 
     def work(tile: Tile) -> None:
         rows, points = tile
-        found = method.examine(spectra.frequency[points], np.take(spectra.impedance[rows], points, axis=1))
+        test = method.at(points, usable.shape[1]) if isinstance(method, LinearKramersKronig) else method
+        found = test.examine(spectra.frequency[points], np.take(spectra.impedance[rows], points, axis=1))
         for field in fields(Findings):
             values, into = getattr(found, field.name), getattr(out, field.name)
             if values.ndim == 2:

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from threading import Lock
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtri
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.problem import Part
 from drt_engine.validation.base import Findings
+from drt_engine.validation.closer import CloseLook
 from drt_engine.validation.ladder import Ladder, Model
-from drt_engine.validation.lanes import Fit, Weighted, choose_elements, fit, residuals
+from drt_engine.validation.lanes import Fit, Weighted, choose_elements, fit, noise_of, residuals
+from drt_engine.validation.noise import Noise, Shapes, checked_noise, given_shape
 from drt_engine.validation.result import Validity
-from drt_engine.validation.significance import LEAST_LEFT, Trials, critical_values
-from drt_kernels import faults
+from drt_engine.validation.significance import Trials, critical_values
 
 __all__ = ["LinearKramersKronig", "Representation"]
 
@@ -29,11 +29,14 @@ Representation = Literal["impedance", "admittance"]
 _TOGETHER = 1024
 """Spectra that are looked at together; their matrices take 10 MB."""
 
+_FAR = 14.0
+"""How many times the median square of the residual a point may have without a closer look."""
+
+_AROUND, _ALONE = 4, 5.0
+"""A point has a closer look, too, if the square of its residual over |Z| is so many times the fourth largest one."""
+
 _CLOSE = 5.0
 """Elements a decade that follow any arc within the range to 1e-4, for spectra in which something is found."""
-
-_LACKING = 1e-3
-"""Chance below which these elements are taken if fewer do."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,25 @@ class LinearKramersKronig:
     them follow its noise. All of them are tried in turn, since μ(M) may cross the threshold more than once.
 
     What is wrong is then looked for in the residuals of a complex fit, whatever part chose M, with M elements or three
-    a decade if that is more. Three kinds of fault are tried as further columns of the model: a modulus that drifts in
-    proportion to time, at a constant time a point, a constant number of periods, or as much of both; each point left
-    out; and smooth misfit of modulus and phase, cosines of ln f up to one and a half waves. By the F test each fault is
-    held against the noise that remains once it is taken out, so the noise need not be known, and the freedom that the
-    model takes from the residuals is accounted for, exactly for normal noise in proportion to |Z|.
+    a decade if that is more, weighted by the noise that the spectrum itself shows, σ² = a² + b²|Z|². Three kinds of
+    fault are tried as further columns of the model: a modulus that drifts in proportion to time, at a constant time a
+    point, a constant number of periods, or as much of both; each point left out; and smooth misfit of modulus and
+    phase, cosines of ln f up to one and a half waves. By the F test each fault is held against the noise that remains
+    once it is taken out, and the freedom that the model takes from the residuals is accounted for.
 
-    Where something is found, the spectrum is looked at again, with five elements a decade if F says that it needs them.
-    The fault that exceeds chance most joins the model and the others are looked for once more, so that a bad point is
-    not taken for drift; but a relaxation outside the range of frequencies, or a capacitance, joins first if it explains
-    clearly more than any fault, so that what the model lacks is not taken for one.
+    Where something is found, the spectrum is looked at again, with five elements a decade if F says that it needs them,
+    from the fit to all points and from a robust one that leaves out what is far from it, and for every noise that is
+    plausible, also such as depends on each part by itself or grows as |Z|². The fault that exceeds chance most joins
+    the model and the others are looked for once more, so that a bad point is not taken for drift. Of these explanations
+    the one is taken that costs least, by its likelihood and what has joined.
+
+    A relaxation slower or faster than the range of frequencies, or a capacitance, is no fault. Like drift it shows at
+    the lowest frequencies, but real and imaginary part of it belong together. It joins first, and drift is called only
+    if it explains clearly more than all such terms do together. They have to have positive resistances, so that a
+    modulus that grows is hardly taken for one; one that falls by little may be.
+
+    With the opposite sign of Im Z, the same is done for spectra with such faults: if they then obey the relations far
+    better, the sign is wrong.
 
     What changes the response as a whole, such as too large an amplitude, may leave another spectrum that obeys the
     relations; no test of this kind finds it.
@@ -89,6 +101,11 @@ class LinearKramersKronig:
         Standard deviation, as a share of |Z|, below which no misfit counts, so that rounding is not taken for one.
     noise_limit : float
         Noise, as a share of |Z|, above which a spectrum is flagged as noisy.
+    noise : {"auto", "constant", "proportional"}, pair of float, or sequence of float, shape (F,)
+        How the standard deviation of the real and of the imaginary part depends on |Z|. ``"auto"``: estimated for each
+        spectrum as σ² = a² + b²|Z|², with b no less than `resolution`. A pair is (a, b) in ohm and as a share; more
+        numbers are σ of each point, ohm, in the order of the frequencies of the spectra, descending. The scale of what
+        is given is estimated still, so only ratios count.
 
     Raises
     ------
@@ -113,6 +130,7 @@ class LinearKramersKronig:
     false_alarms: float = 0.008
     resolution: float = 1e-4
     noise_limit: float = 0.01
+    noise: Noise = "auto"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -143,10 +161,26 @@ class LinearKramersKronig:
         if not 1 <= fewest <= most:
             raise InputError(f"elements must be two whole numbers from 1 that ascend; got {self.elements!r}.")
         object.__setattr__(self, "elements", (fewest, most))
+        object.__setattr__(self, "noise", checked_noise(self.noise))
 
     def settings(self) -> dict[str, Any]:
         """Return its name and fields, in types that JSON has."""
-        return {"name": "linear-kramers-kronig"} | asdict(self) | {"elements": list(self.elements)}
+        noise = self.noise if isinstance(self.noise, str) else list(self.noise)
+        return {"name": "linear-kramers-kronig"} | asdict(self) | {"elements": list(self.elements), "noise": noise}
+
+    def at(self, points: NDArray[np.intp], count: int) -> "LinearKramersKronig":
+        """Return the test for some of `count` points: σ of each point is that of these.
+
+        Raises
+        ------
+        InputError
+            If σ is given for another number of points.
+        """
+        if isinstance(self.noise, str) or len(self.noise) == 2:
+            return self
+        if len(self.noise) != count:
+            raise InputError(f"noise has {len(self.noise)} values; expected one for each of the {count} frequencies.")
+        return replace(self, noise=tuple(self.noise[k] for k in points.tolist()))
 
     def examine(self, frequency: Array, impedance: NDArray[np.complex128]) -> Findings:
         """Test spectra that are known to be finite and not zero.
@@ -163,16 +197,17 @@ class LinearKramersKronig:
         Findings
         """
         spectra = Weighted.of(impedance if self.representation == "impedance" else 1.0 / impedance)
-        out = self._examine(frequency, spectra, capacitance=self.capacitance is True)
+        modulus = np.abs(impedance)
+        out = self._examine(frequency, spectra, modulus, capacitance=self.capacitance is True)
         rows = np.flatnonzero(out.flag & np.uint16(Validity.CAPACITANCE_ADDED))
         if rows.size:
-            again = self._examine(frequency, spectra[rows], capacitance=True)
+            again = self._examine(frequency, spectra[rows], modulus[rows], capacitance=True)
             again.flag[:] |= np.uint16(Validity.CAPACITANCE_ADDED)
             for field in fields(Findings):
                 getattr(out, field.name)[rows] = getattr(again, field.name)
         return out
 
-    def _examine(self, frequency: Array, spectra: Weighted, *, capacitance: bool) -> Findings:
+    def _examine(self, frequency: Array, spectra: Weighted, modulus: Array, *, capacitance: bool) -> Findings:
         rows, points = spectra.weights.shape
         fitted = spectra if self.weighting == "modulus" else spectra.unweighted
         model = Model(self.part, self.representation == "admittance", self.inductance, capacitance)
@@ -186,7 +221,7 @@ class LinearKramersKronig:
             members = np.flatnonzero(out.elements == count)
             for part in range(0, members.size, _TOGETHER):
                 some = members[part : part + _TOGETHER]
-                residual = self._look(grid, int(count), some, spectra[some], out)
+                residual = self._look(grid, int(count), _Some(some, spectra[some], modulus[some]), out)
                 if residual is None:
                     residual = spectra[some].relative(residuals(fitted[some], grid.ladder(int(count))))
                 out.residual[some] = residual[:, :points] + 1j * residual[:, points:]
@@ -195,29 +230,60 @@ class LinearKramersKronig:
         out.flag[out.noise > self.noise_limit] |= np.uint16(Validity.NOISY)
         return out
 
-    def _look(
-        self, grid: "_Grid", count: int, rows: NDArray[np.intp], spectra: Weighted, out: Findings
-    ) -> Array | None:
+    def _look(self, grid: "_Grid", count: int, some: "_Some", out: Findings) -> Array | None:
         """Look for faults in spectra with the same number of elements; their residual if it is the one asked for."""
         ladder, trials = grid.ladder_for_faults(count), grid.trials
         points = ladder.omega.size
-        found = fit(spectra, ladder, trials)
+        modulus, least = some.modulus, some.modulus.min(axis=1)
+        residual = None
+        if self.noise == "auto":
+            near = (least[:, None] / modulus) ** 2
+            alpha_beta, residual = noise_of(some.spectra, ladder, near, self.resolution**2)
+            variance = alpha_beta[:, :1] + alpha_beta[:, 1:] * near
+        else:
+            variance, alpha_beta = given_shape(self.noise, modulus)
+        shapes = Shapes.of(variance, alpha_beta)
+        found = fit(some.spectra.over(np.sqrt(shapes.variance)), ladder, trials)
         left = 2 * points - len(ladder.rows)
         critical = critical_values(points, trials.smooth, self.false_alarms)
+        rows = some.rows
         out.score[rows], kind, out.drift_error[rows] = _scores(found, critical, left, self.resolution**2)
         out.noise[rows] = np.sqrt(found.squares / left)
+        out.noise_proportional[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 0])
+        out.noise_constant[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 1]) * least
         out.drift[rows] = np.take_along_axis(found.drift, kind[:, None], axis=1)[:, 0]
-        close = _CloseLook(
+        close = CloseLook(
             (ladder, grid.ladder_for_faults(count, _CLOSE)),
             trials,
             add_capacitance=self.capacitance == "auto" and not ladder.model.capacitance,
             false_alarms=self.false_alarms,
             resolution=self.resolution,
         )
-        for k in np.flatnonzero(~found.trusted | (out.score[rows] > 1.0)):
-            close.look(spectra[np.array([k])], rows[k], out)
-        same = ladder is grid.ladder(count) and self.weighting == "modulus" and found.trusted.all()
-        return found.residual if same else None
+        twice = Shapes(np.tile(shapes.variance, 2), shapes.alpha_beta, shapes.rare)
+        # Several bad points hide each other from the score; beside the median they still stand out.
+        squares = found.residual[:, :points] ** 2 + found.residual[:, points:] ** 2
+        far = squares.max(axis=1) > _FAR * (np.median(squares, axis=1) + self.resolution**2)
+        if residual is not None:
+            # A bad point where |Z| is small may have been taken for constant noise; those around it do not show that.
+            squares = residual[:, :points] ** 2 + residual[:, points:] ** 2
+            largest = np.sort(squares, axis=1)[:, -min(_AROUND, points) :]
+            alone = largest[:, -1] > _ALONE * largest[:, 0]
+            far |= alone & (largest[:, -1] > _FAR * np.median(squares, axis=1))
+        out.score[rows[~found.trusted]] = math.inf
+        for k in np.flatnonzero(~found.trusted | far | (out.score[rows] > 1.0)):
+            one = some.spectra[np.array([k])]
+            close.look(one, modulus[k], twice[k : k + 1], known=self.noise != "auto", row=rows[k], out=out)
+        if ladder is not grid.ladder(count) or self.weighting != "modulus" or not found.trusted.all():
+            return None
+        return residual
+
+
+class _Some(NamedTuple):
+    """Spectra with the same number of elements: which, their data over the smallest modulus, and |Z| in ohm."""
+
+    rows: NDArray[np.intp]
+    spectra: Weighted
+    modulus: Array
 
 
 class _Grid:
@@ -263,71 +329,3 @@ def _scores(found: Fit, critical: Array, left: int, floor: float) -> tuple[Array
     smooth = found.smooth / rank / (np.maximum(squares - found.smooth, 0.0) / after + floor)
     best = np.maximum(np.maximum(drift.max(axis=1), point), smooth / critical[1 + rank, after])
     return np.sqrt(best), kind, np.take_along_axis(error, kind[:, None], axis=1)[:, 0]
-
-
-@dataclass(frozen=True, eq=False)
-class _CloseLook:
-    """The search for the faults of one spectrum, one after the other; see :func:`drt_kernels.faults.examine`."""
-
-    ladders: tuple[Ladder, Ladder]
-    trials: Trials
-    add_capacitance: bool
-    false_alarms: float
-    resolution: float
-
-    def look(self, one: Weighted, row: int, out: Findings) -> None:
-        data = one.relative(one.data)[0]
-        few, many = (_Fitted.of(ladder, one, data) for ladder in self.ladders)
-        gone, found = self._faults(few, one)
-        if not found[7] and self._lacking(few, many):
-            gone, found = self._faults(many, one)
-        best, drift, error, drifts, inconsistent, squares, left, capacitive, extended = found
-        out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(best), drift, error
-        out.noise[row] = math.sqrt(squares / left)
-        out.outlier[row] = gone
-        flag = Validity.DRIFT * bool(drifts) | Validity.INCONSISTENT * bool(inconsistent)
-        flag |= Validity.OUTLIER * bool(gone.any()) | Validity.RANGE_EXTENDED * bool(extended)
-        out.flag[row] = Validity.CAPACITANCE_ADDED if capacitive else flag
-
-    def _faults(self, model: "_Fitted", one: Weighted) -> tuple[NDArray[np.bool_], Array]:
-        points = model.ladder.omega.size
-        direction = model.fit[:points] + 1j * model.fit[points:]
-        trials = self.trials.columns(np.asarray(direction / np.abs(direction)))
-        added = model.ladder.capacitive[: int(self.add_capacitance)]
-        allowed = one.relative(np.vstack([added, model.ladder.beyond]))
-        critical = critical_values(points, self.trials.smooth, self.false_alarms)
-        limits = np.array([self.resolution**2, LEAST_LEFT, points // 5, len(added)])
-        gone, found = np.zeros(points, dtype=bool), np.empty(9)
-        faults.examine(model.columns, model.data, trials, allowed, critical, limits, gone, found)
-        return gone, found
-
-    def _lacking(self, few: "_Fitted", many: "_Fitted") -> bool:
-        """Whether F says that the data need the larger model."""
-        more = len(many.columns) - len(few.columns)
-        left = many.data.size - len(many.columns)
-        if more <= 0 or left <= 0:
-            return False
-        gained = (few.squares - many.squares) / more / (many.squares / left + self.resolution**2)
-        return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """Least squares of one spectrum by orthogonalisation: columns of norm one, data and fit, all over |Z|."""
-
-    ladder: Ladder
-    columns: Array
-    data: Array
-    fit: Array
-
-    @classmethod
-    def of(cls, ladder: Ladder, one: Weighted, data: Array) -> "_Fitted":
-        columns = one.relative(ladder.rows)
-        columns /= np.sqrt(np.sum(columns**2, axis=1))[:, None]
-        x = np.empty(len(columns))
-        faults.solve_dense(columns, data, x)
-        return cls(ladder, columns, data, np.asarray(x @ columns))
-
-    @property
-    def squares(self) -> float:
-        return float(np.sum((self.data - self.fit) ** 2))

@@ -16,7 +16,8 @@ __all__ = ["Ladder", "Model", "time_constants"]
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_BEYOND = 10.0**0.5
+_LEAST_FREE = 0.05
+_BEYOND = 10.0 ** np.array([0.5, 1.0])
 
 
 def time_constants(omega: Array, elements: int) -> Array:
@@ -110,10 +111,13 @@ class Ladder:
 
     @cached_property
     def beyond(self) -> Array:
-        """Rows of an element half a decade beyond either end of the time constants, shape (2, 2F)."""
-        outside = np.array([1.0 / self.omega.max() / _BEYOND, _BEYOND / self.omega.min()])
+        """Rows of elements half a decade and a decade beyond the time constants, the slow ones first, shape (4, 2F).
+
+        In admittance with their sign changed, so that a positive coefficient is a positive capacitance.
+        """
+        outside = np.concatenate([_BEYOND / self.omega.min(), 1.0 / (self.omega.max() * _BEYOND)])
         kernel = 1.0 / (1.0 + 1j * np.outer(outside, self.omega))
-        return np.hstack([kernel.real, kernel.imag])
+        return np.hstack([kernel.real, kernel.imag]) * (-1.0 if self.model.admittance else 1.0)
 
     @cached_property
     def capacitive(self) -> Array:
@@ -191,6 +195,13 @@ class Ladder:
             table += [(0, 0, -1.0, 0.0)] * self.model.rising + [(count + 1, count + 1, 1.0, 0.0)]
         u, v, alpha, beta = zip(*table, strict=True)
         return np.array(u), np.array(v), np.array(alpha), np.array(beta)
+
+    @cached_property
+    def freedom(self) -> Array:
+        """Share of its freedom that a fit to a constant modulus leaves to each point, shape (F,)."""
+        basis = np.linalg.qr((self.rows / np.linalg.norm(self.rows, axis=1)[:, None]).T)[0]
+        lever = np.sum(basis**2, axis=1).reshape(2, -1).sum(axis=0)
+        return np.asarray(np.maximum(1.0 - 0.5 * lever, _LEAST_FREE))
 
     @property
     def _tau(self) -> Array:

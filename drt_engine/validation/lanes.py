@@ -27,6 +27,8 @@ Ladders = Callable[[int], Ladder]
 
 _LANES = 64
 _TRUSTED = 1e-10
+_TURNS = 2
+_SHAPES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Weighted:
     data : ndarray, shape (K, 2F)
         Real, then imaginary parts, divided by the smallest modulus of the spectrum.
     weights : ndarray, shape (K, F)
-        One over the modulus of that.
+        One over the modulus of that, or what the data are multiplied by instead.
     """
 
     data: Array
@@ -49,6 +51,10 @@ class Weighted:
         """Prepare impedances or admittances, shape (K, F)."""
         scaled = values / np.abs(values).min(axis=1, keepdims=True)
         return cls(np.hstack([scaled.real, scaled.imag]), 1.0 / np.abs(scaled))
+
+    def over(self, noise: Array) -> "Weighted":
+        """Divide the weights by a noise relative to the modulus, shape (K, F)."""
+        return Weighted(self.data, self.weights / noise)
 
     @property
     def unweighted(self) -> "Weighted":
@@ -214,6 +220,41 @@ def residuals(spectra: Weighted, ladder: Ladder) -> Array:
     return np.asarray(left - np.sum(answer[:, :, None] * unseen, axis=1))
 
 
+def noise_of(spectra: Weighted, ladder: Ladder, near: Array, floor: float) -> tuple[Array, Array]:
+    """Estimate α and β of the noise σ²/|Z|² ∝ α + β min|Z|²/|Z|² of each spectrum from what the model leaves.
+
+    Parameters
+    ----------
+    spectra : Weighted
+        K spectra, with weights that are one over the modulus.
+    ladder : Ladder
+        The model, of a complex fit.
+    near : ndarray, shape (K, F)
+        min|Z|²/|Z|².
+    floor : float
+        b² is no less than this: the relative variance below which a residual is rounding.
+
+    Returns
+    -------
+    shape : ndarray, shape (K, 2)
+        α and β; α is 0 or 1.
+    residual : ndarray, shape (K, 2F)
+        What the model leaves with the given weights, relative to |Z|.
+    """
+    rows, points = near.shape
+    weights, data, inner = pack(spectra.weights), pack(spectra.data), pack(near)
+    out = np.empty((len(data), 2, _LANES))
+    used, first = weights, data
+    for turn in range(_TURNS):
+        left, _, _ = _refined(ladder, used, data)
+        relative = left * np.concatenate([weights, weights], axis=1)
+        first = relative if turn == 0 else first
+        squares = (relative[:, :points] ** 2 + relative[:, points:] ** 2) / ladder.freedom[:, None] + 0.02 * floor
+        kernels.noise_shape(squares, inner, _SHAPES, floor, out)
+        used = weights / np.sqrt(out[:, :1] + out[:, 1:] * inner)
+    return unpack(out)[:rows], unpack(first)[:rows]
+
+
 def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
     """Fit spectra and hold what is left against the trial columns.
 
@@ -223,7 +264,7 @@ def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
     Parameters
     ----------
     spectra : Weighted
-        K spectra.
+        K spectra, with weights that are one over the noise.
     ladder : Ladder
         The model, of a complex fit.
     trials : Trials
@@ -238,9 +279,10 @@ def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
     left, factor, trusted = _refined(ladder, weights, data)
     twice = np.concatenate([weights, weights], axis=1)
     residual = left * twice
-    drift, drift_square, smooth, rank = _trial_columns(
-        ladder, trials, factor, twice, _direction(data * twice - residual), residual
-    )
+    points = ladder.omega.size
+    sizes = np.hypot(data[:, :points], data[:, points:]) * weights
+    direction = _direction(data * twice - residual) * np.concatenate([sizes, sizes], axis=1)
+    drift, drift_square, smooth, rank = _trial_columns(ladder, trials, factor, twice, direction, residual)
     return Fit(
         residual=unpack(residual)[:rows],
         squares=np.sum(residual**2, axis=1).ravel()[:rows],
@@ -271,7 +313,7 @@ def _direction(relative: Array) -> Array:
 def _trial_columns(
     ladder: Ladder, trials: Trials, factor: Array, twice: Array, direction: Array, residual: Array
 ) -> tuple[Array, Array, Array, NDArray[np.int64]]:
-    """Drift, the squares of its columns, and what smooth columns gain; `direction` is Z / |Z| of the fit."""
+    """Drift, the squares of its columns, and what smooth columns gain; `direction` is Z of the fit over the noise."""
     points = ladder.omega.size
     turned = np.concatenate([-direction[:, points:], direction[:, :points]], axis=1)
     modulus, phase = np.tile(trials.courses, 2), np.tile(trials.curves, 2)
@@ -288,21 +330,20 @@ def _trial_columns(
     i, j = np.tril_indices(count)
     explained = np.empty((len(residual), i.size, _LANES))
     kernels.products(together, explained)
-    own = np.zeros((count, count))
-    own[: len(modulus), : len(modulus)] = trials.courses @ trials.courses.T
-    own[len(modulus) :, len(modulus) :] = trials.curves @ trials.curves.T
-    normal = own[i, j][:, None] - explained
+    own = np.matmul(trials.pairs[i, j], direction[:, :points] ** 2 + direction[:, points:] ** 2)
+    normal = own - explained
     right = unpack(np.concatenate(inner, axis=1))
     kinds = np.arange(faults.DRIFTS)
     diagonal = unpack(normal[:, kinds * (kinds + 3) // 2])
-    posed = diagonal > LEAST_LEFT * np.diag(own)[kinds]
+    squares = unpack(own[:, np.arange(count) * (np.arange(count) + 3) // 2])
+    posed = diagonal > LEAST_LEFT * squares[:, kinds]
     drift = np.divide(right[:, kinds], diagonal, out=np.zeros_like(diagonal), where=posed)
     smooth = np.flatnonzero(j >= faults.DRIFTS)
     gained, rank = np.empty(len(right)), np.empty(len(right), dtype=np.int64)
     kernels.gain(
         unpack(normal[:, smooth]),
         np.ascontiguousarray(right[:, faults.DRIFTS :]),
-        np.diag(own)[faults.DRIFTS :].copy(),
+        np.ascontiguousarray(squares[:, faults.DRIFTS :]),
         LEAST_LEFT,
         gained,
         rank,

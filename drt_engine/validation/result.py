@@ -35,6 +35,7 @@ class Validity(enum.IntFlag):
     RANGE_EXTENDED = 128
     NOT_FINITE = 256
     TOO_FEW_POINTS = 512
+    WRONG_SIGN = 1024
 
     @property
     def message(self) -> str:
@@ -49,16 +50,19 @@ _MESSAGES = {
     Validity.INCONSISTENT: "Modulus and phase do not belong together over a range of frequencies: the response was "
     "not linear, not stationary, or is outside the model. Look at the residuals; try a smaller amplitude, or the "
     "admittance.",
+    Validity.WRONG_SIGN: "The imaginary part has the wrong sign: the spectrum obeys Kramers and Kronig with the other "
+    "one. Capacitive means Im Z < 0; take the complex conjugate.",
     Validity.NOISY: "The noise is above the limit. Average longer, or raise the amplitude.",
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any fault.",
-    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any fault.",
+    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any fault. "
+    "A modulus that fell during the sweep by a few per cent would look alike: see whether a repeated sweep agrees.",
     Validity.NOT_FINITE: "Every impedance is NaN, infinite or zero. Measure again, or drop the row.",
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
 }
 
-_FAULTS = 15
+_FAULTS = 15 | 1024
 _FAILURES = 768
 _MATRICES = ("residual", "outlier")
 
@@ -78,8 +82,10 @@ class Validation:
     mu : ndarray, shape (K,)
         μ of the fit, 1 where no element is negative.
     noise : ndarray, shape (K,)
-        Standard deviation of the real and of the imaginary part as a share of |Z|, estimated from what neither the
-        model nor drift, outliers and smooth misfit explain.
+        Standard deviation of the real and of the imaginary part as a share of |Z|, at a point of which half of the
+        points have more, estimated from what neither the model nor drift, outliers and smooth misfit explain.
+    noise_constant, noise_proportional : ndarray, shape (K,)
+        a, ohm, and b of this noise, σ² = a² + b²|Z|²; NaN where another noise is given or much likelier.
     drift, drift_error : ndarray, shape (K,)
         Change of the modulus from the first to the last point as a share of it, and its standard error.
     score : ndarray, shape (K,)
@@ -100,6 +106,8 @@ class Validation:
     elements: NDArray[np.int64]
     mu: Array
     noise: Array
+    noise_constant: Array
+    noise_proportional: Array
     drift: Array
     drift_error: Array
     score: Array
@@ -198,8 +206,9 @@ class Validation:
         -------
         DataFrame
             The columns ``valid``, ``flag`` (names, joined by ``|``), ``score``, ``rms`` (%), ``chi_square``,
-            ``elements``, ``mu``, ``noise`` (%), ``drift`` (%), ``drift_error`` (%) and ``outliers`` (how many) follow
-            the states; one that the states have already gets ``_kk`` at its end.
+            ``elements``, ``mu``, ``noise`` (%), ``noise_constant`` (ohm), ``noise_proportional`` (%), ``drift`` (%),
+            ``drift_error`` (%) and ``outliers`` (how many) follow the states; one that the states have already gets
+            ``_kk`` at its end.
         """
         names = {value: _name(value) for value in np.unique(self.flag).tolist()}
         found = pd.DataFrame(
@@ -212,6 +221,8 @@ class Validation:
                 "elements": self.elements,
                 "mu": self.mu,
                 "noise": 100.0 * self.noise,
+                "noise_constant": self.noise_constant,
+                "noise_proportional": 100.0 * self.noise_proportional,
                 "drift": 100.0 * self.drift,
                 "drift_error": 100.0 * self.drift_error,
                 "outliers": self.outlier.sum(axis=1),

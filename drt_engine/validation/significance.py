@@ -60,6 +60,14 @@ class Trials:
         """
         return np.vstack([self.times, self.curves[1:]])
 
+    @cached_property
+    def pairs(self) -> Array:
+        """Products of each two courses of one kind, modulus or phase, zero for one of each, (2 + 2C, 2 + 2C, F)."""
+        modulus = np.concatenate([np.ones(len(self.courses)), np.zeros(len(self.curves))])
+        every = np.vstack([self.courses, self.curves])
+        alike = np.equal.outer(modulus, modulus)
+        return np.asarray(every[:, None] * every * alike[:, :, None])
+
     @property
     def smooth(self) -> int:
         """How many smooth trial columns there are, 2C − 1."""
@@ -71,7 +79,7 @@ class Trials:
         Parameters
         ----------
         direction : ndarray of complex, shape (F,)
-            Z / |Z| of the fit; that of the data would bring their noise into the columns.
+            Z / |Z| of the fit, or Z over the noise; that of the data would bring their noise into the columns.
 
         Returns
         -------

@@ -19,6 +19,9 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # A column that keeps less than this share of its square after projection is a combination of those before it.
 _DEPENDENT = 1e-26
 
+# An allowed column may nearly depend on the model, since several of them join.
+_TELLABLE = 1e-14
+
 POSED = 1e-6
 """Share of its freedom that the model has to leave to a point, or that cannot be told to be off."""
 
@@ -28,8 +31,18 @@ DRIFTS = 3
 _POINT = DRIFTS
 _SMOOTH = DRIFTS + 1
 
-# By how much an allowed column has to exceed every fault; it explains part of most drifts.
-_CLEARLY = 1.5
+AHEAD = 6.0
+"""By how much in F drift has to explain more than the allowed columns, which explain part of most drifts."""
+
+_BESIDE = 8.0
+"""By how much more than its critical value drift has to gain in F once an allowed column has joined the model."""
+
+# Allowed columns that agree more closely than this, as a square, are not told apart.
+_DISTINCT = 1e-9
+
+_DEGREES = 2.0
+_REWEIGHTED = 6
+_MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -129,15 +142,125 @@ def _worst_point(basis: Array, size: int, residual: Array, gone: Flags) -> tuple
 
 
 @njit(cache=True, nogil=True)
+def robust(columns: Array, data: Array, residual: Array, share: Array) -> float:
+    """Fit one spectrum so that single points hardly matter; the variance of what is left at most points.
+
+    Iteratively reweighted least squares with the weights of Student's distribution of two degrees of freedom, the two
+    parts of a point having one weight (K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989)
+    881). The scale is that of the median. `residual` returns what is left of the data and `share` which part of its
+    freedom the fit leaves to each datum.
+    """
+    # (n,d),(d)->(d),(d)
+    unknowns, count = columns.shape
+    points = count // 2
+    root = np.ones(count)
+    squares = np.empty(points)
+    basis = np.empty((unknowns, count))
+    scale = 0.0
+    for _ in range(_REWEIGHTED):
+        size = 0
+        for i in range(count):
+            residual[i] = data[i] * root[i]
+        for j in range(unknowns):
+            if _append(basis, size, columns[j] * root, _DEPENDENT):
+                _take(basis, size, residual)
+                size += 1
+        for i in range(count):
+            residual[i] /= root[i]
+            share[i] = 1.0
+            for j in range(size):
+                share[i] -= basis[j, i] ** 2
+        for i in range(points):
+            squares[i] = 0.5 * (residual[i] ** 2 + residual[points + i] ** 2)
+        scale = np.median(squares) / _MEDIAN * count / max(count - size, 1)
+        if scale == 0.0:
+            break
+        for i in range(points):
+            root[i] = math.sqrt((_DEGREES + 2.0) / (_DEGREES + 2.0 * squares[i] / scale))
+            root[points + i] = root[i]
+    return scale
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _subtract(column: Array, share: float, vector: Array) -> None:
+    for i in range(column.size):
+        column[i] -= share * vector[i]
+
+
+@njit(cache=True, nogil=True)
+def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Flags) -> float:  # noqa: C901 - loops in loops
+    """Return points to the fit that the others foretell; the largest F over its critical value of those that stay out.
+
+    `critical` holds critical values of F for a point by the degrees of freedom, and `gone` the points that are out. The
+    one that is foretold best goes back, until all that are out are off by more than chance.
+    """
+    # (n,d),(d),(d),(f)->(f)
+    unknowns, count = columns.shape
+    points = gone.size
+    basis = np.empty((unknowns, count))
+    shown = np.empty((unknowns, count))
+    inside = np.empty(count)
+    while True:
+        out = 0
+        for i in range(points):
+            inside[i] = 0.0 if gone[i] else 1.0
+            inside[points + i] = inside[i]
+            out += 2 if gone[i] else 0
+        if out == 0:
+            return 0.0
+        # Sums run over the points that are in, so that the columns and the residual are foretold at those that are out.
+        residual = data.copy()
+        size = 0
+        for j in range(unknowns):
+            column = columns[j].copy()
+            own = _dot(column * inside, column)
+            for _ in range(2):
+                for q in range(size):
+                    _subtract(column, _dot(shown[q], column), basis[q])
+            rest = _dot(column * inside, column)
+            if rest > _DEPENDENT * own and count - out - size > 3:
+                basis[size] = column / math.sqrt(rest)
+                shown[size] = basis[size] * inside
+                _subtract(residual, _dot(shown[size], residual), basis[size])
+                size += 1
+        left = count - out - size
+        spread = _dot(residual * inside, residual) / left + floor
+        least = math.inf
+        most = 0.0
+        best = -1
+        for i in range(points):
+            if not gone[i]:
+                continue
+            rr = 1.0
+            ii = 1.0
+            ri = 0.0
+            for q in range(size):
+                rr += basis[q, i] ** 2
+                ii += basis[q, points + i] ** 2
+                ri += basis[q, i] * basis[q, points + i]
+            re = residual[i]
+            im = residual[points + i]
+            square = (ii * re * re - 2.0 * ri * re * im + rr * im * im) / (rr * ii - ri * ri)
+            ratio = square / 2.0 / spread / critical[left]
+            most = max(most, ratio)
+            if ratio < least:
+                least = ratio
+                best = i
+        if least > 1.0:
+            return most
+        gone[best] = False
+
+
+@njit(cache=True, nogil=True)
 def _try_one(
-    basis: Array, size: int, trial: Array, residual: Array, squares: float, limits: Array
+    basis: Array, size: int, trial: Array, residual: Array, squares: float, floor: float, least: float
 ) -> tuple[float, float, float]:
     """Add one trial column for a moment; what it gains in F, its coefficient and the standard error of that."""
     left = residual.size - size - 1
-    if left < 1 or not _append(basis, size, trial.copy(), limits[1]):
+    if left < 1 or not _append(basis, size, trial.copy(), least):
         return 0.0, 0.0, math.inf
     s = _dot(basis[size], residual)
-    spread = max(squares - s * s, 0.0) / left + limits[0]
+    spread = max(squares - s * s, 0.0) / left + floor
     slope = 1.0 / _dot(basis[size], trial)
     return s * s / spread, s * slope, math.sqrt(spread) * abs(slope)
 
@@ -160,6 +283,103 @@ def _try_all(
 
 
 @njit(cache=True, nogil=True)
+def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
+    """Leave out the two parts of a point: append a column for each; the new size of the basis."""
+    points = residual.size // 2
+    for part in range(2):
+        unit = np.zeros(residual.size)
+        unit[point + part * points] = 1.0
+        if _append(basis, size, unit, POSED):
+            _take(basis, size, residual)
+            size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _solve_chosen(  # noqa: C901 - loops in loops
+    normal: Array, right: Array, chosen: int, factor: Array, x: Array
+) -> float:
+    """Least squares with those columns whose bit is set; what they gain, zero unless every coefficient is positive."""
+    count = right.size
+    size = 0
+    kept = np.empty(count, np.int64)
+    for i in range(count):
+        if not (chosen >> i) & 1:
+            continue
+        for a in range(size + 1):
+            s = normal[i, kept[a]] if a < size else normal[i, i]
+            for c in range(a):
+                s -= factor[size, c] * factor[a, c]
+            if a < size:
+                factor[size, a] = s / factor[a, a]
+            elif s > _DISTINCT * normal[i, i]:
+                factor[size, size] = math.sqrt(s)
+            else:
+                return 0.0
+        kept[size] = i
+        size += 1
+    x[:] = 0.0
+    gained = 0.0
+    for a in range(size):
+        s = right[kept[a]]
+        for c in range(a):
+            s -= factor[a, c] * x[kept[c]]
+        x[kept[a]] = s / factor[a, a]
+        gained += x[kept[a]] ** 2
+    for a in range(size - 1, -1, -1):
+        s = x[kept[a]]
+        for c in range(a + 1, size):
+            s -= factor[c, a] * x[kept[c]]
+        x[kept[a]] = s / factor[a, a]
+        if x[kept[a]] <= 0.0:
+            return 0.0
+    return gained
+
+
+@njit(cache=True, nogil=True)
+def _positive(
+    basis: Array, size: int, allowed: Array, is_open: Flags, residual: Array, squares: float, floor: float
+) -> tuple[float, int, int]:
+    """Return what the open allowed columns gain in F with positive coefficients, which of them, and the best alone.
+
+    All subsets are tried, of which there are few; those that join are the bits of a number.
+    """
+    count = allowed.shape[0]
+    columns = np.zeros((count, residual.size))
+    usable = 0
+    work = np.empty((basis.shape[0], residual.size))
+    work[:size] = basis[:size]
+    for t in range(count):
+        if is_open[t] and _append(work, size, allowed[t].copy(), _TELLABLE):
+            columns[t] = work[size]
+            usable += 1 << t
+    normal = np.empty((count, count))
+    right = np.empty(count)
+    for t in range(count):
+        right[t] = _dot(columns[t], residual)
+        for q in range(t + 1):
+            normal[t, q] = _dot(columns[t], columns[q])
+            normal[q, t] = normal[t, q]
+    factor = np.empty((count, count))
+    x = np.empty(count)
+    most = 0.0
+    chosen = 0
+    for some in range(1, 1 << count):
+        if some & usable == some:
+            gained = _solve_chosen(normal, right, some, factor, x)
+            if gained > most:
+                most = gained
+                chosen = some
+    which = -1
+    joined = 0
+    for t in range(count):
+        if (usable >> t) & 1 and right[t] > 0.0 and (which < 0 or right[t] > right[which]):
+            which = t
+        joined += (chosen >> t) & 1
+    return most / (max(squares - most, 0.0) / max(residual.size - size - joined, 1) + floor), chosen, which
+
+
+@njit(cache=True, nogil=True)
 def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, it would pass ten arrays about
     columns: Array,
     data: Array,
@@ -174,74 +394,89 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
 
     Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. An `allowed` column is no fault: where it exceeds its critical value clearly more than any fault
-    does, and no drift has joined, it joins instead.
+    until none does. The `allowed` columns are no fault. Those that together explain most with positive coefficients, as
+    what a passive cell does outside the range of frequencies has, join where they exceed the critical value more than
+    points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F. Drift beside them has
+    to exceed its critical value clearly, since they never follow such a cell exactly.
 
-    `columns` are those of the model and `data` what is fitted, both divided by |Z|. `critical` holds critical values of
-    F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns. `limits` are the
-    variance below which no misfit counts, which share of the square of a trial column has to be left, how many points
-    may go, and how many of the allowed columns, the first, end the search. `gone` returns the points and `found`: the
-    largest F over its critical value at any step; drift, its standard error and whether it joined; whether smooth
-    misfit joined; the sum of squares and the degrees of freedom at last; whether an allowed column ended the search,
-    and whether one joined.
+    `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
+    values of F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns.
+    `limits` are the variance below which no misfit counts, which share of the square of a trial column has to be left,
+    how many points may go, how many of the allowed columns, the first, are capacitances, and whether the model has one
+    already. `gone` holds the points that are out from the beginning, and returns those at the end.
+    `found` returns the largest F over its critical value at any step; drift, its standard error and whether it joined;
+    whether smooth misfit joined; the sum of squares and the degrees of freedom at last; whether a capacitance and
+    whether any allowed column joined; the logarithm of the determinant of the model and its degrees of freedom; and
+    what has joined, as a sum of critical values, one for all allowed columns that join at once, and `AHEAD` for drift.
     """
-    # (n,d),(d),(q,d),(a,d),(1+q,d),(4),(f)->(f),(9)
+    # (n,d),(d),(q,d),(a,d),(1+q,d),(5),(f)->(f),(12)
     unknowns, count = columns.shape
     basis = np.empty((unknowns + 2 * gone.size + trials.shape[0] + allowed.shape[0] + 2, count))
     residual = data.copy()
+    found[:] = 0.0
     size = 0
     for j in range(unknowns):
-        if _append(basis, size, columns[j].copy(), _DEPENDENT):
+        column = columns[j].copy()
+        if _append(basis, size, column, _DEPENDENT):
             _take(basis, size, residual)
+            found[9] += 2.0 * math.log(abs(_dot(basis[size], columns[j])))
             size += 1
-    gone[:] = False
-    found[:] = 0.0
-    is_open = np.ones(allowed.shape[0], np.bool_)
+    found[10] = count - size
     taken = 0
+    for i in range(gone.size):
+        if gone[i]:
+            size = _append_points(basis, size, i, residual)
+            taken += 1
+            found[11] += 2.0 * critical[1, count - size]
+    is_open = np.ones(allowed.shape[0], np.bool_)
     while count - size >= 5:
         left = count - size
         squares = _dot(residual, residual)
-        best = 0.0
-        choice = -1
-        if found[3] == 0.0:
-            for t in range(DRIFTS):
-                gained, slope, error = _try_one(basis, size, trials[t], residual, squares, limits)
-                ratio = gained / critical[0, left - 1]
-                if ratio > best:
-                    best = ratio
-                    choice = t
-                    found[1] = slope
-                    found[2] = error
+        drifted = 0.0
+        kind = -1
+        slope = 0.0
+        error = 0.0
         allowance = 0.0
         which = -1
+        chosen = 0
         if found[3] == 0.0:
-            for t in range(allowed.shape[0]):
-                gained, _, _ = _try_one(basis, size, allowed[t], residual, squares, limits)
-                if is_open[t] and gained / critical[0, left - 1] > allowance:
-                    allowance = gained / critical[0, left - 1]
-                    which = t
+            for t in range(DRIFTS):
+                gained, its, spread = _try_one(basis, size, trials[t], residual, squares, limits[0], limits[1])
+                if gained > drifted:
+                    drifted, kind, slope, error = gained, t, its, spread
+            allowance, chosen, which = _positive(basis, size, allowed, is_open, residual, squares, limits[0])
+            found[1] = slope
+            found[2] = error
         worst, square = _worst_point(basis, size, residual, gone)
         spread = max(squares - square, 0.0) / (left - 2) + limits[0]
-        ratio = square / 2.0 / spread / critical[1, left - 2]
-        if ratio > best and taken < limits[2]:
-            best = ratio
-            choice = _POINT
+        best = square / 2.0 / spread / critical[1, left - 2]
+        choice = _POINT
+        if taken >= limits[2]:
+            best = 0.0
         gained, together = _try_all(basis, size, trials, residual, squares, limits)
-        if together > 0:
-            ratio = gained / critical[1 + together, left - together]
-            if ratio > best:
-                best = ratio
-                choice = _SMOOTH
-        if allowance > max(_CLEARLY * best, 1.0):
-            if which < limits[3]:
+        if together > 0 and gained / critical[1 + together, left - together] > best:
+            best = gained / critical[1 + together, left - together]
+            choice = _SMOOTH
+        limit = critical[0, left - 1]
+        above = limit * max(best, 1.0)
+        ahead = 0.0
+        if found[8] > 0.0 or limits[4] > 0.0:
+            ahead = _BESIDE
+        if chosen > 0 and allowance > drifted - AHEAD and (drifted - ahead > above or allowance > above):
+            if which < limits[3] and (chosen >> which) & 1:
                 found[7] = 1.0
-                break
-            is_open[which] = False
-            if _append(basis, size, allowed[which].copy(), limits[1]):
-                _take(basis, size, residual)
-                size += 1
-                found[8] = 1.0
+            for t in range(allowed.shape[0]):
+                if (chosen >> t) & 1:
+                    is_open[t] = False
+                    if _append(basis, size, allowed[t].copy(), _TELLABLE):
+                        _take(basis, size, residual)
+                        size += 1
+                        found[8] = 1.0
+            found[11] += limit
             continue
+        if drifted - ahead > limit * best:
+            best = (drifted - ahead) / limit
+            choice = kind
         found[0] = max(found[0], best)
         if best <= 1.0:
             break
@@ -250,18 +485,16 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
             for _ in range(together):
                 _take(basis, size, residual)
                 size += 1
+            found[11] += together * critical[1 + together, left - together]
             break
         if choice == _POINT:
             gone[worst] = True
             taken += 1
-            for part in range(2):
-                unit = np.zeros(count)
-                unit[worst + part * gone.size] = 1.0
-                if _append(basis, size, unit, 0.0):
-                    _take(basis, size, residual)
-                    size += 1
+            size = _append_points(basis, size, worst, residual)
+            found[11] += 2.0 * critical[1, left - 2]
             continue
         found[3] = 1.0
+        found[11] += limit + AHEAD
         if _append(basis, size, trials[choice].copy(), limits[1]):
             _take(basis, size, residual)
             size += 1

@@ -235,8 +235,8 @@ def gain(normal: Array, right: Array, own: Array, least: float, out: Array, rank
     `normal` are the products of what the fit leaves of the columns, lower triangle, `right` their products with the
     residual and `own` the squares of the whole columns; a column of which less than `least` is left does not count.
     """
-    # (k,p),(k,q),(q)->(k),(k)
-    count = own.size
+    # (k,p),(k,q),(k,q)->(k),(k)
+    count = own.shape[1]
     factor = np.empty((count, count))
     y = np.empty(count)
     kept = np.empty(count, np.int64)
@@ -255,7 +255,7 @@ def gain(normal: Array, right: Array, own: Array, least: float, out: Array, rank
                 factor[found, a] = s
                 square -= s * s
                 rest -= s * y[a]
-            if square > least * own[i]:
+            if square > least * own[k, i]:
                 factor[found, found] = math.sqrt(square)
                 y[found] = rest / factor[found, found]
                 total += y[found] ** 2
@@ -263,3 +263,82 @@ def gain(normal: Array, right: Array, own: Array, least: float, out: Array, rank
                 found += 1
         out[k] = total
         rank[k] = found
+
+
+_HEAVY = 6.0  # degrees of freedom of Student's distribution, by which single points hardly matter
+_RARE = 2.0  # how much likelier noise in proportion to |Z| is before there are data, as a logarithm
+_CHUNK = 8  # factors whose product is taken before its logarithm
+_LARGE = 1e30  # the product of so many of these is still a number
+_ROUNDS = 3
+
+
+@njit(cache=True, nogil=True, fastmath=_JOINED)
+def noise_shape(squares: Array, near: Array, values: int, least: float, out: Array) -> None:  # noqa: C901, PLR0912 - loops in loops
+    """Choose the noise σ² = a² + b²|Z|² of each spectrum, but for its scale, by its likelihood.
+
+    `squares` are |residual|²/|Z|² at each point, over the share of their freedom that a fit leaves to the two parts,
+    and `near` is min|Z|²/|Z|². With κ = a²/(b² min|Z|²), σ²/|Z|² is in proportion to 1 + κ · near. κ is zero, infinite,
+    or one of `values` between that are evenly spaced in their logarithm from 1 to max|Z|²/min|Z|²: outside that range
+    one of the two terms is not seen. The two parts of a point have Student's distribution of six degrees of freedom;
+    its scale is solved for by fixed-point iteration. The specifications of potentiostats say per cent of |Z|, so κ = 0
+    is taken unless another one is clearly likelier. `out` returns α and β of α + β · near, b² being `least` or more.
+    """
+    # (b,f,l),(b,f,l)->(b,2,l)
+    blocks, points, lanes = squares.shape
+    span, scale, alpha, beta = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    total, product, likelihood, size = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    for b in range(blocks):
+        span[:] = 1.0
+        for i in range(points):
+            for k in range(lanes):
+                span[k] = min(span[k], near[b, i, k])
+        likelihood[:] = -math.inf
+        for g in range(values + 2):
+            for k in range(lanes):
+                alpha[k] = 1.0 if g <= values else 0.0
+                beta[k] = 1.0
+                if g == 0:
+                    beta[k] = 0.0
+                elif g <= values:
+                    beta[k] = span[k] ** (-(g - 1.0) / max(values - 1.0, 1.0))
+            # Where the term with a is added, all variances grow; the start is that of constant weights.
+            size[:] = 0.0
+            product[:] = 1.0
+            for i in range(points):
+                for k in range(lanes):
+                    product[k] *= alpha[k] + beta[k] * near[b, i, k]
+                if i % _CHUNK == _CHUNK - 1 or i == points - 1:
+                    for k in range(lanes):
+                        size[k] += math.log(product[k])
+                        product[k] = 1.0
+            total[:] = 0.0
+            for i in range(points):
+                for k in range(lanes):
+                    total[k] += squares[b, i, k] / (alpha[k] + beta[k] * near[b, i, k])
+            for k in range(lanes):
+                scale[k] = max(total[k] / (2.0 * points), 1e-300)
+            for _ in range(_ROUNDS):
+                total[:] = 0.0
+                for i in range(points):
+                    for k in range(lanes):
+                        one = squares[b, i, k] / (alpha[k] + beta[k] * near[b, i, k])
+                        total[k] += (_HEAVY + 2.0) * one * scale[k] / (_HEAVY * scale[k] + one)
+                for k in range(lanes):
+                    scale[k] = max(total[k] / (2.0 * points), 1e-300)
+            total[:] = 0.0
+            for i in range(points):
+                for k in range(lanes):
+                    one = squares[b, i, k] / (alpha[k] + beta[k] * near[b, i, k])
+                    product[k] *= min(1.0 + one / (_HEAVY * scale[k]), _LARGE)
+                if i % _CHUNK == _CHUNK - 1 or i == points - 1:
+                    for k in range(lanes):
+                        total[k] += math.log(product[k])
+                        product[k] = 1.0
+            for k in range(lanes):
+                found = -points * math.log(scale[k]) - size[k] - 0.5 * (_HEAVY + 2.0) * total[k]
+                if g > 0:
+                    found -= _RARE
+                if found > likelihood[k]:
+                    likelihood[k] = found
+                    out[b, 0, k] = max(alpha[k], min(least / scale[k], _LARGE))
+                    out[b, 1, k] = beta[k]

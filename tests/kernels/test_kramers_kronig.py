@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 from drt_kernels import faults, kramers_kronig
 
@@ -143,7 +144,7 @@ def test_gain_is_the_fall_of_the_sum_of_squares_and_skips_what_the_model_holds()
     normal = (trials.T @ project @ trials)[np.tril_indices(4)][None]
     out, rank = np.empty(1), np.empty(1, np.int64)
     own = np.sum(trials**2, axis=0)
-    kramers_kronig.gain(normal, (trials.T @ project @ y)[None], own, 1e-6, out, rank)
+    kramers_kronig.gain(normal, (trials.T @ project @ y)[None], own[None], 1e-6, out, rank)
     assert rank[0] == 3
     assert out[0] == pytest.approx(squares_left(model, y) - squares_left(np.hstack([model, trials]), y))
 
@@ -167,14 +168,14 @@ def test_a_dependent_column_gets_zero():
     np.testing.assert_allclose(x[:SIZE], np.linalg.lstsq(a.T, y, rcond=None)[0], rtol=1e-9)
 
 
-def examined(y, trials, allowed=None, ends=0, points=20, most=3):
+def examined(y, trials, allowed=None, ends=0, points=20, most=3, capacitance=False):
     """What is found in data of `points` points with a constant and a slope as the model."""
     t = np.linspace(-1, 1, 2 * points)
     columns = np.vstack([np.ones_like(t), t])
     critical = np.full((8, 2 * points), 15.0)
-    gone, found = np.zeros(points, dtype=bool), np.empty(9)
+    gone, found = np.zeros(points, dtype=bool), np.empty(12)
     none = np.empty((0, 2 * points))
-    limits = np.array([1e-12, 1e-6, float(most), float(ends)])
+    limits = np.array([1e-12, 1e-6, float(most), float(ends), float(capacitance)])
     faults.examine(columns, y, trials, none if allowed is None else allowed, critical, limits, gone, found)
     return np.flatnonzero(gone).tolist(), found
 
@@ -199,7 +200,42 @@ def test_faults_join_one_after_the_other():
     assert found[5] < 40e-6
     y = 3 + t + noise + 0.2 * np.cos(5 * t)
     gone, found = examined(y, trials, trials[[3]], ends=1)
-    assert (found[7], found[4], found[8], gone) == (1, 0, 0, [])
+    assert (found[7], found[4], found[8], gone) == (1, 0, 1, [])
     gone, found = examined(y, trials, trials[[4, 3]])
     assert (found[7], found[4], found[8], gone) == (0, 0, 1, [])
     assert found[0] < 1
+    gone, found = examined(3 + t + noise - 0.2 * np.cos(5 * t), trials, trials[[3]])
+    assert found[8] == 0
+    assert found[0] > 1
+
+
+def test_drift_beside_a_capacitance_has_to_be_clear():
+    t = np.linspace(-1, 1, 40)
+    trials = np.array([t**2, t**2, t**2, np.sin(7 * t)])
+    basis = np.linalg.qr(np.vander(t, 2))[0]
+    noise = np.random.default_rng(3).standard_normal(40)
+    for column in (*basis.T, *np.linalg.qr(np.column_stack([basis, t**2]))[0].T[2:]):
+        noise -= column * (column @ noise)
+    left = t**2 - basis @ (basis.T @ t**2)
+    for f, alone, beside in ((14.0, 0, 0), (17.0, 1, 0), (22.0, 1, 0), (24.0, 1, 1)):
+        y = noise + left * np.sqrt(f * (noise @ noise) / 37 / (left @ left))
+        for capacitance, expected in ((False, alone), (True, beside)):
+            found = examined(y, trials, capacitance=capacitance, most=0)[1]
+            assert (found[3], found[0] > 1) == (expected, expected)
+
+
+def test_allowed_columns_join_with_positive_coefficients():
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        columns, residual = rng.standard_normal((2, 30)), rng.standard_normal(30)
+        basis = np.zeros((10, 30))
+        basis[:2] = np.linalg.qr(columns.T)[0].T
+        residual -= basis[:2].T @ (basis[:2] @ residual)
+        allowed = rng.standard_normal((4, 30)) + 2 * rng.standard_normal(30)
+        left = allowed - (allowed @ basis[:2].T) @ basis[:2]
+        x, rest = optimize.nnls(left.T, residual)
+        squares = residual @ residual
+        gained, chosen, _ = faults._positive(basis, 2, allowed, np.ones(4, dtype=bool), residual, squares, 0.0)
+        assert chosen == sum(1 << t for t in range(4) if x[t] > 0)
+        spread = rest**2 / (28 - np.count_nonzero(x))
+        assert gained == pytest.approx((squares - rest**2) / spread, rel=1e-9, abs=1e-9)

@@ -5,10 +5,11 @@ import pytest
 from scipy import stats
 
 import drt_engine as drt
+from drt_engine.errors import InputError
 from drt_engine.validation import LinearKramersKronig, Validity, validate
 from drt_engine.validation.significance import Trials, critical_values
 
-from .made import FREQUENCY, OMEGA, cells, least_squares, small_campaign, spectra_of
+from .made import FREQUENCY, OMEGA, cells, least_squares, small_campaign, spectra_of, zarc
 
 
 def times(frequency, overhead):
@@ -124,7 +125,7 @@ def regression(z, extra, elements):
 
 def test_the_score_is_the_largest_f_statistic_over_its_critical_value():
     z = cells(rows=12)
-    method = LinearKramersKronig(elements=(24, 24), resolution=0.0, capacitance=False)
+    method = LinearKramersKronig(elements=(24, 24), resolution=0.0, capacitance=False, noise="proportional")
     found = validate(spectra_of(z), method)
     trials = Trials(FREQUENCY)
     for k in range(len(z)):
@@ -171,3 +172,72 @@ def test_rounding_is_no_fault():
     z = cells(rows=5, noise=0.0)
     assert validate(spectra_of(z)).valid.all()
     assert (validate(spectra_of(z)).score < 0.5).all()
+
+
+BASE = 10 + zarc(OMEGA, 20, 2e-4, 0.9) + zarc(OMEGA, 50, 0.05, 0.85)
+SLOWEST = 1 / OMEGA.min()
+TAILS = {
+    "none": 0.0,
+    "slow arc": zarc(OMEGA, 70, 10 * SLOWEST, 0.9),
+    "cpe": 20 * (1j * OMEGA * SLOWEST) ** -0.8,
+    "warburg": 20 * (1j * OMEGA * SLOWEST) ** -0.5,
+}
+
+
+def noisy(z, a, b, rows=40, seed=0):
+    noise = np.random.default_rng(seed).standard_normal((2, rows, z.size))
+    return z + np.sqrt(a**2 + (b * np.abs(z)) ** 2) * (noise[0] + 1j * noise[1])
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.02, 0.0), (0.0, 0.002), (0.03, 0.002)])
+def test_no_noise_and_no_tail_is_taken_for_a_fault(a, b):
+    z = np.concatenate([noisy(BASE + tail, a, b, rows=15, seed=k) for k, tail in enumerate(TAILS.values())])
+    found = validate(spectra_of(z))
+    assert np.count_nonzero(~found.valid) <= 1
+    assert np.isfinite(found.noise_constant).mean() > 0.9
+
+
+def test_constant_and_proportional_noise_are_told_apart():
+    constant, proportional = validate(spectra_of(noisy(BASE, 0.1, 0.0))), validate(spectra_of(noisy(BASE, 0.0, 0.003)))
+    assert np.median(constant.noise_constant) == pytest.approx(0.1, rel=0.1)
+    assert np.median(constant.noise_proportional) < 5e-4
+    assert np.median(proportional.noise_proportional) == pytest.approx(0.003, rel=0.1)
+    assert np.median(proportional.noise_constant) == 0
+    table = constant.to_frame()
+    np.testing.assert_array_equal(table["noise_proportional"], 100 * constant.noise_proportional)
+
+
+def test_given_noise_is_taken():
+    z = noisy(BASE, 0.1, 0.0, rows=3)
+    by_name = validate(spectra_of(z), LinearKramersKronig(noise="constant"))
+    for noise in ((7.0, 0.0), np.full(FREQUENCY.size, 3.0)):
+        found = validate(spectra_of(z), LinearKramersKronig(noise=noise))
+        np.testing.assert_allclose(found.score, by_name.score)
+    z[0, 4] = np.nan
+    sigma = LinearKramersKronig(noise=np.linspace(1, 2, FREQUENCY.size))
+    assert validate(spectra_of(z), sigma).tested.all()
+    with pytest.raises(InputError, match="noise has 7 values; expected one for each of the 43"):
+        validate(spectra_of(z), LinearKramersKronig(noise=[1.0] * 7))
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_several_large_outliers_do_not_hide_each_other(count):
+    z = noisy(BASE, 0.0, 0.002, rows=20)
+    rng = np.random.default_rng(1)
+    off = np.zeros(z.shape, dtype=bool)
+    for row in off:
+        row[rng.choice(row.size, count, replace=False)] = True
+    z[off] *= 1 + 0.2 * np.exp(2j * np.pi * rng.random(count * len(z)))
+    found = validate(spectra_of(z))
+    assert found.outlier[off].mean() > 0.97
+    assert np.count_nonzero(found.outlier & ~off) <= 3
+    assert share(found, Validity.DRIFT) == 0
+
+
+def test_a_wrong_sign_is_found_beside_a_loop_and_a_drift():
+    loop = BASE + 2e-6j * OMEGA - zarc(OMEGA, 8, 3.0, 1.0)
+    drifting = BASE * (1 + 0.1 * times(FREQUENCY, 0.0))
+    for z in (BASE, loop, drifting):
+        assert share(validate(spectra_of(noisy(z.conj(), 0.0, 0.002, rows=5))), Validity.WRONG_SIGN) == 1
+        assert share(validate(spectra_of(noisy(z, 0.0, 0.002, rows=5))), Validity.WRONG_SIGN) == 0
+    assert validate(spectra_of(noisy(loop, 0.0, 0.002, rows=5))).valid.all()

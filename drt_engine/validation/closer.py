@@ -1,0 +1,228 @@
+"""The close look at single spectra in which the test of all at once finds something."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import fdtri
+
+from drt_engine.validation.base import Findings
+from drt_engine.validation.ladder import Ladder
+from drt_engine.validation.lanes import Weighted
+from drt_engine.validation.noise import Shapes
+from drt_engine.validation.result import Validity
+from drt_engine.validation.significance import LEAST_LEFT, Trials, critical_values
+from drt_kernels import faults
+
+__all__ = ["CloseLook"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_LACKING = 1e-3
+"""Chance below which the larger model is taken if the smaller one does as well."""
+
+_SUSPECT = 0.5
+"""Share of its critical value above which a point is left out until the others foretell it."""
+
+_CONJUGATE = 40.0
+"""By how much twice the logarithm of the likelihood has to be better with the other sign of Im."""
+
+_ACTIVE = 0.1
+"""Share of |Z| by which its real part has to be negative, and of points where it is, for a negative resistance."""
+
+_MANY = 3
+
+_OTHER = 0.7
+"""Logarithm of a ratio of variances by which another noise is tried anew."""
+
+
+class _Explained(NamedTuple):
+    """One explanation of a spectrum: its cost, what joined the model, the points that are out, and the noise."""
+
+    cost: float
+    found: Array
+    gone: Flags
+    shape: Shapes
+
+
+@dataclass(frozen=True, eq=False)
+class CloseLook:
+    """The search for the faults of one spectrum, one after the other; see :func:`drt_kernels.faults.examine`.
+
+    It is made for every noise that is plausible, from the fit to all points and from a robust one without those that
+    are far from it. What costs least is taken: minus twice the logarithm of the likelihood, plus the critical value of
+    everything that has joined, so that a fault is only called where no other noise explains as much.
+    """
+
+    ladders: tuple[Ladder, Ladder]
+    trials: Trials
+    add_capacitance: bool
+    false_alarms: float
+    resolution: float
+
+    @property
+    def critical(self) -> Array:
+        """Critical values of F by the degrees of freedom."""
+        points = self.ladders[0].omega.size
+        return critical_values(points, self.trials.smooth, self.false_alarms)
+
+    def look(self, one: Weighted, modulus: Array, noise: Shapes, *, known: bool, row: int, out: Findings) -> None:
+        """Put what is found in one spectrum into `out`, unless nothing is and the score there is below one, too.
+
+        Parameters
+        ----------
+        one : Weighted
+            The spectrum, with weights that are one over its modulus.
+        modulus : ndarray, shape (F,)
+            |Z|, ohm.
+        noise : Shapes
+            One shape of the noise.
+        known : bool
+            Whether that is the noise; otherwise it is where the search for it starts.
+        row : int
+            Where to.
+        out : Findings
+            What is filled in.
+        """
+        data = one.relative(one.data)[0]
+        search = _Search.of(self, one, data, modulus, noise, known=known)
+        best = search.explain()
+        flag = _flag(best)
+        if not flag and out.score[row] <= 1.0:
+            return
+        if flag & Validity.INCONSISTENT or flag & Validity.DRIFT or np.count_nonzero(best.gone) > _MANY:
+            points = modulus.size
+            other = np.concatenate([data[:points], -data[points:]])
+            turned = _Search.of(self, one, other, modulus, noise, known=known).explain()
+            if turned.cost < best.cost - _CONJUGATE:
+                # A negative resistance obeys the relations with the other sign, too, but not for being turned.
+                passive = np.mean(data[:points] < -_ACTIVE) < _ACTIVE
+                flag |= Validity.WRONG_SIGN if passive else Validity.INCONSISTENT
+        most, drift, error, squares, left = best.found[[0, 1, 2, 5, 6]]
+        out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(most), drift, error
+        out.noise[row] = math.sqrt(squares / left)
+        out.noise_proportional[row], constant = out.noise[row] * np.sqrt(best.shape.alpha_beta[0])
+        out.noise_constant[row] = constant * modulus.min()
+        out.outlier[row] = best.gone
+        out.flag[row] = flag
+
+
+def _flag(best: _Explained) -> Validity:
+    found = best.found
+    if found[7]:
+        return Validity.CAPACITANCE_ADDED
+    flag = Validity.DRIFT * bool(found[3]) | Validity.INCONSISTENT * bool(found[4])
+    return Validity(flag | Validity.OUTLIER * bool(best.gone.any()) | Validity.RANGE_EXTENDED * bool(found[8]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Columns and data of one spectrum, all relative to |Z|, and the noise that is plausible."""
+
+    look: CloseLook
+    columns: Array
+    data: Array
+    fitted: Array
+    allowed: Array
+    has_capacitance: bool
+    capacitances: int
+    shapes: Shapes
+    suspects: Flags
+
+    @classmethod
+    def of(
+        cls, look: CloseLook, one: Weighted, data: Array, modulus: Array, noise: Shapes, *, known: bool
+    ) -> "_Search":
+        few, many = look.ladders
+        added = few.capacitive[: int(look.add_capacitance)]
+        allowed = one.relative(np.vstack([added, few.beyond]))
+        sets = [one.relative(ladder.rows) for ladder in (few, many)]
+        sets = [columns / np.linalg.norm(columns, axis=1)[:, None] for columns in sets]
+        model = few.model
+        search = cls(
+            look, sets[int(3 * len(sets[1]) <= data.size)], data, data, allowed,
+            has_capacitance=model.capacitance, capacitances=len(added), shapes=noise,
+            suspects=np.zeros(modulus.size, dtype=bool),
+        )  # fmt: skip
+        # The larger model first, where it leaves freedom enough: what the smaller one lacks would be taken for noise.
+        began = noise.variance[0]
+        search = search._with_noise(modulus, known=known)
+        lacking = search._lacking(sets)
+        if np.ptp(np.log(search.shapes.variance[0] / began)) > _OTHER:
+            search = search._with_noise(modulus, known=known)
+            lacking = search._lacking(sets)
+        return replace(search, columns=sets[int(lacking)])
+
+    def _with_noise(self, modulus: Array, *, known: bool) -> "_Search":
+        """Fit robustly; the noise that is plausible beside that fit, and the points that are far from it."""
+        points = modulus.size
+        noise = np.sqrt(self.shapes.variance[0])
+        residual, share = np.empty((2, self.data.size))
+        columns = np.vstack([self.columns, self.allowed]) / noise
+        faults.robust(columns, self.data / noise, residual, share)
+        fitted = self.data - residual * noise
+        shapes = self.shapes
+        squares = (residual * noise) ** 2
+        if not known:
+            value = (fitted[:points] + 1j * fitted[points:]) * modulus
+            floor = self.look.resolution**2
+            shapes = Shapes.every(value).plausible(squares / np.maximum(share, 0.05) + 0.01 * floor, floor)
+        scaled = 0.5 * (squares / shapes.variance[0]).reshape(2, points).sum(axis=0)
+        left = max(self.data.size - len(columns) - 2, 1)
+        scale = float(np.median(scaled)) / math.log(2.0) * self.data.size / max(self.data.size - len(columns), 1)
+        far = scaled / (scale + self.look.resolution**2) / self.look.critical[1, left]
+        suspects = np.zeros(points, dtype=bool)
+        suspects[np.argsort(-far, kind="stable")[: points // 5]] = True
+        suspects &= far > _SUSPECT
+        return replace(self, fitted=fitted, shapes=shapes, suspects=suspects)
+
+    def _lacking(self, sets: list[Array]) -> bool:
+        """Whether F says that the points which are not suspect need the second, larger set of columns."""
+        weights = np.where(np.tile(self.suspects, 2), 0.0, 1.0) / np.sqrt(self.shapes.variance[0])
+        few, many = (np.vstack([columns, self.allowed]) * weights for columns in sets)
+        more, left = len(many) - len(few), np.count_nonzero(weights) - len(many)
+        if more <= 0 or left <= 0:
+            return False
+        less, least = (_squares_left(columns, self.data * weights) for columns in (few, many))
+        gained = (less - least) / more / (least / left + self.look.resolution**2)
+        return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
+
+    def explain(self) -> _Explained:
+        """Return the explanation that costs least."""
+        best: _Explained | None = None
+        for k in range(len(self.shapes.variance)):
+            for start in (np.zeros_like(self.suspects), self.suspects)[: 1 + bool(self.suspects.any())]:
+                one = self._examine(self.shapes[k : k + 1], start.copy())
+                if k == 0 and not self.suspects.any() and not _flag(one) & ~Validity.RANGE_EXTENDED:
+                    return one
+                if best is None or one.cost < best.cost:
+                    best = one
+        assert best is not None  # there is one shape at least
+        return best
+
+    def _examine(self, shape: Shapes, gone: Flags) -> _Explained:
+        look, points = self.look, self.suspects.size
+        noise = np.sqrt(shape.variance[0])
+        columns, allowed, data = self.columns / noise, self.allowed / noise, self.data / noise
+        floor = look.resolution**2
+        most = faults.settle(np.vstack([columns, allowed]), data, look.critical[1], floor, gone)
+        value = self.fitted[:points] + 1j * self.fitted[points:]
+        trials = look.trials.columns(np.asarray(value / np.maximum(np.abs(value), 1e-30))) / noise
+        limits = np.array([floor, LEAST_LEFT, points // 5, self.capacitances, self.has_capacitance])
+        found = np.empty(12)
+        faults.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
+        found[0] = max(found[0], most)
+        spread = found[5] / found[6] + floor
+        cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9]
+        cost += 2.0 * float(shape.rare[0]) + found[11]
+        return _Explained(cost, found, gone, shape)
+
+
+def _squares_left(columns: Array, data: Array) -> float:
+    columns = columns / np.linalg.norm(columns, axis=1)[:, None]
+    x = np.empty(len(columns))
+    faults.solve_dense(columns, data, x)
+    return float(np.sum((data - x @ columns) ** 2))
