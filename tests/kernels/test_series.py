@@ -62,7 +62,7 @@ def two_kinds(states):
 
 
 def problem(states=5, terms=second_differences, tail=0.25, normal=False):
-    """A process that grows and moves, on a jittered grid, with R_inf and L; one point of the second state is missing."""
+    """A process that grows and moves, on a jittered grid, R_inf and L; a point of the second state is missing."""
     rng = np.random.default_rng(1)
     omega = np.logspace(3, -1, POINTS)
     log_tau = np.sort(np.log(np.logspace(-4, 2, LOGS)) + 0.1 * rng.standard_normal(LOGS))

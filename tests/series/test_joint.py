@@ -1,4 +1,4 @@
-"""The joint inversion as a user meets it: what it gains, what it leaves as it is, and what its answers do not depend on."""
+"""The joint inversion as a user meets it: what it gains, what it leaves as it is, what answers do not depend on."""
 
 import pickle
 
