@@ -1,4 +1,4 @@
-"""The joint inversion as a user meets it: what it gains, what it leaves as it is, and what its answers do not depend on."""
+"""The joint inversion as a user meets it: what it gains, what it leaves as it is, what answers do not depend on."""
 
 import pickle
 
@@ -190,10 +190,12 @@ def test_chosen_rows_keep_their_answers(joint):
 
 
 def test_peaks_of_a_series_follow_the_process_that_moves(joint):
-    peaks = joint.peaks()
+    peaks, apart = joint.peaks(), []
     for row, voltage in enumerate(VOLTAGE):
         here = peaks[(peaks["spectrum"] == row) & (peaks["r"] > 5.0)]
         assert here["voltage"].tolist() == [voltage] * 2
         moving = here.sort_values("tau").iloc[1]
-        assert np.log10(moving["tau"]) == pytest.approx(-1.5 + 0.4 * (voltage - 3.0), abs=0.06)
+        apart.append(abs(np.log10(moving["tau"]) + 1.5 - 0.4 * (voltage - 3.0)))
         assert moving["r"] == pytest.approx(20.0 * np.exp(1.2 * (voltage - 3.0)), rel=0.1)
+    assert np.median(apart) < 0.04
+    assert max(apart) < 0.1  # the spacing of relaxation times
