@@ -72,6 +72,8 @@ class Joined:
         The answers.
     hyper : ndarray, shape (K, 5)
         λ, a (ohm) and b of the noise, κ and s of each.
+    breaks : ndarray of bool, shape (K,)
+        Whether a series breaks before a spectrum.
     lines : list of Line
         The series, each of spectra with an answer.
     """
@@ -82,6 +84,7 @@ class Joined:
     expansion: Expansion
     unknowns: Unknowns
     hyper: Array
+    breaks: NDArray[np.bool_]
     lines: list[Line]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
@@ -97,15 +100,18 @@ class Joined:
         found = self._of.get(row)
         return None if found is None else found[0]
 
-    def _problem(self, line: Line, position: Array, impedance: NDArray[np.complex128]) -> tuple[SeriesProblem, Found]:
+    def _problem(
+        self, line: Line, position: Array, impedance: NDArray[np.complex128], breaks: NDArray[np.bool_]
+    ) -> tuple[SeriesProblem, Found]:
         prepared = self.method.prepared(self.frequency, self.expansion)
         lam, floor, share, strength, shift = self.hyper[line.rows[0]]
         problem = SeriesProblem(prepared, impedance, position)
+        problem.cut(breaks)
         return problem, Found(problem.variance(floor, share), lam, strength, shift)
 
     def _settle(self, number: int) -> tuple[SeriesProblem, Found]:
         line = self.lines[number]
-        problem, found = self._problem(line, line.position, self.impedance[line.rows])
+        problem, found = self._problem(line, line.position, self.impedance[line.rows], self.breaks[line.rows])
         problem.settle(found, self.unknowns.rows(line.rows))
         return problem, found
 
@@ -181,7 +187,8 @@ class Joined:
         share = (value - line.value[at - 1]) / (line.value[at] - line.value[at - 1])
         position = np.insert(line.position, at, np.interp(value, line.value, line.position))
         z = np.insert(self.impedance[line.rows], at, np.nan, axis=0)
-        problem, found = self._problem(line, position, z)
+        # Within a break the state belongs to what is before.
+        problem, found = self._problem(line, position, z, np.insert(self.breaks[line.rows], at, False))
         unknowns = _inserted(known, at, share)
         coefficients = problem.refine(found, unknowns)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]

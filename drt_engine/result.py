@@ -373,7 +373,8 @@ class Inversion:
         hyper = np.stack(
             [self.regularisation, self.noise_floor, self.noise_relative, self.coupling, self.shift], axis=1
         )
-        return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, lines)
+        breaks = (self.status & np.uint16(Status.BREAK)) != 0
+        return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, breaks, lines)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.

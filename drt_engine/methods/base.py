@@ -106,8 +106,9 @@ def misfits(answer: Answer, impedance: NDArray[np.complex128], areas: NDArray[np
     size = np.abs(impedance)
     rest = impedance - answer.fit
     floor, share = answer.noise_floor[:, None], answer.noise_relative[:, None]
-    own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    # Values near the largest and smallest that there are give no answer, or one that is not called a misfit.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
         relative, absolute = _shared(rest / size) > _LEAST_STRUCTURE**2, _shared(rest) > (_SHARP * sharpest) ** 2
         rest = rest / sigma

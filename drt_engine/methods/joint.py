@@ -179,7 +179,7 @@ def solve_series(
         coupling=np.full(rows, found.strength),
         shift=np.full(rows, found.shift),
     )
-    return answer, problem.breaks()
+    return answer, problem.breaks
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +220,7 @@ class SeriesProblem:
         spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._spacing = spacing
         self.own_share = _OWN_SHARE
-        self._cut = np.zeros(len(self._terms.kind), dtype=bool)
+        self.cut(np.zeros(len(position), dtype=bool))
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
 
     # ---- answers
@@ -247,7 +247,7 @@ class SeriesProblem:
         found = Found(noise, lam, _START, _FIRST_SHIFT)
         self._descend(found, _COARSE, _COARSE_STEPS, normal=True)
         found = self._agree(found)
-        if self._cut_at_breaks(found):
+        if self._order == 2 and self._cut_at_breaks(found):
             found = self._agree(found)
         rounded_off = _rounded(found)
         # What is given stays as it is.
@@ -265,12 +265,17 @@ class SeriesProblem:
             series.descend(self.chain, self._terms, model, flag, tolerance, limit, task, self._grid, self._space)
         )
 
+    @property
     def breaks(self) -> NDArray[np.bool_]:
         """Before which states the series breaks, shape (K,)."""
-        out = np.zeros(len(self.chain.b), dtype=bool)
-        if self._order == 2:
-            out[2:-1] = self._cut[1:] & self._cut[:-1]
-        return out
+        return self._breaks
+
+    def cut(self, breaks: NDArray[np.bool_]) -> None:
+        """Let go of the differences across breaks, which are before states, shape (K,)."""
+        self._breaks = breaks
+        first, last = self._terms.state[:, 0], self._terms.state.max(axis=1)
+        before = np.cumsum(breaks)
+        self._cut = before[last] > before[first]
 
     # ---- how sure they are
 
@@ -496,10 +501,10 @@ class SeriesProblem:
 
     def _cut_at_breaks(self, found: Found) -> bool:
         """Let go of the differences across breaks; return whether there are any."""
-        broken = self._broken(found)
-        self._cut[:-1] |= broken
-        self._cut[1:] |= broken
-        return bool(broken.any())
+        breaks = np.zeros(len(self.chain.b), dtype=bool)
+        breaks[2:-1] = self._broken(found)
+        self.cut(breaks)
+        return bool(breaks.any())
 
     def _broken(self, found: Found) -> NDArray[np.bool_]:
         """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,).
