@@ -535,7 +535,8 @@ class Inversion:
         """
         from drt_engine.peaks.noise import noise_of_inversion
 
-        floor, share = getattr(self, "noise_floor", None), getattr(self, "noise_relative", None)
+        found = bool(np.isfinite(self.noise_floor + self.noise_relative).any())
+        floor, share = (self.noise_floor, self.noise_relative) if found else (None, None)
         weighting: Weighting = getattr(self.method, "weighting", "unit")
         return noise_of_inversion(self.frequency, measured, model, (floor, share), weighting)
 

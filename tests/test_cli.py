@@ -195,7 +195,7 @@ def test_lines_of_a_job_that_goes_on_tell_the_rate_of_now(fewer, tmp_path, monke
     lines = running._Lines()
     lines(800, 1000, {"ok": 800})
     told = []
-    monkeypatch.setattr("drt_engine.cli.running.typer.echo", lambda text, **_: told.append(text))
+    monkeypatch.setattr("drt_engine.cli.running.say", lambda text, **_: told.append(text))
     lines(900, 1000, {"ok": 899, "not finite": 1})
     assert told == ["900 of 1000 spectra, 5/s, 20 s left: 899 ok, 1 not finite"]
 
@@ -205,7 +205,7 @@ def test_lines_come_soon_and_then_seldom(monkeypatch):
     times = iter([0.0, *seconds])
     monkeypatch.setattr("drt_engine.cli.running.time.monotonic", lambda: next(times))
     told = []
-    monkeypatch.setattr("drt_engine.cli.running.typer.echo", lambda text, **_: told.append(text))
+    monkeypatch.setattr("drt_engine.cli.running.say", lambda text, **_: told.append(text))
     lines = running._Lines()
     for k in range(len(seconds)):
         lines(k, 1000, {"ok": k})

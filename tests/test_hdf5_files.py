@@ -25,7 +25,7 @@ METHODS = {
     "piecewise": drt.Tikhonov(basis="piecewise-linear", capacitance=True, regularisation=1e-3),
     "custom tau": drt.Tikhonov(basis="c2-matern", tau=np.logspace(-6, 2, 30) * np.linspace(1, 2, 30), part="im"),
 }
-LATER = ("noise_floor", "noise_relative", "r_pol_beyond")
+LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
 SCALARS = ("r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status", *LATER)
 PAGE = Path(__file__).parent.parent / "docs" / "format.md"
 
@@ -203,6 +203,8 @@ def test_provenance(tmp_path, inversion, campaign):
 
 def test_settings_are_plain(tmp_path, inversion):
     class Other:
+        linear = True
+
         def __init__(self, value):
             self.value = value
 

@@ -269,7 +269,7 @@ def test_refuses_unusable_settings(settings, error, message):
     ("settings", "error", "message"),
     [
         ({"regularisation": "gcv"}, UnknownNameError, r"regularisation 'gcv' is not known; expected one of 'evidence'"),
-        ({"noise": 0.01}, UnknownNameError, r"noise 0.01 is not known; expected one of 'constant', 'proportional'"),
+        ({"noise": 0.01}, drt.InputError, r"noise must be one of auto, constant, proportional"),
         ({"robust": 4}, drt.InputError, r"robust must be True or False; got 4"),
         ({"capacitance": None}, drt.InputError, r"capacitance must be True or False; got None"),
         ({"regularisation": 0}, drt.InputError, r"a positive number or 'evidence'; got 0"),

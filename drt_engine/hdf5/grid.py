@@ -112,7 +112,7 @@ class GridWriter:
     layout : Layout
         How datasets lie in the file.
     optional : collection of str, optional
-        Which variables it has of those that a group need not have.
+        Which variables it has of those that a group need not have; all by default.
 
     Raises
     ------
@@ -128,7 +128,7 @@ class GridWriter:
         coordinates: Mapping[str, Array],
         columns: Mapping[str, Column],
         layout: Layout,
-        optional: Collection[str] = (),
+        optional: Collection[str] | None = None,
     ) -> None:
         self.columns = dict(columns)
         self.rows = layout.rows or 0
@@ -140,7 +140,7 @@ class GridWriter:
             self._dimensions.add_bare(schema.SPECTRUM, self.rows, chunk)
             for variable in group.coordinates:
                 self._coordinate(variable, coordinates[variable.name])
-            present = [v for v in group.per_spectrum if v.required or v.name in optional]
+            present = [v for v in group.per_spectrum if v.required or optional is None or v.name in optional]
             self._datasets = {variable.name: self._variable(variable) for variable in present}
             self._datasets |= {name: self._column(name, column) for name, column in columns.items()}
             put_attribute(self._group, "states", json.dumps(list(columns), ensure_ascii=False))

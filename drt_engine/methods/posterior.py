@@ -196,7 +196,7 @@ class LogPosterior:
 
     @property
     def _r_pol(self) -> Array:
-        return np.asarray(self.unknowns.coefficients @ self.expansion.areas)
+        return np.asarray((self.unknowns.coefficients * self.expansion.areas).sum(axis=1))
 
     def _beyond(self, level: float) -> Array:
         """Upper end of the resistance beyond the last relaxation time, shape (K,)."""

@@ -34,11 +34,14 @@ class Column:
         Its spectra and their result; their time and number count from the beginning of what is shown.
     curve : DataFrame or None
         Its voltage curve, with ``charge`` in C.
+    below : str
+        Second line of the title.
     """
 
     title: str
     chosen: Selection
     curve: pd.DataFrame | None = None
+    below: str = ""
 
     @property
     def spectra(self) -> Spectra:

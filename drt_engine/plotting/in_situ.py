@@ -204,7 +204,7 @@ def draw_columns(
     panels = np.array([[figure.add_subplot(grid[row, k]) for k in range(len(columns))] for row in range(3)])
     for column, axes in zip(columns, panels[0], strict=True):
         _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
-        axes.set_title(drawn(column.title))
+        axes.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
     _widen(panels[0])
     for column, axes in zip(columns, panels[1], strict=True):
         nyquist(column.spectra, column.result, state=scale, ax=axes)

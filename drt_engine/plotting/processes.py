@@ -187,7 +187,7 @@ def ageing(
             raise InputError(
                 f"at most two cells fit side by side twice; got {len(chosen)}. Choose with at={{'cell': […]}}."
             )
-        columns += [replace(one, title=f"{one.title}\ncycle {cycle}".strip()) for one in with_curves(chosen, profile)]
+        columns += [replace(one, below=f"cycle {cycle}") for one in with_curves(chosen, profile)]
     shown = fixed if cells is None else fixed | {"cell": cells}
     part = replace(tracks, table=tracks.table[matches(tracks.table, _here(shown, tracks))])
     changes = change(part.only(_most_seen(tracks, part.table)), "cycle", (first, last))

@@ -35,7 +35,8 @@ def valleys(result, row, tau):
     """Lowest places of γ on both sides of a peak, up to the next peak or the end of the data, and γ between them."""
     omega = 2 * np.pi * FREQUENCY
     at = np.geomspace(1 / omega.max(), 1 / omega.min(), 6001)
-    gamma = result[[row]].gamma_at(at)[0]
+    # As resistances have it: straight lines between relaxation times.
+    gamma = result.expansion.values(at) @ result.coefficients[row]
     # A straight line between relaxation times has its top at one of them.
     near = (np.flatnonzero(np.abs(np.log(at / one)) < 0.24) for one in tau)
     others = [0, *(int(some[np.argmax(gamma[some])]) for some in near), at.size - 1]
