@@ -116,6 +116,7 @@ def test_coverage_of_intervals_that_are_known(series, made):
         return SimpleNamespace(r_pol_low=exact - 1.0, r_pol_high=exact + (1.0 if i % 2 else -0.5))
 
     result = SimpleNamespace(
+        method=SimpleNamespace(linear=False),
         gamma_interval=lambda level, tau: (0.9 * truth, np.where(one.tau < 1e-3, 0.95, 1.1) * truth),
         r_pol_interval=lambda level: (0.9 * one.r_pol, 1.1 * one.r_pol),
         solved=solved,
