@@ -78,7 +78,8 @@ def series_columns(states: pd.DataFrame, along: str, series: Sequence[str] | Non
     ]
     chosen: list[str] = []
     for name in (*(name for name in _FIRST if name in states.columns and name != along), *others):
-        if _shortest(states, [*chosen, name]):
+        # Different cells are never one series.
+        if name != "cell" and _shortest(states, [*chosen, name]):
             logger.info("series along %s are not told apart by %r, which differs in every spectrum", along, name)
         else:
             chosen.append(name)

@@ -138,3 +138,9 @@ def test_a_series_runs_along_numbers_only(campaign, column):
     campaign["on"] = True
     with pytest.raises(InputError, match=f"along='{column}' must be a state of numbers or times"):
         lines_of(campaign, column)
+
+
+def test_different_cells_are_never_one_series():
+    states = pd.DataFrame({"cell": list("ABCD"), "voltage": [3.0, 3.1, 3.2, 3.3]})
+    assert series_columns(states, "voltage") == ("cell",)
+    assert lines_of(states, "voltage") == []
