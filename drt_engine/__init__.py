@@ -104,6 +104,10 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("drt-engine")
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
     if name not in _MODULE:
