@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+
     from drt_engine import plotting, simulate
     from drt_engine.errors import (
         DRTError,

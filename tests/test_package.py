@@ -1,8 +1,10 @@
 """What a user meets before anything is computed."""
 
+import importlib
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +50,6 @@ def test_errors_cross_process_boundaries():
 
 
 def test_the_picture_of_the_layers_is_current(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
     architecture = importlib.import_module("architecture")
     assert architecture.PAGE.read_text(encoding="utf-8") == architecture.page()
