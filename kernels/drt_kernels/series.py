@@ -54,13 +54,16 @@ NU, LEVEL = 1.0, 0.1
 # Below this residual Newton's matrix is tried first.
 _NEAR = 0.05
 
+# Steps of Newton's method by conjugate gradients are solved to this share, less near the answer, in so many steps.
+_SHARE, _LEAST_SHARE, _TURNS = 0.01, 1e-6, 400
+
 
 class Terms(NamedTuple):
     """Differences between states that are expected to be small."""
 
     state: Whole  # (r,3) which states; the last is -1 for a difference of two
     coefficient: Array  # (r,3)
-    kind: Whole  # (r) which strength it has
+    kind: Whole  # (r) which strength it has; states of those of kind 0 are neighbours in the chain
     relative: Array  # (r,m) share of the strength
 
 
@@ -82,11 +85,18 @@ class Chain(NamedTuple):
     known: Array  # (k,m) variance of the bends, where it is to count
     share: Array  # (r,m) g
     firm: Array  # (r,m) curvature of the coupling by g
+    curved: Array  # (r,m) that in the matrix that is worked with
     spread: Array  # (r,m) variance of g, where it is to count
     step: Array  # (k,j)
     trial: Array  # (k,j)
     own: Array  # (k,j,j) blocks of the matrix, its factor, its inverse
     off: Array  # (k,d,j,j) rows of state k + 1 + d, columns of state k; of the inverse its transpose
+    turn: Array  # (k,2,f) cosine and sine of the direction of each residual
+    along: Array  # (k,f) curvature of the data's part in that direction
+    band: Array  # (k,3,m) diagonals of what the matrix has beside the data and the coupling
+    held: Array  # (k,j) 1 where a row and a column of the matrix are those of the identity
+    work: Array  # (4,k,j) of the conjugate gradients
+    course: Array  # (i,c) courses across lines, of which each is orthogonal to the others
 
 
 class Model(NamedTuple):
@@ -112,13 +122,14 @@ class Space(NamedTuple):
     far: Array  # (d,j,j)
 
 
-def new_chain(b: Array, grid: Grid, terms: Terms) -> Chain:
-    """Make the arrays for the data of K states, shape (K, n)."""
+def new_chain(b: Array, grid: Grid, terms: Terms, course: Array) -> Chain:
+    """Make the arrays for the data of K states, shape (K, n), line after line where they are coupled across lines."""
     states, whole = len(b), len(grid.columns)
     points, rows = b.shape[1] // 2, len(terms.state)
-    reach = int(
-        np.max(terms.state - terms.state.min(axis=1, where=terms.state >= 0, initial=states)[:, None], initial=0)
-    )
+    near = terms.state[terms.kind == 0]
+    # Every line is as long as the others, and a course has as many states.
+    both = states + len(course) * (states // max(course.shape[1], 1))
+    reach = int(np.max(near - near.min(axis=1, where=near >= 0, initial=states)[:, None], initial=0))
 
     def zeros(*shape: int) -> Array:
         return np.zeros(shape)
@@ -129,9 +140,11 @@ def new_chain(b: Array, grid: Grid, terms: Terms) -> Chain:
         *(zeros(states, whole), zeros(states, whole), zeros(states, 2 * points)),
         *(zeros(states, points), zeros(states, points), zeros(states, whole), zeros(states, grid.logs)),
         *(np.ones((states, whole)), np.ones((states, whole)), zeros(states, grid.logs), zeros(states, grid.logs)),
-        *(zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs)),
+        *(zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs)),
         *(zeros(states, whole), zeros(states, whole)),
-        *(zeros(states, whole, whole), zeros(states, reach, whole, whole)),
+        *(zeros(both, whole, whole), zeros(both, reach, whole, whole)),
+        *(zeros(states, 2, points), zeros(states, points), zeros(states, 3, grid.logs), zeros(states, whole)),
+        *(zeros(4, both, whole), course),
     )
 
 
@@ -293,77 +306,284 @@ def _gram(left: Array, right: Array, block: Array, out: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _own_block(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space: Space, block: Array) -> None:
-    """Second derivative of the single objective of a state, lower half, into `chain.own`; see :func:`_build`."""
+def _own_parts(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space: Space) -> None:
+    """What the second derivative of the single objective of a state is made from; see :func:`_build` for `mode`."""
     lam, prior, tail = model.lam, model.prior, model.tail
     points = chain.weight.shape[1]
-    residual, weight, left, right = chain.residual[k], chain.weight[k], space.left, space.right
-    for j in range(grid.size):
-        column = grid.columns[j]
-        scale = chain.value[k, j] if j < grid.logs else chain.free[k, j]
-        for f in range(points):
-            re, im = residual[f], residual[points + f]
-            size = math.sqrt(re * re + im * im)
-            turned = mode < 2 and size > 0.0
-            cosine = re / size if turned else 1.0
-            sine = im / size if turned else 0.0
-            d = tail * chain.distance[k, f]
-            bow = (1.0 - d) / (1.0 + d) if turned else 1.0
-            along = weight[f] * (bow if mode != 1 else max(bow, 0.0))
-            one = scale * (cosine * column[f] + sine * column[points + f])
-            other = scale * (cosine * column[points + f] - sine * column[f])
-            left[j, f] = one
-            left[j, points + f] = other
-            right[j, f] = along * one
-            right[j, points + f] = weight[f] * other
-    matrix = chain.own[k]
-    _gram(left, right, block, matrix)
+    residual, weight, band = chain.residual[k], chain.weight[k], chain.band[k]
+    for f in range(points):
+        re, im = residual[f], residual[points + f]
+        size = math.sqrt(re * re + im * im)
+        turned = mode < 2 and size > 0.0
+        chain.turn[k, 0, f] = re / size if turned else 1.0
+        chain.turn[k, 1, f] = im / size if turned else 0.0
+        d = tail * chain.distance[k, f]
+        bow = (1.0 - d) / (1.0 + d) if turned else 1.0
+        chain.along[k, f] = weight[f] * (bow if mode != 1 else max(bow, 0.0))
     _stiffen(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
     for i in range(grid.logs - 2):
         if chain.known[k, i] > 0.0:
             square = _bent(chain.y[k], grid, i) ** 2 + chain.known[k, i]
             space.stiffness[i] = prior.rate * lam / math.sqrt(grid.knee[i] ** 2 + lam * square)
-    _prior_band(lam, prior, space.stiffness, space.band)
+    _prior_band(lam, prior, space.stiffness, band)
     for m in range(grid.logs):
         force = chain.pressure[k, m]
-        matrix[m, m] += space.band[0, m] * (1.0 + 1e-11) + (max(force, 0.0) if mode > 0 else force)
-        if m >= 1:
-            matrix[m, m - 1] += space.band[1, m - 1]
-        if m >= 2:
-            matrix[m, m - 2] += space.band[2, m - 2]
-    for j in range(grid.logs, matrix.shape[0]):
+        band[0, m] += band[0, m] * 1e-11 + (max(force, 0.0) if mode > 0 else force)
+    for j in range(grid.logs, chain.held.shape[1]):
         # Without data nothing holds what is no part of γ, and it stays where it is.
-        if j >= grid.size or chain.free[k, j] == 0.0 or matrix[j, j] == 0.0:
+        idle = j >= grid.size or chain.free[k, j] == 0.0 or chain.scale[k, j] == 0.0
+        chain.held[k, j] = 1.0 if idle else 0.0
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _own_block(chain: Chain, k: int, grid: Grid, space: Space, block: Array) -> None:
+    """Second derivative of the single objective of a state, lower half, into `chain.own`."""
+    points = chain.weight.shape[1]
+    weight, left, right, band = chain.weight[k], space.left, space.right, chain.band[k]
+    for j in range(grid.size):
+        column = grid.columns[j]
+        scale = chain.value[k, j] if j < grid.logs else 1.0 - chain.held[k, j]
+        for f in range(points):
+            cosine, sine = chain.turn[k, 0, f], chain.turn[k, 1, f]
+            one = scale * (cosine * column[f] + sine * column[points + f])
+            other = scale * (cosine * column[points + f] - sine * column[f])
+            left[j, f] = one
+            left[j, points + f] = other
+            right[j, f] = chain.along[k, f] * one
+            right[j, points + f] = weight[f] * other
+    matrix = chain.own[k]
+    _gram(left, right, block, matrix)
+    for m in range(grid.logs):
+        matrix[m, m] += band[0, m]
+        if m >= 1:
+            matrix[m, m - 1] += band[1, m - 1]
+        if m >= 2:
+            matrix[m, m - 2] += band[2, m - 2]
+    for j in range(grid.logs, matrix.shape[0]):
+        if chain.held[k, j] == 1.0:
             matrix[j, j] = 1.0
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _couple_blocks(chain: Chain, terms: Terms, kappa: Array, width: Array, mode: int, grid: Grid) -> None:
-    """Add the coupling to the blocks; see :func:`_build` for `mode`."""
+def _curve(chain: Chain, terms: Terms, kappa: Array, mode: int, grid: Grid) -> None:
+    """Curvature of the coupling; see :func:`_build` for `mode`."""
+    for r in range(terms.kind.size):
+        for m in range(grid.logs - 1):
+            weight = chain.firm[r, m]
+            if mode < 2:
+                q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
+                bow = (NU - q) / (NU + q)
+                weight *= bow if mode == 0 else max(bow, 0.0)
+            chain.curved[r, m] = weight * grid.slope[m]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add_coupling(block: Array, pair: float, curved: Array, width: Array, whole: bool) -> None:
+    """Add the coupling of two states to their block, or its lower half."""
+    for m in range(width.size):
+        block[m, m] += pair * LEVEL * width[m]
+    for m in range(width.size - 1):
+        weight = pair * curved[m]
+        block[m, m] += weight
+        block[m + 1, m + 1] += weight
+        block[m + 1, m] -= weight
+        if whole:
+            block[m, m + 1] -= weight
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _couple_near(chain: Chain, terms: Terms, width: Array) -> None:
+    """Add the coupling of states of the same line to the blocks."""
     chain.off[:] = 0.0
     for r in range(terms.kind.size):
         c = terms.coefficient[r]
         for n in range(3):
             for p in range(3):
                 k, i = terms.state[r, p], terms.state[r, n]
-                if k < 0 or i < k:
+                if terms.kind[r] > 0 or k < 0 or i < k:
                     continue
-                pair = c[n] * c[p]
                 block = chain.own[k] if i == k else chain.off[k, i - k - 1]
+                _add_coupling(block, c[n] * c[p], chain.curved[r], width, i != k)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _couple_far(chain: Chain, terms: Terms, width: Array) -> None:
+    """Blocks of courses across lines, and the diagonal blocks of the coupling of states of different lines.
+
+    A course φ_i has, at each place along the lines, one state for all lines: lines are coupled so strongly that what
+    changes slowly across them could not be found by moving one at a time. How courses are coupled by the data is left
+    out.
+    """
+    courses, lines = chain.course.shape
+    states = chain.b.shape[0]
+    length = states // max(lines, 1)
+    for i in range(courses):
+        for v in range(length):
+            at = states + i * length + v
+            chain.own[at] = 0.0
+            chain.off[at] = 0.0
+            for c in range(lines):
+                weight = chain.course[i, c] ** 2
+                chain.own[at] += weight * chain.own[c * length + v]
+                chain.off[at] += weight * chain.off[c * length + v]
+    for r in range(terms.kind.size):
+        if terms.kind[r] == 0:
+            continue
+        for n in range(3):
+            if terms.state[r, n] >= 0:
+                pair = terms.coefficient[r, n] ** 2
+                _add_coupling(chain.own[terms.state[r, n]], pair, chain.curved[r], width, False)
+        v = terms.state[r, 0] % length
+        for i in range(courses):
+            total = 0.0
+            for n in range(3):
+                if terms.state[r, n] >= 0:
+                    total += terms.coefficient[r, n] * chain.course[i, terms.state[r, n] // length]
+            at = states + i * length + v
+            _add_coupling(chain.own[at], total * total, chain.curved[r], width, False)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) -> None:
+    """Multiply the single objectives' part of the matrix by v, (k,j)."""
+    points, data = chain.weight.shape[1], 2 * chain.weight.shape[1]
+    image = space.left[0]
+    for k in range(chain.b.shape[0]):
+        band = chain.band[k]
+        image[:data] = 0.0
+        for j in range(grid.size):
+            column = grid.columns[j]
+            scale = v[k, j] * (chain.value[k, j] if j < grid.logs else 1.0 - chain.held[k, j])
+            for q in range(data):
+                image[q] += scale * column[q]
+        for f in range(points):
+            cosine, sine = chain.turn[k, 0, f], chain.turn[k, 1, f]
+            one = chain.along[k, f] * (cosine * image[f] + sine * image[points + f])
+            other = chain.weight[k, f] * (cosine * image[points + f] - sine * image[f])
+            image[f] = cosine * one - sine * other
+            image[points + f] = sine * one + cosine * other
+        for j in range(v.shape[1]):
+            total = 0.0
+            if j < grid.size:
+                column = grid.columns[j]
+                for q in range(data):
+                    total += column[q] * image[q]
+            if j < grid.logs:
+                total = total * chain.value[k, j] + band[0, j] * v[k, j]
+                if j >= 1:
+                    total += band[1, j - 1] * v[k, j - 1]
+                if j >= 2:
+                    total += band[2, j - 2] * v[k, j - 2]
+                if j + 1 < grid.logs:
+                    total += band[1, j] * v[k, j + 1]
+                if j + 2 < grid.logs:
+                    total += band[2, j] * v[k, j + 2]
+                out[k, j] = total
+            else:
+                out[k, j] = v[k, j] if chain.held[k, j] == 1.0 else total
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _multiply_all(v: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
+    """Multiply the whole matrix by v, (k,j)."""
+    _multiply_own(v, out, chain, grid, space)
+    e, pull = space.right[0], space.right[1]
+    for r in range(terms.kind.size):
+        c = terms.coefficient[r]
+        for m in range(grid.logs):
+            e[m] = 0.0
+            for n in range(3):
+                if terms.state[r, n] >= 0:
+                    e[m] += c[n] * v[terms.state[r, n], m]
+            pull[m] = LEVEL * width[m] * e[m]
+        for m in range(grid.logs - 1):
+            force = chain.curved[r, m] * (e[m + 1] - e[m])
+            pull[m + 1] += force
+            pull[m] -= force
+        for n in range(3):
+            if terms.state[r, n] >= 0:
                 for m in range(grid.logs):
-                    block[m, m] += pair * LEVEL * width[m]
-                for m in range(grid.logs - 1):
-                    weight = chain.firm[r, m]
-                    if mode < 2:
-                        q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
-                        bow = (NU - q) / (NU + q)
-                        weight *= bow if mode == 0 else max(bow, 0.0)
-                    weight *= pair * grid.slope[m]
-                    block[m, m] += weight
-                    block[m + 1, m + 1] += weight
-                    block[m + 1, m] -= weight
-                    if i != k:
-                        block[m, m + 1] -= weight
+                    out[terms.state[r, n], m] += c[n] * pull[m]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _precondition(left: Array, out: Array, chain: Chain) -> float:
+    """Sum of the solutions within lines and along courses, −out, of which the first states count; return left · out."""
+    courses, lines = chain.course.shape
+    states, whole = chain.held.shape
+    length = states // max(lines, 1)
+    left[states:] = 0.0
+    for i in range(courses):
+        for k in range(states):
+            for j in range(whole):
+                left[states + i * length + k % length, j] += chain.course[i, k // length] * left[k, j]
+    _solve_chain(chain, left, out)
+    for i in range(courses):
+        for k in range(states):
+            for j in range(whole):
+                out[k, j] += chain.course[i, k // length] * out[states + i * length + k % length, j]
+    for k in range(states):
+        for j in range(whole):
+            out[k, j] = 0.0 if chain.held[k, j] == 1.0 else -out[k, j]
+    return float(_dot(left, out, states))
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _dot(left: Array, right: Array, states: int) -> float:
+    total = 0.0
+    for k in range(states):
+        for j in range(left.shape[1]):
+            total += left[k, j] * right[k, j]
+    return total
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _conjugate(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
+    right: Array,
+    out: Array,
+    tolerance: float,
+    limit: int,
+    chain: Chain,
+    terms: Terms,
+    width: Array,
+    grid: Grid,
+    space: Space,
+) -> int:
+    """Solve with the whole matrix, out = −H⁻¹ right, by conjugate gradients preconditioned by the factor.
+
+    The factor leaves out how states of different lines are coupled. Returns how many steps it took, -1 if the matrix is
+    not positive definite. `tolerance` is that of the error in the norm of the preconditioner, of what it is at first.
+    """
+    left, at, image, way = chain.work[0], chain.work[1], chain.work[2], chain.work[3]
+    states, whole = right.shape
+    out[:] = 0.0
+    for k in range(states):
+        for j in range(whole):
+            # A row of the identity has nothing to be moved.
+            left[k, j] = 0.0 if chain.held[k, j] == 1.0 else -right[k, j]
+    first = _precondition(left, at, chain)
+    size = first
+    for k in range(states):
+        for j in range(whole):
+            way[k, j] = at[k, j]
+    for n in range(limit):
+        if size <= tolerance * tolerance * first:
+            return n
+        _multiply_all(way, image, chain, terms, width, grid, space)
+        curvature = _dot(way, image, states)
+        if not curvature > 0.0:
+            return -1
+        length = size / curvature
+        for k in range(states):
+            for j in range(whole):
+                out[k, j] += length * way[k, j]
+                left[k, j] -= length * image[k, j]
+        before = size
+        size = _precondition(left, at, chain)
+        for k in range(states):
+            for j in range(whole):
+                way[k, j] = at[k, j] + size / before * way[k, j]
+    return limit
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -400,7 +620,7 @@ def _subtract(out: Array, left: Array, right: Array, lower: bool, block: Array) 
 @compiled(**_INNER, fastmath=_FAST)
 def _factor_chain(chain: Chain, space: Space, block: Array) -> bool:
     """Cholesky factor of the blocks in place; false if they are not positive definite."""
-    states = chain.b.shape[0]
+    states = chain.own.shape[0]
     for k in range(states):
         if not _factorise(chain.own[k], space.one):
             return False
@@ -517,8 +737,11 @@ def _build(
     from above.
     """
     for k in range(chain.b.shape[0]):
-        _own_block(chain, k, model, mode, grid, space, block)
-    _couple_blocks(chain, terms, model.kappa, model.width, mode, grid)
+        _own_parts(chain, k, model, mode, grid, space)
+        _own_block(chain, k, grid, space, block)
+    _curve(chain, terms, model.kappa, mode, grid)
+    _couple_near(chain, terms, model.width)
+    _couple_far(chain, terms, model.width)
     return bool(_factor_chain(chain, space, block))
 
 
@@ -602,6 +825,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     its inverse times what is in `trial`. Both take elements that are held at zero as free.
     """
     block = np.empty((4, 4))
+    far = np.any(terms.kind > 0)
     for k in range(chain.b.shape[0]):
         _match(chain.y[k], model.lam, model.prior, chain.dual[k])
     phi = _value(chain.y, chain, terms, model, normal, grid)
@@ -618,7 +842,17 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
         mode = _build_from(first, chain, terms, model, grid, space, block)
         if last or mode == 3:
             break
-        _solve_chain(chain, chain.gradient, chain.step)
+        if far:
+            share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
+            width = model.width
+            while _conjugate(chain.gradient, chain.step, share, _TURNS, chain, terms, width, grid, space) < 0:
+                mode = _build_from(mode + 1, chain, terms, model, grid, space, block)
+                if mode == 3:
+                    break
+            if mode == 3:
+                break
+        else:
+            _solve_chain(chain, chain.gradient, chain.step)
         phi = _walk(phi, normal, chain, terms, model, grid)
         before = residual
         residual = float(_differentiate(chain, terms, model, grid, space))
@@ -636,8 +870,20 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
 
 
 @compiled(**_OUTER)
-def solve_many(chain: Chain, right: Array, out: Array) -> None:
+def solve_many(right: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
     """Minus the inverse times many right-hand sides, with the factor that :func:`descend` left."""
     # (n,k,j)->(n,k,j)
+    far = np.any(terms.kind > 0)
     for n in range(right.shape[0]):
-        _solve_chain(chain, right[n], out[n])
+        if far:
+            _conjugate(right[n], out[n], _LEAST_SHARE, _TURNS, chain, terms, width, grid, space)
+        else:
+            _solve_chain(chain, right[n], out[n])
+
+
+@compiled(**_OUTER)
+def conjugate_steps(
+    right: Array, out: Array, tolerance: float, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space
+) -> int:
+    """Solve once by conjugate gradients; return how many steps it took."""
+    return int(_conjugate(right, out, tolerance, _TURNS, chain, terms, width, grid, space))
