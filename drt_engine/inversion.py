@@ -34,6 +34,9 @@ _TILE = 512
 _MOST_BEYOND = 0.1
 """Share of R_pol beyond the window of the data that is passed over."""
 
+_BREAKS_ALL = 0.25
+"""Share of the places at which series break across that makes all of them break."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -247,6 +250,9 @@ def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], she
             breaks[1][np.flatnonzero(here)[broken], v] = True
     if not strengths:
         return
+    # What happens to a cell between two series happens to it at every place.
+    breaks[1][breaks[1].mean(axis=1) > _BREAKS_ALL] = True
+    breaks[1][~measured] = False
     # Where nothing was measured: the answer of the nearest place of the same series.
     away = np.abs(np.arange(places.size)[:, None] - np.arange(places.size))
     near = np.where(measured[:, None, :], away, 2 * places.size).argmin(axis=2)

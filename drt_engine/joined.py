@@ -76,6 +76,8 @@ class Joined:
         Whether a series breaks before a spectrum.
     lines : list of Line
         The series, each of spectra with an answer.
+    held : ndarray of bool, shape (K,)
+        Whether an answer is held by other series as well: it then stays as it is where a state is put beside it.
     """
 
     method: LogGaussian
@@ -86,6 +88,7 @@ class Joined:
     hyper: Array
     breaks: NDArray[np.bool_]
     lines: list[Line]
+    held: NDArray[np.bool_]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
 
@@ -190,7 +193,8 @@ class Joined:
         # Within a break the state belongs to what is before.
         problem, found = self._problem(line, position, z, np.insert(self.breaks[line.rows], at, False))
         unknowns = _inserted(known, at, share)
-        coefficients = problem.refine(found, unknowns)
+        held = self.held[line.rows].any()
+        coefficients = unknowns.coefficients if held else problem.refine(found, unknowns)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
             unknowns = Unknowns(coefficients, unknowns.r_inf, unknowns.inductance, unknowns.elastance)

@@ -405,7 +405,9 @@ class Inversion:
                 kept.append(Line(line.rows[here], line.value[here], line.position[here]))
         hyper = np.stack([self.regularisation, self.noise_floor, self.noise_relative, coupling, shift], axis=1)
         breaks = (self.status & np.uint16(flag)) != 0
-        return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, breaks, kept)
+        held = np.isfinite(self.coupling_across)
+        of_all = self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, breaks
+        return Joined(*of_all, kept, held)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.

@@ -164,6 +164,32 @@ def new_space(chain: Chain, grid: Grid) -> Space:
     )
 
 
+# Loops instead of assignments to slices and array expressions: these take seconds to be compiled.
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _fill(out: Array, value: float) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = value
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add(out: Array, factor: float, block: Array) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += factor * block[i, j]
+
+
+@compiled(**_INNER)
+def _is_across(terms: Terms) -> bool:
+    """Whether states of different lines are held together."""
+    for r in range(terms.kind.size):
+        if terms.kind[r] > 0:
+            return True
+    return False
+
+
 @compiled(**_INNER, fastmath=_FAST)
 def _coupled(y: Array, chain: Chain, terms: Terms, kappa: Array, normal: bool, width: Array, grid: Grid) -> float:
     """Value of the coupling; leaves g and the curvature of a parabola that touches from above."""
@@ -394,7 +420,9 @@ def _add_coupling(block: Array, pair: float, curved: Array, width: Array, whole:
 @compiled(**_INNER, fastmath=_FAST)
 def _couple_near(chain: Chain, terms: Terms, width: Array) -> None:
     """Add the coupling of states of the same line to the blocks."""
-    chain.off[:] = 0.0
+    for k in range(chain.off.shape[0]):
+        for d in range(chain.off.shape[1]):
+            _fill(chain.off[k, d], 0.0)
     for r in range(terms.kind.size):
         c = terms.coefficient[r]
         for n in range(3):
@@ -420,12 +448,12 @@ def _couple_far(chain: Chain, terms: Terms, width: Array) -> None:
     for i in range(courses):
         for v in range(length):
             at = states + i * length + v
-            chain.own[at] = 0.0
-            chain.off[at] = 0.0
+            _fill(chain.own[at], 0.0)
             for c in range(lines):
                 weight = chain.course[i, c] ** 2
-                chain.own[at] += weight * chain.own[c * length + v]
-                chain.off[at] += weight * chain.off[c * length + v]
+                _add(chain.own[at], weight, chain.own[c * length + v])
+                for d in range(chain.off.shape[1]):
+                    _add(chain.off[at, d], weight, chain.off[c * length + v, d])
     for r in range(terms.kind.size):
         if terms.kind[r] == 0:
             continue
@@ -450,7 +478,8 @@ def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) 
     image = space.left[0]
     for k in range(chain.b.shape[0]):
         band = chain.band[k]
-        image[:data] = 0.0
+        for q in range(data):
+            image[q] = 0.0
         for j in range(grid.size):
             column = grid.columns[j]
             scale = v[k, j] * (chain.value[k, j] if j < grid.logs else 1.0 - chain.held[k, j])
@@ -487,7 +516,7 @@ def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) 
 def _multiply_all(v: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
     """Multiply the whole matrix by v, (k,j)."""
     _multiply_own(v, out, chain, grid, space)
-    e, pull = space.right[0], space.right[1]
+    e, pull = space.band[0], space.band[1]
     for r in range(terms.kind.size):
         c = terms.coefficient[r]
         for m in range(grid.logs):
@@ -512,7 +541,9 @@ def _precondition(left: Array, out: Array, chain: Chain) -> float:
     courses, lines = chain.course.shape
     states, whole = chain.held.shape
     length = states // max(lines, 1)
-    left[states:] = 0.0
+    for k in range(states, left.shape[0]):
+        for j in range(whole):
+            left[k, j] = 0.0
     for i in range(courses):
         for k in range(states):
             for j in range(whole):
@@ -556,7 +587,7 @@ def _conjugate(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     """
     left, at, image, way = chain.work[0], chain.work[1], chain.work[2], chain.work[3]
     states, whole = right.shape
-    out[:] = 0.0
+    _fill(out, 0.0)
     for k in range(states):
         for j in range(whole):
             # A row of the identity has nothing to be moved.
@@ -624,7 +655,8 @@ def _factor_chain(chain: Chain, space: Space, block: Array) -> bool:
     for k in range(states):
         if not _factorise(chain.own[k], space.one):
             return False
-        chain.own[k] = space.one
+        _fill(chain.own[k], 0.0)
+        _add(chain.own[k], 1.0, space.one)
         last = min(chain.off.shape[1], states - 1 - k)
         for d in range(last):
             _divide(chain.off[k, d], chain.own[k], block)
@@ -700,7 +732,7 @@ def _invert_chain(chain: Chain, space: Space, block: Array) -> None:
     states = chain.b.shape[0]
     for k in range(states - 1, -1, -1):
         last = min(chain.off.shape[1], states - 1 - k)
-        space.one[:] = 0.0
+        _fill(space.one, 0.0)
         _invert_factor(chain.own[k], space.one.shape[0], space.one)
         # (L⁻¹)ᵀ, whose product with its transpose is the inverse of the block alone.
         _turned(space.one, space.two)
@@ -708,7 +740,7 @@ def _invert_chain(chain: Chain, space: Space, block: Array) -> None:
         for d in range(last):
             _multiply(space.two, chain.off[k, d], block, space.far[d])
         for d in range(last):
-            chain.off[k, d] = 0.0
+            _fill(chain.off[k, d], 0.0)
             for e in range(last):
                 if e == d:
                     _subtract(chain.off[k, d], space.far[e], chain.own[k + 1 + d], False, block)
@@ -825,7 +857,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     its inverse times what is in `trial`. Both take elements that are held at zero as free.
     """
     block = np.empty((4, 4))
-    far = np.any(terms.kind > 0)
+    far = _is_across(terms)
     for k in range(chain.b.shape[0]):
         _match(chain.y[k], model.lam, model.prior, chain.dual[k])
     phi = _value(chain.y, chain, terms, model, normal, grid)
@@ -836,7 +868,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
         if last and task == 0:
             break
         if last:
-            chain.free[:] = 1.0
+            _fill(chain.free, 1.0)
         # Newton's matrix near the answer and once it has been positive definite.
         first = 2 if last or normal else (0 if mode == 0 or residual < _NEAR else 1)
         mode = _build_from(first, chain, terms, model, grid, space, block)
@@ -873,17 +905,9 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
 def solve_many(right: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
     """Minus the inverse times many right-hand sides, with the factor that :func:`descend` left."""
     # (n,k,j)->(n,k,j)
-    far = np.any(terms.kind > 0)
+    far = _is_across(terms)
     for n in range(right.shape[0]):
         if far:
             _conjugate(right[n], out[n], _LEAST_SHARE, _TURNS, chain, terms, width, grid, space)
         else:
             _solve_chain(chain, right[n], out[n])
-
-
-@compiled(**_OUTER)
-def conjugate_steps(
-    right: Array, out: Array, tolerance: float, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space
-) -> int:
-    """Solve once by conjugate gradients; return how many steps it took."""
-    return int(_conjugate(right, out, tolerance, _TURNS, chain, terms, width, grid, space))
