@@ -16,7 +16,7 @@ from drt_engine.intervals import Tile, tiles
 from drt_engine.lines import Line, Sheet, lines_of, series_columns, sheets_of
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import Answer, misfits
-from drt_engine.methods.joint import Across, Alone, JointAnswer
+from drt_engine.methods.joint import Across, Alone
 from drt_engine.methods.posterior import areas_between
 from drt_engine.problem import KKT_TOLERANCE, Unknowns, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
@@ -287,7 +287,7 @@ def _found(out: dict[str, Any], rows: NDArray[np.intp]) -> Alone:
 
 
 def _replace(
-    spectra: Spectra, out: dict[str, Any], expansion: Expansion, rows: NDArray[np.intp], answer: JointAnswer
+    spectra: Spectra, out: dict[str, Any], expansion: Expansion, rows: NDArray[np.intp], answer: Answer
 ) -> None:
     """Put joint answers in place of those that are there."""
     out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)

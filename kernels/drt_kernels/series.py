@@ -184,10 +184,10 @@ def _add(out: Array, factor: float, block: Array) -> None:
 @compiled(**_INNER)
 def _is_across(terms: Terms) -> bool:
     """Whether states of different lines are held together."""
+    across = False
     for r in range(terms.kind.size):
-        if terms.kind[r] > 0:
-            return True
-    return False
+        across = across or terms.kind[r] > 0
+    return across
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -333,7 +333,7 @@ def _gram(left: Array, right: Array, block: Array, out: Array) -> None:
 
 @compiled(**_INNER, fastmath=_FAST)
 def _own_parts(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space: Space) -> None:
-    """What the second derivative of the single objective of a state is made from; see :func:`_build` for `mode`."""
+    """Make what the second derivative of the single objective of a state needs; see :func:`_build` for `mode`."""
     lam, prior, tail = model.lam, model.prior, model.tail
     points = chain.weight.shape[1]
     residual, weight, band = chain.residual[k], chain.weight[k], chain.band[k]
@@ -435,8 +435,8 @@ def _couple_near(chain: Chain, terms: Terms, width: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _couple_far(chain: Chain, terms: Terms, width: Array) -> None:
-    """Blocks of courses across lines, and the diagonal blocks of the coupling of states of different lines.
+def _start_courses(chain: Chain) -> None:
+    """Blocks of courses across lines, from the blocks of all lines.
 
     A course φ_i has, at each place along the lines, one state for all lines: lines are coupled so strongly that what
     changes slowly across them could not be found by moving one at a time. How courses are coupled by the data is left
@@ -445,30 +445,48 @@ def _couple_far(chain: Chain, terms: Terms, width: Array) -> None:
     courses, lines = chain.course.shape
     states = chain.b.shape[0]
     length = states // max(lines, 1)
-    for i in range(courses):
-        for v in range(length):
-            at = states + i * length + v
-            _fill(chain.own[at], 0.0)
-            for c in range(lines):
-                weight = chain.course[i, c] ** 2
-                _add(chain.own[at], weight, chain.own[c * length + v])
-                for d in range(chain.off.shape[1]):
-                    _add(chain.off[at, d], weight, chain.off[c * length + v, d])
+    for at in range(states, states + courses * length):
+        i, v = (at - states) // length, (at - states) % length
+        _fill(chain.own[at], 0.0)
+        for c in range(lines):
+            weight = chain.course[i, c] ** 2
+            _add(chain.own[at], weight, chain.own[c * length + v])
+            for d in range(chain.off.shape[1]):
+                _add(chain.off[at, d], weight, chain.off[c * length + v, d])
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _couple_far(chain: Chain, terms: Terms, width: Array) -> None:
+    """Add the coupling of states of different lines to the diagonal blocks, and to those of courses."""
+    courses, lines = chain.course.shape
+    states = chain.b.shape[0]
+    length = states // max(lines, 1)
     for r in range(terms.kind.size):
         if terms.kind[r] == 0:
             continue
-        for n in range(3):
-            if terms.state[r, n] >= 0:
-                pair = terms.coefficient[r, n] ** 2
-                _add_coupling(chain.own[terms.state[r, n]], pair, chain.curved[r], width, False)
-        v = terms.state[r, 0] % length
+        state, coefficient = terms.state[r], terms.coefficient[r]
+        here = 3 if state[2] >= 0 else 2
+        for n in range(here):
+            _add_coupling(chain.own[state[n]], coefficient[n] ** 2, chain.curved[r], width, False)
         for i in range(courses):
             total = 0.0
-            for n in range(3):
-                if terms.state[r, n] >= 0:
-                    total += terms.coefficient[r, n] * chain.course[i, terms.state[r, n] // length]
-            at = states + i * length + v
+            for n in range(here):
+                total += coefficient[n] * chain.course[i, state[n] // length]
+            at = states + i * length + state[0] % length
             _add_coupling(chain.own[at], total * total, chain.curved[r], width, False)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add_band(v: Array, band: Array, logs: int, out: Array) -> None:
+    """Add the product of a symmetric matrix of five diagonals with v, (j)."""
+    for m in range(logs):
+        out[m] += band[0, m] * v[m]
+    for m in range(logs - 1):
+        out[m + 1] += band[1, m] * v[m]
+        out[m] += band[1, m] * v[m + 1]
+    for m in range(logs - 2):
+        out[m + 2] += band[2, m] * v[m]
+        out[m] += band[2, m] * v[m + 2]
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -477,7 +495,6 @@ def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) 
     points, data = chain.weight.shape[1], 2 * chain.weight.shape[1]
     image = space.left[0]
     for k in range(chain.b.shape[0]):
-        band = chain.band[k]
         for q in range(data):
             image[q] = 0.0
         for j in range(grid.size):
@@ -491,25 +508,16 @@ def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) 
             other = chain.weight[k, f] * (cosine * image[points + f] - sine * image[f])
             image[f] = cosine * one - sine * other
             image[points + f] = sine * one + cosine * other
-        for j in range(v.shape[1]):
+        for j in range(grid.size):
+            column = grid.columns[j]
             total = 0.0
-            if j < grid.size:
-                column = grid.columns[j]
-                for q in range(data):
-                    total += column[q] * image[q]
-            if j < grid.logs:
-                total = total * chain.value[k, j] + band[0, j] * v[k, j]
-                if j >= 1:
-                    total += band[1, j - 1] * v[k, j - 1]
-                if j >= 2:
-                    total += band[2, j - 2] * v[k, j - 2]
-                if j + 1 < grid.logs:
-                    total += band[1, j] * v[k, j + 1]
-                if j + 2 < grid.logs:
-                    total += band[2, j] * v[k, j + 2]
-                out[k, j] = total
-            else:
-                out[k, j] = v[k, j] if chain.held[k, j] == 1.0 else total
+            for q in range(data):
+                total += column[q] * image[q]
+            out[k, j] = total * (chain.value[k, j] if j < grid.logs else 1.0)
+        for j in range(grid.logs, v.shape[1]):
+            if chain.held[k, j] == 1.0:
+                out[k, j] = v[k, j]
+        _add_band(v[k], chain.band[k], grid.logs, out[k])
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -536,27 +544,44 @@ def _multiply_all(v: Array, out: Array, chain: Chain, terms: Terms, width: Array
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _precondition(left: Array, out: Array, chain: Chain) -> float:
-    """Sum of the solutions within lines and along courses, −out, of which the first states count; return left · out."""
+def _follow_courses(vector: Array, chain: Chain, back: bool) -> None:
+    """Find the components of all lines along courses, after the states, or add what these are to the lines."""
     courses, lines = chain.course.shape
-    states, whole = chain.held.shape
+    states = chain.b.shape[0]
     length = states // max(lines, 1)
+    for i in range(courses):
+        for k in range(states):
+            weight, at = chain.course[i, k // length], states + i * length + k % length
+            for j in range(vector.shape[1]):
+                if back:
+                    vector[k, j] += weight * vector[at, j]
+                else:
+                    vector[at, j] += weight * vector[k, j]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _precondition(left: Array, out: Array, chain: Chain) -> float:
+    """Add the solutions within lines and along courses, of which the first states count; return left · out."""
+    states, whole = chain.held.shape
     for k in range(states, left.shape[0]):
         for j in range(whole):
             left[k, j] = 0.0
-    for i in range(courses):
-        for k in range(states):
-            for j in range(whole):
-                left[states + i * length + k % length, j] += chain.course[i, k // length] * left[k, j]
+    _follow_courses(left, chain, False)
     _solve_chain(chain, left, out)
-    for i in range(courses):
-        for k in range(states):
-            for j in range(whole):
-                out[k, j] += chain.course[i, k // length] * out[states + i * length + k % length, j]
+    _follow_courses(out, chain, True)
     for k in range(states):
         for j in range(whole):
+            # A row of the identity has nothing to be moved.
             out[k, j] = 0.0 if chain.held[k, j] == 1.0 else -out[k, j]
     return float(_dot(left, out, states))
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _combine(out: Array, factor: float, left: Array, other: float, right: Array, states: int) -> None:
+    """Combine: out = factor left + other right."""
+    for k in range(states):
+        for j in range(out.shape[1]):
+            out[k, j] = factor * left[k, j] + other * right[k, j]
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -582,38 +607,38 @@ def _conjugate(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
 ) -> int:
     """Solve with the whole matrix, out = −H⁻¹ right, by conjugate gradients preconditioned by the factor.
 
-    The factor leaves out how states of different lines are coupled. Returns how many steps it took, -1 if the matrix is
-    not positive definite. `tolerance` is that of the error in the norm of the preconditioner, of what it is at first.
+    The factor leaves out how states of different lines are coupled. Returns how many steps it took. Where the matrix is
+    The factor leaves out how states of different lines are coupled. Returns how many steps it took. Where the matrix is
+    not positive definite, `out` is a direction in which the objective falls. `tolerance` is that of the error in the norm
+    of the preconditioner, of what it is at first.
     """
     left, at, image, way = chain.work[0], chain.work[1], chain.work[2], chain.work[3]
-    states, whole = right.shape
+    states = chain.b.shape[0]
     _fill(out, 0.0)
+    _combine(left, -1.0, right, 0.0, right, states)
     for k in range(states):
-        for j in range(whole):
-            # A row of the identity has nothing to be moved.
-            left[k, j] = 0.0 if chain.held[k, j] == 1.0 else -right[k, j]
+        for j in range(right.shape[1]):
+            if chain.held[k, j] == 1.0:
+                left[k, j] = 0.0
     first = _precondition(left, at, chain)
     size = first
-    for k in range(states):
-        for j in range(whole):
-            way[k, j] = at[k, j]
+    _combine(way, 1.0, at, 0.0, at, states)
     for n in range(limit):
         if size <= tolerance * tolerance * first:
             return n
         _multiply_all(way, image, chain, terms, width, grid, space)
         curvature = _dot(way, image, states)
         if not curvature > 0.0:
-            return -1
+            # What was found so far goes downhill, and so does the first direction.
+            if n == 0:
+                _combine(out, 1.0, way, 0.0, way, states)
+            return n
         length = size / curvature
-        for k in range(states):
-            for j in range(whole):
-                out[k, j] += length * way[k, j]
-                left[k, j] -= length * image[k, j]
+        _combine(out, 1.0, out, length, way, states)
+        _combine(left, 1.0, left, -length, image, states)
         before = size
         size = _precondition(left, at, chain)
-        for k in range(states):
-            for j in range(whole):
-                way[k, j] = at[k, j] + size / before * way[k, j]
+        _combine(way, 1.0, at, size / before, way, states)
     return limit
 
 
@@ -707,6 +732,17 @@ def _solve_chain(chain: Chain, right: Array, out: Array) -> None:
                 here[q] -= factor[i, q] * here[i]
 
 
+@compiled(**_INNER)
+def _find(
+    right: Array, out: Array, share: float, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space
+) -> None:
+    """Solve with the factor, or to a share of the error where that leaves out how lines are coupled."""
+    if _is_across(terms):
+        _conjugate(right, out, share, _TURNS, chain, terms, width, grid, space)
+    else:
+        _solve_chain(chain, right, out)
+
+
 @compiled(**_INNER, fastmath=_FAST)
 def _turned(matrix: Array, out: Array) -> None:
     """Transpose."""
@@ -773,6 +809,7 @@ def _build(
         _own_block(chain, k, grid, space, block)
     _curve(chain, terms, model.kappa, mode, grid)
     _couple_near(chain, terms, model.width)
+    _start_courses(chain)
     _couple_far(chain, terms, model.width)
     return bool(_factor_chain(chain, space, block))
 
@@ -857,7 +894,6 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     its inverse times what is in `trial`. Both take elements that are held at zero as free.
     """
     block = np.empty((4, 4))
-    far = _is_across(terms)
     for k in range(chain.b.shape[0]):
         _match(chain.y[k], model.lam, model.prior, chain.dual[k])
     phi = _value(chain.y, chain, terms, model, normal, grid)
@@ -874,17 +910,8 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
         mode = _build_from(first, chain, terms, model, grid, space, block)
         if last or mode == 3:
             break
-        if far:
-            share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
-            width = model.width
-            while _conjugate(chain.gradient, chain.step, share, _TURNS, chain, terms, width, grid, space) < 0:
-                mode = _build_from(mode + 1, chain, terms, model, grid, space, block)
-                if mode == 3:
-                    break
-            if mode == 3:
-                break
-        else:
-            _solve_chain(chain, chain.gradient, chain.step)
+        share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
+        _find(chain.gradient, chain.step, share, chain, terms, model.width, grid, space)
         phi = _walk(phi, normal, chain, terms, model, grid)
         before = residual
         residual = float(_differentiate(chain, terms, model, grid, space))
@@ -905,9 +932,5 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
 def solve_many(right: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
     """Minus the inverse times many right-hand sides, with the factor that :func:`descend` left."""
     # (n,k,j)->(n,k,j)
-    far = _is_across(terms)
     for n in range(right.shape[0]):
-        if far:
-            _conjugate(right[n], out[n], _LEAST_SHARE, _TURNS, chain, terms, width, grid, space)
-        else:
-            _solve_chain(chain, right[n], out[n])
+        _find(right[n], out[n], _LEAST_SHARE, chain, terms, width, grid, space)

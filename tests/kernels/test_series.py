@@ -32,6 +32,7 @@ def assembled(chain, terms, model, mode, grid, space):
         kernel._own_block(chain, k, grid, space, block)
     kernel._curve(chain, terms, model.kappa, mode, grid)
     kernel._couple_near(chain, terms, model.width)
+    kernel._start_courses(chain)
     kernel._couple_far(chain, terms, model.width)
 
 
