@@ -10,23 +10,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.intervals import Tile, tiles
-from drt_engine.lines import Line, Sheet, lines_of, series_columns, sheets_of
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import Answer, misfits
-from drt_engine.methods.joint import Across, Alone
-from drt_engine.methods.posterior import areas_between
-from drt_engine.problem import KKT_TOLERANCE, Unknowns, row_by_row
+from drt_engine.methods.base import Solution, misfits
+from drt_engine.methods.joint import Across, SeparateSolutions
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import PER_SPECTRUM, Inversion
+from drt_engine.series import OrderedSeries, Sheet, series_along, series_columns, sheets_of
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.intervals import Tile, tiles
+from drt_engine.uncertainty.posterior import areas_between
 from drt_kernels import certificate
 
-__all__ = ["invert", "invert_block", "lines_in", "series_totals", "states_needed", "with_series"]
+__all__ = ["invert", "invert_block", "series_in", "series_totals", "states_needed", "with_series"]
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
@@ -68,7 +68,7 @@ def invert(
     Returns
     -------
     Inversion
-        The result, frozen, each answer with its certificate.
+        The result, frozen, each solution with its certificate.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def invert(
     result = invert_block(spectra, _checked(spectra, method), chosen, level)
     if not result.solved.all():
         failed = np.count_nonzero(~result.solved)
-        logger.warning("%d of %d spectra have no answer: %s", failed, len(result), result.counts())
+        logger.warning("%d of %d spectra have no solution: %s", failed, len(result), result.counts())
     return result
 
 
@@ -109,13 +109,13 @@ def invert_block(
     def work(tile: Tile) -> None:
         rows, points = tile
         z = np.take(spectra.impedance[rows], points, axis=1)
-        answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
-        _keep(out, tile, answer, spectra, expansion)
+        solution = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
+        _keep(out, tile, solution, spectra, expansion)
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and method.along is not None:
         one, *two = method.columns
-        lines = lines_of(spectra.states, one, (*(method.series or ()), *two))
+        lines = series_along(spectra.states, one, (*(method.series or ()), *two))
         run_tiles(lambda line: _join(spectra, method, out, line), lines)
         if two:
             sheets = sheets_of(spectra.states, (one, two[0]), method.series)
@@ -143,7 +143,7 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     """
     if not isinstance(method, LogGaussian) or method.along is None:
         return method
@@ -151,14 +151,14 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
 
 
 def states_needed(method: Method) -> tuple[str, ...]:
-    """State columns that the answers of a method depend on, after :func:`with_series`."""
+    """State columns that the solutions of a method depend on, after :func:`with_series`."""
     if isinstance(method, LogGaussian) and method.along is not None:
         return *method.columns, *(method.series or ())
     return method.shared_states or ()
 
 
-def lines_in(states: pd.DataFrame, method: Method) -> list[Line]:
-    """Spectra whose answers depend on each other; none if a method inverts each spectrum alone.
+def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
+    """Spectra whose solutions depend on each other; none if a method inverts each spectrum alone.
 
     Parameters
     ----------
@@ -170,62 +170,62 @@ def lines_in(states: pd.DataFrame, method: Method) -> list[Line]:
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     InputError
         If the column along which series run holds no numbers.
     """
     if not isinstance(method, LogGaussian) or method.along is None:
         return []
-    return lines_of(states, method.columns[0], method.series)
+    return series_along(states, method.columns[0], method.series)
 
 
-def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, expansion: Expansion) -> None:
-    """Put the answers of a tile where they belong, in place of what is there."""
+def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra, expansion: Expansion) -> None:
+    """Put the solutions of a tile where they belong, in place of what is there."""
     rows, points = tile
     z = np.take(spectra.impedance[rows], points, axis=1)
-    solved = answer.kkt <= KKT_TOLERANCE
-    remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
-    beyond = _share_beyond(spectra.frequency[points], expansion, answer.unknowns.coefficients)
+    solved = solution.optimality <= OPTIMALITY_TOLERANCE
+    remarks = solution.at_edge * Status.LAMBDA_AT_EDGE + solution.by_cvxpy * Status.SOLVED_BY_CVXPY
+    beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
-    remarks = remarks + misfits(answer, z, expansion.areas) * Status.MISFIT
+    remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
-    good, found = rows[solved], answer.unknowns
+    good, found = rows[solved], solution.parameters
     out["r_pol_beyond"][good] = beyond[solved]
     out["coefficients"][good] = found.coefficients[solved]
     out["r_inf"][good] = found.r_inf[solved]
     out["inductance"][good] = found.inductance[solved]
     for name in ("noise_floor", "noise_relative", "coupling", "shift", "coupling_across", "shift_across"):
-        if (given := getattr(answer, name, None)) is not None:
+        if (given := getattr(solution, name, None)) is not None:
             out[name][good] = given[solved]
     with np.errstate(divide="ignore"):
         out["capacitance"][good] = 1.0 / found.elastance[solved]
     residual = np.empty(len(z))
-    certificate.misfit(answer.fit, z, residual)
+    certificate.misfit(solution.fit, z, residual)
     out["residual"][good] = residual[solved]
     # These two of a failure as well: they tell why.
-    out["regularisation"][rows] = answer.regularisation
-    out["kkt"][rows] = answer.kkt
+    out["regularisation"][rows] = solution.regularisation
+    out["optimality"][rows] = solution.optimality
 
 
-def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: Line) -> None:
-    """Invert a series together, and put its answers in place of those of the spectra alone."""
+def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: OrderedSeries) -> None:
+    """Invert a series together, and put its solutions in place of those of the spectra alone."""
     member = np.isfinite(out["residual"][line.rows]) & out["coefficients"][line.rows].any(axis=1)
     if member.sum() < 2:
         return
     rows, position = line.rows[member], line.position[member]
     expansion = method.expansion(spectra.frequency)
-    answer, breaks = method.solve_series(
+    solution, breaks = method.solve_series(
         spectra.frequency, spectra.impedance[rows], expansion, position, _found(out, rows)
     )
-    if answer.kkt[0] > KKT_TOLERANCE:
+    if solution.optimality[0] > OPTIMALITY_TOLERANCE:
         # Those of the spectra alone stay.
         return
-    _replace(spectra, out, expansion, rows, answer)
+    _replace(spectra, out, expansion, rows, solution)
     out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
 
 
 def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], sheet: Sheet) -> None:
-    """Invert series together that are neighbours in a second state, from the answers along each."""
+    """Invert series together that are neighbours in a second state, from the solutions along each."""
     measured = np.where(sheet.rows >= 0, np.isfinite(out["coupling"][sheet.rows]), False)
     lines, places = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
     if lines.size < 2 or places.size < 2:
@@ -244,7 +244,7 @@ def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], she
         found, broken = method.solve_series(
             spectra.frequency, z, expansion, position[1][here], _found(out, rows[here, v])
         )
-        if found.kkt[0] <= KKT_TOLERANCE:
+        if found.optimality[0] <= OPTIMALITY_TOLERANCE:
             strengths.append(found.coupling[0])
             shifts.append(found.shift[0])
             breaks[1][np.flatnonzero(here)[broken], v] = True
@@ -253,7 +253,7 @@ def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], she
     # What happens to a cell between two series happens to it at every place.
     breaks[1][breaks[1].mean(axis=1) > _BREAKS_ALL] = True
     breaks[1][~measured] = False
-    # Where nothing was measured: the answer of the nearest place of the same series.
+    # Where nothing was measured: the solution of the nearest place of the same series.
     away = np.abs(np.arange(places.size)[:, None] - np.arange(places.size))
     near = np.where(measured[:, None, :], away, 2 * places.size).argmin(axis=2)
     filled = np.take_along_axis(rows, near, axis=1).ravel()
@@ -269,30 +269,30 @@ def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], she
         np.array([middle(out["shift"][mine]), middle(shifts)]),
     )
     z = np.where(measured.ravel()[:, None], spectra.impedance[filled], np.nan)
-    answer = method.solve_across(spectra.frequency, z, expansion, across, _found(out, filled))
-    if answer.kkt[0] > KKT_TOLERANCE:
+    solution = method.solve_across(spectra.frequency, z, expansion, across, _found(out, filled))
+    if solution.optimality[0] > OPTIMALITY_TOLERANCE:
         # Those along each series stay.
         return
     at = np.flatnonzero(measured)
-    _replace(spectra, out, expansion, mine, answer.part(at, np.arange(z.shape[1])))
+    _replace(spectra, out, expansion, mine, solution.part(at, np.arange(z.shape[1])))
     out["status"][rows[breaks[1]]] |= np.uint16(Status.BREAK_ACROSS)
 
 
-def _found(out: dict[str, Any], rows: NDArray[np.intp]) -> Alone:
+def _found(out: dict[str, Any], rows: NDArray[np.intp]) -> SeparateSolutions:
     """Take what was found so far for some spectra as a start."""
     with np.errstate(divide="ignore"):
         elastance = 1.0 / out["capacitance"][rows]
-    start = Unknowns(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
-    return Alone(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows])
+    start = Parameters(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
+    return SeparateSolutions(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows])
 
 
 def _replace(
-    spectra: Spectra, out: dict[str, Any], expansion: Expansion, rows: NDArray[np.intp], answer: Answer
+    spectra: Spectra, out: dict[str, Any], expansion: Expansion, rows: NDArray[np.intp], solution: Solution
 ) -> None:
-    """Put joint answers in place of those that are there."""
+    """Put joint solutions in place of those that are there."""
     out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)
     for which, points in tiles(np.isfinite(spectra.impedance[rows]), np.arange(rows.size), rows.size):
-        _keep(out, (rows[which], points), answer.part(which, points), spectra, expansion)
+        _keep(out, (rows[which], points), solution.part(which, points), spectra, expansion)
 
 
 def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:

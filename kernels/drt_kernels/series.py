@@ -34,15 +34,15 @@ from drt_kernels.log_gaussian import (
     _ROUNDING,
     Grid,
     _bent,
+    _duals_at_solution,
     _factorise,
-    _follow,
     _invert_factor,
-    _match,
     _prior,
     _prior_band,
     _prior_gradient,
+    _prior_weights,
     _products,
-    _stiffen,
+    _update_duals,
 )
 
 Array = NDArray[np.float64]
@@ -54,7 +54,7 @@ NU, LEVEL = 1.0, 0.1
 # Below this residual Newton's matrix is tried first.
 _NEAR = 0.05
 
-# Steps of Newton's method by conjugate gradients are solved to this share, less near the answer, in so many steps.
+# Steps of Newton's method by conjugate gradients are solved to this share, less near the solution, in so many steps.
 _SHARE, _LEAST_SHARE, _TURNS = 0.01, 1e-6, 400
 
 
@@ -254,7 +254,7 @@ def _differentiate_own(chain: Chain, model: Model, grid: Grid, space: Space) -> 
         for f in range(points):
             weight[f] = chain.precision[k, f] * (1.0 + 2.0 * tail) / (1.0 + tail * chain.distance[k, f])
         _prior_gradient(y[k], lam, prior, space.gradient)
-        _stiffen(y[k], lam, prior, 0.0, chain.dual[k], space.stiffness)
+        _prior_weights(y[k], lam, prior, 0.0, chain.dual[k], space.stiffness)
         _prior_band(lam, prior, space.stiffness, space.band)
         for j in range(grid.size):
             column = grid.columns[j]
@@ -286,19 +286,19 @@ def _differentiate_coupling(chain: Chain, terms: Terms, width: Array, grid: Grid
             for n in range(3):
                 if terms.state[r, n] >= 0:
                     e += c[n] * y[terms.state[r, n], m]
-            pull = LEVEL * width[m] * e
+            slope_term = LEVEL * width[m] * e
             weight_ = 0.0
             if m > 0:
                 force = chain.firm[r, m - 1] * chain.share[r, m - 1] * math.sqrt(grid.slope[m - 1])
-                pull += force
+                slope_term += force
                 weight_ += chain.firm[r, m - 1] * grid.slope[m - 1]
             if m + 1 < grid.logs:
-                pull -= chain.firm[r, m] * chain.share[r, m] * math.sqrt(grid.slope[m])
+                slope_term -= chain.firm[r, m] * chain.share[r, m] * math.sqrt(grid.slope[m])
                 weight_ += chain.firm[r, m] * grid.slope[m]
             for n in range(3):
                 k = terms.state[r, n]
                 if k >= 0:
-                    gradient[k, m] += c[n] * pull
+                    gradient[k, m] += c[n] * slope_term
                     chain.scale[k, m] += c[n] * c[n] * (weight_ + LEVEL * width[m])
 
 
@@ -344,9 +344,9 @@ def _own_parts(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space:
         chain.turn[k, 0, f] = re / size if turned else 1.0
         chain.turn[k, 1, f] = im / size if turned else 0.0
         d = tail * chain.distance[k, f]
-        bow = (1.0 - d) / (1.0 + d) if turned else 1.0
-        chain.along[k, f] = weight[f] * (bow if mode != 1 else max(bow, 0.0))
-    _stiffen(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
+        curvature = (1.0 - d) / (1.0 + d) if turned else 1.0
+        chain.along[k, f] = weight[f] * (curvature if mode != 1 else max(curvature, 0.0))
+    _prior_weights(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
     for i in range(grid.logs - 2):
         if chain.known[k, i] > 0.0:
             square = _bent(chain.y[k], grid, i) ** 2 + chain.known[k, i]
@@ -398,8 +398,8 @@ def _curve(chain: Chain, terms: Terms, kappa: Array, mode: int, grid: Grid) -> N
             weight = chain.firm[r, m]
             if mode < 2:
                 q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
-                bow = (NU - q) / (NU + q)
-                weight *= bow if mode == 0 else max(bow, 0.0)
+                curvature = (NU - q) / (NU + q)
+                weight *= curvature if mode == 0 else max(curvature, 0.0)
             chain.curved[r, m] = weight * grid.slope[m]
 
 
@@ -524,7 +524,7 @@ def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) 
 def _multiply_all(v: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
     """Multiply the whole matrix by v, (k,j)."""
     _multiply_own(v, out, chain, grid, space)
-    e, pull = space.band[0], space.band[1]
+    e, slope_term = space.band[0], space.band[1]
     for r in range(terms.kind.size):
         c = terms.coefficient[r]
         for m in range(grid.logs):
@@ -532,15 +532,15 @@ def _multiply_all(v: Array, out: Array, chain: Chain, terms: Terms, width: Array
             for n in range(3):
                 if terms.state[r, n] >= 0:
                     e[m] += c[n] * v[terms.state[r, n], m]
-            pull[m] = LEVEL * width[m] * e[m]
+            slope_term[m] = LEVEL * width[m] * e[m]
         for m in range(grid.logs - 1):
             force = chain.curved[r, m] * (e[m + 1] - e[m])
-            pull[m + 1] += force
-            pull[m] -= force
+            slope_term[m + 1] += force
+            slope_term[m] -= force
         for n in range(3):
             if terms.state[r, n] >= 0:
                 for m in range(grid.logs):
-                    out[terms.state[r, n], m] += c[n] * pull[m]
+                    out[terms.state[r, n], m] += c[n] * slope_term[m]
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -609,8 +609,8 @@ def _conjugate(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
 
     The factor leaves out how states of different lines are coupled. Returns how many steps it took. Where the matrix is
     The factor leaves out how states of different lines are coupled. Returns how many steps it took. Where the matrix is
-    not positive definite, `out` is a direction in which the objective falls. `tolerance` is that of the error in the norm
-    of the preconditioner, of what it is at first.
+    not positive definite, `out` is a direction in which the objective falls. `tolerance` is that of the error in the
+    norm of the preconditioner, of what it is at first.
     """
     left, at, image, way = chain.work[0], chain.work[1], chain.work[2], chain.work[3]
     states = chain.b.shape[0]
@@ -868,7 +868,7 @@ def _walk(before: float, normal: bool, chain: Chain, terms: Terms, model: Model,
             break
         length *= 0.5
     for k in range(states):
-        _follow(y[k], step[k], length, model.lam, model.prior, chain.dual[k])
+        _update_duals(y[k], step[k], length, model.lam, model.prior, chain.dual[k])
         for j in range(grid.size):
             y[k, j] = trial[k, j]
     return phi
@@ -895,7 +895,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     """
     block = np.empty((4, 4))
     for k in range(chain.b.shape[0]):
-        _match(chain.y[k], model.lam, model.prior, chain.dual[k])
+        _duals_at_solution(chain.y[k], model.lam, model.prior, chain.dual[k])
     phi = _value(chain.y, chain, terms, model, normal, grid)
     residual = float(_differentiate(chain, terms, model, grid, space))
     mode = 3
@@ -905,7 +905,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
             break
         if last:
             _fill(chain.free, 1.0)
-        # Newton's matrix near the answer and once it has been positive definite.
+        # Newton's matrix near the solution and once it has been positive definite.
         first = 2 if last or normal else (0 if mode == 0 or residual < _NEAR else 1)
         mode = _build_from(first, chain, terms, model, grid, space, block)
         if last or mode == 3:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
-from drt_engine.lines import sheets_of
+from drt_engine.series import sheets_of
 from drt_engine.status import Status
 
 from .conftest import FREQUENCY, measured, truth
@@ -80,8 +80,8 @@ def test_what_is_alike_in_every_cycle_is_found_better(ageing, along, across):
 def test_every_answer_is_certified_for_all_series_together(across):
     good = across.solved
     assert good.sum() == len(across) - 1
-    assert np.ptp(across.kkt[good]) == 0.0
-    assert across.kkt[good][0] <= 1e-8
+    assert np.ptp(across.optimality[good]) == 0.0
+    assert across.optimality[good][0] <= 1e-8
     assert np.ptp(across.coupling_across[good]) == np.ptp(across.shift_across[good]) == 0.0
     assert np.isnan(across.coupling_across[~good]).all()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation import series_of
 
-__all__ = ["Line", "Sheet", "likely_lines", "lines_of", "series_columns", "sheets_of", "together"]
+__all__ = ["OrderedSeries", "Sheet", "in_series_order", "likely_series", "series_along", "series_columns", "sheets_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ in a second state are inverted together if more than this share of all places wa
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class OrderedSeries:
     """A series.
 
     Attributes
@@ -90,7 +90,7 @@ def series_columns(
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     """
     along = (along,) if isinstance(along, str) else tuple(along)
     for name in (*along, *(series or ())):
@@ -113,7 +113,7 @@ def series_columns(
     return tuple(chosen)
 
 
-def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = None) -> list[Line]:
+def series_along(states: pd.DataFrame, along: str, series: Sequence[str] | None = None) -> list[OrderedSeries]:
     """Divide spectra into series.
 
     Parameters
@@ -127,13 +127,13 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
 
     Returns
     -------
-    list of Line
+    list of OrderedSeries
         Those of two spectra or more.
 
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     InputError
         If the column `along` holds no numbers.
     """
@@ -143,7 +143,7 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
     order = np.lexsort((np.arange(len(states)), value, member))
     order = order[np.isfinite(value[order])]
     groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
-    return [Line(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
+    return [OrderedSeries(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
 
 
 def sheets_of(states: pd.DataFrame, along: tuple[str, str], series: Sequence[str] | None = None) -> list[Sheet]:
@@ -168,13 +168,13 @@ def sheets_of(states: pd.DataFrame, along: tuple[str, str], series: Sequence[str
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     InputError
         If a column of `along` holds no numbers.
     """
     one, two = along
     others = series_columns(states, along, series)
-    lines = lines_of(states, one, (*others, two))
+    lines = series_along(states, one, (*others, two))
     across = _numbers(states[two], two)
     heads = np.array([line.rows[0] for line in lines], dtype=np.intp)
     member, _ = series_of(states, others)
@@ -195,7 +195,7 @@ def sheets_of(states: pd.DataFrame, along: tuple[str, str], series: Sequence[str
     return out
 
 
-def _arranged(lines: Sequence[Line]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _arranged(lines: Sequence[OrderedSeries]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Rows of lines at the places of all, -1 where there is none, shape (C, V), and the places, shape (V,)."""
     steps = np.concatenate([np.diff(line.value) for line in lines])
     step = float(np.median(steps[steps > 0.0])) if (steps > 0.0).any() else 0.0
@@ -215,7 +215,7 @@ def _arranged(lines: Sequence[Line]) -> tuple[NDArray[np.intp], NDArray[np.float
     return rows, np.repeat(places, often)
 
 
-def likely_lines(states: pd.DataFrame) -> tuple[str, list[Line]] | None:
+def likely_series(states: pd.DataFrame) -> tuple[str, list[OrderedSeries]] | None:
     """Find series to be inverted together, along the first of voltage, cycle, temperature and time that has any.
 
     Parameters
@@ -233,18 +233,18 @@ def likely_lines(states: pd.DataFrame) -> tuple[str, list[Line]] | None:
             continue
         # A column of another kind is none to run along.
         with suppress(InputError):
-            lines = [line for line in lines_of(states, along) if line.value[-1] > line.value[0]]
+            lines = [line for line in series_along(states, along) if line.value[-1] > line.value[0]]
             if lines:
                 return along, lines
     return None
 
 
-def together(lines: Sequence[Line], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def in_series_order(lines: Sequence[OrderedSeries], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Order spectra so that those of a series follow each other; otherwise they stay in place as far as that goes.
 
     Parameters
     ----------
-    lines : sequence of Line
+    lines : sequence of OrderedSeries
         The series.
     spectra : int
         K, how many spectra there are, with those that belong to no series.
