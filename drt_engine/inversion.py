@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import Solution, misfits
-from drt_engine.methods.joint import SeparateSolutions
+from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import PER_SPECTRUM, Inversion
-from drt_engine.series import OrderedSeries, series_along, series_columns
+from drt_engine.series import OrderedSeries, Sheet, series_along, series_columns, sheets_of
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
 from drt_engine.threads import run_tiles
@@ -33,6 +33,9 @@ _TILE = 512
 
 _MOST_BEYOND = 0.1
 """Share of R_pol beyond the window of the data that is passed over."""
+
+_BREAKS_ALL = 0.25
+"""Share of the places at which series break across that makes all of them break."""
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +114,12 @@ def invert_block(
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and method.along is not None:
-        run_tiles(lambda line: _join(spectra, method, out, line), series_in(spectra.states, method))
+        one, *two = method.columns
+        lines = series_along(spectra.states, one, (*(method.series or ()), *two))
+        run_tiles(lambda line: _join(spectra, method, out, line), lines)
+        if two:
+            sheets = sheets_of(spectra.states, (one, two[0]), method.series)
+            run_tiles(lambda sheet: _join_across(spectra, method, out, sheet), sheets)
         alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
         status[alone] |= np.uint16(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
@@ -139,18 +147,18 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
     """
     if not isinstance(method, LogGaussian) or method.along is None:
         return method
-    return replace(method, series=series_columns(states, method.along, method.series))
+    return replace(method, series=series_columns(states, method.columns, method.series))
 
 
 def states_needed(method: Method) -> tuple[str, ...]:
     """State columns that the solutions of a method depend on, after :func:`with_series`."""
     if isinstance(method, LogGaussian) and method.along is not None:
-        return method.along, *(method.series or ())
+        return *method.columns, *(method.series or ())
     return method.shared_states or ()
 
 
 def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
-    """Series that a method inverts together; none if it inverts each spectrum alone.
+    """Spectra whose solutions depend on each other; none if a method inverts each spectrum alone.
 
     Parameters
     ----------
@@ -168,7 +176,7 @@ def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
     """
     if not isinstance(method, LogGaussian) or method.along is None:
         return []
-    return series_along(states, method.along, method.series)
+    return series_along(states, method.columns[0], method.series)
 
 
 def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra, expansion: Expansion) -> None:
@@ -186,7 +194,7 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     out["coefficients"][good] = found.coefficients[solved]
     out["r_inf"][good] = found.r_inf[solved]
     out["inductance"][good] = found.inductance[solved]
-    for name in ("noise_floor", "noise_relative", "coupling", "shift"):
+    for name in ("noise_floor", "noise_relative", "coupling", "shift", "coupling_across", "shift_across"):
         if (given := getattr(solution, name, None)) is not None:
             out[name][good] = given[solved]
     with np.errstate(divide="ignore"):
@@ -205,24 +213,86 @@ def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: Orde
     if member.sum() < 2:
         return
     rows, position = line.rows[member], line.position[member]
-    with np.errstate(divide="ignore"):
-        elastance = 1.0 / out["capacitance"][rows]
-    start = Parameters(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
     expansion = method.expansion(spectra.frequency)
     solution, breaks = method.solve_series(
-        spectra.frequency,
-        spectra.impedance[rows],
-        expansion,
-        position,
-        SeparateSolutions(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows]),
+        spectra.frequency, spectra.impedance[rows], expansion, position, _found(out, rows)
     )
     if solution.optimality[0] > OPTIMALITY_TOLERANCE:
         # Those of the spectra alone stay.
         return
+    _replace(spectra, out, expansion, rows, solution)
+    out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
+
+
+def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], sheet: Sheet) -> None:
+    """Invert series together that are neighbours in a second state, from the solutions along each."""
+    measured = np.where(sheet.rows >= 0, np.isfinite(out["coupling"][sheet.rows]), False)
+    lines, places = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
+    if lines.size < 2 or places.size < 2:
+        return
+    rows, measured = sheet.rows[np.ix_(lines, places)], measured[np.ix_(lines, places)]
+    position = sheet.position[0][places], sheet.position[1][lines]
+    expansion = method.expansion(spectra.frequency)
+    # Across, each place for itself: how strongly series are held together, and where that breaks.
+    strengths, shifts = [], []
+    breaks = (((out["status"][rows] & np.uint16(Status.BREAK)) != 0) & measured, np.zeros(rows.shape, dtype=bool))
+    for v in range(places.size):
+        here = measured[:, v]
+        if here.sum() < 2:
+            continue
+        z = spectra.impedance[rows[here, v]]
+        found, broken = method.solve_series(
+            spectra.frequency, z, expansion, position[1][here], _found(out, rows[here, v])
+        )
+        if found.optimality[0] <= OPTIMALITY_TOLERANCE:
+            strengths.append(found.coupling[0])
+            shifts.append(found.shift[0])
+            breaks[1][np.flatnonzero(here)[broken], v] = True
+    if not strengths:
+        return
+    # What happens to a cell between two series happens to it at every place.
+    breaks[1][breaks[1].mean(axis=1) > _BREAKS_ALL] = True
+    breaks[1][~measured] = False
+    # Where nothing was measured: the solution of the nearest place of the same series.
+    away = np.abs(np.arange(places.size)[:, None] - np.arange(places.size))
+    near = np.where(measured[:, None, :], away, 2 * places.size).argmin(axis=2)
+    filled = np.take_along_axis(rows, near, axis=1).ravel()
+    mine = rows[measured]
+
+    def middle(values: Any) -> float:
+        return float(np.exp(np.median(np.log(values))))
+
+    across = Across(
+        position,
+        (breaks[0].ravel(), breaks[1].ravel()),
+        np.array([middle(out["coupling"][mine]), middle(strengths)]),
+        np.array([middle(out["shift"][mine]), middle(shifts)]),
+    )
+    z = np.where(measured.ravel()[:, None], spectra.impedance[filled], np.nan)
+    solution = method.solve_across(spectra.frequency, z, expansion, across, _found(out, filled))
+    if solution.optimality[0] > OPTIMALITY_TOLERANCE:
+        # Those along each series stay.
+        return
+    at = np.flatnonzero(measured)
+    _replace(spectra, out, expansion, mine, solution.part(at, np.arange(z.shape[1])))
+    out["status"][rows[breaks[1]]] |= np.uint16(Status.BREAK_ACROSS)
+
+
+def _found(out: dict[str, Any], rows: NDArray[np.intp]) -> SeparateSolutions:
+    """Take what was found so far for some spectra as a start."""
+    with np.errstate(divide="ignore"):
+        elastance = 1.0 / out["capacitance"][rows]
+    start = Parameters(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
+    return SeparateSolutions(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows])
+
+
+def _replace(
+    spectra: Spectra, out: dict[str, Any], expansion: Expansion, rows: NDArray[np.intp], solution: Solution
+) -> None:
+    """Put joint solutions in place of those that are there."""
     out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)
     for which, points in tiles(np.isfinite(spectra.impedance[rows]), np.arange(rows.size), rows.size):
         _keep(out, (rows[which], points), solution.part(which, points), spectra, expansion)
-    out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
 
 
 def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:

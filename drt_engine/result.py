@@ -15,7 +15,7 @@ from drt_engine.methods.joint_posterior import Change, JointSeries, change_betwe
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
-from drt_engine.series import OrderedSeries, series_along
+from drt_engine.series import OrderedSeries, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
 from drt_engine.uncertainty.intervals import (
@@ -54,12 +54,14 @@ RESULT_UNITS = {
     "noise_relative": "1",
     "coupling": "1",
     "shift": "1",
+    "coupling_across": "1",
+    "shift_across": "1",
     "r_pol_beyond": "1",
 }
 """Units of the arrays of a result."""
 
 
-_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
+_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", "coupling_across", "shift_across")
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
@@ -110,6 +112,8 @@ class Inversion:
     coupling, shift : ndarray, shape (K,)
         How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
         s; NaN for spectra that were inverted alone.
+    coupling_across, shift_across : ndarray, shape (K,)
+        The same along the second state, where series that are neighbours in it were inverted together; NaN elsewhere.
     """
 
     frequency: Array
@@ -130,6 +134,8 @@ class Inversion:
     noise_relative: Array = None  # type: ignore[assignment]
     coupling: Array = None  # type: ignore[assignment]
     shift: Array = None  # type: ignore[assignment]
+    coupling_across: Array = None  # type: ignore[assignment]
+    shift_across: Array = None  # type: ignore[assignment]
     r_pol_beyond: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -237,7 +243,7 @@ class Inversion:
         tau : array_like, shape (T,)
             Relaxation times, s.
         **state : float
-            Value of the state along which series were inverted, such as ``voltage=3.33``.
+            Value of a state along which series were inverted, such as ``voltage=3.33``.
 
         Returns
         -------
@@ -258,14 +264,20 @@ class Inversion:
         return self.expansion.curve(self.coefficients, at)
 
     def _between(self, tau: Array, state: Mapping[str, float], level: float | None) -> tuple[Array, Array, Array]:
-        joined, along = self._joined, getattr(self.method, "along", None)
-        if joined is None or set(state) != {along}:
+        columns = self.method.columns if isinstance(self.method, LogGaussian) else ()
+        (name, value), *others = state.items()
+        if others or name not in columns or self.impedance is None:
             raise InputError(
                 f"γ at {', '.join(f'{name}={value!r}' for name, value in state.items())} needs spectra that were "
-                f"inverted together along that state, and their impedances; this result is along {along!r}. Invert "
-                f"with LogGaussian(along={next(iter(state))!r}), or attach the spectra: result.with_spectra(spectra)."
+                f"inverted together along that state, and their impedances; this result is along "
+                f"{' and '.join(columns) or 'none'}. Name one of its states, invert with LogGaussian(along={name!r}), "
+                f"or attach the spectra: result.with_spectra(spectra)."
             )
-        return joined.at(float(state[str(along)]), tau, level)
+        joined = self._joined if name == columns[0] else self._joined_across
+        if joined is None:
+            empty = np.full((0, np.size(tau)), np.nan)
+            return empty, empty, empty
+        return joined.at(float(value), tau, level)
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of the fitted model anywhere.
@@ -381,18 +393,37 @@ class Inversion:
         """Series that were inverted together, if any were and their spectra are known."""
         if not isinstance(self.method, LogGaussian) or self.method.along is None or self.impedance is None:
             return None
+        one, *two = self.method.columns
+        lines = series_along(self.states, one, (*(self.method.series or ()), *two))
+        return self._joined_by(lines, self.coupling, self.shift, Status.BREAK)
+
+    @cached_property
+    def _joined_across(self) -> JointSeries | None:
+        """The same along the second state, if there is one."""
+        if not isinstance(self.method, LogGaussian) or len(self.method.columns) < 2 or self.impedance is None:
+            return None
+        one, two = self.method.columns
+        value = self.states[two].to_numpy()
         lines = []
-        for line in series_along(self.states, self.method.along, self.method.series):
-            here = np.isfinite(self.coupling[line.rows]) & self.solved[line.rows]
+        for sheet in sheets_of(self.states, (one, two), self.method.series):
+            for rows in sheet.rows.T:
+                here = rows >= 0
+                lines.append(OrderedSeries(rows[here], value[rows[here]].astype(float), sheet.position[1][here]))
+        return self._joined_by(lines, self.coupling_across, self.shift_across, Status.BREAK_ACROSS)
+
+    def _joined_by(self, lines: Sequence[OrderedSeries], coupling: Array, shift: Array, flag: Status) -> JointSeries:
+        assert isinstance(self.method, LogGaussian)
+        assert self.impedance is not None
+        kept = []
+        for line in lines:
+            here = np.isfinite(coupling[line.rows]) & self.solved[line.rows]
             if here.sum() >= 2:
-                lines.append(OrderedSeries(line.rows[here], line.value[here], line.position[here]))
-        hyper = np.stack(
-            [self.regularisation, self.noise_floor, self.noise_relative, self.coupling, self.shift], axis=1
-        )
-        breaks = (self.status & np.uint16(Status.BREAK)) != 0
-        return JointSeries(
-            self.method, self.frequency, self.impedance, self.expansion, self._parameters, hyper, breaks, lines
-        )
+                kept.append(OrderedSeries(line.rows[here], line.value[here], line.position[here]))
+        hyper = np.stack([self.regularisation, self.noise_floor, self.noise_relative, coupling, shift], axis=1)
+        breaks = (self.status & np.uint16(flag)) != 0
+        held = np.isfinite(self.coupling_across)
+        of_all = self.method, self.frequency, self.impedance, self.expansion, self._parameters, hyper, breaks
+        return JointSeries(*of_all, kept, held)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.
@@ -428,10 +459,12 @@ class Inversion:
                 "changes need the measured spectra and a method with a prior on ln γ: attach them by "
                 "result.with_spectra(spectra), and invert with LogGaussian."
             )
-        joined = self._joined
-        if joined is not None and joined.line_of(one) is not None and joined.line_of(one) == joined.line_of(other):
-            return joined.change(one, other, level)
-        posterior = posterior_of(self.method, self._fitted_spectra(self.impedance), np.array([one, other]), joined)
+        for joined in (self._joined, self._joined_across):
+            if joined is not None and joined.line_of(one) is not None and joined.line_of(one) == joined.line_of(other):
+                return joined.change(one, other, level)
+        posterior = posterior_of(
+            self.method, self._fitted_spectra(self.impedance), np.array([one, other]), self._joined
+        )
         logs, gamma = self.tau.size, self.coefficients[[one, other]]
         covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
         variance = np.einsum("km,kmm->m", gamma**2, covariance)

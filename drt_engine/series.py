@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation import series_of
 
-__all__ = ["OrderedSeries", "in_series_order", "likely_series", "series_along", "series_columns"]
+__all__ = ["OrderedSeries", "Sheet", "in_series_order", "likely_series", "series_along", "series_columns", "sheets_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ _LIKELY = ("voltage", "cycle", "temperature", "time")
 _CLOSEST, _FARTHEST = 0.2, 5.0
 """Distances of neighbours, in their median, are taken to be within these: a value that was measured twice, or a large
 gap, says nothing about how much changes in between."""
+
+
+_SAME, _FILLED = 0.25, 0.5
+"""Places of different series are the same if they are nearer than this share of a step; and series that are neighbours
+in a second state are inverted together if more than this share of all places was measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +55,34 @@ class OrderedSeries:
     position: NDArray[np.float64]
 
 
-def series_columns(states: pd.DataFrame, along: str, series: Sequence[str] | None = None) -> tuple[str, ...]:
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Series that are neighbours in a second state.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (C, V)
+        Row numbers of C series at V places; -1 where nothing was measured.
+    position : tuple of ndarray
+        Where the places stand along the series, shape (V,), and the series across, shape (C,), in steps of the median
+        distance of neighbours.
+    """
+
+    rows: NDArray[np.intp]
+    position: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def series_columns(
+    states: pd.DataFrame, along: str | Sequence[str], series: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """State columns that tell series apart.
 
     Parameters
     ----------
     states : DataFrame
         What each spectrum was measured at.
-    along : str
-        State column along which a series runs.
+    along : str or sequence of str
+        State column along which a series runs, or two along which several do.
     series : sequence of str, optional
         The columns; by default ``cell``, ``cycle``, ``direction``, ``temperature`` and every other one that holds text
         or whole numbers, as far as series of more than one spectrum are left.
@@ -68,22 +92,24 @@ def series_columns(states: pd.DataFrame, along: str, series: Sequence[str] | Non
     UnknownNameError
         For a column that does not exist.
     """
-    for name in (along, *(series or ())):
+    along = (along,) if isinstance(along, str) else tuple(along)
+    for name in (*along, *(series or ())):
         if name not in states.columns:
             raise UnknownNameError("the state column", name, map(str, states.columns))
     if series is not None:
         return tuple(series)
     others = [
-        name for name in map(str, states.columns) if name not in (*_FIRST, *_NEVER, along) and _tells(states[name])
+        name for name in map(str, states.columns) if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name])
     ]
     chosen: list[str] = []
-    for name in (*(name for name in _FIRST if name in states.columns and name != along), *others):
+    words = " and ".join(along)
+    for name in (*(name for name in _FIRST if name in states.columns and name not in along), *others):
         # Different cells are never one series.
         if name != "cell" and _shortest(states, [*chosen, name]):
-            logger.info("series along %s are not told apart by %r, which differs in every spectrum", along, name)
+            logger.info("series along %s are not told apart by %r, which differs in every spectrum", words, name)
         else:
             chosen.append(name)
-    logger.info("series along %s: spectra with equal %s", along, ", ".join(chosen) or "everything else")
+    logger.info("series along %s: spectra with equal %s", words, ", ".join(chosen) or "everything else")
     return tuple(chosen)
 
 
@@ -118,6 +144,75 @@ def series_along(states: pd.DataFrame, along: str, series: Sequence[str] | None 
     order = order[np.isfinite(value[order])]
     groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
     return [OrderedSeries(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
+
+
+def sheets_of(states: pd.DataFrame, along: tuple[str, str], series: Sequence[str] | None = None) -> list[Sheet]:
+    """Arrange series that are neighbours in a second state.
+
+    Places of series that are nearer to each other than a quarter of a step are the same.
+
+    Parameters
+    ----------
+    states : DataFrame
+        What each of K spectra was measured at.
+    along : tuple of str
+        State columns: the one along which series run, and the one across them.
+    series : sequence of str, optional
+        As :func:`series_columns` takes it.
+
+    Returns
+    -------
+    list of Sheet
+        Those of two series or more, where more than half of the places of all were measured.
+
+    Raises
+    ------
+    UnknownNameError
+        For a column that does not exist.
+    InputError
+        If a column of `along` holds no numbers.
+    """
+    one, two = along
+    others = series_columns(states, along, series)
+    lines = series_along(states, one, (*others, two))
+    across = _numbers(states[two], two)
+    heads = np.array([line.rows[0] for line in lines], dtype=np.intp)
+    member, _ = series_of(states, others)
+    out = []
+    for number in np.unique(member[heads]):
+        mine = [n for n in np.flatnonzero(member[heads] == number) if np.isfinite(across[heads[n]])]
+        mine.sort(key=lambda n: across[heads[n]])
+        if len(mine) < 2:
+            continue
+        rows, values = _arranged([lines[n] for n in mine])
+        if (rows >= 0).mean() <= _FILLED:
+            logger.warning(
+                "series along %s are inverted each alone: only %d of %d places that one or another has were measured "
+                "in all of the %d with different %s", one, (rows >= 0).sum(), rows.size, len(mine), two,
+            )  # fmt: skip
+        elif rows.shape[1] >= 2:
+            out.append(Sheet(rows, (_positions(values), _positions(across[heads[mine]]))))
+    return out
+
+
+def _arranged(lines: Sequence[OrderedSeries]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Rows of lines at the places of all, -1 where there is none, shape (C, V), and the places, shape (V,)."""
+    steps = np.concatenate([np.diff(line.value) for line in lines])
+    step = float(np.median(steps[steps > 0.0])) if (steps > 0.0).any() else 0.0
+    every = np.unique(np.concatenate([line.value for line in lines]))
+    first = np.append(True, np.diff(every) > _SAME * step)
+    places = every[first]
+    found = [np.searchsorted(places, line.value, side="right") - 1 for line in lines]
+    # How often a line was measured at a place, at most.
+    often = np.zeros(places.size, dtype=np.intp)
+    for each in found:
+        np.maximum.at(often, np.arange(places.size), np.bincount(each, minlength=places.size))
+    begin = np.append(0, np.cumsum(often))
+    rows = np.full((len(lines), begin[-1]), -1, dtype=np.intp)
+    for c, (line, each) in enumerate(zip(lines, found, strict=True)):
+        again = np.arange(each.size) - np.searchsorted(each, each)
+        rows[c, begin[each] + again] = line.rows
+    return rows, np.repeat(places, often)
 
 
 def likely_series(states: pd.DataFrame) -> tuple[str, list[OrderedSeries]] | None:

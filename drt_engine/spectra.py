@@ -31,7 +31,7 @@ RESERVED = frozenset(
     {
         *("frequency", "impedance_real", "impedance_imag", "point_time", "tau", "gamma", "coefficients", "r_inf"),
         *("inductance", "capacitance", "r_pol", "regularisation", "residual", "optimality", "status"),
-        *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift"),
+        *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", "coupling_across", "shift_across"),
     }
 )
 """Names that a state column cannot have, since spectra and results have them."""

@@ -109,7 +109,7 @@ def _of_series(found: "InversionInfo") -> dict[str, Any]:
     if along is None:
         return {}
     return {
-        "along": along,
+        "along": along if isinstance(along, str) else " and ".join(along),
         "series": list(found.settings.get("series") or ()),
         "coupling": None if found.coupling is None else list(found.coupling),
         "breaks": found.counts.get("break", 0),

@@ -37,8 +37,12 @@ def invert(
         str, typer.Option(help="log-gaussian, or tikhonov: a hundred times faster, and less accurate.")
     ] = "log-gaussian",
     along: Annotated[
-        str | None,
-        typer.Option(help="State along which the spectra of a series are inverted together, such as voltage or cycle."),
+        list[str] | None,
+        typer.Option(
+            help="State along which the spectra of a series are inverted together, such as voltage or cycle; given "
+            "twice, series that are neighbours in the second are held together as well.",
+            show_default=False,
+        ),
     ] = None,
     series: Annotated[
         list[str] | None,

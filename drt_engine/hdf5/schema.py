@@ -218,6 +218,8 @@ INVERSION = Group(
         ),
         _result("coupling", "strength with which spectra of a series are held together", required=False),
         _result("shift", "distance in ln(tau) that processes move from one spectrum to the next", required=False),
+        _result("coupling_across", "strength with which series are held together across", required=False),
+        _result("shift_across", "distance in ln(tau) that processes move from one series to the next", required=False),
         _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),

@@ -1,6 +1,6 @@
 """A series of spectra under one prior: ln γ changes along it as little and as smoothly as the data allow."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,15 @@ from drt_engine.model.problem import Parameters
 from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import series
 
-__all__ = ["JointSolution", "SeparateSolutions", "SeriesHyperparameters", "SeriesProblem", "solve_series"]
+__all__ = [
+    "Across",
+    "JointSolution",
+    "SeparateSolutions",
+    "SeriesHyperparameters",
+    "SeriesProblem",
+    "solve_across",
+    "solve_series",
+]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -82,6 +90,9 @@ states the likeness is below 0.7."""
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
 
+_FASTEST = 6.0
+"""Courses across lines that the solver looks at as a whole have waves longer than this many lines."""
+
 _SCALINGS = 20
 """Steps of finding components of a variance."""
 
@@ -115,10 +126,14 @@ class JointSolution(Solution):
     ----------
     coupling, shift : ndarray, shape (K,)
         κ and s, the same in all rows of a series.
+    coupling_across, shift_across : ndarray, shape (K,)
+        Those across series that are inverted together; NaN if none are.
     """
 
     coupling: Array = field(kw_only=True)
     shift: Array = field(kw_only=True)
+    coupling_across: Array = field(kw_only=True)
+    shift_across: Array = field(kw_only=True)
 
 
 class SeparateSolutions(NamedTuple):
@@ -172,18 +187,62 @@ def solve_series(
     problem = SeriesProblem(prepared, impedance, position)
     lam = float(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
     found, residual = problem.solve(start, lam)
+    return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
+
+
+class Across(NamedTuple):
+    """States of C lines of V places each, line after line, and how they are held together.
+
+    Attributes
+    ----------
+    position : tuple of ndarray
+        Where the places stand along each line, shape (V,), and the lines across, shape (C,).
+    breaks : tuple of ndarray of bool
+        Before which states the series breaks along and across, shape (K,).
+    strength, shift : ndarray, shape (2,)
+        κ and s along and across.
+    """
+
+    position: tuple[Array, Array]
+    breaks: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    strength: Array
+    shift: Array
+
+
+def solve_across(
+    prepared: PreparedLogGaussian, impedance: ComplexArray, across: Across, start: SeparateSolutions
+) -> JointSolution:
+    """Invert series together that are neighbours in a second state, with known hyperparameters.
+
+    Parameters
+    ----------
+    prepared : PreparedLogGaussian
+        What single spectra on the grid share.
+    impedance : ndarray of complex, shape (K, F)
+        Impedances of the K = C V states, ohm; NaN where there is none.
+    across : Across
+        How they are held together.
+    start : SeparateSolutions
+        What was found for each line alone. Where there is no impedance, γ of a neighbour.
+
+    Returns
+    -------
+    JointSolution
+        With κ and s along and across.
+    """
+    problem = SeriesProblem(prepared, impedance, *across.position)
+    noise = prepared.normal * np.stack([start.noise_floor / problem.size, start.noise_relative], axis=1) ** 2
+    noise = np.where(np.isfinite(problem.given), problem.given, noise)
+    lam = float(np.exp(np.log(start.regularisation).mean()))
+    residual = problem.solve_across(start.parameters, noise, lam, across)
+    found = SeriesHyperparameters(noise[0], lam, float(across.strength[0]), float(across.shift[0]))
+    solution = problem.solution(found, noise, residual)
     rows = len(impedance)
-    size, x = np.full(rows, problem.size), problem.values()
-    parameters = prepared.problem.parameters(x, np.nan_to_num(impedance), size)
-    fit = prepared.problem.impedance(parameters, prepared.problem.fitted(x), size)
-    noise = prepared.deviations(np.tile(found.noise, (rows, 1)), size)
-    no = np.zeros(rows, dtype=bool)
-    solution = JointSolution(
-        *(parameters, fit, np.full(rows, found.lam), np.full(rows, residual), no, no.copy(), *noise),
-        coupling=np.full(rows, found.strength),
-        shift=np.full(rows, found.shift),
+    return replace(
+        solution,
+        coupling_across=np.full(rows, across.strength[1]),
+        shift_across=np.full(rows, across.shift[1]),
     )
-    return solution, problem.breaks
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +255,7 @@ class _Known:
 
 
 class SeriesProblem:
-    """The joint problem of a series.
+    """The joint problem of a series, or of several that are neighbours in a second state.
 
     Parameters
     ----------
@@ -204,27 +263,32 @@ class SeriesProblem:
         What single spectra on the grid share.
     impedance : ndarray of complex, shape (K, F)
         Impedances, ohm, in order; NaN where there is none. K is 2 or more.
-    position : ndarray, shape (K,)
+    position : ndarray, shape (V,)
         Where each stands along the series, ascending, in steps of the median distance.
+    across : ndarray, shape (C,), optional
+        Where C series stand, each with states at all positions: K is C V, series after series. By default there is one.
     """
 
-    def __init__(self, prepared: PreparedLogGaussian, impedance: ComplexArray, position: Array) -> None:
+    def __init__(
+        self, prepared: PreparedLogGaussian, impedance: ComplexArray, position: Array, across: Array | None = None
+    ) -> None:
         self._prepared, self._problem, self._grid = prepared, prepared.problem, prepared.grid
         self._there = np.isfinite(impedance)
-        z = np.where(self._there, impedance, 0.0)
+        self._impedance = z = np.where(self._there, impedance, 0.0)
         # One size for all: ln γ of neighbours are compared.
         self.size = float(np.maximum(np.abs(z.real), np.abs(z.imag)).max())
         scaled = rounded(np.hstack([z.real, z.imag]) / self.size)
         self._parts, given = prepared.variance(scaled, np.full(len(z), self.size))
-        self._given = given[0, :2]
-        self._terms = _terms(position, self._grid.logs)
+        self.given = given[0, :2]
+        self._terms = _terms(position, across, self._grid.logs)
         self._order = 1 if len(position) == 2 else 2
-        self.chain = series.new_chain(scaled, self._grid, self._terms)
+        courses = np.zeros((0, 1)) if across is None else _courses(len(across))
+        self.chain = series.new_chain(scaled, self._grid, self._terms, courses)
         self._space = series.new_space(self.chain, self._grid)
         spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._spacing = spacing
         self.own_share = _OWN_SHARE
-        self.cut(np.zeros(len(position), dtype=bool))
+        self.cut(np.zeros(len(z), dtype=bool))
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
 
     # ---- solutions
@@ -255,17 +319,66 @@ class SeriesProblem:
             found = self._find_hyperparameters(found)
         rounded_off = _rounded(found)
         # What is given stays as it is.
-        noise = np.where(np.isfinite(self._given), found.noise, rounded_off.noise)
+        noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
         self._weigh(found)
         return found, self._descend(found, _EXACT, _EXACT_STEPS)
 
+    def solve_across(self, start: Parameters, noise: Array, lam: float, across: Across) -> float:
+        """Find the solution of several series from solutions of each alone, and noise (K, 2); return the residual."""
+        self.begin(start)
+        first, last = self._terms.state[:, 0], self._terms.state.max(axis=1)
+        self._cut = np.zeros(len(first), dtype=bool)
+        length = len(across.position[0])
+        for kind, breaks in enumerate(across.breaks):
+            # How many breaks there are up to each state of its line.
+            before = np.cumsum(breaks.reshape(-1, length), axis=1 - kind).ravel()
+            self._cut |= (self._terms.kind == kind) & (before[last] > before[first])
+        own = noise, lam, across.strength
+        self._weigh_by(across.strength, across.shift)
+        self._run(*own, _COARSE, _COARSE_STEPS, normal=True)
+        self._run(*own, _COARSE, _COARSE_STEPS)
+        # Bends as they are in the solution of all together.
+        self._weigh_by(across.strength, across.shift)
+        return self._run(*own, _EXACT, _EXACT_STEPS)
+
+    def solution(self, found: SeriesHyperparameters, noise: Array, residual: float) -> JointSolution:
+        """Say what was found, with the noise of each state, shape (K, 2)."""
+        rows = len(noise)
+        size, x = np.full(rows, self.size), self.values()
+        parameters = self._problem.parameters(x, self._impedance, size)
+        fit = self._problem.impedance(parameters, self._problem.fitted(x), size)
+        no, none = np.zeros(rows, dtype=bool), np.full(rows, np.nan)
+        return JointSolution(
+            *(parameters, fit, np.full(rows, found.lam), np.full(rows, residual), no, no.copy()),
+            *self._prepared.deviations(noise, size),
+            coupling=np.full(rows, found.strength),
+            shift=np.full(rows, found.shift),
+            coupling_across=none,
+            shift_across=none.copy(),
+        )
+
     def _descend(
         self, found: SeriesHyperparameters, tolerance: float, limit: int, task: int = 0, *, normal: bool = False
     ) -> float:
-        self.chain.precision[:] = np.where(self._there, 1.0 / np.einsum("v,kvf->kf", found.noise, self._parts), 0.0)
+        strength = np.array([found.strength])
+        return self._run(found.noise[None], found.lam, strength, tolerance, limit, task, normal=normal)
+
+    def _run(
+        self,
+        noise: Array,
+        lam: float,
+        strength: Array,
+        tolerance: float,
+        limit: int,
+        task: int = 0,
+        *,
+        normal: bool = False,
+    ) -> float:
+        """Let the kernel minimise, with the noise of all or of each state, shape (1, 2) or (K, 2)."""
+        self.chain.precision[:] = np.where(self._there, 1.0 / np.einsum("kv,kvf->kf", noise, self._parts), 0.0)
         own = self._grid._replace(slope=self.own_share * self._grid.slope, rate=self.own_share * self._grid.rate)
-        model = series.Model(np.array([found.strength]), self._width, found.lam, self._grid.tail, own)
+        model = series.Model(strength, self._width, lam, self._grid.tail, own)
         flag: Any = np.True_ if normal else np.False_
         return float(
             series.descend(self.chain, self._terms, model, flag, tolerance, limit, task, self._grid, self._space)
@@ -317,7 +430,7 @@ class SeriesProblem:
         """Minus the inverse of the second derivative times right-hand sides, shape (n, K, N)."""
         out = np.zeros_like(right)
         self._descend(found, np.inf, 0, 2)
-        series.solve_many(self.chain, right, out)
+        series.solve_many(right, out, self.chain, self._terms, self._width, self._grid, self._space)
         return out
 
     def refine(self, found: SeriesHyperparameters, parameters: Parameters) -> Array:
@@ -330,7 +443,7 @@ class SeriesProblem:
     def variance(self, floor: float, share: float) -> Array:
         """Components of the variance that belong to a, ohm, and b; NaN where the noise is given by frequency."""
         found = self._prepared.normal * np.array([floor / self.size, share]) ** 2
-        return np.asarray(np.where(np.isfinite(self._given), self._given, found))
+        return np.asarray(np.where(np.isfinite(self.given), self.given, found))
 
     def _forces(self, found: SeriesHyperparameters) -> Array:
         """Differentiate the gradient by ln λ and ln κ, each times how wrong they may be, shape (2, K, N)."""
@@ -359,7 +472,7 @@ class SeriesProblem:
 
     def _left(self) -> Array:
         """Gradient of the elements, which is left where one is held at zero, shape (K, N)."""
-        out = self.chain.gradient.copy()
+        out = np.where(self.chain.y == 0.0, self.chain.gradient, 0.0)
         out[:, : self._grid.logs] = 0.0
         return out
 
@@ -378,9 +491,9 @@ class SeriesProblem:
         """Components of the variance: given, or the medians of those of the single spectra."""
         floor, share = start.noise_floor, start.noise_relative
         found = self._prepared.normal * np.array([np.median(floor) / self.size, np.median(share)]) ** 2
-        known = np.isfinite(self._given)
+        known = np.isfinite(self.given)
         least = np.where(known, 0.0, _LEAST_VARIANCE)
-        return np.asarray(np.where(known, self._given, np.maximum(np.nan_to_num(found), least)))
+        return np.asarray(np.where(known, self.given, np.maximum(np.nan_to_num(found), least)))
 
     def _find_hyperparameters(self, found: SeriesHyperparameters) -> SeriesHyperparameters:
         """Bring hyperparameters and solution into agreement."""
@@ -412,8 +525,12 @@ class SeriesProblem:
 
         The variance of g is 1/κ + s²c², with c the largest bend about an interval in any of the states.
         """
-        moved = found.shift * (1.0 + min((found.shift / _FAR) ** 2, _CAUTION)) * self._bent()
-        relative = 1.0 / (1.0 + found.strength * moved**2)
+        self._weigh_by(np.array([found.strength]), np.array([found.shift]))
+
+    def _weigh_by(self, strength: Array, shift: Array) -> None:
+        kind = self._terms.kind
+        moved = (shift * (1.0 + np.minimum((shift / _FAR) ** 2, _CAUTION)))[kind, None] * self._bent()
+        relative = 1.0 / (1.0 + strength[kind, None] * moved**2)
         self._terms.relative[:, : self._spacing.size] = np.where(self._cut[:, None], _LOOSE, relative)
 
     def _bent(self) -> Array:
@@ -470,7 +587,7 @@ class SeriesProblem:
 
     def _noise(self, found: SeriesHyperparameters, known: _Known) -> Array:
         """Components of the variance that residuals and what is not known of the model show."""
-        free = ~np.isfinite(self._given)
+        free = ~np.isfinite(self.given)
         if not free.any():
             return found.noise
         points, chain = self.chain.precision.shape[1], self.chain
@@ -574,18 +691,41 @@ class SeriesProblem:
 _LEAST_VARIANCE = 1e-10
 
 
-def _terms(position: Array, logs: int) -> series.Terms:
-    """Second differences of neighbouring states, or the first one of two."""
+def _terms(position: Array, across: Array | None, logs: int) -> series.Terms:
+    """Differences along a series, or along each of several and across them at each place."""
+    length, lines = len(position), 1 if across is None else len(across)
+    state, coefficient = _differences(position)
+    states = [np.where(state < 0, -1, state + length * c) for c in range(lines)]
+    coefficients, kinds = [coefficient] * lines, [0] * (lines * len(state))
+    if across is not None:
+        state, coefficient = _differences(across)
+        states += [np.where(state < 0, -1, state * length + v) for v in range(length)]
+        coefficients += [coefficient] * length
+        kinds += [1] * (length * len(state))
+    return series.Terms(
+        np.concatenate(states),
+        np.concatenate(coefficients),
+        np.array(kinds, dtype=np.int64),
+        np.ones((len(kinds), logs)),
+    )
+
+
+def _differences(position: Array) -> tuple[NDArray[np.int64], Array]:
+    """Second differences of neighbours, or the first one of two: which, and their factors, shape (R, 3)."""
     distance = np.diff(position)
     if len(position) == 2:
-        state, coefficient = np.array([[0, 1, -1]]), np.array([[-1.0, 1.0, 0.0]]) / np.sqrt(distance[0])
-    else:
-        first = np.arange(len(position) - 2)
-        state = np.stack([first, first + 1, first + 2], axis=1)
-        one, two = 1.0 / distance[:-1], 1.0 / distance[1:]
-        coefficient = np.stack([one, -one - two, two], axis=1) / np.sqrt(0.5 * (distance[:-1] + distance[1:]))[:, None]
-    rows = len(state)
-    return series.Terms(state, coefficient, np.zeros(rows, dtype=np.int64), np.ones((rows, logs)))
+        return np.array([[0, 1, -1]]), np.array([[-1.0, 1.0, 0.0]]) / np.sqrt(distance[0])
+    first = np.arange(len(position) - 2)
+    one, two = 1.0 / distance[:-1], 1.0 / distance[1:]
+    coefficient = np.stack([one, -one - two, two], axis=1) / np.sqrt(0.5 * (distance[:-1] + distance[1:]))[:, None]
+    return np.stack([first, first + 1, first + 2], axis=1), coefficient
+
+
+def _courses(lines: int) -> Array:
+    """Cosines across lines, slower ones than a wave of `_FASTEST` lines, of which each is orthogonal to the others."""
+    number = min(lines, max(2, -(-2 * lines // _FASTEST)))
+    out = np.cos(np.pi * np.outer(np.arange(number), np.arange(lines) + 0.5) / lines)
+    return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True))
 
 
 def _rounded(found: SeriesHyperparameters) -> SeriesHyperparameters:

@@ -76,6 +76,8 @@ class JointSeries:
         Whether a series breaks before a spectrum.
     lines : list of OrderedSeries
         The series, each of spectra with a solution.
+    held : ndarray of bool, shape (K,)
+        Whether a solution is held by other series as well: it then stays as it is where a state is put beside it.
     """
 
     method: LogGaussian
@@ -86,6 +88,7 @@ class JointSeries:
     hyper: Array
     breaks: NDArray[np.bool_]
     lines: list[OrderedSeries]
+    held: NDArray[np.bool_]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
 
@@ -190,7 +193,8 @@ class JointSeries:
         # Within a break the state belongs to what is before.
         problem, found = self._problem(line, position, z, np.insert(self.breaks[line.rows], at, False))
         parameters = _inserted(known, at, share)
-        coefficients = problem.refine(found, parameters)
+        held = self.held[line.rows].any()
+        coefficients = parameters.coefficients if held else problem.refine(found, parameters)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
             parameters = Parameters(coefficients, parameters.r_inf, parameters.inductance, parameters.elastance)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Solution
-from drt_engine.methods.joint import JointSolution, SeparateSolutions, solve_series
+from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import discretise
@@ -56,10 +56,11 @@ class LogGaussian:
         known; pairs of frequency (Hz) and standard deviation (ohm): known, and interpolated on logarithmic axes.
     robust : bool
         Whether outliers count less, by Student's distribution [2]_; normal noise if not.
-    along : str, optional
+    along : str or (str, str), optional
         State column along which spectra are inverted together, such as ``"voltage"`` or ``"cycle"``: ln γ changes from
         one to the next as little and as smoothly as the data allow, and the noise and λ are those of the series.
-        By default each spectrum is inverted alone.
+        Of two columns, such as ``("voltage", "cycle")``, series run along the first, and those that are neighbours in
+        the second are held together at each place. By default each spectrum is inverted alone.
     series : sequence of str, optional
         State columns that are equal within a series; by default cell, cycle, direction, temperature and every other one
         that holds text or whole numbers.
@@ -86,7 +87,7 @@ class LogGaussian:
     noise: Noise = "auto"
     robust: bool = True
     tau: Sequence[float] | None = None
-    along: str | None = None
+    along: str | tuple[str, str] | None = None
     series: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -108,16 +109,26 @@ class LogGaussian:
             if self.series is not None:
                 raise InputError(f"series={self.series!r} needs along, the state column along which the series runs.")
             return
-        along: object = self.along
-        if not isinstance(along, str) or not along:
-            raise InputError(f"along must be the name of one state column; got {self.along!r}.")
+        columns: tuple[object, ...] = (self.along,) if isinstance(self.along, str) else tuple(self.along)
+        if not all(isinstance(name, str) and name for name in columns) or len(set(columns)) != len(columns):
+            raise InputError(f"along must be the name of one state column, or of two; got {self.along!r}.")
+        if len(columns) not in (1, 2):
+            raise InputError(f"along must name one state column or two; got {len(columns)}: {self.along!r}.")
+        object.__setattr__(self, "along", columns[0] if len(columns) == 1 else columns)
         if self.series is not None:
             series = (self.series,) if isinstance(self.series, str) else tuple(self.series)
-            if self.along in series or not all(isinstance(name, str) for name in series):
+            if set(columns) & set(series) or not all(isinstance(name, str) for name in series):
                 raise InputError(
                     f"series must be names of state columns other than {self.along!r}; got {self.series!r}."
                 )
             object.__setattr__(self, "series", series)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """State columns along which spectra are inverted together: none, one or two."""
+        if self.along is None:
+            return ()
+        return (self.along,) if isinstance(self.along, str) else self.along
 
     @property
     def shared_states(self) -> tuple[str, ...] | None:
@@ -227,6 +238,26 @@ class LogGaussian:
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         return solve_series(self.prepared(frequency, expansion), impedance, position, start, given)
+
+    def solve_across(
+        self, frequency: Array, impedance: ComplexArray, expansion: Expansion, across: Across, start: SeparateSolutions
+    ) -> JointSolution:
+        """Invert series together that are neighbours in a second state; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        impedance : ndarray of complex, shape (K, F)
+            Impedances of all series, one after the other, ohm; NaN where there is none.
+        expansion : Expansion
+            Basis functions.
+        across : Across
+            How the series are held together.
+        start : SeparateSolutions
+            What was found for each series.
+        """
+        return solve_across(self.prepared(frequency, expansion), impedance, across, start)
 
     def posterior(
         self,

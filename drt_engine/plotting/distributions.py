@@ -336,10 +336,12 @@ def _breaks(chosen: Selection) -> list[tuple[int, int]]:
     after = set(np.flatnonzero(chosen.fitted.status & np.uint16(Status.BREAK)).tolist())
     if not after or not isinstance(method, LogGaussian) or method.along is None:
         return []
-    if not {method.along, *(method.series or ())} <= set(states.columns):
+    one, *two = method.columns
+    series = (*(method.series or ()), *two)
+    if not {one, *series} <= set(states.columns):
         return []
     # The flag is that of the first spectrum after the break; without another one before, the break is not in view.
-    lines = series_along(states, method.along, method.series)
+    lines = series_along(states, one, series)
     return [
         (int(one), int(other))
         for line in lines

@@ -54,13 +54,16 @@ NU, LEVEL = 1.0, 0.1
 # Below this residual Newton's matrix is tried first.
 _NEAR = 0.05
 
+# Steps of Newton's method by conjugate gradients are solved to this share, less near the solution, in so many steps.
+_SHARE, _LEAST_SHARE, _TURNS = 0.01, 1e-6, 400
+
 
 class Terms(NamedTuple):
     """Differences between states that are expected to be small."""
 
     state: Whole  # (r,3) which states; the last is -1 for a difference of two
     coefficient: Array  # (r,3)
-    kind: Whole  # (r) which strength it has
+    kind: Whole  # (r) which strength it has; states of those of kind 0 are neighbours in the chain
     relative: Array  # (r,m) share of the strength
 
 
@@ -82,11 +85,18 @@ class Chain(NamedTuple):
     known: Array  # (k,m) variance of the bends, where it is to count
     share: Array  # (r,m) g
     firm: Array  # (r,m) curvature of the coupling by g
+    curved: Array  # (r,m) that in the matrix that is worked with
     spread: Array  # (r,m) variance of g, where it is to count
     step: Array  # (k,j)
     trial: Array  # (k,j)
     own: Array  # (k,j,j) blocks of the matrix, its factor, its inverse
     off: Array  # (k,d,j,j) rows of state k + 1 + d, columns of state k; of the inverse its transpose
+    turn: Array  # (k,2,f) cosine and sine of the direction of each residual
+    along: Array  # (k,f) curvature of the data's part in that direction
+    band: Array  # (k,3,m) diagonals of what the matrix has beside the data and the coupling
+    held: Array  # (k,j) 1 where a row and a column of the matrix are those of the identity
+    work: Array  # (4,k,j) of the conjugate gradients
+    course: Array  # (i,c) courses across lines, of which each is orthogonal to the others
 
 
 class Model(NamedTuple):
@@ -112,13 +122,14 @@ class Space(NamedTuple):
     far: Array  # (d,j,j)
 
 
-def new_chain(b: Array, grid: Grid, terms: Terms) -> Chain:
-    """Make the arrays for the data of K states, shape (K, n)."""
+def new_chain(b: Array, grid: Grid, terms: Terms, course: Array) -> Chain:
+    """Make the arrays for the data of K states, shape (K, n), line after line where they are coupled across lines."""
     states, whole = len(b), len(grid.columns)
     points, rows = b.shape[1] // 2, len(terms.state)
-    reach = int(
-        np.max(terms.state - terms.state.min(axis=1, where=terms.state >= 0, initial=states)[:, None], initial=0)
-    )
+    near = terms.state[terms.kind == 0]
+    # Every line is as long as the others, and a course has as many states.
+    both = states + len(course) * (states // max(course.shape[1], 1))
+    reach = int(np.max(near - near.min(axis=1, where=near >= 0, initial=states)[:, None], initial=0))
 
     def zeros(*shape: int) -> Array:
         return np.zeros(shape)
@@ -129,9 +140,11 @@ def new_chain(b: Array, grid: Grid, terms: Terms) -> Chain:
         *(zeros(states, whole), zeros(states, whole), zeros(states, 2 * points)),
         *(zeros(states, points), zeros(states, points), zeros(states, whole), zeros(states, grid.logs)),
         *(np.ones((states, whole)), np.ones((states, whole)), zeros(states, grid.logs), zeros(states, grid.logs)),
-        *(zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs)),
+        *(zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs), zeros(rows, grid.logs)),
         *(zeros(states, whole), zeros(states, whole)),
-        *(zeros(states, whole, whole), zeros(states, reach, whole, whole)),
+        *(zeros(both, whole, whole), zeros(both, reach, whole, whole)),
+        *(zeros(states, 2, points), zeros(states, points), zeros(states, 3, grid.logs), zeros(states, whole)),
+        *(zeros(4, both, whole), course),
     )
 
 
@@ -149,6 +162,32 @@ def new_space(chain: Chain, grid: Grid) -> Space:
         np.zeros((whole, whole)),
         np.zeros((chain.off.shape[1], whole, whole)),
     )
+
+
+# Loops instead of assignments to slices and array expressions: these take seconds to be compiled.
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _fill(out: Array, value: float) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = value
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add(out: Array, factor: float, block: Array) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += factor * block[i, j]
+
+
+@compiled(**_INNER)
+def _is_across(terms: Terms) -> bool:
+    """Whether states of different lines are held together."""
+    across = False
+    for r in range(terms.kind.size):
+        across = across or terms.kind[r] > 0
+    return across
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -293,77 +332,314 @@ def _gram(left: Array, right: Array, block: Array, out: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _own_block(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space: Space, block: Array) -> None:
-    """Second derivative of the single objective of a state, lower half, into `chain.own`; see :func:`_build`."""
+def _own_parts(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space: Space) -> None:
+    """Make what the second derivative of the single objective of a state needs; see :func:`_build` for `mode`."""
     lam, prior, tail = model.lam, model.prior, model.tail
     points = chain.weight.shape[1]
-    residual, weight, left, right = chain.residual[k], chain.weight[k], space.left, space.right
-    for j in range(grid.size):
-        column = grid.columns[j]
-        scale = chain.value[k, j] if j < grid.logs else chain.free[k, j]
-        for f in range(points):
-            re, im = residual[f], residual[points + f]
-            size = math.sqrt(re * re + im * im)
-            turned = mode < 2 and size > 0.0
-            cosine = re / size if turned else 1.0
-            sine = im / size if turned else 0.0
-            d = tail * chain.distance[k, f]
-            curvature = (1.0 - d) / (1.0 + d) if turned else 1.0
-            along = weight[f] * (curvature if mode != 1 else max(curvature, 0.0))
-            one = scale * (cosine * column[f] + sine * column[points + f])
-            other = scale * (cosine * column[points + f] - sine * column[f])
-            left[j, f] = one
-            left[j, points + f] = other
-            right[j, f] = along * one
-            right[j, points + f] = weight[f] * other
-    matrix = chain.own[k]
-    _gram(left, right, block, matrix)
+    residual, weight, band = chain.residual[k], chain.weight[k], chain.band[k]
+    for f in range(points):
+        re, im = residual[f], residual[points + f]
+        size = math.sqrt(re * re + im * im)
+        turned = mode < 2 and size > 0.0
+        chain.turn[k, 0, f] = re / size if turned else 1.0
+        chain.turn[k, 1, f] = im / size if turned else 0.0
+        d = tail * chain.distance[k, f]
+        curvature = (1.0 - d) / (1.0 + d) if turned else 1.0
+        chain.along[k, f] = weight[f] * (curvature if mode != 1 else max(curvature, 0.0))
     _prior_weights(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
     for i in range(grid.logs - 2):
         if chain.known[k, i] > 0.0:
             square = _bent(chain.y[k], grid, i) ** 2 + chain.known[k, i]
             space.stiffness[i] = prior.rate * lam / math.sqrt(grid.knee[i] ** 2 + lam * square)
-    _prior_band(lam, prior, space.stiffness, space.band)
+    _prior_band(lam, prior, space.stiffness, band)
     for m in range(grid.logs):
         force = chain.pressure[k, m]
-        matrix[m, m] += space.band[0, m] * (1.0 + 1e-11) + (max(force, 0.0) if mode > 0 else force)
-        if m >= 1:
-            matrix[m, m - 1] += space.band[1, m - 1]
-        if m >= 2:
-            matrix[m, m - 2] += space.band[2, m - 2]
-    for j in range(grid.logs, matrix.shape[0]):
+        band[0, m] += band[0, m] * 1e-11 + (max(force, 0.0) if mode > 0 else force)
+    for j in range(grid.logs, chain.held.shape[1]):
         # Without data nothing holds what is no part of γ, and it stays where it is.
-        if j >= grid.size or chain.free[k, j] == 0.0 or matrix[j, j] == 0.0:
+        idle = j >= grid.size or chain.free[k, j] == 0.0 or chain.scale[k, j] == 0.0
+        chain.held[k, j] = 1.0 if idle else 0.0
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _own_block(chain: Chain, k: int, grid: Grid, space: Space, block: Array) -> None:
+    """Second derivative of the single objective of a state, lower half, into `chain.own`."""
+    points = chain.weight.shape[1]
+    weight, left, right, band = chain.weight[k], space.left, space.right, chain.band[k]
+    for j in range(grid.size):
+        column = grid.columns[j]
+        scale = chain.value[k, j] if j < grid.logs else 1.0 - chain.held[k, j]
+        for f in range(points):
+            cosine, sine = chain.turn[k, 0, f], chain.turn[k, 1, f]
+            one = scale * (cosine * column[f] + sine * column[points + f])
+            other = scale * (cosine * column[points + f] - sine * column[f])
+            left[j, f] = one
+            left[j, points + f] = other
+            right[j, f] = chain.along[k, f] * one
+            right[j, points + f] = weight[f] * other
+    matrix = chain.own[k]
+    _gram(left, right, block, matrix)
+    for m in range(grid.logs):
+        matrix[m, m] += band[0, m]
+        if m >= 1:
+            matrix[m, m - 1] += band[1, m - 1]
+        if m >= 2:
+            matrix[m, m - 2] += band[2, m - 2]
+    for j in range(grid.logs, matrix.shape[0]):
+        if chain.held[k, j] == 1.0:
             matrix[j, j] = 1.0
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _couple_blocks(chain: Chain, terms: Terms, kappa: Array, width: Array, mode: int, grid: Grid) -> None:
-    """Add the coupling to the blocks; see :func:`_build` for `mode`."""
-    chain.off[:] = 0.0
+def _curve(chain: Chain, terms: Terms, kappa: Array, mode: int, grid: Grid) -> None:
+    """Curvature of the coupling; see :func:`_build` for `mode`."""
+    for r in range(terms.kind.size):
+        for m in range(grid.logs - 1):
+            weight = chain.firm[r, m]
+            if mode < 2:
+                q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
+                curvature = (NU - q) / (NU + q)
+                weight *= curvature if mode == 0 else max(curvature, 0.0)
+            chain.curved[r, m] = weight * grid.slope[m]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add_coupling(block: Array, pair: float, curved: Array, width: Array, whole: bool) -> None:
+    """Add the coupling of two states to their block, or its lower half."""
+    for m in range(width.size):
+        block[m, m] += pair * LEVEL * width[m]
+    for m in range(width.size - 1):
+        weight = pair * curved[m]
+        block[m, m] += weight
+        block[m + 1, m + 1] += weight
+        block[m + 1, m] -= weight
+        if whole:
+            block[m, m + 1] -= weight
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _couple_near(chain: Chain, terms: Terms, width: Array) -> None:
+    """Add the coupling of states of the same line to the blocks."""
+    for k in range(chain.off.shape[0]):
+        for d in range(chain.off.shape[1]):
+            _fill(chain.off[k, d], 0.0)
     for r in range(terms.kind.size):
         c = terms.coefficient[r]
         for n in range(3):
             for p in range(3):
                 k, i = terms.state[r, p], terms.state[r, n]
-                if k < 0 or i < k:
+                if terms.kind[r] > 0 or k < 0 or i < k:
                     continue
-                pair = c[n] * c[p]
                 block = chain.own[k] if i == k else chain.off[k, i - k - 1]
+                _add_coupling(block, c[n] * c[p], chain.curved[r], width, i != k)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _start_courses(chain: Chain) -> None:
+    """Blocks of courses across lines, from the blocks of all lines.
+
+    A course φ_i has, at each place along the lines, one state for all lines: lines are coupled so strongly that what
+    changes slowly across them could not be found by moving one at a time. How courses are coupled by the data is left
+    out.
+    """
+    courses, lines = chain.course.shape
+    states = chain.b.shape[0]
+    length = states // max(lines, 1)
+    for at in range(states, states + courses * length):
+        i, v = (at - states) // length, (at - states) % length
+        _fill(chain.own[at], 0.0)
+        for c in range(lines):
+            weight = chain.course[i, c] ** 2
+            _add(chain.own[at], weight, chain.own[c * length + v])
+            for d in range(chain.off.shape[1]):
+                _add(chain.off[at, d], weight, chain.off[c * length + v, d])
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _couple_far(chain: Chain, terms: Terms, width: Array) -> None:
+    """Add the coupling of states of different lines to the diagonal blocks, and to those of courses."""
+    courses, lines = chain.course.shape
+    states = chain.b.shape[0]
+    length = states // max(lines, 1)
+    for r in range(terms.kind.size):
+        if terms.kind[r] == 0:
+            continue
+        state, coefficient = terms.state[r], terms.coefficient[r]
+        here = 3 if state[2] >= 0 else 2
+        for n in range(here):
+            _add_coupling(chain.own[state[n]], coefficient[n] ** 2, chain.curved[r], width, False)
+        for i in range(courses):
+            total = 0.0
+            for n in range(here):
+                total += coefficient[n] * chain.course[i, state[n] // length]
+            at = states + i * length + state[0] % length
+            _add_coupling(chain.own[at], total * total, chain.curved[r], width, False)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add_band(v: Array, band: Array, logs: int, out: Array) -> None:
+    """Add the product of a symmetric matrix of five diagonals with v, (j)."""
+    for m in range(logs):
+        out[m] += band[0, m] * v[m]
+    for m in range(logs - 1):
+        out[m + 1] += band[1, m] * v[m]
+        out[m] += band[1, m] * v[m + 1]
+    for m in range(logs - 2):
+        out[m + 2] += band[2, m] * v[m]
+        out[m] += band[2, m] * v[m + 2]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _multiply_own(v: Array, out: Array, chain: Chain, grid: Grid, space: Space) -> None:
+    """Multiply the single objectives' part of the matrix by v, (k,j)."""
+    points, data = chain.weight.shape[1], 2 * chain.weight.shape[1]
+    image = space.left[0]
+    for k in range(chain.b.shape[0]):
+        for q in range(data):
+            image[q] = 0.0
+        for j in range(grid.size):
+            column = grid.columns[j]
+            scale = v[k, j] * (chain.value[k, j] if j < grid.logs else 1.0 - chain.held[k, j])
+            for q in range(data):
+                image[q] += scale * column[q]
+        for f in range(points):
+            cosine, sine = chain.turn[k, 0, f], chain.turn[k, 1, f]
+            one = chain.along[k, f] * (cosine * image[f] + sine * image[points + f])
+            other = chain.weight[k, f] * (cosine * image[points + f] - sine * image[f])
+            image[f] = cosine * one - sine * other
+            image[points + f] = sine * one + cosine * other
+        for j in range(grid.size):
+            column = grid.columns[j]
+            total = 0.0
+            for q in range(data):
+                total += column[q] * image[q]
+            out[k, j] = total * (chain.value[k, j] if j < grid.logs else 1.0)
+        for j in range(grid.logs, v.shape[1]):
+            if chain.held[k, j] == 1.0:
+                out[k, j] = v[k, j]
+        _add_band(v[k], chain.band[k], grid.logs, out[k])
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _multiply_all(v: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
+    """Multiply the whole matrix by v, (k,j)."""
+    _multiply_own(v, out, chain, grid, space)
+    e, slope_term = space.band[0], space.band[1]
+    for r in range(terms.kind.size):
+        c = terms.coefficient[r]
+        for m in range(grid.logs):
+            e[m] = 0.0
+            for n in range(3):
+                if terms.state[r, n] >= 0:
+                    e[m] += c[n] * v[terms.state[r, n], m]
+            slope_term[m] = LEVEL * width[m] * e[m]
+        for m in range(grid.logs - 1):
+            force = chain.curved[r, m] * (e[m + 1] - e[m])
+            slope_term[m + 1] += force
+            slope_term[m] -= force
+        for n in range(3):
+            if terms.state[r, n] >= 0:
                 for m in range(grid.logs):
-                    block[m, m] += pair * LEVEL * width[m]
-                for m in range(grid.logs - 1):
-                    weight = chain.firm[r, m]
-                    if mode < 2:
-                        q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
-                        curvature = (NU - q) / (NU + q)
-                        weight *= curvature if mode == 0 else max(curvature, 0.0)
-                    weight *= pair * grid.slope[m]
-                    block[m, m] += weight
-                    block[m + 1, m + 1] += weight
-                    block[m + 1, m] -= weight
-                    if i != k:
-                        block[m, m + 1] -= weight
+                    out[terms.state[r, n], m] += c[n] * slope_term[m]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _follow_courses(vector: Array, chain: Chain, back: bool) -> None:
+    """Find the components of all lines along courses, after the states, or add what these are to the lines."""
+    courses, lines = chain.course.shape
+    states = chain.b.shape[0]
+    length = states // max(lines, 1)
+    for i in range(courses):
+        for k in range(states):
+            weight, at = chain.course[i, k // length], states + i * length + k % length
+            for j in range(vector.shape[1]):
+                if back:
+                    vector[k, j] += weight * vector[at, j]
+                else:
+                    vector[at, j] += weight * vector[k, j]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _precondition(left: Array, out: Array, chain: Chain) -> float:
+    """Add the solutions within lines and along courses, of which the first states count; return left · out."""
+    states, whole = chain.held.shape
+    for k in range(states, left.shape[0]):
+        for j in range(whole):
+            left[k, j] = 0.0
+    _follow_courses(left, chain, False)
+    _solve_chain(chain, left, out)
+    _follow_courses(out, chain, True)
+    for k in range(states):
+        for j in range(whole):
+            # A row of the identity has nothing to be moved.
+            out[k, j] = 0.0 if chain.held[k, j] == 1.0 else -out[k, j]
+    return float(_dot(left, out, states))
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _combine(out: Array, factor: float, left: Array, other: float, right: Array, states: int) -> None:
+    """Combine: out = factor left + other right."""
+    for k in range(states):
+        for j in range(out.shape[1]):
+            out[k, j] = factor * left[k, j] + other * right[k, j]
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _dot(left: Array, right: Array, states: int) -> float:
+    total = 0.0
+    for k in range(states):
+        for j in range(left.shape[1]):
+            total += left[k, j] * right[k, j]
+    return total
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _conjugate(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
+    right: Array,
+    out: Array,
+    tolerance: float,
+    limit: int,
+    chain: Chain,
+    terms: Terms,
+    width: Array,
+    grid: Grid,
+    space: Space,
+) -> int:
+    """Solve with the whole matrix, out = −H⁻¹ right, by conjugate gradients preconditioned by the factor.
+
+    The factor leaves out how states of different lines are coupled. Returns how many steps it took. Where the matrix is
+    The factor leaves out how states of different lines are coupled. Returns how many steps it took. Where the matrix is
+    not positive definite, `out` is a direction in which the objective falls. `tolerance` is that of the error in the
+    norm of the preconditioner, of what it is at first.
+    """
+    left, at, image, way = chain.work[0], chain.work[1], chain.work[2], chain.work[3]
+    states = chain.b.shape[0]
+    _fill(out, 0.0)
+    _combine(left, -1.0, right, 0.0, right, states)
+    for k in range(states):
+        for j in range(right.shape[1]):
+            if chain.held[k, j] == 1.0:
+                left[k, j] = 0.0
+    first = _precondition(left, at, chain)
+    size = first
+    _combine(way, 1.0, at, 0.0, at, states)
+    for n in range(limit):
+        if size <= tolerance * tolerance * first:
+            return n
+        _multiply_all(way, image, chain, terms, width, grid, space)
+        curvature = _dot(way, image, states)
+        if not curvature > 0.0:
+            # What was found so far goes downhill, and so does the first direction.
+            if n == 0:
+                _combine(out, 1.0, way, 0.0, way, states)
+            return n
+        length = size / curvature
+        _combine(out, 1.0, out, length, way, states)
+        _combine(left, 1.0, left, -length, image, states)
+        before = size
+        size = _precondition(left, at, chain)
+        _combine(way, 1.0, at, size / before, way, states)
+    return limit
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -400,11 +676,12 @@ def _subtract(out: Array, left: Array, right: Array, lower: bool, block: Array) 
 @compiled(**_INNER, fastmath=_FAST)
 def _factor_chain(chain: Chain, space: Space, block: Array) -> bool:
     """Cholesky factor of the blocks in place; false if they are not positive definite."""
-    states = chain.b.shape[0]
+    states = chain.own.shape[0]
     for k in range(states):
         if not _factorise(chain.own[k], space.one):
             return False
-        chain.own[k] = space.one
+        _fill(chain.own[k], 0.0)
+        _add(chain.own[k], 1.0, space.one)
         last = min(chain.off.shape[1], states - 1 - k)
         for d in range(last):
             _divide(chain.off[k, d], chain.own[k], block)
@@ -455,6 +732,17 @@ def _solve_chain(chain: Chain, right: Array, out: Array) -> None:
                 here[q] -= factor[i, q] * here[i]
 
 
+@compiled(**_INNER)
+def _find(
+    right: Array, out: Array, share: float, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space
+) -> None:
+    """Solve with the factor, or to a share of the error where that leaves out how lines are coupled."""
+    if _is_across(terms):
+        _conjugate(right, out, share, _TURNS, chain, terms, width, grid, space)
+    else:
+        _solve_chain(chain, right, out)
+
+
 @compiled(**_INNER, fastmath=_FAST)
 def _turned(matrix: Array, out: Array) -> None:
     """Transpose."""
@@ -480,7 +768,7 @@ def _invert_chain(chain: Chain, space: Space, block: Array) -> None:
     states = chain.b.shape[0]
     for k in range(states - 1, -1, -1):
         last = min(chain.off.shape[1], states - 1 - k)
-        space.one[:] = 0.0
+        _fill(space.one, 0.0)
         _invert_factor(chain.own[k], space.one.shape[0], space.one)
         # (L⁻¹)ᵀ, whose product with its transpose is the inverse of the block alone.
         _turned(space.one, space.two)
@@ -488,7 +776,7 @@ def _invert_chain(chain: Chain, space: Space, block: Array) -> None:
         for d in range(last):
             _multiply(space.two, chain.off[k, d], block, space.far[d])
         for d in range(last):
-            chain.off[k, d] = 0.0
+            _fill(chain.off[k, d], 0.0)
             for e in range(last):
                 if e == d:
                     _subtract(chain.off[k, d], space.far[e], chain.own[k + 1 + d], False, block)
@@ -517,8 +805,12 @@ def _build(
     from above.
     """
     for k in range(chain.b.shape[0]):
-        _own_block(chain, k, model, mode, grid, space, block)
-    _couple_blocks(chain, terms, model.kappa, model.width, mode, grid)
+        _own_parts(chain, k, model, mode, grid, space)
+        _own_block(chain, k, grid, space, block)
+    _curve(chain, terms, model.kappa, mode, grid)
+    _couple_near(chain, terms, model.width)
+    _start_courses(chain)
+    _couple_far(chain, terms, model.width)
     return bool(_factor_chain(chain, space, block))
 
 
@@ -612,13 +904,14 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
         if last and task == 0:
             break
         if last:
-            chain.free[:] = 1.0
+            _fill(chain.free, 1.0)
         # Newton's matrix near the solution and once it has been positive definite.
         first = 2 if last or normal else (0 if mode == 0 or residual < _NEAR else 1)
         mode = _build_from(first, chain, terms, model, grid, space, block)
         if last or mode == 3:
             break
-        _solve_chain(chain, chain.gradient, chain.step)
+        share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
+        _find(chain.gradient, chain.step, share, chain, terms, model.width, grid, space)
         phi = _walk(phi, normal, chain, terms, model, grid)
         before = residual
         residual = float(_differentiate(chain, terms, model, grid, space))
@@ -636,8 +929,8 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
 
 
 @compiled(**_OUTER)
-def solve_many(chain: Chain, right: Array, out: Array) -> None:
+def solve_many(right: Array, out: Array, chain: Chain, terms: Terms, width: Array, grid: Grid, space: Space) -> None:
     """Minus the inverse times many right-hand sides, with the factor that :func:`descend` left."""
     # (n,k,j)->(n,k,j)
     for n in range(right.shape[0]):
-        _solve_chain(chain, right[n], out[n])
+        _find(right[n], out[n], _LEAST_SHARE, chain, terms, width, grid, space)

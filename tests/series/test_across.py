@@ -1,0 +1,126 @@
+"""Series that are neighbours in a second state: how they are arranged, and that they gain from each other."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import drt_engine as drt
+from drt_engine.series import sheets_of
+from drt_engine.status import Status
+
+from .conftest import FREQUENCY, measured, truth
+
+ALONG = ("voltage", "cycle")
+TAU = np.geomspace(1e-5, 10.0, 241)
+
+
+def states(*rows):
+    return pd.DataFrame(rows, columns=["cell", "cycle", "voltage"])
+
+
+def test_places_that_are_the_same_but_for_an_instruments_digits_stand_together():
+    frame = states(
+        *(("A", 1, 3.0), ("A", 1, 3.1), ("A", 1, 3.2), ("A", 1, 3.3)),
+        *(("A", 50, 3.3004), ("A", 50, 3.2001), ("A", 50, 2.9998)),
+        *(("A", 100, 3.1), ("A", 100, 3.0), ("A", 100, 3.2), ("A", 100, 3.3)),
+        *(("B", 1, 3.0), ("B", 1, 3.1)),
+    )
+    (sheet,) = sheets_of(frame, ALONG)
+    np.testing.assert_array_equal(sheet.rows, [[0, 1, 2, 3], [6, -1, 5, 4], [8, 7, 9, 10]])
+    np.testing.assert_allclose(sheet.position[0], [0, 1, 2, 3], atol=0.01)
+    np.testing.assert_allclose(sheet.position[1], [0, 1, 1 + 50 / 49], atol=0.03)
+
+
+def test_what_was_measured_twice_at_a_place_has_two_places():
+    frame = states(("A", 1, 3.0), ("A", 1, 3.0), ("A", 1, 3.1), ("A", 2, 3.0), ("A", 2, 3.1))
+    (sheet,) = sheets_of(frame, ALONG)
+    np.testing.assert_array_equal(sheet.rows, [[0, 1, 2], [3, -1, 4]])
+
+
+def test_series_that_have_few_places_in_common_are_left_alone_and_the_log_says_so(caplog):
+    frame = states(*(("A", cycle, 3.0 + 0.1 * k + 0.04 * cycle) for cycle in range(6) for k in range(4)))
+    with caplog.at_level(logging.WARNING):
+        assert sheets_of(frame, ALONG) == []
+    assert "each alone" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def ageing():
+    """The same at 8 voltages in 4 cycles; one spectrum is missing."""
+    voltage, cycles = np.linspace(3.0, 3.7, 8), np.array([1, 50, 100, 150])
+    impedance = np.vstack([measured(voltage, seed=10 + n) for n in range(cycles.size)])
+    frame = pd.DataFrame({"cell": "A", "cycle": np.repeat(cycles, 8), "voltage": np.tile(voltage, 4)})
+    impedance[13] = np.nan
+    return drt.Spectra(FREQUENCY, impedance, frame)
+
+
+@pytest.fixture(scope="module")
+def along(ageing):
+    return drt.invert(ageing, drt.LogGaussian(along="voltage"))
+
+
+@pytest.fixture(scope="module")
+def across(ageing):
+    return drt.invert(ageing, drt.LogGaussian(along=ALONG))
+
+
+def errors(result, spectra):
+    exact = np.array([truth(TAU, voltage) for voltage in spectra.states["voltage"]])
+    good = result.solved
+    wrong = np.abs(result.gamma_at(TAU) - exact)[good]
+    return np.median(np.trapezoid(wrong, np.log(TAU)) / np.trapezoid(exact[good], np.log(TAU)))
+
+
+def test_what_is_alike_in_every_cycle_is_found_better(ageing, along, across):
+    assert errors(across, ageing) < 0.9 * errors(along, ageing)
+
+
+def test_every_answer_is_certified_for_all_series_together(across):
+    good = across.solved
+    assert good.sum() == len(across) - 1
+    assert np.ptp(across.optimality[good]) == 0.0
+    assert across.optimality[good][0] <= 1e-8
+    assert np.ptp(across.coupling_across[good]) == np.ptp(across.shift_across[good]) == 0.0
+    assert np.isnan(across.coupling_across[~good]).all()
+
+
+def test_changes_across_are_found_better_and_held_by_their_intervals(along, across):
+    # The same voltage in two cycles: nothing changes.
+    pairs = [(k, k + 8) for k in (0, 1, 2, 3, 4, 6, 7)]
+    changes = [across.change(*pair) for pair in pairs]
+    assert all(change.r_pol_low < 0.0 < change.r_pol_high for change in changes)
+    before = np.diff(along.gamma_at(TAU)[pairs], axis=1)
+    after = np.diff(across.gamma_at(TAU)[pairs], axis=1)
+    # The slope of a line through four noisy values, against the difference of two: √(σ²/5) to √(2σ²), 0.32.
+    assert np.median(np.abs(after).max(axis=2)) < 0.5 * np.median(np.abs(before).max(axis=2))
+
+
+def test_states_between_are_found_along_either_column(across):
+    between = across.gamma_at(TAU, cycle=75)
+    assert between.shape == (8, TAU.size)
+    assert np.all(between[0] >= np.minimum(*across.gamma_at(TAU)[[8, 16]]) * 0.8)
+    assert across.gamma_at(TAU, voltage=3.33).shape == (4, TAU.size)
+    with pytest.raises(drt.InputError, match="one of its states"):
+        across.gamma_at(TAU, voltage=3.33, cycle=75)
+
+
+def test_the_order_of_rows_does_not_matter(ageing, across):
+    order = np.random.default_rng(3).permutation(len(ageing))
+    again = drt.invert(ageing[order], drt.LogGaussian(along=ALONG))
+    np.testing.assert_array_equal(again.coefficients, across.coefficients[order])
+    np.testing.assert_array_equal(again.status, across.status[order])
+
+
+def test_a_cell_that_jumps_between_two_cycles_is_flagged_across():
+    voltage, cycles = np.array([3.0, 3.2, 3.4]), np.arange(24)
+    impedance = np.vstack([measured(voltage, seed=40 + n) for n in cycles])
+    impedance[12 * 3 :] += 40.0 / (1.0 + (2j * np.pi * FREQUENCY * 0.1) ** 0.9)
+    frame = pd.DataFrame({"cell": "A", "cycle": np.repeat(cycles, 3), "voltage": np.tile(voltage, 24)})
+    result = drt.invert(drt.Spectra(FREQUENCY, impedance, frame), drt.LogGaussian(along=ALONG))
+    flagged = np.flatnonzero(result.status & np.uint16(Status.BREAK_ACROSS))
+    np.testing.assert_array_equal(flagged, [36, 37, 38])
+    # What was before and after is not made alike.
+    resistance = result.r_pol.reshape(24, 3)
+    np.testing.assert_allclose(resistance[12] - resistance[11], 40.0, rtol=0.05)
