@@ -67,13 +67,17 @@ def opened_grid(path: PathLike, grid: str | None, states: Collection[str] | None
 
 def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra:
     """Read some rows of an open grid."""
-    frequency = reader.read("frequency")
-    impedance = np.empty((rows.size, frequency.size), dtype=complex)
-    impedance.real = reader.read("impedance_real", rows)
-    impedance.imag = reader.read("impedance_imag", rows)
+    frequency, impedance = reader.read("frequency"), _complex(reader, rows)
     times = reader.read("point_time", rows) if reader.has("point_time") else None
     with reader.blamed():
         return Spectra(frequency, impedance, states, times)
+
+
+def _complex(reader: GridReader, rows: Array) -> Array:
+    real = reader.read("impedance_real", rows)
+    impedance = np.empty(real.shape, dtype=complex)
+    impedance.real, impedance.imag = real, reader.read("impedance_imag", rows)
+    return impedance
 
 
 def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> Inversion:
@@ -126,6 +130,8 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
             method = method_from_settings(reader.json_object("settings"))
         arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}
+        if reader.has("impedance_real") and reader.has("impedance_imag"):
+            arrays["impedance"] = _complex(reader, chosen)
         if with_intervals:
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)

@@ -214,6 +214,12 @@ INVERSION = Group(
         _result("coupling", "strength with which spectra of a series are held together", required=False),
         _result("shift", "distance in ln(tau) that processes move from one spectrum to the next", required=False),
         _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
+        *(
+            Variable(
+                f"impedance_{part}", (SPECTRUM, "frequency"), "ohm", f"{name} part of the impedance", required=False
+            )
+            for part, name in (("real", "real"), ("imag", "imaginary"))
+        ),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )
