@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import Overwrite, app, console, for_spreadsheets, input_error, say, spelled
+from drt_engine.cli.summary import state_lines
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from drt_engine.readers.collect import Collected, FileReport
 
 __all__ = ["import_"]
 
-_MOST_NAMES, _MOST_VALUES = 3, 6
+_MOST_NAMES = 3
 _CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 
@@ -70,6 +69,8 @@ def import_(
     """Turn instrument files into one campaign: spectra, with the states that they were measured at."""
     from contextlib import nullcontext
 
+    import pandas as pd
+
     from drt_engine.errors import OutputExistsError
     from drt_engine.hdf5 import add_spectra, growing, known_files
     from drt_engine.outputs import check_outputs, new_file
@@ -112,7 +113,9 @@ def import_(
     what = (
         ", ".join(f"{len(some)} on {some.frequency.size} frequencies" for some in found.spectra.values()) or "none new"
     )
-    say(*_states_of(found))
+    if len(found):
+        every = pd.concat([spectra.states for spectra in found.spectra.values()], ignore_index=True)
+        say(*(f"  {line}" for line in state_lines(every)))
     say(f"{len(found)} spectra imported ({what}); {total} in the campaign.", f"  {output}")
     refused = sum(one.status == "refused" for one in found.files)
     if strict and refused:
@@ -177,35 +180,3 @@ def _texts(one: "FileReport") -> list[str]:
         return [spelled(remark) for remark in one.remarks]
     path = re.match(rf"[^']*?{re.escape(os.path.basename(one.source))}(?:[,:] | (?=\[))", one.error)
     return [spelled(one.error[path.end() :] if path else one.error)]
-
-
-def _states_of(found: "Collected") -> list[str]:
-    """Say which values the states have, as far as there are few, or else from where to where they go."""
-    import pandas as pd
-
-    if not len(found):
-        return []
-    every = pd.concat([spectra.states for spectra in found.spectra.values()], ignore_index=True)
-    shown = [name for name in every.columns if name not in ("source", "digest", "sweep")]
-    return [f"  {name}: {values_of(every[name])}" for name in shown]
-
-
-def values_of(column: "pd.Series[Any]") -> str:
-    """Write the values of a state on one line: all of them if they are few, or else from where to where they go."""
-    import pandas as pd
-
-    known = column.dropna()
-    distinct = known.drop_duplicates()
-    number = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
-    form = "{:.6g}" if number else "{}"
-    values = [form.format(value) for value in (distinct.sort_values() if number else distinct)]
-    text = ", ".join(values)
-    if len(values) > _MOST_VALUES:
-        ends = (values[0], values[-1])
-        text = (
-            f"{ends[0]} to {ends[1]}, {len(values)} values"
-            if number
-            else f"{', '.join(values[:3])} and others, {len(values)} values"
-        )
-    missing = len(column) - len(known)
-    return text + (f"; none in {missing} of {len(column)} spectra" if missing else "")

@@ -63,12 +63,13 @@ def peaks(
 ) -> None:
     """Find the peaks of γ, or fit its parts, and follow them as processes across the states.
 
-    The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen.
+    The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen. The peaks of several
+    grids stand in one table, with the column grid.
     """
     import numpy as np
 
     from drt_engine.cli.plot import as_taken, other_contents
-    from drt_engine.hdf5 import read_inversion, read_spectra
+    from drt_engine.hdf5 import read_inversion, read_spectra, scan
     from drt_engine.outputs import check_outputs
     from drt_engine.peaks import DeconvolutionOptions, without_edges
     from drt_engine.selection import rows_where
@@ -80,6 +81,15 @@ def peaks(
     inputs = (file, spectra)
     check_outputs(output, tracks, figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
     pins = [_known(text) for text in known or ()]
+    grids = {found.grid for found in scan(file).inversions if name in (None, found.name)}
+    if grid is None and len(grids) > 1:
+        if along is not None or spectra is not None:
+            raise input_error(
+                f"the file has {len(grids)} grids, and --along and --spectra are for one. Name it: --grid, one of "
+                f"{', '.join(sorted(grids))}."
+            )
+        _of_all_grids((file, name, where), sorted(grids), output, overwrite=overwrite)
+        return
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
     if spectra is not None and (older := other_contents(spectra, file, name)) is not None:
@@ -110,6 +120,34 @@ def peaks(
     _write(written, followed, (store, figure), inputs, overwrite)
     for path in filter(None, (output, store, tracks, tables, figure)):
         say(f"  {path}")
+
+
+def _of_all_grids(
+    source: tuple[Path, str | None, str | None], grids: list[str], output: Path, *, overwrite: bool
+) -> None:
+    """Write the peaks of all grids as one table, with the name of the grid."""
+    import numpy as np
+    import pandas as pd
+
+    from drt_engine.hdf5 import read_inversion
+    from drt_engine.outputs import new_file
+    from drt_engine.peaks import without_edges
+    from drt_engine.selection import rows_where
+
+    file, name, where = source
+    tables, spectra, beyond = [], 0, 0
+    for grid in grids:
+        result = read_inversion(file, name, grid)
+        rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
+        found = result[rows].peaks()
+        spectra, beyond = spectra + rows.size, beyond + len(found) - len(without_edges(found))
+        tables.append(_numbered(found, rows).assign(grid=grid))
+    table = pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
+    say(f"{len(table) - beyond} peaks in {spectra} spectra on {len(grids)} grids{rest}.")
+    with new_file(output, overwrite=overwrite, inputs=(file,)) as partial:
+        for_spreadsheets(table).to_csv(partial, index=False)
+    say(f"  {output}")
 
 
 def _known(text: str) -> "Known":

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from drt_engine.errors import InputError
 from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.peaks import PART_UNITS, PEAK_UNITS
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
+from drt_engine.validation.cleaning import REASONS
 
 __all__ = [
     "COLUMN_UNITS",
@@ -175,6 +178,18 @@ SPECTRA = Group(
             (SPECTRUM, "frequency"),
             "s",
             "time of the point since the first one of its spectrum",
+            required=False,
+        ),
+        Variable(
+            "point_mask",
+            (SPECTRUM, "frequency"),
+            None,
+            "why a point is left out, 0 for one that is not",
+            "uint8",
+            {
+                "flag_values": np.arange(1 + len(REASONS), dtype=np.uint8),
+                "flag_meanings": " ".join(["kept", *(reason.replace(" ", "_") for reason in REASONS)]),
+            },
             required=False,
         ),
     ),
