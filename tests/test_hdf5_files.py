@@ -248,7 +248,7 @@ def test_scan_tells_what_there_is(campaign, spectra):
 
 # In single precision
 
-SINGLE = ("gamma", "coefficients", *(name for name in SCALARS if name != "status"))
+SINGLE = ("gamma", "coefficients", "impedance_real", "impedance_imag", *(name for name in SCALARS if name != "status"))
 
 
 def test_results_in_single_precision(tmp_path, inversion):

@@ -45,9 +45,6 @@ FEWEST_CHUNK_CHARACTERS = 16
 # Where infinity says what a number beyond float32 says: no series capacitance, no answer.
 _MAY_BECOME_INFINITE = ("capacitance", "kkt")
 
-# What was measured is no result, and is stored as it is.
-_MEASURED = ("impedance_real", "impedance_imag")
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -202,7 +199,7 @@ class GridWriter:
                     dataset[first:last] = stored[name]
 
     def _rounded(self, name: str, values: Array, first: int) -> Array:
-        if name in self.columns or name in _MEASURED or self._layout.dtype != "float32" or values.dtype.kind != "f":
+        if name in self.columns or self._layout.dtype != "float32" or values.dtype.kind != "f":
             return values
         with np.errstate(over="ignore", under="ignore"):
             rounded = values.astype(np.float32)
@@ -248,7 +245,7 @@ class GridWriter:
 
     def _variable(self, variable: schema.Variable) -> Any:
         dtype = np.dtype(variable.dtype)
-        if dtype.kind == "f" and variable.name not in _MEASURED:
+        if dtype.kind == "f":
             dtype = np.dtype(self._layout.dtype)
         others = tuple(map(self._dimensions.size, variable.dimensions[1:]))
         dataset = self._dataset(variable.name, dtype, others, others)

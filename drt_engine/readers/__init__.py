@@ -13,9 +13,10 @@ from typing import cast
 
 from drt_engine.errors import FileFormatError, UnknownNameError
 from drt_engine.readers.base import HEAD_BYTES, NoMeasurementError, Reader, ReadOptions, Recording, Sweep, problem
+from drt_engine.readers.file_states import read_profile
 from drt_engine.readers.named import parse_columns
 
-__all__ = ["READERS", "ReadOptions", "Reader", "Recording", "Sweep", "find_reader", "read_file"]
+__all__ = ["READERS", "ReadOptions", "Reader", "Recording", "Sweep", "find_reader", "read_file", "read_profile"]
 
 _INSTRUMENTS = {
     "biologic-mpt": "biologic_mpt",
