@@ -42,7 +42,8 @@ def info(
                 states = reader.states(reader.rows(None))
             lines.extend(f"  {line}" for line in state_lines(states))
         elif kind == "inversions":
-            lines.extend(quality(file, *rest.split("/", maxsplit=1)))
+            name, grid = rest.split("/", maxsplit=1)
+            lines.extend(quality(file, name, [grid]))
     show_tree(f"{file.name}, format version {contents['format_version']}", branches)
 
 

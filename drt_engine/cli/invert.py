@@ -120,8 +120,9 @@ def invert(
         say("drt-engine: interrupted before a block was done; nothing is lost.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     say_what_became_of(summary)
-    for grid in (one.grid for one in scan(summary.path).inversions):
-        say(*(f"  {line}" for line in quality(summary.path, job.get("name", "default"), grid)))
+    made = job.get("name", "default")
+    grids = [one.grid for one in scan(summary.path).inversions if one.name == made]
+    say(*(f"  {line}" for line in quality(summary.path, made, grids)))
     say(f"  {summary.path}")
     if settings.get("name", "LogGaussian") == "LogGaussian" and settings.get("along") is None:
         say_what_along_would_do(summary.path, job.get("name", "default"))

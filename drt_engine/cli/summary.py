@@ -37,6 +37,7 @@ def values_of(column: "pd.Series[Any]") -> str:
     distinct = known.drop_duplicates()
     number = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
     values = [f"{value:.6g}" if number else str(value) for value in (distinct.sort_values() if number else distinct)]
+    values = list(dict.fromkeys(values))
     text = ", ".join(values) or "none"
     if len(values) > _MOST_VALUES:
         some = f"{values[0]} to {values[-1]}" if number else f"{', '.join(values[:3])}, …"
@@ -57,35 +58,46 @@ def named_row(row: int, states: "pd.DataFrame") -> str:
     return f"row {row}" + (f": {said}" if said else "")
 
 
-def quality(path: Path, name: str, grid: str) -> list[str]:
+def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
     """Write how good the answers of an inversion are, and what to do about each remark.
 
     Parameters
     ----------
     path : Path
         File of inversions.
-    name, grid : str
-        Names of the inversion and of the grid.
+    name : str
+        Name of the inversion.
+    grids : sequence of str
+        Names of the grids, which are looked at together.
     """
     import numpy as np
 
     from drt_engine.hdf5.reader import answers_of
     from drt_engine.status import Status
 
-    found = answers_of(path, name, grid)
+    each = [answers_of(path, name, grid) for grid in grids]
+    residual, status = (np.concatenate([getattr(one, key) for one in each]) for key in ("residual", "status"))
+    place = [(number, row) for number, one in enumerate(each) for row in range(len(one.states))]
+
+    def named(row: int) -> str:
+        number, own = place[row]
+        within = f"{grids[number]} " if len(grids) > 1 else ""
+        return within + named_row(own, each[number].states)
+
     lines = []
-    known = np.flatnonzero(np.isfinite(found.residual))
+    known = np.flatnonzero(np.isfinite(residual))
     if known.size:
-        worst = int(known[np.argmax(found.residual[known])])
-        median, most = (100.0 * float(value) for value in (np.median(found.residual[known]), found.residual[worst]))
-        lines.append(f"residual: median {median:.2g} %, worst {most:.2g} % ({named_row(worst, found.states)})")
+        worst = int(known[np.argmax(residual[known])])
+        median, most = (100.0 * float(value) for value in (np.median(residual[known]), residual[worst]))
+        lines.append(f"residual: median {median:.2g} %, worst {most:.2g} % ({named(worst)})")
     for flag in Status:
-        rows = np.flatnonzero(found.status & np.uint16(flag)) if flag else np.empty(0, dtype=int)
+        rows = np.flatnonzero(status & np.uint16(flag)) if flag else np.empty(0, dtype=int)
         if rows.size:
             word = str(flag.name).lower().replace("_", " ")
-            lines.append(f"{rows.size} {word}, first {named_row(int(rows[0]), found.states)}. {spelled(flag.message)}")
-    piled = _unbounded(found.impedance_at, np.flatnonzero(found.status & np.uint16(Status.EXTRAPOLATED)))
-    if piled and not found.capacitance:
+            lines.append(f"{rows.size} {word}, first {named(int(rows[0]))}. {spelled(flag.message)}")
+    extrapolated = np.uint16(Status.EXTRAPOLATED)
+    piled = sum(_unbounded(one.impedance_at, np.flatnonzero(one.status & extrapolated)) for one in each)
+    if piled and not each[0].capacitance:
         lines.append(
             f"{piled} of them are unbounded at low frequency: -Im Z still rises at the lowest frequencies, and γ piles "
             "up at the edge. Try --capacitance."

@@ -401,10 +401,9 @@ def _places(
     A grid of which few points are missing from another, as where an instrument could not measure them, is no other.
     """
     found = {number: place for number, f in enumerate(own) if (place := _within(f, grids)) is not None}
-    hosts = {str(number): f for number, f in enumerate(own) if number not in found}
+    hosts: dict[str, NDArray[np.float64]] = {}
     guests: dict[int, tuple[str, NDArray[np.intp]]] = {}
-    for number in sorted(map(int, hosts), key=lambda one: own[one].size):
-        del hosts[str(number)]
+    for number in sorted({*range(len(own))} - {*found}, key=lambda one: (-own[one].size, one)):
         place = _within(own[number], hosts)
         if place is None:
             hosts[str(number)] = own[number]
