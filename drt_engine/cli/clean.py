@@ -95,7 +95,7 @@ def clean(
     if undo:
         say(f"{changed} points taken in again; {left} are left out.")
     else:
-        counts = table["reason"].value_counts() if len(table) else {}
+        counts: dict[Any, int] = table["reason"].value_counts().to_dict() if len(table) else {}
         why = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
         say(f"{changed} points left out now ({why}); {left} in all. --undo takes them in again.")
     if record is not None:

@@ -23,7 +23,7 @@ def info(
 ) -> None:
     """Say what is in a file: grids, states, statuses and where it comes from."""
     from drt_engine.hdf5 import scan
-    from drt_engine.hdf5.reader import opened_grid
+    from drt_engine.hdf5.reader import answers_of, opened_grid
 
     contents = _described(scan(file))
     if as_json:
@@ -43,6 +43,8 @@ def info(
             lines.extend(f"  {line}" for line in state_lines(states))
         elif kind == "inversions":
             name, grid = rest.split("/", maxsplit=1)
+            if not contents["spectra"]:
+                lines.extend(f"  {line}" for line in state_lines(answers_of(file, name, grid).states))
             lines.extend(quality(file, name, [grid]))
     show_tree(f"{file.name}, format version {contents['format_version']}", branches)
 
@@ -55,7 +57,7 @@ def _lines(group: dict[str, Any]) -> list[str]:
         elif key == "masked":
             if value:
                 lines.append(f"points left out: {_plain_counts(value)}. drt-engine clean --undo takes them in again.")
-        elif key not in ("name", "grid", "older_campaign"):
+        elif value is not None and key not in ("name", "grid", "older_campaign"):
             lines.append(f"{key.replace('_', ' ')}: {_plain(value)}")
     return lines
 

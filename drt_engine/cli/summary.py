@@ -109,8 +109,7 @@ def _unbounded(impedance_at: Any, rows: "NDArray[np.intp]") -> int:
     """Count the spectra whose −Im Z rises towards the lowest frequency, of some where there are many."""
     import numpy as np
 
-    some: Sequence[Any] = rows[:_MOST_ROWS]
-    z = impedance_at(some) if len(some) else None
+    z = impedance_at(rows[:_MOST_ROWS]) if rows.size else None
     if z is None:
         return 0
     count = 0

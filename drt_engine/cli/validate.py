@@ -106,7 +106,9 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
             rows = np.flatnonzero(one.flag & np.uint16(flag)) if flag else np.empty(0, dtype=int)
             if rows.size:
                 word = str(flag.name).lower().replace("_", " ")
-                say(f"  {rows.size} {word}, first {named_row(int(rows[0]), one.states)}. {flag.message}")
+                worst = int(rows[np.argmax(np.nan_to_num(one.score[rows], nan=-np.inf))])
+                size = f", score {one.score[worst]:.3g}" if np.isfinite(one.score[worst]) else ""
+                say(f"  {rows.size} {word}, worst {named_row(worst, one.states)}{size}. {flag.message}")
         out = np.argwhere(one.outlier)
         if len(out):
             row, point = (int(i) for i in out[0])

@@ -155,7 +155,7 @@ def _placed(states: pd.DataFrame, curve: pd.DataFrame | None) -> pd.DataFrame:
             *(off.size, low, high, states["voltage"].iloc[off[0]]),
         )
         voltages = curve["voltage"].to_numpy(dtype=float)
-        for row in off:
+        for row in off.tolist():
             at[row] = curve[name].to_numpy(dtype=float)[np.argmin(np.abs(voltages - states["voltage"].iloc[row]))]
     return states.assign(**{name: at})
 

@@ -269,9 +269,9 @@ def _abscissa(column: Column, state: str, wish: Abscissa | None) -> str | None:
     offered = [name for name in get_args(Abscissa) if name in both]
     if wish is not None and wish not in offered:
         raise UnknownNameError("abscissa", wish, offered)
-    if not offered and curve is None:
-        return None
     if not offered:
+        if curve is None:
+            return None
         raise InputError(
             "states and profile must share the column 'charge', 'specific_capacity' or 'time', or the states have "
             f"'voltage'; the profile has {', '.join(map(repr, curve.columns))}."
