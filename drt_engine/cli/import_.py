@@ -152,8 +152,12 @@ def _nothing(files: list[Path], found: "Collected") -> str:
 def _print_report(found: "Collected") -> None:
     """Say how many files were read, and each remark once with the files that it is of."""
     counts = Counter(one.status for one in found.files)
-    words = {"read": "read", "left out": "left out", "refused": "refused", "no measurement": "no measurements"}
-    say(f"{len(found.files)} files: " + ", ".join(f"{counts[key]} {words[key]}" for key in words if counts[key]) + ".")
+    words = {"read": "read", "left out": "left out", "refused": "refused", "no measurement": "no measurement"}
+    say(
+        f"{len(found.files)} file{'s' * (len(found.files) != 1)}: "
+        + ", ".join(f"{counts[key]} {words[key]}" for key in words if counts[key])
+        + "."
+    )
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for one in found.files:
         for text in _texts(one):

@@ -28,6 +28,7 @@ __all__ = [
     "side_column",
     "spectrum_of",
     "turned",
+    "without_unit",
 ]
 
 Floats = NDArray[np.float64]
@@ -409,6 +410,14 @@ def _is_per_area(table: Table, needed: Sequence[Column], heading_line: int | Non
                 f"are in ohm cm2, with columns='frequency={needed[0].index + 1},{at}'.",
             )
     return True
+
+
+def without_unit(columns: Mapping[str, Column]) -> list[str]:
+    """Return a remark if the heading of the frequencies states no unit, as there are two usual ones."""
+    column = columns["frequency"]
+    if column.stated or column.meaning.factor != 1.0 or re.search(r"[/(\[,]|hz", column.heading, re.IGNORECASE):
+        return []
+    return [f"the heading {column.heading!r} has no unit: taken as Hz"]
 
 
 def spectrum_of(columns: Mapping[str, object]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording, problem
-from drt_engine.readers.columns import rows_of
+from drt_engine.readers.columns import rows_of, without_unit
 from drt_engine.readers.named import (
     chosen_columns,
     columns_of,
@@ -161,6 +161,7 @@ def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions, above: 
         return put_together(beside, found)
     if heading is not None:
         columns = columns_of(sheet, error, columns=options.columns)
+        remarks += without_unit(columns)
     elif options.columns:
         columns = chosen_columns(parse_columns(options.columns), sheet.headings, False, error)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording
-from drt_engine.readers.columns import NEEDED, Rows, find_columns, rows_of
+from drt_engine.readers.columns import NEEDED, Rows, find_columns, rows_of, without_unit
 from drt_engine.readers.header import join_rows
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import (
@@ -86,18 +86,19 @@ class Table:
                 return put_together(beside, [self._part(one, text, block) for one in beside])
             columns = columns_of(table, partial(text.error, block.heading))
             part = rows_of(table, columns, heading_line=block.heading)
+            remarks += without_unit(columns)
             if block.channel is not None:
                 part = replace(part, states={**part.states, "channel": np.full(part.frequency.size, block.channel)})
             parts.append(part)
         if len(parts) > 1:
             lines = ", ".join(str(block.heading) for block in blocks[:5]) + ", ..." * (len(blocks) > 5)
             remarks.append(f"{len(parts)} tables, each below its own headings (lines {lines})")
-        return recording(join_rows(parts), self.name, remarks=[*remarks, *_unended(text)])
+        return recording(join_rows(parts), self.name, remarks=[*dict.fromkeys(remarks), *_unended(text)])
 
     def _part(self, part: Part, text: TextFile, block: "_Block") -> Recording:
         columns = columns_of(part, partial(text.error, block.heading))
         rows = rows_of(part, columns, heading_line=block.heading, padded=True)
-        return recording(rows, self.name, remarks=_unended(text))
+        return recording(rows, self.name, remarks=[*without_unit(columns), *_unended(text)])
 
 
 @dataclass(frozen=True)

@@ -297,6 +297,12 @@ def test_omega_is_an_angular_frequency(tmp_path):
     np.testing.assert_allclose(read(tmp_path, f"omega,Z',Z''\n{rows}\n").sweeps[0].frequency, DOWN, rtol=1e-9)
 
 
+def test_a_frequency_without_a_unit_is_said_to_be_taken_in_hz(tmp_path):
+    rows = "\n".join(f"{f},{v.real},{v.imag}" for f, v in zip(DOWN, z_of(DOWN, 50), strict=True))
+    assert read(tmp_path, f"freq,Z',Z''\n{rows}\n").remarks == ("the heading 'freq' has no unit: taken as Hz",)
+    assert read(tmp_path, f"freq (Hz),Z',Z''\n{rows}\n").remarks == ()
+
+
 def test_a_voltage_profile_is_no_measurement(tmp_path):
     with pytest.raises(NoMeasurementError, match="no impedance under the headings 'time/h', 'voltage/V'"):
         read(tmp_path, "time/h,voltage/V,capacity/mAh\n0,4,0\n1,3.9,1\n2,3.8,2\n")
