@@ -231,7 +231,23 @@ def test_the_first_mistakes_are_answered(tmp_path, run):
     code, said = run("peaks", out, "-o", tmp_path / "mixed.csv")
     assert code == 0, said
     assert "in 2 spectra on 2 grids" in said
-    assert set(pd.read_csv(tmp_path / "mixed.csv")["grid"]) == {"grid-0", "grid-1"}
+    found = pd.read_csv(tmp_path / "mixed.csv")
+    assert set(found["grid"]) == {"grid-0", "grid-1"}
+    assert set(found["spectrum"]) == {0}
+    (tmp_path / "mixed" / "a.csv").rename(tmp_path / "mixed" / "3,8 V.csv")
+    (tmp_path / "mixed" / "b.csv").rename(tmp_path / "mixed" / "3,6 V.csv")
+    plain(tmp_path / "mixed" / "3,4 V.csv", impedance("bare", 1, 3.4))
+    again = ("-o", tmp_path / "mixed.h5", "--overwrite", "--name", "{voltage}.csv")
+    assert run("import", tmp_path / "mixed", *again)[0] == 0
+    assert run("invert", tmp_path / "mixed.h5", "-o", out, "--method", "tikhonov", "--overwrite")[0] == 0
+    followed = ("--along", "voltage", "--tracks", tmp_path / "t.csv", "--tables", tmp_path / "tables", "--overwrite")
+    code, said = run("peaks", out, "-o", tmp_path / "mixed.csv", *followed)
+    assert code == 0, said
+    assert set(pd.read_csv(tmp_path / "t.csv")["grid"]) == {"grid-0", "grid-1"}
+    assert pd.read_csv(tmp_path / "tables" / "all.csv")["grid"].tolist() == ["grid-0", "grid-1", "grid-0"]
+    code, said = run("peaks", out, "-o", tmp_path / "m.csv", "--along", "voltage", "--store", tmp_path / "s.h5")
+    assert code == 2
+    assert "--store and --spectra are for one. Name it: --grid, one of grid-0, grid-1" in said
 
 
 def test_what_is_said_of_clean_without_a_wish_and_of_a_wrong_one(tmp_path, run):
