@@ -175,7 +175,7 @@ def test_a_file_has_the_peaks_of_memory(lab, tmp_path, run, method):
 
 
 def mistakes(tmp_path):
-    """The ten likeliest first mistakes: files or options, exit code, and what the answer has to say."""
+    """The ten likeliest first mistakes: files or options, exit code, and what the solution has to say."""
     z = impedance("bare", 1, 3.8)
     put = {
         "wrong sign": table(("freq/Hz", "Re(Z)/Ohm", "Im(Z)/Ohm"), (F, z.real, -z.imag), ",", "."),

@@ -1,4 +1,4 @@
-"""What a person needs to know of a file at a glance: values of states, and how good its answers are."""
+"""What a person needs to know of a file at a glance: values of states, and how good its solutions are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def named_row(row: int, states: "pd.DataFrame") -> str:
 
 
 def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
-    """Write how good the answers of an inversion are, and what to do about each remark.
+    """Write how good the solutions of an inversion are, and what to do about each remark.
 
     Parameters
     ----------

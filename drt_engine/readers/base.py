@@ -14,7 +14,7 @@ from drt_engine.errors import FileFormatError, InputError
 if TYPE_CHECKING:
     from drt_engine.readers.states import State
 
-__all__ = ["HEAD_BYTES", "NoMeasurementError", "ReadOptions", "Reader", "Recording", "Sweep", "problem"]
+__all__ = ["HEAD_BYTES", "NoMeasurementError", "ReadOptions", "Reader", "Recording", "Sweep", "format_error"]
 
 HEAD_BYTES = 65536
 """How much of a file a reader may look at to recognise it."""
@@ -187,7 +187,7 @@ class NoMeasurementError(FileFormatError):
     """A file that can be read and holds no impedance, as notes and voltage profiles do."""
 
 
-def problem(source: Path | str, place: str | int | None, message: str) -> FileFormatError:
+def format_error(source: Path | str, place: str | int | None, message: str) -> FileFormatError:
     """Return an error that names the file and the place in it.
 
     Parameters

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import Recording, Sweep
-from drt_engine.readers.columns import Table
+from drt_engine.readers.columns import HeadedTable
 from drt_engine.readers.file_states import number_of
 from drt_engine.readers.headings import Meaning, meaning_of, without_number
 
@@ -25,7 +25,7 @@ class Part:
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         The whole.
     at : tuple of int
         Its columns, from 0.
@@ -75,7 +75,7 @@ class Part:
         return float(self.table.resolution(row, self.at[index]))
 
 
-def apart(table: Table, above: Sequence[str] = ()) -> list[Part]:
+def apart(table: HeadedTable, above: Sequence[str] = ()) -> list[Part]:
     """Return the spectra of a table that holds several beside each other; none for any other.
 
     Either each has a column of frequencies, or the first column of all is that of all and pairs of real and imaginary
@@ -83,7 +83,7 @@ def apart(table: Table, above: Sequence[str] = ()) -> list[Part]:
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         With the headings of the file.
     above : sequence of str, optional
         Cells of the line above the headings, which may name each spectrum.

@@ -49,7 +49,7 @@ _DELIMITERS: tuple[Delimiter, ...] = ("\t", ";", ",", " ")
 
 
 @dataclass(frozen=True)
-class Table:
+class PlainTable:
     """Reader of csv and text tables."""
 
     name: str = "table"
@@ -291,4 +291,4 @@ def _unnamed(text: TextFile, first: int, width: int, why: str) -> Exception:
     )
 
 
-READER = Table()
+READER = PlainTable()
