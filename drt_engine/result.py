@@ -101,7 +101,7 @@ class Inversion:
     method : Method
         What it was inverted with.
     impedance : ndarray of complex, shape (K, F), or None
-        The spectra, ohm; None where it was read from a file, see :meth:`with_spectra`.
+        The spectra, ohm; None where it was read from a file without them, see :meth:`with_spectra`.
     intervals : Intervals or None
         Intervals of γ, R_pol and R_inf, if they were asked for.
     noise_floor, noise_relative : ndarray, shape (K,)
@@ -301,7 +301,7 @@ class Inversion:
         return self._parameters.impedance(f, self.expansion.impedance(f))
 
     def with_spectra(self, spectra: Spectra) -> "Inversion":
-        """Attach the spectra that were inverted, for what depends on them, to a result that was read from a file.
+        """Attach the spectra that were inverted, for what depends on them, to a result from an older file.
 
         Parameters
         ----------
@@ -378,7 +378,7 @@ class Inversion:
             return self.intervals
         if self.impedance is None:
             raise InputError(
-                "intervals need the measured spectra, and a result that was read from a file has none. Attach them: "
+                "intervals need the measured spectra, and a result from an older file has none. Attach them: "
                 "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
             )
         found = intervals_of(self.method, self._fitted_spectra(self.impedance), level, tau, self._joined)
@@ -538,8 +538,8 @@ class Inversion:
         ----------
         spectra : Spectra, optional
             The spectra that were inverted, which are fitted; by default those that the result has. If it has none, as
-            one that was read from a file, the impedance of the model is fitted, with its residual for the noise; errors
-            are then right for noise in proportion to |Z| only.
+            one from an older file, the impedance of the model is fitted, with its residual for the noise; errors are
+            then right for noise in proportion to |Z| only.
         options : DeconvolutionOptions, optional
             What the spectra are made of. The series terms are those of the inversion unless told, and so is how the
             noise changes with frequency, where the inversion knows: from ``noise_floor`` and ``noise_relative``, from

@@ -88,7 +88,7 @@ def test_what_is_refused_is_said_and_counts_if_strict(tmp_path, run):
     bad.write_text("freq/Hz\tRe(Z)/Ohm\t-Im(Z)/Ohm\n1e3\tx\t2\n")
     code, printed, error = run("import", good, bad, "-o", tmp_path / "a.h5", "--strict")
     assert code == 1
-    assert "refused" in printed
+    assert "refused: bad.txt" in printed
     assert "1 files were refused" in error
     assert run("import", good, bad, "-o", tmp_path / "b.h5")[0] == 0
     code, _, error = run("import", bad, "-o", tmp_path / "c.h5")
@@ -109,7 +109,8 @@ def test_many_files_are_not_all_listed(tmp_path, run):
     assert "1 rows of the table of states fit no sweep" in printed
     assert drt.read_spectra(tmp_path / "many.h5").states["coating"].notna().sum() == 1
     code, printed, _ = run("import", folder, "-o", tmp_path / "plain.h5")
-    assert "45 more files, 45 spectra, without remarks." in printed
+    assert "45 files: 45 read." in printed
+    assert "cycle: 1" in printed
 
 
 @pytest.fixture

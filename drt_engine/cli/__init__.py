@@ -1,10 +1,10 @@
-"""The command line: demo, import, info, invert, validate, peaks, plot."""
+"""The command line: demo, import, info, clean, invert, validate, peaks, plot."""
 
 import logging
 import sys
 
-from drt_engine.cli import demo, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
-from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught
+from drt_engine.cli import clean, demo, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
+from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]
 
@@ -23,5 +23,5 @@ def main() -> None:
         app()
     except DRTError as error:
         # A file name may have a line break in it.
-        say(f"drt-engine: {' '.join(str(error).splitlines())}", err=True)
+        say(f"drt-engine: {spelled(' '.join(str(error).splitlines()))}", err=True)
         sys.exit(2)

@@ -5,6 +5,7 @@ others, and a terminal obeys what some characters say.
 """
 
 import logging
+import re
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +34,24 @@ __all__ = [
     "show_table",
     "show_tree",
     "show_uncaught",
+    "spelled",
 ]
+
+
+_COLUMNS = re.compile(r"\bcolumns=('(?:[^']|'(?=[^ ,.;)=]*=))*')")
+_SPELLINGS = {
+    "flip_im=True": "--flip-im",
+    "unfinished=True": "--unfinished",
+    "one with reader": "one with --reader",
+    "Say which with reader.": "Say which with --reader.",
+    "or say overwrite": "or say --overwrite",
+    "Correct columns,": "Correct --columns,",
+    "columns names": "--columns names",
+    "columns has": "--columns has",
+    "columns must name": "--columns must name",
+    "overwrite=True": "--overwrite",
+    "level=0.95": "--level 0.95",
+}
 
 
 class _Group(TyperGroup):
@@ -57,6 +75,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from drt_engine.hdf5.inversions import versions
+
+        say(f"drt-engine {versions()['drt-engine']}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Distributions of relaxation times from in situ impedance spectra."""
+
 
 Workers = Annotated[int, typer.Option(help="Processes that invert; 1 starts none.", min=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
@@ -171,6 +207,14 @@ def for_spreadsheets(frame: "pd.DataFrame") -> "pd.DataFrame":
 def counted(counts: "Mapping[str, int]") -> str:
     """Write counts by status on one line."""
     return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def spelled(message: str) -> str:
+    """Write a message of the library, which names arguments as Python does, in the spelling of the command line."""
+    message = _COLUMNS.sub(r"--columns \1", message)
+    for python, option in _SPELLINGS.items():
+        message = message.replace(python, option)
+    return message
 
 
 def input_error(message: str) -> Exception:

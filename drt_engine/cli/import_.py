@@ -1,19 +1,23 @@
 """``drt-engine import``: instrument files into one campaign."""
 
 import os
+import re
+import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say, show_table
+from drt_engine.cli.app import Overwrite, app, console, for_spreadsheets, input_error, say, spelled
+from drt_engine.cli.summary import state_lines
 
 if TYPE_CHECKING:
-    from drt_engine.readers.collect import Collected
+    from drt_engine.readers.collect import Collected, FileReport
 
 __all__ = ["import_"]
 
-_MOST_ROWS = 40
+_MOST_NAMES = 3
 _CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 
@@ -28,13 +32,27 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of spectra.")] = Path("campaign.h5"),
     append: Annotated[bool, typer.Option("--append", help="Add to the output if it is there.")] = False,
-    name: Annotated[str | None, typer.Option(help="States in the file names, like 'EIS_{state}_{cell}.txt'.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="States in names of files and folders: 'EIS_{voltage}.txt', '{cell}/cycle {cycle}/EIS_{voltage}.csv'; "
+            "what is in [square brackets] may be missing, {_} is no state."
+        ),
+    ] = None,
     states: Annotated[
-        Path | None, typer.Option(help="Table of further states (csv), by source, cell, cycle or sweep.")
+        Path | None,
+        typer.Option(help="Table of further states, csv: by its column file, or else by cell, cycle or sweep."),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="State of all spectra, like cycle=500; may be given several times."),
     ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Columns of plain tables: 'time,cycle,frequency,re,-im'; _ for none.")
     ] = None,
+    flip_im: Annotated[
+        bool, typer.Option("--flip-im", help="The imaginary part has the other sign than its heading says.")
+    ] = False,
     cell: Annotated[str | None, typer.Option(help="Cell of all spectra.")] = None,
     area: Annotated[float | None, typer.Option(help="Electrode area of all spectra, cm².")] = None,
     thickness: Annotated[float | None, typer.Option(help="Thickness of all samples, cm.")] = None,
@@ -51,26 +69,35 @@ def import_(
     """Turn instrument files into one campaign: spectra, with the states that they were measured at."""
     from contextlib import nullcontext
 
+    import pandas as pd
+
+    from drt_engine.errors import OutputExistsError
     from drt_engine.hdf5 import add_spectra, growing, known_files
     from drt_engine.outputs import check_outputs, new_file
     from drt_engine.readers import ReadOptions
     from drt_engine.readers.collect import CollectOptions, collect
 
+    if not any(path.exists() for path in files):
+        raise input_error(f"{files[0]}: there is no such file or folder in {os.getcwd()}. Check its name.")
     adding = append and os.path.exists(output)
     inputs = _inputs(files, states, output)
-    check_outputs(report, overwrite=overwrite, inputs=inputs, hdf5=(None if adding else output,))
+    try:
+        check_outputs(report, overwrite=overwrite, inputs=inputs, hdf5=(None if adding else output,))
+    except OutputExistsError as error:
+        raise OutputExistsError(f"{error} With --append, import adds to it.") from error
     check_outputs(overwrite=True, inputs=inputs, hdf5=(output,))
-    constants = {"cell": cell, "area": area, "thickness": thickness, "temperature": temperature}
-    given: Any = decimal
+    fixed = {"cell": cell, "area": area, "thickness": thickness, "temperature": temperature}
+    constants = {key: value for key, value in fixed.items() if value is not None} | dict(map(_set, given or ()))
+    sign: Any = decimal
     with growing(output) if adding else nullcontext():
         known, grids = known_files(output) if adding else ({}, {})
         found = collect(
             files,
             CollectOptions(
-                reading=ReadOptions(columns, reader, encoding, given, sheet),
+                reading=ReadOptions(columns, reader, encoding, sign, sheet, flip_im),
                 name=name,
                 states=states,
-                constants={key: value for key, value in constants.items() if value is not None},
+                constants=constants,
                 unfinished=unfinished,
                 known=known,
                 grids=grids,
@@ -81,11 +108,14 @@ def import_(
             with new_file(report, overwrite=overwrite, inputs=inputs) as partial:
                 for_spreadsheets(found.report()).to_csv(partial, index=False)
         if not len(found) and not adding:
-            raise input_error("there is nothing to import. The report above says why.")
+            raise input_error(_nothing(files, found))
         total = add_spectra(output, dict(found.spectra), keep=adding, overwrite=overwrite)
     what = (
         ", ".join(f"{len(some)} on {some.frequency.size} frequencies" for some in found.spectra.values()) or "none new"
     )
+    if len(found):
+        every = pd.concat([spectra.states for spectra in found.spectra.values()], ignore_index=True)
+        say(*(f"  {line}" for line in state_lines(every)))
     say(f"{len(found)} spectra imported ({what}); {total} in the campaign.", f"  {output}")
     refused = sum(one.status == "refused" for one in found.files)
     if strict and refused:
@@ -101,15 +131,56 @@ def _inputs(files: list[Path], states: Path | None, output: Path) -> list[Path]:
     return inputs
 
 
+def _set(text: str) -> tuple[str, Any]:
+    from drt_engine.readers.file_states import state_value
+
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals and value):
+        raise input_error(f"--set must be a state and its value, like cycle=500; got {text!r}.")
+    return name, state_value(name, value)
+
+
+def _nothing(files: list[Path], found: "Collected") -> str:
+    where = ", ".join(map(str, files[:_MOST_NAMES])) + (", …" if len(files) > _MOST_NAMES else "")
+    if not found.files:
+        return f"there is nothing to import: {where} has no files. Is it the right folder?"
+    if all(one.status == "no measurement" for one in found.files):
+        return f"there is nothing to import: none of the files of {where} is a measurement. Is it the right folder?"
+    return f"there is nothing to import from {where}. The report above says why."
+
+
 def _print_report(found: "Collected") -> None:
-    frame = found.report()
-    # What went well needs no line where there are many; what did not always has one.
-    plain = (frame["status"] == "read") & (frame["remarks"] == "")
-    shown = frame if len(frame) <= _MOST_ROWS else frame[~plain]
-    if len(shown):
-        headings = ("file", "status", "format", "sweeps", "taken", "remarks")
-        rows = shown.astype(str).itertuples(index=False)
-        show_table(headings, rows, left={*headings} - {"sweeps", "taken"}, title="What was read")
-    if len(shown) < len(frame):
-        say(f"{len(frame) - len(shown)} more files, {frame['taken'][plain].sum()} spectra, without remarks.")
-    say(*found.remarks)
+    """Say how many files were read, and each remark once with the files that it is of."""
+    counts = Counter(one.status for one in found.files)
+    words = {"read": "read", "left out": "left out", "refused": "refused", "no measurement": "no measurement"}
+    say(
+        f"{len(found.files)} file{'s' * (len(found.files) != 1)}: "
+        + ", ".join(f"{counts[key]} {words[key]}" for key in words if counts[key])
+        + "."
+    )
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for one in found.files:
+        for text in _texts(one):
+            # Remarks that differ in a line or a number are one.
+            groups.setdefault((one.status, re.sub(r"\d[\d.]*(?:e[+-]?\d+)?", "#", text)), []).append((one.source, text))
+    width = max(40, console().width - 4)
+    order = list(words)
+    for (status, _), some in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
+        names = [source for source, _ in some]
+        shown = ", ".join(names[:_MOST_NAMES])
+        if len(names) > _MOST_NAMES:
+            shown += f" and {len(names) - _MOST_NAMES} more"
+        say(f"{words[status]}: {shown}")
+        if some[0][1]:
+            say(*(f"    {line}" for line in textwrap.wrap(some[0][1], width)))
+    say(*map(spelled, found.remarks))
+
+
+def _texts(one: "FileReport") -> list[str]:
+    """Return what is said of a file, in the spelling of the command line; the name of the file stands beside it."""
+    if one.status == "no measurement":
+        return [""]
+    if not one.error:
+        return [spelled(remark) for remark in one.remarks]
+    path = re.match(rf"[^']*?{re.escape(os.path.basename(one.source))}(?:[,:] | (?=\[))", one.error)
+    return [spelled(one.error[path.end() :] if path else one.error)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import app, say, show_tree
+from drt_engine.cli.summary import quality, state_lines
 
 if TYPE_CHECKING:
     from drt_engine.hdf5 import Contents
@@ -22,6 +23,7 @@ def info(
 ) -> None:
     """Say what is in a file: grids, states, statuses and where it comes from."""
     from drt_engine.hdf5 import scan
+    from drt_engine.hdf5.reader import answers_of, opened_grid
 
     contents = _described(scan(file))
     if as_json:
@@ -33,6 +35,17 @@ def info(
         for kind in ("spectra", "inversions", "processes")
         for group in contents[kind]
     }
+    for key, lines in branches.items():
+        kind, _, rest = key.partition("/")
+        if kind == "spectra":
+            with opened_grid(file, rest) as reader:
+                states = reader.states(reader.rows(None))
+            lines.extend(f"  {line}" for line in state_lines(states))
+        elif kind == "inversions":
+            name, grid = rest.split("/", maxsplit=1)
+            if not contents["spectra"]:
+                lines.extend(f"  {line}" for line in state_lines(answers_of(file, name, grid).states))
+            lines.extend(quality(file, name, [grid]))
     show_tree(f"{file.name}, format version {contents['format_version']}", branches)
 
 
@@ -40,10 +53,17 @@ def _lines(group: dict[str, Any]) -> list[str]:
     lines = []
     for key, value in group.items():
         if key == "older_campaign" and value is not None:
-            lines.append(f"of an older campaign, {value}: spectra were added since. Invert again.")
-        elif key not in ("name", "grid", "older_campaign"):
+            lines.append(f"of an older campaign, {value}: spectra were added or masked since. Invert again.")
+        elif key == "masked":
+            if value:
+                lines.append(f"points left out: {_plain_counts(value)}. drt-engine clean --undo takes them in again.")
+        elif value is not None and key not in ("name", "grid", "older_campaign"):
             lines.append(f"{key.replace('_', ' ')}: {_plain(value)}")
     return lines
+
+
+def _plain_counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
 def _described(contents: "Contents") -> dict[str, Any]:
@@ -55,6 +75,7 @@ def _described(contents: "Contents") -> dict[str, Any]:
                 "spectra": found.spectra,
                 "frequencies": int(found.frequency.size),
                 "frequency_range_hz": [float(found.frequency.min()), float(found.frequency.max())],
+                "masked": dict(found.masked),
                 "states": list(found.states),
             }
             for found in contents.spectra

@@ -8,6 +8,7 @@ import typer
 
 from drt_engine.cli.app import Overwrite, Workers, app, say
 from drt_engine.cli.running import inverted, say_what_along_would_do, say_what_became_of
+from drt_engine.cli.summary import quality
 
 __all__ = ["invert"]
 
@@ -91,6 +92,7 @@ def invert(
     What is done is kept block by block: an interrupted job goes on when the same command is given again.
     """
     from drt_engine.errors import JobInterrupted, UnknownNameError
+    from drt_engine.hdf5 import scan
     from drt_engine.outputs import check_outputs
 
     # Only what was asked for: methods do not take the same settings, and a job file says what is usual.
@@ -122,6 +124,9 @@ def invert(
         say("drt-engine: interrupted before a block was done; nothing is lost.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     say_what_became_of(summary)
+    made = job.get("name", "default")
+    grids = [one.grid for one in scan(summary.path).inversions if one.name == made]
+    say(*(f"  {line}" for line in quality(summary.path, made, grids)))
     say(f"  {summary.path}")
     if settings.get("name", "LogGaussian") == "LogGaussian" and settings.get("along") is None:
         say_what_along_would_do(summary.path, job.get("name", "default"))

@@ -11,11 +11,12 @@ import typer
 from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    from drt_engine.result import Inversion
     from drt_engine.tracking import Known, Tracks
 
 __all__ = ["peaks"]
@@ -65,12 +66,13 @@ def peaks(
 ) -> None:
     """Find the peaks of γ, or fit its elements, and follow them as processes across the states.
 
-    The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen.
+    The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen. The peaks of several
+    grids stand in one table, with the column grid.
     """
     import numpy as np
 
     from drt_engine.cli.plot import as_taken, other_contents
-    from drt_engine.hdf5 import read_inversion, read_spectra
+    from drt_engine.hdf5 import read_inversion, read_spectra, scan
     from drt_engine.outputs import check_outputs
     from drt_engine.peaks import DeconvolutionOptions, without_edges
     from drt_engine.selection import rows_where
@@ -82,6 +84,24 @@ def peaks(
     inputs = (file, spectra)
     check_outputs(output, tracks, figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
     pins = [_known(text) for text in known or ()]
+    grids = {found.grid for found in scan(file).inversions if name in (None, found.name)}
+    if grid is None and len(grids) > 1:
+        if store is not None or spectra is not None:
+            raise input_error(
+                f"the file has {len(grids)} grids, and --store and --spectra are for one. Name it: --grid, one of "
+                f"{', '.join(sorted(grids))}."
+            )
+        found, states, place = _of_all_grids((file, name, where), sorted(grids))
+        written, followed = [(output, place(found))], None
+        if along is not None:
+            columns = [column for column in series.split(",") if column in states.columns]
+            chosen = without_edges(found[found["r"] > 0.0])
+            followed = _followed(chosen, states, (along, columns), pins, np.arange(len(states)))
+            followed = replace(followed, table=place(followed.table))
+            written += _tables_of(followed, tracks, tables)
+        _write(written, followed, (None, figure), inputs, overwrite)
+        say(*(f"  {path}" for path in (output, tracks, tables, figure) if path is not None))
+        return
     result = read_inversion(file, name, grid)
     measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
     if spectra is not None and (older := other_contents(spectra, file, name)) is not None:
@@ -101,17 +121,51 @@ def peaks(
     say(f"{len(found) - beyond} {what} in {len(result)} spectra{rest}.")
     followed = None
     if along is not None:
-        followed = _followed(without_edges(found[found["r"] > 0.0]), result, (along, columns), pins, rows)
-        if tracks is not None:
-            written.append((tracks, followed.table))
-        if tables is not None:
-            tables.mkdir(parents=True, exist_ok=True)
-            written += [(tables / f"{stem}.csv", wide) for stem, wide in _by_series(followed)]
-    # Again, now that all names are known: one that is refused must not leave half of the others.
-    check_outputs(*(path for path, _ in written), figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
+        followed = _followed(without_edges(found[found["r"] > 0.0]), result.states, (along, columns), pins, rows)
+        written += _tables_of(followed, tracks, tables)
     _write(written, followed, (store, figure), inputs, overwrite)
-    for path in filter(None, (output, store, tracks, tables, figure)):
-        say(f"  {path}")
+    say(*(f"  {path}" for path in (output, store, tracks, tables, figure) if path is not None))
+
+
+def _tables_of(followed: "Tracks", tracks: Path | None, tables: Path | None) -> "list[tuple[Path, pd.DataFrame]]":
+    written = [] if tracks is None else [(tracks, followed.table)]
+    if tables is not None:
+        tables.mkdir(parents=True, exist_ok=True)
+        written += [(tables / f"{stem}.csv", wide) for stem, wide in _by_series(followed)]
+    return written
+
+
+def _of_all_grids(
+    source: tuple[Path, str | None, str | None], grids: list[str]
+) -> "tuple[pd.DataFrame, pd.DataFrame, Callable[[pd.DataFrame], pd.DataFrame]]":
+    """Find the peaks of all grids, with their states, numbered through, and what gives them row and grid instead."""
+    import numpy as np
+    import pandas as pd
+
+    from drt_engine.hdf5 import read_inversion
+    from drt_engine.peaks import without_edges
+    from drt_engine.selection import rows_where
+
+    file, name, where = source
+    tables, states, rows, names = [], [], list[int](), list[str]()
+    for grid in grids:
+        result = read_inversion(file, name, grid)
+        here = np.arange(len(result)) if where is None else rows_where(result.states, where)
+        found = result[here].peaks()
+        tables.append(found.assign(spectrum=found["spectrum"] + len(rows)))
+        states.append(result.states.iloc[here])
+        rows += here.tolist()
+        names += [grid] * here.size
+    every = pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
+    beyond = len(every) - len(without_edges(every))
+    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
+    say(f"{len(every) - beyond} peaks in {len(rows)} spectra on {len(grids)} grids{rest}.")
+
+    def place(frame: "pd.DataFrame") -> "pd.DataFrame":
+        at = frame["spectrum"].to_numpy(dtype=int)
+        return frame.assign(spectrum=np.array(rows, dtype=int)[at], grid=np.array(names, dtype=object)[at])
+
+    return every, pd.concat(states, ignore_index=True), place
 
 
 def _known(text: str) -> "Known":
@@ -127,7 +181,7 @@ def _known(text: str) -> "Known":
 
 def _followed(
     found: "pd.DataFrame",
-    result: "Inversion",
+    states: "pd.DataFrame",
     course: tuple[str, list[str]],
     known: "list[Known]",
     rows: "NDArray[np.intp]",
@@ -136,12 +190,12 @@ def _followed(
     from drt_engine.tracking.tracks import no_tracks
 
     along, series = course
-    if along not in result.states.columns:
-        raise input_error(f"--along {along!r} is no state; there are {', '.join(result.states.columns) or 'none'}.")
+    if along not in states.columns:
+        raise input_error(f"--along {along!r} is no state; there are {', '.join(states.columns) or 'none'}.")
     if len(found):
-        followed = track(found, along, series, states=result.states, known=known)
+        followed = track(found, along, series, states=states, known=known)
     else:
-        followed = no_tracks(found, along, series, len(result))
+        followed = no_tracks(found, along, series, len(states))
     names = ", ".join(map(str, followed.names)) or "none"
     say(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
     return replace(
@@ -165,13 +219,15 @@ def _write(
     overwrite: bool,
 ) -> None:
     from drt_engine.hdf5 import write_tracks
-    from drt_engine.outputs import new_file
+    from drt_engine.outputs import check_outputs, new_file
     from drt_engine.plotting import nothing, processes, save
 
+    store, figure = others
+    # Again, now that all names are known: one that is refused must not leave half of the others.
+    check_outputs(*(path for path, _ in tables), figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
     for path, table in tables:
         with new_file(path, overwrite=overwrite, inputs=inputs) as partial:
             for_spreadsheets(table).to_csv(partial, index=False)
-    store, figure = others
     if followed is not None and store is not None:
         write_tracks(store, followed, source=inputs[0], overwrite=overwrite)
     if followed is not None and figure is not None:
@@ -189,7 +245,8 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     taken: set[str] = set()
     for key, part in groups if len(table) else ():
         # Each pair is there once, so there is nothing to aggregate: pivot would raise, pivot_table would hide it.
-        frame = part.pivot(index=[followed.along, "spectrum"], columns="process", values=values)  # noqa: PD010
+        index = [followed.along, *(["grid"] if "grid" in part.columns else []), "spectrum"]
+        frame = part.pivot(index=index, columns="process", values=values)  # noqa: PD010
         order = [(value, name) for name in followed.names for value in values if (value, name) in frame.columns]
         frame = frame[order].sort_index()
         frame.columns = [f"{name} {value}" for value, name in order]

@@ -156,10 +156,10 @@ def _read(
 ) -> _Shown:
     """Read what is drawn: all of it, or the rows that are chosen."""
     import numpy as np
-    import pandas as pd
 
     from drt_engine.hdf5 import read_inversion, read_spectra
     from drt_engine.outputs import require_file
+    from drt_engine.readers import read_profile
     from drt_engine.selection import rows_where
 
     spectra, tracks, profile = others
@@ -182,7 +182,7 @@ def _read(
         result[rows],
         None if measured is None else measured[rows],
         followed,
-        None if profile is None else pd.read_csv(profile),
+        None if profile is None else read_profile(profile),
         "voltage",
         View.WATERFALL,
         None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import Overwrite, app, counted, for_spreadsheets, input_error, say, show_table
+from drt_engine.cli.summary import named_row
 
 if TYPE_CHECKING:
     from drt_engine.validation import Validation, ValidityTest
@@ -90,12 +91,31 @@ def _method(test: Test, *, admittance: bool) -> "ValidityTest":
 def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) -> None:
     import numpy as np
 
+    from drt_engine.validation import Validity
+
     for name, one in found.items():
         median = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
         say(
             f"{name}: {len(one)} spectra, {int(one.valid.sum())} valid, median residual {median:.3g} %: "
             f"{counted(one.counts())}"
         )
+        if one.tested.any():
+            worst = int(np.nanargmax(one.rms))
+            say(f"  worst residual {one.rms[worst]:.3g} % ({named_row(worst, one.states)})")
+        for flag in Validity:
+            rows = np.flatnonzero(one.flag & np.uint16(flag)) if flag else np.empty(0, dtype=int)
+            if rows.size:
+                word = str(flag.name).lower().replace("_", " ")
+                worst = int(rows[np.argmax(np.nan_to_num(one.score[rows], nan=-np.inf))])
+                size = f", score {one.score[worst]:.3g}" if np.isfinite(one.score[worst]) else ""
+                say(f"  {rows.size} {word}, worst {named_row(worst, one.states)}{size}. {flag.message}")
+        out = np.argwhere(one.outlier)
+        if len(out):
+            row, point = (int(i) for i in out[0])
+            say(
+                f"  {len(out)} points are off in {len({*out[:, 0].tolist()})} spectra, the first at "
+                f"{one.frequency[point]:.4g} Hz in row {row}. drt-engine clean --outliers leaves them out."
+            )
     if not by:
         return
     for column in by:

@@ -1,6 +1,6 @@
 """Campaigns and their inversions in HDF5 files."""
 
-from drt_engine.hdf5.campaigns import add_spectra, growing, known_files
+from drt_engine.hdf5.campaigns import add_spectra, growing, known_files, mask_points
 from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
 from drt_engine.hdf5.reader import read_inversion, read_spectra
@@ -18,6 +18,7 @@ __all__ = [
     "digest",
     "growing",
     "known_files",
+    "mask_points",
     "read_inversion",
     "read_spectra",
     "read_tracks",

@@ -23,7 +23,7 @@ from drt_engine.hdf5.writer import write_spectra
 from drt_engine.outputs import remove_left_over, require_file
 from drt_engine.spectra import Spectra
 
-__all__ = ["add_spectra", "growing", "known_files"]
+__all__ = ["add_spectra", "growing", "known_files", "mask_points"]
 
 Array = NDArray[Any]
 
@@ -178,6 +178,45 @@ def add_spectra(path: PathLike, grids: Mapping[str, Spectra], *, keep: bool, ove
         return sum(before.values()) + sum(map(len, some.values()))
 
 
+def mask_points(path: PathLike, masks: Mapping[str, Array | None], *, out: PathLike | None = None) -> None:
+    """Write down which points of a campaign are left out, and why; the measured values stay as they are.
+
+    The file that is there is only read: a copy of it is changed, and takes its place when it is whole, or gets a name
+    of its own. Inversions of a grid whose mask changes get the attribute ``older_campaign``.
+
+    Parameters
+    ----------
+    path : path
+        File of spectra.
+    masks : mapping of str to ndarray of uint8, shape (K, F), or None
+        By grid name, in descending order of frequency: 0 for points that stay, and n for the n-th of
+        :data:`drt_engine.validation.cleaning.REASONS`. None takes the mask of a grid away.
+    out : path, optional
+        Where the changed copy goes, instead of the place of the file; it must not exist.
+
+    Raises
+    ------
+    InputError
+        For a mask of another shape, and for a grid that does not exist.
+    OutputBusyError, OutputExistsError, FileFormatError, FileWriteError
+        As :func:`add_spectra` does.
+    """
+    with growing(path):
+        contents, older = scan(path), digest(path)
+        there = {info.grid: info for info in contents.spectra}
+        for name, mask in masks.items():
+            shape = None if name not in there else (there[name].spectra, there[name].frequency.size)
+            if shape is None or (mask is not None and mask.shape != shape):
+                raise InputError(f"a mask must be of a grid, one value a point, shape {shape}; got {name!r}.")
+        target, overwrite = (Path(path).resolve(), True) if out is None else (Path(out), False)
+        with NewFile(target, overwrite=overwrite, base=path) as output:
+            for name, mask in masks.items():
+                _rewrite(output, Path(path), name, None, mask if mask is not None and mask.any() else None)
+            _mark_older(output, contents, set(masks), older)
+            if digest(path) != older:
+                raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Try again.")
+
+
 def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
     older = digest(path)
     there = {info.grid for info in contents.spectra}
@@ -185,7 +224,7 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
     with NewFile(path.resolve(), overwrite=True, base=path) as output:
         for name, spectra in grids.items():
             if name in there:
-                _grow(output, path, name, spectra)
+                _rewrite(output, path, name, spectra, _mask_with(path, name, len(spectra)))
             else:
                 layout, timed = Layout(len(spectra)), spectra.point_time is not None
                 _Grown(output, name, spectra.frequency, spectra.states, layout, timed=timed).write(spectra)
@@ -194,29 +233,40 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
             raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Add to it again.")
 
 
-def _grow(output: NewFile, path: Path, name: str, added: Spectra) -> None:
-    """Write the spectra of a grid anew, with those that are added."""
+def _mask_with(path: Path, name: str, added: int) -> Array | None:
+    """Return the mask of a grid with rows for spectra that are added: frequencies that all lack, they lack as well."""
+    with opened_grid(path, name, ()) as reader:
+        if not reader.has("point_mask"):
+            return None
+        mask = reader.read("point_mask")[:, np.argsort(-reader.read("frequency"), kind="stable")]
+    every = np.where((mask != 0).all(axis=0) & (len(mask) > 0), mask.max(axis=0, initial=0), 0)
+    return np.concatenate([mask, np.tile(every, (added, 1)).astype(np.uint8)])
+
+
+def _rewrite(output: NewFile, path: Path, name: str, added: Spectra | None, mask: Array | None) -> None:
+    """Write the spectra of a grid anew, with those that are added, and with a mask of all."""
     with opened_grid(path, name) as reader:
         _require_known(reader, output.file[f"{schema.SPECTRA_PATH}/{name}"])
         rows = np.arange(reader.spectra)
         first = spectra_of(reader, rows[:0], reader.states(rows[:0], ()))
-        if not np.array_equal(first.frequency, added.frequency):
+        if added is not None and not np.array_equal(first.frequency, added.frequency):
             raise InputError(
                 f"grid {name!r} of {path} has other frequencies than these spectra. Give them another grid."
             )
-        states = _joined(reader.states(rows), added.states)
+        states = reader.states(rows) if added is None else _joined(reader.states(rows), added.states)
         with output.writing():
             group = output.file[f"{schema.SPECTRA_PATH}/{name}"]
             for member in [*group]:
                 del group[member]
         layout = Layout(len(states), reader.compression)
-        timed = reader.has("point_time") or added.point_time is not None
-        grown = _Grown(output, name, first.frequency, states, layout, reader.columns, timed=timed)
+        timed = reader.has("point_time") or (added is not None and added.point_time is not None)
+        grown = _Grown(output, name, first.frequency, states, layout, reader.columns, timed=timed, mask=mask)
         step = max(1, _BYTES_AT_ONCE // (16 * first.frequency.size))
         for start in range(0, rows.size, step):
             some = rows[start : start + step]
-            grown.write(spectra_of(reader, some, reader.states(some, ())))
-    grown.write(added)
+            grown.write(spectra_of(reader, some, reader.states(some, ()), masked=False))
+    if added is not None:
+        grown.write(added)
 
 
 class _Grown:
@@ -232,13 +282,15 @@ class _Grown:
         before: Mapping[str, StoredColumn] | None = None,
         *,
         timed: bool,
+        mask: Array | None = None,
     ) -> None:
         schema.check_name("grid", name)
         stored = encoded(states)
         columns = {key: _with_attributes_of(column, (before or {}).get(key)) for key, (column, _) in stored.items()}
         self._raw = {key: raw for key, (_, raw) in stored.items()}
         coordinates = {"frequency": frequency}
-        optional = ("point_time",) if timed else ()
+        optional = ("point_time",) * timed + ("point_mask",) * (mask is not None)
+        self._mask = mask
         self._writer = GridWriter(output, schema.SPECTRA, (name,), coordinates, columns, layout, optional)
         self._at, self._timed = 0, timed
 
@@ -249,6 +301,8 @@ class _Grown:
         values |= {"impedance_real": z.real, "impedance_imag": z.imag}
         if self._timed:
             values["point_time"] = np.full(z.shape, np.nan) if times is None else times
+        if self._mask is not None:
+            values["point_mask"] = self._mask[self._at : last]
         self._writer.write(self._at, values)
         self._at = last
 

@@ -36,6 +36,7 @@ __all__ = ["inversion_attributes", "inversion_group", "per_spectrum", "versions"
 
 Array = NDArray[Any]
 
+_MEASURED = ("impedance_real", "impedance_imag")
 _PACKAGES = ("drt-engine", "numpy", "scipy", "cvxpy", "numba", "h5py")
 
 
@@ -96,7 +97,16 @@ def write_inversion(
             columns = {column_name: column for column_name, (column, _) in stored.items()}
             layout = Layout(len(some), compression, dtype)
             level = None if some.intervals is None else some.intervals.level
-            writer = inversion_group(output, (name, grid_name), some.frequency, some.expansion, columns, layout, level)
+            writer = inversion_group(
+                output,
+                (name, grid_name),
+                some.frequency,
+                some.expansion,
+                columns,
+                layout,
+                level,
+                measured=some.impedance is not None,
+            )
             writer.put_attributes(inversion_attributes(some.method, some.expansion) | origin)
             writer.write(0, per_spectrum(some) | {column_name: raw for column_name, (_, raw) in stored.items()})
 
@@ -109,13 +119,20 @@ def inversion_group(
     columns: Mapping[str, StoredColumn],
     layout: Layout,
     level: float | None = None,
+    *,
+    measured: bool,
 ) -> GridWriter:
-    """Begin the group of an inversion; `names` are its own and that of the grid, `level` is that of its intervals."""
+    """Begin the group of an inversion.
+
+    `names` are its own and that of the grid, `level` is that of its intervals; `measured` says whether the spectra are
+    known, without which its peaks and intervals are not those that it had.
+    """
     for what, name in zip(("name", "grid"), names, strict=True):
         schema.check_name(what, name)
     coordinates = {"tau": expansion.tau, "frequency": frequency}
     group = schema.INVERSION if level is None else schema.INVERSION_WITH_INTERVALS
-    writer = GridWriter(output, group, names, coordinates, columns, layout)
+    optional = [one.name for one in group.variables if measured or one.name not in _MEASURED]
+    writer = GridWriter(output, group, names, coordinates, columns, layout, optional)
     if level is not None:
         writer.put_attributes({"level": level})
     return writer
@@ -134,7 +151,10 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
 
 def per_spectrum(inversion: Inversion) -> dict[str, Array]:
     """Arrays of an inversion that have one row for each spectrum, by name."""
-    found = {variable.name: getattr(inversion, variable.name) for variable in schema.INVERSION.per_spectrum}
+    names = [variable.name for variable in schema.INVERSION.per_spectrum if variable.name not in _MEASURED]
+    found = {name: getattr(inversion, name) for name in names}
+    if inversion.impedance is not None:
+        found |= {"impedance_real": inversion.impedance.real, "impedance_imag": inversion.impedance.imag}
     if inversion.intervals is not None:
         found |= {name: getattr(inversion.intervals, name) for name in INTERVAL_UNITS}
     return found

@@ -1,8 +1,9 @@
 """Files into spectra and inversions."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,22 @@ from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
 
-__all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of", "states_of_inversion"]
+__all__ = [
+    "Answers",
+    "answers_of",
+    "opened_grid",
+    "read_inversion",
+    "read_spectra",
+    "spectra_of",
+    "states_of_inversion",
+]
 
 Array = NDArray[Any]
 
 logger = logging.getLogger(__name__)
 
 
-def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> Spectra:
+def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None, *, masked: bool = True) -> Spectra:
     """Read spectra from a file.
 
     Parameters
@@ -36,6 +45,8 @@ def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> S
         Name of the frequency grid; not needed where there is one.
     rows : int, slice, or array_like of int or bool, optional
         Which spectra, in numpy's terms; only these are read. All unless told.
+    masked : bool
+        Whether points that were masked, as by ``drt-engine clean``, are NaN; they are still in the file.
 
     Returns
     -------
@@ -53,7 +64,7 @@ def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> S
     """
     with opened_grid(path, grid) as reader:
         chosen = reader.rows(rows)
-        return spectra_of(reader, chosen, reader.states(chosen))
+        return spectra_of(reader, chosen, reader.states(chosen), masked=masked)
 
 
 @contextmanager
@@ -65,15 +76,21 @@ def opened_grid(path: PathLike, grid: str | None, states: Collection[str] | None
         yield GridReader(path, grids[choose("grid", grid, grids)], schema.SPECTRA, states)
 
 
-def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra:
-    """Read some rows of an open grid."""
-    frequency = reader.read("frequency")
-    impedance = np.empty((rows.size, frequency.size), dtype=complex)
-    impedance.real = reader.read("impedance_real", rows)
-    impedance.imag = reader.read("impedance_imag", rows)
+def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame, *, masked: bool = True) -> Spectra:
+    """Read some rows of an open grid, NaN for points that are masked unless they are wanted as well."""
+    frequency, impedance = reader.read("frequency"), _complex(reader, rows)
+    if masked and reader.has("point_mask"):
+        impedance[reader.read("point_mask", rows) != 0] = complex(np.nan, np.nan)
     times = reader.read("point_time", rows) if reader.has("point_time") else None
     with reader.errors_with_path():
         return Spectra(frequency, impedance, states, times)
+
+
+def _complex(reader: GridReader, rows: Array) -> Array:
+    real = reader.read("impedance_real", rows)
+    impedance = np.empty(real.shape, dtype=complex)
+    impedance.real, impedance.imag = real, reader.read("impedance_imag", rows)
+    return impedance
 
 
 def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> Inversion:
@@ -115,7 +132,7 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         older = reader.attributes[schema.OLDER_CAMPAIGN]
         if older is not None:
             logger.warning(
-                "%s: inversion %r is of an older campaign, %s: spectra were added since. Invert again.",
+                "%s: inversion %r is of an older campaign, %s: spectra were added or masked since. Invert again.",
                 *(path, name, older),
             )
         chosen = reader.rows(rows)
@@ -126,10 +143,71 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
             method = method_from_settings(reader.json_object("settings"))
         arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}
+        if reader.has("impedance_real") and reader.has("impedance_imag"):
+            arrays["impedance"] = _complex(reader, chosen)
         if with_intervals:
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)
         return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What an inversion says of its solutions, without the distributions.
+
+    Attributes
+    ----------
+    residual : ndarray, shape (K,)
+        Root mean square of the relative residual.
+    status : ndarray of uint16, shape (K,)
+        Flags of :class:`drt_engine.Status`.
+    states : DataFrame
+        What each spectrum was measured at.
+    capacitance : bool
+        Whether the model has a series capacitance.
+    impedance_at : callable
+        Reads the impedances of some rows, shape (R, F), frequencies descending; None if the file has none.
+    """
+
+    residual: Array
+    status: Array
+    states: pd.DataFrame
+    capacitance: bool
+    impedance_at: Callable[[Array], Array | None]
+
+
+def answers_of(path: PathLike, name: str, grid: str) -> Answers:
+    """Read how good the solutions of an inversion are.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    name, grid : str
+        Names of the inversion and of the grid.
+
+    Raises
+    ------
+    FileFormatError
+        As :func:`read_inversion` does.
+    """
+
+    @contextmanager
+    def opened(states: Collection[str] | None) -> Iterator[GridReader]:
+        with reading(path) as file:
+            check_root(path, file)
+            grids = members(path, file, f"{schema.INVERSIONS_PATH}/{name}")
+            yield GridReader(path, grids[choose("grid", grid, grids)], schema.INVERSION, states)
+
+    def impedance_at(rows: Array) -> Array | None:
+        with opened(()) as reader:
+            return _complex(reader, rows) if reader.has("impedance_real") and reader.has("impedance_imag") else None
+
+    with opened(None) as reader:
+        settings = reader.json_object("settings")
+        states = reader.states(reader.rows(None))
+        with_capacitance = bool(settings.get("capacitance", False))
+        return Answers(reader.read("residual"), reader.read("status"), states, with_capacitance, impedance_at)
 
 
 def states_of_inversion(path: PathLike, name: str) -> Iterator[pd.DataFrame]:

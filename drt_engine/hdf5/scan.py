@@ -13,6 +13,7 @@ from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.hdf5.grid_reader import GridReader, check_root, members
 from drt_engine.hdf5.tables import opened_tables
 from drt_engine.status import count_status, failures
+from drt_engine.validation.cleaning import REASONS
 
 __all__ = ["Contents", "InversionInfo", "ProcessesInfo", "SpectraInfo", "scan"]
 
@@ -35,6 +36,8 @@ class SpectraInfo:
         The state columns, as they are stored.
     chunk : int
         Rows that lie together in the file.
+    masked : mapping of str to int
+        Points that are left out, by reason.
     """
 
     grid: str
@@ -42,6 +45,7 @@ class SpectraInfo:
     frequency: Array = field(repr=False)
     columns: Mapping[str, StoredColumn] = field(repr=False)
     chunk: int
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -207,7 +211,11 @@ def scan(path: PathLike) -> Contents:
 
 
 def _spectra_info(grid: str, reader: GridReader) -> SpectraInfo:
-    return SpectraInfo(grid, reader.spectra, reader.read("frequency"), reader.columns, reader.chunk)
+    masked: dict[str, int] = {}
+    if reader.has("point_mask"):
+        often = np.bincount(reader.read("point_mask").ravel(), minlength=1 + len(REASONS))[1 : 1 + len(REASONS)]
+        masked = {reason: int(count) for reason, count in zip(REASONS, often, strict=True) if count}
+    return SpectraInfo(grid, reader.spectra, reader.read("frequency"), reader.columns, reader.chunk, masked)
 
 
 def _inversion_info(name: str, grid: str, reader: GridReader) -> InversionInfo:

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from drt_engine.errors import InputError
 from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+from drt_engine.validation.cleaning import REASONS
 
 __all__ = [
     "COLUMN_UNITS",
@@ -182,6 +185,18 @@ SPECTRA = Group(
             "time of the point since the first one of its spectrum",
             required=False,
         ),
+        Variable(
+            "point_mask",
+            (SPECTRUM, "frequency"),
+            None,
+            "why a point is left out, 0 for one that is not",
+            "uint8",
+            {
+                "flag_values": np.arange(1 + len(REASONS), dtype=np.uint8),
+                "flag_meanings": " ".join(["kept", *(reason.replace(" ", "_") for reason in REASONS)]),
+            },
+            required=False,
+        ),
     ),
 )
 INVERSION = Group(
@@ -221,6 +236,12 @@ INVERSION = Group(
         _result("coupling_across", "strength with which series are held together across", required=False),
         _result("shift_across", "distance in ln(tau) that processes move from one series to the next", required=False),
         _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
+        *(
+            Variable(
+                f"impedance_{part}", (SPECTRUM, "frequency"), "ohm", f"{name} part of the impedance", required=False
+            )
+            for part, name in (("real", "real"), ("imag", "imaginary"))
+        ),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )

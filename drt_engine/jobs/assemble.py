@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drt_engine.hdf5.files import NewFile
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
 from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
-from drt_engine.hdf5.reader import opened_grid
+from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.hdf5.scan import SpectraInfo
 from drt_engine.jobs.blocks import Block, Extent
 from drt_engine.jobs.journal import DamagedBlock, load_part
@@ -84,8 +84,10 @@ def assemble(
                 if plan.level is not None:
                     ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
                     arrays["intervals"] = Intervals(plan.level, **ends)
-                states = reader.states(rows, ())
-                result = Inversion(frequency, expansion, **arrays, states=states, method=method)
+                spectra = spectra_of(reader, rows, reader.states(rows, ()))
+                result = Inversion(
+                    frequency, expansion, **arrays, states=spectra.states, method=method, impedance=spectra.impedance
+                )
                 raw = {name: reader.read(name, rows) for name in writer.columns}
                 writer.write(first, per_spectrum(result) | raw)
                 counts.update(count_status(result.status))
@@ -97,7 +99,9 @@ def _begin(
     output: NewFile, info: SpectraInfo, extent: Extent, plan: Plan, frequency: Array, expansion: Expansion
 ) -> GridWriter:
     layout = Layout(extent.spectra, plan.compression, plan.dtype)
-    return inversion_group(output, (plan.name, info.grid), frequency, expansion, info.columns, layout, plan.level)
+    return inversion_group(
+        output, (plan.name, info.grid), frequency, expansion, info.columns, layout, plan.level, measured=True
+    )
 
 
 def _as_in_file(

@@ -132,8 +132,48 @@ def _curve(column: CellColumn, profile: pd.DataFrame) -> pd.DataFrame:
     return part
 
 
+_ON_THE_CURVE = ("charge", "specific_capacity", "time")
+
+
+def _placed(states: pd.DataFrame, curve: pd.DataFrame | None) -> pd.DataFrame:
+    """Place spectra of which only the voltage is known on the curve, where it first comes to that voltage."""
+    offered = () if curve is None else [name for name in _ON_THE_CURVE if name in curve.columns]
+    if curve is None or not offered or "voltage" not in states.columns or set(offered) & set(states.columns):
+        return states
+    name = offered[0]
+    keys = [key for key in ("cycle", "direction") if key in states.columns and key in curve.columns]
+    at = np.full(len(states), np.nan)
+    for row, here in enumerate(states.to_dict("records")):
+        part = curve[matches(curve, {key: here[key] for key in keys})].sort_values(name, kind="stable")
+        at[row] = _where(part[name].to_numpy(dtype=float), part["voltage"].to_numpy(dtype=float), here["voltage"])
+    off = np.flatnonzero(np.isnan(at) & states["voltage"].notna().to_numpy())
+    if off.size:
+        low, high = curve["voltage"].min(), curve["voltage"].max()
+        logger.warning(
+            "%d spectra have voltages that the profile never comes to (%.3g to %.3g V), first %.3g V: they stand at "
+            "its nearest point",
+            *(off.size, low, high, states["voltage"].iloc[off[0]]),
+        )
+        voltages = curve["voltage"].to_numpy(dtype=float)
+        for row in off.tolist():
+            at[row] = curve[name].to_numpy(dtype=float)[np.argmin(np.abs(voltages - states["voltage"].iloc[row]))]
+    return states.assign(**{name: at})
+
+
+def _where(x: NDArray[np.float64], y: NDArray[np.float64], wanted: float) -> float:
+    """Return where a curve first comes to a value, between its points; NaN where it never does."""
+    if not y.size or not y.min() <= wanted <= y.max():
+        return float("nan")
+    side = np.sign(y - wanted)
+    if side[0] == 0:
+        return float(x[0])
+    k = int(np.argmax(side != side[0]))
+    share = (wanted - y[k - 1]) / (y[k] - y[k - 1])
+    return float(x[k - 1] + share * (x[k] - x[k - 1]))
+
+
 def _since_start(column: CellColumn, curve: pd.DataFrame | None) -> CellColumn:
-    states = column.chosen.states
+    states = _placed(column.chosen.states, curve)
     if "spectrum" not in column.chosen.measured.states.columns:
         states = states.assign(spectrum=np.arange(len(states)))
     if "time" in states.columns:

@@ -38,7 +38,7 @@ from drt_engine.tracking import Tracks
 __all__ = ["Below", "CompositeView", "composite", "draw_columns", "shared_scale"]
 
 Kind = Literal["waterfall", "heat map"]
-Abscissa = Literal["charge", "time"]
+Abscissa = Literal["charge", "specific_capacity", "time"]
 
 _PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
 _MARGIN = 0.06
@@ -56,7 +56,7 @@ class CompositeView:
         Kind of the lower panels.
     along : str, optional
         State on their ordinate; by default the one that colours.
-    abscissa : {"charge", "time"}, optional
+    abscissa : {"charge", "specific_capacity", "time"}, optional
         Of the upper panels; by default charge, as capacity, where a cell is shown in one direction, and time otherwise.
     colour_map : str
         Colours of the state, by the name of a colour map of matplotlib.
@@ -123,8 +123,10 @@ def composite(
     result : Inversion
         Their result.
     profile : DataFrame, optional
-        Voltage curves: ``voltage`` (V) with ``charge`` (C) or ``capacity_mAh``, or ``time`` (s), and
-        with ``cell``, ``cycle`` and ``direction`` where there are several. By default the voltages of the spectra.
+        Voltage curves: ``voltage`` (V) with ``charge`` (C) or ``capacity_mAh``, ``specific_capacity`` (mAh/g), or
+        ``time`` (s), and with ``cell``, ``cycle`` and ``direction`` where there are several;
+        :func:`drt_engine.readers.read_profile` reads them from a csv. Spectra of which only the voltage is known stand
+        where the curve first comes to it. By default the voltages of the spectra.
     cells : sequence, optional
         Which cells, from left to right, at most three; all by default.
     at : mapping of str to value or list of values, optional
@@ -268,7 +270,12 @@ def _abscissa(column: CellColumn, state: str, wish: Abscissa | None) -> str | No
     if wish is not None and wish not in offered:
         raise UnknownNameError("abscissa", wish, offered)
     if not offered:
-        raise InputError("states, and the profile if given, must have the column 'charge' or 'time'; got neither.")
+        if curve is None:
+            return None
+        raise InputError(
+            "states and profile must share the column 'charge', 'specific_capacity' or 'time', or the states have "
+            f"'voltage'; the profile has {', '.join(map(repr, curve.columns))}."
+        )
     one_way = "direction" not in states.columns or len(set(states["direction"])) == 1
     return wish or (offered[0] if one_way else offered[-1])
 

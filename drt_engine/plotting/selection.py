@@ -27,6 +27,7 @@ _DISPLAY: dict[str, tuple[str, str, float]] = {
     "cycle": ("Cycle", "", 1.0),
     "direction": ("Direction", "", 1.0),
     "source": ("Source", "", 1.0),
+    "specific_capacity": ("Capacity", "mAh g⁻¹", 1.0),
     "spectrum": ("Spectrum", "", 1.0),
     "temperature": ("Temperature", "°C", 1.0),
     "time": ("Time", "h", 1.0 / 3600.0),

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import cast
 
 from drt_engine.errors import FileFormatError, UnknownNameError
-from drt_engine.readers.base import HEAD_BYTES, Reader, ReadOptions, Recording, Sweep, format_error
+from drt_engine.readers.base import HEAD_BYTES, NoMeasurementError, Reader, ReadOptions, Recording, Sweep, format_error
+from drt_engine.readers.file_states import read_profile
 from drt_engine.readers.named import parse_columns
 
-__all__ = ["READERS", "ReadOptions", "Reader", "Recording", "Sweep", "find_reader", "read_file"]
+__all__ = ["READERS", "ReadOptions", "Reader", "Recording", "Sweep", "find_reader", "read_file", "read_profile"]
 
 _INSTRUMENTS = {
     "biologic-mpt": "biologic_mpt",
@@ -39,6 +40,7 @@ _GENERAL = {  # asked in this order if no instrument claims a file
 
 
 _WITHOUT_COLUMNS = frozenset({"pyimpspec", "palmsens", "zahner"})
+_WITHOUT_HEADINGS = _WITHOUT_COLUMNS | {"biologic-mpr"}
 
 
 class _Readers(Mapping[str, Reader]):
@@ -87,7 +89,7 @@ def find_reader(path: str | PathLike[str]) -> Reader:
     for reader in claims or map(READERS.__getitem__, _GENERAL):
         if claims or reader.scan(head, path):
             return reader
-    raise format_error(path, "byte 0", _no_reader(head))
+    raise NoMeasurementError(str(format_error(path, "byte 0", _no_reader(head))))
 
 
 def _no_reader(head: bytes) -> str:
@@ -137,7 +139,10 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
         done = chosen.read(path, options)
         if options.columns and chosen.name in _WITHOUT_COLUMNS:
             remark = f"columns is of no use to the {chosen.name} reader: the format says what each number is"
-            return replace(done, remarks=(*done.remarks, remark))
+            done = replace(done, remarks=(*done.remarks, remark))
+        if options.flip_im and chosen.name in _WITHOUT_HEADINGS:
+            remark = f"flip_im is of no use to the {chosen.name} reader: the format says which sign the numbers have"
+            done = replace(done, remarks=(*done.remarks, remark))
         return done
     except FileFormatError:
         raise

@@ -14,7 +14,7 @@ from drt_engine.errors import FileFormatError, InputError
 if TYPE_CHECKING:
     from drt_engine.readers.states import State
 
-__all__ = ["HEAD_BYTES", "ReadOptions", "Reader", "Recording", "Sweep", "format_error"]
+__all__ = ["HEAD_BYTES", "NoMeasurementError", "ReadOptions", "Reader", "Recording", "Sweep", "format_error"]
 
 HEAD_BYTES = 65536
 """How much of a file a reader may look at to recognise it."""
@@ -43,6 +43,9 @@ class ReadOptions:
         Decimal sign of a text file, instead of finding it.
     sheet : str, optional
         Which sheet of a workbook, instead of all that hold spectra.
+    flip_im : bool, optional
+        Whether the imaginary part has the other sign than the headings, or `columns`, say: for files whose heading is
+        ``Im(Z)/Ohm`` and which hold −Im Z.
     """
 
     columns: str | None = None
@@ -50,6 +53,7 @@ class ReadOptions:
     encoding: str | None = None
     decimal: Literal[".", ","] | None = None
     sheet: str | None = None
+    flip_im: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a decimal sign that is none."""
@@ -177,6 +181,10 @@ class Reader(Protocol):
         FileFormatError
             For anything that is not as the format has it, with file and line or byte offset.
         """
+
+
+class NoMeasurementError(FileFormatError):
+    """A file that can be read and holds no impedance, as notes and voltage profiles do."""
 
 
 def format_error(source: Path | str, place: str | int | None, message: str) -> FileFormatError:

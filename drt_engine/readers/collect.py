@@ -1,6 +1,7 @@
 """From many instrument files to one campaign: spectra by frequency grid, with states, and a report of every file."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,15 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import DRTError, InputError, UnknownNameError
 from drt_engine.readers import READERS, read_file
-from drt_engine.readers.base import ReadOptions, Recording, Sweep
-from drt_engine.readers.file_states import TEXTS, NamePattern, SideTable, as_numbers, read_side_table
+from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording, Sweep
+from drt_engine.readers.file_states import (
+    TEXTS,
+    NamePattern,
+    SideTable,
+    as_numbers,
+    numbers_in_path,
+    read_side_table,
+)
 from drt_engine.readers.named import parse_columns
 from drt_engine.spectra import MIN_POINTS, STATE_UNITS, Spectra
 
@@ -25,6 +33,9 @@ __all__ = ["CollectOptions", "Collected", "FileReport", "collect"]
 
 SAME_GRID = 1e-6
 """Two grids are one if their frequencies differ by no more, relative."""
+
+MOST_MISSING = 0.1
+"""Largest share of the points of a grid that a spectrum on it may lack."""
 
 _ORDER = ("cell", "cycle", "sweep", "voltage", "direction", "current", "charge", "time", "temperature", "area")
 
@@ -38,9 +49,12 @@ class CollectOptions:
     reading : ReadOptions, optional
         What the files do not say of themselves.
     name : str, optional
-        Pattern of the file names, as ``"EIS_state_{state}_{cell}.txt"``; files that do not fit it are left out.
+        Pattern of the file names, as ``"EIS_state_{state}_{cell}.txt"``, or of the ends of their paths, as
+        ``"{cell}/cycle {cycle}/EIS_{voltage}[_{repeat}].txt"``, of which what is in square brackets may be missing;
+        files that do not fit it are left out.
     states : path or DataFrame, optional
-        Table of further states, with a column ``source`` (or ``file``), ``cell``, ``cycle`` or ``sweep`` to join on.
+        Table of further states, with a column ``file`` (or ``source``) to join on, or else ``cell``, ``cycle`` or
+        ``sweep``; all other columns are states.
     constants : mapping of str to object, optional
         States of all spectra, for example ``{"area": 0.785, "cell": "A"}``.
     unfinished : bool, optional
@@ -68,8 +82,9 @@ class FileReport:
     ----------
     source : str
         Its name, as in the column ``source`` of the states.
-    status : {"read", "left out", "refused"}
-        Whether spectra of it were taken; ``"refused"`` for an error.
+    status : {"read", "left out", "no measurement", "refused"}
+        Whether spectra of it were taken; ``"no measurement"`` for a file of a folder that holds no impedance, as notes
+        and voltage profiles; ``"refused"`` for an error.
     format : str
         Name of the reader, empty if none read it.
     sweeps, taken : int
@@ -77,7 +92,7 @@ class FileReport:
     remarks : tuple of str
         What was left out or decided, and why.
     error : str
-        Why it was refused, empty if it was not.
+        Why it was refused or is no measurement, empty otherwise.
     digest : str
         First 32 digits of the SHA-256 of its content.
     """
@@ -154,7 +169,8 @@ def collect(
     Raises
     ------
     InputError
-        For options that make no sense, and for states that are no numbers where a unit belongs to them.
+        For options that make no sense, for states that are no numbers where a unit belongs to them, and for a table of
+        states of which no row fits a sweep.
     """
     options = options or CollectOptions()
     if options.reading.columns:
@@ -166,14 +182,16 @@ def collect(
     digests = dict(options.known)
     rows: list[tuple[Sweep, dict[str, Any]]] = []
     files = []
-    for path, source in _files(paths):
+    for path, source, named in _files(paths):
         report, sweeps = _read(path, source, pattern, digests, options)
+        if report.status == "no measurement" and named:
+            report = replace(report, status="refused")
         files.append(report)
         rows += sweeps
     _make_numbers(rows, pattern.columns if pattern else ())
     used = _join(rows, side)
     replaced = _set_constants(rows, options.constants)
-    remarks = [] if side is None else _unused(side, used)
+    remarks = [] if side is None else _unused(side, used, rows)
     reports = tuple(
         replace(one, remarks=(*one.remarks, *used.missing.get(one.source, ()), *replaced.get(one.source, ())))
         for one in files
@@ -181,22 +199,22 @@ def collect(
     return Collected(_by_grid(rows, options.grids), reports, tuple(remarks))
 
 
-def _files(paths: "str | PathLike[str] | Iterable[str | PathLike[str]]") -> list[tuple[Path, str]]:
-    """Return every file with the name that it gets in the campaign."""
+def _files(paths: "str | PathLike[str] | Iterable[str | PathLike[str]]") -> list[tuple[Path, str, bool]]:
+    """Return every file with the name that it gets in the campaign, and whether it was named by itself."""
     several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[Path, str, bool]] = []
     for path in map(Path, several):
         if path.is_dir():
             below = [p.relative_to(path) for p in path.rglob("*") if p.is_file()]
             found += [
-                (path / p, p.as_posix())
+                (path / p, p.as_posix(), False)
                 for p in sorted(below, key=_natural)
-                if not any(part.startswith(".") for part in p.parts)
+                if not any(part.startswith((".", "~$")) for part in p.parts)  # "~$": of an open workbook
             ]
         else:
-            found.append((path, path.name))
-    counted = Counter(name for _, name in found)
-    return [(path, name if counted[name] == 1 else path.as_posix()) for path, name in found]
+            found.append((path, path.name, True))
+    counted = Counter(name for _, name, _ in found)
+    return [(path, name if counted[name] == 1 else path.as_posix(), by_name) for path, name, by_name in found]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -210,13 +228,16 @@ def _read(
     """Return the report of one file and its sweeps with the states that file and name give."""
     report = FileReport(source, "refused")
     try:
-        from_name = pattern.states_of(path.name) if pattern else {}
-        if from_name is None:
+        texts = pattern.states_of(Path(os.path.abspath(path)).as_posix()) if pattern else {}
+        if texts is None:
             return replace(report, status="left out", remarks=(f"its name does not fit {options.name!r}",)), []
+        from_name = numbers_in_path(texts)
         recorded = read_file(path, options=options.reading)
         digest = _digest(path)
         if digest in digests:
             raise InputError(f"the same content as {digests[digest]!r}, which is in the campaign. Leave one out.")
+    except NoMeasurementError as error:
+        return replace(report, status="no measurement", error=str(error)), []
     except DRTError as error:
         return replace(report, error=str(error)), []
     digests[digest] = source
@@ -233,7 +254,14 @@ def _read(
         digest,
     )
     rows = []
-    for number, sweep in kept:
+    area = options.constants.get("area") if recorded.metadata.get("per_area") else None
+    if isinstance(area, (int, float)) and area > 0:
+        report = replace(report, remarks=(*report.remarks, f"ohm cm2 divided by the area of {area:g} cm2"))
+    for number, measured in kept:
+        sweep = measured
+        if isinstance(area, (int, float)) and area > 0:
+            own = {name: value for name, value in sweep.state.items() if name != "area"}
+            sweep = replace(sweep, impedance=sweep.impedance / area, state=own)
         state: dict[str, Any] = {"source": source, "digest": digest, "sweep": number, **sweep.state, **from_name}
         if options.unfinished:
             state["finished"] = sweep.finished
@@ -253,9 +281,9 @@ def _kept(recorded: Recording, unfinished: bool) -> tuple[list[tuple[int, Sweep]
             kept.append((number, sweep))
     remarks = []
     if open_:
-        remarks.append(f"{open_} unfinished sweeps left out")
+        remarks.append(f"{open_} unfinished sweeps left out; unfinished=True takes them")
     if short:
-        remarks.append(f"{short} sweeps of fewer than {MIN_POINTS} points left out")
+        remarks.append(f"{short} sweeps of fewer than {MIN_POINTS} points left out, of which no distribution is found")
     return kept, remarks
 
 
@@ -267,10 +295,11 @@ def _digest(path: Path) -> str:
 def _make_numbers(rows: Sequence[tuple[Sweep, dict[str, Any]]], columns: Sequence[str]) -> None:
     """Turn what the file names hold into numbers where all are."""
     for column in columns:
-        values = [state[column] for _, state in rows]
-        if column not in TEXTS:
-            for (_, state), value in zip(rows, as_numbers(values), strict=True):
-                state[column] = value
+        values = [state.get(column) for _, state in rows]
+        if column not in {*TEXTS, *STATE_UNITS}:
+            for (_, state), value in zip(rows, as_numbers(values, column), strict=True):
+                if value is not None:
+                    state[column] = value
 
 
 @dataclass
@@ -296,11 +325,17 @@ def _join(rows: Sequence[tuple[Sweep, dict[str, Any]]], side: SideTable | None) 
     return joined
 
 
-def _unused(side: SideTable, used: _Joined) -> list[str]:
+def _unused(side: SideTable, used: _Joined, rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> list[str]:
     idle = [key for key in side.rows if key not in used.keys]
     if not idle:
         return []
     first = ", ".join(f"{name} {value}" for name, value in zip(side.keys, idle[0], strict=True))
+    if rows and len(idle) == len(side.rows):
+        here = ", ".join(f"{name} {rows[0][1].get(name)}" for name in side.keys)
+        raise InputError(
+            f"no row of the table of states fits a sweep: its first is for {first}, and the first sweep has {here}. "
+            "Correct the table, or join it otherwise: a column 'file' with the names of the files fits always."
+        )
     return [f"{len(idle)} rows of the table of states fit no sweep (first: {first})"]
 
 
@@ -320,17 +355,22 @@ def _set_constants(
 def _by_grid(
     rows: Sequence[tuple[Sweep, dict[str, Any]]], known: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, Spectra]:
-    """Return the spectra of each frequency grid."""
+    """Return the spectra of each frequency grid; a point that is missing from a sweep is NaN on the grid of others."""
     grids = {name: np.sort(np.asarray(f, dtype=float))[::-1] for name, f in known.items()}
+    own: list[NDArray[np.float64]] = []
+    sorted_ = [np.sort(sweep.frequency)[::-1] for sweep, _ in rows]
+    which = [_number_of_grid(f, own) for f in sorted_]
+    places = _places(own, grids)
     members: dict[str, list[tuple[NDArray[np.complex128], NDArray[np.float64] | None, dict[str, Any]]]] = {}
-    for sweep, state in rows:
+    for (sweep, state), number in zip(rows, which, strict=True):
+        name, at = places[number]
         order = np.argsort(-sweep.frequency)
-        f, z = sweep.frequency[order], sweep.impedance[order]
-        name = next((n for n, g in grids.items() if g.size == f.size and np.all(np.abs(f - g) <= SAME_GRID * g)), None)
-        if name is None:
-            name = next(n for i in range(len(grids) + 1) if (n := f"grid-{i}") not in grids)
-            grids[name] = f
-        times = None if sweep.point_time is None else sweep.point_time[order]
+        z = np.full(grids[name].size, complex(np.nan, np.nan))
+        z[at] = sweep.impedance[order]
+        times = None
+        if sweep.point_time is not None:
+            times = np.full(grids[name].size, np.nan)
+            times[at] = sweep.point_time[order]
         members.setdefault(name, []).append((z, times, state))
     columns = _column_order([state for _, state in rows])
     return {
@@ -342,6 +382,52 @@ def _by_grid(
         )
         for name, some in members.items()
     }
+
+
+def _number_of_grid(f: NDArray[np.float64], met: list[NDArray[np.float64]]) -> int:
+    """Return which of the grids that were met has these frequencies; a new one is added to them."""
+    for number, grid in enumerate(met):
+        if grid.size == f.size and np.all(np.abs(f - grid) <= SAME_GRID * grid):
+            return number
+    met.append(f)
+    return len(met) - 1
+
+
+def _places(
+    own: Sequence[NDArray[np.float64]], grids: dict[str, NDArray[np.float64]]
+) -> list[tuple[str, NDArray[np.intp]]]:
+    """Return the name of the grid of each and its points there; grids that are new are added under a name.
+
+    A grid of which few points are missing from another, as where an instrument could not measure them, is no other.
+    """
+    found = {number: place for number, f in enumerate(own) if (place := _within(f, grids)) is not None}
+    hosts: dict[str, NDArray[np.float64]] = {}
+    guests: dict[int, tuple[str, NDArray[np.intp]]] = {}
+    for number in sorted({*range(len(own))} - {*found}, key=lambda one: (-own[one].size, one)):
+        place = _within(own[number], hosts)
+        if place is None:
+            hosts[str(number)] = own[number]
+        else:
+            guests[number] = place
+    names: dict[str, str] = {}
+    for number in sorted(map(int, hosts)):
+        name = next(n for i in range(len(grids) + 1) if (n := f"grid-{i}") not in grids)
+        grids[name], names[str(number)] = own[number], name
+        found[number] = name, np.arange(own[number].size)
+    found |= {number: (names[host], at) for number, (host, at) in guests.items()}
+    return [found[number] for number in range(len(own))]
+
+
+def _within(f: NDArray[np.float64], grids: Mapping[str, NDArray[np.float64]]) -> tuple[str, NDArray[np.intp]] | None:
+    """Return the grid that has these frequencies and few more, the one of the fewest, and where they are in it."""
+    for name in sorted(grids, key=lambda one: grids[one].size):
+        grid = grids[name]
+        if not f.size <= grid.size <= f.size / (1.0 - MOST_MISSING):
+            continue
+        at = np.searchsorted(-grid, -f * (1.0 + SAME_GRID))
+        if at[-1] < grid.size and np.all(np.diff(at) > 0) and np.all(np.abs(f - grid[at]) <= SAME_GRID * grid[at]):
+            return name, at
+    return None
 
 
 def _times(times: Sequence[NDArray[np.float64] | None], size: int) -> NDArray[np.float64] | None:

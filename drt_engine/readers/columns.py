@@ -1,5 +1,6 @@
 """Columns by name: from a table with headings to frequencies, impedances and states, checked against each other."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import format_error
-from drt_engine.readers.headings import AREA_UNIT, Meaning, meaning_of
+from drt_engine.readers.base import NoMeasurementError, format_error
+from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import untaken
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "side_column",
     "spectrum_of",
     "turned",
+    "without_unit",
 ]
 
 Floats = NDArray[np.float64]
@@ -48,6 +50,20 @@ NEEDED = ("frequency", "re", "im", "modulus", "phase")
 VOID = frozenset(
     {
         *("", "-", "--", "---", "OVLD", "Ovld", "ovld", "OVL", "OVERLOAD", "Overload", "overload", "OL", "NA", "N/A"),
+        *(
+            "?",
+            "overflow",
+            "Overflow",
+            "OVERFLOW",
+            "OVER",
+            "over",
+            "ERR",
+            "Err",
+            "error",
+            "Error",
+            "#DIV/0!",
+            "#VALUE!",
+        ),
         *("n/a", "#N/A", "#NV", "NULL", "null", "None", "1.#QNAN", "-1.#IND", "1.#INF"),
         *(sign + word for word in ("nan", "NaN", "NAN", "inf", "Inf", "INF") for sign in ("", "-", "+")),
     }
@@ -108,6 +124,8 @@ class TableColumn:
         Whether the user said so, and not the heading.
     per_area : bool, optional
         Whether the values are times an area, ohm cm².
+    flipped : bool, optional
+        Whether the user gave it the other sign.
     """
 
     index: int
@@ -115,6 +133,7 @@ class TableColumn:
     meaning: Meaning
     stated: bool = False
     per_area: bool = False
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +157,8 @@ class Rows:
         What `lines` counts.
     remarks : tuple of str
         What was dropped.
+    per_area : bool
+        Whether the impedance is in ohm cm², as that of an electrode of 1 cm².
     """
 
     source: Path | str
@@ -147,6 +168,7 @@ class Rows:
     lines: NDArray[np.int64]
     unit: str = "line"
     remarks: tuple[str, ...] = ()
+    per_area: bool = False
 
     def error(self, row: int, message: str) -> FileFormatError:
         """Return an error that names the file and the place of a point."""
@@ -191,7 +213,7 @@ def find_columns(
         if isinstance(meaning, str):
             units[heading] = meaning
         elif meaning is not None:
-            column = TableColumn(index, heading, meaning)
+            column = TableColumn(index, heading, meaning, per_area=meaning.per_area)
             other = found.get(meaning.quantity)
             if other is None or meaning.rank < other.meaning.rank:
                 found[meaning.quantity] = column
@@ -219,13 +241,10 @@ def require_impedance(
     cartesian, polar = {"re", "im"} <= found.keys(), {"modulus", "phase"} <= found.keys()
     if "frequency" in found and (cartesian or polar):
         return
+    if found and not units and not {*NEEDED} & {*found}:
+        quoted = ", ".join(map(repr, headings))
+        raise NoMeasurementError(str(error(f"no impedance under the headings {quoted}")))
     missing = "frequencies" if "frequency" not in found else "impedances (re and im, or |z| and phase)"
-    if any(map(AREA_UNIT.fullmatch, units.values())):
-        raise error(
-            f"the impedance is in {next(filter(AREA_UNIT.fullmatch, units.values()))}, times an area, and not in ohm. "
-            f"Read it as that of an electrode of 1 cm2 with columns='{_suggested(headings, units)}', or divide it by "
-            "the area of the electrode first."
-        )
     odd = "".join(f" The unit {unit!r} of {heading!r} is not known." for heading, unit in units.items())
     cure = f"for example columns='{_suggested(headings, units)}'" if units else CURE
     raise error(
@@ -242,15 +261,9 @@ def _suggested(headings: Sequence[str], units: Mapping[str, str]) -> str:
         for unit in ("ohm", "Hz", "deg") if odd else ("",):
             meaning = meaning_of(heading.replace(odd, unit) if odd else heading)
             if isinstance(meaning, Meaning) and meaning.quantity in NEEDED:
-                area = ".cm2" if odd and AREA_UNIT.fullmatch(odd) else ""
                 name = "|z|" if meaning.quantity == "modulus" else meaning.quantity
                 sign = "-" if meaning.factor < 0 else ""
-                found.setdefault(meaning.quantity, f"{sign}{name}{f'/{unit}{area}' if odd else ''}={index + 1}")
-    if any(".cm2" in part for part in found.values()):  # both parts, whichever says it
-        found = {
-            q: p.replace("=", "/ohm.cm2=") if q in ("re", "im", "modulus") and "/" not in p else p
-            for q, p in found.items()
-        }
+                found.setdefault(meaning.quantity, f"{sign}{name}{f'/{unit}' if odd else ''}={index + 1}")
     return ",".join(found[name] for name in spectrum_of(found) if name in found)
 
 
@@ -260,6 +273,7 @@ def rows_of(
     *,
     missing: frozenset[str] = frozenset(),
     heading_line: int | None = None,
+    padded: bool = False,
 ) -> Rows:
     """Return the measured points of a table.
 
@@ -276,6 +290,8 @@ def rows_of(
         Cells that the format knows as missing.
     heading_line : int, optional
         Line of the headings, for errors.
+    padded : bool, optional
+        Whether empty rows are no more than the length of the other spectra beside, and say nothing.
 
     Raises
     ------
@@ -295,6 +311,8 @@ def rows_of(
         _refuse_holes(table, needed, raw)
     values = {column.meaning.quantity: _scaled(column, raw[:, j]) for j, column in enumerate(needed)}
     z = _impedance(values)
+    if padded and (empty := np.isnan(raw).all(axis=1)).any() and not empty.all():
+        table, values, z = _Shorter(table, np.flatnonzero(~empty)), {n: v[~empty] for n, v in values.items()}, z[~empty]
     keep, remarks = _wanted(table, values["frequency"], z)
     notes += [*more, *remarks]
     for name, column in columns.items():
@@ -305,7 +323,7 @@ def rows_of(
     notes += untaken(table.headings, {column.index for column in columns.values()})
     notes += _contradictions(table, columns, values, keep)
     area: dict[str, Floats] = {}
-    if any(column.per_area for column in needed):
+    if per_area := _is_per_area(table, needed, heading_line):
         area = {"area": np.ones(keep.size)}
         notes.append("the impedance is in ohm cm2 and was read as that of an electrode of 1 cm2")
     rows = Rows(
@@ -316,9 +334,43 @@ def rows_of(
         table.lines[keep],
         table.unit,
         tuple(notes),
+        per_area,
     )
     _refuse_inductive_throughout(rows, columns)
     return rows
+
+
+@dataclass(frozen=True)
+class _Shorter:
+    """Some rows of a table."""
+
+    table: HeadedTable
+    kept: NDArray[np.intp]
+
+    @property
+    def source(self) -> Path | str:
+        return self.table.source
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        return self.table.headings
+
+    @property
+    def lines(self) -> NDArray[np.int64]:
+        return self.table.lines[self.kept]
+
+    @property
+    def unit(self) -> str:
+        return self.table.unit
+
+    def numbers(self, indices: Sequence[int], missing: frozenset[str] = frozenset()) -> Floats:
+        return self.table.numbers(indices, missing)[self.kept]
+
+    def cells(self, row: int) -> list[str]:
+        return self.table.cells(int(self.kept[row]))
+
+    def resolution(self, row: int, index: int) -> float:
+        return self.table.resolution(int(self.kept[row]), index)
 
 
 def _scaled(column: TableColumn, cells: Floats) -> Floats:
@@ -336,8 +388,36 @@ def _refuse_holes(table: HeadedTable, needed: Sequence[TableColumn], raw: Floats
                     table.source,
                     f"{table.unit} {table.lines[row]}",
                     f"column {column.index + 1} ({column.heading}) has '', where a number was expected. Correct the "
-                    "cell, or delete the row.",
+                    "cell, write nan to leave the point out, or delete the row.",
                 )
+
+
+def _is_per_area(table: HeadedTable, needed: Sequence[TableColumn], heading_line: int | None) -> bool:
+    """Say whether an impedance is in ohm cm²; refuse one of which the other part is stated in ohm."""
+    parts = [column for column in needed if column.meaning.quantity in ("re", "im", "modulus")]
+    if not any(column.per_area for column in parts):
+        return False
+    for column in parts:
+        if not column.per_area and re.search(r"ohm|[\u2126\u03a9]", column.heading, re.IGNORECASE):
+            other = next(one for one in parts if one.per_area)
+            at = ",".join(
+                f"{'-' * (one.meaning.factor < 0)}{one.meaning.quantity}/ohm.cm2={one.index + 1}" for one in parts
+            ).replace("modulus", "|z|")
+            raise format_error(
+                table.source,
+                heading_line,
+                f"{other.heading!r} is in ohm cm2 and {column.heading!r} in ohm. Correct a heading, or say that both "
+                f"are in ohm cm2, with columns='frequency={needed[0].index + 1},{at}'.",
+            )
+    return True
+
+
+def without_unit(columns: Mapping[str, TableColumn]) -> list[str]:
+    """Return a remark if the heading of the frequencies states no unit, as there are two usual ones."""
+    column = columns["frequency"]
+    if column.stated or column.meaning.factor != 1.0 or re.search(r"[/(\[,]|hz", column.heading, re.IGNORECASE):
+        return []
+    return [f"the heading {column.heading!r} has no unit: taken as Hz"]
 
 
 def spectrum_of(columns: Mapping[str, object]) -> tuple[str, ...]:
@@ -596,6 +676,12 @@ def _overrule(columns: Mapping[str, TableColumn], words: str) -> str:
 
 def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn]) -> None:
     im = columns.get("im")
+    if im is not None and im.flipped and rows.frequency.size >= 3 and np.all(rows.impedance.imag > 0):
+        raise rows.error(
+            0,
+            f"with flip_im=True {im.heading!r} is positive at all {rows.frequency.size} points, as of a coil: the file "
+            "has the right sign. Read it without.",
+        )
     if im is None or im.stated or "phase" in columns or im.meaning.factor < 0 or rows.frequency.size < 3:
         return
     if np.all(rows.impedance.imag > 0):
@@ -603,5 +689,6 @@ def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn])
             0,
             f"{im.heading!r} is positive at all {rows.frequency.size} points, as of a coil; here capacitive means a "
             "negative imaginary part. If the column holds -Im, say so with "
-            f"columns='{_by_number(columns, turn=True)}'; if it is a coil, with columns='{_by_number(columns)}'.",
+            f"flip_im=True or columns='{_by_number(columns, turn=True)}'; if it is a coil, with "
+            f"columns='{_by_number(columns)}'.",
         )

@@ -4,7 +4,7 @@ import importlib
 import io
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import ReadOptions, Recording, format_error
-from drt_engine.readers.columns import rows_of
-from drt_engine.readers.named import chosen_columns, columns_of, holds_impedance, parse_columns, with_units
+from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording, format_error
+from drt_engine.readers.columns import rows_of, without_unit
+from drt_engine.readers.named import (
+    chosen_columns,
+    columns_of,
+    flipped,
+    holds_impedance,
+    parse_columns,
+    with_units,
+)
+from drt_engine.readers.side_by_side import apart, put_together
 from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import is_number
@@ -89,7 +97,7 @@ class Excel:
     name: str = "excel"
     title: str = "Excel workbook (.xlsx), with openpyxl"
     suffixes: tuple[str, ...] = (".xlsx", ".xlsm")
-    states: tuple[State, ...] = TABLE_STATES
+    states: tuple[State, ...] = (*TABLE_STATES, State("sheet", "the name of the sheet", ""))
 
     def scan(self, head: bytes, path: Path) -> bool:
         """Say whether the file is a workbook, of the old kind too."""
@@ -114,41 +122,58 @@ class Excel:
         for name, rows in wanted.items():
             sheet = _table(f"{path} [{name}]", rows, options)
             if sheet is not None:
-                recordings.append((name, _read_sheet(*sheet, options)))
+                above = rows[sheet[1] - 2] if sheet[1] is not None and sheet[1] > 1 else ()
+                recordings.append((name, _read_sheet(*sheet, options, above)))
         if not recordings:
-            raise format_error(
+            fault = format_error(
                 path,
                 f"sheets {', '.join(map(repr, wanted))}",
                 "no headings of a frequency and an impedance, as 'freq/Hz', 'Re(Z)/Ohm', '-Im(Z)/Ohm'. Add a row of "
                 "headings, or name the columns with columns='frequency,re,im'.",
             )
+            raise fault if options.columns else NoMeasurementError(str(fault))
         return Recording(
             path.name,
             self.name,
-            tuple(sweep for _, one in recordings for sweep in one.sweeps),
+            tuple(
+                replace(sweep, state={**sweep.state, "sheet": name}) for name, one in recordings for sweep in one.sweeps
+            ),
             tuple(f"sheet {name!r}: {remark}" for name, one in recordings for remark in one.remarks),
-            {"sheets": tuple(name for name, _ in recordings)},
+            {
+                "sheets": tuple(name for name, _ in recordings),
+                **({"per_area": True} if any("per_area" in one.metadata for _, one in recordings) else {}),
+            },
         )
 
 
-def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions) -> Recording:
+def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions, above: tuple[object, ...] = ()) -> Recording:
     def error(message: str) -> FileFormatError:
         return format_error(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
 
     remarks = []
+    cells = ["" if cell is None else str(cell).strip() for cell in above]
+    if heading is not None and not options.columns and (beside := apart(sheet, cells)):
+        found = []
+        for part in beside:
+            named = columns_of(part, error)
+            named = flipped(named) if options.flip_im else named
+            found.append(recording(rows_of(part, named, heading_line=heading, padded=True), "excel"))
+        return put_together(beside, found)
     if heading is not None:
         columns = columns_of(sheet, error, columns=options.columns)
+        remarks += without_unit(columns)
     elif options.columns:
         columns = chosen_columns(parse_columns(options.columns), sheet.headings, False, error)
     else:
-        found = inferred(sheet)
-        if isinstance(found, str):
+        guess = inferred(sheet)
+        if isinstance(guess, str):
             raise error(
-                f"rows of numbers without headings that say which is which, and {found}. Add a row of headings, or "
+                f"rows of numbers without headings that say which is which, and {guess}. Add a row of headings, or "
                 "name the columns, for example with columns='frequency,re,im'."
             )
-        columns, remark = found
+        columns, remark = guess
         remarks.append(remark)
+    columns = flipped(columns) if options.flip_im else columns
     return recording(rows_of(sheet, columns, heading_line=heading), "excel", remarks=remarks)
 
 

@@ -1,9 +1,10 @@
-"""States that measured files do not hold: from the names of files, and from a table beside them."""
+"""States that measured files do not hold: from their paths, from a table beside them, and from the user."""
 
 import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -11,9 +12,21 @@ import pandas as pd
 
 from drt_engine.errors import InputError
 from drt_engine.readers.base import ReadOptions, format_error
+from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.states import BOUNDS, stated
 from drt_engine.readers.text import read_text
+from drt_engine.spectra import STATE_UNITS
 
-__all__ = ["NamePattern", "SideTable", "as_numbers", "read_side_table"]
+__all__ = [
+    "NamePattern",
+    "SideTable",
+    "as_numbers",
+    "number_of",
+    "numbers_in_path",
+    "read_profile",
+    "read_side_table",
+    "state_value",
+]
 
 SOURCES = ("source", "file", "filename")
 """Headings of a table of states under which the file is named."""
@@ -22,56 +35,120 @@ TEXTS = frozenset({"source", "cell", "direction"})
 """States that stay text even where all are digits."""
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})")  # what 64 bits hold
-_DECIMAL = re.compile(r"[+-]?(?:0|[1-9]\d*)?\.\d+")
+_DECIMAL = re.compile(r"[+-]?(?:0|[1-9]\d*)?[.,]\d+")
+_ORDINAL = re.compile(r"(\d{1,9})(?:st|nd|rd|th)", re.IGNORECASE)
+_COUNT = re.compile(r"\d{1,9}")
+_UNIT_FOR_POINT = re.compile(r"([+-]?\d{1,9})[VvPp](\d{1,9})[Vv]?")
+_MOST_OPTIONAL = 5
 
 
 class NamePattern:
-    """States in the names of files, as ``"EIS_state_{state}_{cell}.txt"``.
+    """States in the paths of files, as ``"{cell}/cycle {cycle}/EIS_{voltage}[_{repeat}].txt"``.
+
+    A pattern without a stroke is that of the name of a file; one with strokes is that of the last folders and the name.
+    A state never reaches over a stroke.
 
     Parameters
     ----------
     pattern : str
-        The name of a file with ``{column}`` where a state stands; ``{_}`` for a part that is none.
+        Name, or end of the path, with ``{column}`` where a state stands; ``{_}`` for a part that is none. What stands
+        in square brackets may be missing; it is taken where it fits. A state that stands twice has to be the same in
+        both places. Brackets that belong to a name are doubled.
 
     Raises
     ------
     InputError
-        For a pattern without columns, with one twice, or with two side by side.
+        For a pattern without columns, with two side by side, and with brackets that do not pair.
     """
 
     def __init__(self, pattern: str) -> None:
-        parts = re.split(r"\{(\w+)\}", pattern)
-        names = parts[1::2]
-        kept = [name for name in names if name != "_"]
-        if not names or len({*kept}) != len(kept) or any(not between for between in parts[2:-1:2]):
-            raise InputError(
-                f"a pattern of file names needs each state once, in braces, with something between two of them; got "
-                f"{pattern!r}. For example 'EIS_state_{{state}}_{{cell}}.txt'."
-            )
         self.pattern = pattern
-        self.columns = tuple(kept)
-        self._names = names
-        self._forward = _expression(parts[::2])
-        self._backward = _expression([part[::-1] for part in parts[::-2]])
+        self._variants = tuple(
+            tuple(_Part(part, pattern) for part in variant.split("/")) for variant in _variants(pattern)
+        )
+        names = [name for variant in self._variants for part in variant for name in part.names]
+        if not names:
+            raise _no_pattern(pattern)
+        self.columns = tuple(name for name in dict.fromkeys(names) if name != "_")
 
-    def states_of(self, name: str) -> dict[str, str] | None:
-        """Return the states in a name, or None if it does not fit the pattern.
+    def states_of(self, path: str) -> dict[str, str] | None:
+        """Return the states in a path, with ``/`` between folders, or None if it does not fit the pattern.
 
         Raises
         ------
         InputError
-            If it fits in two ways.
+            If it fits in two ways, or holds two values of one state.
         """
+        folders = path.split("/")
+        for variant in self._variants:
+            if len(variant) > len(folders):
+                continue
+            found = [part.states_of(name) for part, name in zip(variant, folders[-len(variant) :], strict=True)]
+            if all(one is not None for one in found):
+                return self._agreed(path, [pair for one in found for pair in one or ()])
+        return None
+
+    def _agreed(self, path: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+        states: dict[str, str] = {}
+        for name, value in pairs:
+            if name == "_":
+                continue
+            before = states.setdefault(name, value)
+            if before.casefold() != value.casefold():
+                raise InputError(
+                    f"the path {path!r} holds two values of {name!r} by the pattern {self.pattern!r}, {before!r} and "
+                    f"{value!r}. Rename the file, or call one of the two otherwise in the pattern."
+                )
+        return states
+
+
+class _Part:
+    """A folder or a name in a pattern."""
+
+    def __init__(self, part: str, pattern: str) -> None:
+        parts = re.split(r"\{(\w+)\}", part.replace("\1", "[").replace("\2", "]"))
+        self.names = parts[1::2]
+        if any(not between for between in parts[2:-1:2]):
+            raise _no_pattern(pattern)
+        self._pattern, self._literal = pattern, parts[0]
+        self._forward = _expression(parts[::2]) if self.names else None
+        self._backward = _expression([part[::-1] for part in parts[::-2]]) if self.names else None
+
+    def states_of(self, name: str) -> list[tuple[str, str]] | None:
+        if self._forward is None or self._backward is None:
+            return [] if name == self._literal else None
         forward, backward = self._forward.fullmatch(name), self._backward.fullmatch(name[::-1])
         if forward is None or backward is None:
             return None
         few, many = forward.groups(), tuple(value[::-1] for value in backward.groups()[::-1])
         if few != many:
             raise InputError(
-                f"the name {name!r} fits the pattern {self.pattern!r} in two ways, {few} and {many}. "
+                f"the name {name!r} fits the pattern {self._pattern!r} in two ways, {few} and {many}. "
                 "Make the pattern longer, or give the states in a table."
             )
-        return {column: value for column, value in zip(self._names, few, strict=True) if column != "_"}
+        return list(zip(self.names, few, strict=True))
+
+
+def _no_pattern(pattern: str) -> InputError:
+    return InputError(
+        f"a pattern of file names needs each state in braces, with something between two of them, and what may be "
+        f"missing in square brackets; got {pattern!r}. For example 'EIS_{{state}}_{{cell}}.txt' or "
+        "'{cell}/cycle {cycle}/EIS_{voltage}[_{repeat}].txt'."
+    )
+
+
+def _variants(pattern: str) -> list[str]:
+    """Return the pattern with all that may be missing, then with less and less of it; literal brackets as controls."""
+    pieces = re.split(r"(\[[^\[\]]*\])", pattern.replace("[[", "\1").replace("]]", "\2"))
+    if any(sign in piece for piece in pieces[::2] for sign in "[]") or any("/" in piece for piece in pieces[1::2]):
+        raise _no_pattern(pattern)
+    optional = range(1, len(pieces), 2)
+    if len(optional) > _MOST_OPTIONAL:
+        raise InputError(f"a pattern may have {_MOST_OPTIONAL} parts in square brackets; got {len(optional)}.")
+    kept = [some for size in range(len(optional), -1, -1) for some in combinations(optional, size)]
+    return [
+        "".join(piece[1:-1] if i in some else "" if i % 2 else piece for i, piece in enumerate(pieces)) for some in kept
+    ]
 
 
 def _expression(between: Sequence[str]) -> re.Pattern[str]:
@@ -83,20 +160,92 @@ def _expression(between: Sequence[str]) -> re.Pattern[str]:
     return re.compile(first + "".join(rf"(?>(.+?){text})" for text in inner) + f"(.+){last}", re.DOTALL)
 
 
-def as_numbers(values: Sequence[str]) -> list[Any]:
+def number_of(name: str, text: str) -> float | int | None:
+    """Return the number that the text of a state means, in the unit of the state; None if it is none.
+
+    Understood are ``3.8`` and ``3,8``, ``1st``; of states with a unit also ``3,8 V``, ``3V80``, ``3p8``, ``-25C``,
+    ``298 K``, ``10 min``; of cycles ``007``.
+
+    Parameters
+    ----------
+    name : str
+        The state; :data:`drt_engine.spectra.STATE_UNITS` says which have a unit.
+    text : str
+        For example a part of the name of a file.
+    """
+    text = text.strip()
+    if ordinal := _ORDINAL.fullmatch(text):
+        return int(ordinal[1])
+    if name == "cycle" and _COUNT.fullmatch(text):
+        return int(text)
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _DECIMAL.fullmatch(text):
+        return float(text.replace(",", "."))
+    if name not in STATE_UNITS:
+        return None
+    if name == "temperature":
+        text = re.sub(r"(?i)(?<=[\d ])deg(?:ree)?s?$", "C", text)
+    elif name == "voltage" and (split := _UNIT_FOR_POINT.fullmatch(text)):
+        return float(f"{split[1]}.{split[2]}")
+    return stated(name, text)[0] if name in BOUNDS else None
+
+
+def state_value(name: str, text: str) -> Any:
+    """Return what the user says of a state of all spectra, as a number if it is one.
+
+    Raises
+    ------
+    InputError
+        For a state with a unit that is no number.
+    """
+    if name in TEXTS:
+        return text
+    value = number_of(name, text)
+    if value is None and name in STATE_UNITS:
+        raise _no_number(name, text, "--set has")
+    return text if value is None else value
+
+
+def _no_number(name: str, text: str, who: str) -> InputError:
+    return InputError(
+        f"{who} {name} {text!r}; expected a number in {STATE_UNITS[name]}, with or without its unit. Correct it, or "
+        f"call the state otherwise than {name!r}."
+    )
+
+
+def numbers_in_path(states: Mapping[str, str]) -> dict[str, Any]:
+    """Return the states that stand in a path, those with a unit as numbers.
+
+    Raises
+    ------
+    InputError
+        For a state with a unit that is no number.
+    """
+    found: dict[str, Any] = dict(states)
+    for name in found.keys() & STATE_UNITS.keys():
+        value = number_of(name, states[name])
+        if value is None:
+            raise _no_number(name, states[name], "the path gives")
+        found[name] = value
+    return found
+
+
+def as_numbers(values: Sequence[Any], name: str = "") -> list[Any]:
     """Return text as numbers if all of it is numbers as one writes them: no exponents, no zeros in front.
 
     Parameters
     ----------
     values : sequence of str
         For example what the names of all files have at one place; empty is missing.
+    name : str, optional
+        The state, as in :func:`number_of`.
     """
-    known = [value for value in values if value]
-    if known and all(map(_WHOLE.fullmatch, known)):
-        return [int(value) if value else None for value in values]
-    if known and all(_WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in known):
-        return [float(value) if value else None for value in values]
-    return [value or None for value in values]
+    numbers = [number_of(name, value) if isinstance(value, str) and value else value or None for value in values]
+    if any(number is None and value for number, value in zip(numbers, values, strict=True)):
+        return [value or None for value in values]
+    whole = all(number is None or isinstance(number, int) for number in numbers)
+    return [None if number is None else number if whole else float(number) for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -133,8 +282,10 @@ def read_side_table(table: Path | str | pd.DataFrame, extra: Sequence[str] = ())
     Parameters
     ----------
     table : path or DataFrame
-        A csv file with headings (commas, semicolons or tabs), or the table itself. Columns ``source`` (or ``file``),
-        ``cell``, ``cycle`` and ``sweep``, and those of `extra`, say which sweeps a row is for; all others are states.
+        A csv file with headings (commas, semicolons or tabs), or the table itself. A column ``source`` (or ``file``)
+        says which file a row is for, and all others are states; where several rows are of one file, ``sweep``,
+        ``cycle``, ``cell`` and those of `extra` tell them apart. Without such a column these say which sweeps a row is
+        for. Units in headings, as ``voltage/mV`` or ``capacity (mAh)``, are converted.
     extra : sequence of str, optional
         Further columns that say so: those of the pattern of file names.
 
@@ -149,13 +300,13 @@ def read_side_table(table: Path | str | pd.DataFrame, extra: Sequence[str] = ())
     named = {old: "source" for old in frame.columns if str(old).strip().lower() in SOURCES}
     if len(named) > 1:
         raise InputError(f"a table of states must name the file in one column; got {', '.join(map(repr, named))}.")
-    frame = frame.rename(columns={**{old: str(old).strip() for old in frame.columns}, **named})
-    keys = tuple(name for name in dict.fromkeys(("source", "cell", "cycle", "sweep", *extra)) if name in frame.columns)
+    frame = _in_units(frame.rename(columns={**{old: str(old).strip() for old in frame.columns}, **named}))
+    keys = _keys_of(frame, extra)
     columns = tuple(name for name in frame.columns if name not in keys)
     if not keys or not columns:
         raise InputError(
-            "a table of states must say in columns source, cell, cycle or sweep which sweeps a row is for, and hold "
-            f"states beside them; got the columns {', '.join(map(repr, frame.columns))}."
+            "a table of states must say in columns source (or file), cell, cycle or sweep which sweeps a row is for, "
+            f"and hold states beside them; got the columns {', '.join(map(repr, frame.columns))}."
         )
     rows: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for record in frame.to_dict("records"):
@@ -166,13 +317,67 @@ def read_side_table(table: Path | str | pd.DataFrame, extra: Sequence[str] = ())
     return SideTable(keys, columns, rows)
 
 
+def _keys_of(frame: pd.DataFrame, extra: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that say which sweeps a row is for: the file alone, if it tells the rows apart."""
+    others = [name for name in dict.fromkeys(("sweep", "cycle", "cell", *extra)) if name in frame.columns]
+    if "source" not in frame.columns:
+        return tuple(name for name in dict.fromkeys(("cell", "cycle", "sweep", *extra)) if name in frame.columns)
+    files = frame["source"].astype(str).str.strip()
+    short = {name: stem for name in files if (stem := PurePath(name).stem) in set(files)}  # with and without suffix
+    told = frame.astype(str).assign(source=files.replace(short))
+    keys = ["source"]
+    for name in others:
+        if not told[keys].duplicated().any():
+            break
+        keys.append(name)
+    return tuple(keys)
+
+
+def _in_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns with units in their headings are states under their names, in their units."""
+    found: dict[str, Any] = {}
+    for heading in map(str, frame.columns):
+        column, name = frame[heading], heading
+        meaning = meaning_of(heading) if re.search(r"[/(\[_]", heading) else None
+        if isinstance(meaning, Meaning) and meaning.quantity in {*STATE_UNITS, "specific_capacity", "cycle"}:
+            if pd.api.types.is_numeric_dtype(column):
+                values = meaning.factor * column + meaning.offset
+                name, column = meaning.quantity, values.map(lambda value: float(f"{value:.12g}"))
+        elif heading.lower() in {*STATE_UNITS, *TEXTS, "cycle", "sweep"}:
+            name = heading.lower()
+        if name in STATE_UNITS and not pd.api.types.is_numeric_dtype(column):
+            column = pd.Series(as_numbers(column.tolist(), name), index=frame.index)
+        if name != heading and (name in frame.columns or name in found):
+            name, column = heading, frame[heading]
+        found[name] = column
+    return pd.DataFrame(found, index=frame.index)
+
+
+def read_profile(table: Path | str) -> pd.DataFrame:
+    """Return a voltage profile from a csv file, in the units of the states.
+
+    Parameters
+    ----------
+    table : path
+        A csv file with headings (commas, semicolons or tabs; decimal points or commas). Units in headings are
+        converted: ``voltage`` becomes V, ``time`` s, ``capacity (mAh)`` the state ``charge`` in C, ``capacity/mAh/g``
+        the state ``specific_capacity`` in mAh/g. ``cell``, ``cycle`` and ``direction`` tell curves apart.
+
+    Raises
+    ------
+    FileFormatError
+        For a file that cannot be read, or a row with another number of cells.
+    """
+    return _in_units(_read_csv(Path(table)))
+
+
 def _key(name: str, value: Any) -> Any:
     if name in TEXTS:
         return str(value).strip()
     if isinstance(value, (int, float)):
         return float(value)
-    text = str(value).strip()
-    return float(text) if _WHOLE.fullmatch(text) or _DECIMAL.fullmatch(text) else text
+    number = number_of(name, str(value))
+    return str(value).strip() if number is None else float(number)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -191,10 +396,18 @@ def _read_csv(path: Path) -> pd.DataFrame:
     for n, cells in rows[1:]:
         if len(cells) != len(headings):
             raise format_error(path, n, f"{len(cells)} cells below {len(headings)} headings.")
-    frame = {}
-    for i, heading in enumerate(headings):
-        cells = [row[i] for _, row in rows[1:]]
-        if delimiter != "," and heading not in TEXTS:
-            cells = [re.sub(r"^([+-]?\d*),(\d+)$", r"\1.\2", cell) for cell in cells]
-        frame[heading] = cells if heading.lower() in {*TEXTS, *SOURCES} else as_numbers(cells)
-    return pd.DataFrame(frame)
+    return pd.DataFrame(
+        {heading: _cells([row[i] for _, row in rows[1:]], heading) for i, heading in enumerate(headings)}
+    )
+
+
+def _cells(cells: list[str], heading: str) -> list[Any]:
+    if heading.lower() in {*TEXTS, *SOURCES}:
+        return cells
+    found = as_numbers(cells, heading.lower())
+    if any(isinstance(value, str) for value in found):  # exponents, which names never have
+        try:
+            return [float(cell.replace(",", ".")) if cell else None for cell in cells]
+        except ValueError:
+            pass
+    return found

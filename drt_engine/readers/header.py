@@ -98,6 +98,7 @@ def join_rows(parts: Sequence[Rows], numbers: Sequence[int] | None = None) -> Ro
         states=states,
         lines=np.concatenate([part.lines for part in parts]),
         remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
+        per_area=any(part.per_area for part in parts),
     )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from drt_engine.errors import FileFormatError, InputError
 from drt_engine.readers.columns import NEEDED, HeadedTable, TableColumn, find_columns
-from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of
+from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of, without_number
 
-__all__ = ["Named", "chosen_columns", "columns_of", "holds_impedance", "parse_columns", "with_units"]
+__all__ = ["Named", "chosen_columns", "columns_of", "flipped", "holds_impedance", "parse_columns", "with_units"]
 
 IGNORED = frozenset({"_", "-", "ignore", "skip", ""})
 """Names for a column that is not to be read."""
@@ -118,8 +118,25 @@ def columns_of(
     """
     columns = columns or getattr(table, "columns", None)
     if columns:
-        return chosen_columns(parse_columns(columns), table.headings, True, error)
-    return find_columns(table.headings, error, rename=rename)
+        found = chosen_columns(parse_columns(columns), table.headings, True, error)
+    else:
+        found = find_columns(table.headings, error, rename=rename)
+    return flipped(found) if getattr(table, "flip_im", False) else found
+
+
+def flipped(columns: Mapping[str, TableColumn]) -> dict[str, TableColumn]:
+    """Return the columns with the other sign of the imaginary part or, where there is none, of the phase.
+
+    The user says so: it is not held against what |Z| and phase say.
+    """
+    found = dict(columns)
+    if "im" in found:
+        found.pop("phase", None)
+    name = "im" if "im" in found else "phase"
+    meaning = found[name].meaning
+    turned = replace(meaning, factor=-meaning.factor, offset=-meaning.offset)
+    found[name] = replace(found[name], meaning=turned, stated=True, flipped=True)
+    return found
 
 
 def chosen_columns(
@@ -152,7 +169,8 @@ def chosen_columns(
                 "Is the delimiter what was expected?"
             )
         meaning = _agreed(one, headings, index, named, error) if has_headings else one.meaning
-        found[meaning.quantity] = TableColumn(index, headings[index], meaning, True, one.per_area)
+        per_area = one.per_area or meaning.per_area
+        found[meaning.quantity] = TableColumn(index, headings[index], meaning, True, per_area)
     return found
 
 
@@ -180,14 +198,11 @@ def _agreed(
     """
     heading, unit_given = headings[index], "/" in one.name
     said = meaning_of(heading)
-    if isinstance(said, str) and one.meaning.quantity in NEEDED and not one.per_area:
-        if AREA_UNIT.fullmatch(said):
-            raise error(_per_area(named, headings))
-        if not unit_given:
-            raise error(
-                f"columns names column {index + 1} {one.name!r}, and the unit {said!r} of its heading {heading!r} is "
-                f"not known. Say the unit, for example columns='{_numbered(named, headings, units=_UNITS)}'."
-            )
+    if isinstance(said, str) and one.meaning.quantity in NEEDED and not unit_given:
+        raise error(
+            f"columns names column {index + 1} {one.name!r}, and the unit {said!r} of its heading {heading!r} is "
+            f"not known. Say the unit, for example columns='{_numbered(named, headings, units=_UNITS)}'."
+        )
     if not isinstance(said, Meaning):
         return one.meaning
     same = said.quantity == one.meaning.quantity
@@ -201,7 +216,7 @@ def _agreed(
     if unit_given or not same:
         return one.meaning
     factor = float(np.copysign(said.factor, one.meaning.factor))
-    return replace(one.meaning, factor=factor, offset=said.offset, assumed=said.assumed)
+    return replace(one.meaning, factor=factor, offset=said.offset, assumed=said.assumed, per_area=said.per_area)
 
 
 def _is_turned(one: Named, heading: str) -> bool:
@@ -228,23 +243,10 @@ def _numbered(named: Sequence[Named], headings: Sequence[str], *, units: Mapping
 _UNITS = {"frequency": "/Hz", "re": "/ohm", "im": "/ohm", "modulus": "/ohm"}
 
 
-def _per_area(named: Sequence[Named], headings: Sequence[str]) -> str:
-    parts = [
-        replace(one, name=f"{one.name.partition('/')[0]}/ohm.cm2")
-        if one.meaning.quantity in ("re", "im", "modulus")
-        else one
-        for one in named
-    ]
-    return (
-        "the headings say that the impedance is times area, in ohm cm2, and not in ohm. Read it as that of an "
-        f"electrode of 1 cm2 with columns='{_numbered(parts, headings)}', or divide it by the area of the electrode "
-        "first."
-    )
-
-
 def holds_impedance(headings: Sequence[str]) -> bool:
     """Say whether headings name a frequency and an impedance."""
-    quantities = {m.quantity for m in map(meaning_of, headings) if isinstance(m, Meaning)}
+    meanings = (meaning_of(without_number(heading)) for heading in headings)
+    quantities = {meaning.quantity for meaning in meanings if isinstance(meaning, Meaning)}
     return "frequency" in quantities and bool(quantities & {"re", "im", "modulus", "phase"})
 
 

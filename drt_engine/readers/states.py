@@ -36,6 +36,7 @@ BOUNDS: Mapping[str, tuple[float, float, str]] = {
     "bias": (-2e3, 2e3, "V"),
     "current": (-1e5, 1e5, "A"),
     "charge": (-1e9, 1e9, "C"),
+    "specific_capacity": (-1e9, 1e9, "mAh/g"),
     "temperature": (-273.15, 3000.0, "°C"),
     "area": (1e-9, 1e6, "cm²"),
     "time": (-1e11, 1e11, "s"),
@@ -108,10 +109,14 @@ class State:
 TABLE_STATES = (
     *(
         State(name, "a column of that name", "heading" if BOUNDS[name][2] else "")
-        for name in ("cycle", "z_cycle", "sequence", "voltage", "current", "charge", "temperature", "time")
+        for name in (
+            *("cycle", "z_cycle", "sequence", "voltage", "current", "charge", "specific_capacity", "temperature"),
+            "time",
+        )
     ),
     State("channel", "a line 'CH 1' above the headings", ""),
-    State("area", "1 cm² where columns names the impedance in ohm cm²", "columns"),
+    State("area", "1 cm² where the impedance is in ohm cm²", "heading"),
+    State("label", "what stands above each of several spectra beside each other", ""),
 )
 """The states that a table without a format of its own can give."""
 

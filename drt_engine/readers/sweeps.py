@@ -26,7 +26,7 @@ IN_STEP = 2.0
 DIRECTIONS = {1.0: "charge", -1.0: "discharge", 0.0: "rest"}
 """What the numbers of the state ``direction`` stand for."""
 
-_AT_START = frozenset({"time", "charge", "capacity", "direction"})
+_AT_START = frozenset({"time", "charge", "specific_capacity", "capacity", "direction"})
 _COUNTS = frozenset({"cycle", "z_cycle", "sequence", "channel"})
 
 
@@ -354,4 +354,5 @@ def recording(
         )
         if reason is not None:
             notes.append(f"sweep {number} ({rows.unit} {rows.lines[piece[0]]}) is unfinished: {reason}")
-    return Recording(Path(rows.source).name, format, tuple(sweeps), tuple(notes), metadata or {})
+    per_area = {"per_area": True} if rows.per_area else {}
+    return Recording(Path(rows.source).name, format, tuple(sweeps), tuple(notes), {**(metadata or {}), **per_area})

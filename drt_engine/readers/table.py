@@ -8,11 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows, find_columns, rows_of
+from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording
+from drt_engine.readers.columns import NEEDED, Rows, find_columns, rows_of, without_unit
 from drt_engine.readers.header import join_rows
-from drt_engine.readers.headings import meaning_of
-from drt_engine.readers.named import Named, chosen_columns, columns_of, holds_impedance, parse_columns, with_units
+from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.named import (
+    Named,
+    chosen_columns,
+    columns_of,
+    flipped,
+    holds_impedance,
+    parse_columns,
+    with_units,
+)
+from drt_engine.readers.side_by_side import Part, apart, put_together
 from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import (
@@ -72,15 +81,24 @@ class PlainTable:
         parts, remarks = [], list[str]()
         for block in blocks:
             table = _headed(text, block, options)
+            beside = [] if named or len(blocks) > 1 else apart(table, _above(text, block, table))
+            if beside:
+                return put_together(beside, [self._part(one, text, block) for one in beside])
             columns = columns_of(table, partial(text.error, block.heading))
             part = rows_of(table, columns, heading_line=block.heading)
+            remarks += without_unit(columns)
             if block.channel is not None:
                 part = replace(part, states={**part.states, "channel": np.full(part.frequency.size, block.channel)})
             parts.append(part)
         if len(parts) > 1:
             lines = ", ".join(str(block.heading) for block in blocks[:5]) + ", ..." * (len(blocks) > 5)
             remarks.append(f"{len(parts)} tables, each below its own headings (lines {lines})")
-        return recording(join_rows(parts), self.name, remarks=[*remarks, *_unended(text)])
+        return recording(join_rows(parts), self.name, remarks=[*dict.fromkeys(remarks), *_unended(text)])
+
+    def _part(self, part: Part, text: TextFile, block: "_Block") -> Recording:
+        columns = columns_of(part, partial(text.error, block.heading))
+        rows = rows_of(part, columns, heading_line=block.heading, padded=True)
+        return recording(rows, self.name, remarks=[*without_unit(columns), *_unended(text)])
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,11 @@ class _Block:
     heading: int
     stop: int | None = None
     channel: float | None = None
+
+
+def _above(text: TextFile, block: _Block, table: TextTable) -> list[str]:
+    """Return the cells of the line above the headings."""
+    return split_cells(text.lines[block.heading - 2], table.delimiter) if block.heading > 1 else []
 
 
 def _without_comments(lines: Sequence[str], headings: set[int]) -> tuple[str, ...]:
@@ -119,7 +142,9 @@ def _read_headless(text: TextFile, named: list[Named] | None, options: ReadOptio
     if named is None and line is not None and any(isinstance(meaning_of(h), str) for h in table.headings):
         find_columns(table.headings, partial(text.error, line))  # which says what to do about units
     if named is None:
-        found = "the headings are not known" if line is not None else inferred(table)
+        if line is not None:
+            _refuse_no_measurement(text, line, table.headings)
+        found = _not_known(table.headings) if line is not None else inferred(table)
         if isinstance(found, str):
             raise _unnamed(text, first, len(table.headings), found)
         columns, remark = found
@@ -127,7 +152,23 @@ def _read_headless(text: TextFile, named: list[Named] | None, options: ReadOptio
     else:
         at = int(table.lines[0]) if line is None else line
         columns = chosen_columns(named, table.headings, line is not None, partial(text.error, at))
+    columns = flipped(columns) if options.flip_im else columns
     return rows_of(table, columns, heading_line=line), [*remarks, *_unended(text)]
+
+
+def _not_known(headings: Sequence[str]) -> str:
+    return (
+        f"the headings above, {', '.join(map(repr, headings))}, are not known as those of a frequency and an impedance"
+    )
+
+
+def _refuse_no_measurement(text: TextFile, line: int, headings: Sequence[str]) -> None:
+    """Refuse a table with headings that are known, none of an impedance: a voltage profile, a list of states."""
+    known = [meaning for meaning in map(meaning_of, headings) if isinstance(meaning, Meaning)]
+    quantities = {meaning.quantity for meaning in known}
+    if quantities & {"voltage", "cycle", "time", "charge", "specific_capacity"} and not quantities & {*NEEDED}:
+        message = f"no impedance under the headings {', '.join(map(repr, headings))}"
+        raise NoMeasurementError(str(text.error(line, message)))
 
 
 def _headed(text: TextFile, block: _Block, options: ReadOptions) -> TextTable:

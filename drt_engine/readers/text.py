@@ -36,6 +36,15 @@ MAX_BYTES = 256 * 2**20
 MAX_LINE = 2**20
 """Longest line that is read, bytes."""
 
+_EASTERN = {
+    name: tuple(word.encode(name) for word in words)
+    for name, words in {
+        "gb18030": ("频率", "阻抗", "实部", "虚部", "相位"),
+        "shift_jis": ("周波数", "インピーダンス", "実部", "位相", "電圧"),
+    }.items()
+}
+"""Words by which a file that is not UTF-8 is known to be Chinese or Japanese, in these encodings."""
+
 Delimiter = Literal["\t", ";", ",", " "]
 """What stands between two cells; a blank stands for any run of blanks."""
 
@@ -169,6 +178,9 @@ def _encoding_of(raw: bytes) -> str:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(raw) - 3:  # a head may end within a character
+            for name, words in _EASTERN.items():
+                if any(word in sample for word in words):
+                    return name
             return "latin-1" if any(byte in raw for byte in b"\x81\x8d\x8f\x90\x9d") else "cp1252"
     return "utf-8"
 
@@ -224,6 +236,8 @@ class TextTable:
         The decimal sign, for the whole table.
     columns : str, optional
         How the user names the columns, as in `ReadOptions`.
+    flip_im : bool
+        Whether the user says that the imaginary part has the other sign, as in `ReadOptions`.
     """
 
     text: TextFile
@@ -232,6 +246,7 @@ class TextTable:
     delimiter: Delimiter
     decimal: str
     columns: str | None = None
+    flip_im: bool = False
 
     unit = "line"
     """What `lines` counts."""
@@ -407,7 +422,8 @@ def table_below(
             headings = [f"column {i + 1}" for i in range(len(_without_empty_end(split_cells(rows[0], delimiter))))]
         else:
             headings = _without_empty_end(_heading_cells(text.lines[heading - 1], delimiter))
-    return TextTable(text, tuple(headings), lines, delimiter, decimal, options.columns if options else None)
+    told = options or ReadOptions()
+    return TextTable(text, tuple(headings), lines, delimiter, decimal, told.columns, told.flip_im)
 
 
 def _heading_cells(line: str, delimiter: Delimiter) -> list[str]:

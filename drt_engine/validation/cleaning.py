@@ -15,7 +15,7 @@ from drt_engine.validation.base import ValidityTest
 from drt_engine.validation.bulk import validate
 from drt_engine.validation.kramers_kronig import LinearKramersKronig
 
-__all__ = ["Cleaned", "Cleaning", "clean"]
+__all__ = ["REASONS", "Cleaned", "Cleaning", "clean"]
 
 REASONS = ("frequency range", "band", "mask", "inductive tail", "outlier")
 """Why a point is taken out, in the order in which the steps follow each other."""
@@ -98,6 +98,13 @@ class Cleaned:
     spectra: Spectra
     record: pd.DataFrame
     settings: dict[str, Any]
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return 0 for points that stay and n for those taken out for the n-th of :data:`REASONS`, shape (K, F)."""
+        mask = np.zeros(self.spectra.impedance.shape, dtype=np.uint8)
+        number = self.record["reason"].map({reason: n for n, reason in enumerate(REASONS, start=1)})
+        mask[self.record["spectrum"], self.record["point"]] = number.to_numpy(dtype=np.uint8)
+        return mask
 
     def counts(self) -> dict[str, int]:
         """Count the points taken out, by reason, in the order of the steps."""

@@ -8,7 +8,7 @@ import drt_engine as drt
 from drt_engine.errors import FileFormatError, InputError, UnknownNameError
 from drt_engine.readers import ReadOptions
 from drt_engine.readers.collect import CollectOptions, collect
-from drt_engine.readers.file_states import NamePattern, as_numbers, read_side_table
+from drt_engine.readers.file_states import NamePattern, as_numbers, number_of, read_profile, read_side_table
 
 from .made import DOWN, mpt, points, text_table, z_of
 
@@ -71,7 +71,8 @@ def test_it_can_be_written_and_read_again(folder, tmp_path):
 def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_read(folder):
     got = collect(folder)
     refused = {one.source: one.error for one in got.files if one.status == "refused"}
-    assert set(refused) == {"EIS_I_B1.txt", "readme.txt"}
+    assert set(refused) == {"EIS_I_B1.txt"}
+    assert [one.source for one in got.files if one.status == "no measurement"] == ["readme.txt"]
     assert "line 1: rows of numbers begin here" in refused["EIS_I_B1.txt"]
     assert len(got) == 3
 
@@ -129,6 +130,60 @@ def test_states_from_a_table_beside(folder, tmp_path):
     assert "2 sweeps without a row in the table of states" in b1.remarks
 
 
+def test_a_table_joins_on_the_file_alone_where_that_tells_rows_apart(folder, tmp_path):
+    table = tmp_path / "states.csv"
+    table.write_text(
+        "File;Cell;Cycle;Voltage / mV;capacity (mAh)\n"
+        "EIS_I_A1.txt;A;500;3800;1,5\nEIS_II_A1.txt;A;500;3900;2\nEIS_I_B1.txt;B;500;4000;2,5\n"
+    )
+    got = collect(folder, options(states=table))
+    states = got.spectra["grid-0"].states
+    assert got.remarks == ()
+    assert states["cycle"].tolist() == [500] * 5
+    assert states["cell"].tolist() == ["A", "A", "A", "B", "B"]
+    assert states["voltage"].tolist() == [3.9, 3.8, 3.8, 4.0, 4.0]
+    assert states["charge"].tolist() == pytest.approx([7.2, 5.4, 5.4, 9.0, 9.0])
+    table.write_text("file,voltage\nA.txt,3.8\nB.txt,3.9\n")
+    with pytest.raises(
+        InputError, match=r"no row of the table of states fits .* source A.txt, .* source EIS_II_A1.txt"
+    ):
+        collect(folder, options(states=table))
+
+
+def test_a_profile_in_the_units_of_a_lab(tmp_path):
+    path = tmp_path / "profile.csv"
+    path.write_text("Time (h);Voltage/V;capacity/mAh/g\n0;4,2;0\n0,5;4,1;1e1\n")
+    profile = read_profile(path)
+    assert profile["time"].tolist() == [0.0, 1800.0]
+    assert profile["voltage"].tolist() == [4.2, 4.1]
+    assert profile["specific_capacity"].tolist() == [0.0, 10.0]
+
+
+def test_a_point_that_is_missing_is_no_other_grid(tmp_path):
+    f = np.logspace(4, 0, 21)
+    put(tmp_path, "a.txt", points(1, f))
+    put(tmp_path, "b.txt", points(1, np.delete(f, [0, 7])))
+    put(tmp_path, "c.txt", points(1, f[:15]))
+    got = collect(tmp_path).spectra
+    assert {name: spectra.states["source"].tolist() for name, spectra in got.items()} == {
+        "grid-0": ["a.txt", "b.txt"],
+        "grid-1": ["c.txt"],
+    }
+    assert np.flatnonzero(np.isnan(got["grid-0"].impedance[1])).tolist() == [0, 7]
+    later = collect(tmp_path / "b.txt", CollectOptions(grids={"old": f}))
+    assert list(later.spectra) == ["old"]
+
+
+def test_ohm_cm2_is_divided_by_the_area_that_the_user_says(tmp_path):
+    f = np.logspace(4, 0, 21)
+    rows = "\n".join(f"{a},{b.real},{b.imag}" for a, b in zip(f, z_of(f, 50), strict=True))
+    (tmp_path / "a.csv").write_text(f"f/Hz,Z' (Ohm cm2),Z'' (Ohm cm2)\n{rows}\n")
+    got = collect(tmp_path, CollectOptions(constants={"area": 0.5}))
+    np.testing.assert_allclose(got.spectra["grid-0"].impedance[0], z_of(f, 50) / 0.5)
+    assert got.spectra["grid-0"].states["area"].tolist() == [0.5]
+    assert "ohm cm2 divided by the area of 0.5 cm2" in got.files[0].remarks
+
+
 def test_states_joined_on_what_the_names_say(folder):
     frame = pd.DataFrame({"cell": ["A1", "A1", "B1"], "state": ["I", "II", "I"], "temperature": [25.0, 35.0, 45.0]})
     got = collect(folder, options(name="EIS_{state}_{cell}.txt", states=frame))
@@ -154,8 +209,10 @@ def test_numbers_in_names_become_numbers_if_all_are(tmp_path):
     assert states["voltage"].tolist() == [3.5, 4.0]
     assert states["number"].tolist() == [10, 2]
     assert states["label"].tolist() == ["x", "y"]
-    with pytest.raises(InputError, match="the state 'voltage' must be numbers in V"):
-        collect(tmp_path, CollectOptions(name="c_{voltage}_{_}_{label}.txt"))
+    same = collect(tmp_path, CollectOptions(name="c_{voltage}_{_}_{label}.txt")).spectra["grid-0"].states
+    assert same["voltage"].tolist() == [3.5, 4.0]
+    odd = collect(tmp_path, CollectOptions(name="c_{_}_{_}_{voltage}.txt"))
+    assert all("the path gives voltage 'x'" in one.error or "voltage 'y'" in one.error for one in odd.files)
 
 
 @pytest.mark.parametrize(
@@ -180,15 +237,52 @@ def test_patterns():
     assert pattern.states_of("EIS_I_A.txt.bak") is None
     with pytest.raises(InputError, match="in two ways"):
         pattern.states_of("EIS_I_A_B.txt")
-    for wrong in ("EIS.txt", "{a}{b}.txt", "{a}_{a}"):
-        with pytest.raises(InputError, match="each state once"):
+    for wrong in ("EIS.txt", "{a}{b}.txt", "{a}[_{b}", "{a}]", "[{a}/]b"):
+        with pytest.raises(InputError, match="each state in braces"):
             NamePattern(wrong)
+
+
+def test_patterns_of_paths():
+    pattern = NamePattern("{cell}/cycle {cycle}/{cell}_EIS_{voltage}[_{repeat}].csv")
+    assert pattern.columns == ("cell", "cycle", "voltage", "repeat")
+    assert pattern.states_of("/lab/A1/cycle 500/A1_EIS_3,8 V_2.csv") == {
+        "cell": "A1", "cycle": "500", "voltage": "3,8 V", "repeat": "2"
+    }  # fmt: skip
+    assert pattern.states_of("A1/cycle 1/a1_EIS_4V.csv") == {"cell": "A1", "cycle": "1", "voltage": "4V"}
+    assert pattern.states_of("A1/4/A1_EIS_4V.csv") is None
+    with pytest.raises(InputError, match="two values of 'cell'"):
+        pattern.states_of("A1/cycle 1/B1_EIS_4V.csv")
+    assert NamePattern("EIS[[{n}]].txt").states_of("EIS[3].txt") == {"n": "3"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "number"),
+    [
+        ("voltage", "3,8 V", 3.8),
+        ("voltage", "3V80", 3.8),
+        ("voltage", "3p85V", 3.85),
+        ("voltage", "3800mV", 3.8),
+        ("voltage", "OCV", None),
+        ("temperature", "-25C", -25.0),
+        ("temperature", "160deg", 160.0),
+        ("temperature", "298.15 K", 25.0),
+        ("time", "10 min", 600.0),
+        ("cycle", "1st", 1),
+        ("cycle", "007", 7),
+        ("soc", "50", 50),
+        ("soc", "0,5", 0.5),
+        ("run", "007", None),
+        ("cell", "x", None),
+    ],
+)
+def test_numbers_as_labs_write_them(name, text, number):
+    assert number_of(name, text) == pytest.approx(number) if number is not None else number_of(name, text) is None
 
 
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        ({"voltage": [1]}, "must say in columns source, cell, cycle or sweep"),
+        ({"voltage": [1]}, r"must say in columns source \(or file\), cell, cycle or sweep"),
         ({"cycle": [1]}, "hold states beside them"),
         ({"cycle": [1, 1], "voltage": [1, 2]}, "two rows .* for the same {'cycle': 1.0}"),
         ({"file": ["a"], "source": ["a"], "voltage": [1]}, "name the file in one column"),

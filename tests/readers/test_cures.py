@@ -33,18 +33,16 @@ REFUSED = {
     "a phase of something else": text(("f", "re", "im", "phase/deg"), F, Z.real, Z.imag, np.linspace(3, 60, 11)),
     "|Z| of something else": text(("f", "re", "im", "|Z|"), F, Z.real, Z.imag, 3 * abs(Z)),
     "units that are not known": text(("f/Hz", "re/furlong", "im/furlong"), F, Z.real, Z.imag),
-    "ohm cm2": text(("f/Hz", "Z'(Ohm.cm²)", "Z''(Ohm.cm²)", "Phase"), F, Z.real, Z.imag, POLAR[1]),
-    "-Im in ohm cm2": text(("f", "Re/Ω cm^2", "-Im/Ω cm^2"), F, Z.real, -Z.imag),
+    "one part in ohm cm2": text(("f", "Re/Ω cm^2", "-Im/Ω"), F, Z.real, -Z.imag),
     "no headings that are known": text(("nu", "A", "B"), F, Z.real, Z.imag),
     "a coil throughout": text(("f", "re", "im"), F, Z.real, 1e-3 * F),
-    "headings in another language": text(("Frequenz", "Realteil", "Imag."), F, Z.real, Z.imag),
+    "headings in another language": text(("Taajuus", "Reaaliosa", "Imag."), F, Z.real, Z.imag),
 }
 NAMED = {
     "by position against the sign": (text(("f", "re", "-im"), F, Z.real, Z.imag), "frequency,re,im"),
     "by number against the sign": (text(("f", "re", "-im"), F, Z.real, Z.imag), "frequency=1,re=2,im=3"),
     "by position against the order": (text(("f", "im", "re"), F, Z.real, Z.imag), "frequency,re,im"),
     "by position against the unit": (text(("f/Hz", "re", "im"), F / 1e3, Z.real, Z.imag), "frequency/kHz,re,im"),
-    "by position in ohm cm2": (text(("f", "re/ohm.cm2", "im/ohm.cm2"), F, Z.real, Z.imag), "frequency,re,im"),
     "by position in odd units": (text(("f", "re/furlong", "im/furlong"), F, Z.real, Z.imag), "frequency,re,im"),
 }
 CURE = re.compile(r"columns='((?:[^']|'(?=[^ ,.;)=]*=))*)'")
@@ -88,13 +86,32 @@ def test_what_is_named_needs_no_check(tmp_path):
     np.testing.assert_allclose(spectrum(path, "frequency,re,im")[0], Z, rtol=1e-5)
 
 
-def test_ohm_cm2_is_an_electrode_of_1_cm2(tmp_path):
+@pytest.mark.parametrize("columns", [None, "frequency=1,re=2,im=3", "frequency,re,im"])
+@pytest.mark.parametrize(
+    ("headings", "unit"),
+    [(("Z'(Ohm.cm²)", "Z''(Ohm.cm²)"), 1.0), (("Z' / mΩ cm²", "Z'' / mΩ cm²"), 1e-3), (("Re (Ohm cm2)", "Im"), 1.0)],
+)
+def test_ohm_cm2_is_an_electrode_of_1_cm2(tmp_path, columns, headings, unit):
     path = tmp_path / "a.csv"
-    path.write_text(REFUSED["ohm cm2"], encoding="utf-8")
-    z, read = spectrum(path, "frequency=1,re/ohm.cm2=2,im/ohm.cm2=3")
+    imag = Z.imag / (unit if "cm" in headings[1] else 1.0)
+    path.write_text(text(("f/Hz", *headings), F, Z.real / unit, imag), encoding="utf-8")
+    z, read = spectrum(path, columns)
     np.testing.assert_allclose(z, Z, rtol=1e-5)
     assert read.sweeps[0].state["area"] == 1
     assert any("ohm cm2 and was read as that of an electrode of 1 cm2" in remark for remark in read.remarks)
+
+
+@pytest.mark.parametrize("headings", [("f", "Im(Z)/Ohm"), ("f", "Z''(b)")])
+def test_the_user_flips_a_sign_that_the_heading_hides(tmp_path, headings):
+    path = tmp_path / "a.csv"
+    path.write_text(text((headings[0], "Z'", headings[1]), F, Z.real, -Z.imag))
+    with pytest.raises(FileFormatError, match="flip_im=True or columns="):
+        read_file(path)
+    (sweep,) = read_file(path, options=ReadOptions(flip_im=True)).finished
+    np.testing.assert_allclose(sweep.impedance, Z, rtol=1e-6)
+    path.write_text(text((headings[0], "Z'", headings[1]), F, Z.real, Z.imag))
+    with pytest.raises(FileFormatError, match="the file has the right sign"):
+        read_file(path, options=ReadOptions(flip_im=True))
 
 
 @pytest.mark.parametrize(("columns", "unit"), [("re=Re(Z)/mOhm", 1e-3), ("re=2", 1e-3), ("re/ohm=2", 1.0)])

@@ -7,6 +7,7 @@ import pytest
 
 from drt_engine.errors import FileFormatError, InputError, UnknownNameError
 from drt_engine.readers import READERS, ReadOptions, read_file
+from drt_engine.readers.base import NoMeasurementError
 from drt_engine.readers.named import parse_columns
 
 from .made import DOWN, LAYOUTS, points, text_table, z_of
@@ -25,12 +26,12 @@ def read(tmp_path, text, **options):
     return read_file(put(tmp_path, text), options=ReadOptions(**options))
 
 
-def same(recording, sweeps=2):
+def same(recording, sweeps=2, **states):
     assert len(recording.finished) == sweeps
     for k, sweep in enumerate(recording.sweeps):
         np.testing.assert_allclose(sweep.frequency, DOWN, rtol=1e-6)
         np.testing.assert_allclose(sweep.impedance, z_of(DOWN, 50 + 10 * k), rtol=1e-5)
-        assert sweep.state == {"time": 100 * k, "cycle": k + 1}
+        assert sweep.state == {"time": 100 * k, "cycle": k + 1, **states}
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ",", ";", "  ", " \t "])
@@ -194,14 +195,15 @@ def test_workbooks(tmp_path, top, columns):
     path = workbook(tmp_path / "a.xlsx", {"data": [*top, *cells(points(2))], "notes": [["nothing", "here"]]})
     got = read_file(path, options=ReadOptions(columns=columns))
     assert got.format == "excel"
-    same(got)
+    same(got, sheet="data")
 
 
 def test_sheets_are_all_read_or_one_is_named(tmp_path):
     table = [list(ZHANG), *cells(points(2))]
     path = workbook(tmp_path / "a.xlsx", {"one": table, "two": table})
     assert len(read_file(path).sweeps) == 4
-    same(read_file(path, options=ReadOptions(sheet="two")))
+    assert [sweep.state["sheet"] for sweep in read_file(path).sweeps] == ["one", "one", "two", "two"]
+    same(read_file(path, options=ReadOptions(sheet="two")), sheet="two")
     with pytest.raises(FileFormatError, match=r"no sheet 'three'\. The sheets are 'one', 'two'"):
         read_file(path, options=ReadOptions(sheet="three"))
 
@@ -222,6 +224,93 @@ def test_sheets_are_all_read_or_one_is_named(tmp_path):
 def test_workbooks_that_are_damaged_name_the_row(tmp_path, rows, reason):
     with pytest.raises(FileFormatError, match=reason):
         read_file(workbook(tmp_path / "a.xlsx", {"data": rows}))
+
+
+def beside(*sizes, above=""):
+    """Spectra beside each other: f, Z' and -Z'' of each, so many points long."""
+    rows = [above] if above else []
+    rows.append(";".join(["f/Hz;Z';-Z''"] * len(sizes)))
+    for k in range(max(sizes)):
+        z = [z_of(DOWN, 50 + 10 * n)[k] for n in range(len(sizes))]
+        rows.append(
+            ";".join(f"{DOWN[k]};{z[n].real};{-z[n].imag}" if k < sizes[n] else ";;" for n in range(len(sizes)))
+        )
+    return "\n".join(rows).replace(".", ",") + "\n"
+
+
+def test_spectra_that_stand_beside_each_other(tmp_path):
+    got = read(tmp_path, beside(6, 6, above="3,8 V;;;3,9 V;;"))
+    assert [sweep.state for sweep in got.finished] == [{"voltage": 3.8}, {"voltage": 3.9}]
+    for k, sweep in enumerate(got.sweeps):
+        np.testing.assert_allclose(sweep.impedance, z_of(DOWN, 50 + 10 * k), rtol=1e-6)
+    assert got.remarks == ("2 spectra stand beside each other",)
+    labelled = read(tmp_path, beside(6, 5, above="fresh;;;aged;;"))
+    assert [(len(sweep), sweep.state) for sweep in labelled.finished] == [
+        (6, {"label": "fresh"}),
+        (5, {"label": "aged"}),
+    ]
+    rows = [line.replace(",", ".").split(";") for line in beside(6, 6).splitlines()]
+    book = [rows[0], *([float(cell) for cell in row] for row in rows[1:])]
+    sweeps = read_file(workbook(tmp_path / "b.xlsx", {"A": [["", "", "25 °C", "", "", "40 °C"], *book]})).finished
+    assert [sweep.state for sweep in sweeps] == [{"temperature": t, "sheet": "A"} for t in (25.0, 40.0)]
+
+
+def test_pairs_that_share_a_column_of_frequencies(tmp_path):
+    z = [z_of(DOWN, 50), z_of(DOWN, 60)]
+    rows = "\n".join(f"{f},{a.real},{a.imag},{b.real},{b.imag}" for f, a, b in zip(DOWN, *z, strict=True))
+    got = read(tmp_path, f"freq/Hz,Re1,Im1,Re2,Im2\n{rows}\n")
+    np.testing.assert_allclose([sweep.impedance for sweep in got.finished], z, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["nan", "OVLD", "overflow", "#DIV/0!"])
+def test_one_cell_without_a_value_drops_a_point(tmp_path, cell):
+    lines = text_table(points(1), ZHANG).splitlines()
+    row = lines[3].split("\t") if "\t" in lines[3] else lines[3].split(",")
+    sign = "\t" if "\t" in lines[3] else ","
+    row[3] = cell
+    got = read(tmp_path, "\n".join([*lines[:3], sign.join(row), *lines[4:]]) + "\n")
+    assert len(got.sweeps[0]) == DOWN.size - 1
+    assert any("1 rows without frequency or impedance left out (first at line 4)" in one for one in got.remarks)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "headings"),
+    [
+        ("cp1252", "Frequenz (Hz);Realteil (Ohm);Imaginärteil (Ohm)"),
+        ("utf-8", "Fréquence (Hz);Partie réelle (Ohm);Partie imaginaire (Ohm)"),
+        ("gb18030", "频率(Hz);阻抗实部(Ω);阻抗虚部(Ω)"),
+        ("utf-8", "频率（Hz）;实部（Ω）;虚部（Ω）"),
+        ("shift_jis", "周波数[Hz];実部[ohm];虚部[ohm]"),
+        ("utf-8", "Frequenz (Hz);Zs'[ohm];Zs''[ohm]"),
+    ],
+)
+def test_headings_in_other_languages(tmp_path, encoding, headings):
+    z = z_of(DOWN, 50)
+    rows = "\n".join(f"{f};{v.real};{v.imag}" for f, v in zip(DOWN, z, strict=True)).replace(".", ",")
+    got = read(tmp_path, f"{headings}\n{rows}\n".encode(encoding))
+    np.testing.assert_allclose(got.sweeps[0].impedance, z, rtol=1e-6)
+
+
+def test_omega_is_an_angular_frequency(tmp_path):
+    z = z_of(DOWN, 50)
+    rows = "\n".join(f"{2 * np.pi * f},{v.real},{v.imag}" for f, v in zip(DOWN, z, strict=True))
+    np.testing.assert_allclose(read(tmp_path, f"omega,Z',Z''\n{rows}\n").sweeps[0].frequency, DOWN, rtol=1e-9)
+
+
+def test_a_frequency_without_a_unit_is_said_to_be_taken_in_hz(tmp_path):
+    rows = "\n".join(f"{f},{v.real},{v.imag}" for f, v in zip(DOWN, z_of(DOWN, 50), strict=True))
+    assert read(tmp_path, f"freq,Z',Z''\n{rows}\n").remarks == ("the heading 'freq' has no unit: taken as Hz",)
+    assert read(tmp_path, f"freq (Hz),Z',Z''\n{rows}\n").remarks == ()
+
+
+def test_a_voltage_profile_is_no_measurement(tmp_path):
+    with pytest.raises(NoMeasurementError, match="no impedance under the headings 'time/h', 'voltage/V'"):
+        read(tmp_path, "time/h,voltage/V,capacity/mAh\n0,4,0\n1,3.9,1\n2,3.8,2\n")
+
+
+def test_headings_that_are_not_known_are_quoted(tmp_path):
+    with pytest.raises(FileFormatError, match="the headings above, 'nu', 'A', 'B', are not known"):
+        read(tmp_path, "nu,A,B\n3,4,0\n2,3.9,1\n1,3.8,2\n")
 
 
 def test_archives_that_are_damaged(tmp_path):

@@ -1,0 +1,155 @@
+"""``drt-engine clean``: which points of a campaign are left out."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from drt_engine.cli.app import app, for_spreadsheets, input_error, say
+
+__all__ = ["clean"]
+
+_NEAR = 0.01
+
+
+@app.command(
+    epilog="Example: drt-engine clean campaign.h5 --frequency-range 0.02:1e5 --drop 49:51 --outliers\n\n"
+    "And back: drt-engine clean campaign.h5 --undo"
+)
+def clean(
+    file: Annotated[Path, typer.Argument(help="File of spectra.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Copy of the file with the mask; by default the file has it.")
+    ] = None,
+    frequency_range: Annotated[
+        str | None, typer.Option(help="Lowest and highest frequency that stay, Hz: '0.02:1e5', ':1e5', '0.02:'.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="Frequencies that go, Hz: '49:51', or '50' ± 1 %; may be given several times."),
+    ] = None,
+    inductive_tail: Annotated[
+        bool, typer.Option("--inductive-tail", help="The highest frequencies go, down to the first with Im Z < 0.")
+    ] = False,
+    outliers: Annotated[
+        bool, typer.Option("--outliers", help="Points go that the Kramers-Kronig test finds to be off.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Nothing is left out any more.")] = False,
+    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
+    grid: Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Table of the points that go now, csv.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table if it is there.")] = False,
+) -> None:
+    """Leave points of a campaign out, or take them in again.
+
+    Measured values stay in the file; a mask beside them says which points are left out, and why. All that reads the
+    file goes by it. What was left out before stays so, until --undo.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from drt_engine.hdf5 import mask_points, read_spectra, scan
+    from drt_engine.outputs import check_outputs, new_file
+    from drt_engine.selection import rows_where
+    from drt_engine.validation import Cleaning
+    from drt_engine.validation import clean as cleaned_of
+
+    asked = frequency_range is not None or bool(drop) or inductive_tail or outliers
+    if asked == undo:
+        raise input_error(
+            "say what is to be left out, by --frequency-range, --drop, --inductive-tail or --outliers, or else --undo."
+        )
+    check_outputs(record, overwrite=overwrite, inputs=(file,))
+    check_outputs(overwrite=False, inputs=(file,), hdf5=(output,))
+    span: Any = None if frequency_range is None else _range("--frequency-range", frequency_range)
+    bands = [_band(text) for text in drop or ()]
+    silent = set(bands)
+    cleaning = Cleaning(
+        frequency_range=span,
+        bands=bands,
+        inductive_tail=inductive_tail,
+        outliers=outliers,
+    )
+    masks: dict[str, Any] = {}
+    records, changed, left = [], 0, 0
+    for name in [info.grid for info in scan(file).spectra] if grid is None else [grid]:
+        before, raw = read_spectra(file, name), read_spectra(file, name, masked=False)
+        rows = np.arange(len(raw)) if where is None else rows_where(raw.states, where)
+        mask = np.where(np.isnan(before.impedance) & ~np.isnan(raw.impedance), _codes(file, name), 0).astype(np.uint8)
+        if undo:
+            changed += int(np.count_nonzero(mask[rows]))
+            mask[rows] = 0
+        elif rows.size:
+            found = cleaned_of(before[rows], cleaning)
+            mask[rows] |= found.mask()
+            changed += len(found.record)
+            records.append(found.record.assign(spectrum=rows[found.record["spectrum"].to_numpy(dtype=int)], grid=name))
+        silent &= {band for band in bands if not np.any((raw.frequency >= band[0]) & (raw.frequency <= band[1]))}
+        masks[name] = mask
+        left += int(np.count_nonzero(mask))
+        _warn_of_few(name, before.impedance, raw.impedance, mask)
+    for low, high in sorted(silent):
+        say(f"--drop: no frequency between {low:.4g} and {high:.4g} Hz was measured; name a wider range.", err=True)
+    mask_points(file, masks, out=output)
+    table = pd.concat(records, ignore_index=True) if records else pd.DataFrame()
+    if undo:
+        say(f"{changed} points taken in again; {left} are left out.")
+    else:
+        counts: dict[Any, int] = table["reason"].value_counts().to_dict() if len(table) else {}
+        why = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
+        say(f"{changed} points left out now ({why}); {left} in all. --undo takes them in again.")
+    if record is not None:
+        with new_file(record, overwrite=overwrite, inputs=(file,)) as partial:
+            for_spreadsheets(table).to_csv(partial, index=False)
+        say(f"  {record}")
+    say(f"  {file if output is None else output}")
+
+
+def _codes(file: Path, grid: str) -> Any:
+    """Return why points are left out already."""
+    import numpy as np
+
+    from drt_engine.hdf5.reader import opened_grid
+
+    with opened_grid(file, grid, ()) as reader:
+        if not reader.has("point_mask"):
+            return 0
+        return reader.read("point_mask")[:, np.argsort(-reader.read("frequency"), kind="stable")]
+
+
+def _warn_of_few(name: str, before: Any, raw: Any, mask: Any) -> None:
+    import numpy as np
+
+    from drt_engine.spectra import MIN_POINTS
+
+    points = np.count_nonzero(np.isfinite(raw) & (mask == 0), axis=1)
+    few = np.flatnonzero((points < MIN_POINTS) & (np.count_nonzero(np.isfinite(before), axis=1) >= MIN_POINTS))
+    if few.size:
+        say(
+            f"{name}: {few.size} spectra have fewer than {MIN_POINTS} points now (first in row {few[0]}), and get no "
+            "distribution. --undo takes them in again.",
+            err=True,
+        )
+
+
+def _range(option: str, text: str) -> tuple[float | None, float | None]:
+    low, colon, high = (part.strip() for part in text.partition(":"))
+    try:
+        if not colon:
+            raise ValueError
+        return float(low) if low else None, float(high) if high else None
+    except ValueError:
+        raise input_error(
+            f"{option} must be two frequencies in Hz with a colon between them, like 0.02:1e5; got {text!r}."
+        ) from None
+
+
+def _band(text: str) -> tuple[float, float]:
+    if ":" in text:
+        low, high = _range("--drop", text)
+        return 0.0 if low is None else low, float("inf") if high is None else high
+    try:
+        at = float(text)
+    except ValueError:
+        raise input_error(f"--drop must be a frequency in Hz, or two like 49:51; got {text!r}.") from None
+    return (1.0 - _NEAR) * at, (1.0 + _NEAR) * at

@@ -1,0 +1,119 @@
+"""What a person needs to know of a file at a glance: values of states, and how good its solutions are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drt_engine.cli.app import spelled
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["named_row", "quality", "state_lines", "values_of"]
+
+_MOST_VALUES, _MOST_ROWS = 6, 2000
+_OWN = ("digest", "sweep")
+_NAMING = ("cell", "cycle", "voltage", "direction", "temperature", "state", "source")
+
+
+def state_lines(states: "pd.DataFrame") -> list[str]:
+    """Write one line a state: which values it has, as ``--where`` takes them.
+
+    Parameters
+    ----------
+    states : DataFrame
+        What each spectrum was measured at.
+    """
+    return [f"{name}: {values_of(states[name])}" for name in states.columns if name not in _OWN]
+
+
+def values_of(column: "pd.Series[Any]") -> str:
+    """Write the values of a state: all of them if they are few, or else from where to where they go."""
+    import pandas as pd
+
+    known = column.dropna()
+    distinct = known.drop_duplicates()
+    number = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
+    values = [f"{value:.6g}" if number else str(value) for value in (distinct.sort_values() if number else distinct)]
+    values = list(dict.fromkeys(values))
+    text = ", ".join(values) or "none"
+    if len(values) > _MOST_VALUES:
+        some = f"{values[0]} to {values[-1]}" if number else f"{', '.join(values[:3])}, …"
+        text = f"{some} ({len(values)} values)"
+    missing = len(column) - len(known)
+    return text + (f"; none in {missing} of {len(column)} spectra" if missing and len(known) else "")
+
+
+def named_row(row: int, states: "pd.DataFrame") -> str:
+    """Name a spectrum by its row and its states."""
+    import pandas as pd
+
+    here = states.iloc[row]
+    known = [name for name in _NAMING if name in states.columns and not pd.isna(here[name])]
+    said = ", ".join(
+        f"{name} {here[name]:.6g}" if isinstance(here[name], float) else f"{name} {here[name]}" for name in known
+    )
+    return f"row {row}" + (f": {said}" if said else "")
+
+
+def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
+    """Write how good the solutions of an inversion are, and what to do about each remark.
+
+    Parameters
+    ----------
+    path : Path
+        File of inversions.
+    name : str
+        Name of the inversion.
+    grids : sequence of str
+        Names of the grids, which are looked at together.
+    """
+    import numpy as np
+
+    from drt_engine.hdf5.reader import answers_of
+    from drt_engine.status import Status
+
+    each = [answers_of(path, name, grid) for grid in grids]
+    residual, status = (np.concatenate([getattr(one, key) for one in each]) for key in ("residual", "status"))
+    place = [(number, row) for number, one in enumerate(each) for row in range(len(one.states))]
+
+    def named(row: int) -> str:
+        number, own = place[row]
+        within = f"{grids[number]} " if len(grids) > 1 else ""
+        return within + named_row(own, each[number].states)
+
+    lines = []
+    known = np.flatnonzero(np.isfinite(residual))
+    if known.size:
+        worst = int(known[np.argmax(residual[known])])
+        median, most = (100.0 * float(value) for value in (np.median(residual[known]), residual[worst]))
+        lines.append(f"residual: median {median:.2g} %, worst {most:.2g} % ({named(worst)})")
+    for flag in Status:
+        rows = np.flatnonzero(status & np.uint16(flag)) if flag else np.empty(0, dtype=int)
+        if rows.size:
+            word = str(flag.name).lower().replace("_", " ")
+            lines.append(f"{rows.size} {word}, first {named(int(rows[0]))}. {spelled(flag.message)}")
+    extrapolated = np.uint16(Status.EXTRAPOLATED)
+    piled = sum(_unbounded(one.impedance_at, np.flatnonzero(one.status & extrapolated)) for one in each)
+    if piled and not each[0].capacitance:
+        lines.append(
+            f"{piled} of them are unbounded at low frequency: -Im Z still rises at the lowest frequencies, and γ piles "
+            "up at the edge. Try --capacitance."
+        )
+    return lines
+
+
+def _unbounded(impedance_at: Any, rows: "NDArray[np.intp]") -> int:
+    """Count the spectra whose −Im Z rises towards the lowest frequency, of some where there are many."""
+    import numpy as np
+
+    z = impedance_at(rows[:_MOST_ROWS]) if rows.size else None
+    if z is None:
+        return 0
+    count = 0
+    for one in z:
+        tail = -one[np.isfinite(one)].imag[-3:]
+        count += int(tail.size == 3 and tail[2] > tail[1] > tail[0] > 0.0)
+    return count
