@@ -131,6 +131,30 @@ class Spectra:
         times = None if self._point_time is None else self._point_time[chosen]
         return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen], times)
 
+    def with_states(self, **states: Any) -> "Spectra":
+        """Give the spectra more states, or other values of those that they have.
+
+        Parameters
+        ----------
+        **states : value or array_like, shape (K,)
+            By the names of the columns: ``spectra.with_states(cycle=500, area=1.13)``. One value is that of all.
+
+        Raises
+        ------
+        InputError
+            For as many values as there are no spectra, and for names that a state cannot have.
+        """
+        frame = self._states.copy()
+        for name, values in states.items():
+            one = isinstance(values, str) or np.ndim(values) == 0
+            if not one and len(values) != len(self):
+                raise InputError(
+                    f"the state {name!r} must have one value, or one for each of the {len(self)} spectra; got "
+                    f"{len(values)}."
+                )
+            frame[name] = values if one else list(values)
+        return Spectra(self._frequency, self._impedance, frame, self._point_time)
+
     def __repr__(self) -> str:
         """Say what it holds, on one line."""
         columns = ", ".join(map(str, self._states.columns)) or "none"

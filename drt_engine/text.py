@@ -2,8 +2,12 @@
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-__all__ = ["drawn", "is_number", "visible", "without_formula"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["drawn", "for_spreadsheets", "is_number", "visible", "without_formula"]
 
 # No part of a pattern can match what the next one can, so that time grows with the length alone, whatever the text.
 _EXPONENT = r"(?:[eEdD][+-]?\d{1,9}+)?"
@@ -70,6 +74,25 @@ def without_formula(text: str) -> str:
     """
     shown = visible(text)
     return f"'{shown}" if shown.startswith(_FORMULA) and not is_number(shown) else shown
+
+
+def for_spreadsheets(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table in which no text is a formula to a spreadsheet, nor controls a terminal.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any. Numbers stay; of text and headings, :func:`without_formula` says what is changed.
+    """
+    columns = {
+        number: frame.iloc[:, number].map(lambda value: without_formula(value) if isinstance(value, str) else value)
+        for number, dtype in enumerate(frame.dtypes)
+        if dtype.kind not in "biufcmM"
+    }
+    out = frame.copy(deep=False)
+    for number, column in columns.items():
+        out.isetitem(number, column.array)
+    return out.set_axis([without_formula(str(name)) for name in frame.columns], axis="columns")
 
 
 def _escaped(one: str) -> str:

@@ -1,9 +1,9 @@
-"""The command line: demo, import, info, invert, validate, peaks, plot."""
+"""The command line: demo, import, info, invert, validate, peaks, plot, export."""
 
 import logging
 import sys
 
-from drt_engine.cli import demo, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
+from drt_engine.cli import demo, export, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
 from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught
 
 __all__ = ["app", "main"]

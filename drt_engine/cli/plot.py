@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from drt_engine.spectra import Spectra
     from drt_engine.tracking import Tracks
 
-__all__ = ["Kind", "View", "as_taken", "plot"]
+__all__ = ["Kind", "View", "as_taken", "chosen_tracks", "of_rows", "other_contents", "plot", "tracks_of"]
 
 
 class Kind(StrEnum):
@@ -97,7 +97,7 @@ def plot(
     if tracks is not None and kind not in _TRACED:
         raise input_error(f"a figure of kind {kind.value} shows no processes. Leave --tracks out.")
     if kind is Kind.PROCESSES:
-        followed = _chosen_tracks(file if tracks is None else tracks, table, where)
+        followed = chosen_tracks(file if tracks is None else tracks, table, where)
         save(_of_processes(followed, state), output, overwrite=overwrite)
         say(f"{len(followed.table)} observations drawn.", f"  {output}")
         return
@@ -177,7 +177,7 @@ def _read(
     rows = np.arange(len(result))
     if where is not None:
         rows = rows_where(result.states, where)
-    followed = None if tracks is None else _of_rows(_tracks_of(tracks, table, file), rows)
+    followed = None if tracks is None else of_rows(tracks_of(tracks, table, file), rows)
     return _Shown(
         result[rows],
         None if measured is None else measured[rows],
@@ -189,7 +189,7 @@ def _read(
     )
 
 
-def _tracks_of(path: Path, table: str | None, file: Path) -> "Tracks":
+def tracks_of(path: Path, table: str | None, file: Path) -> "Tracks":
     """Read processes, and refuse those of another file."""
     from drt_engine.hdf5 import digest, read_tracks, scan
 
@@ -203,7 +203,7 @@ def _tracks_of(path: Path, table: str | None, file: Path) -> "Tracks":
     return followed
 
 
-def _of_rows(tracks: "Tracks", rows: "NDArray[np.intp]") -> "Tracks":
+def of_rows(tracks: "Tracks", rows: "NDArray[np.intp]") -> "Tracks":
     """Take the observations in some rows of the inversion, and number them as these are."""
     import numpy as np
     import pandas as pd
@@ -217,7 +217,8 @@ def _of_rows(tracks: "Tracks", rows: "NDArray[np.intp]") -> "Tracks":
     return replace(tracks, table=taken(tracks.table), events=taken(tracks.events), unassigned=taken(tracks.unassigned))
 
 
-def _chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks":
+def chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks":
+    """Read processes, those observations of them that a condition chooses."""
     from drt_engine.hdf5 import read_tracks
     from drt_engine.selection import rows_where
 
