@@ -97,7 +97,7 @@ def areas(states: pd.DataFrame, area: bool | float) -> Array | None:
     if area is True and "area" not in states.columns:
         raise InputError(
             "impedances per area need the state 'area', cm²; there is none. Give it: "
-            "spectra.with_states(area=1.13), or the number itself instead of True."
+            "spectra.with_states(area=1.13), or one number for all: per_area=1.13, --area 1.13."
         )
     try:
         values = states["area"].to_numpy(dtype=float) if area is True else np.full(len(states), float(area))

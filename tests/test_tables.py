@@ -169,7 +169,7 @@ def test_what_cannot_be_exported_is_said(files):
     for arguments, message in (
         (("--tables", "gama"), f"'gama'.*{TABLES[0]}"),
         (("--tables", "processes"), "'processes' needs processes that were followed"),
-        (("-o", files / "t.docx"), "'.docx'.*.csv, .parquet, .xlsx"),
+        (("-o", files / "t.docx"), r"'\.docx'.*'\.csv', '\.parquet', '\.xlsx'"),
         (("-o", files / "c.drt.h5"), "input of this run"),
         (("--where", "voltage > 9"), "no spectrum in"),
     ):

@@ -84,7 +84,7 @@ def marks(axes, process, tracks=TRACKS):
 
 
 def test_markers_stand_on_the_curves_of_a_waterfall():
-    axes = plotting.waterfall(RESULT, rows=ONE, scale=0.01, tracks=TRACKS)
+    axes = plotting.waterfall(RESULT, rows=ONE, scale=0.01, tracks=TRACKS).axes[0]
     for name in ("P1", "P2", "P4", "P5"):
         part = TRACKS.table[(TRACKS.table["process"] == name) & TRACKS.table["spectrum"].isin(ONE)]
         filled, held = marks(axes, name)
@@ -99,7 +99,7 @@ def test_markers_stand_on_the_curves_of_a_waterfall():
 
 
 def test_markers_stand_at_the_states_of_a_heat_map():
-    axes = plotting.heat_map(RESULT, "time", rows=ONE, tracks=TRACKS)
+    axes = plotting.heat_map(RESULT, "time", rows=ONE, tracks=TRACKS).axes[0]
     hours = np.sort(STATES["time"][ONE]) / 3600
     np.testing.assert_allclose(np.sort(np.concatenate(marks(axes, "P1"))[:, 1]), hours)
     lost = np.concatenate(marks(axes, "P5"))
@@ -109,7 +109,7 @@ def test_markers_stand_at_the_states_of_a_heat_map():
 def test_a_line_is_broken_where_the_process_is_missing():
     gone = PEAKS["spectrum"].isin(ONE[2:4]) & np.isclose(PEAKS["tau"], 1e-5)
     tracks = track(PEAKS[~gone])
-    axes = plotting.heat_map(RESULT, rows=ONE, tracks=tracks)
+    axes = plotting.heat_map(RESULT, rows=ONE, tracks=tracks).axes[0]
     (line,) = (
         line
         for line in axes.get_lines()
@@ -121,7 +121,7 @@ def test_a_line_is_broken_where_the_process_is_missing():
 
 def test_axes_that_are_given_get_no_legend():
     axes = Figure().add_subplot()
-    assert plotting.waterfall(RESULT, rows=ONE, tracks=TRACKS, ax=axes) is axes
+    assert plotting.waterfall(RESULT, rows=ONE, tracks=TRACKS, ax=axes) is axes.figure
     assert not axes.figure.legends
     assert axes.get_legend() is None
 
