@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.intervals import INTERVAL_UNITS
-from drt_engine.spectra import Spectra, with_states
+from drt_engine.spectra import Spectra, first_and_last, with_states
 from drt_engine.status import Status
+from drt_engine.text import as_html
 
 if TYPE_CHECKING:
     from drt_engine.result import Inversion
@@ -23,6 +24,7 @@ __all__ = [
     "measured_frame",
     "per_area",
     "result_frame",
+    "result_html",
     "spectra_per_area",
     "titles",
 ]
@@ -48,6 +50,15 @@ def result_frame(result: "Inversion") -> pd.DataFrame:
     words = {value: _remarks(value) for value in np.unique(result.status).tolist()}
     found |= {"status": result.status, "remarks": [words[value] for value in result.status.tolist()]}
     return with_states(pd.DataFrame(found), result.states)
+
+
+def result_html(result: "Inversion") -> str:
+    """Write a result for a notebook."""
+    rows = first_and_last(len(result))
+    few = result_frame(result[rows]).assign(spectrum=rows)
+    columns = ["spectrum", *map(str, result.states.columns), "r_inf", "r_pol", "residual", "remarks"]
+    few = few[[name for name in dict.fromkeys(columns) if name in few.columns]]
+    return as_html(repr(result), few.rename(columns={"r_inf": "r_inf / ohm", "r_pol": "r_pol / ohm"}), len(result))
 
 
 def gamma_frame(result: "Inversion", tau: Any = None, form: Form = "long") -> pd.DataFrame:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.frames import gamma_frame, impedance_frame, result_frame
+from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, frozen, intervals_of, posterior_of
 from drt_engine.joined import Change, Joined, change_between
 from drt_engine.lines import Line, lines_of
@@ -177,6 +177,10 @@ class Inversion:
         failed = Status(int(np.bitwise_or.reduce(self.status[~self.solved], initial=0)))
         hint = f"\n{failed.message}" if failed else ""
         return f"Inversion({len(self)} spectra, {self.tau.size} relaxation times: {counts}){hint}"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: a line, and what was found in the first and in the last spectra."""
+        return result_html(self)
 
     @property
     def tau(self) -> Array:

@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.text import as_html
 
-__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "with_states"]
+__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "first_and_last", "with_states"]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -163,6 +164,19 @@ class Spectra:
             f"Spectra({len(self)} spectra, {self._frequency.size} frequencies from {high:.3g} to {low:.3g} Hz, "
             f"states: {columns})"
         )
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: a line, and the states of the first and of the last spectra."""
+        rows = first_and_last(len(self))
+        frame = self._states.iloc[rows]
+        frame.insert(0, "spectrum", rows, allow_duplicates=True)
+        return as_html(repr(self), frame, len(self))
+
+
+def first_and_last(count: int, few: int = 4) -> NDArray[np.intp]:
+    """Numbers of the rows of a long table that a glance at it shows."""
+    rows = np.arange(count)
+    return rows if count <= 2 * few else np.concatenate([rows[:few], rows[-few:]])
 
 
 def with_states(found: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
