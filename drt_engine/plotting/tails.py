@@ -50,7 +50,9 @@ def keep_arcs(axes: Axes, impedance: NDArray[np.complex128]) -> None:
             inductive += [float(np.max(z.imag))] if cut[1] else []
     if not (blocking or inductive):
         return
-    axes.dataLim.set_points(Bbox.union(boxes).get_points())
+    shown = Bbox.union(boxes)
+    # Room above for the words that say so.
+    axes.dataLim.set_points(np.array([shown.min, [shown.x1, shown.y1 + 0.06 * max(shown.width, shown.height)]]))
     _say(axes, blocking, inductive)
 
 
@@ -95,7 +97,9 @@ def _say(axes: Axes, blocking: Sequence[float], inductive: Sequence[float]) -> N
     for lengths, name in ((blocking, "blocking"), (inductive, "inductive")):
         if lengths:
             factor, unit = ohms(max(lengths))
-            words.append(f"{name} tail, to {max(lengths) * factor:.3g} {unit}, not shown whole")
+            length = max(lengths) * factor
+            number = f"{length:.0f}" if length >= 100.0 else f"{length:.3g}"
+            words.append(f"{name} tail, to {number} {unit}, not shown whole")
     axes.text(
         0.02, 0.98, "\n".join(words), transform=axes.transAxes, va="top", size=current().font_size - 2.0, color="0.35"
     )
