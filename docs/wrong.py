@@ -56,8 +56,7 @@ def picture(name: str, spectra: drt.Spectra, method: object) -> Path:
     plotting.nyquist(spectra, result, ax=left, font_size=7.0)
     tau = np.logspace(-6.5, 2, 400)
     plotting.gamma(result, truth=(tau, CELL.gamma(tau)), ax=right, tau_range=(1e-6, 1e2), font_size=7.0)
-    path = plotting.save(figure, FOLDER / f"{name}.png", dpi=110, overwrite=True)
-    return path
+    return plotting.save(figure, FOLDER / f"{name}.png", dpi=110, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ __all__ = ["keep_arcs"]
 _SQUASHED = 2.0
 _SHOWN = 0.35
 _ROUGH = 0.02
+_NOISE = 1.03
 
 
 def keep_arcs(axes: Axes, impedance: NDArray[np.complex128]) -> None:
@@ -83,12 +84,11 @@ def _box(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Bbox, tuple[bo
 
 
 def _tail(y: NDArray[np.float64]) -> int:
-    """Find where −Im Z begins to rise up to its last point; noise of a hundredth of the tail does not end it."""
-    slack = 0.01 * abs(float(y[-1]))
+    """Find where −Im Z begins to rise up to its last point; noise of a few per cent does not end it."""
     start = y.size - 1
-    while start > 0 and y[start - 1] < y[start] + slack:
+    while start > 0 and y[start - 1] < _NOISE * y[start]:
         start -= 1
-    # The slack may have led a little way up the arc: the foot is the lowest point.
+    # That may have led a little way up the arc: the foot is the lowest point.
     return start + int(np.argmin(y[start:])) if start < y.size - 1 else start
 
 
