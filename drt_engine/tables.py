@@ -10,14 +10,14 @@ import pandas as pd
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import Form, areas, measured_frame, per_area, spectra_per_area
-from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.outputs import PathLike, check_outputs, new_file
-from drt_engine.peaks import PART_UNITS, PEAK_UNITS
+from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.regularisation import series_of
 from drt_engine.result import PER_SPECTRUM, RESULT_UNITS, Inversion
 from drt_engine.spectra import STATE_UNITS, Spectra
 from drt_engine.text import for_spreadsheets, without_formula
 from drt_engine.tracking import Tracks
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 __all__ = ["TABLES", "concat", "gather", "write_tables"]
 
@@ -25,7 +25,7 @@ TABLES = ("results", "gamma", "impedance", "peaks", "processes", "validation")
 """Tables that there are."""
 
 _IMPEDANCE_UNITS = {"frequency": "Hz"} | dict.fromkeys(("z_real", "z_imag", "fit_real", "fit_imag"), "ohm")
-_PROCESS_UNITS = PART_UNITS | PEAK_UNITS
+_PROCESS_UNITS = ELEMENT_UNITS | PEAK_UNITS
 _PROCESS_UNITS |= {f"{name}_error": unit for name, unit in _PROCESS_UNITS.items()}
 _VALIDATION_UNITS = dict.fromkeys(("rms", "noise", "noise_proportional", "drift", "drift_error"), "%")
 _UNITS: Mapping[str, Mapping[str, str]] = {
@@ -75,7 +75,7 @@ def gather(
     Raises
     ------
     UnknownNameError
-        For a table or a form that there is none of.
+        For a table or a form that does not exist.
     InputError
         For a table that there is nothing for, and without areas where they are asked for.
     """

@@ -83,9 +83,9 @@ def nyquist(
     Raises
     ------
     InputError
-        For rows that do not exist, and if no row has an answer.
+        For rows that do not exist, and if no row has a solution.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(spectra, result, rows)
     colours = paint(chosen, state)
@@ -147,9 +147,9 @@ def bode(
     Raises
     ------
     InputError
-        For rows that do not exist, and if no row has an answer.
+        For rows that do not exist, and if no row has a solution.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(spectra, result, rows)
     colours = paint(chosen, state)
@@ -213,9 +213,9 @@ def residuals(
     Raises
     ------
     InputError
-        For rows that do not exist, and if no row has an answer.
+        For rows that do not exist, and if no row has a solution.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(spectra, result, rows)
     fitted = chosen.fitted
