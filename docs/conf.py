@@ -4,6 +4,9 @@ import re
 from importlib import metadata
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 project = "drt-engine"
 author = "The drt-engine developers"
 copyright = f"2026, {author}"
@@ -17,7 +20,6 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
 ]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
@@ -36,6 +38,10 @@ numpydoc_show_class_members = False
 # The list of references of an element may hold one that the text does not point at.
 suppress_warnings = ["ref.citation"]
 
+# Formulas are written into the pages as MathML, which browsers draw by themselves: no script, no network.
+html_math_renderer = "mathml"
+html_css_files = ["pages.css"]
+html_static_path = ["static"]
 html_theme = "furo"
 html_title = f"drt-engine {release}".strip()
 html_show_sphinx = False
@@ -55,6 +61,15 @@ def escape_docstring(_app: Any, _what: str, _name: str, _object: Any, _options: 
     lines[:] = _INITIAL.sub(r"\1\.", text).splitlines()
 
 
+def formula(translator: Any, node: Any) -> None:
+    """Write a formula as MathML, inline or as a block of its own."""
+    block = isinstance(node, nodes.math_block)
+    written = convert(node.astext(), display="block" if block else "inline")
+    translator.body.append(f'<div class="formula">{written}</div>' if block else written)
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
-    """Let docstrings pass before numpydoc reads them."""
+    """Draw formulas, and let docstrings pass before numpydoc reads them."""
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
     app.connect("autodoc-process-docstring", escape_docstring, priority=100)

@@ -28,8 +28,7 @@ def make(folder: Path, names: list[str]) -> list[Path]:
             namespace.pop("figure", None)
             exec(compile(part["code"], "gallery.md", "exec"), namespace)
         elif not names or part["name"] in names:
-            drawn = namespace["figure"]
-            figure = drawn[0] if isinstance(drawn, tuple) else drawn
+            figure = namespace["figure"]
             path = plotting.save(figure, folder / f"{part['name']}.png", dpi=DPI, overwrite=True)
             shrink(path)
             made.append(path)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
     from drt_engine.status import Status
+    from drt_engine.tables import concat
     from drt_engine.tracking import Known, TrackingOptions, track
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
@@ -65,6 +66,7 @@ __all__ = [
     "ZHit",
     "clean",
     "collect",
+    "concat",
     "invert",
     "invert_file",
     "plotting",
@@ -98,6 +100,7 @@ _HOME = {
     "result": ("Inversion",),
     "spectra": ("Spectra",),
     "status": ("Status",),
+    "tables": ("concat",),
     "tracking": ("Known", "TrackingOptions", "track"),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
@@ -120,4 +123,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # What completes after "drt." is what is public, and no more.
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -1,7 +1,7 @@
 """invert(): from spectra to a result, one status for each."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -16,6 +16,7 @@ from drt_engine.methods.base import Solution, misfits
 from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
+from drt_engine.progress import shown
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.series import OrderedSeries, Sheet, series_along, series_columns, sheets_of
@@ -50,7 +51,7 @@ def invert(
     """Invert spectra into distributions of relaxation times.
 
     A spectrum that cannot be inverted gets a status and NaN; the others get what they would have got alone. Points that
-    are NaN or infinite are left out.
+    are NaN or infinite are left out. In a notebook and on a terminal a bar shows how far it is, after two seconds.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ def invert(
     UnknownNameError
         If the method shares λ by a state column that the spectra do not have.
     """
-    result = invert_block(spectra, _checked(spectra, method), chosen, level)
+    method = _checked(spectra, method)
+    with shown(len(spectra)) as tick:
+        result = invert_block(spectra, method, chosen, level, tick)
     if not result.solved.all():
         failed = np.count_nonzero(~result.solved)
         logger.warning("%d of %d spectra have no solution: %s", failed, len(result), result.counts())
@@ -86,7 +89,11 @@ def invert(
 
 
 def invert_block(
-    spectra: Spectra, method: Method, chosen: Mapping[Series, int] | None = None, level: float | None = None
+    spectra: Spectra,
+    method: Method,
+    chosen: Mapping[Series, int] | None = None,
+    level: float | None = None,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> Inversion:
     """Do what :func:`invert` does for spectra that are a block of more, and leave it to the caller to say what failed.
 
@@ -94,6 +101,8 @@ def invert_block(
     ----------
     spectra, method, chosen, level
         As :func:`invert` takes them.
+    tick : callable
+        Called with the number of spectra that were inverted since the last call, each alone.
     """
     method = with_series(method, spectra.states)
     expansion = method.expansion(spectra.frequency)
@@ -111,6 +120,7 @@ def invert_block(
         z = np.take(spectra.impedance[rows], points, axis=1)
         solution = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
         _keep(out, tile, solution, spectra, expansion)
+        tick(rows.size)
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and method.along is not None:

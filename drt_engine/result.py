@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.joint_posterior import Change, JointSeries, change_between
 from drt_engine.model.basis import Expansion
@@ -31,6 +32,7 @@ from drt_engine.uncertainty.posterior import check_level
 if TYPE_CHECKING:
     import xarray as xr
 
+    from drt_engine.frames import Form
     from drt_engine.model.weighting import Weighting
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
     from drt_engine.uncertainty.posterior import LogPosterior
@@ -196,6 +198,10 @@ class Inversion:
         failed = Status(int(np.bitwise_or.reduce(self.status[~self.solved], initial=0)))
         hint = f"\n{failed.message}" if failed else ""
         return f"Inversion({len(self)} spectra, {self.tau.size} relaxation times: {counts}){hint}"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: a line, and what was found in the first and in the last spectra."""
+        return result_html(self)
 
     @property
     def tau(self) -> Array:
@@ -614,6 +620,59 @@ class Inversion:
 
         chosen = np.atleast_1d(np.arange(len(self))[row])
         return equivalent_circuit(self[chosen].deconvolve(None if spectra is None else spectra[chosen], options), 0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a spectrum: its number, its states, then what was found.
+
+        Returns
+        -------
+        DataFrame
+            ``spectrum``, the states, ``r_inf`` and ``r_pol`` (ohm), ``inductance`` (H), ``capacitance`` (F), the ends
+            of their intervals if the result has some, then the other arrays of the result, ``status`` as a number and
+            ``remarks`` in words. :func:`drt_engine.tables.gather` writes units into the headings.
+        """
+        return result_frame(self)
+
+    def gamma_frame(self, tau: ArrayLike | None = None, *, form: "Form" = "long") -> pd.DataFrame:
+        """Return γ(ln τ) as a table.
+
+        Parameters
+        ----------
+        tau : array_like, shape (T,), optional
+            Relaxation times, s; by default those of the result, with its intervals if it has some.
+        form : {"long", "rows", "columns"}
+            One row a point, with the states; one row a spectrum, with the states and then a column ``("gamma", τ)`` for
+            each τ; or one row for each τ and a column ``("gamma", name)`` for each spectrum, as plotting programs want
+            it. Spectra are named by the states that tell them apart.
+
+        Returns
+        -------
+        DataFrame
+            τ in s, γ in ohm per unit of natural logarithm.
+
+        Raises
+        ------
+        UnknownNameError
+            For another form.
+        """
+        return gamma_frame(self, None if tau is None else _positive("tau", "s", tau), form)
+
+    def impedance_frame(self, spectra: Spectra | None = None, *, form: "Form" = "long") -> pd.DataFrame:
+        """Return measured and fitted impedance as a table.
+
+        Parameters
+        ----------
+        spectra : Spectra, optional
+            The spectra that were inverted; by default those that the result has. Without any there is the fit alone.
+        form : {"long", "rows", "columns"}
+            As :meth:`gamma_frame` takes it.
+
+        Returns
+        -------
+        DataFrame
+            ``frequency`` (Hz), ``z_real``, ``z_imag``, ``fit_real`` and ``fit_imag`` (ohm).
+        """
+        return impedance_frame(self, spectra, form)
 
     def to_xarray(self) -> "xr.Dataset":
         """Return it all as a dataset.

@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.text import as_html
 
-__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "with_states"]
+__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "first_and_last", "with_states"]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -131,6 +132,30 @@ class Spectra:
         times = None if self._point_time is None else self._point_time[chosen]
         return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen], times)
 
+    def with_states(self, **states: Any) -> "Spectra":
+        """Give the spectra more states, or other values of those that they have.
+
+        Parameters
+        ----------
+        **states : value or array_like, shape (K,)
+            By the names of the columns: ``spectra.with_states(cycle=500, area=1.13)``. One value is that of all.
+
+        Raises
+        ------
+        InputError
+            For as many values as there are no spectra, and for names that a state cannot have.
+        """
+        frame = self._states.copy()
+        for name, values in states.items():
+            one = isinstance(values, str) or np.ndim(values) == 0
+            if not one and len(values) != len(self):
+                raise InputError(
+                    f"the state {name!r} must have one value, or one for each of the {len(self)} spectra; got "
+                    f"{len(values)}."
+                )
+            frame[name] = values if one else list(values)
+        return Spectra(self._frequency, self._impedance, frame, self._point_time)
+
     def __repr__(self) -> str:
         """Say what it holds, on one line."""
         columns = ", ".join(map(str, self._states.columns)) or "none"
@@ -139,6 +164,19 @@ class Spectra:
             f"Spectra({len(self)} spectra, {self._frequency.size} frequencies from {high:.3g} to {low:.3g} Hz, "
             f"states: {columns})"
         )
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: a line, and the states of the first and of the last spectra."""
+        rows = first_and_last(len(self))
+        frame = self._states.iloc[rows]
+        frame.insert(0, "spectrum", rows, allow_duplicates=True)
+        return as_html(repr(self), frame, len(self))
+
+
+def first_and_last(count: int, few: int = 4) -> NDArray[np.intp]:
+    """Numbers of the rows of a long table that a glance at it shows."""
+    rows = np.arange(count)
+    return rows if count <= 2 * few else np.concatenate([rows[:few], rows[-few:]])
 
 
 def with_states(found: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:

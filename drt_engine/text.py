@@ -1,9 +1,14 @@
 """Text that comes from files: whether it is a number, and how it is shown where it could do harm."""
 
+import html
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-__all__ = ["drawn", "is_number", "visible", "without_formula"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_html", "drawn", "for_spreadsheets", "is_number", "visible", "without_formula"]
 
 # No part of a pattern can match what the next one can, so that time grows with the length alone, whatever the text.
 _EXPONENT = r"(?:[eEdD][+-]?\d{1,9}+)?"
@@ -70,6 +75,47 @@ def without_formula(text: str) -> str:
     """
     shown = visible(text)
     return f"'{shown}" if shown.startswith(_FORMULA) and not is_number(shown) else shown
+
+
+def for_spreadsheets(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table in which no text is a formula to a spreadsheet, nor controls a terminal.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any. Numbers stay; of text and headings, :func:`without_formula` says what is changed.
+    """
+    columns = {
+        number: frame.iloc[:, number].map(lambda value: without_formula(value) if isinstance(value, str) else value)
+        for number, dtype in enumerate(frame.dtypes)
+        if dtype.kind not in "biufcmM"
+    }
+    out = frame.copy(deep=False)
+    for number, column in columns.items():
+        out.isetitem(number, column.array)
+    return out.set_axis([without_formula(str(name)) for name in frame.columns], axis="columns")
+
+
+def as_html(title: str, frame: "pd.DataFrame", total: int) -> str:
+    """Write a table for a notebook, in which text from files is text and no more.
+
+    Parameters
+    ----------
+    title : str
+        What stands above it; lines are kept.
+    frame : DataFrame
+        Its rows, or the first and the last of them.
+    total : int
+        How many rows there are in all.
+    """
+    text = [number for number, dtype in enumerate(frame.dtypes) if dtype.kind not in "biufcmM"]
+    shown = frame.copy(deep=False)
+    for number in text:
+        shown.isetitem(number, shown.iloc[:, number].map(lambda value: visible(str(value))).array)
+    shown = shown.set_axis([visible(str(name)) for name in shown.columns], axis="columns")
+    head = "<br>".join(html.escape(visible(line)) for line in title.split("\n"))
+    more = f"<p>{len(frame)} of {total} spectra are shown.</p>" if len(frame) < total else ""
+    return f"<p>{head}</p>{shown.to_html(escape=True, index=False, na_rep='', border=0)}{more}"
 
 
 def _escaped(one: str) -> str:

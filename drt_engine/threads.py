@@ -1,5 +1,6 @@
 """How many threads the engine takes, and that linear algebra takes none beside them."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from drt_engine.errors import InputError
 __all__ = ["limited_threads", "run_tiles", "single_threaded_blas", "thread_count"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 _LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
@@ -99,6 +102,28 @@ def single_threaded_blas() -> AbstractContextManager[None]:
     return _single_threaded()
 
 
+@lru_cache(maxsize=1)
+def _announce_compiling() -> None:
+    """Log it when kernels begin to be compiled: it takes so long that one would think that nothing is done."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def __init__(self) -> None:
+            self._said = False
+
+        def on_start(self, _: Any) -> None:
+            if not self._said:
+                self._said = True
+                logger.warning(
+                    "Compiling the numerical kernels for this machine, once after installation: a minute or two."
+                )
+
+        def on_end(self, _: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]
+
+
 def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:
     """Do the work of every tile, on as many threads as the engine takes.
 
@@ -109,6 +134,7 @@ def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:
     tiles : sequence
         The tiles.
     """
+    _announce_compiling()
     threads = min(thread_count(), len(tiles))
     with single_threaded_blas():
         if threads <= 1:

@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -26,6 +27,16 @@ def frequency():
 
 def zarc(frequency, r, tau, phi):
     return r / (1 + (2j * np.pi * frequency * tau) ** phi)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiling():
+    """Say nothing of kernels that are compiled: whether they are depends on what ran before."""
+    logger = logging.getLogger("drt_engine.threads")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import drt_engine as drt
 from drt_engine.cli import app, main, running
 
-COMMANDS = ("demo", "import", "info", "invert", "peaks", "plot", "validate")
+COMMANDS = ("demo", "export", "import", "info", "invert", "peaks", "plot", "validate")
 
 
 def run(*arguments):

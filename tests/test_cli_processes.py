@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import drt_engine as drt
@@ -167,3 +168,38 @@ def test_processes_of_another_inversion_are_refused(folder, tmp_path):
     write_tracks(tmp_path / "free.h5", read_tracks(folder / "p.h5"))
     some = ("--where", f"cycle == 1 and cell == 'B' and {CHARGE}", "-o", tmp_path / "a.png")
     done("plot", other, "--tracks", tmp_path / "free.h5", *some)
+
+
+def test_a_figure_is_as_a_journal_asks_for_it(folder, tmp_path):
+    file, measured = folder / "campaign.drt.h5", folder / "campaign.h5"
+    where = "cell == 'C' and cycle == 1 and direction == 'discharge'"
+    options = ("--area", 1.13, "--tau", "1e-6,", "--gamma", ",80", "--size", "3.3,2.5", "--font-size", 7, "--dpi", 100)
+    done = run("plot", file, "--where", where, "-o", tmp_path / "a.png", *options)
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (330, 250)
+    done = run(
+        *("plot", file, "--kind", "composite", "--spectra", measured, "-o", tmp_path / "b.svg", "--per-area"),
+        *("--cells", "C,B", "--cell-names", "C=coated,B=bare"),
+    )
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "b.svg").read_text()
+    assert text.index(">coated<") < text.index(">bare<")
+    assert "Ω cm²" in text
+    for option, value, message in (
+        ("--tau", "1e-6", "--tau must be the lowest and the highest value"),
+        ("--size", "1,2,3", "--size must be a width, or width and height"),
+        ("--cell-names", "B", "--cell-names must be CELL=NAME"),
+    ):
+        done = run("plot", file, "-o", tmp_path / "c.png", option, value)
+        assert message in str(done.exception)
+
+
+def test_plot_draws_over_a_state_that_the_file_has(tmp_path):
+    f = np.geomspace(1e4, 1, 21)
+    z = np.array([1 + k / (1 + 2j * np.pi * f * 1e-2) for k in (1, 2, 3)])
+    drt.write_spectra(tmp_path / "s.h5", drt.Spectra(f, z, {"source": ["a", "b", "c"], "batch": [3, 1, 2]}))
+    drt.invert_file(tmp_path / "s.h5", tmp_path / "s.drt.h5", method=drt.Tikhonov(regularisation=1e-3))
+    done = run("plot", tmp_path / "s.drt.h5", "-o", tmp_path / "s.svg")
+    assert done.exit_code == 0, done.output
+    assert ">batch<" in (tmp_path / "s.svg").read_text()

@@ -32,6 +32,9 @@ PAGES = [
         "docs/gallery.md",
         "docs/series.md",
         "docs/jobs.md",
+        "docs/export.md",
+        "docs/wrong.md",
+        "docs/cite.md",
         "docs/index.md",
         "README.md",
     )
@@ -99,6 +102,29 @@ def test_the_gallery_has_its_pictures():
     assert all((ROOT / "docs" / name).stat().st_size < 150_000 for name in named)
     # each picture follows a block that makes a figure
     assert len(re.findall(r"^figure = plotting\.", page, re.MULTILINE)) == len(named)
+
+
+def test_every_formula_is_drawn_without_network():
+    from latex2mathml.converter import convert
+
+    formulas = []
+    for path in (ROOT / "docs").glob("*.md"):
+        text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        formulas += re.findall(r"\$\$(.+?)\$\$", text, re.DOTALL)
+        formulas += re.findall(r"(?<![\\$])\$([^$\n]+)\$", re.sub(r"\$\$.+?\$\$", "", text, flags=re.DOTALL))
+    assert len(formulas) > 50
+    for formula in formulas:
+        written = convert(formula)
+        assert "\\" not in written, formula
+        assert "<mi>&</mi>" not in written, formula
+    assert "mathjax" not in read("docs/conf.py")
+
+
+def test_the_pictures_of_what_goes_wrong_are_there():
+    named = re.findall(r"!\[.+\]\(wrong/([\w-]+)\.png\)", read("docs/wrong.md"))
+    there = {path.stem for path in (ROOT / "docs" / "wrong").iterdir()}
+    assert set(named) == there
+    assert len(named) == 10
 
 
 def test_the_table_of_basis_functions_is_right():

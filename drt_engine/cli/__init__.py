@@ -1,9 +1,10 @@
-"""The command line: demo, import, info, clean, invert, validate, peaks, plot."""
+"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export."""
 
 import logging
 import sys
 
-from drt_engine.cli import clean, demo, import_, info, invert, peaks, plot, validate  # noqa: F401 - they register themselves
+# Each registers its command.
+from drt_engine.cli import clean, demo, export, import_, info, invert, peaks, plot, validate  # noqa: F401
 from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]

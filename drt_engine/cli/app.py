@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from drt_engine.text import visible, without_formula
+from drt_engine.text import for_spreadsheets, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
-
-    import pandas as pd
 
 __all__ = [
     "Overwrite",
@@ -183,25 +181,6 @@ def show_uncaught(kind: type[BaseException], error: BaseException, trace: "Trace
     """Print an error that nobody expected, and where it came from; for ``sys.excepthook``."""
     lines = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
     say(*lines.split("\n"), err=True)
-
-
-def for_spreadsheets(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a table in which no text is a formula to a spreadsheet, nor controls a terminal.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Any. Numbers stay; of text and headings, :func:`drt_engine.text.without_formula` says what is changed.
-    """
-    columns = {
-        number: frame.iloc[:, number].map(lambda value: without_formula(value) if isinstance(value, str) else value)
-        for number, dtype in enumerate(frame.dtypes)
-        if dtype.kind not in "biufcmM"
-    }
-    out = frame.copy(deep=False)
-    for number, column in columns.items():
-        out.isetitem(number, column.array)
-    return out.set_axis([without_formula(str(name)) for name in frame.columns], axis="columns")
 
 
 def counted(counts: "Mapping[str, int]") -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from drt_engine.cli.app import console, counted, say
@@ -72,7 +73,15 @@ def say_what_along_would_do(path: Path, name: str) -> None:
 def _shown() -> "Iterator[Progress]":
     stderr = console(stderr=True)
     if not stderr.is_terminal:
-        yield _Lines()
+        lines = _Lines()
+        # The first block may take long: a series that is inverted together, or kernels that are compiled.
+        waiting = Timer(_SECONDS_TO_FIRST_LINE, lines.begun)
+        waiting.daemon = True
+        waiting.start()
+        try:
+            yield lines
+        finally:
+            waiting.cancel()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -132,16 +141,25 @@ class _Lines:
     def __init__(self) -> None:
         self._begin = self._last = time.monotonic()
         self._first: int | None = None
+        self._total = 0
+        self._told = False
         self._wait = min(_SECONDS_TO_FIRST_LINE, _SECONDS_A_LINE)
+
+    def begun(self) -> None:
+        """Say that it runs, where nothing is done so far."""
+        if not self._told and self._total:
+            self._told = True
+            say(f"{self._first} of {self._total} spectra, 0/s, nothing done yet: inverting", err=True)
 
     def __call__(self, done: int, total: int, counts: Mapping[str, int]) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = done
+            self._first, self._total = done, total
         if now - self._last < self._wait:
             return
         # Soon at first, to show that it runs and how fast.
         self._last, self._wait = now, min(2.0 * self._wait, _SECONDS_A_LINE)
         rate = (done - self._first) / (now - self._begin)
+        self._told = True
         left = f"{(total - done) / rate:.0f} s left" if rate else "nothing done yet"
         say(f"{done} of {total} spectra, {rate:.3g}/s, {left}: {counted(counts)}", err=True)

@@ -1,8 +1,13 @@
-"""Figures for papers: one function each, which returns its Axes.
+"""Figures for papers: one function each, which returns the figure.
 
 Every function draws into the Axes it is given, whose style it leaves alone, or makes a figure of its own at print size.
-Such a figure does not belong to pyplot, so no window opens and none has to be closed: a notebook shows ``axes.figure``,
-and :func:`save` writes it. For a window, make the Axes with pyplot and hand it over as `ax`.
+Such a figure does not belong to pyplot, so no window opens and none has to be closed: a notebook shows it where it is
+the last line of a cell, and :func:`save` writes it. Its first Axes, ``figure.axes[0]``, is the panel, or the first one.
+For a window, make the Axes with pyplot and hand it over as `ax`.
+
+All of them take the keywords of :class:`Look`: ``per_area=True`` draws in Ω cm², ``tau_range=(1e-6, 1)`` and
+``gamma_range``, ``log_gamma``, ``size``, ``font_size`` and others are as a journal asks for them. Numbers of ohms are
+written in a unit from µΩ to GΩ in which they are short.
 
 Common to all of them:
 
@@ -20,6 +25,7 @@ from drt_engine.plotting.colours import ColourScale
 from drt_engine.plotting.distributions import gamma, heat_map, waterfall, waterfall_scale
 from drt_engine.plotting.impedance import bode, nyquist, residuals
 from drt_engine.plotting.in_situ import CompositeView, composite
+from drt_engine.plotting.look import Look
 from drt_engine.plotting.processes import ageing, processes
 from drt_engine.plotting.validity import validity_map, validity_residuals
 
@@ -28,6 +34,7 @@ __all__ = [
     "SINGLE_COLUMN",
     "ColourScale",
     "CompositeView",
+    "Look",
     "ageing",
     "bode",
     "composite",

@@ -8,12 +8,12 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.outputs import new_file
+from drt_engine.plotting.look import current, ohms, styled
 
 __all__ = [
     "DOUBLE_COLUMN",
@@ -24,7 +24,6 @@ __all__ = [
     "fit_height",
     "nothing",
     "save",
-    "styled",
 ]
 
 SINGLE_COLUMN = 3.5
@@ -34,26 +33,9 @@ DOUBLE_COLUMN = 7.2
 """Width of two columns of a journal, inches."""
 
 _PAD = 0.03
-_STYLE: Any = {
-    "font.size": 8.0,
-    "axes.labelsize": 8.0,
-    "axes.titlesize": 8.0,
-    "axes.titlepad": 4.0,
-    "axes.labelpad": 2.5,
-    "axes.linewidth": 0.6,
-    "axes.grid": False,
-    "legend.fontsize": 7.0,
-    "legend.frameon": False,
-    "legend.handlelength": 1.5,
-    "lines.linewidth": 1.0,
-    "lines.markersize": 3.0,
-    "text.usetex": False,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-}
 # Ticks are made when a figure is drawn, after the style is gone, so they have to carry theirs.
 _TICKS: tuple[dict[str, Any], ...] = (
-    {"which": "major", "labelsize": 7.0, "length": 3.0, "width": 0.6, "pad": 2.5},
+    {"which": "major", "length": 3.0, "width": 0.6, "pad": 2.5},
     {"which": "minor", "length": 1.6, "width": 0.4},
 )
 _OUTPUT: Any = {
@@ -64,9 +46,6 @@ _OUTPUT: Any = {
     "savefig.bbox": None,
 }
 _UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-
-styled = mpl.rc_context(_STYLE)
-"""Decorator: the function runs in the style of a paper, and the user's settings come back afterwards."""
 
 
 class PrintFigure(Figure):
@@ -80,7 +59,13 @@ class PrintFigure(Figure):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure, in inches, whose contents find their places when it is drawn."""
+    """Make an empty figure, in inches, whose contents find their places when it is drawn.
+
+    Where the look asks for a width it has that, and is as high in proportion unless the look asks for a height as well.
+    """
+    size = current().size
+    if size is not None:
+        width, height = size if isinstance(size, tuple) else (size, height * size / width)
     figure = PrintFigure(figsize=(width, height), layout="constrained")
     # Its type is that of any engine; that of a constrained layout takes these.
     figure.get_layout_engine().set(w_pad=_PAD, h_pad=_PAD, wspace=0.0, hspace=0.0)  # type: ignore[union-attr,call-arg]
@@ -108,6 +93,7 @@ def dress(axes: Axes) -> Axes:
     """Give the ticks of new Axes the style of a paper."""
     for ticks in _TICKS:
         axes.tick_params(**ticks)
+    axes.tick_params(which="major", labelsize=current().font_size - 1.0)
     return axes
 
 
@@ -149,14 +135,14 @@ def plain_logarithm(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     if 0 < high < 300 * low:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high > 10 * low else (1.0, 2.0, 3.0, 5.0, 7.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        factor, _ = ohms(high)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * factor:g}"))
 
 
-def plain_numbers(axis: Axis) -> None:
-    """Write the numbers of an axis without a common exponent, unless they are very small or large."""
-    formatter = ScalarFormatter(useOffset=False)
-    formatter.set_powerlimits((-5, 6))
-    axis.set_major_formatter(formatter)
+def label_modulus(axes: Axes) -> None:
+    """Label a logarithmic ordinate of |Z|, in the unit that its numbers are in."""
+    low, high = axes.get_ylim()
+    axes.set_ylabel(f"|$Z$| / {ohms(high if high < 300 * low else 1.0)[1]}")
 
 
 def arrange(figure: Figure) -> None:
@@ -169,6 +155,8 @@ def arrange(figure: Figure) -> None:
 def fit_height(figure: Figure, rows: Sequence[Sequence[Axes]], shapes: Sequence[float]) -> None:
     """Change the height of a figure until its panels have the shapes they should have at its width.
 
+    A height that the look asks for stays.
+
     Parameters
     ----------
     figure : Figure
@@ -178,6 +166,8 @@ def fit_height(figure: Figure, rows: Sequence[Sequence[Axes]], shapes: Sequence[
     shapes : sequence of float
         Height over width of the panels of each row.
     """
+    if isinstance(current().size, tuple):
+        return
     arrange(figure)
     places = [row[0].get_position(original=True) for row in rows]
     width, height = figure.get_size_inches()

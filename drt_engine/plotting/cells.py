@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.plotting.look import current
 from drt_engine.plotting.selection import Selection, listed, select
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
-__all__ = ["CellColumn", "choose_cells", "matches", "with_curves"]
+__all__ = ["CellColumn", "cell_title", "choose_cells", "matches", "with_curves"]
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,9 @@ def choose_cells(
     if not 1 <= len(names) <= _MOST_CELLS:
         raise InputError(f"cells must be one to {_MOST_CELLS} that fit side by side; got {listed(names)}.")
     return [
-        CellColumn(_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()]))
+        CellColumn(
+            cell_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()])
+        )
         for name in names
     ]
 
@@ -222,5 +225,9 @@ def _near(name: str, column: NDArray[np.float64], values: list[Any]) -> NDArray[
     return np.asarray(np.isclose(column[:, None], wanted, rtol=_NEAR, atol=0.0).any(axis=1))
 
 
-def _title(name: Any) -> str:
+def cell_title(name: Any) -> str:
+    """Return what a cell is called in a figure."""
+    names = current().cell_names
+    if (wanted := names.get(name, names.get(str(name)))) is not None:
+        return wanted
     return str(name) if str(name).lower().startswith("cell") else f"Cell {name}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import dress, figure_of
+from drt_engine.plotting.look import current
 from drt_engine.plotting.selection import Selection, display_factor
 from drt_engine.text import drawn
 
@@ -26,6 +27,7 @@ NAMED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 
 UNIFORM = ("viridis", "cividis", "plasma", "inferno", "magma")
 _LIGHTEST = 0.9
+_FEW = 5
 
 BESIDE: Any = {"pad": 0.02, "fraction": 0.06, "aspect": 25}
 """How a slim colour bar stands on the right of Axes."""
@@ -118,7 +120,8 @@ def paint(chosen: Selection, colour: str | ColourScale | None) -> Paint:
     chosen : Selection
         The spectra.
     colour : str, ColourScale or None
-        The state to colour by; None colours by row number, and a single spectrum not at all.
+        The state to colour by; None colours by row number, and a single spectrum not at all. Up to five values get a
+        legend, more a colour bar; and a colour bar has a scale whose ends are given.
 
     Raises
     ------
@@ -147,7 +150,23 @@ def paint(chosen: Selection, colour: str | ColourScale | None) -> Paint:
     light = ListedColormap(colours(np.linspace(0.0, _LIGHTEST, 256)), name=colours.name)
     mappable = ScalarMappable(Normalize(low, high), light)
     rgba = np.asarray(mappable.to_rgba(quantity.array))
+    few = np.unique(quantity.array)
+    if few.size <= _FEW and scale.low is None and scale.high is None:
+        shades = [tuple(np.asarray(mappable.to_rgba(value)).tolist()) for value in few]
+        names = [drawn(_valued(quantity.label, value)) for value in few]
+        keys = [Line2D([], [], color=shade, label=name) for shade, name in zip(shades, names, strict=True)]
+        return Paint(rgba, quantity.label, handles=tuple(keys) if scale.bar else (), whole=quantity.whole)
     return Paint(rgba, quantity.label, mappable if scale.bar else None, whole=quantity.whole)
+
+
+def _named_cell(state: str, name: str) -> str:
+    return drawn(str(current().cell_names.get(name, name) if state == "cell" else name))
+
+
+def _valued(label: str, value: float) -> str:
+    """Name one of few values of a state: 3.8 V, Cycle 500."""
+    name, _, unit = label.rpartition(" / ")
+    return f"{value:.4g} {unit}" if name else f"{label} {value:.6g}"
 
 
 def _one(count: int) -> NDArray[np.float64]:
@@ -162,6 +181,6 @@ def _named(values: NDArray[Any], scale: ColourScale) -> Paint:
             "Choose among the spectra with rows."
         )
     colours = dict(zip(names, NAMED, strict=False))
-    handles = tuple(Line2D([], [], color=colours[name], label=drawn(str(name))) for name in names)
+    handles = tuple(Line2D([], [], color=colours[name], label=_named_cell(scale.state, name)) for name in names)
     rgba = np.array([mpl.colors.to_rgba(colours[name]) for name in values])
     return Paint(rgba, handles=handles if scale.bar else ())

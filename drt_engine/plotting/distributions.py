@@ -1,12 +1,14 @@
 """Figures of γ(τ): lines, waterfall and heat map."""
 
+import logging
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.colors import LogNorm, Normalize, PowerNorm
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -15,9 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
 from drt_engine.errors import InputError
+from drt_engine.frames import areas
 from drt_engine.methods import LogGaussian
-from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
+from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
+from drt_engine.plotting.look import LookOptions, current, in_ohms, ohms, styled
 from drt_engine.plotting.selection import Quantity, Selection, select
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
@@ -27,20 +31,28 @@ from drt_engine.tracking import Tracks
 
 __all__ = [
     "GAMMA",
-    "fine_tau",
+    "MOST_LINES",
     "gamma",
+    "gamma_norm",
     "heat_map",
-    "root_norm",
+    "label_gamma",
     "scale_bar",
+    "shown_gamma",
     "state_ticks",
     "waterfall",
     "waterfall_scale",
 ]
 
+logger = logging.getLogger(__name__)
+
 Array = NDArray[np.float64]
 
-GAMMA = r"$\gamma$ / Ω"
+GAMMA = r"$\gamma$"
+MOST_LINES = 40
+"""Spectra that a waterfall can show; more of them are drawn as a heat map."""
+
 _PARTS = 5
+_DECADES = 4.0
 _TALLEST = 0.3
 _BAND = 0.25
 
@@ -53,7 +65,8 @@ def gamma(
     state: str | ColourScale | None = None,
     truth: tuple[ArrayLike, ArrayLike] | None = None,
     ax: Axes | None = None,
-) -> Axes:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Distribution of relaxation times: γ(ln τ) over τ.
 
     Where the result keeps intervals of γ (:meth:`drt_engine.Inversion.with_intervals`), they are drawn as bands.
@@ -70,11 +83,13 @@ def gamma(
         Relaxation times (T,), s, and exact γ, ohm, (T,) or one row for each row of `result`; drawn dashed.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
-    Axes
-        One line a spectrum, with five points for each basis function; all of γ is inside.
+    Figure
+        One line a spectrum, with five points for each basis function; all of γ is inside unless limits are given.
 
     Raises
     ------
@@ -86,7 +101,7 @@ def gamma(
     chosen = select(None, result, rows)
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
-    tau, values = _curves(chosen)
+    tau, values = shown_gamma(chosen.fitted)
     for line, colour in zip(values, colours.rgba, strict=True):
         axes.plot(tau, line, color=colour)
     keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba)
@@ -97,13 +112,11 @@ def gamma(
             Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
         ]
     decades(axes, r"$\tau$ / s")
-    axes.set_ylabel(GAMMA)
     axes.set_xlim(tau[0], tau[-1])
-    top = axes.dataLim.y1 or 1.0
-    axes.set_ylim(-0.02 * top, 1.05 * top)
+    _gamma_axis(axes, float(values.max()))
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
-    return axes
+    return figure_of(axes)
 
 
 @styled
@@ -117,8 +130,11 @@ def waterfall(
     bar: bool = True,
     tracks: Tracks | None = None,
     ax: Axes | None = None,
-) -> Axes:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Waterfall: each γ stands at the value of its state, and a bar beside the Axes tells its height.
+
+    More than 40 spectra are drawn as a :func:`heat_map`, which is logged, unless `scale` is given.
 
     A point of γ is drawn at state + scale · γ; so a peak of height h at τ is marked by ``axes.plot(tau, state + scale *
     h)``, with the state in the unit of its label.
@@ -141,44 +157,62 @@ def waterfall(
         Tracked processes, drawn onto it; spectra are the rows of `result`. In a figure of their own they get a legend.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
-    Axes
+    Figure
         One line a spectrum, the highest state behind; a dashed line across where a series breaks.
 
     Raises
     ------
     InputError
-        For rows that do not exist, if no row has a solution, for a state that repeats or is no number, and for a scale
-        that is not positive.
+        For rows that do not exist, if no row has a solution, for a state that repeats in spectra that differ otherwise
+        or is no number, for a scale that is not positive, and for a logarithmic γ.
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(None, result, rows)
+    chosen = select(None, result, rows).once(state)
+    if scale is None and len(chosen) > MOST_LINES:
+        logger.warning("%d spectra are too many for a waterfall: drawn as a heat map.", len(chosen))
+        return heat_map(result, state, rows=chosen.rows, bar=bar, tracks=tracks, ax=ax)
     quantity = chosen.quantity(state)
     order = quantity.distinct("A waterfall", 1)
     colours = paint(chosen, ColourScale(state, bar=False) if colour is None else colour)
-    tau, values = _curves(chosen)
-    if scale is None:
-        scale = waterfall_scale(values, quantity.array)
-    if not (math.isfinite(scale) and scale > 0):
-        raise InputError(f"scale must be positive, in the unit of the state over ohm; got {scale!r}.")
+    tau, values = shown_gamma(chosen.fitted)
+    heights = _heights(values, quantity.array, scale)
+    top = _ends(values)[1]
     axes, new = axes_for(ax, 3.2)
     for k in order[::-1]:
-        axes.plot(tau, quantity.array[k] + scale * values[k], color=colours.rgba[k], lw=0.8)
+        line = np.where(values[k] <= top, values[k], np.nan)
+        axes.plot(tau, quantity.array[k] + heights[k] * line, color=colours.rgba[k], lw=0.8)
     _state_axis(axes, quantity)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
     axes.set_ylim(low - pad, high + pad)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        scale_bar(axes, scale, float(values.max()))
+        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(values.max())))
     legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
     if tracks is not None:
-        _trace(axes, checked_tracks(tracks), chosen, quantity, scale, legend=new)
-    return axes
+        _trace(axes, checked_tracks(tracks), chosen, quantity, heights, legend=new)
+    return figure_of(axes)
+
+
+def _heights(values: Array, states: Array, scale: float | None) -> Array:
+    """How high an ohm of each spectrum is drawn in a waterfall, in the unit of the state, shape (K,)."""
+    wanted = current()
+    if wanted.log_gamma:
+        raise InputError("a waterfall has no logarithmic γ, for its feet are at zero. Draw a heat map, or gamma.")
+    if scale is not None and not (math.isfinite(scale) and scale > 0):
+        raise InputError(f"scale must be positive, in the unit of the state over ohm; got {scale!r}.")
+    if scale is not None:
+        return np.full(len(values), scale)
+    if wanted.own_scales:
+        return np.array([waterfall_scale(row, states) for row in values])
+    return np.full(len(values), waterfall_scale(np.minimum(values, _ends(values)[1]), states))
 
 
 def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
@@ -212,7 +246,8 @@ def heat_map(
     bar: bool = True,
     tracks: Tracks | None = None,
     ax: Axes | None = None,
-) -> Axes:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Heat map: γ as a colour over τ and a state.
 
     Each spectrum is a stripe around its state; stripes meet half way, and the first and the last reach as far outwards
@@ -237,34 +272,40 @@ def heat_map(
         Tracked processes, drawn onto it; spectra are the rows of `result`. In a figure of their own they get a legend.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
-    Axes
+    Figure
         With τ on the abscissa and the state on the ordinate; a dashed line across where a series breaks.
 
     Raises
     ------
     InputError
-        For rows that do not exist, if no row has a solution, for a state that repeats or is no number, and for a `norm`
-        that ends below the largest γ.
+        For rows that do not exist, if no row has a solution, for a state that repeats in spectra that differ otherwise
+        or is no number, and for a `norm` that ends below the largest γ.
     UnknownNameError
         For a state or a colour map that does not exist.
     """
-    chosen = select(None, result, rows)
+    chosen = select(None, result, rows).once(state)
     quantity = chosen.quantity(state)
     order = quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
-    tau, values = _curves(chosen)
-    norm = root_norm(values) if norm is None else norm
+    tau, values = shown_gamma(chosen.fitted)
+    own = current().own_scales and norm is None
+    if own:
+        values = values / np.maximum(values.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    limited = current().gamma_range is not None
+    norm = gamma_norm(values) if norm is None else norm
     norm.autoscale_None(values)
-    if norm.vmax is None or norm.vmax < values.max():
+    if norm.vmax is None or (norm.vmax < values.max() and not limited):
         raise InputError(f"norm must not end below the largest γ, {values.max():.4g} ohm; got vmax={norm.vmax}.")
     axes, new = axes_for(ax, 2.6)
     mesh = axes.pcolormesh(
         np.exp(_edges(np.log(tau))),
         _edges(quantity.array[order]),
-        values[order],
+        np.maximum(values[order], norm.vmin or 0.0),
         cmap=colour_scale,
         norm=norm,
         rasterized=True,
@@ -272,48 +313,110 @@ def heat_map(
     _state_axis(axes, quantity)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        finish_bar(figure_of(axes).colorbar(mesh, ax=axes, **BESIDE), GAMMA)
+        beside = figure_of(axes).colorbar(mesh, ax=axes, **BESIDE)
+        if own:
+            finish_bar(beside, r"$\gamma$ / $\gamma_\mathrm{max}$ of each")
+        else:
+            label_gamma(beside)
     legend_above(axes, _mark_breaks(axes, chosen, quantity))
     if tracks is not None:
         _trace(axes, checked_tracks(tracks), chosen, quantity, None, legend=new)
-    return axes
+    return figure_of(axes)
 
 
-def root_norm(values: ArrayLike) -> Normalize:
-    """Colours by the square root of γ, from 0 to the largest value."""
-    return PowerNorm(0.5, vmin=0.0, vmax=float(np.max(values)) or 1.0)
+def label_gamma(bar: Any) -> None:
+    """Give the colour bar of a heat map its label and unit."""
+    finish_bar(bar, "")
+    in_ohms({bar.ax.yaxis: GAMMA}, float(bar.mappable.norm.vmax))
 
 
-def scale_bar(axes: Axes, scale: float, most: float) -> None:
+def gamma_norm(values: ArrayLike) -> Normalize:
+    """Colours by the square root of γ, from 0 to the largest value, or as the figure is to look."""
+    low, high = _ends(np.asarray(values))
+    if current().log_gamma:
+        return LogNorm(low if low > 0 else high * 10.0**-_DECADES, high)
+    return PowerNorm(0.5, vmin=low, vmax=high)
+
+
+def _ends(values: Array) -> tuple[float, float]:
+    """Lowest and highest γ to show."""
+    low, high = current().gamma_range or (None, None)
+    return 0.0 if low is None else low, float(np.max(values)) or 1.0 if high is None else high
+
+
+def _gamma_axis(axes: Axes, largest: float) -> None:
+    """Scale an ordinate of γ around all that is drawn, or as the figure is to look."""
+    low, high = current().gamma_range or (None, None)
+    top = axes.dataLim.y1 or 1.0
+    if current().log_gamma:
+        axes.set_yscale("log")
+        top = largest if high is None else high
+        axes.set_ylim(
+            low if low is not None and low > 0 else top * 10.0**-_DECADES, 1.5 * top if high is None else high
+        )
+    else:
+        axes.set_ylim(-0.02 * top if low is None else low, 1.05 * top if high is None else high)
+    in_ohms({axes.yaxis: GAMMA}, float(axes.get_ylim()[1]))
+
+
+def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
     """Draw beside a waterfall how high a round number of ohms is, up to two thirds of the largest γ.
 
     Parameters
     ----------
     axes : Axes
         The waterfall, with its final limits.
-    scale : float
-        Height of an ohm, in the unit of its ordinate.
+    scale : float or None
+        Height of an ohm, in the unit of its ordinate; None where each spectrum has another.
     most : float
         The largest γ, ohm.
     """
+    if scale is None:
+        axes.text(
+            1.025, 0.0, r"$\gamma$ / $\gamma_\mathrm{max}$ of each", transform=axes.transAxes, rotation=90, size="small"
+        )
+        return
     power = 10.0 ** math.floor(math.log10(most * 2 / 3)) if most > 0 else 1.0
     ohm = max((power * factor for factor in (1.0, 2.0, 5.0) if power * factor <= most * 2 / 3), default=power)
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     foot = axes.get_ylim()[0] + 0.03 * float(np.ptp(axes.get_ylim()))
     look: dict[str, Any] = {"color": "black", "lw": 1.2, "solid_capstyle": "butt", "clip_on": False}
+    factor, unit = ohms(ohm)
     axes.add_line(Line2D([1.025, 1.025], [foot, foot + scale * ohm], transform=beside, **look))
     axes.text(
-        1.045, foot, rf"$\gamma$ = {ohm:g} Ω", transform=beside, rotation=90, ha="left", va="bottom", size="small"
+        1.045,
+        foot,
+        rf"$\gamma$ = {ohm * factor:g} {unit}",
+        transform=beside,
+        rotation=90,
+        ha="left",
+        va="bottom",
+        size="small",
     )
 
 
-def fine_tau(tau: Array) -> Array:
+def shown_gamma(result: Inversion) -> tuple[Array, Array]:
+    """Relaxation times, s, and γ, ohm, as they are drawn: within the limits of the figure, shapes (T,) and (K, T)."""
+    tau = _fine_tau(result.tau)
+    if (given := current().tau_range) is not None:
+        low, high = (end if wish is None else wish for wish, end in zip(given, tau[[0, -1]], strict=True))
+        inside = tau[(tau > low) & (tau < high)]
+        if not inside.size:
+            raise InputError(
+                f"tau_range must reach into the relaxation times of the result, {tau[0]:.3g} to {tau[-1]:.3g} s; got "
+                f"{low:.3g} to {high:.3g}."
+            )
+        tau = np.concatenate([[low] if low > tau[0] else [], inside, [high] if high < tau[-1] else []])
+    return tau, result.gamma_at(tau)
+
+
+def _fine_tau(tau: Array) -> Array:
     """Divide each step of a grid of relaxation times, s, into five equal ratios."""
     return np.exp(np.interp(np.arange(_PARTS * (tau.size - 1) + 1) / _PARTS, np.arange(tau.size), np.log(tau)))
 
 
 def _trace(
-    axes: Axes, tracks: Tracks, chosen: Selection, quantity: Quantity, scale: float | None, *, legend: bool
+    axes: Axes, tracks: Tracks, chosen: Selection, quantity: Quantity, scale: Array | None, *, legend: bool
 ) -> None:
     raised = None if scale is None else (chosen.fitted, scale)
     names = draw_traces(axes, tracks, chosen.rows, quantity.array, raised)
@@ -348,11 +451,6 @@ def _breaks(chosen: Selection) -> list[tuple[int, int]]:
         for one, other in zip(line.rows[:-1], line.rows[1:], strict=True)
         if int(other) in after
     ]
-
-
-def _curves(chosen: Selection) -> tuple[Array, Array]:
-    tau = fine_tau(chosen.fitted.tau)
-    return tau, chosen.fitted.gamma_at(tau)
 
 
 def _edges(centres: Array) -> Array:
@@ -409,5 +507,10 @@ def _draw_truth(axes: Axes, truth: tuple[ArrayLike, ArrayLike], chosen: Selectio
             f"truth must be relaxation times of shape (T,) and γ of shape (T,) or ({count}, T); got shapes {tau.shape} "
             f"and {exact.shape}."
         )
-    for line in exact[chosen.rows] if exact.ndim == 2 else exact[None]:
+    by = areas(chosen.states, current().per_area)
+    if by is not None:
+        exact = exact[chosen.rows] * by[:, None] if exact.ndim == 2 else by[:, None] * exact
+    elif exact.ndim == 2:
+        exact = exact[chosen.rows]
+    for line in np.atleast_2d(exact):
         axes.plot(tau, line, color="black", lw=0.7, ls=(0, (4, 2)), zorder=3)

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import Locator
 from numpy.typing import NDArray
 
-from drt_engine.plotting.canvas import arrange, figure_of, plain_numbers
+from drt_engine.plotting.canvas import arrange, figure_of
+from drt_engine.plotting.look import current, decimals, in_ohms, ohms
 
 __all__ = ["EqualTicks", "fill", "frame"]
 
@@ -30,11 +31,12 @@ def frame(panels: Sequence[Axes], lowest: float = 0.4, highest: float = 1.0) -> 
     """
     low, high = _around(panels)
     ratio = float(np.clip((high[1] - low[1]) / (high[0] - low[0]), lowest, highest))
+    largest = float(np.max(np.abs([low, high])))
     for panel in panels:
         _set_limits(panel, low, high, ratio)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(EqualTicks(panel))
-            plain_numbers(axis)
+        in_ohms({panel.xaxis: "Re $Z$", panel.yaxis: "−Im $Z$"}, largest)
         panel.set_aspect("equal", adjustable="box")
     return ratio
 
@@ -115,8 +117,12 @@ def _step(axes: Axes) -> float:
     power = 10.0 ** (math.floor(math.log10(inch)) - 1)
     steps = [factor * power * ten for ten in (1.0, 10.0, 100.0) for factor in (1.0, 2.0, 2.5, 5.0)]
     longest, step = max(abs(left), abs(right)), steps[-1]
+    factor, _ = ohms(longest)
     for space in (0.12, 0.03):
-        step = next((step for step in steps if step >= inch * (space + _label_width(longest, step))), steps[-1])
+        step = next(
+            (step for step in steps if step >= inch * (space + _label_width(longest * factor, step * factor))),
+            steps[-1],
+        )
         # A flat plot gets closer ticks rather than a single one on its ordinate.
         if step < 0.7 * float(np.ptp(axes.get_ylim())):
             break
@@ -125,5 +131,4 @@ def _step(axes: Axes) -> float:
 
 def _label_width(number: float, step: float) -> float:
     """Width of the label of a tick, inches."""
-    places = max(0, math.ceil(-math.log10(step) - 1e-9)) + (f"{step:.1e}"[2] == "5" and step < 10)
-    return 0.062 * len(f"{number:.{places}f}")
+    return 0.062 / 7.0 * (current().font_size - 1.0) * len(f"{number:.{decimals(step)}f}")

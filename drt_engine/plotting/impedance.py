@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -19,15 +20,17 @@ from drt_engine.plotting.canvas import (
     dress,
     figure_of,
     fit_height,
+    label_modulus,
     legend_above,
     new_figure,
     plain_logarithm,
-    styled,
 )
 from drt_engine.plotting.colours import ColourScale, paint
 from drt_engine.plotting.equal_axes import fill, frame
+from drt_engine.plotting.look import LookOptions, styled
 from drt_engine.plotting.marks import mark_decades
 from drt_engine.plotting.selection import Selection, select
+from drt_engine.plotting.tails import keep_arcs
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
@@ -47,8 +50,12 @@ def nyquist(
     state: str | ColourScale | None = None,
     marks: bool = False,
     ax: Axes | None = None,
-) -> Axes:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Nyquist plot: −Im Z over Re Z, with an ohm as long on one axis as on the other.
+
+    A blocking or inductive tail that would press the arcs into less than a third of the plot leaves it, and a line in
+    the plot says so; see `whole_tails` and `z_range` of :class:`Look`.
 
     Parameters
     ----------
@@ -65,10 +72,12 @@ def nyquist(
         points, and for a single spectrum labelled.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
-    Axes
+    Figure
         Equal aspect, the same ticks on both axes; Axes that are given shrink to fit.
 
     Raises
@@ -82,16 +91,15 @@ def nyquist(
     colours = paint(chosen, state)
     axes, new = axes_for(ax, SINGLE_COLUMN)
     size = 3.0 if len(chosen) <= _FEW else 1.8
-    for values, colour in zip(spectra.impedance[chosen.rows], colours.rgba, strict=True):
+    for values, colour in zip(chosen.measured.impedance, colours.rgba, strict=True):
         axes.plot(values.real, -values.imag, "o", color=colour, mfc="none", mew=0.2 * size, ms=size, zorder=2.0)
     if chosen.result is not None:
         fit = chosen.result.impedance_at(_fine(spectra.frequency))
         for values, colour in zip(fit, colours.rgba, strict=True):
             axes.plot(values.real, -values.imag, "-", color=colour, lw=0.8, zorder=2.1)
+    keep_arcs(axes, chosen.measured.impedance)
     if axes.dataLim.y0 < 0:
         axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
-    axes.set_xlabel("Re $Z$ / Ω")
-    axes.set_ylabel("−Im $Z$ / Ω")
     ratio = frame([axes])
     legend_above(axes, (*colours.handles, *_keys(chosen, marks)))
     colours.explain(axes)
@@ -101,7 +109,7 @@ def nyquist(
         fill([axes])
     if marks:
         mark_decades(axes, spectra.frequency, chosen, colours)
-    return axes
+    return figure_of(axes)
 
 
 @styled
@@ -112,7 +120,8 @@ def bode(
     rows: Any = None,
     state: str | ColourScale | None = None,
     axes: Sequence[Axes] | None = None,
-) -> tuple[Axes, Axes]:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Bode plot: modulus and negative phase over frequency.
 
     Parameters
@@ -127,11 +136,13 @@ def bode(
         What to colour by; the row number by default.
     axes : pair of Axes, optional
         Where to draw modulus and phase; a new figure of one column by default.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
-    modulus, phase : Axes
-        The phase is that of a capacitor upwards, as in a Nyquist plot.
+    Figure
+        Its first Axes are modulus and phase; the phase is that of a capacitor upwards, as in a Nyquist plot.
 
     Raises
     ------
@@ -143,7 +154,7 @@ def bode(
     chosen = select(spectra, result, rows)
     colours = paint(chosen, state)
     upper, lower = _pair(axes)
-    measured = (spectra.frequency, spectra.impedance[chosen.rows], {"ls": "none", "marker": "o", "mfc": "none"})
+    measured = (spectra.frequency, chosen.measured.impedance, {"ls": "none", "marker": "o", "mfc": "none"})
     curves: list[tuple[NDArray[np.float64], NDArray[np.complex128], dict[str, Any]]] = [measured]
     if chosen.result is not None:
         fine = _fine(spectra.frequency)
@@ -155,12 +166,12 @@ def bode(
     decades(upper, "" if axes is None else "$f$ / Hz")
     decades(lower, "$f$ / Hz")
     plain_logarithm(upper)
-    upper.set_ylabel("|$Z$| / Ω")
+    label_modulus(upper)
     lower.set_ylabel("−arg $Z$ / °")
     lower.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 2, 3, 5, 10]))
     legend_above(upper, (*colours.handles, *_keys(chosen)))
     colours.explain([upper, lower])
-    return upper, lower
+    return figure_of(upper)
 
 
 @styled
@@ -171,7 +182,8 @@ def residuals(
     rows: Any = None,
     state: str | ColourScale | None = None,
     ax: Axes | None = None,
-) -> Axes:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Residuals of a fit: (Z_fit − Z) / |Z|, real and imaginary part, in per cent over frequency.
 
     Frequency ascends to the right, so relaxation times τ = 1/(2πf) ascend to the left, against the figures of γ. The
@@ -190,10 +202,12 @@ def residuals(
         What to colour by; the row number by default. Real and imaginary part differ by their markers.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
-    Axes
+    Figure
         Symmetric about zero.
 
     Raises
@@ -207,7 +221,7 @@ def residuals(
     fitted = chosen.fitted
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
-    z = spectra.impedance[chosen.rows]
+    z = chosen.measured.impedance
     off = 100.0 * (fitted.impedance_at(spectra.frequency) - z) / np.abs(z)
     second = colours.rgba if len(chosen) > 1 else np.tile(_SECOND, (1, 1))
     looks: tuple[dict[str, Any], ...] = ({"marker": "o"}, {"marker": "^", "mfc": "none"})
@@ -226,7 +240,7 @@ def residuals(
     ]
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
-    return axes
+    return figure_of(axes)
 
 
 _SECOND = (0.835, 0.369, 0.0, 1.0)

@@ -1,9 +1,10 @@
 """The composite figure of an in situ campaign: voltage profile, Nyquist plots and DRT as they evolve, cell by cell."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,21 +14,23 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure, styled
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure
 from drt_engine.plotting.cells import CellColumn, choose_cells, with_curves
-from drt_engine.plotting.colours import ColourScale, Paint, finish_bar, paint
+from drt_engine.plotting.colours import BESIDE, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.distributions import (
-    GAMMA,
-    fine_tau,
+    MOST_LINES,
+    gamma_norm,
     heat_map,
-    root_norm,
+    label_gamma,
     scale_bar,
+    shown_gamma,
     state_ticks,
     waterfall,
     waterfall_scale,
 )
 from drt_engine.plotting.equal_axes import fill, frame
 from drt_engine.plotting.impedance import nyquist
+from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
 from drt_engine.plotting.selection import Quantity, display_factor, display_label
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
@@ -36,6 +39,8 @@ from drt_engine.text import drawn
 from drt_engine.tracking import Tracks
 
 __all__ = ["Below", "CompositeView", "composite", "draw_columns", "shared_scale"]
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["waterfall", "heat map"]
 Abscissa = Literal["charge", "specific_capacity", "time"]
@@ -107,6 +112,7 @@ def composite(
     state: str = "voltage",
     view: CompositeView | Kind = "waterfall",
     tracks: Tracks | None = None,
+    **options: Unpack[LookOptions],
 ) -> Figure:
     """Draw how one cell evolves, or how two or three do, side by side.
 
@@ -141,6 +147,8 @@ def composite(
         How the DRT is drawn, and over what.
     tracks : Tracks, optional
         Tracked processes, drawn into the lower panels; their spectra are the rows of `result`.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
@@ -159,7 +167,8 @@ def composite(
     columns = with_curves(choose_cells(spectra, result, cells, at, {state, view.along or state}), profile)
     if tracks is not None:
         checked_tracks(tracks)
-    return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks)
+    with areas_applied():
+        return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks)
 
 
 def shared_scale(columns: Sequence[CellColumn], state: str, colours: str) -> ColourScale:
@@ -199,33 +208,37 @@ def draw_columns(
     below : Below, optional
         One more row.
     """
+    view = _fitting(columns, view)
     width = DOUBLE_COLUMN if len(columns) > 1 else SINGLE_COLUMN
     figure = new_figure(width, 2.2 * width / len(columns) + (1.5 if below else 0.0))
-    rows = 3 if below is None else 4
-    grid = figure.add_gridspec(rows, len(columns) + 1, width_ratios=[*[1.0] * len(columns), 0.1 * len(columns) / width])
-    panels = np.array([[figure.add_subplot(grid[row, k]) for k in range(len(columns))] for row in range(3)])
+    narrow = len(columns) > _MOST_WIDE
+    drt_row = 3 if narrow else 2
+    figure_rows = drt_row + (1 if below is None else 2)
+    ratios = [*[1.0] * len(columns), 0.1 * len(columns) / width]
+    grid = figure.add_gridspec(figure_rows, len(columns) + 1, width_ratios=ratios)
+    panels = _panels(figure, grid, len(columns), drt_row)
     for column, axes in zip(columns, panels[0], strict=True):
         _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
         axes.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
     _widen(panels[0])
     for column, axes in zip(columns, panels[1], strict=True):
         nyquist(column.spectra, column.result, state=scale, ax=axes)
-    narrow = len(columns) > _MOST_WIDE
-    shapes = [
-        _PROFILE_SHAPE if not narrow else 0.7,
-        frame(list(panels[1]), 0.3, 0.8),
-        _DRT_SHAPE if not narrow else 1.1,
-    ]
+    flat = frame(list(panels[1]), 0.3, 0.8 if not narrow else 0.45)
+    shapes = [0.7, 2.2 * flat, 2.2 * flat, 1.1] if narrow else [_PROFILE_SHAPE, flat, _DRT_SHAPE]
     ohm = _draw_distributions(list(panels[2]), columns, scale, view, tracks)
-    _draw_bars(panels, grid, paint(columns[0].chosen, replace(scale, bar=True)), view)
+    _draw_bars(panels, (grid, drt_row), paint(columns[0].chosen, replace(scale, bar=True)), view)
     for row in panels:
         _join(row)
-    if ohm is not None:
-        # One for all panels of the row, which have one scale.
-        scale_bar(panels[2, -1], *ohm)
+    # One bar for all panels of the row, unless they have a scale each.
+    first = 0 if current().own_scales else len(columns) - 1
+    for axes, of_panel in zip(panels[2, first:], ohm[first:], strict=bool(ohm)):
+        scale_bar(axes, *of_panel)
     for axes in panels[1, 1:]:
         axes.get_legend().remove()
     every = panels.tolist()
+    if narrow:
+        every[1:2] = [every[1][:2], every[1][2:]]
+        _title_each(columns, panels[1])
     if below is not None:
         every.append(below.draw(figure, grid, len(columns)))
         shapes.append(below.shape)
@@ -239,12 +252,33 @@ def draw_columns(
     return figure
 
 
+def _panels(figure: Figure, grid: GridSpec, count: int, drt_row: int) -> NDArray[Any]:
+    """Make the panels of profile, impedance and DRT, a column for each choice of spectra.
+
+    Four Nyquist plots side by side would be a few millimetres high: they stand two by two, in two rows.
+    """
+    spots = [
+        [grid[0, k] for k in range(count)],
+        [grid[1, k] if drt_row == 2 else grid[1 + k // 2, 2 * (k % 2) : 2 * (k % 2) + 2] for k in range(count)],
+        [grid[drt_row, k] for k in range(count)],
+    ]
+    return np.array([[figure.add_subplot(spot) for spot in row] for row in spots])
+
+
+def _title_each(columns: Sequence[CellColumn], panels: NDArray[Any]) -> None:
+    """Say in Nyquist plots that stand two by two whose they are."""
+    for column, axes in zip(columns, panels, strict=True):
+        name = ", ".join(drawn(line) for line in (column.title, column.below) if line)
+        axes.text(0.985, 0.95, name, transform=axes.transAxes, ha="right", va="top")
+    panels[2].set_ylabel(panels[0].get_ylabel())
+
+
 def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wish: Abscissa | None) -> None:
     """Draw voltage, or else the polarisation resistance, and the points where EIS was taken."""
     states = column.chosen.states
     abscissa = _abscissa(column, state, wish)
     if abscissa is None:
-        name, y, label = state, column.result.r_pol, r"$R_\mathrm{pol}$ / Ω"
+        name, y, label = state, column.result.r_pol, r"$R_\mathrm{pol}$"
         x = _every([column], name).array
         order = np.argsort(x, kind="stable")
         axes.plot(x[order], y[order], color="0.55", lw=0.8 if len(x) <= _MANY else 0.2, zorder=2)
@@ -254,6 +288,8 @@ def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wi
         _draw_curves(axes, states if column.curve is None else column.curve, abscissa)
     axes.set_xlabel(display_label(name))
     axes.set_ylabel(label)
+    if abscissa is None:
+        in_ohms({axes.yaxis: label}, float(np.max(y)))
     size, edge = (12.0, 0.3) if len(x) <= _MANY else (4.0, 0.0)
     axes.scatter(x, y, s=size, c=colours.rgba, edgecolors="black", linewidths=edge, zorder=3)
 
@@ -287,53 +323,67 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, abscissa: str) -> None:
         axes.plot(ordered[abscissa] * display_factor(abscissa), ordered["voltage"], color="0.55", lw=0.8, zorder=2)
 
 
+def _fitting(columns: Sequence[CellColumn], view: CompositeView) -> CompositeView:
+    """Return the view, or one of heat maps where there are more spectra than a waterfall can show."""
+    most = max(len(column.chosen) for column in columns)
+    if view.drt == "heat map" or most <= MOST_LINES:
+        return view
+    logger.warning("%d spectra are too many for a waterfall: drawn as a heat map.", most)
+    return replace(view, drt="heat map")
+
+
 def _draw_distributions(
     panels: Sequence[Axes],
     columns: Sequence[CellColumn],
     scale: ColourScale,
     view: CompositeView,
     tracks: Tracks | None,
-) -> tuple[float, float] | None:
-    """Draw γ, and return how high an ohm is in the waterfalls and the largest γ in ohm; None for heat maps."""
+) -> list[tuple[float, float]]:
+    """Draw γ, and return how high an ohm is in each waterfall and the largest γ in ohm; nothing for heat maps."""
     along = view.along or scale.state
     every = _every(columns, along)
-    curves = [column.result.gamma_at(fine_tau(column.result.tau)) for column in columns]
-    if view.drt == "heat map":
-        norm = root_norm(np.concatenate(curves))
-        for column, axes in zip(columns, panels, strict=True):
-            heat_map(column.result, along, norm=norm, bar=False, ax=axes)
-            state_ticks(axes, every)
-    else:
-        height = waterfall_scale(np.concatenate(curves), every.array)
-        for column, axes in zip(columns, panels, strict=True):
+    # All that is drawn on one scale: a panel, or the whole row.
+    shown = [shown_gamma(column.result)[1] for column in columns]
+    if not current().own_scales:
+        shown = [np.concatenate(shown)] * len(columns)
+    limit = (current().gamma_range or (None, None))[1]
+    tops = [float(np.max(values)) if limit is None else min(limit, float(np.max(values))) for values in shown]
+    heights = [waterfall_scale([top], every.array) for top in tops]
+    for column, axes, values, height in zip(columns, panels, shown, heights, strict=True):
+        if view.drt == "heat map":
+            heat_map(column.result, along, norm=gamma_norm(values), bar=False, ax=axes)
+        else:
             waterfall(column.result, along, colour=scale, scale=height, bar=False, ax=axes)
-            state_ticks(axes, every)
+        state_ticks(axes, every)
     if tracks is not None:
-        _draw_tracks(panels, columns, along, tracks, None if view.drt == "heat map" else height)
-    return None if view.drt == "heat map" else (height, float(np.max(np.concatenate(curves))))
+        _draw_tracks(panels, columns, along, tracks, None if view.drt == "heat map" else heights)
+    return [] if view.drt == "heat map" else list(zip(heights, tops, strict=True))
 
 
 def _draw_tracks(
-    panels: Sequence[Axes], columns: Sequence[CellColumn], along: str, tracks: Tracks, height: float | None
+    panels: Sequence[Axes], columns: Sequence[CellColumn], along: str, tracks: Tracks, heights: Sequence[float] | None
 ) -> None:
     drawn: set[str] = set()
-    for column, axes in zip(columns, panels, strict=True):
+    for k, (column, axes) in enumerate(zip(columns, panels, strict=True)):
         places = column.chosen.quantity(along).array
-        raised = None if height is None else (column.result, height)
+        raised = None if heights is None else (column.result, np.full(places.size, heights[k]))
         drawn |= set(draw_traces(axes, tracks, column.chosen.rows, places, raised))
     names = [name for name in tracks.names if name in drawn]
     rows = np.concatenate([column.chosen.rows for column in columns])
     keys_below(figure_of(panels[0]), trace_keys(tracks, names, any_held(tracks, names, rows)))
 
 
-def _draw_bars(panels: NDArray[Any], grid: GridSpec, colours: Paint, view: CompositeView) -> None:
+def _draw_bars(panels: NDArray[Any], place: tuple[GridSpec, int], colours: Paint, view: CompositeView) -> None:
     """Draw colour bars in a column of their own; bars beside several panels would keep the layout from settling."""
-    figure = figure_of(panels[0, 0])
+    figure, (grid, drt_row) = figure_of(panels[0, 0]), place
     if colours.mappable is not None:
-        bar = figure.colorbar(colours.mappable, cax=figure.add_subplot(grid[:2, -1]))
+        bar = figure.colorbar(colours.mappable, cax=figure.add_subplot(grid[:drt_row, -1]))
         finish_bar(bar, colours.label, whole=colours.whole)
-    if view.drt == "heat map":
-        finish_bar(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[2, -1])), GAMMA)
+    if view.drt == "heat map" and not current().own_scales:
+        label_gamma(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[drt_row, -1])))
+    elif view.drt == "heat map":
+        for axes in panels[2]:
+            label_gamma(figure.colorbar(axes.collections[0], ax=axes, **BESIDE))
 
 
 def _join(row: NDArray[Any]) -> None:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from drt_engine.plotting.canvas import figure_of
 from drt_engine.plotting.colours import Paint
+from drt_engine.plotting.look import current
 from drt_engine.plotting.selection import Selection
 
 __all__ = ["mark_decades"]
 
-_SIZE = 6.0
 # Ways from a point to its label, as multiples of the outward normal, in the order in which they are tried.
 _WAYS = (1.0, 1j, -1j, -1.0)
 _DISTANCES = (4.0, 9.0)
@@ -59,10 +59,10 @@ def _label(axes: Axes, decade: NDArray[np.float64], z: NDArray[np.complex128], c
     # Everything in points from here, with −Im Z upwards.
     marks, line = ((np.conj(values) - corner) / unit for values in (z, curve))
     taken: list[tuple[float, float, float, float]] = []
-    name = EngFormatter("Hz")
+    name, size = EngFormatter("Hz"), current().font_size - 2.0
     for f, mark in zip(decade, marks, strict=True):
         text = name(float(f))
-        half = complex(0.31 * _SIZE * len(text), 0.5 * _SIZE)
+        half = complex(0.31 * size * len(text), 0.5 * size)
         near = int(np.argmin(np.abs(line - mark)))
         along = line[min(near + 1, line.size - 1)] - line[max(near - 1, 0)]
         outward = 1j * along / abs(along) if abs(along) > 0 else 1j
@@ -77,7 +77,7 @@ def _label(axes: Axes, decade: NDArray[np.float64], z: NDArray[np.complex128], c
                     (float(mark.real * unit + corner.real), float(mark.imag * unit + corner.imag)),
                     (offset.real, offset.imag),
                     textcoords="offset points",
-                    fontsize=_SIZE,
+                    fontsize=size,
                     ha="center",
                     va="center",
                 )

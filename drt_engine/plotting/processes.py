@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure, styled
-from drt_engine.plotting.cells import CellColumn, choose_cells, matches, with_curves
+from drt_engine.frames import areas
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure
+from drt_engine.plotting.cells import CellColumn, cell_title, choose_cells, matches, with_curves
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
+from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
 from drt_engine.plotting.selection import Selection, display_factor, display_label
-from drt_engine.plotting.small_panels import few_places, scale_ordinate
+from drt_engine.plotting.small_panels import UNDETERMINED, few_places, scale_ordinate
 from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
@@ -31,12 +33,13 @@ __all__ = ["ageing", "processes"]
 
 Quantity = Literal["r", "tau", "c"]
 
-_LABELS = {"r": "$R$ / Ω", "tau": r"$\tau$ / s", "c": "$C$ / F"}
+_LABELS = {"r": "$R$", "tau": r"$\tau$ / s", "c": "$C$ / F"}
 _MOST = 6
 _FEW = 6
 _MANY = 60
 _WIDE_NAME = 12
 _ROW, _MARGIN = 1.15, 0.9
+_GREY = "0.7"
 _STYLES = {"charge": "--", "rest": ":"}
 _CHANGES = {"r": "Change of $R$ / %", "tau": r"Change of $\tau$ / %"}
 
@@ -50,6 +53,7 @@ def processes(
     at: Mapping[str, Any] | None = None,
     colour: str | ColourScale | None = None,
     quantities: Sequence[Quantity] = ("r", "tau", "c"),
+    **options: Unpack[LookOptions],
 ) -> Figure:
     """Small multiples: resistance, time constant and capacitance of each process over a state.
 
@@ -57,7 +61,8 @@ def processes(
     line is dashed on charge. Cells that the colour does not tell apart have markers of their own. Markers are open
     where the peak holds another process too. Standard errors are drawn where the tracks have columns ``r_error``,
     ``tau_error`` or ``c_error``, as bars, or as a band if there are many. Axes are scaled by the values: an error that
-    is larger than they are runs out of the panel.
+    is larger than they are runs out of the panel. An observation whose R is less than twice its standard error is
+    grey, and counts for no scale: there may be no such process; see `undetermined` of :class:`Look`.
 
     Parameters
     ----------
@@ -73,6 +78,8 @@ def processes(
         State to colour by; by default the first of cycle, cell and the tracked one that is not `state` and varies.
     quantities : sequence of {"r", "tau", "c"}
         Rows, from top to bottom.
+    **options
+        Units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
@@ -92,6 +99,7 @@ def processes(
         raise UnknownNameError("state", state, states)
     keys = [name for name in states if name != state]
     table, shown = _observations(tracks, names, at, (state, keys))
+    table = _known(_per_area(table))
     if not pd.api.types.is_numeric_dtype(table[state]):
         raise InputError(f"state must be one of numbers; {state!r} holds {table[state].iloc[0]!r}.")
     for quantity in quantities:
@@ -112,9 +120,7 @@ def processes(
     for axes, name in zip(panels[0], shown, strict=True):
         axes.set_title(drawn(name) if len(name) < _WIDE_NAME else drawn(name).replace(" ", "\n"))
     for row, quantity in zip(panels, quantities, strict=True):
-        row[0].set_ylabel(_LABELS[quantity])
-        for axes in row:
-            scale_ordinate(axes, logarithmic=quantity != "r")
+        _scale_row(row, quantity)
     for axes in panels[-1]:
         axes.set_xlabel(display_label(state))
         axes.xaxis.set_major_locator(few_places(table[state].to_numpy(dtype=float) * display_factor(state), len(shown)))
@@ -133,6 +139,7 @@ def ageing(
     at: Mapping[str, Any] | None = None,
     cycles: tuple[int, int] | None = None,
     view: CompositeView | Literal["waterfall", "heat map"] = "waterfall",
+    **options: Unpack[LookOptions],
 ) -> Figure:
     """Two cells before and after ageing: voltage profile, Nyquist plots and DRT, and the change of each process.
 
@@ -159,6 +166,8 @@ def ageing(
         The earlier and the later cycle; the first and the last by default.
     view : CompositeView, "waterfall" or "heat map"
         How the DRT is drawn.
+    **options
+        Limits, units and sizes, as :class:`Look` takes them.
 
     Returns
     -------
@@ -192,7 +201,42 @@ def ageing(
     part = replace(tracks, table=tracks.table[matches(tracks.table, _here(shown, tracks))])
     changes = change(part.only(_most_seen(tracks, part.table)), "cycle", (first, last))
     below = Below(lambda figure, grid, count: _draw_changes(figure, grid, count, changes), 0.85)
-    return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks, below)
+    with areas_applied():
+        return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks, below)
+
+
+def _scale_row(row: Sequence[Axes], quantity: Quantity) -> None:
+    """Scale and label the panels of a quantity."""
+    row[0].set_ylabel(_LABELS[quantity] if quantity != "c" or current().per_area is False else "$C$ / F cm⁻²")
+    for axes in row:
+        scale_ordinate(axes, logarithmic=quantity != "r")
+    if quantity == "r":
+        # One unit for all panels: they are read against each other, and only the first is labelled.
+        in_ohms([(axes.yaxis, "$R$") for axes in row], max(axes.get_ylim()[1] for axes in row))
+        for axes in row[1:]:
+            axes.set_ylabel("")
+
+
+def _per_area(table: pd.DataFrame) -> pd.DataFrame:
+    by = areas(table, current().per_area)
+    if by is None:
+        return table
+    factors = {"r": by, "r_error": by, "c": 1.0 / by, "c_error": 1.0 / by}
+    return table.assign(**{name: table[name] * factor for name, factor in factors.items() if name in table.columns})
+
+
+def _known(table: pd.DataFrame) -> pd.DataFrame:
+    """Tell observations that are not determined, in a column, or leave them out."""
+    doubtful = np.zeros(len(table), dtype=bool)
+    if "r_error" in table.columns and current().undetermined != "show":
+        doubtful = (table["r_error"] > 0.5 * table["r"]).to_numpy()
+    if current().undetermined == "hide":
+        if doubtful.all():
+            raise InputError(
+                "no observation of a process is determined: R is less than twice its standard error in all."
+            )
+        table, doubtful = table[~doubtful].reset_index(drop=True), doubtful[~doubtful]
+    return table.assign(_doubtful=doubtful)
 
 
 def _here(fixed: Mapping[str, Any], tracks: Tracks) -> dict[str, Any]:
@@ -257,7 +301,7 @@ def _painted(table: pd.DataFrame, colour: str | ColourScale | None) -> Paint | N
     colours = paint(Selection(np.arange(len(table)), table, None, None), colour)
     if "cell" in (colour, getattr(colour, "state", None)):
         for key in colours.handles:
-            key.set_label(_cell_title(key.get_label()))
+            key.set_label(cell_title(key.get_label()))
     return colours
 
 
@@ -284,14 +328,21 @@ def _draw_trajectories(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str
         dashes = _STYLES.get(str(part["direction"].iloc[0]), "-") if "direction" in part else "-"
         # a line is broken where the process was not found at a state in between
         breaks = np.flatnonzero(np.diff(part["_rank"].to_numpy()) > 1.5) + 1
-        line = np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)
+        sure = np.where(part["_doubtful"].to_numpy(), np.nan, y)
+        line = np.insert(x, breaks, np.nan), np.insert(sure, breaks, np.nan)
         # where points scatter, a line between each and the next would hide where they gather
         axes.plot(*line, color=colour, lw=0.7 if len(part) <= _MANY else 0.2, ls=dashes, zorder=2.0)
         held, marker = (part["merged_with"] != "").to_numpy(), part["_marker"].iloc[0]
-        for which, face in ((~held, colour), (held, "white")):
-            axes.plot(x[which], y[which], ls="none", marker=marker, ms=size, mfc=face, mec=colour, mew=0.5, zorder=2.2)
+        doubtful = part["_doubtful"].to_numpy()
+        looks = ((~held & ~doubtful, colour, colour), (held & ~doubtful, "white", colour), (doubtful, "0.8", _GREY))
+        for which, face, edge in looks:
+            style: dict[str, Any] = {"marker": marker, "ms": size, "mfc": face, "mec": edge, "mew": 0.5}
+            (points,) = axes.plot(x[which], y[which], ls="none", zorder=2.2, **style)
+            if which is doubtful:
+                points.set_gid(UNDETERMINED)
         if error is not None:
-            _draw_errors(axes, (x, y, part[error].to_numpy(dtype=float)), colour)
+            sure = np.where(doubtful, np.nan, part[error].to_numpy(dtype=float))
+            _draw_errors(axes, (x, y, sure), colour)
 
 
 def _draw_errors(axes: Axes, values: tuple[Any, Any, Any], colour: Any) -> None:
@@ -315,9 +366,12 @@ def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: P
     known = dict(zip(table["cell"], table["_marker"], strict=True)) if "cell" in table else {}
     if len(set(known.values())) > 1:
         keys += [
-            Line2D([], [], ls="none", marker=known[cell], ms=2.6, color="0.35", label=drawn(_cell_title(cell)))
+            Line2D([], [], ls="none", marker=known[cell], ms=2.6, color="0.35", label=drawn(cell_title(cell)))
             for cell in sorted(known, key=str)
         ]
+    if table["_doubtful"].any():
+        style = {"marker": "o", "ms": 2.6, "mfc": "0.8", "mec": _GREY, "mew": 0.5}
+        keys.append(Line2D([], [], ls="none", label="not determined", **(grey | style)))
     if (table["merged_with"] != "").any():
         style = {"marker": "o", "ms": 2.6, "mfc": "white", "mew": 0.5}
         keys.append(Line2D([], [], ls="none", label="holds another process", **(grey | style)))
@@ -330,7 +384,7 @@ def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: P
 def _draw_changes(figure: Figure, grid: GridSpec, count: int, changes: pd.DataFrame) -> list[Axes]:
     """Draw bars of the change of R and of τ, one group a process and one bar a cell."""
     half = max(1, count // 2)
-    panels = [figure.add_subplot(grid[3, :half]), figure.add_subplot(grid[3, half : max(count, half + 1)])]
+    panels = [figure.add_subplot(grid[-1, :half]), figure.add_subplot(grid[-1, half : max(count, half + 1)])]
     names = list(dict.fromkeys(changes["process"]))
     cells = list(dict.fromkeys(changes["cell"])) if "cell" in changes else [None]
     width = 0.8 / len(cells)
@@ -348,7 +402,7 @@ def _draw_changes(figure: Figure, grid: GridSpec, count: int, changes: pd.DataFr
         axes.set_xticklabels([drawn(name).replace(" ", "\n") for name in names])
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if len(cells) > 1:
-        keys = [Patch(color=NAMED[k], label=drawn(_cell_title(cell))) for k, cell in enumerate(cells)]
+        keys = [Patch(color=NAMED[k], label=drawn(cell_title(cell))) for k, cell in enumerate(cells)]
         legend_above(panels[0], keys)
     return panels
 
@@ -370,14 +424,10 @@ def _draw_bars(axes: Axes, x: Any, part: pd.DataFrame, style: tuple[str, float, 
                 textcoords="offset points",
                 ha="center",
                 va="bottom" if not known or middle >= 0 else "top",
-                fontsize=6.0,
+                fontsize=current().font_size - 2.0,
             )
 
 
 def _signed(value: float) -> str:
     whole = round(value)
     return f"{whole:+d}".replace("-", "−") if whole else "0"
-
-
-def _cell_title(name: Any) -> str:
-    return str(name) if str(name).lower().startswith("cell") else f"Cell {name}"

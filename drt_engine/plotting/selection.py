@@ -1,5 +1,6 @@
 """Which spectra a figure shows, and the states that it shows them by."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.plotting.look import with_areas
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.status import Status
@@ -16,7 +18,12 @@ from drt_engine.text import drawn
 
 __all__ = ["Quantity", "Selection", "display_factor", "display_label", "select"]
 
+logger = logging.getLogger(__name__)
+
 Array = NDArray[np.float64]
+
+# What a series of spectra has in common; a file's name is no state of the cell.
+_TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature", "source")
 
 # label, unit on paper, unit on paper over unit of the column
 _DISPLAY: dict[str, tuple[str, str, float]] = {
@@ -101,7 +108,7 @@ class Selection:
         Their states, with the column ``spectrum``.
     spectra : Spectra or None
     result : Inversion or None
-        These rows only.
+        These rows only; times their areas where the figure is per area.
     """
 
     rows: NDArray[np.intp]
@@ -126,6 +133,28 @@ class Selection:
         if self.spectra is None:
             raise InputError("spectra must be a Spectra; got None.")
         return self.spectra
+
+    def once(self, state: str) -> "Selection":
+        """Keep one of spectra that agree in a state and in all that tells series apart: a measurement was repeated."""
+        keys = [state, *(name for name in _TELLING if name in self.states.columns and name != state)]
+        if state not in self.states.columns or state == "spectrum":
+            return self
+        again = self.states.duplicated(keys).to_numpy()
+        if not again.any():
+            return self
+        logger.warning(
+            "%d of %d spectra repeat another one's %s; the first of each is drawn.",
+            np.count_nonzero(again),
+            len(self),
+            ", ".join(keys),
+        )
+        kept = np.flatnonzero(~again)
+        return Selection(
+            self.rows[kept],
+            self.states.iloc[kept].reset_index(drop=True),
+            None if self.spectra is None else self.spectra[kept],
+            None if self.result is None else self.result[kept],
+        )
 
     def quantity(self, state: str) -> Quantity:
         """Return a state by its name.
@@ -188,12 +217,10 @@ def select(spectra: Spectra | None, result: Inversion | None, rows: Any = None) 
     states = source.states
     if "spectrum" not in states.columns:
         states = states.assign(spectrum=np.arange(len(source)))
-    return Selection(
-        chosen,
-        states.iloc[chosen].reset_index(drop=True),
-        None if spectra is None else spectra[chosen],
-        None if result is None else result[chosen],
+    measured, fitted = with_areas(
+        None if spectra is None else spectra[chosen], None if result is None else result[chosen]
     )
+    return Selection(chosen, states.iloc[chosen].reset_index(drop=True), measured, fitted)
 
 
 def row_numbers(count: int, rows: Any) -> NDArray[np.intp]:

@@ -8,7 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-__all__ = ["few_places", "scale_ordinate"]
+__all__ = ["UNDETERMINED", "few_places", "scale_ordinate"]
+
+UNDETERMINED = "undetermined"
+"""Mark of lines of observations that count for no scale."""
 
 _NARROW = 4
 
@@ -41,7 +44,10 @@ def scale_ordinate(axes: Axes, *, logarithmic: bool) -> None:
     logarithmic : bool
         Which of them.
     """
-    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
+    lines = axes.get_lines()
+    # Grey is what is not determined: it may be anywhere.
+    certain = [line for line in lines if line.get_gid() != UNDETERMINED] or lines
+    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in certain]
     values = np.concatenate([np.empty(0), *drawn])
     values = values[values > 0]
     if not values.size:

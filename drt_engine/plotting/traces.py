@@ -42,7 +42,7 @@ def draw_traces(
     tracks: Tracks,
     rows: NDArray[np.intp],
     places: NDArray[np.float64],
-    raised: tuple[Inversion, float] | None = None,
+    raised: tuple[Inversion, NDArray[np.float64]] | None = None,
 ) -> list[str]:
     """Draw each process as markers joined by a line, open where its peak holds other processes too.
 
@@ -56,8 +56,9 @@ def draw_traces(
         Spectra that are drawn, by their numbers in the tracks.
     places : ndarray, shape (K,)
         Where they stand on the ordinate.
-    raised : tuple of Inversion and float, optional
-        Result of these spectra, K rows, and height of an ohm: markers stand on the curves of a waterfall.
+    raised : tuple of Inversion and ndarray, optional
+        Result of these spectra, K rows, and height of an ohm of each, shape (K,): markers stand on the curves of a
+        waterfall.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def draw_traces(
         y = places[order[at]].astype(float)
         if raised is not None:
             result, scale = raised
-            y = y + scale * result.gamma_at(tau)[order[at], np.arange(tau.size)]
+            y = y + scale[order[at]] * result.gamma_at(tau)[order[at], np.arange(tau.size)]
         breaks = np.flatnonzero(np.diff(at) > 1) + 1
         looks = look(tracks, name)
         few = rows.size <= _MANY

@@ -1,17 +1,19 @@
 """Figures of validity: the residuals of one spectrum, and a map of those of a campaign."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
+from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above
 from drt_engine.plotting.colours import BESIDE, NAMED, colour_map, finish_bar
 from drt_engine.plotting.distributions import state_ticks
+from drt_engine.plotting.look import LookOptions, styled
 from drt_engine.plotting.selection import Selection, row_numbers
 from drt_engine.validation import Validation, Validity
 
@@ -24,7 +26,9 @@ _BELOW = 100.0
 
 
 @styled
-def validity_residuals(validation: Validation, row: int = 0, *, ax: Axes | None = None) -> Axes:
+def validity_residuals(
+    validation: Validation, row: int = 0, *, ax: Axes | None = None, **options: Unpack[LookOptions]
+) -> Figure:
     """Residuals of the test of one spectrum, (Z − Z_model) / |Z|, in per cent over frequency.
 
     A grey band of plus and minus two standard deviations of the noise lies behind them. Points that are off have a ring
@@ -39,9 +43,12 @@ def validity_residuals(validation: Validation, row: int = 0, *, ax: Axes | None 
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
 
+    **options
+        Sizes, as :class:`Look` takes them.
+
     Returns
     -------
-    Axes
+    Figure
         Symmetric about zero.
 
     Raises
@@ -77,7 +84,7 @@ def validity_residuals(validation: Validation, row: int = 0, *, ax: Axes | None 
             for label, look in zip(("Re", "Im"), looks, strict=True)
         ],
     )
-    return axes
+    return figure_of(axes)
 
 
 @styled
@@ -89,7 +96,8 @@ def validity_map(
     part: Part = "modulus",
     norm: Normalize | None = None,
     ax: Axes | None = None,
-) -> Axes:
+    **options: Unpack[LookOptions],
+) -> Figure:
     """Map of where data is bad: the residual as a colour over frequency and a state.
 
     Each spectrum is a stripe around its state, as in :func:`heat_map`. Points that are off have a dot, and spectra in
@@ -110,9 +118,12 @@ def validity_map(
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
 
+    **options
+        Sizes, as :class:`Look` takes them.
+
     Returns
     -------
-    Axes
+    Figure
         With frequency on the abscissa and the state on the ordinate.
 
     Raises
@@ -164,7 +175,7 @@ def validity_map(
     state_ticks(axes, quantity)
     bar = figure_of(axes).colorbar(mesh, ax=axes, **(BESIDE | {"pad": 0.04}))
     finish_bar(bar, _LABELS[part])
-    return axes
+    return figure_of(axes)
 
 
 def _chosen(validation: Validation, rows: Any) -> Validation:

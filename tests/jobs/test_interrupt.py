@@ -58,7 +58,7 @@ def until(there, process, seconds=60):
 def ended(process):
     """What a command wrote to its output, and beside it but for lines on how far it is."""
     told, error = process.communicate(timeout=60)
-    return told, re.sub(r"^\d+ of \d+ spectra, .*: .*\n", "", error, flags=re.MULTILINE)
+    return told, re.sub(r"^(\d+ of \d+ spectra, .*: |Compiling ).*\n", "", error, flags=re.MULTILINE)
 
 
 def blocks(out, kind):

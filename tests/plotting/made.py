@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.integrate import simpson
 
 import drt_engine as drt
@@ -137,12 +136,6 @@ COMPOSITES = {
 def composite(name):
     """A composite figure, made once."""
     return COMPOSITES[name]()
-
-
-def figure_of(drawn):
-    if isinstance(drawn, Figure):
-        return drawn
-    return (drawn[0] if isinstance(drawn, tuple) else drawn).figure
 
 
 def curves(axes):

@@ -153,6 +153,6 @@ def test_files_keep_text_as_text(tmp_path):
 
 
 def test_a_notebook_shows_the_figure():
-    image, size = plotting.gamma(RESULT, rows=0).figure._repr_png_()
+    image, size = plotting.gamma(RESULT, rows=0)._repr_png_()
     assert io.BytesIO(image).read(8) == b"\x89PNG\r\n\x1a\n"
     assert size == {"width": 385, "height": 253}

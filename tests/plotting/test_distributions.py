@@ -20,7 +20,7 @@ from .made import ONE, RESULT, STATES, TAU, VOLTAGES, curves, fits, gaussians, m
 
 def test_gamma_shows_all_of_it():
     truth = np.linspace(1, 99, STATES.shape[0])[:, None] * np.ones(TAU.size)
-    axes = plotting.gamma(RESULT, rows=ONE, state="voltage", truth=(TAU, truth))
+    axes = plotting.gamma(RESULT, rows=ONE, state="voltage", truth=(TAU, truth)).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == (r"$\tau$ / s", r"$\gamma$ / Ω")
     lines = fits(axes)
     assert len(lines) == ONE.size
@@ -37,7 +37,7 @@ def test_gamma_shows_all_of_it():
 
 
 def test_colours_follow_the_state():
-    axes = plotting.gamma(RESULT, rows=ONE, state="voltage")
+    axes = plotting.gamma(RESULT, rows=ONE, state="voltage").axes[0]
     voltage = STATES["voltage"].to_numpy()[ONE]
     rgb = np.array([line.get_color() for line in fits(axes)])[:, :3]
     lightness = rgb[np.argsort(voltage)] @ [0.299, 0.587, 0.114]
@@ -46,13 +46,15 @@ def test_colours_follow_the_state():
     bar = axes.figure.axes[1]
     assert bar.get_ylabel() == "Voltage / V"
     assert bar.get_ylim() == pytest.approx((2.2, 4.7))
-    wide = plotting.gamma(RESULT, rows=ONE[:1], state=ColourScale("voltage", "cividis", low=0.0, high=4.7, bar=False))
+    wide = plotting.gamma(
+        RESULT, rows=ONE[:1], state=ColourScale("voltage", "cividis", low=0.0, high=4.7, bar=False)
+    ).axes[0]
     assert len(wide.figure.axes) == 1
     assert tuple(fits(wide)[0].get_color()) == pytest.approx(mpl.colormaps["cividis"](0.9), abs=0.01)
 
 
 def test_names_get_a_legend_and_colours_of_their_own():
-    axes = plotting.gamma(RESULT, rows=[0, 24, 1], state="cell")
+    axes = plotting.gamma(RESULT, rows=[0, 24, 1], state="cell").axes[0]
     first, second, third = (tuple(line.get_color()) for line in fits(axes))
     assert first == third != second
     legend = axes.get_legend()
@@ -61,7 +63,7 @@ def test_names_get_a_legend_and_colours_of_their_own():
 
 
 def test_waterfall_stands_at_its_states():
-    axes = plotting.waterfall(RESULT, rows=ONE)
+    axes = plotting.waterfall(RESULT, rows=ONE).axes[0]
     gamma = gaussians(TAU, RESULT.coefficients[ONE])
     scale = plotting.waterfall_scale(gamma, VOLTAGES)  # on the nodes; the peak between them is as high within 0.1 %
     assert scale * gamma.max() == pytest.approx(0.3 * 2.5)
@@ -71,7 +73,7 @@ def test_waterfall_stands_at_its_states():
         np.testing.assert_allclose(height, expected, rtol=1e-3)
     low, high = axes.get_ylim()
     assert low < 2.2 < 4.7 < max(line.get_ydata().max() for line in fits(axes)) < high
-    fixed = plotting.waterfall(RESULT, "time", rows=ONE, scale=0.01)
+    fixed = plotting.waterfall(RESULT, "time", rows=ONE, scale=0.01).axes[0]
     hours = np.sort(STATES["time"].to_numpy()[ONE])[::-1] / 3600
     order = ONE[np.argsort(STATES["time"].to_numpy()[ONE])[::-1]]
     for hour, row, line in zip(hours, order, fits(fixed), strict=True):
@@ -89,7 +91,7 @@ def test_intervals_are_bands_around_their_line(rows):
     ends = {"gamma_low": 0.8 * RESULT.gamma, "gamma_high": 1.3 * RESULT.gamma}
     others = {f"{name}_{end}": np.ones(len(RESULT)) for name in ("r_pol", "r_inf") for end in ("low", "high")}
     known = replace(RESULT, intervals=Intervals(level=0.9, **ends, **others))
-    axes = plotting.gamma(known, rows=rows)
+    axes = plotting.gamma(known, rows=rows).axes[0]
     assert len(axes.collections) == len(rows)
     for row, line, band in zip(rows, fits(axes), axes.collections, strict=True):
         corners = band.get_paths()[0].vertices
@@ -101,13 +103,13 @@ def test_intervals_are_bands_around_their_line(rows):
     assert axes.get_ylim()[1] > 1.3 * RESULT.gamma[rows].max()
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert "90 %" in labels
-    assert not plotting.gamma(RESULT, rows=rows).collections
+    assert not plotting.gamma(RESULT, rows=rows).axes[0].collections
 
 
 def test_heat_map_gives_each_state_its_stripe():
     states = pd.DataFrame({"cycle": [10, 1, 5, 2]})
     _, result = made(states)
-    axes = plotting.heat_map(result, "cycle")
+    axes = plotting.heat_map(result, "cycle").axes[0]
     mesh = axes.collections[0]
     corners = np.asarray(mesh.get_coordinates())
     np.testing.assert_allclose(corners[:, 0, 1], [0.5, 1.5, 3.5, 7.5, 12.5])
@@ -119,7 +121,7 @@ def test_heat_map_gives_each_state_its_stripe():
     assert mesh.norm.vmax == shown.max()
     assert axes.figure.axes[1].get_ylabel() == r"$\gamma$ / Ω"
     np.testing.assert_array_equal(axes.get_yticks(), [1, 2, 5, 10])
-    linear = plotting.heat_map(result, "cycle", norm=Normalize(0, 500), bar=False)
+    linear = plotting.heat_map(result, "cycle", norm=Normalize(0, 500), bar=False).axes[0]
     assert linear.collections[0].norm.vmax == 500
     assert len(linear.figure.axes) == 1
     with pytest.raises(InputError, match="must not end below the largest"):
@@ -135,12 +137,12 @@ def test_a_line_stands_where_a_series_breaks():
     result = replace(RESULT, status=status, method=method, expansion=Expansion(TAU, "piecewise-linear", np.nan))
     ordered = np.sort(STATES["voltage"].to_numpy()[ONE])
     for draw in (plotting.waterfall, plotting.heat_map):
-        axes = draw(result, rows=ONE)
+        axes = draw(result, rows=ONE).axes[0]
         (line,) = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]
         # None before the lowest voltage, which has nothing before it.
         assert line.get_ydata()[0] == pytest.approx(0.5 * (ordered[2] + ordered[3]))
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["series breaks"]
-        assert draw(RESULT, rows=ONE).get_legend() is None
+        assert draw(RESULT, rows=ONE).axes[0].get_legend() is None
     # Over cycles at one voltage each spectrum is of another series.
     same = np.flatnonzero((STATES["voltage"] == ordered[3]) & (STATES["direction"] == STATES["direction"][ONE[0]]))
-    assert plotting.heat_map(result, "spectrum", rows=same).get_legend() is None
+    assert plotting.heat_map(result, "spectrum", rows=same).axes[0].get_legend() is None

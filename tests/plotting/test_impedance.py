@@ -12,7 +12,7 @@ from .made import FREQUENCY, ONE, RESULT, SPECTRA, STATES, curves, fits, points,
 
 
 def test_nyquist_shows_the_data_and_the_fit():
-    axes = plotting.nyquist(SPECTRA, RESULT, rows=ONE, state="voltage")
+    axes = plotting.nyquist(SPECTRA, RESULT, rows=ONE, state="voltage").axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Re $Z$ / Ω", "−Im $Z$ / Ω")
     assert len(points(axes)) == len(fits(axes)) == ONE.size
     for row, dots, line in zip(ONE, points(axes), fits(axes), strict=True):
@@ -29,7 +29,7 @@ def test_nyquist_shows_the_data_and_the_fit():
 
 
 def test_marks_stand_at_whole_decades():
-    axes = plotting.nyquist(SPECTRA, RESULT, rows=9, marks=True)
+    axes = plotting.nyquist(SPECTRA, RESULT, rows=9, marks=True).axes[0]
     marks = next(line for line in points(axes) if not isinstance(line.get_markerfacecolor(), str))
     decades = 10.0 ** np.arange(5, -3, -1)
     z = RESULT.impedance_at(decades)[9]
@@ -39,13 +39,13 @@ def test_marks_stand_at_whole_decades():
     assert {"1 kHz", "10 Hz"} <= set(labels) <= names
     k = list(decades).index(10.0)
     np.testing.assert_allclose(labels["10 Hz"], (z[k].real, -z[k].imag), rtol=1e-9)
-    measured = plotting.nyquist(SPECTRA, rows=9, marks=True)
+    measured = plotting.nyquist(SPECTRA, rows=9, marks=True).axes[0]
     marks = next(line for line in points(measured) if not isinstance(line.get_markerfacecolor(), str))
     assert np.abs(marks.get_xdata() - 1j * marks.get_ydata() - z).max() < 0.02 * np.abs(z).max()
 
 
 def test_bode_shows_modulus_and_phase():
-    upper, lower = plotting.bode(SPECTRA, rows=ONE[:2])
+    upper, lower = plotting.bode(SPECTRA, rows=ONE[:2]).axes[:2]
     assert (upper.get_xscale(), upper.get_yscale(), lower.get_yscale()) == ("log", "log", "linear")
     assert (upper.get_ylabel(), lower.get_ylabel(), lower.get_xlabel()) == ("|$Z$| / Ω", "−arg $Z$ / °", "$f$ / Hz")
     z = SPECTRA.impedance[ONE[:2]]
@@ -54,14 +54,14 @@ def test_bode_shows_modulus_and_phase():
         np.testing.assert_allclose(modulus.get_ydata(), np.hypot(row.real, row.imag))
         np.testing.assert_allclose(phase.get_ydata(), np.degrees(np.arctan2(-row.imag, row.real)))
     drawn = plotting.bode(SPECTRA, RESULT, rows=ONE[:1])
-    (modulus,), (phase,) = (fits(axes) for axes in drawn)
+    (modulus,), (phase,) = (fits(axes) for axes in drawn.axes[:2])
     at = [int(np.argmin(np.abs(np.log(modulus.get_xdata() / f)))) for f in SPECTRA.frequency]
     assert len(modulus.get_xdata()) > 4 * FREQUENCY.size
     np.testing.assert_allclose(modulus.get_ydata()[[0, -1]], np.abs(z[0])[[0, -1]], rtol=1e-6)
     fit = modulus.get_ydata() * np.exp(-1j * np.radians(phase.get_ydata()))
     assert np.abs(fit[at] - z[0]).max() < np.abs(np.diff(fit)).max()
     pair = Figure().subplots(2)
-    assert plotting.bode(SPECTRA, axes=pair) == tuple(pair)
+    assert plotting.bode(SPECTRA, axes=pair) is pair[0].figure
     with pytest.raises(InputError, match="two Axes"):
         plotting.bode(SPECTRA, axes=pair[0])
 
@@ -69,7 +69,7 @@ def test_bode_shows_modulus_and_phase():
 def test_residuals_are_those_of_the_fit():
     factor = 1 + 0.02 * np.exp(1j * np.linspace(0, 3, FREQUENCY.size))
     measured = drt.Spectra(SPECTRA.frequency, SPECTRA.impedance / factor, STATES)
-    axes = plotting.residuals(measured, RESULT, rows=4)
+    axes = plotting.residuals(measured, RESULT, rows=4).axes[0]
     re, im = points(axes)
     expected = 100 * (factor - 1) * np.exp(1j * np.angle(measured.impedance[4]))
     np.testing.assert_allclose(re.get_ydata(), expected.real, atol=1e-5)
@@ -87,7 +87,7 @@ def test_residuals_are_those_of_the_fit():
 def test_rows_without_answer_are_left_out(draw):
     result = without_answer(RESULT, ONE[[1, 3]])
     drawn = draw(SPECTRA, result, rows=np.isin(np.arange(len(RESULT)), ONE))
-    axes = drawn[0] if isinstance(drawn, tuple) else drawn
+    axes = drawn.axes[0]
     assert len(points(axes)) == (ONE.size - 2) * (2 if draw is plotting.residuals else 1)
     assert all(np.isfinite(line.get_ydata()).all() for line in curves(axes))
     with pytest.raises(InputError, match="Every impedance is NaN or infinite"):
@@ -97,7 +97,7 @@ def test_rows_without_answer_are_left_out(draw):
 def test_missing_points_are_gaps():
     z = SPECTRA.impedance[:2].copy()
     z[0, 3], z[1] = np.nan, np.nan
-    axes = plotting.nyquist(drt.Spectra(FREQUENCY, z))
+    axes = plotting.nyquist(drt.Spectra(FREQUENCY, z)).axes[0]
     assert len(points(axes)) == 1
     assert np.count_nonzero(np.isnan(points(axes)[0].get_xdata())) == 1
     assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()

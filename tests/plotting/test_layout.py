@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from drt_engine import plotting
 from drt_engine.errors import UnknownNameError
 
-from .made import COMPOSITES, FIGURES, ONE, RESULT, SPECTRA, composite, curves, figure_of
+from .made import COMPOSITES, FIGURES, ONE, RESULT, SPECTRA, composite, curves
 
 
 def drawn_at_print_size(figure, monkeypatch):
@@ -39,7 +39,7 @@ def overlap(a, b, slack=0.5):
 
 @pytest.mark.parametrize("name", [*FIGURES, *COMPOSITES])
 def test_nothing_covers_anything_or_is_cut_off(name, monkeypatch):
-    figure = composite(name) if name in COMPOSITES else figure_of(FIGURES[name]())
+    figure = composite(name) if name in COMPOSITES else FIGURES[name]()
     renderer, texts = drawn_at_print_size(figure, monkeypatch)
     boxes = [text.get_window_extent(renderer) for text in texts]
     width, height = figure.bbox.width, figure.bbox.height
@@ -75,7 +75,7 @@ def test_settings_of_the_user_stay(name):
 
 def test_the_style_is_that_of_a_paper_whatever_the_settings(tmp_path):
     with mpl.rc_context(USERS):
-        axes = plotting.heat_map(RESULT, rows=ONE)
+        axes = plotting.heat_map(RESULT, rows=ONE).axes[0]
         plotting.save(axes, tmp_path / "figure.png")
         with pytest.raises(UnknownNameError):
             plotting.waterfall(RESULT, "colour")
@@ -89,7 +89,7 @@ def test_axes_that_are_given_are_drawn_into(name):
     figure = Figure(figsize=(5, 4))
     axes = figure.add_subplot()
     size = axes.yaxis.label.get_fontsize()
-    assert FIGURES[name](ax=axes) is axes
+    assert FIGURES[name](ax=axes) is figure
     assert curves(axes) or axes.collections
     assert axes.yaxis.label.get_fontsize() == size
 
@@ -113,7 +113,7 @@ def test_no_window_and_no_pyplot():
 @pytest.mark.parametrize("new", [True, False])
 def test_an_ohm_is_as_long_on_both_axes(new, height):
     axes = None if new else Figure(figsize=(4, height), layout="constrained").add_subplot()
-    axes = plotting.nyquist(SPECTRA, RESULT, rows=ONE, ax=axes)
+    axes = plotting.nyquist(SPECTRA, RESULT, rows=ONE, ax=axes).axes[0]
     if new:
         axes.figure.set_figheight(height)
     axes.figure.draw_without_rendering()

@@ -84,7 +84,7 @@ def marks(axes, process, tracks=TRACKS):
 
 
 def test_markers_stand_on_the_curves_of_a_waterfall():
-    axes = plotting.waterfall(RESULT, rows=ONE, scale=0.01, tracks=TRACKS)
+    axes = plotting.waterfall(RESULT, rows=ONE, scale=0.01, tracks=TRACKS).axes[0]
     for name in ("P1", "P2", "P4", "P5"):
         part = TRACKS.table[(TRACKS.table["process"] == name) & TRACKS.table["spectrum"].isin(ONE)]
         filled, held = marks(axes, name)
@@ -99,7 +99,7 @@ def test_markers_stand_on_the_curves_of_a_waterfall():
 
 
 def test_markers_stand_at_the_states_of_a_heat_map():
-    axes = plotting.heat_map(RESULT, "time", rows=ONE, tracks=TRACKS)
+    axes = plotting.heat_map(RESULT, "time", rows=ONE, tracks=TRACKS).axes[0]
     hours = np.sort(STATES["time"][ONE]) / 3600
     np.testing.assert_allclose(np.sort(np.concatenate(marks(axes, "P1"))[:, 1]), hours)
     lost = np.concatenate(marks(axes, "P5"))
@@ -109,7 +109,7 @@ def test_markers_stand_at_the_states_of_a_heat_map():
 def test_a_line_is_broken_where_the_process_is_missing():
     gone = PEAKS["spectrum"].isin(ONE[2:4]) & np.isclose(PEAKS["tau"], 1e-5)
     tracks = track(PEAKS[~gone])
-    axes = plotting.heat_map(RESULT, rows=ONE, tracks=tracks)
+    axes = plotting.heat_map(RESULT, rows=ONE, tracks=tracks).axes[0]
     (line,) = (
         line
         for line in axes.get_lines()
@@ -121,7 +121,7 @@ def test_a_line_is_broken_where_the_process_is_missing():
 
 def test_axes_that_are_given_get_no_legend():
     axes = Figure().add_subplot()
-    assert plotting.waterfall(RESULT, rows=ONE, tracks=TRACKS, ax=axes) is axes
+    assert plotting.waterfall(RESULT, rows=ONE, tracks=TRACKS, ax=axes) is axes.figure
     assert not axes.figure.legends
     assert axes.get_legend() is None
 
@@ -158,8 +158,10 @@ def test_small_multiples_show_the_table():
 def test_cells_of_one_colour_have_markers_of_their_own():
     figure = plotting.processes(TRACKS, at={"direction": "discharge"}, names=["P4"], quantities=["r"])
     axes, (legend,) = figure.axes[0], figure.legends
-    assert [text.get_text() for text in legend.get_texts()][:2] == ["Cell B", "Cell C"]
-    for cell, key in zip("BC", legend.legend_handles, strict=False):
+    keys = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+    assert list(keys)[:4] == ["Cycle 1", "Cycle 50", "Cell B", "Cell C"]
+    for cell in "BC":
+        key = keys[f"Cell {cell}"]
         rows = TRACKS.table["process"].eq("P4") & TRACKS.table["direction"].eq("discharge")
         own = TRACKS.table[rows & TRACKS.table["cell"].eq(cell)]
         shown = [line for line in axes.get_lines() if line.get_marker() == key.get_marker()]
@@ -256,3 +258,25 @@ def test_mistakes_are_explained(name):
     mistake, message = MISTAKES[name]
     with pytest.raises(InputError, match=re.escape(message)):
         mistake()
+
+
+def test_what_is_not_determined_is_grey_or_hidden_and_counts_for_no_scale():
+    table = TRACKS.table.assign(r_error=0.1 * TRACKS.table["r"])
+    first = table.index[table["process"] == "P2"][0]
+    table.loc[first, ["r", "r_error"]] = 1e4, 9e3
+    tracks = replace(TRACKS, table=table)
+    panel = {"names": ["P2"], "quantities": ["r"]}
+    grey = plotting.processes(tracks, **panel)
+    assert "not determined" in [text.get_text() for text in grey.legends[0].get_texts()]
+    lines = [line for line in grey.axes[0].get_lines() if 1e4 in line.get_ydata()]
+    assert [line.get_markerfacecolor() for line in lines] == ["0.8"]
+    assert grey.axes[0].get_ylim()[1] < 1e3
+    hidden = plotting.processes(tracks, **panel, undetermined="hide")
+    assert not any(1e4 in line.get_ydata() for line in hidden.axes[0].get_lines())
+    shown = plotting.processes(tracks, **panel, undetermined="show")
+    assert shown.axes[0].get_ylim()[1] > 1e4
+    area = plotting.processes(tracks, **panel, undetermined="hide", per_area=2.0)
+    assert area.axes[0].get_ylabel() == "$R$ / Ω cm²"
+    assert area.axes[0].get_ylim()[1] == pytest.approx(2.0 * hidden.axes[0].get_ylim()[1])
+    with pytest.raises(InputError, match="no observation of a process is determined"):
+        plotting.processes(replace(TRACKS, table=table.assign(r_error=table["r"])), undetermined="hide")

@@ -26,7 +26,7 @@ def lines(axes, marker):
 
 def test_residuals_of_one_spectrum(found):
     row = int(ONE[2])
-    axes = validity_residuals(found, row)
+    axes = validity_residuals(found, row).axes[0]
     percent = 100 * found.residual[row]
     re, ring, other = lines(axes, "o")
     np.testing.assert_array_equal(re.get_xdata(), FREQUENCY)
@@ -41,12 +41,12 @@ def test_residuals_of_one_spectrum(found):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Re", "Im"]
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert band.y1 == pytest.approx(200 * found.noise[row], rel=1e-6)
-    assert validity_residuals(found, 0).get_title(loc="left") == "valid"
+    assert validity_residuals(found, 0).axes[0].get_title(loc="left") == "valid"
 
 
 @pytest.mark.parametrize("part", ["modulus", "re", "im"])
 def test_the_map_holds_every_residual(found, part):
-    axes = validity_map(found, "voltage", rows=ONE, part=part)
+    axes = validity_map(found, "voltage", rows=ONE, part=part).axes[0]
     mesh = axes.collections[0]
     tested = ONE[found.tested[ONE]]
     assert tested.size == ONE.size - 1
@@ -69,7 +69,7 @@ def test_the_map_holds_every_residual(found, part):
 
 
 def test_the_row_number_is_the_state_unless_told(found):
-    axes = validity_map(found, rows=[1, 2, 5])
+    axes = validity_map(found, rows=[1, 2, 5]).axes[0]
     assert axes.get_ylabel() == "Spectrum"
     edges = axes.collections[0].get_coordinates()[:, 0, 1]
     np.testing.assert_allclose(edges, [0.5, 1.5, 3.5, 6.5])

@@ -1,0 +1,189 @@
+"""What a journal asks for: units, limits, sizes, tails, and many spectra."""
+
+import io
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import drt_engine as drt
+from drt_engine import plotting
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.plotting.look import ohms
+
+from .made import FIGURES, ONE, PROFILE, RESULT, SPECTRA, STATES, curves, fits, points
+
+AREA = STATES.assign(area=np.linspace(0.5, 2.0, len(STATES)))
+WITH_AREA = drt.Spectra(SPECTRA.frequency, SPECTRA.impedance, AREA), replace(RESULT, states=AREA)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_function_returns_a_figure_that_shows_itself(name):
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    image, _ = figure._repr_png_()
+    assert io.BytesIO(image).read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("largest", "factor", "unit"),
+    [(5e-4, 1e6, "µΩ"), (0.02, 1e3, "mΩ"), (900.0, 1.0, "Ω"), (2e4, 1e-3, "kΩ"), (3e7, 1e-6, "MΩ"), (0.0, 1.0, "Ω")],
+)
+def test_numbers_of_ohms_are_short(largest, factor, unit):
+    assert ohms(largest) == (factor, unit)
+
+
+@pytest.mark.parametrize(("times", "unit"), [(1e-3, "mΩ"), (1.0, "Ω"), (1e3, "kΩ"), (1e6, "MΩ")])
+def test_labels_say_the_unit_that_the_numbers_are_in(times, unit):
+    spectra = drt.Spectra(SPECTRA.frequency, times * SPECTRA.impedance[ONE])
+    axes = plotting.nyquist(spectra).axes[0]
+    axes.figure.draw_without_rendering()
+    assert axes.get_xlabel() == f"Re $Z$ / {unit}"
+    for axis in (axes.xaxis, axes.yaxis):
+        for at, text in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True):
+            written = float(text.get_text().replace("−", "-"))
+            assert written * ohms(times * 100.0)[0] ** -1 == pytest.approx(at, rel=1e-6, abs=1e-9 * times)
+            assert len(text.get_text()) <= 5
+    # What is drawn stays in ohm.
+    assert np.array_equal(points(axes)[0].get_xdata(), spectra.impedance[0].real)
+
+
+def test_per_area_everything_is_in_ohm_square_centimetres():
+    spectra, result = WITH_AREA
+    by = AREA["area"].to_numpy()[ONE]
+    nyquist = plotting.nyquist(spectra, result, rows=ONE, per_area=True).axes[0]
+    assert (nyquist.get_xlabel(), nyquist.get_ylabel()) == ("Re $Z$ / Ω cm²", "−Im $Z$ / Ω cm²")
+    assert np.allclose(points(nyquist)[2].get_xdata(), by[2] * SPECTRA.impedance[ONE[2]].real)
+    gamma = plotting.gamma(RESULT, rows=ONE, per_area=2.0).axes[0]
+    assert gamma.get_ylabel() == r"$\gamma$ / Ω cm²"
+    assert np.allclose(fits(gamma)[0].get_ydata()[::5], 2.0 * RESULT.gamma[ONE[0]])
+    waterfall = plotting.waterfall(result, rows=ONE, per_area=True).axes[0]
+    assert waterfall.texts[0].get_text().endswith("Ω cm²")
+    modulus = plotting.bode(spectra, rows=ONE, per_area=True).axes[0]
+    assert modulus.get_ylabel() == "|$Z$| / Ω cm²"
+    figure = plotting.composite(spectra, result, PROFILE, per_area=True, view="heat map")
+    assert np.allclose(
+        points(figure.axes[2])[0].get_xdata(), AREA["area"][ONE[0]] * SPECTRA.impedance[ONE[0]].real, rtol=1e-12
+    )
+    assert figure.axes[2].get_xlabel() == "Re $Z$ / Ω cm²"
+    assert figure.axes[-1].get_ylabel() == r"$\gamma$ / Ω cm²"
+    with pytest.raises(InputError, match=r"need the state 'area'"):
+        plotting.gamma(RESULT, rows=ONE, per_area=True)
+    assert plotting.gamma(RESULT, rows=ONE).axes[0].get_ylabel() == r"$\gamma$ / Ω"
+
+
+def test_limits_cut_and_rescale():
+    whole = plotting.gamma(RESULT, rows=ONE, tau_range=(1e-4, 1e-2)).axes[0]
+    assert whole.get_xlim() == pytest.approx((1e-4, 1e-2))
+    assert max(line.get_ydata().max() for line in fits(whole)) == pytest.approx(
+        RESULT.gamma_at(np.geomspace(1e-4, 1e-2, 3000))[ONE].max(), rel=1e-2
+    )
+    high = plotting.gamma(RESULT, rows=ONE, gamma_range=(None, 5.0)).axes[0]
+    assert high.get_ylim()[1] == 5.0
+    logarithmic = plotting.gamma(RESULT, rows=ONE, log_gamma=True).axes[0]
+    assert logarithmic.get_yscale() == "log"
+    cut = plotting.waterfall(RESULT, rows=ONE, gamma_range=(0.0, 5.0)).axes[0]
+    assert all(np.isnan(line.get_ydata()).any() for line in curves(cut))
+    mesh = plotting.heat_map(RESULT, rows=ONE, log_gamma=True, gamma_range=(0.1, 5.0)).axes[0].collections[0]
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (0.1, 5.0)
+    z = plotting.nyquist(SPECTRA, rows=ONE, z_range=(10.0, 20.0)).axes[0]
+    assert z.get_xlim()[1] < 21.0
+    with pytest.raises(InputError, match="tau_range must reach into"):
+        plotting.gamma(RESULT, rows=ONE, tau_range=(1e3, 1e4))
+    with pytest.raises(InputError, match="the lower first; got"):
+        plotting.gamma(RESULT, rows=ONE, tau_range=(1.0, 1e-3))
+    with pytest.raises(InputError, match="no logarithmic γ"):
+        plotting.waterfall(RESULT, rows=ONE, log_gamma=True)
+    with pytest.raises(UnknownNameError, match="'green' is not known"):
+        plotting.gamma(RESULT, rows=ONE, undetermined="green")
+
+
+def test_each_may_have_a_scale_of_its_own():
+    axes = plotting.waterfall(RESULT, rows=ONE, own_scales=True).axes[0]
+    rises = [np.ptp(line.get_ydata()) for line in curves(axes)]
+    assert np.allclose(rises, rises[0], rtol=0.01)
+    assert "of each" in axes.texts[0].get_text()
+    figure = plotting.composite(SPECTRA, RESULT, PROFILE, own_scales=True)
+    assert sum(text.get_text().startswith(r"$\gamma$ =") for axes in figure.axes[4:6] for text in axes.texts) == 2
+
+
+def test_sizes_are_those_of_the_journal():
+    figure = plotting.gamma(RESULT, rows=ONE, state="cell", size=(2.5, 1.5), font_size=6.0)
+    assert tuple(figure.get_size_inches()) == (2.5, 1.5)
+    assert figure.axes[0].xaxis.label.get_fontsize() == 6.0
+    assert {text.get_fontsize() for text in figure.axes[0].get_xticklabels()} == {5.0}
+    assert plotting.nyquist(SPECTRA, rows=ONE, size=5.0).get_figwidth() == 5.0
+    named = plotting.composite(SPECTRA, RESULT, cells=["C", "B"], cell_names={"C": "coated"})
+    assert [axes.get_title() for axes in named.axes[:2]] == ["coated", "Cell B"]
+
+
+def test_few_values_get_a_legend_and_many_a_bar():
+    few = plotting.gamma(RESULT, rows=ONE[:5], state="voltage")
+    assert [text.get_text() for text in few.axes[0].get_legend().get_texts()] == [
+        "2.9 V",
+        "3.3 V",
+        "3.6 V",
+        "4.1 V",
+        "4.7 V",
+    ]
+    assert len(few.axes) == 1
+    assert len(plotting.gamma(RESULT, rows=ONE, state="voltage").axes) == 2
+    twice = plotting.gamma(RESULT, rows=[0, 0, 12], state="cycle")
+    assert [text.get_text() for text in twice.axes[0].get_legend().get_texts()] == ["Cycle 1", "Cycle 50"]
+
+
+def test_more_spectra_than_a_waterfall_can_show_are_a_heat_map_and_it_says_so(caplog):
+    many = drt.concat([RESULT[ONE]] * 7)
+    figure = plotting.waterfall(many, "spectrum")
+    assert figure.axes[0].collections
+    assert "42 spectra are too many for a waterfall: drawn as a heat map." in caplog.text
+    assert not plotting.waterfall(many, "spectrum", scale=0.1).axes[0].collections
+
+
+def test_a_measurement_that_was_repeated_is_drawn_once_and_it_says_so(caplog):
+    again = drt.concat([RESULT[ONE], RESULT[ONE[:2]]])
+    axes = plotting.waterfall(again).axes[0]
+    assert len(curves(axes)) == ONE.size
+    assert "2 of 8 spectra repeat" in caplog.text
+    assert logging.getLogger("drt_engine.plotting.selection").level == 0
+
+
+def tailed(frequency, tail):
+    omega = 2j * np.pi * frequency
+    return 10 + 40 / (1 + omega * 1e-4) + tail(omega)
+
+
+@pytest.mark.parametrize(
+    ("tail", "words"),
+    [(lambda w: 1 / (w * 1e-4), "blocking tail, to"), (lambda w: w * 1e-3, "inductive tail, to")],
+    ids=["blocking", "inductive"],
+)
+def test_a_tail_leaves_the_arcs_their_room_and_the_plot_says_so(tail, words):
+    frequency = np.geomspace(1e5, 1e-1, 61)
+    spectra = drt.Spectra(frequency, tailed(frequency, tail))
+    axes = plotting.nyquist(spectra).axes[0]
+    assert np.ptp(axes.get_xlim()) < 3 * 40
+    assert np.ptp(axes.get_ylim()) < 3 * 40
+    assert words in axes.texts[0].get_text()
+    whole = plotting.nyquist(spectra, whole_tails=True).axes[0]
+    assert np.ptp(whole.get_ylim()) > 5 * 40
+    assert not whole.texts
+
+
+@pytest.mark.parametrize("tail", [lambda w: 0 * w, lambda w: 1 / (w * 0.05), lambda w: 15 / (1 + w) ** 0.5])
+def test_what_is_no_long_tail_is_shown_whole(tail):
+    frequency = np.geomspace(1e5, 1e-1, 61)
+    z = tailed(frequency, tail)
+    axes = plotting.nyquist(drt.Spectra(frequency, z)).axes[0]
+    assert axes.get_xlim()[1] > z.real.max()
+    assert axes.get_ylim()[1] > -z.imag.min()
+    assert not axes.texts
+
+
+def test_a_blocking_cell_without_arcs_is_shown_whole():
+    frequency = np.geomspace(1e5, 1e-1, 61)
+    z = 10 + 1 / (2j * np.pi * frequency * 1e-5)
+    axes = plotting.nyquist(drt.Spectra(frequency, z)).axes[0]
+    assert axes.get_ylim()[1] > -z.imag.min()
