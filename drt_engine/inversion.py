@@ -179,6 +179,7 @@ def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, exp
     remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
     beyond = _share_beyond(spectra.frequency[points], expansion, answer.unknowns.coefficients)
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
+    remarks = remarks + answer.doubtful * Status.TAIL_UNCERTAIN
     remarks = remarks + misfits(answer, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], answer.unknowns
@@ -189,8 +190,11 @@ def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, exp
     for name in ("noise_floor", "noise_relative", "coupling", "shift"):
         if (given := getattr(answer, name, None)) is not None:
             out[name][good] = given[solved]
+    for name in ("tail_exponent", "tail_tau", "inductance_exponent"):
+        out[name][good] = getattr(found, name)[solved]
     with np.errstate(divide="ignore"):
         out["capacitance"][good] = 1.0 / found.elastance[solved]
+        out["tail_q"][good] = 1.0 / found.tail[solved]
     residual = np.empty(len(z))
     certificate.misfit(answer.fit, z, residual)
     out["residual"][good] = residual[solved]

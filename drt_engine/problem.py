@@ -5,7 +5,7 @@ parts, then the imaginary parts. Columns of R_inf, L and 1/C have norm one and e
 component, so that neither the decades of ω nor the unit of Z reach a solver.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.discretisation import Discretisation
+from drt_engine.elements import tails
 from drt_kernels import certificate
 
-__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble", "filled", "row_by_row"]
+__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble", "assemble_with", "filled", "row_by_row"]
 
 T = TypeVar("T", bound=np.generic)
 Part = Literal["complex", "re", "im"]
@@ -75,12 +76,37 @@ class Unknowns:
         Coefficients of γ, ohm.
     r_inf, inductance, elastance : ndarray, shape (K,)
         R_inf in ohm, L in H and 1/C in 1/F.
+    tail, tail_exponent, tail_tau : ndarray, shape (K,)
+        1/Q, n and T of a tail (1/Q) (jω)⁻ⁿ coth √(jωT) that is no capacitor; 0, NaN and infinite without one.
+    inductance_exponent : ndarray, shape (K,)
+        m of L (jω)^m; 1 for a coil without losses.
+    negative : ndarray, shape (K, M) or (K, 0)
+        Coefficients of γ₋, of which `coefficients` is γ₊ − γ₋; none where γ is not negative anywhere.
     """
 
     coefficients: Array
     r_inf: Array
     inductance: Array
     elastance: Array
+    tail: Array = None  # type: ignore[assignment]  # what stands for none, below
+    tail_exponent: Array = None  # type: ignore[assignment]
+    tail_tau: Array = None  # type: ignore[assignment]
+    inductance_exponent: Array = None  # type: ignore[assignment]
+    negative: Array = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Fill in what a model does not have."""
+        rows = len(self.r_inf)
+        for name, value in (
+            ("tail", 0.0),
+            ("tail_exponent", np.nan),
+            ("tail_tau", np.inf),
+            ("inductance_exponent", 1.0),
+        ):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(rows, value))
+        if self.negative is None:
+            object.__setattr__(self, "negative", np.empty((rows, 0)))
 
     def rows(self, rows: NDArray[np.intp] | slice) -> "Unknowns":
         """Return those of some spectra.
@@ -90,7 +116,7 @@ class Unknowns:
         rows : ndarray of int, or slice
             Which.
         """
-        return Unknowns(self.coefficients[rows], self.r_inf[rows], self.inductance[rows], self.elastance[rows])
+        return Unknowns(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def impedance(self, frequency: Array, basis: ComplexArray) -> ComplexArray:
         """Impedance of the model.
@@ -108,10 +134,17 @@ class Unknowns:
             Ohm.
         """
         omega = 2.0 * np.pi * frequency
-        reactance = np.outer(self.inductance, omega) - np.outer(self.elastance, 1.0 / omega)
+        lossy = self.inductance_exponent != 1.0
+        reactance = np.outer(np.where(lossy, 0.0, self.inductance), omega) - np.outer(self.elastance, 1.0 / omega)
         z = _curves(self.coefficients, basis)
         z.real += self.r_inf[:, None]
         z.imag += reactance
+        if (self.tail > 0.0).any():
+            z += tails(omega, self.tail, self.tail_exponent, self.tail_tau)
+        if lossy.any():
+            z[lossy] += tails(
+                omega, self.inductance[lossy], -self.inductance_exponent[lossy], np.full(lossy.sum(), np.inf)
+            )
         return z
 
 
@@ -316,14 +349,40 @@ def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, ca
     model = [name for name, on in zip(_EXTRAS, (True, inductance, capacitance), strict=True) if on]
     shown = {"complex": _EXTRAS, "re": _EXTRAS[:1], "im": _EXTRAS[1:]}[part]
     extras = tuple(name for name in model if name in shown)
-    columns = _stack(_extra_columns(extras, discretisation.frequency), part)
+    unseen = tuple(name for name in model if name not in shown)
+    return assemble_with(discretisation, part, extras, _extra_columns(extras, discretisation.frequency), unseen)
+
+
+def assemble_with(
+    discretisation: Discretisation,
+    part: Part,
+    extras: tuple[str, ...],
+    impedance: ComplexArray,
+    unseen: tuple[str, ...] = (),
+) -> Problem:
+    """Assemble the problem of a grid with terms in series of any kind.
+
+    Parameters
+    ----------
+    discretisation : Discretisation
+        The shared matrices.
+    part : {"complex", "re", "im"}
+        Which part of the impedance is fitted.
+    extras : tuple of str
+        Names of the terms.
+    impedance : ndarray of complex, shape (F, E)
+        Impedance of each at 1.
+    unseen : tuple of str
+        Terms that the part does not show.
+    """
+    columns = _stack(impedance, part)
     norms = np.linalg.norm(columns, axis=0)
     added = (0, len(extras))
     return Problem(
         discretisation=discretisation,
         part=part,
         extras=extras,
-        unseen=tuple(name for name in model if name not in shown),
+        unseen=unseen,
         matrix=np.hstack([_stack(discretisation.impedance, part), columns / norms]),
         scale=np.concatenate([np.ones(discretisation.impedance.shape[1]), norms]),
         penalty=np.pad(discretisation.roughness, (added, added)),

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.basis import Expansion
+from drt_engine.elements import tail_kinds
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, frozen, intervals_of, posterior_of
 from drt_engine.joined import Change, Joined, change_between
@@ -48,11 +49,18 @@ RESULT_UNITS = {
     "coupling": "1",
     "shift": "1",
     "r_pol_beyond": "1",
+    "tail_q": "S s^n",
+    "tail_exponent": "1",
+    "tail_tau": "s",
+    "inductance_exponent": "1",
 }
 """Units of the arrays of a result."""
 
 
-_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
+_TERMS = {"tail_q": np.inf, "tail_exponent": np.nan, "tail_tau": np.inf, "inductance_exponent": 1.0}
+"""What is in series with γ beside R_inf, L and C, and what stands for nothing."""
+
+_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", *_TERMS)
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
@@ -97,6 +105,11 @@ class Inversion:
         NaN where the method finds none.
     r_pol_beyond : ndarray, shape (K,)
         Share of R_pol at relaxation times that the data do not reach, below 1/ω_max or above 1/ω_min: extrapolated.
+    tail_q, tail_exponent, tail_tau : ndarray, shape (K,)
+        Q, S s^n, n and T, s, of the tail coth √(jωT) / (Q(jω)^n) in series with γ. Q is infinite without one; T is
+        infinite, and coth 1, but for diffusion in a finite space. A capacitor is in `capacitance`. See `tail`.
+    inductance_exponent : ndarray, shape (K,)
+        m of the inductance L (jω)^m, of which `inductance` is L; 1 without losses.
     coupling, shift : ndarray, shape (K,)
         How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
         s; NaN for spectra that were inverted alone.
@@ -121,12 +134,16 @@ class Inversion:
     coupling: Array = None  # type: ignore[assignment]
     shift: Array = None  # type: ignore[assignment]
     r_pol_beyond: Array = None  # type: ignore[assignment]
+    tail_q: Array = None  # type: ignore[assignment]
+    tail_exponent: Array = None  # type: ignore[assignment]
+    tail_tau: Array = None  # type: ignore[assignment]
+    inductance_exponent: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
         for name in _LATER:
             if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(self.status.size, np.nan))
+                object.__setattr__(self, name, np.full(self.status.size, _TERMS.get(name, np.nan)))
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
         for field in fields(self):
@@ -193,7 +210,25 @@ class Inversion:
 
     @property
     def _unknowns(self) -> Unknowns:
-        return Unknowns(self.coefficients, self.r_inf, self.inductance, 1.0 / self.capacitance)
+        return Unknowns(
+            self.coefficients,
+            self.r_inf,
+            self.inductance,
+            1.0 / self.capacitance,
+            tail=1.0 / self.tail_q,
+            tail_exponent=self.tail_exponent,
+            tail_tau=self.tail_tau,
+            inductance_exponent=self.inductance_exponent,
+        )
+
+    @property
+    def tail(self) -> NDArray[np.str_]:
+        """What each spectrum has in series with γ at low frequencies, shape (K,): a name that `LogGaussian` takes."""
+        known = self._unknowns
+        amplitude, exponent = known.tail.copy(), known.tail_exponent.copy()
+        capacitive = known.elastance > 0.0
+        amplitude[capacitive], exponent[capacitive] = known.elastance[capacitive], 1.0
+        return np.array(tail_kinds(amplitude, exponent, known.tail_tau), dtype=str)
 
     @property
     def solved(self) -> NDArray[np.bool_]:

@@ -32,6 +32,7 @@ RESERVED = frozenset(
         *("frequency", "impedance_real", "impedance_imag", "point_time", "tau", "gamma", "coefficients", "r_inf"),
         *("inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status"),
         *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift"),
+        *("tail_q", "tail_exponent", "tail_tau", "inductance_exponent"),
     }
 )
 """Names that a state column cannot have, since spectra and results have them."""

@@ -13,9 +13,9 @@ __all__ = ["Status", "count_status", "failures", "in_order", "status_attributes"
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK`` and ``ALONE`` are remarks
-    on a good answer, and ``MISFIT`` is one on an answer that does not describe the data. With any other there is no
-    answer and its row is NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``ALONE`` and
+    ``TAIL_UNCERTAIN`` are remarks on a good answer, and ``MISFIT`` is one on an answer that does not describe the data.
+    With any other there is no answer and its row is NaN.
     """
 
     OK = 0
@@ -30,6 +30,7 @@ class Status(enum.IntFlag):
     EXTRAPOLATED = 256
     BREAK = 512
     ALONE = 1024
+    TAIL_UNCERTAIN = 2048
 
     @property
     def failed(self) -> bool:
@@ -57,6 +58,8 @@ _MESSAGES = {
     "is wrong if something happened to the cell there; the spectra on either side were not made alike.",
     Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its "
     "cell and cycle, or the joint answer could not be certified. Compare with the others by their intervals.",
+    Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
+    "and R_pol depends on which it is. Measure at lower frequencies, or say by tail= what is known of the cell.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

@@ -214,6 +214,12 @@ INVERSION = Group(
         _result("coupling", "strength with which spectra of a series are held together", required=False),
         _result("shift", "distance in ln(tau) that processes move from one spectrum to the next", required=False),
         _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
+        _result("tail_q", "Q of the constant-phase tail, infinite where there is none", required=False),
+        _result("tail_exponent", "exponent of the constant-phase tail", required=False),
+        _result(
+            "tail_tau", "time constant of diffusion in a finite space, infinite where there is none", required=False
+        ),
+        _result("inductance_exponent", "exponent of the series inductance, 1 without losses", required=False),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )

@@ -30,6 +30,8 @@ class Answer:
         Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
+    doubtful : ndarray of bool, shape (K,)
+        Whether another description of the low frequencies, with another R_pol, is about as probable.
     """
 
     unknowns: Unknowns
@@ -40,9 +42,12 @@ class Answer:
     by_cvxpy: NDArray[np.bool_]
     noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
     noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]
+    doubtful: NDArray[np.bool_] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
+        if self.doubtful is None:
+            object.__setattr__(self, "doubtful", np.zeros(self.kkt.shape, dtype=bool))
         for name in ("noise_floor", "noise_relative"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.kkt.shape, np.nan))

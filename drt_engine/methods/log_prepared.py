@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drt_engine.methods.base import Answer
 from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
-from drt_engine.problem import Problem, Unknowns, filled
+from drt_engine.problem import Problem, Unknowns, filled, row_by_row
 from drt_engine.solvers import solver_for
 from drt_engine.spectral import factorise
 from drt_engine.weighting import deviations_at
@@ -211,7 +211,28 @@ class LogPrepared:
 
     def _beginning(self, b: Array) -> Array:
         """Start from the non-negative answer: ln γ and extras, shape (K, N)."""
-        x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
+        return self._raised(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
+
+    def beginning(self, b: Array) -> tuple[Array, Array]:
+        """Start from the non-negative answer, and say how good it is.
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Scaled data.
+
+        Returns
+        -------
+        y : ndarray, shape (K, N)
+            ln γ and extras.
+        cost : ndarray, shape (K,)
+            What the non-negative answer leaves, its penalty included.
+        """
+        x = np.nan_to_num(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
+        rough = row_by_row(x, self.problem.penalty_factor.T)
+        return self._raised(x), np.sum((self.problem.fitted(x) - b) ** 2, axis=1) + _START * np.sum(rough**2, axis=1)
+
+    def _raised(self, x: Array) -> Array:
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)

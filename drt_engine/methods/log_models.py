@@ -1,0 +1,248 @@
+"""Models that are not linear in all they have: γ of either sign, tails and lossy inductances, beside a prior on ln γ.
+
+An exponent is found with the rest: the model is made linear around it, and its change is one more unknown that is not
+negative, until it no longer changes (Gauss and Newton). So it takes part in the noise that is found, in the
+covariances, and in the certificate.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.elements import EXPONENTS, Terms
+from drt_engine.methods.evidence import Prior, log_evidence
+from drt_engine.methods.log_prepared import LogPrepared
+from drt_engine.problem import Problem
+from drt_kernels import log_gaussian
+
+__all__ = ["Fit", "LogModel", "both_signs"]
+
+Array = NDArray[np.float64]
+
+_LONGEST = 0.15, 1.0
+"""Largest change in a step, of exponents and of logarithms."""
+
+_ROUNDS, _SETTLED = 12, 3e-3
+"""Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
+
+_FINAL_ROUNDS, _FINAL = 30, 1e-10
+
+_RIDGE = 1e-6
+"""Added to the roughness of γ₊ and γ₋ at the start: only their difference is seen."""
+
+_AMPLITUDE = np.log(0.3), 2.0
+"""Median and standard deviation of the logarithm of a tail at the lowest frequency, as a share of the largest part of
+the spectrum, before the data are seen."""
+
+_NEGATIVE = np.log(0.1), 2.0
+"""The same of ∫ γ₋."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What one model found for one spectrum, in the units of the problem."""
+
+    values: Array
+    """γ at the relaxation times, twice for both signs, and the linear unknowns, for a spectrum of size 1."""
+    shape: Array
+    """What the model is not linear in."""
+    hyper: Array
+    """Components of the variance, and λ."""
+    residual: float
+    """By how many standard deviations an unknown is not where it should be, at most."""
+    evidence: float
+    """Logarithm of the marginal likelihood."""
+
+
+class LogModel:
+    """A model for the spectra of a grid.
+
+    Parameters
+    ----------
+    prepared : LogPrepared
+        The problem with the linear unknowns of `terms`, of either sign if γ is.
+    terms : Terms
+        What is in series with γ.
+    """
+
+    def __init__(self, prepared: LogPrepared, terms: Terms) -> None:
+        self.prepared, self.terms = prepared, terms
+        problem = prepared.problem
+        self.omega = 2.0 * np.pi * problem.discretisation.frequency
+        self.logs, self.linear = prepared.grid.logs, problem.scale.size
+        self.signed = self.logs == 2 * problem.discretisation.impedance.shape[1]
+        self.size = self.linear + len(terms.shapes)
+        self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
+
+    def matrix(self, y: Array, shape: Array) -> tuple[Array, Array]:
+        """Columns of unknowns of shape (N, n), with those of the shapes for the amplitudes in y; what they are scaled by.
+
+        Linear unknowns have columns of norm 1, by which physical ones are multiplied.
+        """
+        problem, terms = self.prepared.problem, self.terms
+        columns = np.empty((self.size, len(problem.matrix)))
+        columns[: self.linear] = problem.transposed
+        scale = np.concatenate([problem.scale, np.ones(len(terms.shapes))])
+        for at, name in enumerate(problem.extras, start=self.logs):
+            column = _stacked(terms.column(name, self.omega, shape))
+            scale[at] = np.linalg.norm(column)
+            columns[at] = column / scale[at]
+        for at, name in enumerate(terms.shapes, start=self.linear):
+            of, column = terms.derivative(name, self.omega, shape)
+            owner = self.logs + problem.extras.index(of)
+            change = _stacked(column) * (y[owner] / scale[owner])
+            scale[at] = max(float(np.linalg.norm(change)), 1e-300)
+            columns[at] = change / scale[at]
+        return columns, scale
+
+    def grid(self, columns: Array) -> log_gaussian.Grid:
+        """Collect what the kernel needs to know."""
+        missing = -len(columns) % 4
+        whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
+        return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
+
+    def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
+        """Find the answer for one spectrum.
+
+        Parameters
+        ----------
+        b : ndarray, shape (n,)
+            Scaled data.
+        parts, given : ndarray, shapes (2, F) and (3,)
+            As the kernel takes them.
+        start : ndarray, shape (N,)
+            ln γ and linear unknowns.
+        shape : ndarray, shape (P,)
+            Shapes to start from.
+
+        Returns
+        -------
+        Fit or None
+            None where a term with a shape vanished: another model is the same without it.
+        """
+        y, shape = np.concatenate([start, shape]), shape.copy()
+        hyper, asked, residual = np.empty(3), given, np.inf
+        final = 0
+        for n in range(_ROUNDS + _FINAL_ROUNDS):
+            columns, scale = self.matrix(y, shape)
+            if self._vanished(y):
+                return None
+            y[self.linear :] = shape * scale[self.linear :]
+            shifted = b + y[self.linear :] @ columns[self.linear :]
+            grid = self.grid(columns)
+            out, found, rest = np.empty((1, self.size)), np.empty((1, 3)), np.empty(1)
+            log_gaussian.maximise(_rows(shifted), parts[None], _rows(y), _rows(asked), grid, out, found, rest)
+            y, hyper, residual = out[0], found[0], float(rest[0])
+            if not self.terms.shapes:
+                break
+            wanted = y[self.linear :] / scale[self.linear :]
+            change, deviation = wanted - shape, self._deviations(columns, parts, hyper, y) / scale[self.linear :]
+            moved = self._moved(shape, wanted)
+            jump = float(np.max(np.abs(change) / deviation))
+            shape = moved
+            y[self.linear :] = shape
+            if n >= _ROUNDS - 1 or (final == 0 and jump <= _SETTLED):
+                final, asked = final + 1, hyper.copy()
+            if final > 1 and (jump <= _FINAL or final >= _FINAL_ROUNDS):
+                residual = max(residual, jump)
+                break
+        if self._vanished(y):
+            return None
+        columns, scale = self.matrix(y, shape)
+        y[self.linear :] = shape * scale[self.linear :]
+        shifted = b + y[self.linear :] @ columns[self.linear :]
+        prior = self._prior(y, scale)
+        value = log_evidence(self.grid(columns), shifted, parts, y, hyper, given, prior)
+        values = np.concatenate([np.exp(y[: self.logs]), y[self.logs : self.linear]]) / scale[: self.linear]
+        return Fit(values, shape, hyper, residual, value)
+
+    def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
+        """State the linear problem around an answer: its unknowns y, what they are scaled by, its data and its grid.
+
+        Parameters
+        ----------
+        b : ndarray, shape (n,)
+            Scaled data.
+        values, shape : ndarray
+            As a :class:`Fit` has them.
+        """
+        with np.errstate(divide="ignore"):
+            y = np.concatenate([np.log(values[: self.logs]), values[self.logs :], shape])
+        # The scale of a linear unknown depends on the shape alone, that of a shape on the amplitude.
+        _, scale = self.matrix(y, shape)
+        y[self.logs : self.linear] *= scale[self.logs : self.linear]
+        columns, scale = self.matrix(y, shape)
+        y[self.linear :] *= scale[self.linear :]
+        return y, scale, b + y[self.linear :] @ columns[self.linear :], self.grid(columns)
+
+    def _moved(self, shape: Array, wanted: Array) -> Array:
+        longest = np.array([_LONGEST[name == "diffusion"] for name in self.terms.shapes])
+        return np.clip(shape + np.clip(wanted - shape, -longest, longest), 0.0, self.bounds)
+
+    def _vanished(self, y: Array) -> bool:
+        """Whether an amplitude that a shape belongs to is zero."""
+        owners = {"loss": "inductance"}
+        extras = self.prepared.problem.extras
+        return any(y[self.logs + extras.index(owners.get(name, "tail"))] <= 0.0 for name in self.terms.shapes)
+
+    def _deviations(self, columns: Array, parts: Array, hyper: Array, y: Array) -> Array:
+        """Return standard deviations of the scaled shapes if all else were known."""
+        precision = 1.0 / (hyper[0] * parts[0] + hyper[1] * parts[1])
+        weights = np.concatenate([precision, precision])
+        return np.asarray(1.0 / np.sqrt((columns[self.linear :] ** 2) @ weights))
+
+    def _prior(self, y: Array, scale: Array) -> Prior:
+        """Say what amplitudes and shapes are expected to be."""
+        log_density = 0.0
+        extras, terms = self.prepared.problem.extras, self.terms
+        if terms.tail != "none":
+            name = "elastance" if terms.tail == "capacitor" else "tail"
+            at = self.logs + extras.index(name)
+            column = np.abs(self._last_columns(y, scale)[at])
+            x = max(float(y[at]), 1e-12)
+            log_density += _log_normal(np.log(x * column), _AMPLITUDE) - np.log(x)
+        for at, name in enumerate(terms.shapes, start=self.linear):
+            width = 1.0 - EXPONENTS[0] if name != "diffusion" else float(np.log(self.omega.max() / self.omega.min()))
+            log_density -= np.log(width * scale[at])
+        if self.signed:
+            areas = self.prepared.problem.discretisation.expansion.areas
+            half = self.logs // 2
+            total = float(np.exp(y[half : self.logs]) @ areas)
+            log_density += _log_normal(np.log(max(total, 1e-300)), _NEGATIVE)
+        return Prior(log_density, half_at=self.logs // 2 if self.signed else None)
+
+    def _last_columns(self, y: Array, scale: Array) -> Array:
+        """|column| of linear unknowns at the lowest frequency."""
+        out = np.zeros(self.size)
+        shape = y[self.linear :] / scale[self.linear :]
+        for at, name in enumerate(self.prepared.problem.extras, start=self.logs):
+            out[at] = np.abs(self.terms.column(name, self.omega, shape)[self.omega.argmin()]) / scale[at]
+        return out
+
+
+def both_signs(problem: Problem) -> Problem:
+    """Return the problem with coefficients of γ₊, then of γ₋."""
+    logs = problem.penalised
+    curves, rest = problem.matrix[:, :logs], problem.matrix[:, logs:]
+    factor = problem.penalty_factor[:, :logs]
+    none = np.zeros_like(factor)
+    ridge = np.sqrt(_RIDGE) * np.eye(2 * logs)
+    whole = np.vstack([np.hstack([factor, none]), np.hstack([none, factor]), ridge])
+    whole = np.pad(whole, ((0, 0), (0, rest.shape[1])))
+    scale = np.concatenate([problem.scale[:logs], problem.scale])
+    matrix = np.hstack([curves, -curves, rest])
+    return replace(problem, matrix=matrix, scale=scale, penalty=whole.T @ whole, penalty_factor=whole)
+
+
+def _log_normal(x: float, expected: tuple[float, float]) -> float:
+    middle, width = expected
+    return float(-0.5 * ((x - middle) / width) ** 2 - np.log(width * np.sqrt(2.0 * np.pi)))
+
+
+def _stacked(z: NDArray[np.complex128]) -> Array:
+    return np.concatenate([z.real, z.imag])
+
+
+def _rows(one: Array) -> Array:
+    return np.ascontiguousarray(one[None])
