@@ -127,7 +127,7 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             method = method_from_settings(reader.json_object("settings"))
         arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}
         if with_intervals:
-            ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
+            ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS if reader.has(key)}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)
         return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drt_engine.errors import InputError
-from drt_engine.intervals import INTERVAL_UNITS
+from drt_engine.intervals import INTERVAL_UNITS, LATER_INTERVALS
 from drt_engine.peaks import PART_UNITS, PEAK_UNITS
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
@@ -228,7 +228,8 @@ INVERSION = Group(
 def _interval(name: str) -> Variable:
     value, side = name.rsplit("_", 1)
     of = next(variable for variable in INVERSION.variables if variable.name == value)
-    return Variable(name, of.dimensions, INTERVAL_UNITS[name], f"{side} end of the interval of {value}")
+    long_name, required = f"{side} end of the interval of {value}", name not in LATER_INTERVALS
+    return Variable(name, of.dimensions, INTERVAL_UNITS[name], long_name, required=required)
 
 
 INVERSION_WITH_INTERVALS = replace(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from drt_engine.discretisation import Discretisation
 from drt_engine.elements import Tail, TailName, Terms, tail_kinds
 from drt_engine.methods.base import Answer
-from drt_engine.methods.log_models import Fit, LogModel, both_signs
+from drt_engine.methods.log_models import Fit, LogModel, both_grids, both_signs
 from drt_engine.methods.log_prepared import LogPrepared, Noise
 from drt_engine.methods.posterior import LogPosterior, cut_at_zero
 from drt_engine.problem import KKT_TOLERANCE, Problem, Unknowns, assemble_with
@@ -29,7 +29,7 @@ _LIKELY = float(np.log(20.0))
 _SAME = 0.05
 """Share of R_pol by which two models may differ that are not told apart."""
 
-_EXPONENTS = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5)
+_EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 """1 − n that are tried at the start."""
 
 _DIFFUSION = (-3.5, -2.0, -0.5, 1.0)
@@ -37,6 +37,9 @@ _DIFFUSION = (-3.5, -2.0, -0.5, 1.0)
 
 _LOSS = 0.05
 """1 − m at the start."""
+
+_LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
+"""By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
 
 _LATE, _HOLD = 0.3, 1e4
 """Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
@@ -65,12 +68,12 @@ class LogModels:
         coil: Any = "cpe" if inductance == "cpe" else "coil" if inductance else "none"
         # That there is no tail is tried as well: what cannot be told apart is said.
         names = _AUTO if tail == "auto" else tuple(dict.fromkeys(("none", tail)))
-        self._candidates = {
-            name: Candidate(discretisation, Terms(name, coil), signed=False, noise=noise, robust=robust)
-            for name in names
-        }
+        # A lossy inductance that is nothing is a coil that is nothing.
+        coils = dict.fromkeys((coil, "coil" if coil == "cpe" else coil))
+        every = [Terms(name, one) for name in names for one in coils]
+        self._candidates = {terms: Candidate(discretisation, terms, False, noise, robust) for terms in every}
         self._coil = coil
-        self._prepared = self._candidates[names[0]].model.prepared
+        self._prepared = self._candidates[every[0]].model.prepared
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
         """Invert finite spectra.
@@ -85,13 +88,12 @@ class LogModels:
         b, size = self._prepared.data(impedance)
         parts, given = self._prepared.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        starts = {name: candidate.start(b) for name, candidate in self._candidates.items()}
+        starts = {name: candidate.starts(b) for name, candidate in self._candidates.items()}
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
         for k in map(int, np.flatnonzero(b.any(axis=1))):
             found = {}
             for name, candidate in self._candidates.items():
-                y, shape = starts[name]
-                one = candidate.model.fit(b[k], parts[k], given[k], y[k], shape[k])
+                one = candidate.fit(b[k], parts[k], given[k], [some[k] for some in starts[name]])
                 if one is not None:
                     found[name] = one
             best, doubt = self._choose(found)
@@ -102,18 +104,15 @@ class LogModels:
         noise = self._prepared.deviations(rows.hyper, size)
         return Answer(rows.unknowns, fit, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful)
 
-    def _choose(self, found: dict[TailName, Fit]) -> tuple[TailName, bool]:
+    def _choose(self, found: dict[Terms, Fit]) -> tuple[Terms, bool]:
         """Return which model is taken, and whether another one that says something else is not ruled out."""
-        solved = {name: fit for name, fit in found.items() if fit.residual <= KKT_TOLERANCE} or found
-        best = max(solved, key=lambda name: solved[name].evidence)
-        if self._tail in solved:
-            best = self._tail
-        r_pol = {name: self._r_pol(fit) for name, fit in solved.items()}
-        doubt = any(
-            fit.evidence > solved[best].evidence - _LIKELY and abs(r_pol[name] - r_pol[best]) > _SAME * r_pol[best]
-            for name, fit in solved.items()
-        )
-        return best, doubt
+        solved = {terms: fit for terms, fit in found.items() if fit.residual <= KKT_TOLERANCE} or found
+        asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
+        asked = [terms for terms in asked if terms.inductance == self._coil] or asked
+        best = max(asked, key=lambda terms: solved[terms].evidence)
+        least, r_pol = solved[best].evidence - _LIKELY, self._r_pol(solved[best])
+        others = [self._r_pol(fit) for fit in solved.values() if fit.evidence > least]
+        return best, any(abs(other - r_pol) > _SAME * r_pol for other in others)
 
     def _r_pol(self, fit: Fit) -> float:
         areas = self.discretisation.expansion.areas
@@ -132,9 +131,9 @@ class LogModels:
         number = logs + len(names)
         covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
         uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
-        kinds = self._kinds(unknowns)
+        terms = self._terms(unknowns)
         for k in range(rows):
-            candidate = self._candidates[kinds[k]]
+            candidate = self._candidates[terms[k]]
             values, shape = candidate.inverse(unknowns, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
@@ -166,18 +165,20 @@ class LogModels:
         shapes = [name for candidate in self._candidates.values() for name in candidate.terms.shapes]
         return tuple(dict.fromkeys((*linear, *shapes)))
 
-    def _kinds(self, unknowns: Unknowns) -> list[TailName]:
+    def _terms(self, unknowns: Unknowns) -> list[Terms]:
         """Which model each answer is of."""
-        if self._tail == "capacitor":
-            return ["capacitor"] * len(unknowns.r_inf)
-        known = tail_kinds(unknowns.tail, unknowns.tail_exponent, unknowns.tail_tau)
-        kinds: list[TailName] = []
-        for k, kind in enumerate(known):
-            if kind == "none" and unknowns.elastance[k] > 0.0 and "capacitor" in self._candidates:
-                kinds.append("capacitor")
-            else:
-                kinds.append(kind if kind in self._candidates else "none" if kind == "none" else "cpe")
-        return kinds
+        tails = {terms.tail for terms in self._candidates}
+        terms: list[Terms] = []
+        for k, kind in enumerate(tail_kinds(unknowns.tail, unknowns.tail_exponent, unknowns.tail_tau)):
+            name: TailName = kind
+            if self._tail == "capacitor" or (kind == "none" and unknowns.elastance[k] > 0.0):
+                name = "capacitor"
+            elif kind not in tails:
+                # One of an exponent that has another name as well.
+                name = "cpe"
+            coil: Any = self._coil if unknowns.inductance[k] > 0.0 or self._coil != "cpe" else "coil"
+            terms.append(Terms(name, coil))
+        return terms
 
 
 class _Rows:
@@ -229,7 +230,10 @@ class Candidate:
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
             problem = both_signs(problem) if signed else problem
-            self._prepared.append(LogPrepared(problem, noise, robust))
+            prepared = LogPrepared(problem, noise, robust)
+            if signed:
+                prepared.grid = both_grids(prepared.grid)
+            self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms)
 
     def inverse(self, unknowns: Unknowns, k: int, size: float) -> tuple[Array, Array]:
@@ -243,19 +247,50 @@ class Candidate:
         values = np.concatenate([unknowns.coefficients[k], linear]) / size
         return values, np.array([shapes[name] for name in self.terms.shapes])
 
-    def start(self, b: Array) -> tuple[Array, Array]:
-        """Start for spectra: ln γ and linear unknowns, shape (K, N), and shapes, (K, P).
+    def starts(self, b: Array) -> list[Array]:
+        """Where the search begins for spectra, one for each shape that is tried: ln γ and linear unknowns, (K, N) each.
 
         Parameters
         ----------
         b : ndarray, shape (K, n)
             Scaled data.
         """
-        found = [prepared.beginning(b) for prepared in self._prepared]
-        costs = np.array([cost for _, cost in found])
-        best = np.argmin(costs, axis=0)
-        y = np.array([found[which][0][k] for k, which in enumerate(best)])
-        return y, np.array([self._starts[which] for which in best])
+        return [prepared.beginning(b) for prepared in self._prepared]
+
+    def fit(self, b: Array, parts: Array, given: Array, starts: list[Array]) -> Fit | None:
+        """Find the answer for one spectrum: the best of those with a shape held, and from there on with it free.
+
+        Parameters
+        ----------
+        b, parts, given
+            As :meth:`LogModel.fit` takes them.
+        starts : list of ndarray, shape (N,)
+            Rows of :meth:`starts`.
+        """
+        if not self.terms.shapes:
+            return self.model.fit(b, parts, given, starts[0], self._starts[0])
+        held = [self.model.fit_held(b, parts, given, *pair) for pair in zip(starts, self._starts, strict=True)]
+        found = [(fit.evidence, fit, y) for y, fit in held if fit is not None]
+        if not found:
+            return None
+        evidence, best, y = max(found, key=lambda one: one[0])
+        free = self.model.fit(b, parts, given, y, best.shape)
+        if free is not None and free.evidence >= evidence - _LOST:
+            return free
+        return self._profiled(b, parts, given, y, best)
+
+    def _profiled(self, b: Array, parts: Array, given: Array, y: Array, best: Fit) -> Fit:
+        """Look for the largest evidence with the shapes held, where letting go of them leads to a worse answer."""
+        for step in _STEPS:
+            for at in range(best.shape.size):
+                for sign in (1.0, -1.0):
+                    shape = best.shape.copy()
+                    shape[at] = min(max(shape[at] + sign * step, 0.0), self.model.bounds[at])
+                    other, fit = self.model.fit_held(b, parts, given, y, shape)
+                    if fit is not None and fit.evidence > best.evidence:
+                        best, y = fit, other
+                        break
+        return best
 
 
 def _starting_shapes(terms: Terms, omega: Array) -> list[list[float]]:

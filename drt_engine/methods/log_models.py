@@ -16,14 +16,14 @@ from drt_engine.methods.log_prepared import LogPrepared
 from drt_engine.problem import Problem
 from drt_kernels import log_gaussian
 
-__all__ = ["Fit", "LogModel", "both_signs"]
+__all__ = ["Fit", "LogModel", "both_grids", "both_signs"]
 
 Array = NDArray[np.float64]
 
-_LONGEST = 0.15, 1.0
+_LONGEST = 0.05, 0.5
 """Largest change in a step, of exponents and of logarithms."""
 
-_ROUNDS, _SETTLED = 12, 3e-3
+_ROUNDS, _SETTLED = 15, 3e-3
 """Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 30, 1e-10
@@ -76,18 +76,18 @@ class LogModel:
         self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
 
     def matrix(self, y: Array, shape: Array) -> tuple[Array, Array]:
-        """Columns of unknowns of shape (N, n), with those of the shapes for the amplitudes in y; what they are scaled by.
+        """Columns of the unknowns, shape (N, n), and what they are scaled by, (N,).
 
-        Linear unknowns have columns of norm 1, by which physical ones are multiplied.
+        Those of the shapes are for the amplitudes in y. Columns beside those of γ have norm 1.
         """
         problem, terms = self.prepared.problem, self.terms
         columns = np.empty((self.size, len(problem.matrix)))
         columns[: self.linear] = problem.transposed
         scale = np.concatenate([problem.scale, np.ones(len(terms.shapes))])
         for at, name in enumerate(problem.extras, start=self.logs):
-            column = _stacked(terms.column(name, self.omega, shape))
-            scale[at] = np.linalg.norm(column)
-            columns[at] = column / scale[at]
+            whole = _stacked(terms.column(name, self.omega, shape))
+            scale[at] = np.linalg.norm(whole)
+            columns[at] = whole / scale[at]
         for at, name in enumerate(terms.shapes, start=self.linear):
             of, column = terms.derivative(name, self.omega, shape)
             owner = self.logs + problem.extras.index(of)
@@ -121,41 +121,62 @@ class LogModel:
         Fit or None
             None where a term with a shape vanished: another model is the same without it.
         """
-        y, shape = np.concatenate([start, shape]), shape.copy()
-        hyper, asked, residual = np.empty(3), given, np.inf
-        final = 0
+        y, asked, final = np.concatenate([start, shape]), given, 0
         for n in range(_ROUNDS + _FINAL_ROUNDS):
-            columns, scale = self.matrix(y, shape)
             if self._vanished(y):
                 return None
+            columns, scale = self.matrix(y, shape)
             y[self.linear :] = shape * scale[self.linear :]
-            shifted = b + y[self.linear :] @ columns[self.linear :]
-            grid = self.grid(columns)
-            out, found, rest = np.empty((1, self.size)), np.empty((1, 3)), np.empty(1)
-            log_gaussian.maximise(_rows(shifted), parts[None], _rows(y), _rows(asked), grid, out, found, rest)
-            y, hyper, residual = out[0], found[0], float(rest[0])
-            if not self.terms.shapes:
-                break
+            before = y.copy()
+            y, hyper, residual = self._maximise(b, parts, asked, y, columns)
             wanted = y[self.linear :] / scale[self.linear :]
-            change, deviation = wanted - shape, self._deviations(columns, parts, hyper, y) / scale[self.linear :]
-            moved = self._moved(shape, wanted)
-            jump = float(np.max(np.abs(change) / deviation))
-            shape = moved
+            deviation = self._deviations(columns, parts, hyper) / scale[self.linear :]
+            jump = float(np.max(np.abs(wanted - shape) / deviation, initial=0.0))
+            if (share := self._share(wanted - shape)) < 1.0:
+                y = before + share * (y - before)
+                wanted = shape + share * (wanted - shape)
+            shape = np.clip(wanted, 0.0, self.bounds)
             y[self.linear :] = shape
-            if n >= _ROUNDS - 1 or (final == 0 and jump <= _SETTLED):
-                final, asked = final + 1, hyper.copy()
-            if final > 1 and (jump <= _FINAL or final >= _FINAL_ROUNDS):
-                residual = max(residual, jump)
+            if final == 0 and (n == _ROUNDS - 1 or jump <= _SETTLED):
+                # From here on with what was found.
+                final, asked = 1, hyper.copy()
+            elif final > 0:
+                final += 1
+            if final > 0 and jump <= _FINAL:
                 break
+        return None if self._vanished(y) else self._finished(b, parts, given, (y, shape, hyper, max(residual, jump)))
+
+    def fit_held(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> tuple[Array, Fit | None]:
+        """Find the answer with the shapes as they are: ln γ and linear unknowns, and it as a `Fit`.
+
+        Parameters
+        ----------
+        b, parts, given, start, shape
+            As :meth:`fit` takes them.
+        """
+        columns, _ = self.matrix(np.concatenate([start, shape]), shape)
+        y, hyper, residual = self._maximise(b, parts, given, start.copy(), columns[: self.linear])
         if self._vanished(y):
-            return None
+            return y, None
+        return y, self._finished(b, parts, given, (np.concatenate([y, shape]), shape, hyper, residual))
+
+    def _maximise(self, b: Array, parts: Array, given: Array, y: Array, columns: Array) -> tuple[Array, Array, float]:
+        """Solve the model that is linear around y."""
+        shifted = b + y[self.linear :] @ columns[self.linear :]
+        out, hyper, residual = np.empty((1, y.size)), np.empty((1, 3)), np.empty(1)
+        log_gaussian.maximise(
+            shifted[None], parts[None], y[None], given[None], self.grid(columns), out, hyper, residual
+        )
+        return out[0], hyper[0], float(residual[0])
+
+    def _finished(self, b: Array, parts: Array, given: Array, found: tuple[Array, Array, Array, float]) -> Fit:
+        y, shape, hyper, residual = found
         columns, scale = self.matrix(y, shape)
         y[self.linear :] = shape * scale[self.linear :]
         shifted = b + y[self.linear :] @ columns[self.linear :]
-        prior = self._prior(y, scale)
-        value = log_evidence(self.grid(columns), shifted, parts, y, hyper, given, prior)
+        evidence = log_evidence(self.grid(columns), shifted, parts, y, hyper, given, self._prior(y, scale))
         values = np.concatenate([np.exp(y[: self.logs]), y[self.logs : self.linear]]) / scale[: self.linear]
-        return Fit(values, shape, hyper, residual, value)
+        return Fit(values, shape, hyper, residual, evidence)
 
     def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
         """State the linear problem around an answer: its unknowns y, what they are scaled by, its data and its grid.
@@ -176,9 +197,10 @@ class LogModel:
         y[self.linear :] *= scale[self.linear :]
         return y, scale, b + y[self.linear :] @ columns[self.linear :], self.grid(columns)
 
-    def _moved(self, shape: Array, wanted: Array) -> Array:
+    def _share(self, change: Array) -> float:
+        """How much of a change of the shapes is made at once."""
         longest = np.array([_LONGEST[name == "diffusion"] for name in self.terms.shapes])
-        return np.clip(shape + np.clip(wanted - shape, -longest, longest), 0.0, self.bounds)
+        return float(np.min(longest / np.maximum(np.abs(change), 1e-300), initial=1.0))
 
     def _vanished(self, y: Array) -> bool:
         """Whether an amplitude that a shape belongs to is zero."""
@@ -186,7 +208,7 @@ class LogModel:
         extras = self.prepared.problem.extras
         return any(y[self.logs + extras.index(owners.get(name, "tail"))] <= 0.0 for name in self.terms.shapes)
 
-    def _deviations(self, columns: Array, parts: Array, hyper: Array, y: Array) -> Array:
+    def _deviations(self, columns: Array, parts: Array, hyper: Array) -> Array:
         """Return standard deviations of the scaled shapes if all else were known."""
         precision = 1.0 / (hyper[0] * parts[0] + hyper[1] * parts[1])
         weights = np.concatenate([precision, precision])
@@ -235,6 +257,24 @@ def both_signs(problem: Problem) -> Problem:
     return replace(problem, matrix=matrix, scale=scale, penalty=whole.T @ whole, penalty_factor=whole)
 
 
+def both_grids(grid: log_gaussian.Grid) -> log_gaussian.Grid:
+    """Return the kernel's grid of ln γ₊, then ln γ₋, which the prior does not link.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of one sign, but with the columns of both.
+    """
+    none = np.zeros(1)
+    return grid._replace(
+        logs=2 * grid.logs,
+        slope=np.concatenate([grid.slope, none, grid.slope]),
+        lean=np.concatenate([grid.lean, none, grid.lean]),
+        bend=np.concatenate([grid.bend, np.zeros((2, 3)), grid.bend]),
+        knee=np.concatenate([grid.knee, np.ones(2), grid.knee]),
+    )
+
+
 def _log_normal(x: float, expected: tuple[float, float]) -> float:
     middle, width = expected
     return float(-0.5 * ((x - middle) / width) ** 2 - np.log(width * np.sqrt(2.0 * np.pi)))
@@ -242,7 +282,3 @@ def _log_normal(x: float, expected: tuple[float, float]) -> float:
 
 def _stacked(z: NDArray[np.complex128]) -> Array:
     return np.concatenate([z.real, z.imag])
-
-
-def _rows(one: Array) -> Array:
-    return np.ascontiguousarray(one[None])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drt_engine.methods.base import Answer
 from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
-from drt_engine.problem import Problem, Unknowns, filled, row_by_row
+from drt_engine.problem import Problem, Unknowns, filled
 from drt_engine.solvers import solver_for
 from drt_engine.spectral import factorise
 from drt_engine.weighting import deviations_at
@@ -101,7 +101,7 @@ class LogPrepared:
         answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, answers, hyper, residual)
+        log_gaussian.maximise(b, parts, self.beginning(b), given, self.grid, answers, hyper, residual)
         x = self._values(answers)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
@@ -209,30 +209,15 @@ class LogPrepared:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
 
-    def _beginning(self, b: Array) -> Array:
-        """Start from the non-negative answer: ln γ and extras, shape (K, N)."""
-        return self._raised(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
-
-    def beginning(self, b: Array) -> tuple[Array, Array]:
-        """Start from the non-negative answer, and say how good it is.
+    def beginning(self, b: Array) -> Array:
+        """Start from the non-negative answer: ln γ and extras, shape (K, N).
 
         Parameters
         ----------
         b : ndarray, shape (K, n)
             Scaled data.
-
-        Returns
-        -------
-        y : ndarray, shape (K, N)
-            ln γ and extras.
-        cost : ndarray, shape (K,)
-            What the non-negative answer leaves, its penalty included.
         """
-        x = np.nan_to_num(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
-        rough = row_by_row(x, self.problem.penalty_factor.T)
-        return self._raised(x), np.sum((self.problem.fitted(x) - b) ** 2, axis=1) + _START * np.sum(rough**2, axis=1)
-
-    def _raised(self, x: Array) -> Array:
+        x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)

@@ -263,8 +263,9 @@ class LogPosterior:
             raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.extras)}.")
         at = self.extras.index(name)
         mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
-        value = getattr(self.unknowns, name)
         low, high = most_probable(mean, deviation, level)
+        # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
+        value = getattr(self.unknowns, name, low)
         return np.minimum(low, value), np.maximum(high, value)
 
     def _bends(self) -> Array:
