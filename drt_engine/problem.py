@@ -80,8 +80,6 @@ class Unknowns:
         1/Q, n and T of a tail (1/Q) (jω)⁻ⁿ coth √(jωT) that is no capacitor; 0, NaN and infinite without one.
     inductance_exponent : ndarray, shape (K,)
         m of L (jω)^m; 1 for a coil without losses.
-    negative : ndarray, shape (K, M) or (K, 0)
-        Coefficients of γ₋, of which `coefficients` is γ₊ − γ₋; none where γ is not negative anywhere.
     """
 
     coefficients: Array
@@ -92,7 +90,6 @@ class Unknowns:
     tail_exponent: Array = None  # type: ignore[assignment]
     tail_tau: Array = None  # type: ignore[assignment]
     inductance_exponent: Array = None  # type: ignore[assignment]
-    negative: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Fill in what a model does not have."""
@@ -105,8 +102,6 @@ class Unknowns:
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(rows, value))
-        if self.negative is None:
-            object.__setattr__(self, "negative", np.empty((rows, 0)))
 
     def rows(self, rows: NDArray[np.intp] | slice) -> "Unknowns":
         """Return those of some spectra.

@@ -1,14 +1,12 @@
 """How probable models are: the marginal likelihood of a spectrum in the approximation of Laplace."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from drt_kernels.log_gaussian import Grid
 
-__all__ = ["Prior", "log_evidence"]
+__all__ = ["log_evidence", "log_normaliser"]
 
 Array = NDArray[np.float64]
 
@@ -18,23 +16,7 @@ _ROUNDS = 4
 _RIDGE = 1e-11
 
 
-@dataclass(frozen=True)
-class Prior:
-    """What is expected of a model's own unknowns.
-
-    Attributes
-    ----------
-    log_density : float
-        Logarithm of their density before the data, at the answer.
-    half_at : int or None
-        Where γ₋ begins.
-    """
-
-    log_density: float
-    half_at: int | None = None
-
-
-def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, given: Array, prior: Prior) -> float:
+def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, given: Array, prior: float) -> float:
     """Logarithm of the marginal likelihood, but for constants that all models of a spectrum share.
 
     The data's part is taken to second order around the answer [1]_. The bends' part of the prior is far from
@@ -45,8 +27,8 @@ def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, giv
     ----------
     grid, b, parts, y, hyper, given
         As the kernel takes them and leaves them, for one spectrum: data of shape (n,), unknowns (N,).
-    prior : Prior
-        What is expected of the model's own unknowns.
+    prior : float
+        Logarithm of the density of what models do not share, at the answer.
 
     References
     ----------
@@ -66,14 +48,12 @@ def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, giv
     force = own @ (weight * residual)
     hessian = (own * weight) @ own.T
     hessian[np.arange(logs), np.arange(logs)] += np.maximum(force[:logs], 0.0)
-    total = float(-np.log(variance).sum() - loss.sum() + prior.log_density)
+    total = float(-np.log(variance).sum() - loss.sum() + prior)
     bound = np.flatnonzero(y[logs:] <= 0.0) + logs
     # At a bound that the data push against, the integral is that of an exponential and half a normal distribution.
     total -= float(np.log(np.maximum(force[bound], 0.0) + np.sqrt(2.0 * hessian[bound, bound] / np.pi)).sum())
     free = np.setdiff1d(np.arange(size), bound)
     total += _integral(grid, y[:logs], lam, hessian[np.ix_(free, free)])
-    if prior.half_at is not None:
-        total -= _normaliser(grid, prior.half_at)
     if np.isnan(given[2]):
         total -= 0.125 * float(np.log(lam) / grid.width) ** 2
     if np.isnan(given[:2]).all():
@@ -128,17 +108,19 @@ def _bends(grid: Grid) -> Array:
     return bends
 
 
-def _normaliser(grid: Grid, half: int) -> float:
-    """Logarithm of the integral of the prior of γ₋ over all but its level, at λ = 1 and by the same bound."""
-    one = grid._replace(
-        logs=half,
-        slope=grid.slope[: half - 1],
-        lean=grid.lean[: half - 1],
-        bend=grid.bend[: half - 2],
-        knee=grid.knee[: half - 2],
-    )
-    u = np.concatenate([[0.0], np.cumsum(one.lean)])
-    # A level that is held with a precision of 1/2π makes its integral 1.
-    level = np.zeros((half, half))
-    level[0, 0] = 2.0 * np.pi
-    return _integral(one, u, 1.0, level)
+def log_normaliser(grid: Grid) -> float:
+    """Logarithm of the integral of the prior of ln γ over all but the level of each linked range, at λ = 1.
+
+    Parameters
+    ----------
+    grid : Grid
+        What the kernel knows of the prior.
+    """
+    first = np.concatenate([[True], grid.slope == 0.0])
+    # A level that is held with a precision of 2π has an integral of 1.
+    level = np.diag(np.where(first, 2.0 * np.pi, 0.0))
+    steps = np.where(grid.slope == 0.0, 0.0, grid.lean)
+    u = np.concatenate([[0.0], np.cumsum(steps)])
+    for at in np.flatnonzero(first):
+        u[at:] -= u[at]
+    return _integral(grid, u, 1.0, level)

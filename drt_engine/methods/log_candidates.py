@@ -1,15 +1,17 @@
 """Which model of several a spectrum is solved with: each is tried, and the most probable one taken."""
 
+from collections import OrderedDict
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.discretisation import Discretisation
-from drt_engine.elements import Tail, TailName, Terms, tail_kinds
+from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
 from drt_engine.methods.base import Answer
-from drt_engine.methods.log_models import Fit, LogModel, both_grids, both_signs
+from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
 from drt_engine.methods.log_prepared import LogPrepared, Noise
 from drt_engine.methods.posterior import LogPosterior, cut_at_zero
 from drt_engine.problem import KKT_TOLERANCE, Problem, Unknowns, assemble_with
@@ -26,7 +28,7 @@ _AUTO: tuple[TailName, ...] = ("none", "capacitor", "cpe", "warburg")
 _LIKELY = float(np.log(20.0))
 """Difference of logarithms of evidence below which a model is not ruled out."""
 
-_SAME = 0.05
+_SAME = 0.02
 """Share of R_pol by which two models may differ that are not told apart."""
 
 _EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -40,6 +42,14 @@ _LOSS = 0.05
 
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
+
+_COARSE, _TRIED, _NODE_STEPS, _KEPT = 6, 4, (3, 1), 512
+"""Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
+are then moved, all in relaxation times; and how many models are kept."""
+
+_NARROWEST = 9
+"""Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
+positive γ beside a negative peak would be made up for by the neighbours."""
 
 _LATE, _HOLD = 0.3, 1e4
 """Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
@@ -57,23 +67,43 @@ class LogModels:
         Name of a tail, or ``"auto"``.
     inductance : bool or "cpe"
         None, a coil, or one with losses.
-    noise, robust
-        As :class:`LogPrepared` takes them.
+    sign : str
+        Which signs γ may have.
+    noise : tuple
+        Noise, and whether it is robust, as :class:`LogPrepared` takes them.
     """
 
     def __init__(
-        self, discretisation: Discretisation, tail: Tail, inductance: bool | str, noise: Noise, robust: bool
+        self,
+        discretisation: Discretisation,
+        tail: Tail,
+        inductance: bool | str,
+        sign: Sign,
+        noise: tuple[Noise, bool],
     ) -> None:
-        self.discretisation, self._tail = discretisation, tail
+        self.discretisation, self._tail, self._sign, self._noise = discretisation, tail, sign, noise
         coil: Any = "cpe" if inductance == "cpe" else "coil" if inductance else "none"
         # That there is no tail is tried as well: what cannot be told apart is said.
         names = _AUTO if tail == "auto" else tuple(dict.fromkeys(("none", tail)))
         # A lossy inductance that is nothing is a coil that is nothing.
         coils = dict.fromkeys((coil, "coil" if coil == "cpe" else coil))
-        every = [Terms(name, one) for name in names for one in coils]
-        self._candidates = {terms: Candidate(discretisation, terms, False, noise, robust) for terms in every}
+        self._terms = [Terms(name, one) for name in names for one in coils]
         self._coil = coil
-        self._prepared = self._candidates[every[0]].model.prepared
+        self._known: OrderedDict[tuple[Terms, bytes], Candidate] = OrderedDict()
+        self._turn = Lock()
+        self._plus = np.ones(discretisation.expansion.tau.size)
+        self._prepared = self.candidate(self._terms[0], self._plus).model.prepared
+
+    def candidate(self, terms: Terms, signs: Array) -> "Candidate":
+        """Return the model with some terms and signs of γ; those used last are kept."""
+        key = terms, signs.tobytes()
+        with self._turn:
+            if key not in self._known:
+                self._known[key] = Candidate(self.discretisation, terms, signs, *self._noise)
+                if len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            return self._known[key]
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
         """Invert finite spectra.
@@ -88,21 +118,75 @@ class LogModels:
         b, size = self._prepared.data(impedance)
         parts, given = self._prepared.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        starts = {name: candidate.starts(b) for name, candidate in self._candidates.items()}
+        candidates = {terms: self.candidate(terms, self._plus) for terms in self._terms}
+        starts = {terms: candidate.starts(b) for terms, candidate in candidates.items()}
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
         for k in map(int, np.flatnonzero(b.any(axis=1))):
             found = {}
-            for name, candidate in self._candidates.items():
-                one = candidate.fit(b[k], parts[k], given[k], [some[k] for some in starts[name]])
+            for terms, candidate in candidates.items():
+                one = candidate.fit(b[k], parts[k], given[k], [some[k] for some in starts[terms]])
                 if one is not None:
-                    found[name] = one
-            best, doubt = self._choose(found)
-            rows.put(k, self._candidates[best], found[best], float(size[k]))
-            rows.doubtful[k] = doubt
-        fit = rows.unknowns.impedance(self.discretisation.frequency, self.discretisation.impedance)
+                    found[terms] = one
+            best, rows.doubtful[k] = self._choose(found)
+            chosen, fit = candidates[best], found[best]
+            if self._sign == "both":
+                chosen, fit = self._signed(b[k], parts[k], given[k], chosen, fit)
+                rows.doubtful[k] &= chosen.signs is self._plus
+            rows.put(k, chosen, fit, float(size[k]))
+        z = rows.unknowns.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
         noise = self._prepared.deviations(rows.hyper, size)
-        return Answer(rows.unknowns, fit, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful)
+        return Answer(rows.unknowns, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful)
+
+    def _signed(
+        self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit
+    ) -> tuple["Candidate", Fit]:
+        """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
+        best, ends = (chosen, fit), (0, 0)
+        names = dict.fromkeys((chosen.terms, self._terms[0]))
+        for terms in names:
+            ranges = self._ranges()
+            costs = [self.candidate(terms, self._negative(pair)).cost(b, fit.shape) for pair in ranges]
+            for which in np.argsort(costs)[:_TRIED]:
+                one = self._one(b, parts, given, terms, ranges[which])
+                if one is not None and one[1].evidence > best[1].evidence:
+                    best, ends = one, ranges[which]
+        if ends == (0, 0):
+            return best
+        for step in _NODE_STEPS:
+            for which in range(2):
+                for move in (step, -step):
+                    while True:
+                        other = [*ends]
+                        other[which] += move
+                        pair = other[0], other[1]
+                        one = self._one(b, parts, given, best[0].terms, pair)
+                        if one is None or one[1].evidence <= best[1].evidence:
+                            break
+                        best, ends = one, pair
+        return best
+
+    def _one(
+        self, b: Array, parts: Array, given: Array, terms: Terms, ends: tuple[int, int]
+    ) -> tuple["Candidate", Fit] | None:
+        """Solve with γ negative in one range; None where that cannot be."""
+        whole = self._plus.size
+        if not 0 <= ends[0] <= ends[1] - _NARROWEST <= whole - _NARROWEST or ends == (0, whole):
+            return None
+        candidate = self.candidate(terms, self._negative(ends))
+        fit = candidate.fit(b, parts, given, [some[0] for some in candidate.starts(b[None])])
+        return None if fit is None or fit.residual > KKT_TOLERANCE else (candidate, fit)
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        """Ranges of relaxation times that are tried at first."""
+        whole = self._plus.size
+        nodes = [*range(0, whole - _COARSE // 2, _COARSE), whole]
+        return [(i, j) for i in nodes for j in nodes if i < j and (i, j) != (0, whole)]
+
+    def _negative(self, ends: tuple[int, int]) -> Array:
+        signs = self._plus.copy()
+        signs[ends[0] : ends[1]] = -1.0
+        return signs
 
     def _choose(self, found: dict[Terms, Fit]) -> tuple[Terms, bool]:
         """Return which model is taken, and whether another one that says something else is not ruled out."""
@@ -131,9 +215,10 @@ class LogModels:
         number = logs + len(names)
         covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
         uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
-        terms = self._terms(unknowns)
+        terms = self._terms_of(unknowns)
         for k in range(rows):
-            candidate = self._candidates[terms[k]]
+            signs = np.where(unknowns.coefficients[k] < 0.0, -1.0, 1.0)
+            candidate = self.candidate(terms[k], signs)
             values, shape = candidate.inverse(unknowns, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
@@ -161,13 +246,13 @@ class LogModels:
     @property
     def extras(self) -> tuple[str, ...]:
         """Unknowns beside γ that any of the models has."""
-        linear = [name for candidate in self._candidates.values() for name in candidate.terms.extras]
-        shapes = [name for candidate in self._candidates.values() for name in candidate.terms.shapes]
+        linear = [name for terms in self._terms for name in terms.extras]
+        shapes = [name for terms in self._terms for name in terms.shapes]
         return tuple(dict.fromkeys((*linear, *shapes)))
 
-    def _terms(self, unknowns: Unknowns) -> list[Terms]:
+    def _terms_of(self, unknowns: Unknowns) -> list[Terms]:
         """Which model each answer is of."""
-        tails = {terms.tail for terms in self._candidates}
+        tails = {one.tail for one in self._terms}
         terms: list[Terms] = []
         for k, kind in enumerate(tail_kinds(unknowns.tail, unknowns.tail_exponent, unknowns.tail_tau)):
             name: TailName = kind
@@ -194,7 +279,7 @@ class _Rows:
         """Put in what was found for a spectrum."""
         known, terms = self.unknowns, candidate.terms
         logs = known.coefficients.shape[1]
-        known.coefficients[k] = fit.values[:logs] * size
+        known.coefficients[k] = candidate.signs * fit.values[:logs] * size
         for name, value in zip(terms.extras, fit.values[candidate.model.logs :], strict=True):
             getattr(known, name)[k] = value * size
         if known.tail[k] > 0.0:
@@ -213,14 +298,14 @@ class Candidate:
         The matrices of γ.
     terms : Terms
         What is in series with γ.
-    signed : bool
-        Whether γ may be of either sign.
+    signs : ndarray, shape (M,)
+        Of γ.
     noise, robust
         As :class:`LogPrepared` takes them.
     """
 
-    def __init__(self, discretisation: Discretisation, terms: Terms, signed: bool, noise: Noise, robust: bool) -> None:
-        self.terms, self.signed = terms, signed
+    def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
+        self.terms, self.signs = terms, signs
         self.omega = omega = 2.0 * np.pi * discretisation.frequency
         self._starts = [np.array(shape) for shape in _starting_shapes(terms, omega)]
         self._prepared = []
@@ -229,12 +314,10 @@ class Candidate:
             problem = assemble_with(discretisation, "complex", terms.extras, columns)
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
-            problem = both_signs(problem) if signed else problem
-            prepared = LogPrepared(problem, noise, robust)
-            if signed:
-                prepared.grid = both_grids(prepared.grid)
+            prepared = LogPrepared(signed_problem(problem, signs), noise, robust)
+            prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
-        self.model = LogModel(self._prepared[0], terms)
+        self.model = LogModel(self._prepared[0], terms, signs)
 
     def inverse(self, unknowns: Unknowns, k: int, size: float) -> tuple[Array, Array]:
         """Values and shapes of an answer, as a :class:`Fit` has them."""
@@ -244,7 +327,7 @@ class Candidate:
             "diffusion": np.log(unknowns.tail_tau[k] * self.omega.max()),
             "loss": 1.0 - unknowns.inductance_exponent[k],
         }
-        values = np.concatenate([unknowns.coefficients[k], linear]) / size
+        values = np.concatenate([np.abs(unknowns.coefficients[k]), linear]) / size
         return values, np.array([shapes[name] for name in self.terms.shapes])
 
     def starts(self, b: Array) -> list[Array]:
@@ -256,6 +339,13 @@ class Candidate:
             Scaled data.
         """
         return [prepared.beginning(b) for prepared in self._prepared]
+
+    def cost(self, b: Array, shape: Array) -> float:
+        """What a spectrum leaves at the start, for the shape next to one."""
+        near = 0
+        if shape.size == self._starts[0].size:
+            near = int(np.argmin([np.abs(start - shape).sum() for start in self._starts]))
+        return float(self._prepared[near].cost(b[None])[0])
 
     def fit(self, b: Array, parts: Array, given: Array, starts: list[Array]) -> Fit | None:
         """Find the answer for one spectrum: the best of those with a shape held, and from there on with it free.

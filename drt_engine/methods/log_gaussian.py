@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.basis import Expansion, checked_tau, is_positive
 from drt_engine.discretisation import discretise
-from drt_engine.elements import Tail
+from drt_engine.elements import SIGNS, Sign, Tail
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Answer
 from drt_engine.methods.joint import Alone, JointAnswer, solve_series
@@ -74,6 +74,9 @@ class LogGaussian:
         What is in series with γ at low frequencies: nothing; 1/(jωC); a constant-phase element 1/(Q(jω)^n), n from 0.4
         to 1; one of n = ½, semi-infinite diffusion; R coth √(jωT) / √(jωT), diffusion in a finite space. R_pol is that
         of γ, without the tail. ``"auto"`` takes the most probable of the first four for each spectrum.
+    sign : {"positive", "both"}
+        Whether γ may be negative in a range of relaxation times, as for inductive loops and negative differential
+        resistances. It is only where that is more probable.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class LogGaussian:
     along: str | None = None
     series: Sequence[str] | None = None
     tail: Tail = "none"
+    sign: Sign = "positive"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -118,6 +122,8 @@ class LogGaussian:
         """Check what is in series with γ."""
         if self.tail not in get_args(Tail):
             raise UnknownNameError("tail", self.tail, get_args(Tail))
+        if self.sign not in SIGNS:
+            raise UnknownNameError("sign", self.sign, SIGNS)
         if self.capacitance and self.tail not in ("none", "capacitor"):
             raise InputError(
                 f"capacitance=True is tail='capacitor', and a model has one tail; got tail={self.tail!r} as well. "
@@ -125,14 +131,14 @@ class LogGaussian:
             )
         if self.along is not None and self.several:
             raise InputError(
-                f"spectra of a series are inverted together with no tail or a capacitor, and a plain inductance; got "
-                f"tail={self.tail!r}, inductance={self.inductance!r}. Leave out along, or choose one of these."
+                f"spectra of a series are inverted together with positive γ, no tail or a capacitor, and a plain "
+                f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out along, or choose one of these."
             )
 
     @property
     def several(self) -> bool:
         """Whether each spectrum is solved with several models, or with one that is not linear in what it has."""
-        return self.tail not in ("none", "capacitor") or self.inductance == "cpe"
+        return self.tail not in ("none", "capacitor") or self.inductance == "cpe" or self.sign == "both"
 
     @property
     def capacitive(self) -> bool:
@@ -318,9 +324,8 @@ def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> LogPrepared:
 def _models(method: LogGaussian, frequency: bytes, tau: bytes) -> LogModels:
     expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
     found = discretise(np.frombuffer(frequency), expansion, 1)
-    return LogModels(
-        found, "capacitor" if method.capacitance else method.tail, method.inductance, method.noise, method.robust
-    )
+    tail = "capacitor" if method.capacitance else method.tail
+    return LogModels(found, tail, method.inductance, method.sign, (method.noise, method.robust))
 
 
 def _checked_noise(noise: object) -> Noise:

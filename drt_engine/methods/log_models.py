@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.elements import EXPONENTS, Terms
-from drt_engine.methods.evidence import Prior, log_evidence
+from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_prepared import LogPrepared
 from drt_engine.problem import Problem
 from drt_kernels import log_gaussian
 
-__all__ = ["Fit", "LogModel", "both_grids", "both_signs"]
+__all__ = ["Fit", "LogModel", "signed_grid", "signed_problem"]
 
 Array = NDArray[np.float64]
 
@@ -28,15 +28,16 @@ _ROUNDS, _SETTLED = 15, 3e-3
 
 _FINAL_ROUNDS, _FINAL = 30, 1e-10
 
-_RIDGE = 1e-6
-"""Added to the roughness of γ₊ and γ₋ at the start: only their difference is seen."""
+_NEAR, _FALL = 3, 4.0
+"""How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It
+goes to minus infinity; without this, γ jumps from one sign to the other."""
 
 _AMPLITUDE = np.log(0.3), 2.0
 """Median and standard deviation of the logarithm of a tail at the lowest frequency, as a share of the largest part of
 the spectrum, before the data are seen."""
 
-_NEGATIVE = np.log(0.1), 2.0
-"""The same of ∫ γ₋."""
+_SEGMENT = np.log(0.1), 2.0
+"""The same of the resistance of each range of relaxation times with one sign of γ, but for the largest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Fit:
     """What one model found for one spectrum, in the units of the problem."""
 
     values: Array
-    """γ at the relaxation times, twice for both signs, and the linear unknowns, for a spectrum of size 1."""
+    """|γ| at the relaxation times and the linear unknowns, for a spectrum of size 1."""
     shape: Array
     """What the model is not linear in."""
     hyper: Array
@@ -64,14 +65,18 @@ class LogModel:
         The problem with the linear unknowns of `terms`, of either sign if γ is.
     terms : Terms
         What is in series with γ.
+    signs : ndarray, shape (M,)
+        Of γ.
     """
 
-    def __init__(self, prepared: LogPrepared, terms: Terms) -> None:
-        self.prepared, self.terms = prepared, terms
+    def __init__(self, prepared: LogPrepared, terms: Terms, signs: Array) -> None:
+        self.prepared, self.terms, self.signs = prepared, terms, signs
         problem = prepared.problem
         self.omega = 2.0 * np.pi * problem.discretisation.frequency
         self.logs, self.linear = prepared.grid.logs, problem.scale.size
-        self.signed = self.logs == 2 * problem.discretisation.impedance.shape[1]
+        # Where each range of one sign begins.
+        self.ranges = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1])
+        self._normaliser = log_normaliser(prepared.grid)
         self.size = self.linear + len(terms.shapes)
         self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
 
@@ -214,8 +219,8 @@ class LogModel:
         weights = np.concatenate([precision, precision])
         return np.asarray(1.0 / np.sqrt((columns[self.linear :] ** 2) @ weights))
 
-    def _prior(self, y: Array, scale: Array) -> Prior:
-        """Say what amplitudes and shapes are expected to be."""
+    def _prior(self, y: Array, scale: Array) -> float:
+        """Logarithm of the density of amplitudes and shapes before the data, less what normalises that of ln γ."""
         log_density = 0.0
         extras, terms = self.prepared.problem.extras, self.terms
         if terms.tail != "none":
@@ -227,12 +232,12 @@ class LogModel:
         for at, name in enumerate(terms.shapes, start=self.linear):
             width = 1.0 - EXPONENTS[0] if name != "diffusion" else float(np.log(self.omega.max() / self.omega.min()))
             log_density -= np.log(width * scale[at])
-        if self.signed:
-            areas = self.prepared.problem.discretisation.expansion.areas
-            half = self.logs // 2
-            total = float(np.exp(y[half : self.logs]) @ areas)
-            log_density += _log_normal(np.log(max(total, 1e-300)), _NEGATIVE)
-        return Prior(log_density, half_at=self.logs // 2 if self.signed else None)
+        areas = self.prepared.problem.discretisation.expansion.areas
+        parts = np.sort(np.add.reduceat(np.exp(y[: self.logs]) * areas, self.ranges))
+        for part in parts[:-1]:
+            # Where γ changes its sign may be anywhere.
+            log_density += _log_normal(np.log(max(part, 1e-300)), _SEGMENT) - np.log(self.logs)
+        return log_density - self._normaliser
 
     def _last_columns(self, y: Array, scale: Array) -> Array:
         """|column| of linear unknowns at the lowest frequency."""
@@ -243,35 +248,43 @@ class LogModel:
         return out
 
 
-def both_signs(problem: Problem) -> Problem:
-    """Return the problem with coefficients of γ₊, then of γ₋."""
-    logs = problem.penalised
-    curves, rest = problem.matrix[:, :logs], problem.matrix[:, logs:]
-    factor = problem.penalty_factor[:, :logs]
-    none = np.zeros_like(factor)
-    ridge = np.sqrt(_RIDGE) * np.eye(2 * logs)
-    whole = np.vstack([np.hstack([factor, none]), np.hstack([none, factor]), ridge])
-    whole = np.pad(whole, ((0, 0), (0, rest.shape[1])))
-    scale = np.concatenate([problem.scale[:logs], problem.scale])
-    matrix = np.hstack([curves, -curves, rest])
-    return replace(problem, matrix=matrix, scale=scale, penalty=whole.T @ whole, penalty_factor=whole)
+def signed_problem(problem: Problem, signs: Array) -> Problem:
+    """Return the problem of |γ| where γ has known signs.
+
+    Parameters
+    ----------
+    problem : Problem
+        That of γ.
+    signs : ndarray, shape (M,)
+        1 or -1 at each relaxation time.
+    """
+    factor = np.concatenate([signs, np.ones(len(problem.extras))])
+    rough = problem.penalty_factor * factor
+    return replace(problem, matrix=problem.matrix * factor, penalty_factor=rough, penalty=rough.T @ rough)
 
 
-def both_grids(grid: log_gaussian.Grid) -> log_gaussian.Grid:
-    """Return the kernel's grid of ln γ₊, then ln γ₋, which the prior does not link.
+def signed_grid(grid: log_gaussian.Grid, signs: Array) -> log_gaussian.Grid:
+    """Return the kernel's grid of ln |γ|, which is linked only where the sign does not change.
 
     Parameters
     ----------
     grid : Grid
-        Of one sign, but with the columns of both.
+        Of the signed problem.
+    signs : ndarray, shape (M,)
+        1 or -1.
     """
-    none = np.zeros(1)
+    same = signs[1:] == signs[:-1]
+    straight = same[1:] & same[:-1]
+    lean, spacing = grid.lean.copy(), 1.0 / np.maximum(grid.slope, 1e-300)
+    for at in np.flatnonzero(~same):
+        # γ goes through zero, so that its modulus falls on both sides towards the change.
+        before, after = slice(max(at - _NEAR, 0), at), slice(at + 1, at + 1 + _NEAR)
+        lean[before], lean[after] = -_FALL * spacing[before], _FALL * spacing[after]
+    lean[~same] = 0.0
     return grid._replace(
-        logs=2 * grid.logs,
-        slope=np.concatenate([grid.slope, none, grid.slope]),
-        lean=np.concatenate([grid.lean, none, grid.lean]),
-        bend=np.concatenate([grid.bend, np.zeros((2, 3)), grid.bend]),
-        knee=np.concatenate([grid.knee, np.ones(2), grid.knee]),
+        lean=lean,
+        slope=np.where(same, grid.slope, 0.0),
+        bend=np.ascontiguousarray(np.where(straight[:, None], grid.bend, 0.0)),
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drt_engine.methods.base import Answer
 from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
-from drt_engine.problem import Problem, Unknowns, filled
+from drt_engine.problem import Problem, Unknowns, filled, row_by_row
 from drt_engine.solvers import solver_for
 from drt_engine.spectral import factorise
 from drt_engine.weighting import deviations_at
@@ -208,6 +208,18 @@ class LogPrepared:
         if self._table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
+
+    def cost(self, b: Array) -> Array:
+        """What the non-negative answer leaves, its penalty included, shape (K,).
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Scaled data.
+        """
+        x = np.nan_to_num(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
+        rough = row_by_row(x, self.problem.penalty_factor.T)
+        return np.asarray(np.sum((self.problem.fitted(x) - b) ** 2, axis=1) + _START * np.sum(rough**2, axis=1))
 
     def beginning(self, b: Array) -> Array:
         """Start from the non-negative answer: ln γ and extras, shape (K, N).

@@ -176,7 +176,9 @@ class LogPosterior:
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
-        return gamma * _times(low), gamma * _times(high)
+        one, other = gamma * _times(low), gamma * _times(high)
+        # Where γ is negative, the larger modulus is the lower end.
+        return np.minimum(one, other), np.maximum(one, other)
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
@@ -192,7 +194,9 @@ class LogPosterior:
         """
         tau = self.expansion.tau
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
-        return low, high + np.hypot(high - self._r_pol, self._beyond(level)) - (high - self._r_pol)
+        beyond, r_pol = self._beyond(level), self._r_pol
+        more, less = np.maximum(beyond, 0.0), np.minimum(beyond, 0.0)
+        return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
 
     @property
     def _r_pol(self) -> Array:
@@ -220,7 +224,8 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer. The
+            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer; where γ has
+            both signs, the resistance itself. The
             interval is from that around the answer to that around the mean, which differ where R_inf, L or 1/C is near
             zero.
 
@@ -237,7 +242,13 @@ class LogPosterior:
         half = quantile(level) * _deviation_along(share, self.covariance[:, :logs, :logs])
         shift = np.sum(share * self.shift[:, :logs], axis=1)
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
-        return resistance * _times(low), resistance * _times(high)
+        mixed = (parts < 0.0).any(axis=1)
+        wide = quantile(level) * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
+        moved = np.sum(parts[mixed] * self.shift[mixed, :logs], axis=1)
+        low, high = resistance * _times(low), resistance * _times(high)
+        low[mixed] = resistance[mixed] + np.minimum(moved, 0.0) - wide
+        high[mixed] = resistance[mixed] + np.maximum(moved, 0.0) + wide
+        return low, high
 
     def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C.
@@ -272,7 +283,7 @@ class LogPosterior:
         """Largest change of the slope of ln γ at a relaxation time and beside it, times the spacing, shape (K, M)."""
         y = np.log(self.expansion.tau)
         with np.errstate(divide="ignore", invalid="ignore"):
-            u = np.log(self.unknowns.coefficients)
+            u = np.log(np.abs(self.unknowns.coefficients))
             slope = np.diff(u, axis=1) / np.diff(y)
         change = np.zeros_like(u)
         change[:, 1:-1] = np.abs(np.diff(slope, axis=1)) * 0.5 * (y[2:] - y[:-2])
