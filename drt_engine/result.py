@@ -528,7 +528,8 @@ class Inversion:
             What the spectra are made of. The series terms are those of the inversion unless told, and so is how the
             noise changes with frequency, where the inversion knows: from ``noise_floor`` and ``noise_relative``, from
             deviations that were given, or from its residuals if it was weighted by them. Else it is in proportion to
-            |Z|.
+            |Z|. Tails that are no capacitor, lossy inductances and negative γ are taken off as the inversion found
+            them; errors of the parts do not know of theirs.
         series : sequence of str
             State columns that tell series apart; each spectrum starts from the one before in its series.
         along : str, optional
@@ -557,11 +558,32 @@ class Inversion:
         else:
             sigma = self._deviations(measured, model)
         method = self.method
-        terms = getattr(method, "inductance", True), getattr(method, "capacitance", False)
+        # What a deconvolution has no parts for is left to the inversion.
+        given = self._given(model)
+        measured, model = measured - given, model - given
+        coil = bool(getattr(method, "inductance", True)) and not (self.inductance_exponent != 1.0).all()
+        capacitive = bool(getattr(method, "capacitance", False)) or bool(np.isfinite(self.capacitance).any())
+        terms = coil, capacitive
         chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
         chains = _chains(self.states, tuple(series), along)
-        found = deconvolve(self.frequency, measured, self.peaks(), chosen, sigma, chains, known=known, model=model)
+        peaks = self.peaks()
+        found = deconvolve(
+            self.frequency, measured, peaks[peaks["r"] > 0.0], chosen, sigma, chains, known=known, model=model
+        )
         return replace(found, states=self.states)
+
+    def _given(self, model: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Impedance of tails, lossy inductances and negative γ, ohm, shape (K, F)."""
+        known, lossy = self._unknowns, self.inductance_exponent != 1.0
+        plain = replace(
+            known,
+            coefficients=np.maximum(known.coefficients, 0.0),
+            inductance=np.where(lossy, 0.0, known.inductance),
+            tail=np.zeros(len(self)),
+        )
+        if not (lossy.any() or (known.tail > 0.0).any() or (known.coefficients < 0.0).any()):
+            return np.zeros_like(model)
+        return model - plain.impedance(self.frequency, self.expansion.impedance(self.frequency))
 
     def _deviations(self, measured: NDArray[np.complex128], model: NDArray[np.complex128]) -> Array | None:
         """Course of the noise over the frequencies as the inversion has it, ohm, shape (K, F); None where it has none.
@@ -594,10 +616,20 @@ class Inversion:
         EquivalentCircuit
             ``string``, ``initial``, ``names`` and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
         """
-        from drt_engine.peaks import equivalent_circuit
+        from drt_engine.peaks import SeriesTerms, equivalent_circuit
 
         chosen = np.atleast_1d(np.arange(len(self))[row])
-        return equivalent_circuit(self[chosen].deconvolve(None if spectra is None else spectra[chosen], options), 0)
+        one = self[chosen]
+        tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
+        coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
+        negative = one.coefficients.min() < 0.0
+        peaks = one.peaks() if negative else None
+        loops = (
+            () if peaks is None else tuple((-r, tau) for r, tau in zip(peaks["r"], peaks["tau"], strict=True) if r < 0)
+        )
+        terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None, loops)
+        found = one.deconvolve(None if spectra is None else spectra[chosen], options)
+        return equivalent_circuit(found, 0, terms)
 
     def to_xarray(self) -> "xr.Dataset":
         """Return it all as a dataset.

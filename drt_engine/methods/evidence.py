@@ -53,7 +53,11 @@ def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, giv
     # At a bound that the data push against, the integral is that of an exponential and half a normal distribution.
     total -= float(np.log(np.maximum(force[bound], 0.0) + np.sqrt(2.0 * hessian[bound, bound] / np.pi)).sum())
     free = np.setdiff1d(np.arange(size), bound)
-    total += _integral(grid, y[:logs], lam, hessian[np.ix_(free, free)])
+    try:
+        total += _integral(grid, y[:logs], lam, hessian[np.ix_(free, free)])
+    except np.linalg.LinAlgError:
+        # Nothing holds the answer in some direction, as where γ vanishes in all of a range.
+        return -np.inf
     if np.isnan(given[2]):
         total -= 0.125 * float(np.log(lam) / grid.width) ** 2
     if np.isnan(given[:2]).all():

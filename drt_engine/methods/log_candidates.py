@@ -138,13 +138,10 @@ class LogModels:
         noise = self._prepared.deviations(rows.hyper, size)
         return Answer(rows.unknowns, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful)
 
-    def _signed(
-        self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit
-    ) -> tuple["Candidate", Fit]:
+    def _signed(self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit]:
         """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
         best, ends = (chosen, fit), (0, 0)
-        names = dict.fromkeys((chosen.terms, self._terms[0]))
-        for terms in names:
+        for terms in dict.fromkeys((chosen.terms, self._terms[0])):
             ranges = self._ranges()
             costs = [self.candidate(terms, self._negative(pair)).cost(b, fit.shape) for pair in ranges]
             for which in np.argsort(costs)[:_TRIED]:
@@ -153,18 +150,31 @@ class LogModels:
                     best, ends = one, ranges[which]
         if ends == (0, 0):
             return best
-        for step in _NODE_STEPS:
-            for which in range(2):
-                for move in (step, -step):
-                    while True:
-                        other = [*ends]
-                        other[which] += move
-                        pair = other[0], other[1]
-                        one = self._one(b, parts, given, best[0].terms, pair)
-                        if one is None or one[1].evidence <= best[1].evidence:
-                            break
-                        best, ends = one, pair
+        best, ends = self._refined(b, parts, given, best, ends)
+        # One change of sign says less than two.
+        for pair in ((ends[0], self._plus.size), (0, ends[1])):
+            one = self._one(b, parts, given, best[0].terms, pair)
+            if one is not None and ends != pair:
+                simple, at = self._refined(b, parts, given, one, pair)
+                if 0 < at[0] < at[1] < self._plus.size:
+                    continue
+                if simple[1].evidence > best[1].evidence - _LIKELY:
+                    best, ends = simple, at
         return best
+
+    def _refined(
+        self, b: Array, parts: Array, given: Array, best: tuple["Candidate", Fit], ends: tuple[int, int]
+    ) -> tuple[tuple["Candidate", Fit], tuple[int, int]]:
+        """Move the ends of a negative range to where the evidence is largest; one at an end of the grid stays there."""
+        for step in _NODE_STEPS:
+            for which, move in ((0, step), (0, -step), (1, step), (1, -step)):
+                while 0 < ends[which] < self._plus.size:
+                    pair = (ends[0] + move, ends[1]) if which == 0 else (ends[0], ends[1] + move)
+                    one = self._one(b, parts, given, best[0].terms, pair)
+                    if one is None or one[1].evidence <= best[1].evidence:
+                        break
+                    best, ends = one, pair
+        return best, ends
 
     def _one(
         self, b: Array, parts: Array, given: Array, terms: Terms, ends: tuple[int, int]
@@ -175,7 +185,7 @@ class LogModels:
             return None
         candidate = self.candidate(terms, self._negative(ends))
         fit = candidate.fit(b, parts, given, [some[0] for some in candidate.starts(b[None])])
-        return None if fit is None or fit.residual > KKT_TOLERANCE else (candidate, fit)
+        return (candidate, fit) if fit is not None and fit.residual <= KKT_TOLERANCE else None
 
     def _ranges(self) -> list[tuple[int, int]]:
         """Ranges of relaxation times that are tried at first."""

@@ -36,6 +36,11 @@ TAIL_SLOPE = 0.8
 _WIDEST = 40.0
 """Largest distance of the end of an interval from the answer, in its logarithm: beyond, nothing is known."""
 
+_WIDER = 2.0
+"""By how much resistances are less known than their covariance says where γ has both signs: where the sign changes is
+not known exactly. Without it 95 % intervals of R_pol cover 56 to 80 % on a loop of an RL element at the edge of the
+window."""
+
 _SWEEPS, _DAMPING = 30, 0.8
 """Of the expectation propagation of extras that may not be negative."""
 
@@ -243,7 +248,7 @@ class LogPosterior:
         shift = np.sum(share * self.shift[:, :logs], axis=1)
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         mixed = (parts < 0.0).any(axis=1)
-        wide = quantile(level) * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
+        wide = _WIDER * quantile(level) * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
         moved = np.sum(parts[mixed] * self.shift[mixed, :logs], axis=1)
         low, high = resistance * _times(low), resistance * _times(high)
         low[mixed] = resistance[mixed] + np.minimum(moved, 0.0) - wide

@@ -1,6 +1,6 @@
 """Peaks of γ(ln τ), its parts, and the equivalent circuit that they stand for."""
 
-from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
+from drt_engine.peaks.circuit import EquivalentCircuit, SeriesTerms, equivalent_circuit
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
 from drt_engine.peaks.finding import EDGE, PEAK_UNITS, find_peaks, without_edges
 from drt_engine.peaks.options import PeakOptions
@@ -15,6 +15,7 @@ __all__ = [
     "EquivalentCircuit",
     "PeakOptions",
     "deconvolve",
+    "SeriesTerms",
     "equivalent_circuit",
     "find_peaks",
     "without_edges",

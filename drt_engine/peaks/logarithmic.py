@@ -18,6 +18,8 @@ __all__ = ["features"]
 Array = NDArray[np.float64]
 
 _TILE = 128
+_FEWEST = 5
+"""Relaxation times of a range that is looked at for peaks."""
 
 
 def features(
@@ -70,6 +72,59 @@ def features(
         kernels.find(y, gamma, np.ascontiguousarray(known.covariance), limits, window, part, number)
         found[tile], count[tile] = part, number
 
+    for row in np.flatnonzero(np.isfinite(coefficients).all(axis=1) & (coefficients < 0.0).any(axis=1)):
+        ranges = _by_range(coefficients[row], posterior(np.array([row])), edges, limits, most)
+        count[row] = min(len(ranges), most)
+        found[row, : count[row]] = ranges[: count[row]]
     order = np.flatnonzero(positive)
     run_tiles(work, [order[k : k + _TILE] for k in range(0, order.size, _TILE)])
     return found, count
+
+
+_SIGNED = [1, 2, 4]
+"""Columns that have the sign of γ: resistance, height and prominence."""
+
+
+def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[float, float], most: int) -> Array:
+    """Features of a γ of both signs, each range of one sign for itself, shape (c, C)."""
+    y = np.log(known.expansion.tau)
+    bounds = [0, *(np.flatnonzero(np.sign(gamma[1:]) != np.sign(gamma[:-1])) + 1), y.size]
+    out = []
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        part = slice(first, last)
+        size, sign = np.abs(gamma[part]), float(np.sign(gamma[first]))
+        # Between two signs γ is a straight line through zero: half of the interval belongs to either.
+        ends = [
+            0.5 * (y[at] - y[at - 1]) * abs(gamma[of]) if 0 < at < y.size else 0.0
+            for at, of in ((first, first), (last, last - 1))
+        ]
+        if last - first < _FEWEST:
+            whole = float(np.trapezoid(size, y[part])) + sum(ends)
+            top = int(size.argmax())
+            rows = np.zeros((1, kernels.COLUMNS))
+            rows[0] = [
+                y[first + top],
+                whole,
+                size[top],
+                np.nan,
+                np.nan,
+                np.nan,
+                np.nan,
+                np.nan,
+                y[first],
+                y[last - 1],
+                kernels.EDGE,
+            ]
+        else:
+            window = int(np.searchsorted(y[part], edges[0])), int(np.searchsorted(y[part], edges[1], "right")) - 1
+            window = min(window[0], last - first - 1), max(window[1], 0)
+            rows, number = np.zeros((1, most, kernels.COLUMNS)), np.zeros(1, dtype=np.int64)
+            covariance = np.ascontiguousarray(known.covariance[:, part, part])
+            kernels.find(np.ascontiguousarray(y[part]), size[None], covariance, limits, window, rows, number)
+            rows = rows[0, : number[0]]
+            if len(rows):
+                rows[0, 1] += ends[0]
+                rows[-1, 1] += ends[1]
+        rows[:, _SIGNED] *= sign
+        out.append(rows)
+    return np.concatenate(out)
