@@ -46,11 +46,11 @@ class Answer:
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
-        if self.doubtful is None:
-            object.__setattr__(self, "doubtful", np.zeros(self.kkt.shape, dtype=bool))
         for name in ("noise_floor", "noise_relative"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.kkt.shape, np.nan))
+        if getattr(self, "doubtful") is None:  # noqa: B009 - its type says that it is an array
+            object.__setattr__(self, "doubtful", np.zeros(self.kkt.shape, dtype=bool))
 
     def first(self, rows: int) -> "Answer":
         """Leave out what follows the first rows."""

@@ -43,7 +43,7 @@ _LOSS = 0.05
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
 
-_COARSE, _TRIED, _NODE_STEPS, _KEPT = 6, 4, (3, 1), 512
+_COARSE, _TRIED, _NODE_STEPS, _KEPT = 8, 4, (3, 1), 256
 """Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
 are then moved, all in relaxation times; and how many models are kept."""
 
@@ -141,10 +141,11 @@ class LogModels:
     def _signed(self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit]:
         """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
         best, ends = (chosen, fit), (0, 0)
-        for terms in dict.fromkeys((chosen.terms, self._terms[0])):
-            ranges = self._ranges()
-            costs = [self.candidate(terms, self._negative(pair)).cost(b, fit.shape) for pair in ranges]
-            for which in np.argsort(costs)[:_TRIED]:
+        # Without a tail, which γ stands for well enough here.
+        ranges = self._ranges()
+        costs = [self.candidate(self._terms[0], self._negative(pair)).cost(b) for pair in ranges]
+        for which in np.argsort(costs)[:_TRIED]:
+            for terms in dict.fromkeys((chosen.terms, self._terms[0])):
                 one = self._one(b, parts, given, terms, ranges[which])
                 if one is not None and one[1].evidence > best[1].evidence:
                     best, ends = one, ranges[which]
@@ -350,12 +351,9 @@ class Candidate:
         """
         return [prepared.beginning(b) for prepared in self._prepared]
 
-    def cost(self, b: Array, shape: Array) -> float:
-        """What a spectrum leaves at the start, for the shape next to one."""
-        near = 0
-        if shape.size == self._starts[0].size:
-            near = int(np.argmin([np.abs(start - shape).sum() for start in self._starts]))
-        return float(self._prepared[near].cost(b[None])[0])
+    def cost(self, b: Array) -> float:
+        """Return what a spectrum leaves at the start."""
+        return float(self._prepared[0].cost(b[None])[0])
 
     def fit(self, b: Array, parts: Array, given: Array, starts: list[Array]) -> Fit | None:
         """Find the answer for one spectrum: the best of those with a shape held, and from there on with it free.

@@ -131,8 +131,9 @@ class LogGaussian:
             )
         if self.along is not None and self.several:
             raise InputError(
-                f"spectra of a series are inverted together with positive γ, no tail or a capacitor, and a plain "
-                f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out along, or choose one of these."
+                "spectra of a series are inverted together with positive γ, no tail or a capacitor, and a plain "
+                f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out "
+                "along, or choose these."
             )
 
     @property

@@ -210,7 +210,7 @@ class LogPrepared:
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
 
     def cost(self, b: Array) -> Array:
-        """What the non-negative answer leaves, its penalty included, shape (K,).
+        """Return what the non-negative answer leaves, its penalty included, shape (K,).
 
         Parameters
         ----------

@@ -229,10 +229,9 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer; where γ has
-            both signs, the resistance itself. The
-            interval is from that around the answer to that around the mean, which differ where R_inf, L or 1/C is near
-            zero.
+            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer; where γ
+            has both signs, the resistance itself. The interval is from that around the answer to that around the mean,
+            which differ where R_inf, L or 1/C is near zero.
 
         Raises
         ------
@@ -250,10 +249,10 @@ class LogPosterior:
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * quantile(level) * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
         moved = np.sum(parts[mixed] * self.shift[mixed, :logs], axis=1)
-        low, high = resistance * _times(low), resistance * _times(high)
-        low[mixed] = resistance[mixed] + np.minimum(moved, 0.0) - wide
-        high[mixed] = resistance[mixed] + np.maximum(moved, 0.0) + wide
-        return low, high
+        least, most = resistance * _times(low), resistance * _times(high)
+        least[mixed] = resistance[mixed] + np.minimum(moved, 0.0) - wide
+        most[mixed] = resistance[mixed] + np.maximum(moved, 0.0) + wide
+        return least, most
 
     def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C.

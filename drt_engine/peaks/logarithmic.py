@@ -1,6 +1,7 @@
 """Peaks of distributions whose logarithm has a known posterior."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,11 @@ __all__ = ["features"]
 Array = NDArray[np.float64]
 
 _TILE = 128
-_FEWEST = 5
-"""Relaxation times of a range that is looked at for peaks."""
+_SIGNED = [1, 2, 4]
+"""Columns that have the sign of γ: resistance, height and prominence."""
+
+_NOTHING, _HIGHEST = 1e-13, 1.2
+"""γ beside a range of one sign, and the highest peak in it, as shares of its largest value there."""
 
 
 def features(
@@ -81,50 +85,26 @@ def features(
     return found, count
 
 
-_SIGNED = [1, 2, 4]
-"""Columns that have the sign of γ: resistance, height and prominence."""
-
-
 def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[float, float], most: int) -> Array:
     """Features of a γ of both signs, each range of one sign for itself, shape (c, C)."""
     y = np.log(known.expansion.tau)
     bounds = [0, *(np.flatnonzero(np.sign(gamma[1:]) != np.sign(gamma[:-1])) + 1), y.size]
     out = []
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-        part = slice(first, last)
-        size, sign = np.abs(gamma[part]), float(np.sign(gamma[first]))
-        # Between two signs γ is a straight line through zero: half of the interval belongs to either.
-        ends = [
-            0.5 * (y[at] - y[at - 1]) * abs(gamma[of]) if 0 < at < y.size else 0.0
-            for at, of in ((first, first), (last, last - 1))
-        ]
-        if last - first < _FEWEST:
-            whole = float(np.trapezoid(size, y[part])) + sum(ends)
-            top = int(size.argmax())
-            rows = np.zeros((1, kernels.COLUMNS))
-            rows[0] = [
-                y[first + top],
-                whole,
-                size[top],
-                np.nan,
-                np.nan,
-                np.nan,
-                np.nan,
-                np.nan,
-                y[first],
-                y[last - 1],
-                kernels.EDGE,
-            ]
-        else:
-            window = int(np.searchsorted(y[part], edges[0])), int(np.searchsorted(y[part], edges[1], "right")) - 1
-            window = min(window[0], last - first - 1), max(window[1], 0)
-            rows, number = np.zeros((1, most, kernels.COLUMNS)), np.zeros(1, dtype=np.int64)
-            covariance = np.ascontiguousarray(known.covariance[:, part, part])
-            kernels.find(np.ascontiguousarray(y[part]), size[None], covariance, limits, window, rows, number)
-            rows = rows[0, : number[0]]
-            if len(rows):
-                rows[0, 1] += ends[0]
-                rows[-1, 1] += ends[1]
-        rows[:, _SIGNED] *= sign
-        out.append(rows)
+    for first, last in pairwise(bounds):
+        sign = float(np.sign(gamma[first]))
+        # Between two signs γ goes through zero: what is next is nothing, known for sure.
+        more = slice(max(first - 1, 0), min(last + 1, y.size))
+        place = np.ascontiguousarray(y[more])
+        own = (np.arange(y.size)[more] >= first) & (np.arange(y.size)[more] < last)
+        size = np.where(own, np.abs(gamma[more]), _NOTHING * np.abs(gamma[first:last]).max())
+        covariance = known.covariance[:, more, more] * own[:, None] * own
+        ends = np.searchsorted(place, edges[0]), np.searchsorted(place, edges[1], "right") - 1
+        window = min(int(ends[0]), place.size - 1), max(int(ends[1]), 0)
+        rows, number = np.zeros((1, most, kernels.COLUMNS)), np.zeros(1, dtype=np.int64)
+        kernels.find(place, size[None], np.ascontiguousarray(covariance), limits, window, rows, number)
+        found = rows[0, : number[0]]
+        # A parabola through nothing has its top anywhere.
+        found[:, 2] = np.minimum(found[:, 2], _HIGHEST * size.max())
+        found[:, _SIGNED] *= sign
+        out.append(found)
     return np.concatenate(out)
