@@ -16,7 +16,9 @@ _ROUNDS = 4
 _RIDGE = 1e-11
 
 
-def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, given: Array, prior: float) -> float:
+def log_evidence(
+    grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, given: Array, prior: tuple[float, Array]
+) -> float:
     """Logarithm of the marginal likelihood, but for constants that all models of a spectrum share.
 
     The data's part is taken to second order around the answer [1]_. The bends' part of the prior is far from
@@ -27,8 +29,9 @@ def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, giv
     ----------
     grid, b, parts, y, hyper, given
         As the kernel takes them and leaves them, for one spectrum: data of shape (n,), unknowns (N,).
-    prior : float
-        Logarithm of the density of what models do not share, at the answer.
+    prior : tuple
+        Logarithm of the density of what models do not share, at the answer, and a factor of its precision, shape
+        (r, N): what the data do not hold is not wider than it was before them.
 
     References
     ----------
@@ -48,7 +51,8 @@ def log_evidence(grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, giv
     force = own @ (weight * residual)
     hessian = (own * weight) @ own.T
     hessian[np.arange(logs), np.arange(logs)] += np.maximum(force[:logs], 0.0)
-    total = float(-np.log(variance).sum() - loss.sum() + prior)
+    hessian += prior[1].T @ prior[1]
+    total = float(-np.log(variance).sum() - loss.sum() + prior[0])
     bound = np.flatnonzero(y[logs:] <= 0.0) + logs
     # At a bound that the data push against, the integral is that of an exponential and half a normal distribution.
     total -= float(np.log(np.maximum(force[bound], 0.0) + np.sqrt(2.0 * hessian[bound, bound] / np.pi)).sum())

@@ -26,7 +26,7 @@ _LONGEST = 0.05, 0.5
 _ROUNDS, _SETTLED = 15, 3e-3
 """Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
 
-_FINAL_ROUNDS, _FINAL = 30, 1e-10
+_FINAL_ROUNDS, _FINAL = 120, 1e-9
 
 _NEAR, _FALL = 3, 4.0
 """How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It
@@ -219,25 +219,33 @@ class LogModel:
         weights = np.concatenate([precision, precision])
         return np.asarray(1.0 / np.sqrt((columns[self.linear :] ** 2) @ weights))
 
-    def _prior(self, y: Array, scale: Array) -> float:
-        """Logarithm of the density of amplitudes and shapes before the data, less what normalises that of ln γ."""
-        log_density = 0.0
-        extras, terms = self.prepared.problem.extras, self.terms
+    def _prior(self, y: Array, scale: Array) -> tuple[float, Array]:
+        """Return the logarithm of the density of amplitudes and shapes, less what normalises that of ln γ.
+
+        The second is a factor of its precision.
+        """
+        log_density, known = -self._normaliser, []
+        extras, terms, row = self.prepared.problem.extras, self.terms, np.eye(self.size)
         if terms.tail != "none":
-            name = "elastance" if terms.tail == "capacitor" else "tail"
-            at = self.logs + extras.index(name)
-            column = np.abs(self._last_columns(y, scale)[at])
+            at = self.logs + extras.index("elastance" if terms.tail == "capacitor" else "tail")
             x = max(float(y[at]), 1e-12)
-            log_density += _log_normal(np.log(x * column), _AMPLITUDE) - np.log(x)
+            log_density += _log_normal(np.log(x * self._last_columns(y, scale)[at]), _AMPLITUDE) - np.log(x)
+            known.append(row[at] / (_AMPLITUDE[1] * x))
         for at, name in enumerate(terms.shapes, start=self.linear):
             width = 1.0 - EXPONENTS[0] if name != "diffusion" else float(np.log(self.omega.max() / self.omega.min()))
             log_density -= np.log(width * scale[at])
-        areas = self.prepared.problem.discretisation.expansion.areas
-        parts = np.sort(np.add.reduceat(np.exp(y[: self.logs]) * areas, self.ranges))
-        for part in parts[:-1]:
+            known.append(row[at] * np.sqrt(12.0) / (width * scale[at]))
+        parts = np.exp(y[: self.logs]) * self.prepared.problem.discretisation.expansion.areas
+        whole = np.add.reduceat(parts, self.ranges)
+        ends = np.append(self.ranges, self.logs)
+        for which in np.argsort(whole)[:-1]:
+            part = max(float(whole[which]), 1e-300)
             # Where γ changes its sign may be anywhere.
-            log_density += _log_normal(np.log(max(part, 1e-300)), _SEGMENT) - np.log(self.logs)
-        return log_density - self._normaliser
+            log_density += _log_normal(np.log(part), _SEGMENT) - np.log(self.logs)
+            share = np.zeros(self.size)
+            share[ends[which] : ends[which + 1]] = parts[ends[which] : ends[which + 1]] / part
+            known.append(share / _SEGMENT[1])
+        return float(log_density), np.array(known).reshape(len(known), self.size)
 
     def _last_columns(self, y: Array, scale: Array) -> Array:
         """|column| of linear unknowns at the lowest frequency."""

@@ -100,7 +100,10 @@ def gamma(
     axes.set_ylabel(GAMMA)
     axes.set_xlim(tau[0], tau[-1])
     top = axes.dataLim.y1 or 1.0
-    axes.set_ylim(-0.02 * top, 1.05 * top)
+    foot = min(axes.dataLim.y0, 0.0)
+    if foot < 0.0:
+        axes.axhline(0.0, color="0.6", lw=0.5, zorder=0)
+    axes.set_ylim(min(-0.02 * top, 1.05 * foot), 1.05 * top)
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
     return axes
@@ -198,7 +201,7 @@ def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
     """
     places = np.asarray(states, dtype=float)
     span = float(np.ptp(places)) or max(1.0, abs(float(places[0])))
-    return _TALLEST * span / (float(np.max(values)) or 1.0)
+    return _TALLEST * span / (float(np.max(np.abs(values))) or 1.0)
 
 
 @styled
@@ -228,7 +231,8 @@ def heat_map(
         Which spectra; all by default.
     norm : Normalize, optional
         How γ, in ohm, becomes a colour, with an upper end not below the largest γ. By default colours follow the square
-        root of γ, from 0, so that small processes show beside large ones; ``Normalize(0)`` is linear.
+        root of γ, from 0, so that small processes show beside large ones; ``Normalize(0)`` is linear. Where γ is
+        negative somewhere they are linear from blue, negative, to red, positive, whatever `colours` is.
     colours : str
         Name of a colour map of matplotlib; not the one that states are coloured by, so that the two are not mixed up.
     bar : bool
@@ -256,7 +260,12 @@ def heat_map(
     order = quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
     tau, values = _curves(chosen)
-    norm = root_norm(values) if norm is None else norm
+    if norm is None:
+        norm = root_norm(values)
+        if values.min() < 0.0:
+            # Zero in the middle, so that the sign shows.
+            largest = float(np.abs(values).max())
+            norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
     norm.autoscale_None(values)
     if norm.vmax is None or norm.vmax < values.max():
         raise InputError(f"norm must not end below the largest γ, {values.max():.4g} ohm; got vmax={norm.vmax}.")
