@@ -2,12 +2,12 @@
 
 Every tail is A (jω)⁻ⁿ coth √(jωT): a capacitor has n = 1, a constant-phase element any n, a Warburg element n = ½; for
 these T is infinite and coth is 1. Diffusion in a finite space with a reflecting end has n = ½ and a finite T [1]_. The
-amplitude A is 1/Q, or 1/C. An inductance with losses is L (jω)^m [2]_.
+amplitude A is 1/Q, or 1/C [2]_. An inductance with losses is L (jω)^m, the same with a negative n.
 
 References
 ----------
 .. [1] J. Bisquert, G. Garcia-Belmonte, F. Fabregat-Santiago, P. R. Bueno, J. Electroanal. Chem. 475 (1999) 152.
-.. [2] J. R. Macdonald, E. Barsoukov (eds.), Impedance Spectroscopy, 2nd ed., Wiley (2005), sections 2.1 and 2.2.
+.. [2] G. J. Brug, A. L. G. van den Eeden, M. Sluyters-Rehbach, J. H. Sluyters, J. Electroanal. Chem. 176 (1984) 275.
 """
 
 from dataclasses import dataclass
