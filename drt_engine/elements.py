@@ -52,7 +52,7 @@ class Terms:
     inductance: Literal["none", "coil", "cpe"]
 
     @property
-    def extras(self) -> tuple[str, ...]:
+    def series_elements(self) -> tuple[str, ...]:
         """Linear unknowns, in the order of the columns."""
         tail = {"none": (), "capacitor": ("elastance",)}.get(self.tail, ("tail",))
         return ("r_inf", *(() if self.inductance == "none" else ("inductance",)), *tail)
@@ -71,7 +71,7 @@ class Terms:
         Parameters
         ----------
         name : str
-            One of `extras`.
+            One of `series_elements`.
         omega : ndarray, shape (F,)
             Angular frequencies, rad/s.
         shape : ndarray

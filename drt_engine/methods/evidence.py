@@ -21,7 +21,7 @@ def log_evidence(
 ) -> float:
     """Logarithm of the marginal likelihood, but for constants that all models of a spectrum share.
 
-    The data's part is taken to second order around the answer [1]_. The bends' part of the prior is far from
+    The data's part is taken to second order around the solution [1]_. The bends' part of the prior is far from
     a parabola where bends are small; it is bounded from below by the one that touches it at ±ξ, with ξ² the expected
     square of the bend [2]_. Noise and λ are those that were found; R_inf and L have no prior.
 
@@ -30,7 +30,7 @@ def log_evidence(
     grid, b, parts, y, hyper, given
         As the kernel takes them and leaves them, for one spectrum: data of shape (n,), unknowns (N,).
     prior : tuple
-        Logarithm of the density of what models do not share, at the answer, and a factor of its precision, shape
+        Logarithm of the density of what models do not share, at the solution, and a factor of its precision, shape
         (r, N): what the data do not hold is not wider than it was before them.
 
     References
@@ -60,7 +60,7 @@ def log_evidence(
     try:
         total += _integral(grid, y[:logs], lam, hessian[np.ix_(free, free)])
     except np.linalg.LinAlgError:
-        # Nothing holds the answer in some direction, as where γ vanishes in all of a range.
+        # Nothing holds the solution in some direction, as where γ vanishes in all of a range.
         return -np.inf
     if np.isnan(given[2]):
         total -= 0.125 * float(np.log(lam) / grid.width) ** 2

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.discretisation import Discretisation
 from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
-from drt_engine.methods.base import Answer
+from drt_engine.methods.base import Solution
+from drt_engine.methods.log_gaussian_prepared import Noise, PreparedLogGaussian
 from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
-from drt_engine.methods.log_prepared import LogPrepared, Noise
-from drt_engine.methods.posterior import LogPosterior, cut_at_zero
-from drt_engine.problem import KKT_TOLERANCE, Problem, Unknowns, assemble_with
+from drt_engine.model.discretisation import Discretisation
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble_with
+from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 
 __all__ = ["LogModels"]
@@ -70,7 +70,7 @@ class LogModels:
     sign : str
         Which signs γ may have.
     noise : tuple
-        Noise, and whether it is robust, as :class:`LogPrepared` takes them.
+        Noise, and whether it is robust, as :class:`PreparedLogGaussian` takes them.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class LogModels:
             self._known.move_to_end(key)
             return self._known[key]
 
-    def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
+    def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
         """Invert finite spectra.
 
         Parameters
@@ -133,10 +133,12 @@ class LogModels:
                 chosen, fit = self._signed(b[k], parts[k], given[k], chosen, fit)
                 rows.doubtful[k] &= chosen.signs is self._plus
             rows.put(k, chosen, fit, float(size[k]))
-        z = rows.unknowns.impedance(self.discretisation.frequency, self.discretisation.impedance)
+        z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
         noise = self._prepared.deviations(rows.hyper, size)
-        return Answer(rows.unknowns, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful)
+        return Solution(
+            rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful
+        )
 
     def _signed(self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit]:
         """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
@@ -186,7 +188,7 @@ class LogModels:
             return None
         candidate = self.candidate(terms, self._negative(ends))
         fit = candidate.fit(b, parts, given, [some[0] for some in candidate.starts(b[None])])
-        return (candidate, fit) if fit is not None and fit.residual <= KKT_TOLERANCE else None
+        return (candidate, fit) if fit is not None and fit.residual <= OPTIMALITY_TOLERANCE else None
 
     def _ranges(self) -> list[tuple[int, int]]:
         """Ranges of relaxation times that are tried at first."""
@@ -201,7 +203,7 @@ class LogModels:
 
     def _choose(self, found: dict[Terms, Fit]) -> tuple[Terms, bool]:
         """Return which model is taken, and whether another one that says something else is not ruled out."""
-        solved = {terms: fit for terms, fit in found.items() if fit.residual <= KKT_TOLERANCE} or found
+        solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
         asked = [terms for terms in asked if terms.inductance == self._coil] or asked
         best = max(asked, key=lambda terms: solved[terms].evidence)
@@ -214,23 +216,23 @@ class LogModels:
         return float(fit.values[: areas.size] @ areas)
 
     def posterior(
-        self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array, noise: tuple[Array, Array] | None
+        self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
     ) -> LogPosterior:
-        """Say how sure answers are; see :meth:`LogPrepared.posterior`."""
+        """Say how sure solutions are; see :meth:`PreparedLogGaussian.posterior`."""
         b, size = self._prepared.data(impedance)
         parts, given = self._prepared.variance(b, size, noise)
         given[:, 2] = regularisation
         expansion = self.discretisation.expansion
         logs, rows = expansion.tau.size, len(b)
-        names = self.extras
+        names = self.series_elements
         number = logs + len(names)
         covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
         uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
-        terms = self._terms_of(unknowns)
+        terms = self._terms_of(parameters)
         for k in range(rows):
-            signs = np.where(unknowns.coefficients[k] < 0.0, -1.0, 1.0)
+            signs = np.where(parameters.coefficients[k] < 0.0, -1.0, 1.0)
             candidate = self.candidate(terms[k], signs)
-            values, shape = candidate.inverse(unknowns, k, float(size[k]))
+            values, shape = candidate.inverse(parameters, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
             model = candidate.model
@@ -244,7 +246,7 @@ class LogModels:
             factors[: model.logs] = 1.0
             mean, spread = mean * factors, spread * factors[:, None] * factors
             mean, spread, loose = cut_at_zero(mean, spread, model.logs)
-            own = [logs + names.index(name) for name in (*candidate.terms.extras, *candidate.terms.shapes)]
+            own = [logs + names.index(name) for name in (*candidate.terms.series_elements, *candidate.terms.shapes)]
             place = np.array([*range(logs), *own])
             mean[:, :logs] -= y[:logs]
             shift[k, place], hyper[k] = mean[0], used[0]
@@ -252,27 +254,27 @@ class LogModels:
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
         goes_on = bool(2.0 * np.pi * self.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
-        return LogPosterior(expansion, unknowns, names, covariance, known_noise, shift, uncut, goes_on)
+        return LogPosterior(expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on)
 
     @property
-    def extras(self) -> tuple[str, ...]:
-        """Unknowns beside γ that any of the models has."""
-        linear = [name for terms in self._terms for name in terms.extras]
+    def series_elements(self) -> tuple[str, ...]:
+        """Parameters beside γ that any of the models has."""
+        linear = [name for terms in self._terms for name in terms.series_elements]
         shapes = [name for terms in self._terms for name in terms.shapes]
         return tuple(dict.fromkeys((*linear, *shapes)))
 
-    def _terms_of(self, unknowns: Unknowns) -> list[Terms]:
-        """Which model each answer is of."""
+    def _terms_of(self, parameters: Parameters) -> list[Terms]:
+        """Which model each solution is of."""
         tails = {one.tail for one in self._terms}
         terms: list[Terms] = []
-        for k, kind in enumerate(tail_kinds(unknowns.tail, unknowns.tail_exponent, unknowns.tail_tau)):
+        for k, kind in enumerate(tail_kinds(parameters.tail, parameters.tail_exponent, parameters.tail_tau)):
             name: TailName = kind
-            if self._tail == "capacitor" or (kind == "none" and unknowns.elastance[k] > 0.0):
+            if self._tail == "capacitor" or (kind == "none" and parameters.elastance[k] > 0.0):
                 name = "capacitor"
             elif kind not in tails:
                 # One of an exponent that has another name as well.
                 name = "cpe"
-            coil: Any = self._coil if unknowns.inductance[k] > 0.0 or self._coil != "cpe" else "coil"
+            coil: Any = self._coil if parameters.inductance[k] > 0.0 or self._coil != "cpe" else "coil"
             terms.append(Terms(name, coil))
         return terms
 
@@ -282,16 +284,16 @@ class _Rows:
 
     def __init__(self, rows: int, size: int) -> None:
         blank = np.zeros(rows)
-        self.unknowns = Unknowns(np.zeros((rows, size)), blank, blank.copy(), blank.copy(), tail=blank.copy())
+        self.parameters = Parameters(np.zeros((rows, size)), blank, blank.copy(), blank.copy(), tail=blank.copy())
         self.hyper, self.residual = np.tile([0.0, 0.0, 1.0], (rows, 1)), np.zeros(rows)
         self.doubtful = np.zeros(rows, dtype=bool)
 
     def put(self, k: int, candidate: "Candidate", fit: Fit, size: float) -> None:
         """Put in what was found for a spectrum."""
-        known, terms = self.unknowns, candidate.terms
+        known, terms = self.parameters, candidate.terms
         logs = known.coefficients.shape[1]
         known.coefficients[k] = candidate.signs * fit.values[:logs] * size
-        for name, value in zip(terms.extras, fit.values[candidate.model.logs :], strict=True):
+        for name, value in zip(terms.series_elements, fit.values[candidate.model.logs :], strict=True):
             getattr(known, name)[k] = value * size
         if known.tail[k] > 0.0:
             known.tail_exponent[k], known.tail_tau[k] = terms.tail_numbers(candidate.omega, fit.shape)
@@ -312,7 +314,7 @@ class Candidate:
     signs : ndarray, shape (M,)
         Of γ.
     noise, robust
-        As :class:`LogPrepared` takes them.
+        As :class:`PreparedLogGaussian` takes them.
     """
 
     def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
@@ -321,24 +323,24 @@ class Candidate:
         self._starts = [np.array(shape) for shape in _starting_shapes(terms, omega)]
         self._prepared = []
         for shape in self._starts:
-            columns = np.array([terms.column(name, omega, shape) for name in terms.extras]).T
-            problem = assemble_with(discretisation, "complex", terms.extras, columns)
+            columns = np.array([terms.column(name, omega, shape) for name in terms.series_elements]).T
+            problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
-            prepared = LogPrepared(signed_problem(problem, signs), noise, robust)
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust)
             prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms, signs)
 
-    def inverse(self, unknowns: Unknowns, k: int, size: float) -> tuple[Array, Array]:
-        """Values and shapes of an answer, as a :class:`Fit` has them."""
-        linear = [getattr(unknowns, name)[k] for name in self.terms.extras]
+    def inverse(self, parameters: Parameters, k: int, size: float) -> tuple[Array, Array]:
+        """Values and shapes of a solution, as a :class:`Fit` has them."""
+        linear = [getattr(parameters, name)[k] for name in self.terms.series_elements]
         shapes = {
-            "exponent": 1.0 - unknowns.tail_exponent[k],
-            "diffusion": np.log(unknowns.tail_tau[k] * self.omega.max()),
-            "loss": 1.0 - unknowns.inductance_exponent[k],
+            "exponent": 1.0 - parameters.tail_exponent[k],
+            "diffusion": np.log(parameters.tail_tau[k] * self.omega.max()),
+            "loss": 1.0 - parameters.inductance_exponent[k],
         }
-        values = np.concatenate([np.abs(unknowns.coefficients[k]), linear]) / size
+        values = np.concatenate([np.abs(parameters.coefficients[k]), linear]) / size
         return values, np.array([shapes[name] for name in self.terms.shapes])
 
     def starts(self, b: Array) -> list[Array]:
@@ -356,7 +358,7 @@ class Candidate:
         return float(self._prepared[0].cost(b[None])[0])
 
     def fit(self, b: Array, parts: Array, given: Array, starts: list[Array]) -> Fit | None:
-        """Find the answer for one spectrum: the best of those with a shape held, and from there on with it free.
+        """Find the solution for one spectrum: the best of those with a shape held, and from there on with it free.
 
         Parameters
         ----------
@@ -378,7 +380,7 @@ class Candidate:
         return self._profiled(b, parts, given, y, best)
 
     def _profiled(self, b: Array, parts: Array, given: Array, y: Array, best: Fit) -> Fit:
-        """Look for the largest evidence with the shapes held, where letting go of them leads to a worse answer."""
+        """Look for the largest evidence with the shapes held, where letting go of them leads to a worse solution."""
         for step in _STEPS:
             for at in range(best.shape.size):
                 for sign in (1.0, -1.0):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from drt_engine.elements import EXPONENTS, Terms
 from drt_engine.methods.evidence import log_evidence, log_normaliser
-from drt_engine.methods.log_prepared import LogPrepared
-from drt_engine.problem import Problem
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
 
 __all__ = ["Fit", "LogModel", "signed_grid", "signed_problem"]
@@ -61,7 +61,7 @@ class LogModel:
 
     Parameters
     ----------
-    prepared : LogPrepared
+    prepared : PreparedLogGaussian
         The problem with the linear unknowns of `terms`, of either sign if γ is.
     terms : Terms
         What is in series with γ.
@@ -69,7 +69,7 @@ class LogModel:
         Of γ.
     """
 
-    def __init__(self, prepared: LogPrepared, terms: Terms, signs: Array) -> None:
+    def __init__(self, prepared: PreparedLogGaussian, terms: Terms, signs: Array) -> None:
         self.prepared, self.terms, self.signs = prepared, terms, signs
         problem = prepared.problem
         self.omega = 2.0 * np.pi * problem.discretisation.frequency
@@ -89,13 +89,13 @@ class LogModel:
         columns = np.empty((self.size, len(problem.matrix)))
         columns[: self.linear] = problem.transposed
         scale = np.concatenate([problem.scale, np.ones(len(terms.shapes))])
-        for at, name in enumerate(problem.extras, start=self.logs):
+        for at, name in enumerate(problem.series_elements, start=self.logs):
             whole = _stacked(terms.column(name, self.omega, shape))
             scale[at] = np.linalg.norm(whole)
             columns[at] = whole / scale[at]
         for at, name in enumerate(terms.shapes, start=self.linear):
             of, column = terms.derivative(name, self.omega, shape)
-            owner = self.logs + problem.extras.index(of)
+            owner = self.logs + problem.series_elements.index(of)
             change = _stacked(column) * (y[owner] / scale[owner])
             scale[at] = max(float(np.linalg.norm(change)), 1e-300)
             columns[at] = change / scale[at]
@@ -108,7 +108,7 @@ class LogModel:
         return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
 
     def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
-        """Find the answer for one spectrum.
+        """Find the solution for one spectrum.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class LogModel:
         return None if self._vanished(y) else self._finished(b, parts, given, (y, shape, hyper, max(residual, jump)))
 
     def fit_held(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> tuple[Array, Fit | None]:
-        """Find the answer with the shapes as they are: ln γ and linear unknowns, and it as a `Fit`.
+        """Find the solution with the shapes as they are: ln γ and linear unknowns, and it as a `Fit`.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class LogModel:
         return Fit(values, shape, hyper, residual, evidence)
 
     def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
-        """State the linear problem around an answer: its unknowns y, what they are scaled by, its data and its grid.
+        """State the linear problem around a solution: its unknowns y, what they are scaled by, its data and its grid.
 
         Parameters
         ----------
@@ -210,8 +210,8 @@ class LogModel:
     def _vanished(self, y: Array) -> bool:
         """Whether an amplitude that a shape belongs to is zero."""
         owners = {"loss": "inductance"}
-        extras = self.prepared.problem.extras
-        return any(y[self.logs + extras.index(owners.get(name, "tail"))] <= 0.0 for name in self.terms.shapes)
+        series_elements = self.prepared.problem.series_elements
+        return any(y[self.logs + series_elements.index(owners.get(name, "tail"))] <= 0.0 for name in self.terms.shapes)
 
     def _deviations(self, columns: Array, parts: Array, hyper: Array) -> Array:
         """Return standard deviations of the scaled shapes if all else were known."""
@@ -225,9 +225,9 @@ class LogModel:
         The second is a factor of its precision.
         """
         log_density, known = -self._normaliser, []
-        extras, terms, row = self.prepared.problem.extras, self.terms, np.eye(self.size)
+        series_elements, terms, row = self.prepared.problem.series_elements, self.terms, np.eye(self.size)
         if terms.tail != "none":
-            at = self.logs + extras.index("elastance" if terms.tail == "capacitor" else "tail")
+            at = self.logs + series_elements.index("elastance" if terms.tail == "capacitor" else "tail")
             x = max(float(y[at]), 1e-12)
             log_density += _log_normal(np.log(x * self._last_columns(y, scale)[at]), _AMPLITUDE) - np.log(x)
             known.append(row[at] / (_AMPLITUDE[1] * x))
@@ -251,7 +251,7 @@ class LogModel:
         """|column| of linear unknowns at the lowest frequency."""
         out = np.zeros(self.size)
         shape = y[self.linear :] / scale[self.linear :]
-        for at, name in enumerate(self.prepared.problem.extras, start=self.logs):
+        for at, name in enumerate(self.prepared.problem.series_elements, start=self.logs):
             out[at] = np.abs(self.terms.column(name, self.omega, shape)[self.omega.argmin()]) / scale[at]
         return out
 
@@ -266,7 +266,7 @@ def signed_problem(problem: Problem, signs: Array) -> Problem:
     signs : ndarray, shape (M,)
         1 or -1 at each relaxation time.
     """
-    factor = np.concatenate([signs, np.ones(len(problem.extras))])
+    factor = np.concatenate([signs, np.ones(len(problem.series_elements))])
     rough = problem.penalty_factor * factor
     return replace(problem, matrix=problem.matrix * factor, penalty_factor=rough, penalty=rough.T @ rough)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drt_engine.errors import InputError
-from drt_engine.peaks.parts import Deconvolution
+from drt_engine.peaks.elements import Deconvolution
 
 __all__ = ["EquivalentCircuit", "SeriesTerms", "equivalent_circuit"]
 
@@ -68,7 +68,7 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
     Parameters
     ----------
     deconvolution : Deconvolution
-        Of ZARC parts.
+        Of ZARC elements.
     row : int
         Which spectrum.
     terms : SeriesTerms, optional
@@ -82,19 +82,19 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
     Raises
     ------
     InputError
-        For parts of another shape, a row that there is none of, a spectrum without an answer, and negative peaks that
+        For elements of another shape, a row that does not exist, a spectrum without a solution, and negative peaks that
         are larger than R_inf.
     """
     if deconvolution.shape != "zarc":
         raise InputError(
-            f"an equivalent circuit is made of ZARC parts; got shape {deconvolution.shape!r}. Deconvolve with "
+            f"an equivalent circuit is made of ZARC elements; got shape {deconvolution.shape!r}. Deconvolve with "
             "shape='zarc': the notation has no element for the others."
         )
     if not 0 <= row < len(deconvolution):
         raise InputError(f"row must be a whole number from 0 to {len(deconvolution) - 1}; got {row!r}.")
     if not np.isfinite(deconvolution.misfit[row]):
-        raise InputError(f"spectrum {row} has no answer, and so no circuit. Look at its status.")
-    parts = deconvolution.parts
+        raise InputError(f"spectrum {row} has no solution, and so no circuit. Look at its status.")
+    parts = deconvolution.elements
     parts = parts[parts["spectrum"] == row]
     size = float(deconvolution.r_inf[row] + parts["r"].sum())
     known = SeriesTerms() if terms is None else terms

@@ -5,14 +5,14 @@ import pytest
 from typer.testing import CliRunner
 
 import drt_engine as drt
-from drt_engine.basis import Expansion
 from drt_engine.cli import app
-from drt_engine.discretisation import discretise
 from drt_engine.elements import Terms, tail_column
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.evidence import log_normaliser
-from drt_engine.methods.log_prepared import LogPrepared
-from drt_engine.problem import assemble
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.model.basis import Expansion
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import assemble
 
 from ..conftest import zarc
 
@@ -63,7 +63,7 @@ def test_derivatives_are_those_of_the_columns(tail, inductance):
 def test_the_evidence_is_bounded_from_below_and_closely():
     # The prior of three values of ln γ by quadrature over the two that are free.
     expansion = Expansion(np.array([1e-3, 2e-3, 4e-3]), "piecewise-linear", np.nan)
-    prepared = LogPrepared(
+    prepared = PreparedLogGaussian(
         assemble(discretise(FREQUENCY, expansion, 1), "complex", inductance=False, capacitance=False), "auto", True
     )
     grid = prepared.grid
@@ -82,7 +82,7 @@ def test_each_tail_is_found_and_none_where_there_is_none(found):
     np.testing.assert_allclose(found.r_pol, 70, rtol=0.02)
     np.testing.assert_allclose(found.capacitance[1], 0.5, rtol=0.02)
     np.testing.assert_allclose(found.tail_q[2:], [0.3, 0.2], rtol=0.1)
-    assert (found.kkt <= 1e-8).all()
+    assert (found.optimality <= 1e-8).all()
     assert not (found.status & Status.MISFIT).any()
 
 
