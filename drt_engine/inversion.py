@@ -197,6 +197,7 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     remarks = solution.at_edge * Status.LAMBDA_AT_EDGE + solution.by_cvxpy * Status.SOLVED_BY_CVXPY
     beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
+    remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
     remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], solution.parameters
@@ -207,8 +208,11 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     for name in ("noise_floor", "noise_relative", "coupling", "shift", "coupling_across", "shift_across"):
         if (given := getattr(solution, name, None)) is not None:
             out[name][good] = given[solved]
+    for name in ("tail_exponent", "tail_tau", "inductance_exponent"):
+        out[name][good] = getattr(found, name)[solved]
     with np.errstate(divide="ignore"):
         out["capacitance"][good] = 1.0 / found.elastance[solved]
+        out["tail_q"][good] = 1.0 / found.tail[solved]
     residual = np.empty(len(z))
     certificate.misfit(solution.fit, z, residual)
     out["residual"][good] = residual[solved]

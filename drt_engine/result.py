@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from drt_engine.elements import tail_kinds
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.methods import LogGaussian, Method
@@ -59,11 +60,27 @@ RESULT_UNITS = {
     "coupling_across": "1",
     "shift_across": "1",
     "r_pol_beyond": "1",
+    "tail_q": "S s^n",
+    "tail_exponent": "1",
+    "tail_tau": "s",
+    "inductance_exponent": "1",
 }
 """Units of the arrays of a result."""
 
 
-_LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", "coupling_across", "shift_across")
+_TERMS = {"tail_q": np.inf, "tail_exponent": np.nan, "tail_tau": np.inf, "inductance_exponent": 1.0}
+"""What is in series with γ beside R_inf, L and C, and what stands for nothing."""
+
+_LATER = (
+    "noise_floor",
+    "noise_relative",
+    "r_pol_beyond",
+    "coupling",
+    "shift",
+    "coupling_across",
+    "shift_across",
+    *_TERMS,
+)
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
@@ -111,6 +128,11 @@ class Inversion:
         NaN where the method finds none.
     r_pol_beyond : ndarray, shape (K,)
         Share of R_pol at relaxation times that the data do not reach, below 1/ω_max or above 1/ω_min: extrapolated.
+    tail_q, tail_exponent, tail_tau : ndarray, shape (K,)
+        Q, S s^n, n and T, s, of the tail coth √(jωT) / (Q(jω)^n) in series with γ. Q is infinite without one; T is
+        infinite, and coth 1, but for diffusion in a finite space. A capacitor is in `capacitance`. See `tail`.
+    inductance_exponent : ndarray, shape (K,)
+        m of the inductance L (jω)^m, of which `inductance` is L; 1 without losses.
     coupling, shift : ndarray, shape (K,)
         How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
         s; NaN for spectra that were inverted alone.
@@ -139,12 +161,16 @@ class Inversion:
     coupling_across: Array = None  # type: ignore[assignment]
     shift_across: Array = None  # type: ignore[assignment]
     r_pol_beyond: Array = None  # type: ignore[assignment]
+    tail_q: Array = None  # type: ignore[assignment]
+    tail_exponent: Array = None  # type: ignore[assignment]
+    tail_tau: Array = None  # type: ignore[assignment]
+    inductance_exponent: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
         for name in _LATER:
             if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(self.status.size, np.nan))
+                object.__setattr__(self, name, np.full(self.status.size, _TERMS.get(name, np.nan)))
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
         for field in fields(self):
@@ -220,7 +246,25 @@ class Inversion:
 
     @property
     def _parameters(self) -> Parameters:
-        return Parameters(self.coefficients, self.r_inf, self.inductance, 1.0 / self.capacitance)
+        return Parameters(
+            self.coefficients,
+            self.r_inf,
+            self.inductance,
+            1.0 / self.capacitance,
+            tail=1.0 / self.tail_q,
+            tail_exponent=self.tail_exponent,
+            tail_tau=self.tail_tau,
+            inductance_exponent=self.inductance_exponent,
+        )
+
+    @property
+    def tail(self) -> NDArray[np.str_]:
+        """What each spectrum has in series with γ at low frequencies, shape (K,): a name that `LogGaussian` takes."""
+        known = self._parameters
+        amplitude, exponent = known.tail.copy(), known.tail_exponent.copy()
+        capacitive = known.elastance > 0.0
+        amplitude[capacitive], exponent[capacitive] = known.elastance[capacitive], 1.0
+        return np.array(tail_kinds(amplitude, exponent, known.tail_tau), dtype=str)
 
     @property
     def solved(self) -> NDArray[np.bool_]:
@@ -550,7 +594,8 @@ class Inversion:
             What the spectra are made of. The series terms are those of the inversion unless told, and so is how the
             noise changes with frequency, where the inversion knows: from ``noise_floor`` and ``noise_relative``, from
             deviations that were given, or from its residuals if it was weighted by them. Else it is in proportion to
-            |Z|.
+            |Z|. Tails that are no capacitor, lossy inductances and negative γ are taken off as the inversion found
+            them; errors of the parts do not know of theirs.
         series : sequence of str
             State columns that tell series apart; each spectrum starts from the one before in its series.
         along : str, optional
@@ -579,11 +624,32 @@ class Inversion:
         else:
             sigma = self._deviations(measured, model)
         method = self.method
-        terms = getattr(method, "inductance", True), getattr(method, "capacitance", False)
+        # What a deconvolution has no parts for is left to the inversion.
+        given = self._given(model)
+        measured, model = measured - given, model - given
+        coil = bool(getattr(method, "inductance", True)) and not (self.inductance_exponent != 1.0).all()
+        capacitive = bool(getattr(method, "capacitance", False)) or bool(np.isfinite(self.capacitance).any())
+        terms = coil, capacitive
         chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
         chains = _chains(self.states, tuple(series), along)
-        found = deconvolve(self.frequency, measured, self.peaks(), chosen, sigma, chains, known=known, model=model)
+        peaks = self.peaks()
+        found = deconvolve(
+            self.frequency, measured, peaks[peaks["r"] > 0.0], chosen, sigma, chains, known=known, model=model
+        )
         return replace(found, states=self.states)
+
+    def _given(self, model: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Impedance of tails, lossy inductances and negative γ, ohm, shape (K, F)."""
+        known, lossy = self._parameters, self.inductance_exponent != 1.0
+        plain = replace(
+            known,
+            coefficients=np.maximum(known.coefficients, 0.0),
+            inductance=np.where(lossy, 0.0, known.inductance),
+            tail=np.zeros(len(self)),
+        )
+        if not (lossy.any() or (known.tail > 0.0).any() or (known.coefficients < 0.0).any()):
+            return np.zeros_like(model)
+        return model - plain.impedance(self.frequency, self.expansion.impedance(self.frequency))
 
     def _deviations(self, measured: NDArray[np.complex128], model: NDArray[np.complex128]) -> Array | None:
         """Course of the noise over the frequencies as the inversion has it, ohm, shape (K, F); None where it has none.
@@ -616,10 +682,20 @@ class Inversion:
         EquivalentCircuit
             ``string``, ``initial``, ``names`` and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
         """
-        from drt_engine.peaks import equivalent_circuit
+        from drt_engine.peaks import SeriesTerms, equivalent_circuit
 
         chosen = np.atleast_1d(np.arange(len(self))[row])
-        return equivalent_circuit(self[chosen].deconvolve(None if spectra is None else spectra[chosen], options), 0)
+        one = self[chosen]
+        tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
+        coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
+        negative = one.coefficients.min() < 0.0
+        peaks = one.peaks() if negative else None
+        loops = (
+            () if peaks is None else tuple((-r, tau) for r, tau in zip(peaks["r"], peaks["tau"], strict=True) if r < 0)
+        )
+        terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None, loops)
+        found = one.deconvolve(None if spectra is None else spectra[chosen], options)
+        return equivalent_circuit(found, 0, terms)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a spectrum: its number, its states, then what was found.

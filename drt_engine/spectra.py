@@ -33,6 +33,7 @@ RESERVED = frozenset(
         *("frequency", "impedance_real", "impedance_imag", "point_time", "tau", "gamma", "coefficients", "r_inf"),
         *("inductance", "capacitance", "r_pol", "regularisation", "residual", "optimality", "status"),
         *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", "coupling_across", "shift_across"),
+        *("tail_q", "tail_exponent", "tail_tau", "inductance_exponent"),
     }
 )
 """Names that a state column cannot have, since spectra and results have them."""

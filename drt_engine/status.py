@@ -13,9 +13,9 @@ __all__ = ["Status", "count_status", "failures", "in_order", "status_attributes"
 class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
-    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS`` and
-    ``ALONE`` are remarks on a good solution, and ``MISFIT`` is one on a solution that does not describe the data. With
-    any other there is no solution and its row is NaN.
+    ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS``,
+    ``ALONE`` and ``TAIL_UNCERTAIN`` are remarks on a good solution, and ``MISFIT`` is one on a solution that does not
+    describe the data. With any other there is no solution and its row is NaN.
     """
 
     OK = 0
@@ -30,7 +30,8 @@ class Status(enum.IntFlag):
     EXTRAPOLATED = 256
     BREAK = 512
     ALONE = 1024
-    BREAK_ACROSS = 2048
+    TAIL_UNCERTAIN = 2048
+    BREAK_ACROSS = 4096
 
     @property
     def failed(self) -> bool:
@@ -60,6 +61,8 @@ _MESSAGES = {
     "cell and cycle, or the joint solution could not be certified. Compare with the others by their intervals.",
     Status.BREAK_ACROSS: "Series break before this spectrum along the second of their states: what changed is more "
     "than a smooth course allows. The spectra on either side were not made alike.",
+    Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
+    "and R_pol depends on which it is. Measure at lower frequencies, or say by tail= what is known of the cell.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

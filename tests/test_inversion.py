@@ -14,6 +14,7 @@ METHODS = {
     "log-gaussian": drt.LogGaussian(),
     "log-gaussian, proportional": drt.LogGaussian(noise="proportional", capacitance=True),
     "log-gaussian, normal": drt.LogGaussian(robust=False, regularisation=0.5, inductance=False),
+    "log-gaussian, tail": drt.LogGaussian(tail="cpe"),
     "default": drt.Tikhonov(),
     "fixed": drt.Tikhonov(regularisation=1e-3),
     "re": drt.Tikhonov(part="re"),
@@ -91,7 +92,8 @@ def test_intervals_are_equivariant(noisy, method, factor):
     expected = drt.invert(noisy, method, level=0.9).intervals
     scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method, level=0.9).intervals
     for name in INTERVAL_UNITS:
-        one, other = getattr(scaled, name), factor * getattr(expected, name)
+        power = {"tail_q": -1, "tail_exponent": 0}.get(name.rsplit("_", 1)[0], 1)
+        one, other = getattr(scaled, name), factor**power * getattr(expected, name)
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.nanmax(other, initial=0.0), err_msg=name)
 
 

@@ -15,10 +15,10 @@ __all__ = ["invert"]
 _METHODS = {"tikhonov": "Tikhonov", "log-gaussian": "LogGaussian"}
 _METHOD = (
     *("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance"),
-    *("along", "series"),
+    *("along", "series", "tail", "sign"),
 )
 _OF_TIKHONOV = {"basis", "order", "part", "shared", "weighting"}
-_OF_LOG_GAUSSIAN = {"along", "series"}
+_OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign"}
 _JOB = (
     *("workers", "scheduler", "level", "where", "name", "block", "compression", "dtype"),
     *("overwrite", "restart", "strict"),
@@ -72,6 +72,16 @@ def invert(
     ] = None,
     inductance: Annotated[bool, typer.Option(help="Model a series inductance.")] = True,
     capacitance: Annotated[bool, typer.Option(help="Model a series capacitance.")] = False,
+    tail: Annotated[
+        str,
+        typer.Option(help="In series at low frequencies: none, capacitor, cpe, warburg, warburg-open; auto chooses."),
+    ] = "none",
+    sign: Annotated[
+        str, typer.Option(help="positive; or both, for inductive loops and negative resistances.")
+    ] = "positive",
+    lossy_inductance: Annotated[
+        bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")
+    ] = False,
     where: Annotated[
         str | None, typer.Option(help="Which spectra: a condition on the states, like \"cell == 'C' and cycle <= 9\".")
     ] = None,
@@ -110,6 +120,8 @@ def invert(
             raise UnknownNameError("method", method, _METHODS)
         settings["name"] = _METHODS[method]
     settings |= {key: given[key] for key in _METHOD if key in given}
+    if given.get("lossy_inductance"):
+        settings["inductance"] = "cpe"
     job |= {key: given[key] for key in _JOB if key in given}
     must_succeed = job.pop("strict", False)
     # A folder such as "." has no name to change; the job refuses it.

@@ -43,7 +43,7 @@ MOST_CHUNK_ROWS = 8192  # bounds what a column of a short campaign wastes
 FEWEST_CHUNK_CHARACTERS = 16
 
 # Where infinity says what a number beyond float32 says: no series capacitance, no solution.
-_MAY_BECOME_INFINITE = ("capacitance", "optimality")
+_MAY_BECOME_INFINITE = ("capacitance", "tail_q", "tail_q_high", "optimality")
 
 
 @dataclass(frozen=True)

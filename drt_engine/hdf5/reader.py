@@ -146,7 +146,7 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         if reader.has("impedance_real") and reader.has("impedance_imag"):
             arrays["impedance"] = _complex(reader, chosen)
         if with_intervals:
-            ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS}
+            ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS if reader.has(key)}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)
         return Inversion(reader.read("frequency"), expansion, **arrays, states=reader.states(chosen), method=method)
 

@@ -12,7 +12,7 @@ from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS, LATER_INTERVALS
 from drt_engine.validation.cleaning import REASONS
 
 __all__ = [
@@ -242,6 +242,12 @@ INVERSION = Group(
             )
             for part, name in (("real", "real"), ("imag", "imaginary"))
         ),
+        _result("tail_q", "Q of the constant-phase tail, infinite where there is none", required=False),
+        _result("tail_exponent", "exponent of the constant-phase tail", required=False),
+        _result(
+            "tail_tau", "time constant of diffusion in a finite space, infinite where there is none", required=False
+        ),
+        _result("inductance_exponent", "exponent of the series inductance, 1 without losses", required=False),
         Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )
@@ -250,7 +256,8 @@ INVERSION = Group(
 def _interval(name: str) -> Variable:
     value, side = name.rsplit("_", 1)
     of = next(variable for variable in INVERSION.variables if variable.name == value)
-    return Variable(name, of.dimensions, INTERVAL_UNITS[name], f"{side} end of the interval of {value}")
+    long_name, required = f"{side} end of the interval of {value}", name not in LATER_INTERVALS
+    return Variable(name, of.dimensions, INTERVAL_UNITS[name], long_name, required=required)
 
 
 INVERSION_WITH_INTERVALS = replace(

@@ -30,6 +30,8 @@ class Solution:
         Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
+    doubtful : ndarray of bool, shape (K,)
+        Whether another description of the low frequencies, with another R_pol, is about as probable.
     """
 
     parameters: Parameters
@@ -40,12 +42,15 @@ class Solution:
     by_cvxpy: NDArray[np.bool_]
     noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
     noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]
+    doubtful: NDArray[np.bool_] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
         for name in ("noise_floor", "noise_relative"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.optimality.shape, np.nan))
+        if getattr(self, "doubtful") is None:  # noqa: B009 - its type says that it is an array
+            object.__setattr__(self, "doubtful", np.zeros(self.optimality.shape, dtype=bool))
 
     def first(self, rows: int) -> "Solution":
         """Leave out what follows the first rows."""

@@ -9,9 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.elements import SIGNS, Sign, Tail
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Solution
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
+from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import discretise
@@ -45,8 +47,10 @@ class LogGaussian:
 
     Parameters
     ----------
-    inductance, capacitance : bool
-        Whether the model has jωL and 1/(jωC).
+    inductance : bool or "cpe"
+        Whether the model has jωL; with ``"cpe"`` it has L (jω)^m, m from 0.4 to 1, as lossy cables and coils do.
+    capacitance : bool
+        Whether the model has 1/(jωC): the same as ``tail="capacitor"``.
     regularisation : float or "evidence"
         λ, or the one of the largest marginal likelihood.
     noise : {"auto", "constant", "proportional"}, pair of float, or sequence of pairs
@@ -67,6 +71,13 @@ class LogGaussian:
     tau : sequence of float, optional
         Relaxation times, s, in any order. By default ten a decade, from a decade below 1/ω_max to a decade above
         1/ω_min.
+    tail : {"none", "capacitor", "cpe", "warburg", "warburg-open", "auto"}
+        What is in series with γ at low frequencies: nothing; 1/(jωC); a constant-phase element 1/(Q(jω)^n), n from 0.4
+        to 1; one of n = ½, semi-infinite diffusion; R coth √(jωT) / √(jωT), diffusion in a finite space. R_pol is that
+        of γ, without the tail. ``"auto"`` takes the most probable of the first four for each spectrum.
+    sign : {"positive", "both"}
+        Whether γ may be negative in a range of relaxation times, as for inductive loops and negative differential
+        resistances. It is only where that is more probable.
 
     Raises
     ------
@@ -81,7 +92,7 @@ class LogGaussian:
     .. [2] K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989) 881.
     """
 
-    inductance: bool = True
+    inductance: bool | Literal["cpe"] = True
     capacitance: bool = False
     regularisation: float | Literal["evidence"] = "evidence"
     noise: Noise = "auto"
@@ -89,12 +100,16 @@ class LogGaussian:
     tau: Sequence[float] | None = None
     along: str | tuple[str, str] | None = None
     series: Sequence[str] | None = None
+    tail: Tail = "none"
+    sign: Sign = "positive"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
         for name in ("inductance", "capacitance", "robust"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be True or False; got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if not isinstance(value, bool) and (name, value) != ("inductance", "cpe"):
+                raise InputError(f"{name} must be True or False; got {value!r}.")
+        self._check_terms()
         if isinstance(self.regularisation, str):
             if self.regularisation != "evidence":
                 raise UnknownNameError("regularisation", self.regularisation, ("evidence",))
@@ -103,6 +118,34 @@ class LogGaussian:
         object.__setattr__(self, "noise", _checked_noise(self.noise))
         self._check_series()
         object.__setattr__(self, "tau", None if self.tau is None else tuple(checked_tau(self.tau).tolist()))
+
+    def _check_terms(self) -> None:
+        """Check what is in series with γ."""
+        if self.tail not in get_args(Tail):
+            raise UnknownNameError("tail", self.tail, get_args(Tail))
+        if self.sign not in SIGNS:
+            raise UnknownNameError("sign", self.sign, SIGNS)
+        if self.capacitance and self.tail not in ("none", "capacitor"):
+            raise InputError(
+                f"capacitance=True is tail='capacitor', and a model has one tail; got tail={self.tail!r} as well. "
+                "Leave out capacitance."
+            )
+        if self.along is not None and self.several:
+            raise InputError(
+                "spectra of a series are inverted together with positive γ, no tail or a capacitor, and a plain "
+                f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out "
+                "along, or choose these."
+            )
+
+    @property
+    def several(self) -> bool:
+        """Whether each spectrum is solved with several models, or with one that is not linear in what it has."""
+        return self.tail not in ("none", "capacitor") or self.inductance == "cpe" or self.sign == "both"
+
+    @property
+    def capacitive(self) -> bool:
+        """Whether the model has 1/(jωC)."""
+        return self.capacitance or self.tail == "capacitor"
 
     def _check_series(self) -> None:
         if self.along is None:
@@ -166,7 +209,7 @@ class LogGaussian:
             Basis functions.
         """
         found = discretise(frequency, expansion, 1)
-        return assemble(found, "complex", inductance=self.inductance, capacitance=self.capacitance)
+        return assemble(found, "complex", inductance=bool(self.inductance), capacitance=self.capacitive)
 
     def tallies(
         self,
@@ -204,7 +247,8 @@ class LogGaussian:
             There is no grid of λ to choose from.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        return self.prepared(frequency, expansion).solve(impedance, given)
+        prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
+        return prepared.solve(impedance, given)
 
     def solve_series(
         self,
@@ -284,7 +328,13 @@ class LogGaussian:
         LogPosterior
             NaN where there is no solution, and for a γ of zeros.
         """
-        return self.prepared(frequency, expansion).posterior(impedance, *solutions, noise)
+        prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
+        return prepared.posterior(impedance, *solutions, noise)
+
+    def models(self, frequency: Array, expansion: Expansion) -> LogModels:
+        """Collect what the spectra of a grid share, for several models."""
+        with _PREPARING:
+            return _models(self, frequency.tobytes(), expansion.tau.tobytes())
 
     def prepared(self, frequency: Array, expansion: Expansion) -> PreparedLogGaussian:
         """Collect what the spectra of a grid share."""
@@ -300,6 +350,14 @@ def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> PreparedLogG
     expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
     problem = method.problem(np.frombuffer(frequency), expansion)
     return PreparedLogGaussian(problem, method.noise, method.robust)
+
+
+@lru_cache(maxsize=8)
+def _models(method: LogGaussian, frequency: bytes, tau: bytes) -> LogModels:
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
+    found = discretise(np.frombuffer(frequency), expansion, 1)
+    tail = "capacitor" if method.capacitance else method.tail
+    return LogModels(found, tail, method.inductance, method.sign, (method.noise, method.robust))
 
 
 def _checked_noise(noise: object) -> Noise:

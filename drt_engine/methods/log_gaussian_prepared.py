@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drt_engine.methods.base import Solution
 from drt_engine.model.gsvd import factorise
-from drt_engine.model.problem import Parameters, Problem, filled
+from drt_engine.model.problem import Parameters, Problem, filled, row_by_row
 from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
@@ -101,7 +101,7 @@ class PreparedLogGaussian:
         solutions, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, solutions, hyper, residual)
+        log_gaussian.maximise(b, parts, self.beginning(b), given, self.grid, solutions, hyper, residual)
         x = self._values(solutions)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
@@ -213,8 +213,26 @@ class PreparedLogGaussian:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
 
-    def _beginning(self, b: Array) -> Array:
-        """Start from the non-negative solution: ln γ and series elements, shape (K, N)."""
+    def cost(self, b: Array) -> Array:
+        """Return what the non-negative solution leaves, its penalty included, shape (K,).
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Scaled data.
+        """
+        x = np.nan_to_num(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
+        rough = row_by_row(x, self.problem.penalty_factor.T)
+        return np.asarray(np.sum((self.problem.fitted(x) - b) ** 2, axis=1) + _START * np.sum(rough**2, axis=1))
+
+    def beginning(self, b: Array) -> Array:
+        """Start from the non-negative solution: ln γ and series elements, shape (K, N).
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Scaled data.
+        """
         x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)

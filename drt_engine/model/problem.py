@@ -5,17 +5,18 @@ parts, then the imaginary parts. Columns of R_inf, L and 1/C have norm one and e
 component, so that neither the decades of ω nor the unit of Z reach a solver.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.elements import tails
 from drt_engine.model.discretisation import Discretisation
 from drt_kernels import certificate
 
-__all__ = ["OPTIMALITY_TOLERANCE", "Parameters", "Part", "Problem", "assemble", "filled", "row_by_row"]
+__all__ = ["OPTIMALITY_TOLERANCE", "Parameters", "Part", "Problem", "assemble", "assemble_with", "filled", "row_by_row"]
 
 T = TypeVar("T", bound=np.generic)
 Part = Literal["complex", "re", "im"]
@@ -75,12 +76,32 @@ class Parameters:
         Coefficients of γ, ohm.
     r_inf, inductance, elastance : ndarray, shape (K,)
         R_inf in ohm, L in H and 1/C in 1/F.
+    tail, tail_exponent, tail_tau : ndarray, shape (K,)
+        1/Q, n and T of a tail (1/Q) (jω)⁻ⁿ coth √(jωT) that is no capacitor; 0, NaN and infinite without one.
+    inductance_exponent : ndarray, shape (K,)
+        m of L (jω)^m; 1 for a coil without losses.
     """
 
     coefficients: Array
     r_inf: Array
     inductance: Array
     elastance: Array
+    tail: Array = None  # type: ignore[assignment]  # what stands for none, below
+    tail_exponent: Array = None  # type: ignore[assignment]
+    tail_tau: Array = None  # type: ignore[assignment]
+    inductance_exponent: Array = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Fill in what a model does not have."""
+        rows = len(self.r_inf)
+        for name, value in (
+            ("tail", 0.0),
+            ("tail_exponent", np.nan),
+            ("tail_tau", np.inf),
+            ("inductance_exponent", 1.0),
+        ):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(rows, value))
 
     def rows(self, rows: NDArray[np.intp] | slice) -> "Parameters":
         """Return those of some spectra.
@@ -90,7 +111,7 @@ class Parameters:
         rows : ndarray of int, or slice
             Which.
         """
-        return Parameters(self.coefficients[rows], self.r_inf[rows], self.inductance[rows], self.elastance[rows])
+        return Parameters(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def impedance(self, frequency: Array, basis: ComplexArray) -> ComplexArray:
         """Impedance of the model.
@@ -108,10 +129,17 @@ class Parameters:
             Ohm.
         """
         omega = 2.0 * np.pi * frequency
-        reactance = np.outer(self.inductance, omega) - np.outer(self.elastance, 1.0 / omega)
+        lossy = self.inductance_exponent != 1.0
+        reactance = np.outer(np.where(lossy, 0.0, self.inductance), omega) - np.outer(self.elastance, 1.0 / omega)
         z = _curves(self.coefficients, basis)
         z.real += self.r_inf[:, None]
         z.imag += reactance
+        if (self.tail > 0.0).any():
+            z += tails(omega, self.tail, self.tail_exponent, self.tail_tau)
+        if lossy.any():
+            z[lossy] += tails(
+                omega, self.inductance[lossy], -self.inductance_exponent[lossy], np.full(lossy.sum(), np.inf)
+            )
         return z
 
 
@@ -316,14 +344,42 @@ def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, ca
     model = [name for name, on in zip(_SERIES_ELEMENTS, (True, inductance, capacitance), strict=True) if on]
     shown = {"complex": _SERIES_ELEMENTS, "re": _SERIES_ELEMENTS[:1], "im": _SERIES_ELEMENTS[1:]}[part]
     series_elements = tuple(name for name in model if name in shown)
-    columns = _stack(_element_columns(series_elements, discretisation.frequency), part)
+    unseen = tuple(name for name in model if name not in shown)
+    return assemble_with(
+        discretisation, part, series_elements, _element_columns(series_elements, discretisation.frequency), unseen
+    )
+
+
+def assemble_with(
+    discretisation: Discretisation,
+    part: Part,
+    series_elements: tuple[str, ...],
+    impedance: ComplexArray,
+    unseen: tuple[str, ...] = (),
+) -> Problem:
+    """Assemble the problem of a grid with terms in series of any kind.
+
+    Parameters
+    ----------
+    discretisation : Discretisation
+        The shared matrices.
+    part : {"complex", "re", "im"}
+        Which part of the impedance is fitted.
+    series_elements : tuple of str
+        Names of the terms.
+    impedance : ndarray of complex, shape (F, E)
+        Impedance of each at 1.
+    unseen : tuple of str
+        Terms that the part does not show.
+    """
+    columns = _stack(impedance, part)
     norms = np.linalg.norm(columns, axis=0)
     added = (0, len(series_elements))
     return Problem(
         discretisation=discretisation,
         part=part,
         series_elements=series_elements,
-        unseen=tuple(name for name in model if name not in shown),
+        unseen=unseen,
         matrix=np.hstack([_stack(discretisation.impedance, part), columns / norms]),
         scale=np.concatenate([np.ones(discretisation.impedance.shape[1]), norms]),
         penalty=np.pad(discretisation.roughness, (added, added)),

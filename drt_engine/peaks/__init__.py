@@ -1,6 +1,6 @@
 """Peaks of γ(ln τ), circuit elements fitted to spectra, and the equivalent circuit of these."""
 
-from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
+from drt_engine.peaks.circuit import EquivalentCircuit, SeriesTerms, equivalent_circuit
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
 from drt_engine.peaks.elements import ELEMENT_UNITS, Deconvolution
 from drt_engine.peaks.finding import EDGE, PEAK_UNITS, find_peaks, without_edges
@@ -14,6 +14,7 @@ __all__ = [
     "DeconvolutionOptions",
     "EquivalentCircuit",
     "PeakOptions",
+    "SeriesTerms",
     "deconvolve",
     "equivalent_circuit",
     "find_peaks",

@@ -7,7 +7,7 @@ import numpy as np
 from drt_engine.errors import InputError
 from drt_engine.peaks.elements import Deconvolution
 
-__all__ = ["EquivalentCircuit", "equivalent_circuit"]
+__all__ = ["EquivalentCircuit", "SeriesTerms", "equivalent_circuit"]
 
 _LEAST = 1e-12
 
@@ -41,7 +41,26 @@ class EquivalentCircuit:
     units: tuple[str, ...]
 
 
-def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCircuit:
+@dataclass(frozen=True)
+class SeriesTerms:
+    """What an inversion found in series that a deconvolution does not fit.
+
+    Attributes
+    ----------
+    tail : tuple of float, or None
+        Q, S s^n, n and T, s, of the tail; None without one.
+    inductance : tuple of float, or None
+        L and m of L (jω)^m; None for a coil, which the deconvolution fits.
+    loops : tuple of pairs
+        R, ohm, and τ, s, of each negative peak, R being positive.
+    """
+
+    tail: tuple[float, float, float] | None = None
+    inductance: tuple[float, float] | None = None
+    loops: tuple[tuple[float, float], ...] = ()
+
+
+def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerms | None = None) -> EquivalentCircuit:
     """Return the circuit that one spectrum was taken apart into.
 
     A ZARC is a resistor R beside a constant phase element 1/(Q (jω)^φ) with Q = τ^φ / R.
@@ -52,6 +71,8 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
         Of ZARC elements.
     row : int
         Which spectrum.
+    terms : SeriesTerms, optional
+        What else is in series. A negative peak -R/(1 + jωτ) is an inductance Rτ beside R, and R0 less by R.
 
     Returns
     -------
@@ -61,7 +82,8 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
     Raises
     ------
     InputError
-        For elements of another shape, a row that does not exist, and a spectrum without a solution.
+        For elements of another shape, a row that does not exist, a spectrum without a solution, and negative peaks that
+        are larger than R_inf.
     """
     if deconvolution.shape != "zarc":
         raise InputError(
@@ -75,17 +97,41 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
     parts = deconvolution.elements
     parts = parts[parts["spectrum"] == row]
     size = float(deconvolution.r_inf[row] + parts["r"].sum())
-    elements = [("R0", "R0", max(float(deconvolution.r_inf[row]), _LEAST * size), "ohm")]
-    if "inductance" in deconvolution.series:
+    known = SeriesTerms() if terms is None else terms
+    r_0 = float(deconvolution.r_inf[row]) - sum(r for r, _ in known.loops)
+    if known.loops and r_0 <= 0.0:
+        raise InputError(
+            f"the negative peaks of spectrum {row} are larger than R_inf, by {-r_0:.3g} ohm; expected less. A circuit "
+            "of positive elements cannot have them."
+        )
+    elements = [("R0", "R0", max(r_0, _LEAST * size), "ohm")]
+    if known.inductance is not None:
+        elements += [("La0", "La0_0", known.inductance[0], "H s^(m-1)"), ("", "La0_1", known.inductance[1], "1")]
+    elif "inductance" in deconvolution.series:
         slowest = _LEAST * size / (2.0 * np.pi * float(deconvolution.frequency.max()))
         elements.append(("L0", "L0", max(float(deconvolution.inductance[row]), slowest), "H"))
     if np.isfinite(deconvolution.capacitance[row]):
         elements.append(("C0", "C0", float(deconvolution.capacitance[row]), "F"))
-    text = [element[0] for element in elements]
+    elements += _tail(known)
+    text = [element[0] for element in elements if element[0]]
     for number, (r, tau, phi) in enumerate(parts[["r", "tau", "phi"]].itertuples(index=False), start=1):
         text.append(f"p(R{number},CPE{number})")
         elements.append(("", f"R{number}", float(r), "ohm"))
         elements.append(("", f"CPE{number}_0", float(tau**phi / r), "S s^φ"))
         elements.append(("", f"CPE{number}_1", float(phi), "1"))
+    for number, (r, tau) in enumerate(known.loops, start=len(parts) + 1):
+        text.append(f"p(R{number},L{number})")
+        elements += [("", f"R{number}", r, "ohm"), ("", f"L{number}", r * tau, "H")]
     names, initial, units = zip(*((name, value, unit) for _, name, value, unit in elements), strict=True)
     return EquivalentCircuit("-".join(text), initial, names, units)
+
+
+def _tail(terms: SeriesTerms) -> list[tuple[str, str, float, str]]:
+    if terms.tail is None:
+        return []
+    q, n, tau = terms.tail
+    if np.isfinite(tau):
+        return [("Wo0", "Wo0_0", float(np.sqrt(tau)) / q, "ohm"), ("", "Wo0_1", tau, "s")]
+    if n == 0.5:
+        return [("W0", "W0", 1.0 / (q * float(np.sqrt(2.0))), "ohm s^-1/2")]
+    return [("CPE0", "CPE0_0", q, "S s^n"), ("", "CPE0_1", n, "1")]

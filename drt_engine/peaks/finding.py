@@ -123,6 +123,8 @@ def find_peaks(
         ``tau``, ``r``, ``c``
             Position, s, between the relaxation times of the basis functions too; ∫γ d ln τ between the boundaries, ohm;
             τ/R, F. The areas of a spectrum add up to its polarisation resistance. For an edge τ is where γ is largest.
+            Where γ is negative, as for an inductive loop, so are R, C, height and prominence; its ranges of one sign
+            are looked at one by one.
         ``height``, ``width``
             γ at the peak, ohm; full width at half of that, decades of τ. A side that a neighbour hides is taken as wide
             as the other; where both are hidden the width is that of a Gaussian of the same curvature.
@@ -189,8 +191,8 @@ class _Solutions:
     def good(self) -> NDArray[np.intp]:
         """Rows that have a solution."""
         known = np.isfinite(self.regularisation) & np.isfinite(self.residual)
-        for values in vars(self.parameters).values():
-            finite = np.isfinite(values)
+        for name in ("coefficients", "r_inf", "inductance", "elastance"):
+            finite = np.isfinite(getattr(self.parameters, name))
             known &= finite if finite.ndim == 1 else finite.all(axis=1)
         return np.flatnonzero(known)
 

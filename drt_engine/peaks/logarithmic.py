@@ -1,6 +1,7 @@
 """Peaks of distributions whose logarithm has a known posterior."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,11 @@ __all__ = ["features"]
 Array = NDArray[np.float64]
 
 _TILE = 128
+_SIGNED = [1, 2, 4]
+"""Columns that have the sign of γ: resistance, height and prominence."""
+
+_NOTHING, _HIGHEST = 1e-13, 1.2
+"""γ beside a range of one sign, and the highest peak in it, as shares of its largest value there."""
 
 
 def features(
@@ -70,6 +76,35 @@ def features(
         kernels.find(y, gamma, np.ascontiguousarray(known.covariance), limits, window, part, number)
         found[tile], count[tile] = part, number
 
+    for row in np.flatnonzero(np.isfinite(coefficients).all(axis=1) & (coefficients < 0.0).any(axis=1)):
+        ranges = _by_range(coefficients[row], posterior(np.array([row])), edges, limits, most)
+        count[row] = min(len(ranges), most)
+        found[row, : count[row]] = ranges[: count[row]]
     order = np.flatnonzero(positive)
     run_tiles(work, [order[k : k + _TILE] for k in range(0, order.size, _TILE)])
     return found, count
+
+
+def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[float, float], most: int) -> Array:
+    """Features of a γ of both signs, each range of one sign for itself, shape (c, C)."""
+    y = np.log(known.expansion.tau)
+    bounds = [0, *(np.flatnonzero(np.sign(gamma[1:]) != np.sign(gamma[:-1])) + 1), y.size]
+    out = []
+    for first, last in pairwise(bounds):
+        sign = float(np.sign(gamma[first]))
+        # Between two signs γ goes through zero: what is next is nothing, known for sure.
+        more = slice(max(first - 1, 0), min(last + 1, y.size))
+        place = np.ascontiguousarray(y[more])
+        own = (np.arange(y.size)[more] >= first) & (np.arange(y.size)[more] < last)
+        size = np.where(own, np.abs(gamma[more]), _NOTHING * np.abs(gamma[first:last]).max())
+        covariance = known.covariance[:, more, more] * own[:, None] * own
+        ends = np.searchsorted(place, edges[0]), np.searchsorted(place, edges[1], "right") - 1
+        window = min(int(ends[0]), place.size - 1), max(int(ends[1]), 0)
+        rows, number = np.zeros((1, most, kernels.COLUMNS)), np.zeros(1, dtype=np.int64)
+        kernels.find(place, size[None], np.ascontiguousarray(covariance), limits, window, rows, number)
+        found = rows[0, : number[0]]
+        # A parabola through nothing has its top anywhere.
+        found[:, 2] = np.minimum(found[:, 2], _HIGHEST * size.max())
+        found[:, _SIGNED] *= sign
+        out.append(found)
+    return np.concatenate(out)

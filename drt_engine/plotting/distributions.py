@@ -232,7 +232,7 @@ def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
     """
     places = np.asarray(states, dtype=float)
     span = float(np.ptp(places)) or max(1.0, abs(float(places[0])))
-    return _TALLEST * span / (float(np.max(values)) or 1.0)
+    return _TALLEST * span / (float(np.max(np.abs(values))) or 1.0)
 
 
 @styled
@@ -263,7 +263,8 @@ def heat_map(
         Which spectra; all by default.
     norm : Normalize, optional
         How γ, in ohm, becomes a colour, with an upper end not below the largest γ. By default colours follow the square
-        root of γ, from 0, so that small processes show beside large ones; ``Normalize(0)`` is linear.
+        root of γ, from 0, so that small processes show beside large ones; ``Normalize(0)`` is linear. Where γ is
+        negative somewhere they are linear from blue, negative, to red, positive, whatever `colours` is.
     colours : str
         Name of a colour map of matplotlib; not the one that states are coloured by, so that the two are not mixed up.
     bar : bool
@@ -295,8 +296,12 @@ def heat_map(
     tau, values = shown_gamma(chosen.fitted)
     own = current().own_scales and norm is None
     if own:
-        values = values / np.maximum(values.max(axis=1, keepdims=True), np.finfo(float).tiny)
+        values = values / np.maximum(np.abs(values).max(axis=1, keepdims=True), np.finfo(float).tiny)
     limited = current().gamma_range is not None
+    if norm is None and values.min() < 0.0:
+        # Zero in the middle, so that the sign shows.
+        largest = float(np.abs(values).max())
+        norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
     norm = gamma_norm(values) if norm is None else norm
     norm.autoscale_None(values)
     if norm.vmax is None or (norm.vmax < values.max() and not limited):
@@ -347,7 +352,9 @@ def _ends(values: Array) -> tuple[float, float]:
 def _gamma_axis(axes: Axes, largest: float) -> None:
     """Scale an ordinate of γ around all that is drawn, or as the figure is to look."""
     low, high = current().gamma_range or (None, None)
-    top = axes.dataLim.y1 or 1.0
+    top, foot = axes.dataLim.y1 or 1.0, min(axes.dataLim.y0, 0.0)
+    if foot < 0.0 and not current().log_gamma:
+        axes.axhline(0.0, color="0.6", lw=0.5, zorder=0)
     if current().log_gamma:
         axes.set_yscale("log")
         top = largest if high is None else high
@@ -355,7 +362,7 @@ def _gamma_axis(axes: Axes, largest: float) -> None:
             low if low is not None and low > 0 else top * 10.0**-_DECADES, 1.5 * top if high is None else high
         )
     else:
-        axes.set_ylim(-0.02 * top if low is None else low, 1.05 * top if high is None else high)
+        axes.set_ylim(min(-0.02 * top, 1.05 * foot) if low is None else low, 1.05 * top if high is None else high)
     in_ohms({axes.yaxis: GAMMA}, float(axes.get_ylim()[1]))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from drt_engine.elements import EXPONENTS
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.threads import run_tiles
@@ -18,14 +19,30 @@ if TYPE_CHECKING:
     from drt_engine.methods.joint_posterior import JointSeries
     from drt_engine.uncertainty.posterior import LogPosterior, Posterior
 
-__all__ = ["INTERVAL_UNITS", "FittedSpectra", "Intervals", "Tile", "frozen", "intervals_of", "posterior_of", "tiles"]
+__all__ = [
+    "INTERVAL_UNITS",
+    "LATER_INTERVALS",
+    "FittedSpectra",
+    "Intervals",
+    "Tile",
+    "frozen",
+    "intervals_of",
+    "posterior_of",
+    "tiles",
+]
 
 Array = NDArray[np.float64]
 
 Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Numbers of some rows that can be worked on together, and of the points that they have."""
 
-INTERVAL_UNITS = dict.fromkeys(("gamma_low", "gamma_high", "r_pol_low", "r_pol_high", "r_inf_low", "r_inf_high"), "ohm")
+LATER_INTERVALS = ("tail_q_low", "tail_q_high", "tail_exponent_low", "tail_exponent_high")
+"""Arrays of intervals that an older file does not have."""
+
+INTERVAL_UNITS = {
+    **dict.fromkeys(("gamma_low", "gamma_high", "r_pol_low", "r_pol_high", "r_inf_low", "r_inf_high"), "ohm"),
+    **dict(zip(LATER_INTERVALS, ("S s^n", "S s^n", "1", "1"), strict=True)),
+}
 """Units of the arrays of intervals."""
 
 _TILE = 64
@@ -45,6 +62,8 @@ class Intervals:
         Polarisation resistance, ohm.
     r_inf_low, r_inf_high : ndarray, shape (K,)
         R_inf, ohm; NaN where the data that were fitted do not show it.
+    tail_q_low, tail_q_high, tail_exponent_low, tail_exponent_high : ndarray, shape (K,)
+        Q, S s^n, and n of the tail; NaN where it has none that is to be found.
     """
 
     level: float
@@ -54,10 +73,16 @@ class Intervals:
     r_pol_high: Array
     r_inf_low: Array
     r_inf_high: Array
+    tail_q_low: Array = None  # type: ignore[assignment]  # NaN, below
+    tail_q_high: Array = None  # type: ignore[assignment]
+    tail_exponent_low: Array = None  # type: ignore[assignment]
+    tail_exponent_high: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""
         for name in INTERVAL_UNITS:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.r_pol_low.shape, np.nan))
             array = getattr(self, name).view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -159,6 +184,14 @@ def intervals_of(
         out["r_pol_low"][rows], out["r_pol_high"][rows] = found.r_pol_interval(level)
         if "r_inf" in found.series_elements:
             out["r_inf_low"][rows], out["r_inf_high"][rows] = found.element_interval("r_inf", level)
+        if "tail" in found.series_elements:
+            low, high = found.element_interval("tail", level)
+            with np.errstate(divide="ignore"):
+                out["tail_q_low"][rows], out["tail_q_high"][rows] = 1.0 / high, 1.0 / low
+        if "exponent" in found.series_elements:
+            low, high = found.element_interval("exponent", level)
+            out["tail_exponent_low"][rows] = np.maximum(1.0 - high, EXPONENTS[0])
+            out["tail_exponent_high"][rows] = 1.0 - low
 
     run_tiles(work, _pieces(method, given, joined))
     return Intervals(level, **out)

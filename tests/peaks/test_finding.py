@@ -157,7 +157,8 @@ def test_a_spectrum_gets_what_it_would_get_alone_and_in_any_unit(cells):
         own = few.loc[few["spectrum"] == place, numbers].to_numpy()
         np.testing.assert_array_equal(own, peaks.loc[peaks["spectrum"] == row, numbers].to_numpy())
     problem, parameters, lam, residual = inverted(result[rows])
-    milli = type(parameters)(*(1e-3 * values for values in vars(parameters).values()))
+    names = ("coefficients", "r_inf", "inductance", "elastance")
+    milli = type(parameters)(*(1e-3 * getattr(parameters, name) for name in names))
     scaled = find_peaks(problem, milli, lam, residual)
     np.testing.assert_allclose(scaled["r"], 1e-3 * few["r"], rtol=1e-9)
     np.testing.assert_allclose(

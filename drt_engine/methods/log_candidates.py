@@ -1,0 +1,410 @@
+"""Which model of several a spectrum is solved with: each is tried, and the most probable one taken."""
+
+from collections import OrderedDict
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
+from drt_engine.methods.base import Solution
+from drt_engine.methods.log_gaussian_prepared import Noise, PreparedLogGaussian
+from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
+from drt_engine.model.discretisation import Discretisation
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble_with
+from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
+from drt_kernels import log_gaussian
+
+__all__ = ["LogModels"]
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+_AUTO: tuple[TailName, ...] = ("none", "capacitor", "cpe", "warburg")
+"""What ``"auto"`` chooses from. A finite space is a capacitor with relaxations beside it, which γ has."""
+
+_LIKELY = float(np.log(20.0))
+"""Difference of logarithms of evidence below which a model is not ruled out."""
+
+_SAME = 0.02
+"""Share of R_pol by which two models may differ that are not told apart."""
+
+_EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""1 − n that are tried at the start."""
+
+_DIFFUSION = (-3.5, -2.0, -0.5, 1.0)
+"""ln(T ω_min) that are tried at the start."""
+
+_LOSS = 0.05
+"""1 − m at the start."""
+
+_LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
+"""By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
+
+_COARSE, _TRIED, _NODE_STEPS, _KEPT = 8, 4, (3, 1), 256
+"""Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
+are then moved, all in relaxation times; and how many models are kept."""
+
+_NARROWEST = 9
+"""Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
+positive γ beside a negative peak would be made up for by the neighbours."""
+
+_LATE, _HOLD = 0.3, 1e4
+"""Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
+given to the tail first."""
+
+
+class LogModels:
+    """The models of a grid that spectra are solved with.
+
+    Parameters
+    ----------
+    discretisation : Discretisation
+        The matrices of γ.
+    tail : str
+        Name of a tail, or ``"auto"``.
+    inductance : bool or "cpe"
+        None, a coil, or one with losses.
+    sign : str
+        Which signs γ may have.
+    noise : tuple
+        Noise, and whether it is robust, as :class:`PreparedLogGaussian` takes them.
+    """
+
+    def __init__(
+        self,
+        discretisation: Discretisation,
+        tail: Tail,
+        inductance: bool | str,
+        sign: Sign,
+        noise: tuple[Noise, bool],
+    ) -> None:
+        self.discretisation, self._tail, self._sign, self._noise = discretisation, tail, sign, noise
+        coil: Any = "cpe" if inductance == "cpe" else "coil" if inductance else "none"
+        # That there is no tail is tried as well: what cannot be told apart is said.
+        names = _AUTO if tail == "auto" else tuple(dict.fromkeys(("none", tail)))
+        # A lossy inductance that is nothing is a coil that is nothing.
+        coils = dict.fromkeys((coil, "coil" if coil == "cpe" else coil))
+        self._terms = [Terms(name, one) for name in names for one in coils]
+        self._coil = coil
+        self._known: OrderedDict[tuple[Terms, bytes], Candidate] = OrderedDict()
+        self._turn = Lock()
+        self._plus = np.ones(discretisation.expansion.tau.size)
+        self._prepared = self.candidate(self._terms[0], self._plus).model.prepared
+
+    def candidate(self, terms: Terms, signs: Array) -> "Candidate":
+        """Return the model with some terms and signs of γ; those used last are kept."""
+        key = terms, signs.tobytes()
+        with self._turn:
+            if key not in self._known:
+                self._known[key] = Candidate(self.discretisation, terms, signs, *self._noise)
+                if len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            return self._known[key]
+
+    def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
+        """Invert finite spectra.
+
+        Parameters
+        ----------
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        regularisation : float or None
+            λ, or None where it is to be found.
+        """
+        b, size = self._prepared.data(impedance)
+        parts, given = self._prepared.variance(b, size)
+        given[:, 2] = np.nan if regularisation is None else regularisation
+        candidates = {terms: self.candidate(terms, self._plus) for terms in self._terms}
+        starts = {terms: candidate.starts(b) for terms, candidate in candidates.items()}
+        rows = _Rows(len(b), self.discretisation.expansion.tau.size)
+        for k in map(int, np.flatnonzero(b.any(axis=1))):
+            found = {}
+            for terms, candidate in candidates.items():
+                one = candidate.fit(b[k], parts[k], given[k], [some[k] for some in starts[terms]])
+                if one is not None:
+                    found[terms] = one
+            best, rows.doubtful[k] = self._choose(found)
+            chosen, fit = candidates[best], found[best]
+            if self._sign == "both":
+                chosen, fit = self._signed(b[k], parts[k], given[k], chosen, fit)
+                rows.doubtful[k] &= chosen.signs is self._plus
+            rows.put(k, chosen, fit, float(size[k]))
+        z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
+        no = np.zeros(len(b), dtype=bool)
+        noise = self._prepared.deviations(rows.hyper, size)
+        return Solution(
+            rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful
+        )
+
+    def _signed(self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit]:
+        """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
+        best, ends = (chosen, fit), (0, 0)
+        # Without a tail, which γ stands for well enough here.
+        ranges = self._ranges()
+        costs = [self.candidate(self._terms[0], self._negative(pair)).cost(b) for pair in ranges]
+        for which in np.argsort(costs)[:_TRIED]:
+            for terms in dict.fromkeys((chosen.terms, self._terms[0])):
+                one = self._one(b, parts, given, terms, ranges[which])
+                if one is not None and one[1].evidence > best[1].evidence:
+                    best, ends = one, ranges[which]
+        if ends == (0, 0):
+            return best
+        best, ends = self._refined(b, parts, given, best, ends)
+        # One change of sign says less than two.
+        for pair in ((ends[0], self._plus.size), (0, ends[1])):
+            one = self._one(b, parts, given, best[0].terms, pair)
+            if one is not None and ends != pair:
+                simple, at = self._refined(b, parts, given, one, pair)
+                if 0 < at[0] < at[1] < self._plus.size:
+                    continue
+                if simple[1].evidence > best[1].evidence - _LIKELY:
+                    best, ends = simple, at
+        return best
+
+    def _refined(
+        self, b: Array, parts: Array, given: Array, best: tuple["Candidate", Fit], ends: tuple[int, int]
+    ) -> tuple[tuple["Candidate", Fit], tuple[int, int]]:
+        """Move the ends of a negative range to where the evidence is largest; one at an end of the grid stays there."""
+        for step in _NODE_STEPS:
+            for which, move in ((0, step), (0, -step), (1, step), (1, -step)):
+                while 0 < ends[which] < self._plus.size:
+                    pair = (ends[0] + move, ends[1]) if which == 0 else (ends[0], ends[1] + move)
+                    one = self._one(b, parts, given, best[0].terms, pair)
+                    if one is None or one[1].evidence <= best[1].evidence:
+                        break
+                    best, ends = one, pair
+        return best, ends
+
+    def _one(
+        self, b: Array, parts: Array, given: Array, terms: Terms, ends: tuple[int, int]
+    ) -> tuple["Candidate", Fit] | None:
+        """Solve with γ negative in one range; None where that cannot be."""
+        whole = self._plus.size
+        if not 0 <= ends[0] <= ends[1] - _NARROWEST <= whole - _NARROWEST or ends == (0, whole):
+            return None
+        candidate = self.candidate(terms, self._negative(ends))
+        fit = candidate.fit(b, parts, given, [some[0] for some in candidate.starts(b[None])])
+        return (candidate, fit) if fit is not None and fit.residual <= OPTIMALITY_TOLERANCE else None
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        """Ranges of relaxation times that are tried at first."""
+        whole = self._plus.size
+        nodes = [*range(0, whole - _COARSE // 2, _COARSE), whole]
+        return [(i, j) for i in nodes for j in nodes if i < j and (i, j) != (0, whole)]
+
+    def _negative(self, ends: tuple[int, int]) -> Array:
+        signs = self._plus.copy()
+        signs[ends[0] : ends[1]] = -1.0
+        return signs
+
+    def _choose(self, found: dict[Terms, Fit]) -> tuple[Terms, bool]:
+        """Return which model is taken, and whether another one that says something else is not ruled out."""
+        solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
+        asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
+        asked = [terms for terms in asked if terms.inductance == self._coil] or asked
+        best = max(asked, key=lambda terms: solved[terms].evidence)
+        least, r_pol = solved[best].evidence - _LIKELY, self._r_pol(solved[best])
+        others = [self._r_pol(fit) for fit in solved.values() if fit.evidence > least]
+        return best, any(abs(other - r_pol) > _SAME * r_pol for other in others)
+
+    def _r_pol(self, fit: Fit) -> float:
+        areas = self.discretisation.expansion.areas
+        return float(fit.values[: areas.size] @ areas)
+
+    def posterior(
+        self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
+    ) -> LogPosterior:
+        """Say how sure solutions are; see :meth:`PreparedLogGaussian.posterior`."""
+        b, size = self._prepared.data(impedance)
+        parts, given = self._prepared.variance(b, size, noise)
+        given[:, 2] = regularisation
+        expansion = self.discretisation.expansion
+        logs, rows = expansion.tau.size, len(b)
+        names = self.series_elements
+        number = logs + len(names)
+        covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
+        uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
+        terms = self._terms_of(parameters)
+        for k in range(rows):
+            signs = np.where(parameters.coefficients[k] < 0.0, -1.0, 1.0)
+            candidate = self.candidate(terms[k], signs)
+            values, shape = candidate.inverse(parameters, k, float(size[k]))
+            if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
+                continue
+            model = candidate.model
+            y, scale, shifted, grid = model.linearised(b[k], values, shape)
+            mean, spread, used = np.empty((1, y.size)), np.empty((1, y.size, y.size)), np.empty((1, 3))
+            log_gaussian.posteriors(
+                shifted[None], parts[k : k + 1], y[None], given[k : k + 1], grid, mean, spread, used
+            )
+            factors = 1.0 / scale
+            factors[model.logs : model.linear] *= size[k]
+            factors[: model.logs] = 1.0
+            mean, spread = mean * factors, spread * factors[:, None] * factors
+            mean, spread, loose = cut_at_zero(mean, spread, model.logs)
+            own = [logs + names.index(name) for name in (*candidate.terms.series_elements, *candidate.terms.shapes)]
+            place = np.array([*range(logs), *own])
+            mean[:, :logs] -= y[:logs]
+            shift[k, place], hyper[k] = mean[0], used[0]
+            covariance[k][np.ix_(place, place)] = spread[0]
+            uncut[k][:, place[logs:] - logs] = loose[0]
+        known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
+        goes_on = bool(2.0 * np.pi * self.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
+        return LogPosterior(expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on)
+
+    @property
+    def series_elements(self) -> tuple[str, ...]:
+        """Parameters beside γ that any of the models has."""
+        linear = [name for terms in self._terms for name in terms.series_elements]
+        shapes = [name for terms in self._terms for name in terms.shapes]
+        return tuple(dict.fromkeys((*linear, *shapes)))
+
+    def _terms_of(self, parameters: Parameters) -> list[Terms]:
+        """Which model each solution is of."""
+        tails = {one.tail for one in self._terms}
+        terms: list[Terms] = []
+        for k, kind in enumerate(tail_kinds(parameters.tail, parameters.tail_exponent, parameters.tail_tau)):
+            name: TailName = kind
+            if self._tail == "capacitor" or (kind == "none" and parameters.elastance[k] > 0.0):
+                name = "capacitor"
+            elif kind not in tails:
+                # One of an exponent that has another name as well.
+                name = "cpe"
+            coil: Any = self._coil if parameters.inductance[k] > 0.0 or self._coil != "cpe" else "coil"
+            terms.append(Terms(name, coil))
+        return terms
+
+
+class _Rows:
+    """Answers of spectra, put in one by one."""
+
+    def __init__(self, rows: int, size: int) -> None:
+        blank = np.zeros(rows)
+        self.parameters = Parameters(np.zeros((rows, size)), blank, blank.copy(), blank.copy(), tail=blank.copy())
+        self.hyper, self.residual = np.tile([0.0, 0.0, 1.0], (rows, 1)), np.zeros(rows)
+        self.doubtful = np.zeros(rows, dtype=bool)
+
+    def put(self, k: int, candidate: "Candidate", fit: Fit, size: float) -> None:
+        """Put in what was found for a spectrum."""
+        known, terms = self.parameters, candidate.terms
+        logs = known.coefficients.shape[1]
+        known.coefficients[k] = candidate.signs * fit.values[:logs] * size
+        for name, value in zip(terms.series_elements, fit.values[candidate.model.logs :], strict=True):
+            getattr(known, name)[k] = value * size
+        if known.tail[k] > 0.0:
+            known.tail_exponent[k], known.tail_tau[k] = terms.tail_numbers(candidate.omega, fit.shape)
+        if "loss" in terms.shapes:
+            known.inductance_exponent[k] = 1.0 - fit.shape[terms.shapes.index("loss")]
+        self.hyper[k], self.residual[k] = fit.hyper, fit.residual
+
+
+class Candidate:
+    """One model of a grid with the problems that it is started from.
+
+    Parameters
+    ----------
+    discretisation : Discretisation
+        The matrices of γ.
+    terms : Terms
+        What is in series with γ.
+    signs : ndarray, shape (M,)
+        Of γ.
+    noise, robust
+        As :class:`PreparedLogGaussian` takes them.
+    """
+
+    def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
+        self.terms, self.signs = terms, signs
+        self.omega = omega = 2.0 * np.pi * discretisation.frequency
+        self._starts = [np.array(shape) for shape in _starting_shapes(terms, omega)]
+        self._prepared = []
+        for shape in self._starts:
+            columns = np.array([terms.column(name, omega, shape) for name in terms.series_elements]).T
+            problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
+            if terms.tail != "none":
+                problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust)
+            prepared.grid = signed_grid(prepared.grid, signs)
+            self._prepared.append(prepared)
+        self.model = LogModel(self._prepared[0], terms, signs)
+
+    def inverse(self, parameters: Parameters, k: int, size: float) -> tuple[Array, Array]:
+        """Values and shapes of a solution, as a :class:`Fit` has them."""
+        linear = [getattr(parameters, name)[k] for name in self.terms.series_elements]
+        shapes = {
+            "exponent": 1.0 - parameters.tail_exponent[k],
+            "diffusion": np.log(parameters.tail_tau[k] * self.omega.max()),
+            "loss": 1.0 - parameters.inductance_exponent[k],
+        }
+        values = np.concatenate([np.abs(parameters.coefficients[k]), linear]) / size
+        return values, np.array([shapes[name] for name in self.terms.shapes])
+
+    def starts(self, b: Array) -> list[Array]:
+        """Where the search begins for spectra, one for each shape that is tried: ln γ and linear unknowns, (K, N) each.
+
+        Parameters
+        ----------
+        b : ndarray, shape (K, n)
+            Scaled data.
+        """
+        return [prepared.beginning(b) for prepared in self._prepared]
+
+    def cost(self, b: Array) -> float:
+        """Return what a spectrum leaves at the start."""
+        return float(self._prepared[0].cost(b[None])[0])
+
+    def fit(self, b: Array, parts: Array, given: Array, starts: list[Array]) -> Fit | None:
+        """Find the solution for one spectrum: the best of those with a shape held, and from there on with it free.
+
+        Parameters
+        ----------
+        b, parts, given
+            As :meth:`LogModel.fit` takes them.
+        starts : list of ndarray, shape (N,)
+            Rows of :meth:`starts`.
+        """
+        if not self.terms.shapes:
+            return self.model.fit(b, parts, given, starts[0], self._starts[0])
+        held = [self.model.fit_held(b, parts, given, *pair) for pair in zip(starts, self._starts, strict=True)]
+        found = [(fit.evidence, fit, y) for y, fit in held if fit is not None]
+        if not found:
+            return None
+        evidence, best, y = max(found, key=lambda one: one[0])
+        free = self.model.fit(b, parts, given, y, best.shape)
+        if free is not None and free.evidence >= evidence - _LOST:
+            return free
+        return self._profiled(b, parts, given, y, best)
+
+    def _profiled(self, b: Array, parts: Array, given: Array, y: Array, best: Fit) -> Fit:
+        """Look for the largest evidence with the shapes held, where letting go of them leads to a worse solution."""
+        for step in _STEPS:
+            for at in range(best.shape.size):
+                for sign in (1.0, -1.0):
+                    shape = best.shape.copy()
+                    shape[at] = min(max(shape[at] + sign * step, 0.0), self.model.bounds[at])
+                    other, fit = self.model.fit_held(b, parts, given, y, shape)
+                    if fit is not None and fit.evidence > best.evidence:
+                        best, y = fit, other
+                        break
+        return best
+
+
+def _starting_shapes(terms: Terms, omega: Array) -> list[list[float]]:
+    shapes: list[list[float]] = [[]]
+    if terms.tail == "cpe":
+        shapes = [[p] for p in _EXPONENTS]
+    elif terms.tail == "warburg-open":
+        span = float(np.log(omega.max() / omega.min()))
+        shapes = [[max(span + at, 1.0)] for at in _DIFFUSION]
+    return [[*shape, _LOSS] if terms.inductance == "cpe" else shape for shape in shapes]
+
+
+def _held_down(problem: Problem, late: NDArray[np.bool_]) -> Problem:
+    rows = np.zeros((np.count_nonzero(late), problem.scale.size))
+    rows[np.arange(len(rows)), np.flatnonzero(late)] = np.sqrt(_HOLD)
+    factor = np.vstack([problem.penalty_factor, rows])
+    return replace(problem, penalty_factor=factor, penalty=factor.T @ factor)

@@ -1,0 +1,305 @@
+"""Models that are not linear in all they have: γ of either sign, tails and lossy inductances, beside a prior on ln γ.
+
+An exponent is found with the rest: the model is made linear around it, and its change is one more unknown that is not
+negative, until it no longer changes (Gauss and Newton). So it takes part in the noise that is found, in the
+covariances, and in the certificate.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_engine.elements import EXPONENTS, Terms
+from drt_engine.methods.evidence import log_evidence, log_normaliser
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.model.problem import Problem
+from drt_kernels import log_gaussian
+
+__all__ = ["Fit", "LogModel", "signed_grid", "signed_problem"]
+
+Array = NDArray[np.float64]
+
+_LONGEST = 0.05, 0.5
+"""Largest change in a step, of exponents and of logarithms."""
+
+_ROUNDS, _SETTLED = 15, 3e-3
+"""Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
+
+_FINAL_ROUNDS, _FINAL = 120, 1e-9
+
+_NEAR, _FALL = 3, 4.0
+"""How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It
+goes to minus infinity; without this, γ jumps from one sign to the other."""
+
+_AMPLITUDE = np.log(0.3), 2.0
+"""Median and standard deviation of the logarithm of a tail at the lowest frequency, as a share of the largest part of
+the spectrum, before the data are seen."""
+
+_SEGMENT = np.log(0.1), 2.0
+"""The same of the resistance of each range of relaxation times with one sign of γ, but for the largest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What one model found for one spectrum, in the units of the problem."""
+
+    values: Array
+    """|γ| at the relaxation times and the linear unknowns, for a spectrum of size 1."""
+    shape: Array
+    """What the model is not linear in."""
+    hyper: Array
+    """Components of the variance, and λ."""
+    residual: float
+    """By how many standard deviations an unknown is not where it should be, at most."""
+    evidence: float
+    """Logarithm of the marginal likelihood."""
+
+
+class LogModel:
+    """A model for the spectra of a grid.
+
+    Parameters
+    ----------
+    prepared : PreparedLogGaussian
+        The problem with the linear unknowns of `terms`, of either sign if γ is.
+    terms : Terms
+        What is in series with γ.
+    signs : ndarray, shape (M,)
+        Of γ.
+    """
+
+    def __init__(self, prepared: PreparedLogGaussian, terms: Terms, signs: Array) -> None:
+        self.prepared, self.terms, self.signs = prepared, terms, signs
+        problem = prepared.problem
+        self.omega = 2.0 * np.pi * problem.discretisation.frequency
+        self.logs, self.linear = prepared.grid.logs, problem.scale.size
+        # Where each range of one sign begins.
+        self.ranges = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1])
+        self._normaliser = log_normaliser(prepared.grid)
+        self.size = self.linear + len(terms.shapes)
+        self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
+
+    def matrix(self, y: Array, shape: Array) -> tuple[Array, Array]:
+        """Columns of the unknowns, shape (N, n), and what they are scaled by, (N,).
+
+        Those of the shapes are for the amplitudes in y. Columns beside those of γ have norm 1.
+        """
+        problem, terms = self.prepared.problem, self.terms
+        columns = np.empty((self.size, len(problem.matrix)))
+        columns[: self.linear] = problem.transposed
+        scale = np.concatenate([problem.scale, np.ones(len(terms.shapes))])
+        for at, name in enumerate(problem.series_elements, start=self.logs):
+            whole = _stacked(terms.column(name, self.omega, shape))
+            scale[at] = np.linalg.norm(whole)
+            columns[at] = whole / scale[at]
+        for at, name in enumerate(terms.shapes, start=self.linear):
+            of, column = terms.derivative(name, self.omega, shape)
+            owner = self.logs + problem.series_elements.index(of)
+            change = _stacked(column) * (y[owner] / scale[owner])
+            scale[at] = max(float(np.linalg.norm(change)), 1e-300)
+            columns[at] = change / scale[at]
+        return columns, scale
+
+    def grid(self, columns: Array) -> log_gaussian.Grid:
+        """Collect what the kernel needs to know."""
+        missing = -len(columns) % 4
+        whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
+        return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
+
+    def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
+        """Find the solution for one spectrum.
+
+        Parameters
+        ----------
+        b : ndarray, shape (n,)
+            Scaled data.
+        parts, given : ndarray, shapes (2, F) and (3,)
+            As the kernel takes them.
+        start : ndarray, shape (N,)
+            ln γ and linear unknowns.
+        shape : ndarray, shape (P,)
+            Shapes to start from.
+
+        Returns
+        -------
+        Fit or None
+            None where a term with a shape vanished: another model is the same without it.
+        """
+        y, asked, final = np.concatenate([start, shape]), given, 0
+        for n in range(_ROUNDS + _FINAL_ROUNDS):
+            if self._vanished(y):
+                return None
+            columns, scale = self.matrix(y, shape)
+            y[self.linear :] = shape * scale[self.linear :]
+            before = y.copy()
+            y, hyper, residual = self._maximise(b, parts, asked, y, columns)
+            wanted = y[self.linear :] / scale[self.linear :]
+            deviation = self._deviations(columns, parts, hyper) / scale[self.linear :]
+            jump = float(np.max(np.abs(wanted - shape) / deviation, initial=0.0))
+            if (share := self._share(wanted - shape)) < 1.0:
+                y = before + share * (y - before)
+                wanted = shape + share * (wanted - shape)
+            shape = np.clip(wanted, 0.0, self.bounds)
+            y[self.linear :] = shape
+            if final == 0 and (n == _ROUNDS - 1 or jump <= _SETTLED):
+                # From here on with what was found.
+                final, asked = 1, hyper.copy()
+            elif final > 0:
+                final += 1
+            if final > 0 and jump <= _FINAL:
+                break
+        return None if self._vanished(y) else self._finished(b, parts, given, (y, shape, hyper, max(residual, jump)))
+
+    def fit_held(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> tuple[Array, Fit | None]:
+        """Find the solution with the shapes as they are: ln γ and linear unknowns, and it as a `Fit`.
+
+        Parameters
+        ----------
+        b, parts, given, start, shape
+            As :meth:`fit` takes them.
+        """
+        columns, _ = self.matrix(np.concatenate([start, shape]), shape)
+        y, hyper, residual = self._maximise(b, parts, given, start.copy(), columns[: self.linear])
+        if self._vanished(y):
+            return y, None
+        return y, self._finished(b, parts, given, (np.concatenate([y, shape]), shape, hyper, residual))
+
+    def _maximise(self, b: Array, parts: Array, given: Array, y: Array, columns: Array) -> tuple[Array, Array, float]:
+        """Solve the model that is linear around y."""
+        shifted = b + y[self.linear :] @ columns[self.linear :]
+        out, hyper, residual = np.empty((1, y.size)), np.empty((1, 3)), np.empty(1)
+        log_gaussian.maximise(
+            shifted[None], parts[None], y[None], given[None], self.grid(columns), out, hyper, residual
+        )
+        return out[0], hyper[0], float(residual[0])
+
+    def _finished(self, b: Array, parts: Array, given: Array, found: tuple[Array, Array, Array, float]) -> Fit:
+        y, shape, hyper, residual = found
+        columns, scale = self.matrix(y, shape)
+        y[self.linear :] = shape * scale[self.linear :]
+        shifted = b + y[self.linear :] @ columns[self.linear :]
+        evidence = log_evidence(self.grid(columns), shifted, parts, y, hyper, given, self._prior(y, scale))
+        values = np.concatenate([np.exp(y[: self.logs]), y[self.logs : self.linear]]) / scale[: self.linear]
+        return Fit(values, shape, hyper, residual, evidence)
+
+    def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
+        """State the linear problem around a solution: its unknowns y, what they are scaled by, its data and its grid.
+
+        Parameters
+        ----------
+        b : ndarray, shape (n,)
+            Scaled data.
+        values, shape : ndarray
+            As a :class:`Fit` has them.
+        """
+        with np.errstate(divide="ignore"):
+            y = np.concatenate([np.log(values[: self.logs]), values[self.logs :], shape])
+        # The scale of a linear unknown depends on the shape alone, that of a shape on the amplitude.
+        _, scale = self.matrix(y, shape)
+        y[self.logs : self.linear] *= scale[self.logs : self.linear]
+        columns, scale = self.matrix(y, shape)
+        y[self.linear :] *= scale[self.linear :]
+        return y, scale, b + y[self.linear :] @ columns[self.linear :], self.grid(columns)
+
+    def _share(self, change: Array) -> float:
+        """How much of a change of the shapes is made at once."""
+        longest = np.array([_LONGEST[name == "diffusion"] for name in self.terms.shapes])
+        return float(np.min(longest / np.maximum(np.abs(change), 1e-300), initial=1.0))
+
+    def _vanished(self, y: Array) -> bool:
+        """Whether an amplitude that a shape belongs to is zero."""
+        owners = {"loss": "inductance"}
+        series_elements = self.prepared.problem.series_elements
+        return any(y[self.logs + series_elements.index(owners.get(name, "tail"))] <= 0.0 for name in self.terms.shapes)
+
+    def _deviations(self, columns: Array, parts: Array, hyper: Array) -> Array:
+        """Return standard deviations of the scaled shapes if all else were known."""
+        precision = 1.0 / (hyper[0] * parts[0] + hyper[1] * parts[1])
+        weights = np.concatenate([precision, precision])
+        return np.asarray(1.0 / np.sqrt((columns[self.linear :] ** 2) @ weights))
+
+    def _prior(self, y: Array, scale: Array) -> tuple[float, Array]:
+        """Return the logarithm of the density of amplitudes and shapes, less what normalises that of ln γ.
+
+        The second is a factor of its precision.
+        """
+        log_density, known = -self._normaliser, []
+        series_elements, terms, row = self.prepared.problem.series_elements, self.terms, np.eye(self.size)
+        if terms.tail != "none":
+            at = self.logs + series_elements.index("elastance" if terms.tail == "capacitor" else "tail")
+            x = max(float(y[at]), 1e-12)
+            log_density += _log_normal(np.log(x * self._last_columns(y, scale)[at]), _AMPLITUDE) - np.log(x)
+            known.append(row[at] / (_AMPLITUDE[1] * x))
+        for at, name in enumerate(terms.shapes, start=self.linear):
+            width = 1.0 - EXPONENTS[0] if name != "diffusion" else float(np.log(self.omega.max() / self.omega.min()))
+            log_density -= np.log(width * scale[at])
+            known.append(row[at] * np.sqrt(12.0) / (width * scale[at]))
+        parts = np.exp(y[: self.logs]) * self.prepared.problem.discretisation.expansion.areas
+        whole = np.add.reduceat(parts, self.ranges)
+        ends = np.append(self.ranges, self.logs)
+        for which in np.argsort(whole)[:-1]:
+            part = max(float(whole[which]), 1e-300)
+            # Where γ changes its sign may be anywhere.
+            log_density += _log_normal(np.log(part), _SEGMENT) - np.log(self.logs)
+            share = np.zeros(self.size)
+            share[ends[which] : ends[which + 1]] = parts[ends[which] : ends[which + 1]] / part
+            known.append(share / _SEGMENT[1])
+        return float(log_density), np.array(known).reshape(len(known), self.size)
+
+    def _last_columns(self, y: Array, scale: Array) -> Array:
+        """|column| of linear unknowns at the lowest frequency."""
+        out = np.zeros(self.size)
+        shape = y[self.linear :] / scale[self.linear :]
+        for at, name in enumerate(self.prepared.problem.series_elements, start=self.logs):
+            out[at] = np.abs(self.terms.column(name, self.omega, shape)[self.omega.argmin()]) / scale[at]
+        return out
+
+
+def signed_problem(problem: Problem, signs: Array) -> Problem:
+    """Return the problem of |γ| where γ has known signs.
+
+    Parameters
+    ----------
+    problem : Problem
+        That of γ.
+    signs : ndarray, shape (M,)
+        1 or -1 at each relaxation time.
+    """
+    factor = np.concatenate([signs, np.ones(len(problem.series_elements))])
+    rough = problem.penalty_factor * factor
+    return replace(problem, matrix=problem.matrix * factor, penalty_factor=rough, penalty=rough.T @ rough)
+
+
+def signed_grid(grid: log_gaussian.Grid, signs: Array) -> log_gaussian.Grid:
+    """Return the kernel's grid of ln |γ|, which is linked only where the sign does not change.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the signed problem.
+    signs : ndarray, shape (M,)
+        1 or -1.
+    """
+    same = signs[1:] == signs[:-1]
+    straight = same[1:] & same[:-1]
+    lean, spacing = grid.lean.copy(), 1.0 / np.maximum(grid.slope, 1e-300)
+    for at in np.flatnonzero(~same):
+        # γ goes through zero, so that its modulus falls on both sides towards the change.
+        before, after = slice(max(at - _NEAR, 0), at), slice(at + 1, at + 1 + _NEAR)
+        lean[before], lean[after] = -_FALL * spacing[before], _FALL * spacing[after]
+    lean[~same] = 0.0
+    return grid._replace(
+        lean=lean,
+        slope=np.where(same, grid.slope, 0.0),
+        bend=np.ascontiguousarray(np.where(straight[:, None], grid.bend, 0.0)),
+    )
+
+
+def _log_normal(x: float, expected: tuple[float, float]) -> float:
+    middle, width = expected
+    return float(-0.5 * ((x - middle) / width) ** 2 - np.log(width * np.sqrt(2.0 * np.pi)))
+
+
+def _stacked(z: NDArray[np.complex128]) -> Array:
+    return np.concatenate([z.real, z.imag])

@@ -1,0 +1,206 @@
+"""Tails, lossy inductances and γ of both signs: what is put in is found, and nothing where nothing was put in."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import drt_engine as drt
+from drt_engine.cli import app
+from drt_engine.elements import Terms, tail_column
+from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.methods.evidence import log_normaliser
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.model.basis import Expansion
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import assemble
+
+from ..conftest import zarc
+
+FREQUENCY = np.logspace(5, -2, 71)
+S = 2j * np.pi * FREQUENCY
+ARCS = 10 + zarc(FREQUENCY, 20, 2e-4, 0.9) + zarc(FREQUENCY, 50, 0.05, 0.85)
+LOOP = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 3 * S)
+TAILS = {"none": 0 * S, "capacitor": 2 / S, "cpe": 1 / (0.3 * S**0.8), "warburg": 5 / S**0.5}
+TAU = tuple(np.logspace(-6.5, 2, 60))
+Status = drt.Status
+
+
+def spectra(z, noise=3e-3, seeds=1, first=0):
+    rows = []
+    for seed in range(first, first + seeds):
+        rng = np.random.default_rng(seed)
+        rows.append(z + noise * np.abs(z) * (rng.normal(size=z.size) + 1j * rng.normal(size=z.size)))
+    return drt.Spectra(FREQUENCY, np.array(rows))
+
+
+@pytest.fixture(scope="module")
+def found():
+    """One spectrum with each tail, chosen by the evidence, with intervals."""
+    rows = np.concatenate([spectra(ARCS + tail, first=k).impedance for k, tail in enumerate(TAILS.values())])
+    return drt.invert(drt.Spectra(FREQUENCY, rows), drt.LogGaussian(tail="auto"), level=0.95)
+
+
+@pytest.fixture(scope="module")
+def loop():
+    return drt.invert(spectra(LOOP, seeds=2), drt.LogGaussian(sign="both"), level=0.95)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 0.83, 1.0])
+@pytest.mark.parametrize("diffusion", [np.inf, 0.7])
+def test_columns_are_those_of_the_elements(exponent, diffusion):
+    expected = S**-exponent * (1 if np.isinf(diffusion) else 1 / np.tanh(np.sqrt(S * diffusion)))
+    np.testing.assert_allclose(tail_column(S.imag, exponent, diffusion), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("tail", "inductance"), [("cpe", "coil"), ("warburg-open", "coil"), ("none", "cpe")])
+def test_derivatives_are_those_of_the_columns(tail, inductance):
+    terms, shape, step = Terms(tail, inductance), np.array([0.3 if tail != "warburg-open" else 9.0]), 1e-6
+    name, change = terms.derivative(terms.shapes[0], S.imag, shape)
+    numeric = (terms.column(name, S.imag, shape + step) - terms.column(name, S.imag, shape - step)) / (2 * step)
+    np.testing.assert_allclose(change, numeric, rtol=1e-6, atol=1e-7 * np.abs(numeric).max())
+
+
+def test_the_evidence_is_bounded_from_below_and_closely():
+    # The prior of three values of ln γ by quadrature over the two that are free.
+    expansion = Expansion(np.array([1e-3, 2e-3, 4e-3]), "piecewise-linear", np.nan)
+    prepared = PreparedLogGaussian(
+        assemble(discretise(FREQUENCY, expansion, 1), "complex", inductance=False, capacitance=False), "auto", True
+    )
+    grid = prepared.grid
+
+    one, two = np.meshgrid(*2 * [np.linspace(-9, 9, 901)], indexing="ij")
+    slopes = grid.slope[0] * (one - grid.lean[0]) ** 2 + grid.slope[1] * (two - one - grid.lean[1]) ** 2
+    bend = grid.bend[0, 1] * one + grid.bend[0, 2] * two
+    density = np.exp(-slopes / 2 - grid.rate * grid.knee[0] * (np.sqrt(1 + (bend / grid.knee[0]) ** 2) - 1))
+    exact = np.log(density.sum() * 0.02**2)
+    # That of a bound by one parabola for the one bend: a fifth of a unit, in a difference of logarithms.
+    assert exact - 0.2 < log_normaliser(grid) <= exact
+
+
+def test_each_tail_is_found_and_none_where_there_is_none(found):
+    assert list(found.tail) == list(TAILS)
+    np.testing.assert_allclose(found.r_pol, 70, rtol=0.02)
+    np.testing.assert_allclose(found.capacitance[1], 0.5, rtol=0.02)
+    np.testing.assert_allclose(found.tail_q[2:], [0.3, 0.2], rtol=0.1)
+    assert (found.optimality <= 1e-8).all()
+    assert not (found.status & Status.MISFIT).any()
+
+
+def test_intervals_of_tails_hold_what_was_put_in(found):
+    given = found.intervals
+    assert ((given.r_pol_low <= 70) & (given.r_pol_high >= 70)).all()
+    assert given.tail_q_low[2] < 0.3 < given.tail_q_high[2]
+    assert given.tail_exponent_low[2] < 0.8 < given.tail_exponent_high[2] < 0.9
+    assert np.isnan(given.tail_exponent_low[[0, 1, 3]]).all()
+
+
+def test_the_doubt_about_the_exponent_widens_the_interval_of_r_pol(found):
+    known = drt.invert(spectra(ARCS + TAILS["warburg"], first=3), drt.LogGaussian(tail="warburg"), level=0.95)
+    free = drt.invert(spectra(ARCS + TAILS["warburg"], first=3), drt.LogGaussian(tail="cpe"), level=0.95)
+    width = [float(r.intervals.r_pol_high[0] - r.intervals.r_pol_low[0]) for r in (known, free)]
+    assert width[1] > 1.5 * width[0]
+
+
+def test_no_false_tail_and_no_false_sign():
+    given = spectra(ARCS, seeds=3, first=20)
+    plain = drt.invert(given, drt.LogGaussian(tau=TAU))
+    for method in (drt.LogGaussian(tail="auto", tau=TAU), drt.LogGaussian(sign="both", tau=TAU)):
+        result = drt.invert(given, method)
+        assert (result.tail == "none").all()
+        np.testing.assert_allclose(result.r_pol, plain.r_pol, rtol=1e-9)
+
+
+def test_without_noise_the_residual_vanishes():
+    result = drt.invert(drt.Spectra(FREQUENCY, ARCS + 1 / (0.3 * S**0.8)), drt.LogGaussian(tail="cpe"))
+    assert result.residual[0] < 2e-4
+    assert result.tail_exponent[0] == pytest.approx(0.8, abs=2e-3)
+
+
+def test_slow_arcs_that_look_like_a_tail_are_said_to():
+    slow = spectra(ARCS + zarc(FREQUENCY, 3000, 3000, 0.8))
+    result = drt.invert(slow, drt.LogGaussian(tail="auto"))
+    assert result.status[0] & (Status.TAIL_UNCERTAIN | Status.EXTRAPOLATED) or result.tail[0] == "cpe"
+    assert result.r_pol[0] == pytest.approx(70, rel=0.05) or result.status[0] & Status.EXTRAPOLATED
+
+
+def test_diffusion_in_a_finite_space():
+    root = np.sqrt(2 * S)
+    result = drt.invert(spectra(ARCS + 30 / (root * np.tanh(root)), 1e-3), drt.LogGaussian(tail="warburg-open"))
+    assert result.tail[0] == "warburg-open"
+    # T and R go together, and with what γ makes of the relaxations of the space; the capacitance T/R is known well.
+    assert result.tail_tau[0] == pytest.approx(2, rel=0.15)
+    assert result.tail_q[0] * np.sqrt(result.tail_tau[0]) == pytest.approx(2 / 30, rel=0.02)
+    assert result.circuit(0).string.startswith("R0-L0-Wo0-")
+
+
+def test_lossy_inductance():
+    f = np.logspace(7, 0, 71)
+    s = 2j * np.pi * f
+    z = 5 + 2e-5 * s**0.8 + zarc(f, 20, 1e-3, 0.9)
+    rng = np.random.default_rng(0)
+    z = z * (1 + 2e-3 * (rng.normal(size=f.size) + 1j * rng.normal(size=f.size)))
+    result = drt.invert(drt.Spectra(f, z), drt.LogGaussian(inductance="cpe"))
+    assert result.inductance_exponent[0] == pytest.approx(0.8, abs=0.01)
+    assert result.inductance[0] == pytest.approx(2e-5, rel=0.1)
+    assert result.residual[0] < 4e-3
+    assert result.circuit(0).string.startswith("R0-La0-")
+
+
+def test_a_loop_is_a_negative_peak(loop):
+    assert (loop.residual < 5e-3).all()
+    given = loop.intervals
+    assert ((given.r_pol_low <= 0.8) & (given.r_pol_high >= 0.8)).all()
+    peaks = loop.peaks()
+    negative = peaks[peaks["r"] < 0]
+    assert list(negative["spectrum"]) == [0, 1]
+    np.testing.assert_allclose(negative["tau"], 3, rtol=0.15)
+    np.testing.assert_allclose(negative["r"], -0.2, rtol=0.1)
+    np.testing.assert_allclose(peaks.groupby("spectrum")["r"].sum(), loop.r_pol, rtol=1e-9)
+    assert (given.gamma_low <= loop.gamma).all()
+    assert (given.gamma_high >= loop.gamma).all()
+
+
+def test_a_loop_is_an_inductance_beside_a_resistance_in_circuits(loop):
+    circuit = loop.circuit(0)
+    assert circuit.string.endswith(",L2)")
+    known = dict(zip(circuit.names, circuit.initial, strict=True))
+    assert known["R0"] == pytest.approx(0.8, rel=0.05)
+    assert known["L2"] / known["R2"] == pytest.approx(3, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"tail": "cpl"}, UnknownNameError, "warburg-open"),
+        ({"sign": "negative"}, UnknownNameError, "both"),
+        ({"tail": "cpe", "capacitance": True}, InputError, "one tail"),
+        ({"tail": "cpe", "along": "voltage"}, InputError, "Leave out along"),
+        ({"inductance": "coil"}, InputError, "True or False"),
+    ],
+)
+def test_mistakes_are_told(settings, error, text):
+    with pytest.raises(error, match=text):
+        drt.LogGaussian(**settings)
+
+
+def test_a_capacitor_is_what_capacitance_is():
+    given = spectra(ARCS + TAILS["capacitor"])
+    one = drt.invert(given, drt.LogGaussian(tail="capacitor"))
+    other = drt.invert(given, drt.LogGaussian(capacitance=True))
+    np.testing.assert_array_equal(one.gamma, other.gamma)
+    assert list(one.tail) == ["capacitor"]
+
+
+def test_files_jobs_and_the_command_line(found, tmp_path):
+    given = drt.Spectra(FREQUENCY, found.impedance)
+    drt.write_spectra(tmp_path / "a.h5", given)
+    run = CliRunner().invoke(
+        app, ["invert", str(tmp_path / "a.h5"), "-o", str(tmp_path / "b.h5"), "--tail", "auto", "--level", "0.95"]
+    )
+    assert run.exit_code == 0, run.output
+    again = drt.read_inversion(tmp_path / "b.h5")
+    assert again.method == found.method
+    for name in ("coefficients", "tail_q", "tail_exponent", "tail_tau", "status"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    np.testing.assert_array_equal(again.intervals.tail_q_low, found.intervals.tail_q_low)
+    np.testing.assert_allclose(again.with_spectra(given).r_pol_interval(0.9), found.r_pol_interval(0.9), rtol=1e-9)
