@@ -86,6 +86,7 @@ def expected(campaign, out, cli):
 # Damage
 
 
+@pytest.mark.slow
 def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
     whole = campaign.read_bytes()
     rng = np.random.default_rng(3)
@@ -279,6 +280,7 @@ def test_a_full_disk(campaign, out, expected, cli):
     assert digest(campaign) == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_processes(campaign, out, expected, cli):
     job = ("invert", campaign, "-o", out, *METHOD, "--block", "4")
     with files_up_to(2_000):

@@ -27,6 +27,7 @@ def test_impedance_matches_quadrature(kind, mu, grid):
     assert np.abs(im - expected.imag).max() <= 1e-9 * np.abs(expected.imag).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "order"), CASES, ids=lambda case: getattr(case, "name", case))
 def test_gram_matches_quadrature(kind, order):
     tau = np.array([1e-6, 1.3e-6, 4e-6, 1e-4, 0.1])
