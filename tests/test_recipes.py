@@ -65,7 +65,7 @@ def follow(page, folder):
             assert not place.exists()
             place.write_text(code, encoding="utf-8")
         elif how == "At the end of":
-            place.write_text(place.read_text(encoding="utf-8") + code, encoding="utf-8")
+            place.write_text(f"{place.read_text(encoding='utf-8')}\n\n{code}", encoding="utf-8")
         elif how == "In":
             assert language == "diff"
             place.write_text(changed(place.read_text(encoding="utf-8"), code), encoding="utf-8")
