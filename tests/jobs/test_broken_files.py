@@ -90,6 +90,7 @@ def expected(campaign, out, cli):
 def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
     whole = campaign.read_bytes()
     rng = np.random.default_rng(3)
+    # Fifty of each through the whole command; the reader itself is tried with far more by test_fuzz_hdf5.py.
     cases = [(whole[:size], True) for size in rng.choice(len(whole), 50, replace=False)]
     for at in rng.choice(len(whole), 50, replace=False):
         damaged = bytearray(whole)

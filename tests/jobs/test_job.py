@@ -248,6 +248,7 @@ def test_no_spectra_at_all(tmp_path):
     drt.write_spectra(tmp_path / "a.h5", {"empty": numbered(0), "full": numbered(3)})
     summary = drt.invert_file(tmp_path / "a.h5", tmp_path / "out.h5", method=Copying())
     assert (summary.spectra, summary.failed) == (3, 0)
+    assert summary.counts == {"ok": 0, "extrapolated": 3}  # most of the γ that it returns lies beyond the data
     assert len(drt.read_inversion(tmp_path / "out.h5", grid="empty")) == 0
     drt.invert_file(tmp_path / "a.h5", tmp_path / "out.h5", method=Copying(), overwrite=True)
     with pytest.raises(drt.FileFormatError, match=r"out\.h5: holds no spectra"):
