@@ -19,12 +19,10 @@ STEP = re.compile(
 
 @pytest.fixture
 def copy(tmp_path):
-    """What a change is made in; kernels stay where they are, so that nothing is compiled again."""
-    for folder in ("drt_engine", "tests", "docs"):
+    """What a change is made in; kernels are those of the project all the same, so that nothing is compiled again."""
+    for folder in ("drt_engine", "kernels", "tests", "docs"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "kernels" / "drt_kernels").mkdir(parents=True)  # a name that is sorted as one of the project
-    (tmp_path / "kernels" / "drt_kernels" / "__init__.py").touch()
     return tmp_path
 
 
