@@ -16,7 +16,7 @@ the bends of u, that is changes of its slope. The last line is quadratic in bend
 The variance is s_f² = v_0 p_0f + v_1 p_1f with known p, such as 1 and |Z_f|², and two components v that are known,
 zero, or found from the data.
 
-Spectra are worked on one after another and carry nothing over, so an answer does not depend on its neighbours.
+Spectra are worked on one after another and carry nothing over, so a solution does not depend on its neighbours.
 Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
@@ -64,8 +64,8 @@ _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
 # vanish beside the second.
 _LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 
-# How exact answers are, in posterior standard deviations, and after how many steps one gives up: while hyperparameters
-# are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
+# How exact solutions are, in posterior standard deviations, and after how many steps one gives up: while
+# hyperparameters are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
 _COARSE, _COARSE_STEPS = 0.02, np.int64(100)
 _EXACT, _EXACT_STEPS = 1e-10, np.int64(200)
 _CLOSE = 1e-8
@@ -79,14 +79,14 @@ _SETTLED, _MOST_ROUNDS, _FARTHEST = 0.01, 30, 4.0
 
 # Standard deviation of ln λ that intervals allow for. It is more than that of the search, since the prior itself is
 # only roughly right; the resistance of tails depends on it.
-_DOUBT = 1.6
+_LAMBDA_DEVIATION = 1.6
 
 # Rounds of finding how well bends are known, at least.
 _KNOWN_ROUNDS = 4
 
 
 # Data are filled up to a multiple of this for the product of matrices, which would be slow in what is left over.
-_LANES = 16
+_SIMD_WIDTH = 16
 
 
 class Grid(NamedTuple):
@@ -119,13 +119,13 @@ class Work(NamedTuple):
     turn: Array  # (3,f) cosine and sine of the residual's angle, weight along it
     gradient: Array  # (j)
     pressure: Array  # (m) part of the gradient that is of the data
-    held: Array  # (m) 1 where the data hold γ more than the prior does, else 0
-    creeps: Array  # (1) 1 once a descent of this spectrum has taken `_PLAIN` steps, else 0
+    data_driven: Array  # (m) 1 where the data hold γ more than the prior does, else 0
+    slow: Array  # (1) 1 once a descent of this spectrum has taken `_PLAIN` steps, else 0
     stiffness: Array  # (i) curvature of the bends' part of the objective
     dual: Array  # (i)
     band: Array  # (3,m) diagonals 0, 1 and 2 of the second derivative of the prior
     spread: Array  # (3,m) diagonals 0, 1 and 2 of the inverse of the second derivative
-    free: Array  # (j) 1, or 0 for an extra that is held at zero
+    free: Array  # (j) 1, or 0 for a series element that is held at zero
     left: Array  # (j,q)
     right: Array  # (j,q)
     matrix: Array  # (j,j) lower half
@@ -137,7 +137,7 @@ class Work(NamedTuple):
 def _new_work(grid: Grid) -> Work:
     whole, data = grid.columns.shape
     points = data // 2
-    padded = -(-data // _LANES) * _LANES
+    padded = -(-data // _SIMD_WIDTH) * _SIMD_WIDTH
     return Work(
         np.zeros(whole),
         np.zeros(whole),
@@ -210,7 +210,7 @@ def _prior_gradient(y: Array, lam: float, grid: Grid, gradient: Array) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _stiffen(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiffness: Array) -> None:
+def _prior_weights(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiffness: Array) -> None:
     """Curvature of the bends' part, ρλ/(d√(1 + r²)) (1 − p r/√(1 + r²)) with r = √λ c/d and p the `dual`.
 
     It is the true one where p is r/√(1 + r²), and for `follow` 0 instead of 1 that of the parabola that touches from
@@ -223,7 +223,7 @@ def _stiffen(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiff
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _stiffen_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
+def _prior_weights_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
     """Curvature of the bends' part as a mixture of normal distributions has it, ρλ / √(d² + λ (c² + var c)).
 
     It is the expected precision of each, with bends as wide as they are known: at a bend of zero the true curvature is
@@ -256,7 +256,7 @@ def _prior_band(lam: float, grid: Grid, stiffness: Array, band: Array) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _follow(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: Array) -> None:
+def _update_duals(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: Array) -> None:
     """Move the duals along a step of the unknowns, to the linearisation of p √(1 + r²) = r.
 
     T. F. Chan, G. H. Golub, P. Mulet, SIAM J. Sci. Comput. 20 (1999) 1964: with p an unknown of its own, Newton's
@@ -273,7 +273,7 @@ def _follow(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: 
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _match(y: Array, lam: float, grid: Grid, dual: Array) -> None:
+def _duals_at_solution(y: Array, lam: float, grid: Grid, dual: Array) -> None:
     """Set the duals to what they are at a solution, r/√(1 + r²)."""
     for i in range(grid.logs - 2):
         ratio = math.sqrt(lam) * _bent(y, grid, i) / grid.knee[i]
@@ -302,17 +302,17 @@ def _evaluate(y: Array, b: Array, lam: float, grid: Grid, work: Work) -> float:
 
 @njit(**_INNER, fastmath=_FAST)
 def _differentiate(lam: float, grid: Grid, work: Work) -> float:
-    """Gradient at the point evaluated last, and which extras are free; return the stationarity residual.
+    """Gradient at the point evaluated last, and which series elements are free; return the stationarity residual.
 
-    The residual is the largest |g_j / d_j|, for extras |min(x_j d_j, g_j / d_j)|, with d_j² the diagonal of the
-    Gauss-Newton matrix: by how many standard deviations, the others given, an unknown is not where it should be.
+    The residual is the largest |g_j / d_j|, for series elements |min(x_j d_j, g_j / d_j)|, with d_j² the diagonal of
+    the Gauss-Newton matrix: by how many standard deviations, the others given, an unknown is not where it should be.
     """
     y, value, residual, weight, gradient = work.y, work.value, work.residual, work.weight, work.gradient
     points = weight.size
     for f in range(points):
         weight[f] = work.precision[f] * (1.0 + 2.0 * grid.tail) / (1.0 + grid.tail * work.distance[f])
     _prior_gradient(y, lam, grid, gradient)
-    _stiffen(y, lam, grid, 0.0, work.dual, work.stiffness)
+    _prior_weights(y, lam, grid, 0.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     worst = 0.0
     for j in range(grid.size):
@@ -328,7 +328,7 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
             work.pressure[j] = value[j] * force
             gradient[j] += value[j] * force
             square *= value[j] * value[j]
-            work.held[j] = 1.0 if square > work.band[0, j] else 0.0
+            work.data_driven[j] = 1.0 if square > work.band[0, j] else 0.0
             here = abs(gradient[j]) / math.sqrt(square + work.band[0, j])
         else:
             gradient[j] = force
@@ -497,16 +497,16 @@ def _back_substitute(factor: Array, right: Array, size: int, out: Array) -> None
 
 
 @njit(**_INNER, inline="always")
-def _find_step(lam: float, bow: bool, grid: Grid, work: Work) -> bool:
+def _find_step(lam: float, in_gamma: bool, grid: Grid, work: Work) -> bool:
     """Newton step where the objective is convex, else one for a parabola that is; false if there is none.
 
-    It is by u or, if `bow` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u less
-    the gradient, so that what is left of the data's pressure is what balances the prior.
+    It is by u or, if `in_gamma` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u
+    less the gradient, so that what is left of the data's pressure is what balances the prior.
     """
-    if bow:
+    if in_gamma:
         for m in range(grid.logs):
-            work.pressure[m] -= work.held[m] * work.gradient[m]
-    _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+            work.pressure[m] -= work.data_driven[m] * work.gradient[m]
+    _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     _assemble(_NO, grid, work)
     if not _factorise(work.matrix, work.factor):
@@ -533,21 +533,21 @@ def _rounding(before: float, work: Work) -> float:
 
 
 @njit(**_INNER)
-def _try(length: float, bow: bool, grid: Grid, work: Work) -> None:
-    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `bow`."""
+def _try(length: float, in_gamma: bool, grid: Grid, work: Work) -> None:
+    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `in_gamma`."""
     for j in range(grid.size):
         change = length * work.step[j]
         if j >= grid.logs:
             work.trial[j] = max(work.y[j] + change, 0.0)
             continue
-        if bow and work.held[j] > 0.0:
+        if in_gamma and work.data_driven[j] > 0.0:
             # Goes on as a straight line where half of γ is left.
             change = math.log1p(change) if change > -0.5 else 2.0 * change + 1.0 - math.log(2.0)
         work.trial[j] = work.y[j] + change
 
 
 @njit(**_INNER, inline="always")
-def _walk(b: Array, lam: float, before: float, bow: bool, grid: Grid, work: Work) -> float:
+def _walk(b: Array, lam: float, before: float, in_gamma: bool, grid: Grid, work: Work) -> float:
     """Go along the step as far as the objective falls, from its value `before` on; return what it is then.
 
     Leaves in `work.step` the step that u has made, for a length of 1.
@@ -563,15 +563,15 @@ def _walk(b: Array, lam: float, before: float, bow: bool, grid: Grid, work: Work
     length = _LONGEST / longest if longest > _LONGEST else 1.0
     phi = before
     for _ in range(_HALVINGS):
-        _try(length, bow, grid, work)
+        _try(length, in_gamma, grid, work)
         phi = _evaluate(trial, b, lam, grid, work)
         if phi <= before + 1e-4 * length * fall + slack:
             break
         length *= 0.5
-    if bow:
+    if in_gamma:
         for m in range(grid.logs):
             step[m] = (trial[m] - y[m]) / length
-    _follow(y, step, length, lam, grid, work.dual)
+    _update_duals(y, step, length, lam, grid, work.dual)
     for j in range(grid.size):
         y[j] = trial[j]
     return phi
@@ -584,11 +584,11 @@ def _descend(b: Array, lam: float, tolerance: float, limit: int, grid: Grid, wor
     residual = float(_differentiate(lam, grid, work))
     for n in range(limit):
         if n == _PLAIN:
-            work.creeps[0] = 1.0
-        bow = work.creeps[0] > 0.0
-        if not residual > tolerance or not _find_step(lam, bow, grid, work):
+            work.slow[0] = 1.0
+        in_gamma = work.slow[0] > 0.0
+        if not residual > tolerance or not _find_step(lam, in_gamma, grid, work):
             break
-        phi = _walk(b, lam, phi, bow, grid, work)
+        phi = _walk(b, lam, phi, in_gamma, grid, work)
         before = residual
         residual = float(_differentiate(lam, grid, work))
         if residual <= _CLOSE and residual > 0.5 * before:
@@ -636,13 +636,13 @@ def _spread(grid: Grid, work: Work) -> None:
 def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
     """Invert the positive second derivative at the point differentiated last; false if that fails.
 
-    `known` takes the bends' part as :func:`_stiffen_as_known` has it, from the inverse before.
+    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before.
     """
     if known:
-        _stiffen_as_known(work.y, lam, grid, work.spread, work.stiffness)
+        _prior_weights_as_known(work.y, lam, grid, work.spread, work.stiffness)
     else:
-        _match(work.y, lam, grid, work.dual)
-        _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+        _duals_at_solution(work.y, lam, grid, work.dual)
+        _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     _assemble(_YES, grid, work)
     if not _factorise(work.matrix, work.factor):
@@ -659,7 +659,7 @@ def _weigh(noise: Array, parts: Array, work: Work) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _lever(grid: Grid, work: Work) -> None:
+def _leverages(grid: Grid, work: Work) -> None:
     """Effective number of parameters of each point, the trace of H⁻¹ times its part of H; after :func:`_curve`."""
     inverse, left, leverage = work.matrix, work.left, work.leverage
     points = leverage.size
@@ -685,7 +685,7 @@ def _lever(grid: Grid, work: Work) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _press(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
+def _noise_gradient(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
     """Differentiate by ln v what :func:`_noise` looks for; g_0, g_1, then Fisher's information h_00, h_01, h_11."""
     force[:] = 0.0
     for f in range(work.distance.size):
@@ -718,7 +718,7 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
     """
     one, other = math.isnan(given[0]), math.isnan(given[1])
     before, force, ahead, step = np.empty(2), np.empty(5), np.empty(5), np.zeros(2)
-    _press(noise, parts, one and other, grid, work, force)
+    _noise_gradient(noise, parts, one and other, grid, work, force)
     for _ in range(_SCALINGS):
         if one and other:
             share = force[2] * force[4] - force[3] * force[3]
@@ -736,7 +736,7 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
             for c in range(2):
                 noise[c] = before[c] * math.exp(length * step[c])
             _bound(given, noise)
-            _press(noise, parts, one and other, grid, work, ahead)
+            _noise_gradient(noise, parts, one and other, grid, work, ahead)
             if ahead[0] * step[0] + ahead[1] * step[1] >= -0.5 * rise:
                 break
             length *= 0.5
@@ -755,10 +755,10 @@ def _bound(given: Array, noise: Array) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _pull(y: Array, spread: Array, lam: float, grid: Grid) -> float:
+def _evidence_step(y: Array, spread: Array, lam: float, grid: Grid) -> float:
     """Step of ln λ towards the largest evidence; after :func:`_curve`.
 
-    The derivative of the Laplace approximation, with the answer held; D. J. C. MacKay, Neural Comput. 4 (1992) 415.
+    The derivative of the Laplace approximation, with the solution held; D. J. C. MacKay, Neural Comput. 4 (1992) 415.
     """
     smooth = 0.0
     bent = 0.0
@@ -788,10 +788,10 @@ def _scale(noise: Array, parts: Array) -> float:
 
 
 @njit(**_INNER, inline="always")
-def _agree(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
-    """Bring answer, noise and λ into agreement, those that are not given; return λ."""
+def _find_hyperparameters(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
+    """Bring solution, noise and λ into agreement, those that are not given; return λ."""
     lam: float = 1.0 if math.isnan(given[2]) else given[2]
-    pull: float
+    slope_term: float
     found = np.empty(2)
     gone = 0.0
     last = 0.0
@@ -800,7 +800,7 @@ def _agree(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work:
         _descend(b, lam, _COARSE, _COARSE_STEPS, grid, work)
         if not _curve(lam, _NO, grid, work):
             break
-        _lever(grid, work)
+        _leverages(grid, work)
         found[:] = noise
         _noise(given, parts, grid, work, found)
         change = _scale(found, parts) - _scale(noise, parts)
@@ -808,10 +808,10 @@ def _agree(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work:
         for c in range(2):
             if math.isnan(given[c]):
                 turned = max(turned, abs(math.log(found[c] / noise[c])))
-        pull = 0.0
+        slope_term = 0.0
         if math.isnan(given[2]):
-            pull = min(max(_pull(work.y, work.spread, lam, grid), -1.0), 1.0)
-            lam *= math.exp(pull)
+            slope_term = min(max(_evidence_step(work.y, work.spread, lam, grid), -1.0), 1.0)
+            lam *= math.exp(slope_term)
         # What the last step has left of the change tells how far to go; without, the rounds would be many.
         gain = min(max(gone / (last - change), 1.0), _FARTHEST) if n > 0 and (last - change) * gone > 0.0 else 1.0
         gone, last = gain * change, change
@@ -819,7 +819,7 @@ def _agree(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work:
             if math.isnan(given[c]):
                 noise[c] = found[c] * math.exp((gain - 1.0) * change)
         _bound(given, noise)
-        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(pull) <= _SETTLED:
+        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(slope_term) <= _SETTLED:
             break
     return lam
 
@@ -852,10 +852,10 @@ def _begin(b: Array, parts: Array, given: Array, grid: Grid, work: Work, noise: 
 def maximise(
     b: Array, parts: Array, start: Array, given: Array, grid: Grid, out: Array, hyper: Array, residual: Array
 ) -> None:
-    """Find the answers of many spectra, their noise and their λ.
+    """Find the solutions of many spectra, their noise and their λ.
 
-    `start` and `out` hold ln γ and the extras; `given` are the two components of the variance and λ, NaN where they are
-    to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
+    `start` and `out` hold ln γ and the series elements; `given` are the two components of the variance and λ, NaN where
+    they are to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
     work = _new_work(grid)
@@ -863,10 +863,10 @@ def maximise(
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = start[k, j]
-        work.creeps[0] = 0.0
-        _match(work.y, 1.0, grid, work.dual)
+        work.slow[0] = 0.0
+        _duals_at_solution(work.y, 1.0, grid, work.dual)
         _begin(b[k], parts[k], given[k], grid, work, noise)
-        lam = _agree(b[k], parts[k], given[k], noise, grid, work)
+        lam = _find_hyperparameters(b[k], parts[k], given[k], noise, grid, work)
         for c in range(2):
             hyper[k, c] = noise[c] if not math.isnan(given[k, c]) else _rounded(noise[c])
         hyper[k, 2] = lam if not math.isnan(given[k, 2]) else _rounded(lam)
@@ -894,28 +894,28 @@ def _covariance(inverse: Array, size: int, out: Array) -> None:
 
 
 @njit(**_INNER, fastmath=_FAST)
-def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covariance: Array) -> None:
-    """Add how the answer moves with λ, for a λ that is only known as a normal ln λ.
+def _add_lambda_uncertainty(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covariance: Array) -> None:
+    """Add how the solution moves with λ, for a λ that is only known as a normal ln λ.
 
     dy/d ln λ is the covariance times the derivative of the prior's force. `force` and `moved` are overwritten.
     """
     for m in range(grid.logs):
         force[m] = 0.0
     for m in range(grid.logs - 1):
-        pull = lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m])
-        force[m] -= pull
-        force[m + 1] += pull
+        slope_term = lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m])
+        force[m] -= slope_term
+        force[m + 1] += slope_term
     for i in range(grid.logs - 2):
         c = _bent(y, grid, i)
         ratio = lam * (c / grid.knee[i]) ** 2
-        pull = grid.rate * lam * c / (grid.knee[i] * math.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
+        slope_term = grid.rate * lam * c / (grid.knee[i] * math.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
         for n in range(3):
-            force[i + n] += pull * grid.bend[i, n]
+            force[i + n] += slope_term * grid.bend[i, n]
     for i in range(grid.size):
         total = 0.0
         for j in range(grid.logs):
             total += covariance[i, j] * force[j]
-        moved[i] = _DOUBT * total
+        moved[i] = _LAMBDA_DEVIATION * total
     for i in range(grid.size):
         for j in range(grid.size):
             covariance[i, j] += moved[i] * moved[j]
@@ -923,22 +923,23 @@ def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covaria
 
 @njit(**_INNER)
 def _release(grid: Grid, work: Work) -> None:
-    """Let go of extras at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
+    """Let go of series elements at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
     for j in range(grid.logs, grid.size):
-        # What pulls at a free extra is rounding, and must not move it.
+        # What pulls at a free series element is rounding, and must not move it.
         work.trial[j] = 0.0 if work.y[j] > 0.0 else max(work.gradient[j], 0.0)
         work.free[j] = 1.0
 
 
 @njit(**_OUTER)
 def posteriors(
-    b: Array, parts: Array, answer: Array, given: Array, grid: Grid, mean: Array, covariance: Array, hyper: Array
+    b: Array, parts: Array, solution: Array, given: Array, grid: Grid, mean: Array, covariance: Array, hyper: Array
 ) -> None:
-    """Means and covariances of ln γ and the extras around answers, and the noise that they leave where it is not given.
+    """Means and covariances of ln γ and the series elements around solutions, and the noise that they leave where it is not given.
 
-    They are those of a normal distribution in which extras may be negative: at an answer with an extra at zero its
-    gradient is not zero, and the mean is elsewhere. `answer` holds ln γ and the extras; `given` are the two components
-    of the variance, NaN where they are to be found, and λ; `hyper` becomes what they are.
+    They are those of a normal distribution in which series elements may be negative: at a solution with a series
+    element at zero its gradient is not zero, and the mean is elsewhere. `solution` holds ln γ and the series elements;
+    `given` are the two components of the variance, NaN where they are to be found, and λ; `hyper` becomes what they
+    are.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     work = _new_work(grid)
@@ -946,7 +947,7 @@ def posteriors(
     found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
-            work.y[j] = answer[k, j]
+            work.y[j] = solution[k, j]
         lam = given[k, 2]
         _begin(b[k], parts[k], given[k], grid, work, noise)
         covariance[k, :, :] = math.nan
@@ -962,7 +963,7 @@ def posteriors(
             found[:] = noise
             if math.isnan(given[k, 0]) or math.isnan(given[k, 1]):
                 # What is left of the factor is the inverse of it, which the leverages need.
-                _lever(grid, work)
+                _leverages(grid, work)
                 _noise(given[k], parts[k], grid, work, found)
             change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
             noise[:] = found
@@ -973,5 +974,5 @@ def posteriors(
             _covariance(work.matrix, grid.size, covariance[k])
             for i in range(grid.size):
                 mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
-            _doubt(work.y, lam, grid, work.trial, work.step, covariance[k])
+            _add_lambda_uncertainty(work.y, lam, grid, work.trial, work.step, covariance[k])
         hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam
