@@ -3,24 +3,49 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # On all processors; what is covered is judged in the end, when all of it has run.
-COVERED := --numprocesses=auto --dist=worksteal --cov --cov-report= --cov-fail-under=0
+COVERED := --cov --cov-report= --cov-fail-under=0
+SHARED  := --numprocesses=auto --dist=worksteal
+# Each target tells what it did in one piece, where make can do that.
+SYNC    := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+FUZZ    := tests/readers/test_fuzz.py tests/test_fuzz_hdf5.py tests/safety/test_fuzz.py
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test fuzz lint bench docs clean
+# Tests begin sooner where Python may keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check fuzz lint bench docs clean uncompiled everything compiled
 
 demo: $(VENV)/.installed
 	$(BIN)/drt-engine demo --output demo --overwrite
 
-test: lint
+# What answers soon: all but the slow tests. Coverage is told, and judged by make check.
+test: $(VENV)/.installed-test
 	rm -f .coverage .coverage.*
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels --quiet $(COVERED)
-	$(BIN)/pytest $(COVERED) --cov-append
+	$(MAKE) --jobs=2 $(SYNC) lint compiled
+	$(BIN)/pytest -m 'not slow' --quiet $(SHARED) $(COVERED)
+	@echo "lines covered, without kernels: $$($(BIN)/coverage report --omit='kernels/*' --fail-under=0 --format=total) %"
+
+# Everything, and as long as it runs two minutes of made-up input beside it.
+check: $(VENV)/.installed-test
+	rm -f .coverage .coverage.*
+	$(MAKE) --jobs=3 $(SYNC) lint uncompiled compiled
+	$(MAKE) --jobs=2 $(SYNC) everything fuzz
 	$(BIN)/coverage report
 
-# Made-up input against readers, HDF5 files, conditions and job files, for so many seconds in all.
+everything: $(VENV)/.installed-test
+	$(BIN)/pytest --quiet $(SHARED) $(COVERED) --cov-append $(addprefix --ignore=,$(FUZZ))
+
+# Kernels as plain Python, by which it is seen which of their lines are tested.
+uncompiled: $(VENV)/.installed-test
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels --quiet $(COVERED)
+
+# Once, and not by every process of the tests at the same time.
+compiled: $(VENV)/.compiled
+
+# Made-up input against readers, HDF5 files, conditions and job files, for so many seconds of processor time in all.
 fuzz: export DRT_ENGINE_FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.installed-test
-	$(BIN)/pytest tests/readers/test_fuzz.py tests/test_fuzz_hdf5.py tests/safety/test_fuzz.py --quiet
+	$(BIN)/pytest $(FUZZ) --quiet
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -40,6 +65,10 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "drt-engine needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.compiled: $(wildcard kernels/drt_kernels/*.py) | $(VENV)/.installed-test
+	$(BIN)/python tests/compile_kernels.py
+	touch $@
 
 # One stamp for each set of extras; an edit of pyproject.toml installs again.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python

@@ -10,6 +10,16 @@ import pytest
 
 import drt_engine as drt
 
+from . import fuzzing
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say for how long made-up input was tried; the processes of xdist keep it to themselves."""
+    if fuzzing.DONE:
+        spent = sum(seconds for _, seconds in fuzzing.DONE.values())
+        each = ", ".join(f"{name} {number:,}" for name, (number, _) in fuzzing.DONE.items())
+        terminalreporter.write_line(f"fuzzed for {spent:.0f} s of processor time; examples: {each}")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

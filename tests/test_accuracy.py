@@ -11,6 +11,7 @@ import pytest
 
 import drt_engine as drt
 
+pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 

@@ -319,6 +319,7 @@ def kill_at_random(folder, kills, seed=0):
     return became_new, left_over
 
 
+@pytest.mark.slow
 def test_kills_leave_the_old_file_or_the_new(tmp_path):
     kill_at_random(tmp_path, 4)
 

@@ -24,6 +24,7 @@ def scale(*options):
     )
 
 
+@pytest.mark.slow
 def test_scale_accounts_for_every_spectrum_and_all_of_the_time(tmp_path):
     done = scale("--spectra", "200", "--frequencies", "31", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stderr

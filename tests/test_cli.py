@@ -44,6 +44,7 @@ def fewer(files, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_demo_leaves_its_files_and_says_where(files):
     folder, output = files
     for name in ("campaign.h5", "campaign.drt.h5", "evolution.png", "evolution.pdf", "profile.csv"):
@@ -61,6 +62,7 @@ def test_demo_is_right_about_the_resistance(files):
     assert np.median(np.abs(result.r_pol / truth - 1)) < 0.02
 
 
+@pytest.mark.slow
 def test_demo_may_be_repeated(files):
     folder, _ = files
     again = run("demo", "--output", folder, "--voltages", "2")

@@ -108,6 +108,7 @@ def curvature_by_differences(problem, b, lam):
     return (p * (e0 - 2 * e1 + e2) - e * (p0 - 2 * p1 + p2)) / step**2 / (p**2 + e**2) ** mpmath.mpf(1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [name for name in CASES if name not in ("many", "many-im")])
 def test_the_l_curve_has_the_curvature_of_finite_differences_in_fifty_digits(case):
     problem = problem_of(**CASES[case])

@@ -379,6 +379,7 @@ def originals(tmp_path_factory, spectra):
     return paths
 
 
+@pytest.mark.slow
 def test_damage_is_noticed_or_does_no_harm(tmp_path, originals):
     rng = random.Random(7)
     pairs = []
@@ -394,6 +395,7 @@ def test_damage_is_noticed_or_does_no_harm(tmp_path, originals):
     assert found.count("same") > 20
 
 
+@pytest.mark.slow
 def test_chunks_that_the_index_lost_are_noticed(tmp_path, originals):
     # A node of the index: a signature, 20 bytes, then keys and addresses in turn. The key after the last address bounds
     # it, and is of no use but for finding it.

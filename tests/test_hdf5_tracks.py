@@ -273,6 +273,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_damage_is_noticed_or_does_no_harm(tmp_path, stored):
     rng, paths = random.Random(11), [stored]
     for number in range(120):

@@ -39,6 +39,7 @@ def case(request, tmp_path, noisy):
     return path, ("--where", "cycle > 99"), "tikhonov"
 
 
+@pytest.mark.slow
 def test_zero_spectra_are_an_answer_of_every_command(case, tmp_path):
     path, where, method = case
     out, store, table, figure = (tmp_path / name for name in ("out.h5", "p.h5", "a.csv", "a.png"))

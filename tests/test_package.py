@@ -2,13 +2,17 @@
 
 import importlib
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import drt_engine as drt
+
+ROOT = Path(__file__).parents[1]
 
 
 def modules_after(code):
@@ -53,3 +57,18 @@ def test_the_picture_of_the_layers_is_current(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
     architecture = importlib.import_module("architecture")
     assert architecture.PAGE.read_text(encoding="utf-8") == architecture.page()
+
+
+def test_what_is_said_beside_the_code_fits_it():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
+    versions = re.findall(r'"(3\.\d+)"', workflow.partition("python: [")[2].partition("]")[0])
+    assert versions == ["3.11", "3.12", "3.13", "3.14"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    assert named
+    assert set(named) <= set(versions)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for target in {*re.findall(r"\bmake (\w+) PYTHON", workflow), *re.findall(r"^make (\w+)", page, re.MULTILINE)}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

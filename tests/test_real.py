@@ -41,6 +41,7 @@ def campaign(real_data):
     return drt.Spectra(frequency[0], np.concatenate(impedance), pd.concat(states))
 
 
+@pytest.mark.slow
 def test_every_sweep_of_the_campaign_is_inverted(campaign, tmp_path):
     path, out = tmp_path / "zhang.h5", tmp_path / "zhang.drt.h5"
     drt.write_spectra(path, campaign)

@@ -46,6 +46,7 @@ def test_names_are_those_of_one_series_each(series):
     assert len(set(names)) == len(names) == 30
 
 
+@pytest.mark.slow
 def test_truths_are_those_of_the_spectra(made):
     y = np.linspace(np.log(1e-13), np.log(1e9), 4001)
     for name, one in made.items():

@@ -191,7 +191,8 @@ def test_one_spectrum_with_a_tenth_of_the_noise_does_not_decide_for_twenty(campa
 def test_an_edge_is_reported_for_the_whole_series(campaign):
     result = drt.invert(campaign, drt.Tikhonov(regularisation="discrepancy", noise=2.0, shared="cell"))
     assert np.all(result.regularisation == GRID[-1])
-    assert np.all(result.status & Status.LAMBDA_AT_EDGE)
+    # γ is flat at that edge, so that the fit misses the arcs as well.
+    assert np.all(result.status == Status.LAMBDA_AT_EDGE | Status.MISFIT)
 
 
 def test_spectra_of_zeros_change_nothing(campaign):

@@ -86,9 +86,11 @@ def expected(campaign, out, cli):
 # Damage
 
 
+@pytest.mark.slow
 def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
     whole = campaign.read_bytes()
     rng = np.random.default_rng(3)
+    # Fifty of each through the whole command; the reader itself is tried with far more by test_fuzz_hdf5.py.
     cases = [(whole[:size], True) for size in rng.choice(len(whole), 50, replace=False)]
     for at in rng.choice(len(whole), 50, replace=False):
         damaged = bytearray(whole)
@@ -279,6 +281,7 @@ def test_a_full_disk(campaign, out, expected, cli):
     assert digest(campaign) == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_processes(campaign, out, expected, cli):
     job = ("invert", campaign, "-o", out, *METHOD, "--block", "4")
     with files_up_to(2_000):

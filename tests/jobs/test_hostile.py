@@ -82,6 +82,7 @@ def files(tmp_path_factory):
     return folder, order[:GOOD]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tikhonov", "log-gaussian"])
 def test_every_row_has_a_status_and_the_good_ones_do_not_notice(files, method, cli):
     folder, good = files

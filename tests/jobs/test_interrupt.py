@@ -65,6 +65,7 @@ def blocks(out, kind):
     return list(out.with_name(f".{out.name}.job").glob(f"{kind}-*.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_stops_and_the_same_command_goes_on(large, expected, out, workers):
     job = (large, out, "--workers", workers, "--block", "250")
@@ -88,6 +89,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(large, expected, out, workers
     assert [path.name for path in out.parent.iterdir()] == ["out.h5"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_processes_begin(large, out):
     process = started(large, out, "--workers", "2")
     until(out.with_name(f".{out.name}.job").joinpath("plan.json").exists, process)
@@ -101,6 +103,7 @@ def test_ctrl_c_while_processes_begin(large, out):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_not_for_a_job_in_the_background(large, expected, out):
     # As a shell without job control starts what ends with an ampersand.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -158,6 +161,7 @@ def test_killed_between_the_file_and_the_end_of_its_blocks(campaign, out, cli, m
     assert sorted(path.name for path in out.parent.iterdir()) == ["campaign.h5", "out.h5"]
 
 
+@pytest.mark.slow
 def test_processes_do_not_outlive_a_job_that_is_killed(large, expected, out):
     job = (large, out, "--workers", "2", "--block", "250")
     process = started(*job)

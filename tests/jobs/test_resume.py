@@ -58,6 +58,7 @@ def expected(campaign, method, tmp_path):
 # What may differ and what may not
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -74,6 +74,7 @@ def test_same_as_in_memory_for_any_block_and_threads(campaign, out, expected, op
     assert summary.counts == expected.counts()
 
 
+@pytest.mark.slow
 def test_same_with_workers(campaign, out, expected):
     drt.invert_file(campaign, out, method=METHOD, workers=2, block=1)
     # Of a kernel with reordered sums, the process that compiles it may have another last digit than those that load it.

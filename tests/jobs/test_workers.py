@@ -53,6 +53,7 @@ def cluster():
         yield some
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -71,6 +72,7 @@ def test_same_arrays_for_all_workers_and_blocks(campaign, expected, tmp_path, op
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.slow
 def test_same_arrays_on_a_cluster_that_loses_a_worker(campaign, expected, cluster, tmp_path):
     killed = []
 
@@ -96,6 +98,7 @@ def test_a_client_is_taken_and_stays_open(campaign, expected, cluster, tmp_path)
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.slow
 def test_processes_that_die_are_replaced(campaign, expected, tmp_path):
     killed = []
 
@@ -111,6 +114,7 @@ def test_processes_that_die_are_replaced(campaign, expected, tmp_path):
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.slow
 def test_schedulers_that_cannot_be(campaign, tmp_path, monkeypatch):
     out = tmp_path / "out.h5"
     with pytest.raises(UnknownNameError, match=r"'thread'.*'inline', 'threads', 'processes', 'tcp://HOST:PORT'"):

@@ -73,6 +73,7 @@ def gibbs(precision, shift, draws, rng):
     return np.concatenate(out)
 
 
+@pytest.mark.slow
 def test_ten_dimensions_of_a_smooth_sum_are_near_to_draws():
     # Neighbours tell the data the same, as basis functions do.
     rng = np.random.default_rng(3)

@@ -9,6 +9,7 @@ import pytest
 
 import drt_engine as drt
 
+pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEEDS = range(5000, 5008)
 

@@ -33,6 +33,7 @@ def two():
     return some, result, peaks_by_posterior(some, result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phi", [(0.6, 0.9), (0.9, 1.0)], ids=["broad", "sharp"])
 @pytest.mark.parametrize("noise", [0.0003, 0.002, 0.01])
 def test_one_process_hardly_ever_shows_two_peaks_and_always_one(phi, noise):

@@ -69,6 +69,7 @@ def test_the_layout_stays_when_the_figure_is_drawn_again():
         np.testing.assert_allclose(sides, sides[:1].repeat(3, axis=0), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_an_ohm_is_as_long_on_both_axes_of_every_cell(name):
     figure = composite(name)

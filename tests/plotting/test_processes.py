@@ -50,6 +50,7 @@ def drawn(name):
     return FIGURES[name]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_covers_anything_or_is_cut_off(name, monkeypatch):
     figure = drawn(name)

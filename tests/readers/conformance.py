@@ -54,7 +54,10 @@ def check(folder, case):
     read = read_file(path, options=case.options)
     assert (read.source, read.format, len(read.sweeps)) == (path.name, case.format, case.sweeps)
     assert sum(not sweep.finished for sweep in read.sweeps) == case.unfinished
-    assert any(case.remark in remark for remark in read.remarks) if case.remark else True
+    if case.remark:
+        assert any(case.remark in remark for remark in read.remarks), read.remarks
+    else:
+        assert not read.remarks
     sweep = read.sweeps[case.sweep]
     assert len(sweep) == case.points
     np.testing.assert_allclose(sweep.frequency[[0, -1]], [case.first, case.last], rtol=1e-7)

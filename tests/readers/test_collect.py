@@ -314,6 +314,7 @@ def test_options_that_make_no_sense_are_refused_before_any_file(folder):
         collect(folder, CollectOptions(ReadOptions(reader="solartron")))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_long_term_cells_with_one_call(real_data):
     got = collect(real_data / "zhang2020", options(name="EIS_state_{state}_{cell}.txt"))

@@ -40,6 +40,7 @@ CASES = [
         f"{LPSCL}.mpr",
         *("biologic-mpr", 1, 79, 7.0000185e6, 0.10002181, 78, 1.7994276e6 - 8.0937855e6j),
         AT_LPSCL | {"voltage": -0.0800416104936709, "current": -5.000250125799999e-9, "charge": -7.36873572e-8 * 3.6},
+        remark="0.001 cm2 is what EC-Lab writes if none was entered",
     ),
     Read(
         "solid_state/PEIS_SSB.mpr",
@@ -52,6 +53,7 @@ CASES = [
             "current": 1.2508913831869687e-7,
             "charge": 6.03633186e-8 * 3.6,
         },
+        remark="0.001 cm2 is what EC-Lab writes if none was entered",
     ),
     Refused("solid_state/sample_info.txt", "no table of numbers and no known instrument"),
     Read(
@@ -150,6 +152,7 @@ def test_binary_and_text_of_one_measurement_agree(real_data):
         assert binary.state[name] == pytest.approx(text.state[name], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_all_sweeps_of_the_long_term_cells(real_data):
     count = 0
     for file in sorted((real_data / "zhang2020").glob("EIS_state_*.txt")):

@@ -91,6 +91,7 @@ def test_text_of_ec_lab(tmp_path):
     assert counts["junk", "error"] >= 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heading", [True, False])
 def test_tables_with_modulus_and_phase(tmp_path, heading):
     raw = text_table(points(3, F), SEVEN, heading_line=heading).encode()

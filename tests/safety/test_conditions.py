@@ -217,6 +217,7 @@ def refused(ran):
     return (ran.code, one_line, ran.out) == (2, True, "")
 
 
+@pytest.mark.slow
 def test_none_runs_from_the_command_line(campaign_of_two, tmp_path, cli):
     canary, spectra = tmp_path / "canary", drt.read_spectra(campaign_of_two / "c.h5")
     assert cli("validate", campaign_of_two / "c.h5", "--where", "cycle > 0").code == 0
@@ -260,6 +261,7 @@ def test_none_runs_from_a_job_file(campaign_of_two, tmp_path, cli):
     assert {item.name for item in tmp_path.iterdir()} == {"job.toml"}
 
 
+@pytest.mark.slow
 def test_none_runs_from_the_provenance_of_a_result(campaign_of_two, tmp_path, cli):
     canary, path, source = tmp_path / "canary", tmp_path / "r.h5", campaign_of_two / "c.h5"
     path.write_bytes((campaign_of_two / "c.drt.h5").read_bytes())

@@ -49,7 +49,7 @@ def test_conditions():
         assert not rows.size or (rows[0] >= 0 and rows[-1] < len(FRAME))
 
     rows_where(FRAME, "cell == 'A'")
-    assert fuzz(conditions, check, share=0.15) > 0
+    assert fuzz(conditions, check, what="conditions") > 0
 
 
 KEYS = "input output method job name workers scheduler level where block compression dtype overwrite restart strict"
@@ -141,4 +141,4 @@ def test_job_files(tmp_path):
     path.write_text(EXAMPLE.replace("started", "# started"))
     found = read_job(path)
     Plan(_method(found.method), **found.job)
-    assert fuzz(files, check, share=0.15) > 0
+    assert fuzz(files, check, what="job files") > 0

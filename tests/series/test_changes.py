@@ -37,7 +37,8 @@ def test_the_interval_of_a_change_holds_the_true_one(joint, one, other):
 
 def test_a_change_is_known_better_than_from_single_spectra(single, joint):
     apart, together = single.change(3, 4), joint.change(3, 4)
-    assert together.r_pol_high - together.r_pol_low < 0.8 * (apart.r_pol_high - apart.r_pol_low)
+    # Of this noise; the ratio is 0.56 to 0.93 for other seeds.
+    assert together.r_pol_high - together.r_pol_low < 0.7 * (apart.r_pol_high - apart.r_pol_low)
     # From one end to the other it shows; single spectra add their uncertainties.
     assert joint.change(0, 7).r_pol_low > 0.0
 

@@ -33,8 +33,9 @@ def assert_same(one, other):
 
 def test_a_smooth_series_is_found_better_and_its_changes_much_better(single, joint):
     (error, change), (error_alone, change_alone) = errors(joint), errors(single)
-    assert error < 0.92 * error_alone
-    assert change < 0.45 * change_alone
+    # Of this noise; the ratio of the errors of γ is 0.65 to 0.94 for other seeds, that of changes 0.29 to 0.66.
+    assert error < 0.9 * error_alone
+    assert change < 0.4 * change_alone
 
 
 def test_every_answer_is_certified_and_a_series_has_one_noise_and_one_coupling(joint):
@@ -198,4 +199,4 @@ def test_peaks_of_a_series_follow_the_process_that_moves(joint):
         apart.append(abs(np.log10(moving["tau"]) + 1.5 - 0.4 * (voltage - 3.0)))
         assert moving["r"] == pytest.approx(20.0 * np.exp(1.2 * (voltage - 3.0)), rel=0.1)
     assert np.median(apart) < 0.04
-    assert max(apart) < 0.1  # the spacing of relaxation times
+    assert max(apart) < 0.08  # within the spacing of relaxation times, 0.1, by which tops of flat peaks move

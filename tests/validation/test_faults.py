@@ -149,6 +149,7 @@ def test_the_score_is_the_largest_f_statistic_over_its_critical_value():
         assert found.drift[k] == pytest.approx(drift, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_drift_error_is_the_spread_of_the_drift():
     z = np.concatenate([cells(rows=1, noise=0.0)] * 300)
     rng = np.random.default_rng(8)

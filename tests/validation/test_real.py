@@ -62,6 +62,7 @@ def spectrum(request, real_data):
     return drt.Spectra(f[first], z[first])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacitance", [False, True])
 @pytest.mark.parametrize(("part", "name"), [("complex", "complex"), ("re", "real")])
 def test_impedance_py_agrees(spectrum, part, name, capacitance):
@@ -79,6 +80,7 @@ def test_impedance_py_agrees(spectrum, part, name, capacitance):
     np.testing.assert_allclose(same.residual[0], re + 1j * im, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("admittance", [False, True])
 def test_pyimpspec_agrees(spectrum, admittance):
     pyimpspec = pytest.importorskip("pyimpspec")

@@ -1,0 +1,24 @@
+"""Compile the kernels that the engine calls, before several processes of the tests do so at the same time.
+
+numba keeps what it has compiled beside the kernels, so that this takes a minute once and a second afterwards.
+"""
+
+import numpy as np
+
+import drt_engine as drt
+
+
+def main() -> None:
+    """Do once what calls them."""
+    campaign = drt.simulate.campaign(drt.simulate.CampaignDesign(cycles=(1,), voltages=3))
+    spectra = campaign.spectra[np.arange(6)]
+    drt.validate(spectra)
+    drt.track(drt.invert(spectra, drt.Tikhonov(), level=0.9).peaks(), "voltage", ["cell", "direction"])
+    result = drt.invert(spectra, level=0.9)
+    result.peaks()
+    result.deconvolve()
+    drt.invert(spectra, drt.LogGaussian(along="voltage"), level=0.9)
+
+
+if __name__ == "__main__":
+    main()
