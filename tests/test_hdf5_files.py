@@ -248,7 +248,8 @@ def test_scan_tells_what_there_is(campaign, spectra):
 
 # In single precision
 
-SINGLE = ("gamma", "coefficients", *(name for name in SCALARS if name != "status"))
+TERMS = ("tail_q", "tail_exponent", "tail_tau", "inductance_exponent")
+SINGLE = ("gamma", "coefficients", *TERMS, *(name for name in SCALARS if name != "status"))
 
 
 def test_results_in_single_precision(tmp_path, inversion):
