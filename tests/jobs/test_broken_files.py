@@ -246,7 +246,7 @@ def test_folders_that_are_not_there(campaign, tmp_path, cli):
 
 def test_an_output_that_is_there_is_left_alone(campaign, out, cli):
     out.write_bytes(b"mine")
-    assert cli("invert", campaign, "-o", out).refused("out.h5: exists already. Give another name, or say overwrite.")
+    assert cli("invert", campaign, "-o", out).refused("out.h5: exists already. Give another name, or say --overwrite.")
     assert out.read_bytes() == b"mine"
     assert cli("invert", campaign, "-o", campaign, "--overwrite").refused("campaign.h5: is an input of this run")
     assert names(out.parent) == ["campaign.h5", "out.h5"]
