@@ -25,6 +25,7 @@ INPUTS = {
     "demo": {},
     "import": {"files": "one.txt", "--states": "states.csv"},
     "info": {"file": "campaign.h5"},
+    "clean": {"file": "campaign.h5"},
     "invert": {"file": "campaign.h5"},
     "validate": {"file": "campaign.h5"},
     "peaks": {"file": "campaign.drt.h5", "--spectra": "campaign.h5"},
@@ -34,19 +35,28 @@ INPUTS = {
         "--tracks": "tracks.h5",
         "--profile": "profile.csv",
     },
+    "export": {"file": "campaign.drt.h5", "--spectra": "campaign.h5", "--tracks": "tracks.h5"},
 }
 OUTPUTS = {
     "demo": ("--output",),
     "import": ("--output", "--report"),
     "info": (),
+    "clean": ("--output", "--record"),
     "invert": ("--output",),
     "validate": ("--output", "--figure"),
     "peaks": ("--output", "--store", "--tracks", "--tables", "--figure"),
     "plot": ("--output",),
+    "export": ("--output",),
 }
-MORE = {"peaks": ("--along", "voltage"), "plot": ("--kind", "composite")}
+MORE = {
+    "clean": ("--drop", "50"),
+    "peaks": ("--along", "voltage"),
+    "plot": ("--kind", "composite"),
+    "export": ("--tables", "results"),
+}
+ENDINGS = {"export": ".csv"}
 FOLDERS = (("demo", "--output"), ("peaks", "--tables"))
-HDF5 = (("import", "--output"), ("invert", "--output"), ("peaks", "--store"))
+HDF5 = (("import", "--output"), ("clean", "--output"), ("invert", "--output"), ("peaks", "--store"))
 
 
 def run(*arguments):
@@ -153,7 +163,7 @@ def test_no_command_replaces_a_file_unless_told(folder, name, option):
         target = folder / "tables" / "cell-B_cycle-1_direction-charge.csv"
         arguments = command(name, folder, **{option: target.parent, "-o": folder / "new.csv"})
     else:
-        target = folder / "target.png"
+        target = folder / f"target{ENDINGS.get(name, '.png')}"
         arguments = command(name, folder, **{option: target})
     target.write_text("mine")
     before = contents(folder)
@@ -168,7 +178,7 @@ def test_no_command_replaces_a_file_unless_told(folder, name, option):
     [(name, option) for name in OUTPUTS for option in OUTPUTS[name] if (name, option) not in (*FOLDERS, *HDF5)],
 )
 def test_hdf5_is_not_replaced_by_something_else(folder, name, option):
-    target = folder / "another campaign.png"
+    target = folder / f"another campaign{ENDINGS.get(name, '.png')}"
     shutil.copy(folder / "campaign.h5", target)
     before = contents(folder)
     done = run(*command(name, folder, **{option: target}), "--overwrite")
@@ -184,6 +194,7 @@ def test_two_outputs_have_two_names(folder):
         ("peaks", "--output", "--tracks"),
         ("peaks", "--tracks", "--store"),
         ("import", "--output", "--report"),
+        ("clean", "--output", "--record"),
     ):
         target = folder / "new.png"
         done = run(*command(name, folder, **{first: target, second: folder / "." / "new.png"}))

@@ -59,8 +59,9 @@ def clean(
         raise input_error(
             "say what is to be left out, by --frequency-range, --drop, --inductive-tail or --outliers, or else --undo."
         )
-    check_outputs(record, overwrite=overwrite, inputs=(file,))
-    check_outputs(overwrite=False, inputs=(file,), hdf5=(output,))
+    check_outputs(record, overwrite=True, inputs=(file,), hdf5=(output,))
+    check_outputs(record, overwrite=overwrite)
+    check_outputs(overwrite=False, hdf5=(output,))
     span: Any = None if frequency_range is None else _range("--frequency-range", frequency_range)
     bands = [_band(text) for text in drop or ()]
     silent = set(bands)
