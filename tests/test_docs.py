@@ -30,6 +30,7 @@ PAGES = (
     "docs/gallery.md",
     "docs/series.md",
     "docs/jobs.md",
+    "docs/tails.md",
     "docs/export.md",
     "docs/wrong.md",
     "docs/cite.md",

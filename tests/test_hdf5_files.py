@@ -25,7 +25,7 @@ METHODS = {
     "piecewise": drt.Tikhonov(basis="piecewise-linear", capacitance=True, regularisation=1e-3),
     "custom tau": drt.Tikhonov(basis="c2-matern", tau=np.logspace(-6, 2, 30) * np.linspace(1, 2, 30), part="im"),
 }
-LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
+LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", "coupling_across", "shift_across")
 SCALARS = ("r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "optimality", "status", *LATER)
 PAGE = Path(__file__).parent.parent / "docs" / "format.md"
 

@@ -176,14 +176,15 @@ def test_a_file_without_a_spectrum_that_is_taken(campaign, out):
 # What a file tells in memory
 
 
-def test_changes_and_states_in_between_from_a_file(campaign, out, three_series, expected):
+def test_changes_and_states_in_between_from_a_file(campaign, out, expected):
     drt.invert_file(campaign, out, method=METHOD)
     found = drt.read_inversion(out)
+    # Files of the version before have no spectra.
+    bare = dataclasses.replace(found, impedance=None)
     with pytest.raises(drt.InputError, match="with_spectra"):
-        found.change(0, 3)
+        bare.change(0, 3)
     with pytest.raises(drt.InputError, match="with_spectra"):
-        found.gamma_at(found.tau, voltage=3.33)
-    found = found.with_spectra(three_series)
+        bare.gamma_at(found.tau, voltage=3.33)
     for one, other in ((0, 3), (0, 13)):
         a, b = (result.change(one, other, 0.9) for result in (found, expected))
         for name in ("gamma", "gamma_low", "gamma_high", "r_pol", "r_pol_low", "r_pol_high"):

@@ -43,7 +43,10 @@ MISTAKES = {
     "over mass": (lambda: CompositeView(abscissa="mass"), "abscissa 'mass' is not known"),
     "empty profile": (lambda: plotting.composite(SPECTRA, RESULT, PROFILE[:0]), "profile must have rows"),
     "bare profile": (lambda: plotting.composite(SPECTRA, RESULT, PROFILE[["time"]]), "column 'voltage'"),
-    "no abscissa": (lambda: plotting.composite(SPECTRA, RESULT, PROFILE[["cell", "voltage"]]), "'charge' or 'time'"),
+    "no abscissa": (
+        lambda: plotting.composite(SPECTRA, RESULT, PROFILE[["cell", "voltage"]]),
+        "'charge', 'specific_capacity' or",
+    ),
     "path": (lambda: plotting.save(plotting.gamma(RESULT), "figure.xyz"), "'.xyz' is not known"),
     "array": (lambda: plotting.save([1], "figure.pdf"), "Figure or Axes; got list"),
 }
