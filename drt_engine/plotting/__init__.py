@@ -12,8 +12,7 @@ written in a unit from µΩ to GΩ in which they are short.
 Common to all of them:
 
 - `rows` chooses spectra as numpy would, by number or by a boolean column of the states. A row without a solution is
-left
-  out where a result is drawn.
+  left out where a result is drawn.
 - A state is the name of a column of the states, or ``"spectrum"``, the number of the row. Time is drawn in hours and
   charge, as capacity, in mAh; the others in the unit of their column.
 - Numbers get a perceptually uniform colour map that can be read with colour-blind eyes, and a colour bar; names get the
