@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,7 +18,17 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app
-from drt_engine.hdf5 import add_spectra, campaigns, digest, growing, known_files, read_tracks, scan, write_tracks
+from drt_engine.hdf5 import (
+    SpectraWriter,
+    add_spectra,
+    campaigns,
+    digest,
+    growing,
+    known_files,
+    read_tracks,
+    scan,
+    write_tracks,
+)
 
 from .forking import fork
 
@@ -339,3 +350,23 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, room):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    resource = pytest.importorskip("resource")
+    frequency, rows = np.logspace(5, -2, 400), 16_000
+    path = tmp_path / "a.h5"
+    block = drt.Spectra(frequency, np.full((1000, 400), 10.0 - 5.0j), {"cycle": np.arange(1000)})
+    with SpectraWriter(path) as writer:
+        for _ in range(rows // 1000):
+            writer.append(block)
+    assert path.stat().st_size > 100e6
+
+    def append_in_little():
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 80_000_000, resource.RLIM_INFINITY))
+        add_spectra(path, {"default": block[:10]}, keep=True)
+
+    child = fork(append_in_little)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(drt.read_spectra(path)) == rows + 10
