@@ -317,7 +317,7 @@ def kill_at_random(folder, kills, seed=0):
     chance, became_new, left_over = random.Random(seed), 0, 0
     for _ in range(kills):
         path.write_bytes(old)
-        killed_append(path, chance.uniform(0.0, 1.2 * length))
+        killed_append(path, chance.uniform(0.0, 3.5 * length))
         content = path.read_bytes()
         assert content in (old, new)
         became_new += content == new

@@ -103,7 +103,7 @@ class PlainFormatter(logging.Formatter):
         """Write a message."""
         return visible(super().formatMessage(record))
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
         """Write where an exception came from."""
         return "\n".join(map(visible, super().formatException(ei).split("\n")))
 

@@ -246,7 +246,7 @@ def _by_series(followed: "Tracks") -> "list[tuple[str, pd.DataFrame]]":
     for key, part in groups if len(table) else ():
         # Each pair is there once, so there is nothing to aggregate: pivot would raise, pivot_table would hide it.
         index = [followed.along, *(["grid"] if "grid" in part.columns else []), "spectrum"]
-        frame = part.pivot(index=index, columns="process", values=values)  # noqa: PD010
+        frame = part.pivot(index=index, columns="process", values=values)  # noqa: PD010 - each cell has one value
         order = [(value, name) for name in followed.names for value in values if (value, name) in frame.columns]
         frame = frame[order].sort_index()
         frame.columns = [f"{name} {value}" for value, name in order]
