@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.result_fields import RESULT_FIELDS
 from drt_engine.spectra import Spectra, first_and_last, with_states
 from drt_engine.status import Status
 from drt_engine.text import as_html
@@ -35,16 +36,7 @@ Form = Literal["long", "rows", "columns"]
 """One row a point; one row a spectrum; or one column a spectrum, as plotting programs want it."""
 
 _FIRST = ("r_inf", "r_pol", "inductance", "capacitance")
-_REST = (
-    "regularisation",
-    "residual",
-    "optimality",
-    "noise_floor",
-    "noise_relative",
-    "r_pol_beyond",
-    "coupling",
-    "shift",
-)
+_REST = tuple(told.name for told in RESULT_FIELDS if not (told.by_tau or told.name in (*_FIRST, "status")))
 # The states that name a spectrum, the plainest first; others follow in the order of the table.
 _TELLING = ("cell", "cycle", "direction", "voltage", "temperature")
 

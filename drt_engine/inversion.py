@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import Solution, misfits
+from drt_engine.methods.base import SharesRegularisation, Solution, misfits, sharing
 from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
 from drt_engine.progress import shown
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
-from drt_engine.result import PER_SPECTRUM, Inversion
+from drt_engine.result import Inversion
+from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import OrderedSeries, Sheet, series_along, series_columns, sheets_of
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
@@ -113,12 +114,16 @@ def invert_block(
     usable = np.isfinite(spectra.impedance)
     out["status"] = status = _triage(spectra.impedance, usable)
     parts = _tiles(usable, status)
-    which = None if method.shared_states is None else _shared_lambda(spectra, method, parts, chosen)
+    shared = sharing(method)
+    which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
 
     def work(tile: Tile) -> None:
         rows, points = tile
         z = np.take(spectra.impedance[rows], points, axis=1)
-        solution = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
+        if shared is None or which is None:
+            solution = method.solve(spectra.frequency[points], z, expansion)
+        else:
+            solution = shared.solve(spectra.frequency[points], z, expansion, which[rows])
         _keep(out, tile, solution, spectra, expansion)
         tick(rows.size)
 
@@ -164,7 +169,8 @@ def states_needed(method: Method) -> tuple[str, ...]:
     """State columns that the solutions of a method depend on, after :func:`with_series`."""
     if isinstance(method, LogGaussian) and method.along is not None:
         return *method.columns, *(method.series or ())
-    return method.shared_states or ()
+    shared = sharing(method)
+    return () if shared is None else shared.shared_states or ()
 
 
 def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
@@ -201,21 +207,14 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], solution.parameters
-    out["r_pol_beyond"][good] = beyond[solved]
-    out["coefficients"][good] = found.coefficients[solved]
-    out["r_inf"][good] = found.r_inf[solved]
-    out["inductance"][good] = found.inductance[solved]
-    for name in ("noise_floor", "noise_relative", "coupling", "shift", "coupling_across", "shift_across"):
-        if (given := getattr(solution, name, None)) is not None:
-            out[name][good] = given[solved]
-    for name in ("tail_exponent", "tail_tau", "inductance_exponent"):
-        out[name][good] = getattr(found, name)[solved]
-    with np.errstate(divide="ignore"):
-        out["capacitance"][good] = 1.0 / found.elastance[solved]
-        out["tail_q"][good] = 1.0 / found.tail[solved]
     residual = np.empty(len(z))
     certificate.misfit(solution.fit, z, residual)
-    out["residual"][good] = residual[solved]
+    named = {name: getattr(of, name) for name in PER_SPECTRUM for of in (found, solution) if hasattr(of, name)}
+    with np.errstate(divide="ignore"):
+        named |= {"capacitance": 1.0 / found.elastance, "tail_q": 1.0 / found.tail}
+    for name, values in (named | {"residual": residual, "r_pol_beyond": beyond}).items():
+        if values is not None:
+            out[name][good] = values[solved]
     # These two of a failure as well: they tell why.
     out["regularisation"][rows] = solution.regularisation
     out["optimality"][rows] = solution.optimality
@@ -329,9 +328,9 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
     Parameters
     ----------
     spectra : Spectra
-        K spectra, with the state columns that `method.shared_states` names.
+        K spectra, with the state columns that tell the series of the method apart.
     method : Method
-        How; `method.shared_states` is not None.
+        How; one that shares λ.
 
     Returns
     -------
@@ -345,10 +344,12 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
     UnknownNameError
         For a state column that the spectra do not have.
     """
-    method = _checked(spectra, method)
+    shared = sharing(_checked(spectra, method))
+    if shared is None:
+        raise InputError(f"the method shares no λ; got {method!r}. Set shared to True or to a state column.")
     usable = np.isfinite(spectra.impedance)
-    member, series = _series(spectra, method)
-    return _totals(spectra, method, _tiles(usable, _triage(spectra.impedance, usable)), member, series)
+    member, series = series_of(spectra.states, shared.shared_states or ())
+    return _totals(spectra, shared, _tiles(usable, _triage(spectra.impedance, usable)), member, series)
 
 
 def _checked(spectra: Spectra, method: Method | None) -> Method:
@@ -362,17 +363,11 @@ def _checked(spectra: Spectra, method: Method | None) -> Method:
     return method
 
 
-def _series(spectra: Spectra, method: Method) -> tuple[NDArray[np.intp], list[Series]]:
-    if method.shared_states is None:
-        raise InputError(f"the method shares no λ; got {method!r}. Set shared to True or to a state column.")
-    return series_of(spectra.states, method.shared_states)
-
-
 def _shared_lambda(
-    spectra: Spectra, method: Method, parts: list[Tile], chosen: Mapping[Series, int] | None
+    spectra: Spectra, method: SharesRegularisation, parts: list[Tile], chosen: Mapping[Series, int] | None
 ) -> NDArray[np.intp]:
     """Which λ of the grid each spectrum has by its series, shape (K,)."""
-    member, series = _series(spectra, method)
+    member, series = series_of(spectra.states, method.shared_states or ())
     if chosen is None:
         chosen = best_of_series(_totals(spectra, method, parts, member, series))
     lacking = [one for one in series if one not in chosen]
@@ -382,7 +377,7 @@ def _shared_lambda(
 
 
 def _totals(
-    spectra: Spectra, method: Method, parts: list[Tile], member: NDArray[np.intp], series: list[Series]
+    spectra: Spectra, method: SharesRegularisation, parts: list[Tile], member: NDArray[np.intp], series: list[Series]
 ) -> Totals:
     expansion = method.expansion(spectra.frequency)
     sums = np.zeros((len(series), GRID.size), dtype=np.int64)

@@ -17,6 +17,7 @@ from drt_engine.methods.joint_posterior import Change, JointSeries, change_betwe
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
+from drt_engine.result_fields import PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
 from drt_engine.series import OrderedSeries, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
@@ -38,60 +39,13 @@ if TYPE_CHECKING:
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
     from drt_engine.uncertainty.posterior import LogPosterior
 
-__all__ = ["PER_SPECTRUM", "RESULT_UNITS", "Inversion"]
+__all__ = ["Inversion"]
 
 Array = NDArray[np.float64]
 
-RESULT_UNITS = {
-    "tau": "s",
-    "gamma": "ohm",
-    "coefficients": "ohm",
-    "r_inf": "ohm",
-    "inductance": "H",
-    "capacitance": "F",
-    "r_pol": "ohm",
-    "regularisation": "1",
-    "residual": "1",
-    "optimality": "1",
-    "noise_floor": "ohm",
-    "noise_relative": "1",
-    "coupling": "1",
-    "shift": "1",
-    "coupling_across": "1",
-    "shift_across": "1",
-    "r_pol_beyond": "1",
-    "tail_q": "S s^n",
-    "tail_exponent": "1",
-    "tail_tau": "s",
-    "inductance_exponent": "1",
-}
-"""Units of the arrays of a result."""
-
-
-_TERMS = {"tail_q": np.inf, "tail_exponent": np.nan, "tail_tau": np.inf, "inductance_exponent": 1.0}
-"""What is in series with γ beside R_inf, L and C, and what stands for nothing."""
-
-_LATER = (
-    "noise_floor",
-    "noise_relative",
-    "r_pol_beyond",
-    "coupling",
-    "shift",
-    "coupling_across",
-    "shift_across",
-    *_TERMS,
-)
-"""Arrays that a result may lack, as one from an older file does."""
-
-PER_SPECTRUM = (
-    *("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "optimality", "status"),
-    *_LATER,
-)
-"""Arrays of a result that make it up and have a row for each spectrum."""
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Inversion:
+class Inversion(ResultArrays):
     """Distributions of relaxation times of K spectra on one frequency grid.
 
     Attributes
@@ -142,35 +96,14 @@ class Inversion:
 
     frequency: Array
     expansion: Expansion
-    coefficients: Array
-    r_inf: Array
-    inductance: Array
-    capacitance: Array
-    regularisation: Array
-    residual: Array
-    optimality: Array
-    status: NDArray[np.uint16]
     states: pd.DataFrame
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
-    noise_floor: Array = None  # type: ignore[assignment]  # NaN, below
-    noise_relative: Array = None  # type: ignore[assignment]
-    coupling: Array = None  # type: ignore[assignment]
-    shift: Array = None  # type: ignore[assignment]
-    coupling_across: Array = None  # type: ignore[assignment]
-    shift_across: Array = None  # type: ignore[assignment]
-    r_pol_beyond: Array = None  # type: ignore[assignment]
-    tail_q: Array = None  # type: ignore[assignment]
-    tail_exponent: Array = None  # type: ignore[assignment]
-    tail_tau: Array = None  # type: ignore[assignment]
-    inductance_exponent: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
-        for name in _LATER:
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(self.status.size, _TERMS.get(name, np.nan)))
+        super().__post_init__()
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
         for field in fields(self):
@@ -762,11 +695,9 @@ class Inversion:
         import xarray as xr
 
         data: dict[str, Any] = {
-            name: (("spectrum", "tau") if name in ("gamma", "coefficients") else "spectrum", getattr(self, name))
-            for name in RESULT_UNITS
-            if name != "tau"
+            told.name: (("spectrum", "tau") if told.by_tau else "spectrum", getattr(self, told.name))
+            for told in RESULT_FIELDS
         }
-        data["status"] = ("spectrum", self.status)
         if self.intervals is not None:
             for name in INTERVAL_UNITS:
                 array = getattr(self.intervals, name)

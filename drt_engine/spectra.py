@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.result_fields import RESULT_FIELDS
 from drt_engine.text import as_html
 
 __all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "first_and_last", "with_states"]
@@ -30,10 +31,8 @@ STATE_UNITS: Mapping[str, str] = {
 
 RESERVED = frozenset(
     {
-        *("frequency", "impedance_real", "impedance_imag", "point_time", "tau", "gamma", "coefficients", "r_inf"),
-        *("inductance", "capacitance", "r_pol", "regularisation", "residual", "optimality", "status"),
-        *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift", "coupling_across", "shift_across"),
-        *("tail_q", "tail_exponent", "tail_tau", "inductance_exponent"),
+        *("frequency", "impedance_real", "impedance_imag", "point_time", "tau"),
+        *(told.name for told in RESULT_FIELDS),
     }
 )
 """Names that a state column cannot have, since spectra and results have them."""

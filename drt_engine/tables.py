@@ -13,7 +13,8 @@ from drt_engine.frames import Form, areas, measured_frame, per_area, spectra_per
 from drt_engine.outputs import PathLike, check_outputs, new_file
 from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.regularisation import series_of
-from drt_engine.result import PER_SPECTRUM, RESULT_UNITS, Inversion
+from drt_engine.result import Inversion
+from drt_engine.result_fields import PER_SPECTRUM, RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS, Spectra
 from drt_engine.text import for_spreadsheets, without_formula
 from drt_engine.tracking import Tracks

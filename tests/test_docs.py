@@ -15,7 +15,7 @@ from drt_engine import errors, hdf5, jobs, peaks, plotting, readers, simulate, t
 from drt_engine.errors import InputError
 from drt_engine.model.basis import BASES
 from drt_engine.readers.states import states_table
-from drt_engine.result import RESULT_UNITS
+from drt_engine.result_fields import RESULT_FIELDS
 from drt_engine.spectra import STATE_UNITS
 
 from .kernels import truth
@@ -170,9 +170,11 @@ def test_the_table_of_statuses_is_complete():
 
 
 def test_the_table_of_symbols_has_the_units_of_the_code():
-    rows = {row[0].strip("`"): row[-1] for row in table("docs/theory.md", "word in code")}
-    for name, unit in RESULT_UNITS.items():
-        assert rows[name].replace("Ω", "ohm") == unit
+    rows = {row[0].strip("`"): row[1:] for row in table("docs/theory.md", "word in code")}
+    assert rows["tau"][-1] == "s"
+    for told in RESULT_FIELDS:
+        shape = "(K, M)" if told.by_tau else "(K,)"
+        assert rows[told.name] == [told.symbol, shape, (told.units or "").replace("ohm", "Ω")]
     fixed = re.search(r"have fixed units: (.*?)\. `cell`", read("docs/theory.md"), re.DOTALL)[1]
     units = dict(re.findall(r"`(\w+)`\s+([^,\s]+)", fixed))
     assert {name: unit.replace("°C", "degC").replace("²", "2") for name, unit in units.items()} == STATE_UNITS

@@ -15,7 +15,8 @@ from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.hdf5.grid_reader import GridReader, check_root, choose, members
 from drt_engine.methods import method_from_settings
 from drt_engine.model.basis import Expansion
-from drt_engine.result import PER_SPECTRUM, Inversion
+from drt_engine.result import Inversion
+from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.spectra import Spectra
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from drt_engine.errors import InputError
 from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
-from drt_engine.result import RESULT_UNITS
+from drt_engine.result_fields import RESULT_FIELDS, RESULT_UNITS, ResultField
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS, LATER_INTERVALS
@@ -153,11 +153,19 @@ class Group:
         return tuple(variable for variable in self.variables if SPECTRUM in variable.dimensions)
 
 
-def _result(
-    name: str, long_name: str, *, tau: bool = False, required: bool = True, former: str | None = None
-) -> Variable:
-    dimensions = (SPECTRUM, "tau") if tau else (SPECTRUM,)
-    return Variable(name, dimensions, RESULT_UNITS[name], long_name, required=required, former=former)
+def _result(told: ResultField) -> Variable:
+    """How an array of a result is stored."""
+    dimensions = (SPECTRUM, "tau") if told.by_tau else (SPECTRUM,)
+    flags: dict[str, Any] = {} if told.units is not None else {"dtype": "uint16", "attributes": status_attributes()}
+    return Variable(
+        told.name,
+        dimensions,
+        told.units,
+        told.long_name,
+        required=told.missing is None,
+        former=told.former,
+        **flags,
+    )
 
 
 _OLDER = Attribute(OLDER_CAMPAIGN, str, "digest of the campaign before spectra were added that are not in this", False)
@@ -218,37 +226,13 @@ INVERSION = Group(
     variables=(
         Variable("tau", ("tau",), RESULT_UNITS["tau"], "relaxation time of the basis functions"),
         _FREQUENCY,
-        _result("gamma", "distribution of relaxation times, per unit of natural logarithm", tau=True),
-        _result("coefficients", "coefficients of the basis functions", tau=True),
-        _result("r_inf", "resistance at infinite frequency"),
-        _result("inductance", "series inductance"),
-        _result("capacitance", "series capacitance, infinite where there is none"),
-        _result("r_pol", "polarisation resistance"),
-        _result("regularisation", "factor of the roughness penalty"),
-        _result("residual", "root mean square of the relative residual"),
-        _result("optimality", "scaled optimality residual", former="kkt"),  # its former name
-        _result("noise_floor", "constant part of the standard deviation of the noise", required=False),
-        _result(
-            "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False
-        ),
-        _result("coupling", "strength with which spectra of a series are held together", required=False),
-        _result("shift", "distance in ln(tau) that processes move from one spectrum to the next", required=False),
-        _result("coupling_across", "strength with which series are held together across", required=False),
-        _result("shift_across", "distance in ln(tau) that processes move from one series to the next", required=False),
-        _result("r_pol_beyond", "share of r_pol at relaxation times outside the window of the data", required=False),
+        *map(_result, RESULT_FIELDS),
         *(
             Variable(
                 f"impedance_{part}", (SPECTRUM, "frequency"), "ohm", f"{name} part of the impedance", required=False
             )
             for part, name in (("real", "real"), ("imag", "imaginary"))
         ),
-        _result("tail_q", "Q of the constant-phase tail, infinite where there is none", required=False),
-        _result("tail_exponent", "exponent of the constant-phase tail", required=False),
-        _result(
-            "tail_tau", "time constant of diffusion in a finite space, infinite where there is none", required=False
-        ),
-        _result("inductance_exponent", "exponent of the series inductance, 1 without losses", required=False),
-        Variable("status", (SPECTRUM,), None, "status flags, 0 is all well", "uint16", status_attributes()),
     ),
 )
 

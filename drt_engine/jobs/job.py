@@ -17,6 +17,7 @@ from drt_engine.hdf5.files import NewFile, PathLike, check_target
 from drt_engine.hdf5.inversions import versions
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import scan
+from drt_engine.inversion import states_needed
 from drt_engine.jobs.assemble import assemble
 from drt_engine.jobs.blocks import Block, BlockSize, gaps, next_block
 from drt_engine.jobs.journal import DamagedBlock, Journal, load_part
@@ -25,6 +26,7 @@ from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
 from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods.base import sharing
 from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series, series_of
 from drt_engine.status import count_status, in_order
 
@@ -290,7 +292,7 @@ class _Job:
 
     def _shared_lambda(self, pool: Workers) -> dict[int, Mapping[Series, int]]:
         """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
-        if self._plan.method.shared_states is None:
+        if sharing(self._plan.method) is None:
             return {}
         totals: dict[int, Totals] = {}
         for _ in self._run("scores", pool, {}):
@@ -300,7 +302,7 @@ class _Job:
         return {grid: best_of_series(of_grid) for grid, of_grid in totals.items()}
 
     def _totals(self, block: Block) -> Totals:
-        path, columns = self._journal.path("scores", block), self._plan.method.shared_states or ()
+        path, columns = self._journal.path("scores", block), states_needed(self._plan.method)
         extent = self._source.extents[block.grid]
         with opened_grid(self._source.path, extent.name) as reader:
             states = reader.states(extent.rows_of(block), columns)

@@ -13,6 +13,7 @@ from drt_engine.hdf5.schema import SPECTRA_PATH
 from drt_engine.inversion import series_in, with_series
 from drt_engine.jobs.blocks import Extent
 from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods.base import sharing
 from drt_engine.selection import rows_where
 from drt_engine.series import in_series_order
 
@@ -71,7 +72,7 @@ class Source:
 
     def _check_shared(self, method: Method) -> None:
         for info in self.grids:
-            for name in method.shared_states or ():
+            for name in () if (shared := sharing(method)) is None else shared.shared_states or ():
                 if name not in info.columns:
                     raise UnknownNameError("the state column of shared", name, info.columns)
 

@@ -26,7 +26,7 @@ from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
 from drt_engine.methods import Method
 from drt_engine.regularisation import Series
-from drt_engine.result import PER_SPECTRUM
+from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.spectra import Spectra
 from drt_engine.status import count_status
 from drt_engine.threads import limited_threads

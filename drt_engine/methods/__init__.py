@@ -4,12 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Method, Solution
+from drt_engine.methods.base import Method, SharesRegularisation, Solution
 from drt_engine.methods.convex import Convex
 from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.methods.tikhonov import Tikhonov
+from drt_engine.uncertainty.posterior import HasPosterior
 
-__all__ = ["METHODS", "Convex", "LogGaussian", "Method", "Solution", "Tikhonov", "method_from_settings"]
+__all__ = [
+    "METHODS",
+    "Convex",
+    "HasPosterior",
+    "LogGaussian",
+    "Method",
+    "SharesRegularisation",
+    "Solution",
+    "Tikhonov",
+    "method_from_settings",
+]
 
 METHODS: Mapping[str, type[Tikhonov] | type[Convex] | type[LogGaussian]] = {
     method.__name__: method for method in (Tikhonov, Convex, LogGaussian)

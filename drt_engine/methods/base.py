@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, Problem
-from drt_engine.uncertainty.posterior import Posterior
 
-__all__ = ["Method", "Solution"]
+__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +160,30 @@ class Method(Protocol):
         """Whether solutions respond to noise as those of `problem` with their λ do, by which peaks are judged then."""
         ...
 
+    def solve(
+        self,
+        frequency: NDArray[np.float64],
+        impedance: NDArray[np.complex128],
+        expansion: Expansion,
+    ) -> Solution:
+        """Invert spectra that are known to be finite; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz, descending.
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        expansion : Expansion
+            Basis functions; made for a grid that `frequency` may be a part of.
+        """
+        ...
+
+
+@runtime_checkable
+class SharesRegularisation(Method, Protocol):
+    """A method that can choose one λ for a series of spectra."""
+
     @property
     def shared_states(self) -> tuple[str, ...] | None:
         """State columns whose equal values share one λ; none for all spectra, None if each has its own."""
@@ -190,43 +213,18 @@ class Method(Protocol):
         expansion: Expansion,
         which: NDArray[np.intp] | None = None,
     ) -> Solution:
-        """Invert spectra that are known to be finite; called from several threads at once.
-
-        Parameters
-        ----------
-        frequency : ndarray, shape (F,)
-            Frequencies, Hz, descending.
-        impedance : ndarray of complex, shape (K, F)
-            Impedances, ohm.
-        expansion : Expansion
-            Basis functions; made for a grid that `frequency` may be a part of.
-        which : ndarray of int, shape (K,), optional
-            Which λ of :data:`drt_engine.regularisation.GRID` each spectrum has, where it was chosen for a series.
-        """
-        ...
-
-    def posterior(
-        self,
-        frequency: NDArray[np.float64],
-        impedance: NDArray[np.complex128],
-        expansion: Expansion,
-        solutions: tuple[Parameters, NDArray[np.float64]],
-        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> Posterior:
-        """Say how sure solutions are; called from several threads at once.
+        """Invert spectra as :meth:`Method.solve` does, with λ that was chosen for series if it is given.
 
         Parameters
         ----------
         frequency, impedance, expansion
-            As :meth:`solve` takes them.
-        solutions : tuple
-            What it found: the unknowns, and λ of each, shape (K,).
-        noise : pair of ndarray, shape (K,) each, optional
-            The noise that it found; NaN where it is to be found again, or if the method finds none.
-
-        Raises
-        ------
-        InputError
-            If the method does not know it.
+            As :meth:`Method.solve` takes them.
+        which : ndarray of int, shape (K,), optional
+            Which λ of :data:`drt_engine.regularisation.GRID` each spectrum has.
         """
         ...
+
+
+def sharing(method: Method) -> SharesRegularisation | None:
+    """Return the method if it shares λ over series, None if each spectrum has its own."""
+    return method if isinstance(method, SharesRegularisation) and method.shared_states is not None else None

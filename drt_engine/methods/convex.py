@@ -16,10 +16,9 @@ from drt_engine.methods.base import Solution
 from drt_engine.methods.tikhonov import Tikhonov
 from drt_engine.model.basis import BasisName, Expansion, ShapeType
 from drt_engine.model.discretisation import discretise
-from drt_engine.model.problem import Parameters, Part, Problem, assemble
+from drt_engine.model.problem import Part, Problem, assemble
 from drt_engine.regularisation import CriterionName
 from drt_engine.solvers.convex import Case, ConvexProblem
-from drt_engine.uncertainty.posterior import Posterior
 
 if TYPE_CHECKING:
     from drt_engine.solvers.cvxpy_convex import Variables
@@ -227,23 +226,6 @@ class Convex:
         if self.loss == "huber":
             impedance, _, _ = self._winsorised(frequency, impedance, expansion, None)
         return self.plain.tallies(frequency, impedance, expansion)
-
-    def posterior(
-        self,
-        frequency: Array,  # noqa: ARG002 - as the protocol has it
-        impedance: ComplexArray,  # noqa: ARG002
-        expansion: Expansion,  # noqa: ARG002
-        solutions: tuple[Parameters, Array],  # noqa: ARG002
-        noise: tuple[Array, Array] | None = None,  # noqa: ARG002
-    ) -> Posterior:
-        """Refuse: how sure a solution under any constraints is, is not known.
-
-        Raises
-        ------
-        InputError
-            Always.
-        """
-        raise InputError("Convex has no intervals. Invert with LogGaussian() or Tikhonov() for them.")
 
     def solve(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, which: NDArray[np.intp] | None = None

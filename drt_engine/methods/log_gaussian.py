@@ -173,11 +173,6 @@ class LogGaussian:
             return ()
         return (self.along,) if isinstance(self.along, str) else self.along
 
-    @property
-    def shared_states(self) -> tuple[str, ...] | None:
-        """State columns whose equal values share one λ: None, each spectrum has its own."""
-        return None
-
     def settings(self) -> dict[str, Any]:
         """Return its name and fields, in types that JSON has."""
         return {"name": type(self).__name__} | asdict(self)
@@ -211,28 +206,7 @@ class LogGaussian:
         found = discretise(frequency, expansion, 1)
         return assemble(found, "complex", inductance=bool(self.inductance), capacitance=self.capacitive)
 
-    def tallies(
-        self,
-        frequency: Array,  # noqa: ARG002 - as the protocol has it
-        impedance: ComplexArray,  # noqa: ARG002
-        expansion: Expansion,  # noqa: ARG002
-    ) -> NDArray[np.int64]:
-        """Refuse: λ is not shared over series, and there is no grid of it.
-
-        Raises
-        ------
-        InputError
-            Always.
-        """
-        raise InputError("LogGaussian shares no λ over series. Give a number as regularisation for one λ.")
-
-    def solve(
-        self,
-        frequency: Array,
-        impedance: ComplexArray,
-        expansion: Expansion,
-        which: NDArray[np.intp] | None = None,  # noqa: ARG002 - as the protocol has it
-    ) -> Solution:
+    def solve(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -243,8 +217,6 @@ class LogGaussian:
             Impedances, ohm.
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
-        which : None
-            There is no grid of λ to choose from.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)

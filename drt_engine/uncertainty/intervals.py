@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.elements import EXPONENTS
+from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.threads import run_tiles
-from drt_engine.uncertainty.posterior import check_level
+from drt_engine.uncertainty.posterior import HasPosterior, check_level
 
 if TYPE_CHECKING:
     from drt_engine.methods import Method
@@ -142,6 +143,9 @@ class FittedSpectra:
         some = self.rows(rows)
         noise = None if some.noise is None else (some.noise[:, 0], some.noise[:, 1])
         solutions = some.parameters, some.regularisation
+        if not isinstance(method, HasPosterior):
+            name = type(method).__name__
+            raise InputError(f"{name} has no intervals. Invert with LogGaussian() or Tikhonov() for them.")
         return method.posterior(self.frequency[points], some.impedance[:, points], self.expansion, solutions, noise)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from drt_engine.model.problem import Parameters, row_by_row
 
 __all__ = [
     "TAIL_SLOPE",
+    "HasPosterior",
     "LogPosterior",
     "Posterior",
     "areas_between",
@@ -108,6 +109,32 @@ class Posterior(Protocol):
         ------
         InputError
             For what is no unknown of the model, and for a level that is no probability.
+        """
+        ...
+
+
+@runtime_checkable
+class HasPosterior(Protocol):
+    """A method that says how sure its solutions are."""
+
+    def posterior(
+        self,
+        frequency: NDArray[np.float64],
+        impedance: NDArray[np.complex128],
+        expansion: Expansion,
+        solutions: tuple[Parameters, NDArray[np.float64]],
+        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> Posterior:
+        """Say how sure solutions are; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As the `solve` of a method takes them.
+        solutions : tuple
+            What it found: the unknowns, and λ of each, shape (K,).
+        noise : pair of ndarray, shape (K,) each, optional
+            The noise that it found; NaN where it is to be found again, or if the method finds none.
         """
         ...
 

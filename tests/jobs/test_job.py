@@ -48,10 +48,9 @@ class Copying:
     def expansion(self, frequency):
         return Expansion(np.logspace(-3, 0, 10), "piecewise-linear", np.nan)
 
-    shared_states = None
     linear = True
 
-    def solve(self, frequency, impedance, expansion, which=None):
+    def solve(self, frequency, impedance, expansion):
         zero = np.zeros(len(impedance))
         never = np.zeros(len(impedance), dtype=bool)
         parameters = Parameters(impedance.real[:, :10].copy(), impedance.real[:, -1].copy(), zero, zero)

@@ -12,7 +12,7 @@ from drt_engine.errors import UnknownNameError
 from drt_engine.jobs import assemble
 from drt_engine.jobs.blocks import Extent, next_block
 from drt_engine.jobs.source import Source
-from drt_engine.result import PER_SPECTRUM
+from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import in_series_order, likely_series, series_along
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -68,7 +68,7 @@ def made(states):
     result = drt.Inversion(
         spectra.frequency,
         Expansion(TAU, "gaussian", MU),
-        coefficients,
+        coefficients=coefficients,
         r_inf=r_inf,
         inductance=inductance,
         capacitance=np.full(size, np.inf),

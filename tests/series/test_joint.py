@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine.result import PER_SPECTRUM
+from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.threads import limited_threads
 
 from ..conftest import zarc
