@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Kept", "Steps"]
+__all__ = ["WHOLE", "Kept", "Steps"]
 
 Array = NDArray[Any]
+
+WHOLE = "whole"
+"""The part of the work in which the outcomes of all others are put together."""
 
 _OUTCOMES, _LENGTHS = "outcomes", "lengths"
 
@@ -37,10 +40,13 @@ class Kept:
         name : str
             Which part.
         share : float
-            How much of the part is done, from 0 to 1.
+            How much of the whole work is done in this part, from 0 to 1.
         state : callable
             Returns the arrays from which the part goes on; called with `lock` held.
         """
+
+    def finish(self, name: str) -> None:
+        """Tell that a part is done: its outcome is in `WHOLE`, when that is offered next."""
 
     def found(self, name: str) -> dict[str, Array]:
         """Take what was kept of a part.
@@ -72,10 +78,12 @@ class Steps:
         Where it is kept how far the work is; nowhere by default.
     name : str
         Which part of the work that is kept this is.
+    weight : float
+        How much of the whole work it is.
     """
 
-    def __init__(self, kept: Kept | None = None, name: str = "") -> None:
-        self._kept, self._name = kept or Kept(), name
+    def __init__(self, kept: Kept | None = None, name: str = "", weight: float = 1.0) -> None:
+        self._kept, self._name, self._weight = kept or Kept(), name, weight
         self._arrays: dict[str, Array] = {}
         self._outcomes: list[Array] = []
         self._before = self._kept.found(name)
@@ -98,7 +106,7 @@ class Steps:
         step : callable
             Changes arrays of :meth:`on` and returns some numbers, shape (N,).
         share : float
-            How much of the work is done then, from 0 to 1.
+            How much of this part is done then, from 0 to 1.
         """
         if self._again:
             outcome = self._again.popleft()
@@ -109,7 +117,7 @@ class Steps:
             outcome = step()
         self._outcomes.append(outcome)
         if not self._again:
-            self._kept.offer(self._name, share, self._state)
+            self._kept.offer(self._name, share * self._weight, self._state)
         return outcome
 
     def _state(self) -> dict[str, Array]:
