@@ -1,7 +1,8 @@
 """invert(): from spectra to a result, one status for each."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -23,6 +24,7 @@ from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import OrderedSeries, Sheet, series_along, series_columns, sheets_of
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
+from drt_engine.steps import WHOLE, Kept, Steps
 from drt_engine.threads import run_tiles
 from drt_engine.uncertainty.intervals import Tile, tiles
 from drt_engine.uncertainty.posterior import areas_between
@@ -32,6 +34,12 @@ __all__ = ["invert", "invert_block", "series_in", "series_totals", "states_neede
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
+
+_TILE_KEPT = 64
+"""The same where it is kept how far the work is; it changes no number."""
+
+_STAGES = {1: (0.0, 0.2, 1.0), 2: (0.0, 0.1, 0.5, 1.0)}
+"""Share of the work that is done where spectra were inverted alone, along a series and across, by how many columns."""
 
 _MOST_BEYOND = 0.1
 """Share of R_pol beyond the window of the data that is passed over."""
@@ -95,6 +103,7 @@ def invert_block(
     chosen: Mapping[Series, int] | None = None,
     level: float | None = None,
     tick: Callable[[int], None] = lambda _: None,
+    kept: Kept | None = None,
 ) -> Inversion:
     """Do what :func:`invert` does for spectra that are a block of more, and leave it to the caller to say what failed.
 
@@ -104,6 +113,8 @@ def invert_block(
         As :func:`invert` takes them.
     tick : callable
         Called with the number of spectra that were inverted since the last call, each alone.
+    kept : Kept, optional
+        Where it is kept how far spectra are that are inverted together; it goes on from what is there.
     """
     method = with_series(method, spectra.states)
     expansion = method.expansion(spectra.frequency)
@@ -113,28 +124,33 @@ def invert_block(
     out["coefficients"] = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
     out["status"] = status = _triage(spectra.impedance, usable)
-    parts = _tiles(usable, status)
+    parts = _tiles(usable, status) if kept is None else _tiles(usable, status, _TILE_KEPT)
     shared = sharing(method)
     which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
 
+    columns = method.columns if isinstance(method, LogGaussian) else ()
+    course = _Course(out, kept or Kept(), _STAGES.get(len(columns), (0.0, 1.0)))
+
     def work(tile: Tile) -> None:
         rows, points = tile
+        if course.is_past(1, rows):
+            return
         z = np.take(spectra.impedance[rows], points, axis=1)
         if shared is None or which is None:
             solution = method.solve(spectra.frequency[points], z, expansion)
         else:
             solution = shared.solve(spectra.frequency[points], z, expansion, which[rows])
-        _keep(out, tile, solution, spectra, expansion)
+        course.put(1, rows, lambda: _keep(out, tile, solution, spectra, expansion))
         tick(rows.size)
 
     run_tiles(work, parts)
-    if isinstance(method, LogGaussian) and method.along is not None:
-        one, *two = method.columns
+    if isinstance(method, LogGaussian) and columns:
+        one, *two = columns
         lines = series_along(spectra.states, one, (*(method.series or ()), *two))
-        run_tiles(lambda line: _join(spectra, method, out, line), lines)
+        run_tiles(lambda line: _join(spectra, method, course, line), lines)
         if two:
             sheets = sheets_of(spectra.states, (one, two[0]), method.series)
-            run_tiles(lambda sheet: _join_across(spectra, method, out, sheet), sheets)
+            run_tiles(lambda sheet: _join_across(spectra, method, course, sheet), sheets)
         alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
         status[alone] |= np.uint16(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
@@ -220,25 +236,78 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     out["optimality"][rows] = solution.optimality
 
 
-def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: OrderedSeries) -> None:
+class _Course:
+    """How far the work on a block is: alone, 1, along a series, 2, or across, 3.
+
+    Parameters
+    ----------
+    out : dict of str to ndarray
+        What was found so far; what was kept is put there.
+    kept : Kept
+        Where it is kept.
+    stages : sequence of float
+        Share of the work that is done after each.
+    """
+
+    def __init__(self, out: dict[str, Any], kept: Kept, stages: Sequence[float]) -> None:
+        self.out, self._kept, self._stages = out, kept, np.array(stages)
+        self._done = np.zeros(len(out["status"]), dtype=np.uint8)
+        kept.restore(WHOLE, self._arrays())
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self.out | {"done": self._done}
+
+    def is_past(self, stage: int, rows: NDArray[np.intp]) -> bool:
+        """Whether spectra are done as far as that."""
+        return bool((self._done[rows] >= stage).all())
+
+    def put(self, stage: int, rows: NDArray[np.intp], work: Callable[[], None] = lambda: None, name: str = "") -> None:
+        """Take note that spectra are done as far as that, by work that is short; `name` is the part that led there."""
+        # Without anything that is kept, threads need not wait for each other.
+        with nullcontext() if type(self._kept) is Kept else self._kept.lock:
+            work()
+            self._done[rows] = stage
+        self._kept.finish(name)
+        share = float(self._stages[self._done].mean())
+        self._kept.offer(WHOLE, share, lambda: {name: one.copy() for name, one in self._arrays().items()})
+
+    def steps(self, stage: int, rows: NDArray[np.intp]) -> tuple[Steps, str]:
+        """Return steps by which spectra get as far as that, and their name."""
+        name = f"{stage}-{rows[0]}"
+        weight = (self._stages[stage] - self._stages[stage - 1]) * rows.size / self._done.size
+        return Steps(self._kept, name, float(weight)), name
+
+
+def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedSeries) -> None:
     """Invert a series together, and put its solutions in place of those of the spectra alone."""
+    if course.is_past(2, line.rows):
+        return
+    out = course.out
     member = np.isfinite(out["residual"][line.rows]) & out["coefficients"][line.rows].any(axis=1)
     if member.sum() < 2:
         return
     rows, position = line.rows[member], line.position[member]
     expansion = method.expansion(spectra.frequency)
+    steps, name = course.steps(2, rows)
     solution, breaks = method.solve_series(
-        spectra.frequency, spectra.impedance[rows], expansion, position, _found(out, rows)
+        spectra.frequency, spectra.impedance[rows], expansion, position, _found(out, rows), steps
     )
-    if solution.optimality[0] > OPTIMALITY_TOLERANCE:
-        # Those of the spectra alone stay.
-        return
-    _replace(spectra, out, expansion, rows, solution)
-    out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
+
+    def replace_all() -> None:
+        if solution.optimality[0] > OPTIMALITY_TOLERANCE:
+            # Those of the spectra alone stay.
+            return
+        _replace(spectra, out, expansion, rows, solution)
+        out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
+
+    course.put(2, line.rows, replace_all, name)
 
 
-def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], sheet: Sheet) -> None:
+def _join_across(spectra: Spectra, method: LogGaussian, course: _Course, sheet: Sheet) -> None:
     """Invert series together that are neighbours in a second state, from the solutions along each."""
+    out = course.out
+    if course.is_past(3, sheet.rows[sheet.rows >= 0]):
+        return
     measured = np.where(sheet.rows >= 0, np.isfinite(out["coupling"][sheet.rows]), False)
     lines, places = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
     if lines.size < 2 or places.size < 2:
@@ -246,21 +315,10 @@ def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], she
     rows, measured = sheet.rows[np.ix_(lines, places)], measured[np.ix_(lines, places)]
     position = sheet.position[0][places], sheet.position[1][lines]
     expansion = method.expansion(spectra.frequency)
-    # Across, each place for itself: how strongly series are held together, and where that breaks.
-    strengths, shifts = [], []
-    breaks = (((out["status"][rows] & np.uint16(Status.BREAK)) != 0) & measured, np.zeros(rows.shape, dtype=bool))
-    for v in range(places.size):
-        here = measured[:, v]
-        if here.sum() < 2:
-            continue
-        z = spectra.impedance[rows[here, v]]
-        found, broken = method.solve_series(
-            spectra.frequency, z, expansion, position[1][here], _found(out, rows[here, v])
-        )
-        if found.optimality[0] <= OPTIMALITY_TOLERANCE:
-            strengths.append(found.coupling[0])
-            shifts.append(found.shift[0])
-            breaks[1][np.flatnonzero(here)[broken], v] = True
+    steps, name = course.steps(3, rows[measured])
+    along = ((out["status"][rows] & np.uint16(Status.BREAK)) != 0) & measured
+    strengths, shifts, across_breaks = _at_places(spectra, method, out, (rows, measured, position[1]), steps)
+    breaks = along, across_breaks
     if not strengths:
         return
     # What happens to a cell between two series happens to it at every place.
@@ -282,13 +340,52 @@ def _join_across(spectra: Spectra, method: LogGaussian, out: dict[str, Any], she
         np.array([middle(out["shift"][mine]), middle(shifts)]),
     )
     z = np.where(measured.ravel()[:, None], spectra.impedance[filled], np.nan)
-    solution = method.solve_across(spectra.frequency, z, expansion, across, _found(out, filled))
-    if solution.optimality[0] > OPTIMALITY_TOLERANCE:
-        # Those along each series stay.
-        return
+    solution = method.solve_across(spectra.frequency, z, expansion, across, _found(out, filled), steps)
     at = np.flatnonzero(measured)
-    _replace(spectra, out, expansion, mine, solution.part(at, np.arange(z.shape[1])))
-    out["status"][rows[breaks[1]]] |= np.uint16(Status.BREAK_ACROSS)
+
+    def replace_all() -> None:
+        if solution.optimality[0] > OPTIMALITY_TOLERANCE:
+            # Those along each series stay.
+            return
+        _replace(spectra, out, expansion, mine, solution.part(at, np.arange(z.shape[1])))
+        out["status"][rows[breaks[1]]] |= np.uint16(Status.BREAK_ACROSS)
+
+    course.put(3, sheet.rows[sheet.rows >= 0], replace_all, name)
+
+
+def _at_places(
+    spectra: Spectra,
+    method: LogGaussian,
+    out: dict[str, Any],
+    sheet: tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64]],
+    steps: Steps,
+) -> tuple[list[float], list[float], NDArray[np.bool_]]:
+    """Find how strongly series are held together, and where that breaks, shape (C, V), at each place for itself.
+
+    `sheet` has the rows, shape (C, V), which of them were measured, and where series stand across, shape (C,).
+    """
+    rows, measured, position = sheet
+    strengths, shifts, breaks = [], [], np.zeros(rows.shape, dtype=bool)
+    for v, here in enumerate(measured.T):
+        if here.sum() < 2:
+            continue
+
+        def told(mine: NDArray[np.intp] = rows[here, v], position: NDArray[np.float64] = position[here]) -> Any:
+            found, broken = method.solve_series(
+                spectra.frequency,
+                spectra.impedance[mine],
+                method.expansion(spectra.frequency),
+                position,
+                _found(out, mine),
+            )
+            return np.array([found.optimality[0], found.coupling[0], found.shift[0], *broken])
+
+        optimality, strength, shift, *broken = steps.do(told, 0.5 * (v + 1) / len(measured.T)).tolist()
+        if optimality <= OPTIMALITY_TOLERANCE:
+            strengths.append(strength)
+            shifts.append(shift)
+            breaks[np.flatnonzero(here)[np.array(broken) > 0.0], v] = True
+    return strengths, shifts, breaks
 
 
 def _found(out: dict[str, Any], rows: NDArray[np.intp]) -> SeparateSolutions:
@@ -393,9 +490,9 @@ def _totals(
     return dict(zip(series, sums, strict=True))
 
 
-def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint16]) -> list[Tile]:
+def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint16], size: int = _TILE) -> list[Tile]:
     """Divide the rows that can be solved."""
-    return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), _TILE)
+    return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), size)
 
 
 def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -5,10 +5,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import Any, Unpack, get_args
 
 from drt_engine.errors import FileFormatError, FileWriteError, JobInterrupted
@@ -23,7 +24,7 @@ from drt_engine.jobs.blocks import Block, BlockSize, gaps, next_block
 from drt_engine.jobs.journal import DamagedBlock, Journal, load_part
 from drt_engine.jobs.options import JobOptions, Plan
 from drt_engine.jobs.source import Source
-from drt_engine.jobs.work import Done, Kind, Task
+from drt_engine.jobs.work import SHARE, Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import sharing
@@ -36,6 +37,7 @@ Progress = Callable[[int, int, Mapping[str, int]], None]
 """Called with how many spectra are done, how many there are, and the done ones by status."""
 
 _MOST_ROUNDS = 3
+_SECONDS_A_LOOK = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +104,9 @@ def invert_file(
     overwrite : bool
         Whether `out` is replaced if it exists.
     progress : callable, optional
-        Called with (done, total, counts by status) at the beginning and after every block.
+        Called with (done, total, counts by status) at the beginning and after every block. Where series are inverted
+        together it is called in between as well, from another thread: so many spectra then count as done as are the
+        same share of their block.
     **options
         ``level``, ``where``, ``name``, ``scheduler``, ``block``, ``compression``, ``dtype`` and ``restart`` of
         :class:`JobOptions`.
@@ -168,6 +172,9 @@ class _Job:
         self._done = 0
         self._counts: Counter[str] = Counter(ok=0)
         self._blocks: dict[Kind, set[Block]] = {}
+        self._joint = any(extent.ends is not None for extent in source.extents)
+        self._shown, self._turn = 0, Lock()
+        self._stopped: BaseException | None = None
 
     def run(self, pool: Workers, *, overwrite: bool) -> tuple[int, dict[str, int], int]:
         """Do what is not done yet; how many spectra were, the counts by status, and how many have no solution."""
@@ -182,7 +189,7 @@ class _Job:
             for _ in range(_MOST_ROUNDS):
                 self._take_up()
                 kept = self._done if kept is None else kept
-                self._progress(self._done, self._source.spectra, in_order(self._counts))
+                self._show()
                 try:
                     self._invert(pool)
                     counts, failed = self._assemble(overwrite=overwrite)
@@ -262,12 +269,62 @@ class _Job:
         """Make every block that is not there."""
         if self._done == self._source.spectra:
             return
-        with pool:
+        with self._shown_meanwhile(), pool:
             chosen = self._shared_lambda(pool)
             for task, done in self._run("results", pool, chosen):
-                self._counts.update(done.counts)
-                self._done += len(task.block)
-                self._progress(self._done, self._source.spectra, in_order(self._counts))
+                with self._turn:
+                    self._counts.update(done.counts)
+                    self._done += len(task.block)
+                self._show()
+
+    def _show(self) -> None:
+        """Show how far the job is, with what is done of blocks that are under way."""
+        if self._stopped is not None:
+            raise self._stopped
+        with self._turn:
+            part = self._part()
+            self._shown = self._done + part
+            self._progress(self._shown, self._source.spectra, in_order(self._counts))
+
+    def _part(self) -> int:
+        """As how many spectra those count that are under way; never as all of their block."""
+        if not self._joint:
+            return 0
+        finished = {(block.grid, block.first) for block in self._blocks.get("results", ())}
+        part = 0
+        for block in self._journal.done("unfinished"):
+            known = load_part(self._journal.path("unfinished", block), (SHARE,))
+            if known is not None and (block.grid, block.first) not in finished and known[SHARE].shape == ():
+                part += int(min(max(float(known[SHARE]), 0.0), 1.0) * (len(block) - 1))
+        return part
+
+    @contextmanager
+    def _shown_meanwhile(self) -> Iterator[None]:
+        """Show how far the job is in between, where a block may take long."""
+        if not self._joint:
+            yield
+            return
+        end = Event()
+
+        def look() -> None:
+            try:
+                while not end.wait(_SECONDS_A_LOOK):
+                    with self._turn:
+                        part = self._part()
+                        if self._done + part > self._shown:
+                            self._shown = self._done + part
+                            self._progress(self._shown, self._source.spectra, in_order(self._counts))
+            except BaseException as error:
+                # Raised at the next block, in the thread of the job.
+                self._stopped = error
+
+        thread = Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
 
     def _run(
         self, kind: Kind, pool: Workers, chosen: Mapping[int, Mapping[Series, int]]
@@ -275,7 +332,8 @@ class _Job:
         for task, done in pool.run(self._tasks(kind, pool, chosen)):
             self._source.check_unchanged()
             self._size(kind, task.block.grid).learn(len(task.block), done.seconds)
-            self._blocks[kind].add(task.block)
+            with self._turn:
+                self._blocks[kind].add(task.block)
             yield task, done
 
     def _size(self, kind: Kind, grid: int) -> BlockSize:
@@ -315,6 +373,7 @@ class _Job:
     def _tasks(self, kind: Kind, pool: Workers, chosen: Mapping[int, Mapping[Series, int]]) -> Iterator[Task]:
         """Blocks that are not there yet; the size of each is decided when a worker is free for it."""
         there = set(self._blocks[kind])
+        begun = {(block.grid, block.first): block for block in self._journal.done("unfinished") if self._joint}
         left = self._source.spectra - sum(map(len, there))
         for grid, extent in enumerate(self._source.extents):
             covered = {block.first: block.last for block in there if block.grid == grid}
@@ -322,7 +381,10 @@ class _Job:
                 first = start
                 while first < stop:
                     rows = self._size(kind, grid).rows(extent.chunk, left, pool.number)
-                    block = next_block(grid, first, stop, rows, extent.ends)
+                    block = begun.get((grid, first))
+                    if block is None or block.last > stop:
+                        before = min((at for of, at in begun if of == grid and first < at < stop), default=stop)
+                        block = next_block(grid, first, before, rows, extent.ends)
                     yield self._task(kind, block, chosen.get(grid))
                     first = block.last
                     left -= len(block)
@@ -339,5 +401,6 @@ class _Job:
             method=self._source.methods[block.grid],
             chosen=chosen,
             target=self._journal.path(kind, block).absolute(),
+            kept=self._journal.path("unfinished", block).absolute() if kind == "results" and self._joint else None,
             level=self._plan.level,
         )

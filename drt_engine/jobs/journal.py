@@ -1,9 +1,9 @@
 """What a job has done so far, in a folder beside its output: each block is there whole or not at all.
 
-The folder ``.NAME.job`` holds ``plan.json``, a lock, a file that says what the folder is, and one file for each block
-that is done. A block is written under
-a provisional name, brought to the disk and renamed; so whatever kills the job, and whenever, the next one finds every
-finished block and nothing else. A file of another tool could not be used for this: HDF5 files that were open when their
+The folder ``.NAME.job`` holds ``plan.json``, a lock, a file that says what the folder is, one file for each block that
+is done, and one for each that takes long and of which a part is done. A block is written under a provisional name,
+brought to the disk and renamed; so whatever kills the job, and whenever, the next one finds every finished block and
+nothing else. A file of another tool could not be used for this: HDF5 files that were open when their
 process died may be unreadable.
 
 A folder of that name may have come with files of somebody else. So it is only taken up, and emptied in the end, if a
@@ -39,7 +39,7 @@ __all__ = ["DamagedBlock", "Journal", "load_part", "save_part"]
 
 Array = NDArray[Any]
 
-_PART = re.compile(r"(results|scores)-(\d+)-(\d+)-(\d+)-(\w+)\.part")
+_PART = re.compile(r"(results|scores|unfinished)-(\d+)-(\d+)-(\d+)-(\w+)\.part")
 _PLAN = "plan.json"
 _LOCK = "lock"
 _MARK = "what-is-this.txt"

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,15 +30,22 @@ from drt_engine.regularisation import Series
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.spectra import Spectra
 from drt_engine.status import count_status
+from drt_engine.steps import WHOLE, Kept
 from drt_engine.threads import limited_threads
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
-__all__ = ["PART", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]
+__all__ = ["PART", "SHARE", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]
 
 Kind = Literal["scores", "results"]
 
 PART = PER_SPECTRUM
 """What is kept of a block of results, beside intervals where they are wanted; the rest follows from it."""
+
+SHARE = "share"
+"""How much of a block is done, in the file that keeps how far it is."""
+
+_SECONDS_TO_FIRST, _SECONDS_BETWEEN, _TIMES_LONGER = 0.5, 2.0, 20.0
+"""How far a block is, is kept after half a second, then every two, or less often where that itself takes long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +70,8 @@ class Task:
         Which λ each series has, where they share it.
     target : Path
         Where the result goes.
+    kept : Path, or None
+        Where it is kept how far a block is whose spectra are inverted together.
     level : float, optional
         Probability of the intervals that are wanted as well.
     """
@@ -75,6 +85,7 @@ class Task:
     method: Method
     chosen: Mapping[Series, int] | None
     target: Path
+    kept: Path | None = None
     level: float | None = None
 
 
@@ -112,12 +123,59 @@ def run(task: Task) -> Done:
         return Done(time.perf_counter() - begin, {})
     known = load_part(task.target, ("status",))
     if known is None:
-        result = invert_block(_read(task), task.method, task.chosen, task.level)
+        kept = None if task.kept is None else _KeptInFile(task.kept)
+        result = invert_block(_read(task), task.method, task.chosen, task.level, kept=kept)
         known = {name: getattr(result, name) for name in PART}
         if result.intervals is not None:
             known |= {name: getattr(result.intervals, name) for name in INTERVAL_UNITS}
         save_part(task.target, known)
+    if task.kept is not None:
+        with suppress(OSError):
+            task.kept.unlink(missing_ok=True)
     return Done(time.perf_counter() - begin, count_status(known["status"]))
+
+
+class _KeptInFile(Kept):
+    """How far a block is, in a file of the job's folder, every few seconds; called from several threads.
+
+    Parameters
+    ----------
+    path : Path
+        The file; what is not whole counts as nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(load_part(path))
+        self._path = path
+        self._parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for key in self._found:
+            name, _, rest = key.partition("/")
+            if rest:
+                self._parts.setdefault(name, {})[rest] = self._found[key]
+        self._shares: dict[str, float] = {}
+        self._finished: set[str] = set()
+        self._next = time.monotonic() + _SECONDS_TO_FIRST
+
+    def finish(self, name: str) -> None:
+        with self.lock:
+            self._finished.add(name)
+            self._shares.pop(name, None)
+
+    def offer(self, name: str, share: float, state: Callable[[], Mapping[str, NDArray[Any]]]) -> None:
+        with self.lock:
+            self._shares[name] = share
+            begin = time.monotonic()
+            if begin < self._next:
+                return
+            self._parts[name] = dict(state())
+            if name == WHOLE:
+                # What came of finished parts is kept only now.
+                for one in self._finished:
+                    self._parts.pop(one, None)
+            whole = {f"{part}/{key}": one for part, arrays in self._parts.items() for key, one in arrays.items()}
+            save_part(self._path, {SHARE: np.array(sum(self._shares.values()))} | whole)
+            now = time.monotonic()
+            self._next = now + max(_SECONDS_BETWEEN, _TIMES_LONGER * (now - begin))
 
 
 def run_on_one_thread(task: Task) -> Done:

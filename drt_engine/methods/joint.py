@@ -10,6 +10,7 @@ from scipy.ndimage import maximum_filter1d
 from drt_engine.methods.base import Solution
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian, rounded
 from drt_engine.model.problem import Parameters
+from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import series
 
@@ -56,6 +57,15 @@ largest change in a round."""
 _COARSE, _COARSE_STEPS, _EXACT, _EXACT_STEPS = 0.1, 30, 1e-10, 200
 """How exact the solution is, in posterior standard deviations, and after how many steps one gives up: while
 hyperparameters are looked for, and in the end."""
+
+_CLOSE = 1e-8
+"""A residual below this that no longer halves has met rounding, as the kernel has it."""
+
+_AT_ONCE = 2000
+"""States times steps of the descent of a long series that are done at once: about a second, and then they are kept."""
+
+_BEGUN, _FOUND = 0.1, 0.6
+"""Shares of the work until hyperparameters are looked for, and until they are found."""
 
 _GRAIN = 2.0**-10
 """Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace."""
@@ -161,6 +171,7 @@ def solve_series(
     position: Array,
     start: SeparateSolutions,
     regularisation: float | None,
+    steps: Steps | None = None,
 ) -> tuple[JointSolution, NDArray[np.bool_]]:
     """Invert a series together.
 
@@ -176,6 +187,8 @@ def solve_series(
         What was found for the spectra alone.
     regularisation : float or None
         λ, or None for the geometric mean of those of the spectra alone.
+    steps : Steps, optional
+        Where it is kept how far the work is.
 
     Returns
     -------
@@ -186,7 +199,7 @@ def solve_series(
     """
     problem = SeriesProblem(prepared, impedance, position)
     lam = float(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
-    found, residual = problem.solve(start, lam)
+    found, residual = problem.solve(start, lam, steps or Steps())
     return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
 
 
@@ -210,7 +223,11 @@ class Across(NamedTuple):
 
 
 def solve_across(
-    prepared: PreparedLogGaussian, impedance: ComplexArray, across: Across, start: SeparateSolutions
+    prepared: PreparedLogGaussian,
+    impedance: ComplexArray,
+    across: Across,
+    start: SeparateSolutions,
+    steps: Steps | None = None,
 ) -> JointSolution:
     """Invert series together that are neighbours in a second state, with known hyperparameters.
 
@@ -224,6 +241,8 @@ def solve_across(
         How they are held together.
     start : SeparateSolutions
         What was found for each line alone. Where there is no impedance, γ of a neighbour.
+    steps : Steps, optional
+        Where it is kept how far the work is.
 
     Returns
     -------
@@ -234,7 +253,7 @@ def solve_across(
     noise = prepared.normal * np.stack([start.noise_floor / problem.size, start.noise_relative], axis=1) ** 2
     noise = np.where(np.isfinite(problem.given), problem.given, noise)
     lam = float(np.exp(np.log(start.regularisation).mean()))
-    residual = problem.solve_across(start.parameters, noise, lam, across)
+    residual = problem.solve_across(start.parameters, (noise, lam), across, steps or Steps())
     found = SeriesHyperparameters(noise[0], lam, float(across.strength[0]), float(across.shift[0]))
     solution = problem.solution(found, noise, residual)
     rows = len(impedance)
@@ -285,6 +304,7 @@ class SeriesProblem:
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
         self.chain = series.new_chain(scaled, self._grid, self._terms, courses)
         self._space = series.new_space(self.chain, self._grid)
+        self._few = max(_AT_ONCE // len(z), 1)
         spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._spacing = spacing
         self.own_share = _OWN_SHARE
@@ -308,12 +328,13 @@ class SeriesProblem:
         x[:, : self._grid.logs] = np.exp(x[:, : self._grid.logs])
         return x
 
-    def solve(self, start: SeparateSolutions, lam: float) -> tuple[SeriesHyperparameters, float]:
+    def solve(self, start: SeparateSolutions, lam: float, steps: Steps) -> tuple[SeriesHyperparameters, float]:
         """Find hyperparameters and solution from those of the single spectra; return them and the residual."""
         self.begin(start.parameters)
+        self._keep_in(steps)
         noise = self._first_noise(start)
         found = SeriesHyperparameters(noise, lam, _START, _FIRST_SHIFT)
-        self._descend(found, _COARSE, _COARSE_STEPS, normal=True)
+        self._minimise(found, _COARSE, _COARSE_STEPS, (0.0, _BEGUN), normal=True)
         found = self._find_hyperparameters(found)
         if self._order == 2 and self._cut_at_breaks(found):
             found = self._find_hyperparameters(found)
@@ -322,11 +343,12 @@ class SeriesProblem:
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
         self._weigh(found)
-        return found, self._descend(found, _EXACT, _EXACT_STEPS)
+        return found, self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, 1.0))
 
-    def solve_across(self, start: Parameters, noise: Array, lam: float, across: Across) -> float:
-        """Find the solution of several series from solutions of each alone, and noise (K, 2); return the residual."""
+    def solve_across(self, start: Parameters, known: tuple[Array, float], across: Across, steps: Steps) -> float:
+        """Find the solution of several series from solutions of each alone, noise (K, 2) and λ; return the residual."""
         self.begin(start)
+        self._keep_in(steps)
         first, last = self._terms.state[:, 0], self._terms.state.max(axis=1)
         self._cut = np.zeros(len(first), dtype=bool)
         length = len(across.position[0])
@@ -334,13 +356,13 @@ class SeriesProblem:
             # How many breaks there are up to each state of its line.
             before = np.cumsum(breaks.reshape(-1, length), axis=1 - kind).ravel()
             self._cut |= (self._terms.kind == kind) & (before[last] > before[first])
-        own = noise, lam, across.strength
+        own = *known, across.strength
         self._weigh_by(across.strength, across.shift)
-        self._run(*own, _COARSE, _COARSE_STEPS, normal=True)
-        self._run(*own, _COARSE, _COARSE_STEPS)
+        self._run_in_steps(own, _COARSE, _COARSE_STEPS, (0.5, 0.6), normal=True)
+        self._run_in_steps(own, _COARSE, _COARSE_STEPS, (0.6, 0.7))
         # Bends as they are in the solution of all together.
         self._weigh_by(across.strength, across.shift)
-        return self._run(*own, _EXACT, _EXACT_STEPS)
+        return self._run_in_steps(own, _EXACT, _EXACT_STEPS, (0.7, 1.0))
 
     def solution(self, found: SeriesHyperparameters, noise: Array, residual: float) -> JointSolution:
         """Say what was found, with the noise of each state, shape (K, 2)."""
@@ -357,6 +379,51 @@ class SeriesProblem:
             coupling_across=none,
             shift_across=none.copy(),
         )
+
+    def _keep_in(self, steps: Steps) -> None:
+        """Name what further steps begin from: the solution, how much it may change, and how much it does."""
+        self._steps = steps
+        steps.on(y=self.chain.y, relative=self._terms.relative, share=self.chain.share)
+
+    def _minimise(
+        self,
+        found: SeriesHyperparameters,
+        tolerance: float,
+        limit: int,
+        share: tuple[float, float],
+        *,
+        normal: bool = False,
+    ) -> float:
+        own = found.noise[None], found.lam, np.array([found.strength])
+        return self._run_in_steps(own, tolerance, limit, share, normal=normal)
+
+    def _run_in_steps(
+        self,
+        own: tuple[Array, float, Array],
+        tolerance: float,
+        limit: int,
+        share: tuple[float, float],
+        *,
+        normal: bool = False,
+    ) -> float:
+        """Let the kernel minimise, of long series few steps at a time; return the residual.
+
+        `share` is how much of the work of all is done before and after.
+        """
+        before, done = np.inf, 0
+        while True:
+            steps = min(self._few, limit - done)
+            done += steps
+            reached = share[0] + (share[1] - share[0]) * done / limit
+            (residual,) = self._steps.do(
+                lambda: np.array([self._run(*own, tolerance, steps, normal=normal)]),  # noqa: B023
+                reached,
+            )
+            # It ends as the kernel does, also where no step can be made or has met rounding.
+            met = residual == before or (residual <= _CLOSE and residual > 0.5 * before)
+            if done == limit or met or not residual > tolerance:
+                return float(residual)
+            before = residual
 
     def _descend(
         self, found: SeriesHyperparameters, tolerance: float, limit: int, task: int = 0, *, normal: bool = False
@@ -499,13 +566,17 @@ class SeriesProblem:
         """Bring hyperparameters and solution into agreement."""
         before = np.zeros(2)
         length = np.full(2, _LONGEST)
-        for _ in range(_ROUNDS):
+        for n in range(_ROUNDS):
             self._weigh(found)
-            if self._descend(found, _COARSE, _COARSE_STEPS, 1) < 0.0:
+            share = _BEGUN + (_FOUND - _BEGUN) * np.array([n, n + 1]) / _ROUNDS
+            limit = _COARSE_STEPS
+            if limit > self._few:
+                self._minimise(found, _COARSE, limit, (share[0], share[1]))
+                limit = 0
+            told = self._steps.do(lambda: self._told(found, limit), share[1])  # noqa: B023
+            if not told.size:
                 break
-            known = self._known()
-            noise = self._noise(found, known)
-            wanted = np.array(self._strength(found, known))
+            noise, wanted = told[:-2], told[-2:]
             change = np.log(wanted / [found.strength, found.shift])
             # Halved where it turns round: the two depend on each other.
             length = np.where(change * before < 0.0, 0.5 * length, length)
@@ -519,6 +590,13 @@ class SeriesProblem:
             if max(moved, settled) <= _SETTLED:
                 break
         return found
+
+    def _told(self, found: SeriesHyperparameters, limit: int) -> Array:
+        """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told."""
+        if self._descend(found, _COARSE, limit, 1) < 0.0:
+            return np.zeros(0)
+        known = self._known()
+        return np.array([*self._noise(found, known), *self._strength(found, known)])
 
     def _weigh(self, found: SeriesHyperparameters) -> None:
         """Let changes be larger where ln γ bends: a process that moves takes its bends along.
@@ -625,7 +703,7 @@ class SeriesProblem:
     def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
         """Let go of the differences across breaks; return whether there are any."""
         breaks = np.zeros(len(self.chain.b), dtype=bool)
-        breaks[2:-1] = self._broken(found)
+        breaks[2:-1] = self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
         self.cut(breaks)
         return bool(breaks.any())
 

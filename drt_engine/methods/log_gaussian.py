@@ -19,6 +19,7 @@ from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.problem import Parameters, Problem, assemble
 from drt_engine.model.weighting import checked_deviations
+from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["LogGaussian"]
@@ -229,6 +230,7 @@ class LogGaussian:
         expansion: Expansion,
         position: Array,
         start: SeparateSolutions,
+        steps: Steps | None = None,
     ) -> tuple[JointSolution, NDArray[np.bool_]]:
         """Invert a series together; called from several threads at once.
 
@@ -244,6 +246,8 @@ class LogGaussian:
             Where each spectrum stands along the series.
         start : SeparateSolutions
             What was found for the spectra alone.
+        steps : Steps, optional
+            Where it is kept how far the work is.
 
         Returns
         -------
@@ -253,10 +257,16 @@ class LogGaussian:
             Before which spectra the series breaks.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        return solve_series(self.prepared(frequency, expansion), impedance, position, start, given)
+        return solve_series(self.prepared(frequency, expansion), impedance, position, start, given, steps)
 
     def solve_across(
-        self, frequency: Array, impedance: ComplexArray, expansion: Expansion, across: Across, start: SeparateSolutions
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        across: Across,
+        start: SeparateSolutions,
+        steps: Steps | None = None,
     ) -> JointSolution:
         """Invert series together that are neighbours in a second state; called from several threads at once.
 
@@ -272,8 +282,10 @@ class LogGaussian:
             How the series are held together.
         start : SeparateSolutions
             What was found for each series.
+        steps : Steps, optional
+            Where it is kept how far the work is.
         """
-        return solve_across(self.prepared(frequency, expansion), impedance, across, start)
+        return solve_across(self.prepared(frequency, expansion), impedance, across, start, steps)
 
     def posterior(
         self,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,11 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
-from drt_engine.jobs import assemble
+from drt_engine.jobs import assemble, work
 from drt_engine.jobs.blocks import Extent, next_block
+from drt_engine.jobs.journal import load_part
 from drt_engine.jobs.source import Source
+from drt_engine.methods import joint
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import in_series_order, likely_series, series_along
 
@@ -279,3 +282,125 @@ def test_series_that_lie_together_are_read_as_they_lie(tmp_path):
     (extent,) = Source(tmp_path / "a.h5", METHOD).extents
     assert extent.ascending
     assert extent.ends.tolist() == list(range(4, 1201, 4))
+
+
+# Series that take long
+
+
+class _Stopped(Exception):
+    pass
+
+
+@pytest.fixture
+def in_small_steps(monkeypatch):
+    """Few steps at once, as of long series, and all of them kept."""
+    monkeypatch.setattr("drt_engine.methods.joint._AT_ONCE", 12)
+    for wait in ("_SECONDS_TO_FIRST", "_SECONDS_BETWEEN", "_TIMES_LONGER"):
+        monkeypatch.setattr(f"drt_engine.jobs.work.{wait}", 0.0)
+
+
+@pytest.fixture
+def sheet(tmp_path, three_series):
+    """Two series that are neighbours in a second state, and one of another cell."""
+    states = three_series.states.iloc[[*range(10), *range(10, 16)]].reset_index(drop=True)
+    spectra = drt.Spectra(three_series.frequency, three_series.impedance[:16], states)
+    drt.write_spectra(tmp_path / "sheet.h5", spectra)
+    return tmp_path / "sheet.h5", spectra
+
+
+@pytest.mark.parametrize("along", ["voltage", ("voltage", "cycle")])
+def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monkeypatch, along):
+    path, spectra = sheet
+    method = drt.LogGaussian(along=along, series=["cell"] if along != "voltage" else None)
+    expected, save, descents = drt.invert(spectra, method), work.save_part, []
+    descend = joint.series.descend
+    monkeypatch.setattr(joint.series, "descend", lambda *given: (descents.append(1), descend(*given))[1])
+    drt.invert_file(path, out.with_name("whole.h5"), method=method, block=16, scheduler="inline")
+    whole, stops, most = len(descents), 0, 0
+    descents.clear()
+    for _ in range(1000):
+        saved = []
+
+        def stop_at_the_eighth(target, arrays, saved=saved):
+            save(target, arrays)
+            saved.append(target)
+            if len(saved) == 8 and "unfinished" in target.name:
+                raise _Stopped
+
+        monkeypatch.setattr(work, "save_part", stop_at_the_eighth)
+        try:
+            drt.invert_file(path, out, method=method, block=16, scheduler="inline")
+            break
+        except _Stopped:
+            stops += 1
+            most = max(most, len(descents))
+    assert_same(drt.read_inversion(out), expected)
+    assert stops > 4
+    # Nothing but the step in which it was stopped is done again.
+    assert whole <= len(descents) <= whole + stops
+    assert [item.name for item in out.parent.iterdir() if ".job" in item.name] == []
+
+
+def test_a_damaged_or_foreign_file_of_what_was_begun_counts_as_nothing(sheet, out, in_small_steps, monkeypatch):
+    path, spectra = sheet
+    save, saved = work.save_part, []
+
+    def stop(target, arrays):
+        save(target, arrays)
+        saved.append(target)
+        if len(saved) == 12:
+            raise _Stopped
+
+    monkeypatch.setattr(work, "save_part", stop)
+    with pytest.raises(_Stopped):
+        drt.invert_file(path, out, method=METHOD, block=16)
+    begun = saved[-1]
+    content = begun.read_bytes()
+    monkeypatch.setattr(work, "save_part", save)
+    kept = load_part(begun)
+    short = {name: values[..., :1] if values.ndim else values for name, values in kept.items()}
+    for damaged in (b"", content[:-9], content[:99] + b"x" + content[100:], short):
+        if isinstance(damaged, dict):
+            save(begun, damaged)
+        else:
+            begun.write_bytes(damaged)
+        monkeypatch.setattr(work, "save_part", lambda target, arrays: (_ for _ in ()).throw(_Stopped))
+        with pytest.raises(_Stopped):
+            drt.invert_file(path, out, method=METHOD, block=16)
+        monkeypatch.setattr(work, "save_part", save)
+    with pytest.raises(drt.JobMismatchError, match="method: along was 'voltage' and is 'cycle'"):
+        drt.invert_file(path, out, method=drt.LogGaussian(along="cycle"))
+    drt.invert_file(path, out, method=METHOD, block=16)
+    assert_same(drt.read_inversion(out), drt.invert(spectra, METHOD))
+
+
+def test_progress_within_a_series(sheet, out, in_small_steps, monkeypatch):
+    path, _ = sheet
+    shown, save = [], work.save_part
+    monkeypatch.setattr("drt_engine.jobs.job._SECONDS_A_LOOK", 0.002)
+
+    def slowly(target, arrays):
+        save(target, arrays)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(work, "save_part", slowly)
+    drt.invert_file(path, out, method=METHOD, block=16, progress=lambda *told: shown.append(told))
+    done = [one for one, *_ in shown]
+    assert done == sorted(done)
+    assert len({one for one in done if 0 < one < 16}) >= 4
+    assert (done[0], done[-1], sum(counts for counts in shown[-1][2].values()) >= 16) == (0, 16, True)
+
+
+def test_what_progress_says_while_a_series_is_inverted_ends_the_job_at_the_next_block(
+    sheet, out, in_small_steps, monkeypatch
+):
+    path, _ = sheet
+    monkeypatch.setattr("drt_engine.jobs.job._SECONDS_A_LOOK", 0.002)
+
+    def stop(done, *_):
+        if 0 < done < 16:
+            raise _Stopped
+
+    with pytest.raises(_Stopped):
+        drt.invert_file(path, out, method=METHOD, block=16, progress=stop)
+    assert not out.exists()

@@ -1,0 +1,133 @@
+"""What is done so far of work that takes long, so that it goes on from there when it was stopped."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["WHOLE", "Kept", "Steps"]
+
+Array = NDArray[Any]
+
+WHOLE = "whole"
+"""The part of the work in which the outcomes of all others are put together."""
+
+_OUTCOMES, _LENGTHS = "outcomes", "lengths"
+
+
+class Kept:
+    """Nothing is kept: the work is done at once, in memory. Those who keep it override :meth:`offer`.
+
+    Parameters
+    ----------
+    found : mapping of str to ndarray, optional
+        What was kept of the same work before it was stopped.
+    """
+
+    def __init__(self, found: Mapping[str, Array] | None = None) -> None:
+        self._found = dict(found or {})
+        self.lock = Lock()
+
+    def offer(self, name: str, share: float, state: Callable[[], Mapping[str, Array]]) -> None:
+        """Tell that a part of the work went on.
+
+        Parameters
+        ----------
+        name : str
+            Which part.
+        share : float
+            How much of the whole work is done in this part, from 0 to 1.
+        state : callable
+            Returns the arrays from which the part goes on; called with `lock` held.
+        """
+
+    def finish(self, name: str) -> None:
+        """Tell that a part is done: its outcome is in `WHOLE`, when that is offered next."""
+
+    def found(self, name: str) -> dict[str, Array]:
+        """Take what was kept of a part.
+
+        Parameters
+        ----------
+        name : str
+            Which part.
+        """
+        begin = f"{name}/"
+        return {key[len(begin) :]: value for key, value in self._found.items() if key.startswith(begin)}
+
+    def restore(self, name: str, arrays: Mapping[str, Array]) -> bool:
+        """Put what was kept of a part into its arrays; return whether there was anything, whole and of their shapes."""
+        found = self.found(name)
+        if not _fit(found, arrays):
+            return False
+        for key, into in arrays.items():
+            into[...] = found[key]
+        return True
+
+
+class Steps:
+    """Work that is done step by step, each from what the ones before it left.
+
+    Parameters
+    ----------
+    kept : Kept, optional
+        Where it is kept how far the work is; nowhere by default.
+    name : str
+        Which part of the work that is kept this is.
+    weight : float
+        How much of the whole work it is.
+    """
+
+    def __init__(self, kept: Kept | None = None, name: str = "", weight: float = 1.0) -> None:
+        self._kept, self._name, self._weight = kept or Kept(), name, weight
+        self._arrays: dict[str, Array] = {}
+        self._outcomes: list[Array] = []
+        self._before = self._kept.found(name)
+        self._again: deque[Array] = deque()
+        with suppress(KeyError, ValueError, TypeError):
+            lengths = self._before.pop(_LENGTHS).astype(int)
+            self._again.extend(np.split(self._before.pop(_OUTCOMES), np.cumsum(lengths)[:-1]))
+
+    def on(self, **arrays: Array) -> None:
+        """Name the arrays that further steps change, and read what others left in them."""
+        self._arrays = arrays
+        if self._before and not _fit(self._before, arrays):
+            self._again.clear()
+
+    def do(self, step: Callable[[], Array], share: float) -> Array:
+        """Do a step, or return what came of it before the work was stopped.
+
+        Parameters
+        ----------
+        step : callable
+            Changes arrays of :meth:`on` and returns some numbers, shape (N,).
+        share : float
+            How much of this part is done then, from 0 to 1.
+        """
+        if self._again:
+            outcome = self._again.popleft()
+            if not self._again:
+                for name, into in self._arrays.items():
+                    into[...] = self._before[name]
+        else:
+            outcome = step()
+        self._outcomes.append(outcome)
+        if not self._again:
+            self._kept.offer(self._name, share * self._weight, self._state)
+        return outcome
+
+    def _state(self) -> dict[str, Array]:
+        lengths = np.array([one.size for one in self._outcomes])
+        told = {_OUTCOMES: np.concatenate(self._outcomes), _LENGTHS: lengths}
+        return told | {name: values.copy() for name, values in self._arrays.items()}
+
+
+def _fit(found: Mapping[str, Array], arrays: Mapping[str, Array]) -> bool:
+    """Whether there is one of each, of its shape and type."""
+    return set(found) == set(arrays) and all(
+        found[name].shape == values.shape and found[name].dtype == values.dtype for name, values in arrays.items()
+    )
