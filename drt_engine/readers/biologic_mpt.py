@@ -65,7 +65,10 @@ class BiologicText:
         heading = _heading_line(text)
         header = text.lines[: heading - 1]
         table, spectra, remarks = _table(text, heading, options)
-        area, more = stated("area", _field(header, "Electrode surface area"))
+        written = _field(header, "Electrode surface area")
+        area, more = stated("area", written)
+        if area and not re.search(r"\d\s*[^\d\s.,]", written or ""):
+            more = (*more, f"area of {(written or '')[:40]!r} has no unit: taken as cm²")
         states, placeholder = stated_area(area)
         taken = {*_FIELDS, "Electrode surface area", "Run on channel"}
         known = {*spectra[0].rows.states, "area"}

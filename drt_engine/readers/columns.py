@@ -39,6 +39,9 @@ TOLERANCE = 1e-3
 ROUNDED = 5e-3
 """How far they may be with a remark, as an export rounds them or averages them apart; beyond it they contradict."""
 
+_FITS, _FITS_NOT = 0.01, 0.05
+"""How far a phase is from that of Re and Im, in the middle, in the unit that it is in, and in another one; radian."""
+
 
 CURE = "columns='frequency=1,re=2,im=3' (im holds Im Z, -im holds -Im Z; or |z|=2,phase/deg=3)"
 """How to name columns by number, for messages."""
@@ -455,20 +458,21 @@ def _with_unit_of_phase(
 ) -> tuple[Mapping[str, TableColumn], list[str]]:
     """Decide whether a phase whose unit is not stated is in degrees or in radians, or ask.
 
-    Beyond ±π/2 it is in degrees. Within, Re and Im tell; without them only the names that Zurich Instruments gives.
+    Beyond ±π/2 it is in degrees. Within, Re and Im tell; without them only the names that Zurich Instruments gives. A
+    unit that is stated is overruled by Re and Im alone.
     """
     phase = columns.get("phase")
-    if phase is None or not phase.meaning.assumed:
+    if phase is None:
         return columns, []
+    if not phase.meaning.assumed:
+        return _with_unit_that_fits(table, columns, missing)
     cells = side_column(table, phase.index, missing)[0]
     if not np.any(np.abs(cells) <= 1.01 * np.pi / 2) or np.nanmax(np.abs(cells)) > 1.01 * np.pi / 2:
         return columns, []
     sign = np.sign(phase.meaning.factor)
     radian = {**columns, "phase": replace(phase, meaning=replace(phase.meaning, factor=float(sign), assumed=False))}
     if {"re", "im"} <= columns.keys():
-        part = table.numbers([columns["re"].index, columns["im"].index], missing)
-        angle = np.arctan2(_scaled(columns["im"], part[:, 1]), _scaled(columns["re"], part[:, 0]))
-        off = [np.nanmedian(np.abs(angle - _scaled(one["phase"], cells))) for one in (columns, radian)]
+        off = _off_phase(table, (columns, radian), missing)
         if off[1] < off[0]:
             return radian, [f"{phase.heading!r} has no unit and is in radians, as Re and Im say"]
         return columns, []
@@ -482,6 +486,39 @@ def _with_unit_of_phase(
         f"{phase.heading!r} has no unit, and all its values lie within ±π/2: they may be degrees or radians. Say "
         f"which, with columns='{numbers.format('rad')}' or columns='{numbers.format('deg')}'.",
     )
+
+
+def _off_phase(
+    table: HeadedTable, readings: Sequence[Mapping[str, TableColumn]], missing: frozenset[str]
+) -> list[float]:
+    """Return by how much the phase differs from that of Re and Im in the middle, radian, if it is read in some ways."""
+    columns = readings[0]
+    part = table.numbers([columns["re"].index, columns["im"].index], missing)
+    cells = side_column(table, columns["phase"].index, missing)[0]
+    angle = np.arctan2(_scaled(columns["im"], part[:, 1]), _scaled(columns["re"], part[:, 0]))
+    off = [np.abs(turned(angle - _scaled(one["phase"], cells)) - 1.0) for one in readings]
+    known = np.isfinite(off).all(axis=0)
+    return [float(np.median(one[known])) if known.any() else 0.0 for one in off]
+
+
+def _with_unit_that_fits(
+    table: HeadedTable, columns: Mapping[str, TableColumn], missing: frozenset[str]
+) -> tuple[Mapping[str, TableColumn], list[str]]:
+    """Read a phase in radians that is said to be in degrees, or the other way round, where Re and Im leave no doubt."""
+    phase = columns["phase"]
+    if not {"re", "im"} <= columns.keys():
+        return columns, []
+    is_radian = abs(phase.meaning.factor) == 1.0
+    factor = phase.meaning.factor * (np.pi / 180 if is_radian else 180 / np.pi)
+    other = {**columns, "phase": replace(phase, meaning=replace(phase.meaning, factor=factor))}
+    try:
+        off = _off_phase(table, (columns, other), missing)
+    except FileFormatError:
+        # A damaged cell is told where all columns are read.
+        return columns, []
+    if not off[1] < _FITS < _FITS_NOT < off[0]:
+        return columns, []
+    return other, [f"{phase.heading!r} is in {'degrees' if is_radian else 'radians'}, as Re and Im say"]
 
 
 def side_column(
@@ -640,7 +677,7 @@ def _contradiction(columns: Mapping[str, TableColumn], at: Mapping[str, float], 
             (1j * z.conjugate(), "Re and Im are exchanged"),
             (-1j * z.conjugate(), "Re and Im are exchanged"),
         ):
-            if abs(other / abs(z) - phase) < 0.01:
+            if abs(other / abs(z) - phase) < min(0.01, 0.5 * abs(z / abs(z) - phase)):
                 cause = f"{words}, by the phase. Correct the heading, or {_overrule(columns, words)}."
     return (
         f"{columns['re'].heading!r} and {columns['im'].heading!r} give {got}, where {columns[name].heading!r} says "

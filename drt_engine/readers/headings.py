@@ -66,6 +66,7 @@ _SPELLINGS = {  # in English, then German, French, Chinese and Japanese as instr
     "phase": (
         *("phase", "phasez", "zphase", "zphz", "theta", "thetaz", "phaseangle", "argz", "zarg", "phi", "phiz"),
         *("impedancephase", "phaseofimpedance", "impedancephaseangle", "zphaseangle"),
+        *("impedancephasedegrees", "phasedegrees", "zphasedegrees"),
         *("phasenwinkel", "phasenverschiebung", "winkel", "déphasage", "dephasage", "angledephase"),
         *("相位", "相位角", "相角", "位相", "位相角", "位相差"),
     ),
@@ -118,7 +119,8 @@ _PLAIN: dict[str, dict[str, tuple[float, float]]] = {
     "frequency": {"rad/s": (0.5 / np.pi, 0.0), "1/s": (1.0, 0.0), "s-1": (1.0, 0.0)},
     "angle": {
         **dict.fromkeys(
-            ("", "deg", "degs", "degree", "degrees", "°", "º", "grad", "degré", "degrés", "度"), (np.pi / 180, 0.0)
+            ("", "deg", "degs", "degree", "degrees", "°", "º", "grad", "degré", "degrés", "度", "'"),
+            (np.pi / 180, 0.0),
         ),
         **dict.fromkeys(("rad", "radian", "radians"), (1.0, 0.0)),
         "mrad": (1e-3, 0.0),

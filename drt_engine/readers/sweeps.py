@@ -20,6 +20,9 @@ KEYS = ("cycle", "z_cycle", "sequence")
 NEAR = 1e-3
 """Two sweeps end at the same frequency if they do within this relative difference; instruments round."""
 
+_AGAIN = 0.05
+"""A frequency is measured again if it differs by less than this share of the usual step, and by less than `NEAR`."""
+
 IN_STEP = 2.0
 """The frequency goes on in step if its step is no more than so many times the one beside it."""
 
@@ -105,6 +108,7 @@ def _in_step(log_f: NDArray[np.float64]) -> NDArray[np.bool_]:
     turned = (steps * before <= 0) & (np.arange(steps.size) > 1)
     # After a turn the step before is the jump to the first frequency of the sweep, and says nothing.
     jumped = np.concatenate([[False], turned[:-1]])
+    jumped[1:2] = True  # nor is there one before the second point
     like_after = (steps * after > 0) & (here <= IN_STEP * np.abs(after))
     return np.asarray((like_before | (jumped & like_after)) & (here > 1e-9))
 
@@ -165,7 +169,10 @@ def _one_stands_out(f: NDArray[np.float64], pieces: Sequence[NDArray[np.intp]]) 
 
 def _turns(log_f: NDArray[np.float64], change: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     """Return the first index of each sweep, and the points that the next one repeats."""
-    steps = np.sign(np.where(np.abs(np.diff(log_f)) < 1e-9, 0.0, np.diff(log_f)))
+    steps = np.diff(log_f)
+    # A frequency that is measured again may come out a little different.
+    least = max(1e-9, min(NEAR, _AGAIN * float(np.median(np.abs(steps))))) if steps.size else 0.0
+    steps = np.sign(np.where(np.abs(steps) < least, 0.0, steps))
     bounds, repeated, direction, pending = [0], list[int](), 0.0, list[int]()
     for i, step in enumerate(steps, start=1):
         if change[i]:

@@ -414,3 +414,12 @@ def test_blocks_of_looped_files_give_direction_and_capacity(tmp_path):
     assert [sweep.state["capacity"] for sweep in read.finished] == pytest.approx([3.6, 1.8, 1.8])
     assert [sweep.state["charge"] for sweep in read.finished] == pytest.approx([10.8] * 3)
     assert [list(sweep.point_time) for sweep in read.finished] == [list(range(6))] * 3
+
+
+def test_an_area_without_a_unit_is_remarked_on(tmp_path):
+    text = mpt(points(1), area="1.5")
+    for said, noted in ((text, False), (text.replace("1.5 cm²", "1.5"), True)):
+        read = read_file(put(tmp_path, said))
+        assert read.sweeps[0].state["area"] == 1.5
+        assert ("area of '1.5' has no unit: taken as cm²" in read.remarks) is noted
+    assert said != text

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from drt_engine.errors import FileFormatError
+from drt_engine.readers import read_file
 from drt_engine.readers.columns import find_columns, rows_of
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.text import read_text, table_below
@@ -140,3 +141,28 @@ def test_states_come_in_si_units(tmp_path):
     assert {name: float(v[0]) for name, v in got.states.items()} == pytest.approx(
         {"time": 1800, "current": 0.004, "temperature": 26.85}
     )
+
+
+@pytest.mark.parametrize(
+    ("stated", "unit", "factor"), [("phase/deg", "radians", 1.0), ("phase/rad", "degrees", 180 / np.pi)]
+)
+def test_a_phase_in_another_unit_than_its_heading_says_is_read_as_re_and_im_say(tmp_path, stated, unit, factor):
+    z = np.array([10 - 1j, 12 - 4j, 15 - 6j, 20 - 5j])
+    lines = [
+        f"{f:g}\t{v.real:.8g}\t{v.imag:.8g}\t{factor * np.angle(v):.8g}"
+        for f, v in zip((1e3, 1e2, 10, 1), z, strict=True)
+    ]
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join([f"f/Hz\tRe/Ohm\tIm/Ohm\t{stated}", *lines]) + "\n")
+    read = read_file(path)
+    np.testing.assert_allclose(read.sweeps[0].impedance, z, rtol=1e-7)
+    assert f"{stated!r} is in {unit}, as Re and Im say" in read.remarks
+
+
+def test_a_phase_that_contradicts_by_its_size_says_nothing_of_the_sign(tmp_path):
+    path = tmp_path / "a.txt"
+    rows = "1000\t10\t-0.08\t-0.01\n100\t11\t-1\t-0.05\n10\t12\t-3\t-3\n1\t15\t-4\t-9\n"
+    path.write_text("f/Hz\tRe/Ohm\tIm/Ohm\tphase/deg\n" + rows)
+    with pytest.raises(FileFormatError) as caught:
+        read_file(path)
+    assert "other sign" not in str(caught.value)

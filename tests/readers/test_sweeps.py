@@ -56,6 +56,21 @@ def test_a_counter_that_changes_early_or_late_divides_no_sweep(counter, late):
     assert [sweep.state[counter] for sweep in read.sweeps] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("counter", ["cycle", "z_cycle", "sequence"])
+def test_a_counter_of_every_point_divides_no_sweep(counter):
+    f = np.logspace(5, 0, 11)
+    read = recording(rows(np.tile(f, 2), **{counter: np.arange(22)}), "x")
+    assert [len(sweep) for sweep in read.finished] == [11, 11]
+
+
+def test_a_frequency_that_comes_out_a_little_different_is_measured_again():
+    read = recording(rows([1e5, 3e4, 1e4, 1.0001e4, 3e3, 1e3, 300.0]), "x")
+    assert lengths(read) == ([6], [True])
+    assert any("1 points measured again" in one for one in read.remarks)
+    # Of a fine grid each point is another one.
+    assert lengths(recording(rows(1e4 * (1 + 1e-5 * np.arange(40))), "x")) == ([40], [True])
+
+
 def test_the_extreme_point_of_a_turn_belongs_to_both_branches():
     read = recording(rows([*DOWN, *UP[1:]]), "x")
     assert [list(sweep.frequency) for sweep in read.finished] == [DOWN, UP]
