@@ -1,7 +1,7 @@
 """A series of spectra under one prior: ln γ changes along it as little and as smoothly as the data allow."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +54,13 @@ _ROUNDS, _SETTLED, _LONGEST = 10, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
+_NORMAL_STEPS, _STEPS = 8, 5
+"""Most steps of the descent that begins, with a quadratic coupling, and in a round of finding hyperparameters: these
+need no solution, and what is left of the way is gone in the next round."""
+
 _COARSE, _COARSE_STEPS, _EXACT, _EXACT_STEPS = 0.1, 30, 1e-10, 200
-"""How exact the solution is, in posterior standard deviations, and after how many steps one gives up: while
-hyperparameters are looked for, and in the end."""
+"""How exact the solution is, in posterior standard deviations, and after how many steps one gives up: at first, in
+single precision, and in the end."""
 
 _GRAIN = 2.0**-10
 """Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace."""
@@ -89,9 +93,9 @@ relaxation times of ln(1 + q), itself and in its median. It is 7 in both where a
 states the likeness is below 0.7."""
 
 _LOOSER = 16.0
-"""By how much less neighbours are held together where intervals are found. At the solution each change has the weight of
-one normal distribution; in truth any of a hundred relaxation times may be where something changes, and which one the
-noise picks is not known. With 1, 95 % intervals of changes of R_pol between neighbours cover 90 %, with 4 94 %."""
+"""By how much less neighbours are held together where intervals are found. At the solution each change has the weight
+of one normal distribution; in truth any of a hundred relaxation times may be where something changes, and which one
+the noise picks is not known. With 1, 95 % intervals of changes of R_pol between neighbours cover 90 %, with 4 94 %."""
 
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
@@ -317,7 +321,7 @@ class SeriesProblem:
         self.begin(start.parameters)
         noise = self._first_noise(start)
         found = SeriesHyperparameters(noise, lam, _START, _FIRST_SHIFT)
-        self._descend(found, _COARSE, _COARSE_STEPS, normal=True)
+        self._descend(found, _COARSE, _NORMAL_STEPS, normal=True)
         found = self._find_hyperparameters(found)
         if self._order == 2 and self._cut_at_breaks(found):
             found = self._find_hyperparameters(found)
@@ -326,6 +330,7 @@ class SeriesProblem:
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
         self._weigh(found)
+        self._descend(found, _COARSE, _COARSE_STEPS)
         return found, self._descend(found, _EXACT, _EXACT_STEPS)
 
     def solve_across(self, start: Parameters, noise: Array, lam: float, across: Across) -> float:
@@ -362,9 +367,7 @@ class SeriesProblem:
             shift_across=none.copy(),
         )
 
-    def _descend(
-        self, found: SeriesHyperparameters, tolerance: float, limit: int, *, normal: bool = False
-    ) -> float:
+    def _descend(self, found: SeriesHyperparameters, tolerance: float, limit: int, *, normal: bool = False) -> float:
         return self._run(found.noise[None], found.lam, np.array([found.strength]), tolerance, limit, normal=normal)
 
     def _run(
@@ -372,6 +375,7 @@ class SeriesProblem:
     ) -> float:
         """Minimise with the noise of all or of each state, shape (1, 2) or (K, 2)."""
         self._take(noise)
+        self.chain.work_roughly(tolerance >= _COARSE)
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.own_share, normal), tolerance, limit)
 
@@ -379,6 +383,7 @@ class SeriesProblem:
         """Factor the second derivative as parabolas have it, or leave blocks of its inverse."""
         self._take(found.noise[None])
         model = Model(np.array([found.strength]), found.lam, self.own_share)
+        self.chain.work_roughly(False)
         with single_threaded_blas():
             return self.chain.factor_touching(model, invert=invert)
 
@@ -503,7 +508,7 @@ class SeriesProblem:
         length = np.full(2, _LONGEST)
         for _ in range(_ROUNDS):
             self._weigh(found)
-            self._descend(found, _COARSE, _COARSE_STEPS)
+            self._descend(found, _COARSE, _STEPS)
             if not self._factor(found, invert=True):
                 break
             known = self._known()

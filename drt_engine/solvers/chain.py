@@ -43,6 +43,9 @@ _HALVINGS, _ROUNDING, _RESIDUAL_ROUNDING = 40, 1e-13, 1e-15
 """A step may be halved this often; a decrease below this share of the objective is rounding; and rounding errors of a
 component of a residual: data are divided by their size, so it is a sum of numbers below 1."""
 
+_OLD, _FALLEN = 0.05, 0.1
+"""Below this residual a factor serves for the next step as well, as long as it falls to this share in each."""
+
 _CLOSE = 1e-8
 """What is below this and no longer halves has met rounding."""
 
@@ -103,7 +106,8 @@ class _Coupling:
                 for p in range(3)
                 for n in range(p + 1, 3)
             ]
-            self.pairs.append(_sparse(*(np.concatenate(each) for each in zip(*found, strict=True)), shape[::-1]))
+            number, column, value = (np.concatenate(each) for each in zip(*found, strict=True))
+            self.pairs.append(_sparse(number, column, value, shape[::-1]))
 
 
 def _sparse(rows: Any, columns: Any, values: Any, shape: tuple[int, int]) -> Any:
@@ -139,12 +143,18 @@ class Chain:
         self._along = self._near.along + self._far.along
         self._square = self._along.power(2).T.tocsr()
         lines = courses.shape[1] if len(courses) else 1
-        self.matrix = BlockMatrix(states + len(courses) * (states // lines), len(self._near.pairs) - 1, size)
+        shape = states + len(courses) * (states // lines), len(self._near.pairs) - 1, size
+        self.matrix = self._whole = BlockMatrix(*shape)
+        self._rough = self._whole.in_single_precision()
         self.precision = np.zeros((states, b.shape[1] // 2))
         self.y = np.zeros((states, size))
         self.known = np.zeros((states, logs - 2))  # variance of the bends, where it is to count
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
         self.looser = 1.0  # how much weaker the coupling is taken to be in the matrix of parabolas
+
+    def work_roughly(self, rough: bool) -> None:
+        """Take Newton's matrix in single precision, which halves the time, or no longer."""
+        self.matrix = self._rough if rough else self._whole
 
     # ---- objective
 
@@ -224,7 +234,7 @@ class Chain:
         here = np.divide(self.gradient, unit, out=np.zeros_like(unit), where=unit > 0.0)
         here[:, elements] = np.minimum(y[:, elements] * unit[:, elements], here[:, elements])
         worst = float(np.abs(here).max())
-        return worst if worst == worst else math.inf
+        return math.inf if math.isnan(worst) else worst
 
     def _band(self, model: Model, stiffness: Array) -> Array:
         """Diagonals of the second derivative of the single priors, shape (3, K, M)."""
@@ -288,8 +298,11 @@ class Chain:
         """Put the blocks together."""
         states, logs, matrix = len(self.y), self.grid.logs, self.matrix
         points = self.weight.shape[1]
-        columns = self._columns.T  # (q,j)
-        one, between, other = (each[:, :, None] for each in self._pair)
+        kind = matrix.own.dtype
+        rows = self._columns.astype(kind, copy=False)  # (j,q)
+        columns = rows.T
+        one, between, other = (each.astype(kind, copy=False)[:, :, None] for each in self._pair)
+        factors = self._factors.astype(kind, copy=False)
         for k in range(states):
             # By states, so that what is worked on stays near the processor.
             weighted = np.concatenate(
@@ -298,9 +311,9 @@ class Chain:
                     between[k] * columns[:points] + other[k] * columns[points:],
                 ]
             )
-            weighted *= self._factors[k]
-            np.matmul(self._columns, weighted, out=matrix.own[k])
-            matrix.own[k] *= self._factors[k][:, None]
+            weighted *= factors[k]
+            np.matmul(rows, weighted, out=matrix.own[k])
+            matrix.own[k] *= factors[k][:, None]
         matrix.off[:] = 0.0
         near, far = self._products(self._near), self._products(self._far) if self._across else []
         bands = self._bands
@@ -443,13 +456,15 @@ class Chain:
         phi = self.evaluate(self.y, model)
         residual = self.differentiate(model)
         self.dual = self._ratio / self._root
-        mode = _NONE
+        mode, before, free = _NONE, math.inf, self.free
         for _ in range(limit):
             if not residual > tolerance:
                 break
             # Newton's matrix near the solution and once it has been positive definite.
             first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
-            mode = self._factor_from(first, model)
+            fresh = not (mode == _TRUE and before < _OLD and residual < _FALLEN * before and (self.free == free).all())
+            if fresh:
+                mode, free = self._factor_from(first, model), self.free
             if mode == _NONE:
                 break
             share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
@@ -476,7 +491,8 @@ class Chain:
             if phi <= before + 1e-4 * length * fall + slack:
                 break
             length *= 0.5
-        # T. F. Chan, G. H. Golub, P. Mulet, SIAM J. Sci. Comput. 20 (1999) 1964: bends' forces are unknowns of their own.
+        # Forces of the bends are unknowns of their own (T. F. Chan, G. H. Golub, P. Mulet, SIAM J. Sci. Comput. 20
+        # (1999) 1964).
         change = math.sqrt(model.lam) / self.grid.knee[: logs - 2] * bends(step, self.grid)
         wanted = (ratio + change * (1.0 - self.dual * ratio / root)) / root
         self.dual = (self.dual + length * (wanted - self.dual)).clip(-1.0, 1.0)
