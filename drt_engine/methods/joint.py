@@ -65,6 +65,9 @@ single precision, and in the end."""
 _GRAIN = 2.0**-10
 """Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace."""
 
+_START_GRAIN = 2.0**-16
+"""Unknowns that the search begins with are multiples of this."""
+
 _EIGENVALUES = 128
 """Eigenvalues of the differences along a series are sampled where there are more than these."""
 
@@ -195,7 +198,7 @@ def solve_series(
         Before which spectra the series breaks.
     """
     problem = SeriesProblem(prepared, impedance, position)
-    lam = float(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
+    lam = _coarse(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
     found, residual = problem.solve(start, lam)
     return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
 
@@ -319,8 +322,10 @@ class SeriesProblem:
     def solve(self, start: SeparateSolutions, lam: float) -> tuple[SeriesHyperparameters, float]:
         """Find hyperparameters and solution from those of the single spectra; return them and the residual."""
         self.begin(start.parameters)
-        noise = self._first_noise(start)
-        found = SeriesHyperparameters(noise, lam, _START, _FIRST_SHIFT)
+        # The way is not smooth: the last bits of the start, as units of the impedance leave them, must not decide it.
+        self.chain.y[:] = _START_GRAIN * np.round(self.chain.y / _START_GRAIN)
+        found = _rounded(SeriesHyperparameters(self._first_noise(start), lam, _START, _FIRST_SHIFT))
+        found = found._replace(noise=np.where(np.isfinite(self.given), self.given, found.noise))
         self._descend(found, _COARSE, _NORMAL_STEPS, normal=True)
         found = self._find_hyperparameters(found)
         if self._order == 2 and self._cut_at_breaks(found):
@@ -420,11 +425,11 @@ class SeriesProblem:
             chain.known[:], chain.spread[:] = known.bend, known.share
             self.own_share = self._own_share(found, known)
         chain.looser = _LOOSER
-        self._factor(found, invert=True)
 
     def posterior(self, found: SeriesHyperparameters, parameters: Parameters) -> LogPosterior:
         """Say how sure the solutions are, each state by itself; after :meth:`settle`."""
         chain = self.chain
+        self._factor(found, invert=True)
         covariance = chain.matrix.own[: len(chain.y)].copy()
         moved = self._solved(found, np.concatenate([self._forces(found), self._left()[None]]))
         covariance += np.einsum("nki,nkj->kij", moved[:-1], moved[:-1])
@@ -724,11 +729,13 @@ def _courses(lines: int) -> Array:
 
 
 def _rounded(found: SeriesHyperparameters) -> SeriesHyperparameters:
-    def each(value: float) -> float:
-        return float(np.exp(_GRAIN * np.round(np.log(value) / _GRAIN))) if value > 0.0 else value
+    noise = np.array([_coarse(value) for value in found.noise])
+    return found._replace(noise=noise, strength=_coarse(found.strength), shift=_coarse(found.shift))
 
-    noise = np.array([each(value) for value in found.noise])
-    return found._replace(noise=noise, strength=each(found.strength), shift=each(found.shift))
+
+def _coarse(value: float) -> float:
+    """Round the logarithm of a hyperparameter."""
+    return float(np.exp(_GRAIN * np.round(np.log(value) / _GRAIN))) if value > 0.0 else value
 
 
 def _components(counts: Array, square: Array, parts: Array, start: Array, about: tuple[Array, Array]) -> Array:
