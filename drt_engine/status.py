@@ -14,8 +14,8 @@ class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
     ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS``,
-    ``ALONE`` and ``TAIL_UNCERTAIN`` are remarks on a good solution, and ``MISFIT`` is one on a solution that does not
-    describe the data. With any other there is no solution and its row is NaN.
+    ``ALONE``, ``UNRELATED`` and ``TAIL_UNCERTAIN`` are remarks on a good solution, and ``MISFIT`` is one on a solution
+    that does not describe the data. With any other there is no solution and its row is NaN.
     """
 
     OK = 0
@@ -32,6 +32,7 @@ class Status(enum.IntFlag):
     ALONE = 1024
     TAIL_UNCERTAIN = 2048
     BREAK_ACROSS = 4096
+    UNRELATED = 8192
 
     @property
     def failed(self) -> bool:
@@ -61,6 +62,9 @@ _MESSAGES = {
     "cell and cycle, or the joint solution could not be certified. Compare with the others by their intervals.",
     Status.BREAK_ACROSS: "Series break before this spectrum along the second of their states: what changed is more "
     "than a smooth course allows. The spectra on either side were not made alike.",
+    Status.UNRELATED: "Neighbours in this series are no more alike than spectra of different cells; expected what "
+    "changes little from one to the next. The joint solution is close to that of each alone. See that the column given "
+    "as along= orders what belongs together, and that series= tells cells apart.",
     Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
     "and R_pol depends on which it is. Measure at lower frequencies, or say by tail= what is known of the cell.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",

@@ -67,4 +67,4 @@ def test_a_copy_is_kept_until_any_file_changes(loaded, tmp_path):
 def test_the_stamp_is_of_all_files_of_the_kernels():
     there = {path.name: path.stat().st_size for path in Path(compiling.__file__).parent.glob("*.py")}
     assert {name: size for name, _, size in compiling._STAMP} == there
-    assert {"compiling.py", "series.py", "log_gaussian.py"} <= set(there)
+    assert {"compiling.py", "peaks.py", "log_gaussian.py"} <= set(there)

@@ -89,7 +89,8 @@ def test_every_answer_is_certified_for_all_series_together(across):
 def test_changes_across_are_found_better_and_held_by_their_intervals(along, across):
     # The same voltage in two cycles: nothing changes.
     pairs = [(k, k + 8) for k in (0, 1, 2, 3, 4, 6, 7)]
-    changes = [across.change(*pair) for pair in pairs]
+    # Of seven at 95 %, one misses in 30 of 100 draws of the noise.
+    changes = [across.change(*pair, level=0.99) for pair in pairs]
     assert all(change.r_pol_low < 0.0 < change.r_pol_high for change in changes)
     before = np.diff(along.gamma_at(TAU)[pairs], axis=1)
     after = np.diff(across.gamma_at(TAU)[pairs], axis=1)

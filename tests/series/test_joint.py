@@ -172,6 +172,23 @@ def test_a_series_that_breaks_says_where():
     assert change.r_pol_low < 30.0 + r_pol(voltage[12]) - r_pol(voltage[11]) < change.r_pol_high
 
 
+def test_spectra_of_different_cells_are_said_to_be_no_series(caplog):
+    rng = np.random.default_rng(5)
+    z = np.array(
+        [
+            rng.uniform(1.0, 20.0) + sum(zarc(FREQUENCY, 10 ** rng.uniform(0.5, 1.8), 10 ** rng.uniform(-4, 0), 0.85)
+            for _ in range(3))
+            for _ in range(8)
+        ]
+    )  # fmt: skip
+    z *= 1.0 + SHARE * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE}), METHOD)
+    assert ((result.status & drt.Status.UNRELATED) != 0).all()
+    assert "no more alike" in caplog.text
+    # The joint solution does no harm.
+    np.testing.assert_allclose(result.r_pol, drt.invert(drt.Spectra(FREQUENCY, z)).r_pol, rtol=0.03)
+
+
 def test_a_result_survives_pickling(joint):
     assert np.isfinite(joint.change(1, 4).r_pol)
     again = pickle.loads(pickle.dumps(joint))
