@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.methods.base import Answer
+from drt_engine.methods import nearby
 from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_engine.problem import Problem, Unknowns, filled
 from drt_engine.solvers import solver_for
@@ -75,6 +76,8 @@ class LogPrepared:
         The matrices.
     grid : drt_kernels.log_gaussian.Grid
         What the kernel needs to know of them.
+    tables : drt_kernels.curvature.Tables
+        What it makes the second derivative from.
     """
 
     def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
@@ -84,6 +87,7 @@ class LogPrepared:
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
         self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
+        self.tables = nearby.tables(self.problem)
         self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
@@ -101,7 +105,7 @@ class LogPrepared:
         answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, answers, hyper, residual)
+        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, self.tables, answers, hyper, residual)
         x = self._values(answers)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
@@ -141,7 +145,7 @@ class LogPrepared:
         some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
+        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, self.tables, *some)
         mean[known], covariance[known], hyper[known] = some
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         return self.as_posterior(unknowns, size, (mean, covariance), known_noise)
