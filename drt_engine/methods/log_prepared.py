@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.methods.base import Answer
 from drt_engine.methods import nearby
+from drt_engine.methods.base import Answer
 from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_engine.problem import Problem, Unknowns, filled
 from drt_engine.solvers import solver_for
@@ -105,7 +105,7 @@ class LogPrepared:
         answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self._beginning(b), given, self.grid, self.tables, answers, hyper, residual)
+        log_gaussian.maximise(b, parts, self._beginning(b), given, self._work(), answers, hyper, residual)
         x = self._values(answers)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
@@ -145,7 +145,7 @@ class LogPrepared:
         some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, self.tables, *some)
+        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self._work(), *some)
         mean[known], covariance[known], hyper[known] = some
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         return self.as_posterior(unknowns, size, (mean, covariance), known_noise)
@@ -212,6 +212,9 @@ class LogPrepared:
         if self._table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
+
+    def _work(self) -> log_gaussian.Work:
+        return log_gaussian.new_work(self.grid, self.tables)
 
     def _beginning(self, b: Array) -> Array:
         """Start from the non-negative answer: ln γ and extras, shape (K, N)."""

@@ -59,7 +59,6 @@ def tables(problem: Problem) -> curvature.Tables:
         place,
         *_coefficients(float(spacing.mean()) if even else 1.0, logs),
         special,
-        logs,
         float(resistor),
         _GOOD if even and resistor > 0.0 else 0.0,
     )
@@ -81,7 +80,8 @@ def _coefficients(spacing: float, logs: int) -> tuple[Array, Array, Array]:
     # Distances of ln ωτ; h at n is the impedance of a hat there.
     x = spacing * np.arange(-steps - logs - reach, steps + logs + reach + 1)
     three = np.exp(spacing * np.arange(-1, 2))
-    hat = discretise(np.exp(x[::-1]) / (2.0 * np.pi), Expansion(three, "piecewise-linear", np.nan), 1).impedance[::-1, 1]
+    falling = np.exp(x[::-1]) / (2.0 * np.pi)
+    hat = discretise(falling, Expansion(three, "piecewise-linear", np.nan), 1).impedance[::-1, 1]
     zones = (
         (curvature.NEAR, 0, curvature.FROM_MIDDLE),
         (curvature.MIDDLE, curvature.FROM_MIDDLE, curvature.FROM_FAR),

@@ -4,8 +4,8 @@ Axes in the comments: f = frequencies, q = data (real parts, then imaginary ones
 times, then R_inf, L and 1/C), e = nodes: relaxation times of a grid that is longer at both ends, with a whole hat
 function at each, then the unknowns that are no whole hat, d = distance of two relaxation times on the grid.
 
-With h_e(f) the impedance of hat e, the second derivative is Σ_f w_f Re(h_i h_j*) + Re(c_f h_i h_j) with weights w, real,
-and c, complex. For two Debye elements the products are sums,
+With h_e(f) the impedance of hat e, the second derivative is Σ_f w_f Re(h_i h_j*) + Re(c_f h_i h_j) with weights w,
+real, and c, complex. For two Debye elements the products are sums,
 
     Re(h_i h_j*) = (τ_i Re h_i + τ_j Re h_j) / (τ_i + τ_j),    h_i h_j = (τ_i h_i − τ_j h_j) / (τ_i − τ_j),
 
@@ -16,14 +16,13 @@ are fitted; see :mod:`drt_engine.methods.nearby` for how well. Newton's steps do
 gradient.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels.compiling import compiled
-from drt_kernels.dense import FAST, INNER
+from drt_kernels.compiling import compiled, pointed
+from drt_kernels.dense import FAST, INNER, POINTED
 from drt_kernels.lanes import fma, load, load_at, same, store, store_at, total
 
 Array = NDArray[np.float64]
@@ -43,6 +42,13 @@ SPECIAL = 4
 LANES, NODES = 32, 16
 
 
+# Rows of the array that sums are kept in: g, p, the weights w and c, force and diagonal by node, weights times the
+# columns of special unknowns, their products with all columns, what rows and columns are multiplied by, sums for
+# leverages.
+PLAIN, TURNED, WEIGHTS, FORCE, SQUARE, RIGHT, PRODUCT, OUTER_, SPREAD = 0, 1, 2, 5, 6, 7, 11, 15, 16
+SUMS = SPREAD + 2 * (2 * NEAR + 1)
+
+
 class Tables(NamedTuple):
     """What the matrix of a grid is made from."""
 
@@ -53,48 +59,19 @@ class Tables(NamedTuple):
     near: Array  # coefficients of neighbours, four rows for each: of i by g, of j by g, of i by p, of j by p; by d
     middle: Array
     far: Array
-    special: Whole  # (4) unknowns that are no whole hat; -1 for none
-    constant: int  # the unknown that is a resistor
-    resistor: float  # its column
+    special: Whole  # (4) unknowns that are no whole hat and no resistor; -1 for none
+    resistor: float  # column of the resistor, which comes first after γ
     good: float  # largest Σ_f w_f γ² that the coefficients are good enough for; 0 where there are none
 
 
-class Sums(NamedTuple):
-    """Arrays for one spectrum."""
-
-    plain: Array  # (e) g
-    turned: Array  # (e) p
-    weights: Array  # (3,q) of g and p
-    right: Array  # (4,q) weights times the columns of special unknowns
-    special: Array  # (4,j) their products with all columns
-    outer: Array  # (j) what rows and columns of the matrix are multiplied by
-    spread: Array  # (2 k,e) sums for leverages, by neighbour
-    force: Array  # (e)
-    square: Array  # (e)
+def new_sums(tables: Tables) -> Array:
+    """Make the array for the sums of one spectrum."""
+    return np.zeros((SUMS, NODES + max(tables.columns.shape[1], tables.across.shape[1], tables.columns.shape[0])))
 
 
-@compiled(**INNER)
-def new_sums(tables: Tables) -> Sums:
-    """Make the arrays for one spectrum."""
-    rows, data = tables.columns.shape
-    nodes = tables.across.shape[1]
-    return Sums(
-        np.zeros(nodes + NODES),
-        np.zeros(nodes + NODES),
-        np.zeros((3, data)),
-        np.zeros((SPECIAL, data)),
-        np.zeros((SPECIAL, rows)),
-        np.zeros(rows + 8),
-        np.zeros((2 * (2 * NEAR + 1), nodes + NODES)),
-        np.zeros(nodes + NODES),
-        np.zeros(nodes + NODES),
-    )
-
-
-@compiled(**INNER, fastmath=FAST)
-def model(tables: Tables, value: Array, size: int, data: Array, out: Array) -> None:
+@pointed("void(float64[:, ::1], float64[::1], int64, float64[::1], float64[::1])", **POINTED)
+def model(columns: Array, value: Array, size: int, data: Array, out: Array) -> None:
     """Impedance of the unknowns less the data."""
-    columns = tables.columns
     minus = same(-1.0)
     for q in range(0, columns.shape[1], 32):
         s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = same(0.0)
@@ -114,10 +91,9 @@ def model(tables: Tables, value: Array, size: int, data: Array, out: Array) -> N
         store_at(out, q + 28, fma(minus, load_at(data, q + 28), s7))
 
 
-@compiled(**INNER, fastmath=FAST)
-def project(tables: Tables, residual: Array, weight: Array, sums: Sums) -> None:
-    """Aᵀ W z and the diagonal of Aᵀ W A for all nodes, into `sums.force` and `sums.square`."""
-    across, squares = tables.across, tables.squares
+@pointed("void(float64[:, ::1], float64[:, ::1], float64[::1], float64[::1], float64[:, ::1])", **POINTED)
+def project(across: Array, squares: Array, residual: Array, weight: Array, sums: Array) -> None:
+    """Aᵀ W z and the diagonal of Aᵀ W A for all nodes."""
     points = weight.size
     for e in range(0, across.shape[1], 16):
         a0 = a1 = a2 = a3 = s0 = s1 = s2 = s3 = same(0.0)
@@ -130,18 +106,18 @@ def project(tables: Tables, residual: Array, weight: Array, sums: Sums) -> None:
             a3 = fma(y, load(across, points + f, e + 12), fma(x, load(across, f, e + 12), a3))
             s0, s1 = fma(z, load(squares, f, e), s0), fma(z, load(squares, f, e + 4), s1)
             s2, s3 = fma(z, load(squares, f, e + 8), s2), fma(z, load(squares, f, e + 12), s3)
-        store_at(sums.force, e, a0)
-        store_at(sums.force, e + 4, a1)
-        store_at(sums.force, e + 8, a2)
-        store_at(sums.force, e + 12, a3)
-        store_at(sums.square, e, s0)
-        store_at(sums.square, e + 4, s1)
-        store_at(sums.square, e + 8, s2)
-        store_at(sums.square, e + 12, s3)
+        store(sums, FORCE, e, a0)
+        store(sums, FORCE, e + 4, a1)
+        store(sums, FORCE, e + 8, a2)
+        store(sums, FORCE, e + 12, a3)
+        store(sums, SQUARE, e, s0)
+        store(sums, SQUARE, e + 4, s1)
+        store(sums, SQUARE, e + 8, s2)
+        store(sums, SQUARE, e + 12, s3)
 
 
 @compiled(**INNER, fastmath=FAST)
-def weigh(residual: Array, weight: Array, distance: Array, tail: float, round_: bool, sums: Sums) -> None:
+def weigh(residual: Array, weight: Array, distance: Array, tail: float, round_: bool, sums: Array) -> None:
     """Weights w and c of the points, real and imaginary part of the latter.
 
     Along its residual the curvature of a point is smaller than across it, and negative for an outlier; the parabola
@@ -156,19 +132,19 @@ def weigh(residual: Array, weight: Array, distance: Array, tail: float, round_: 
         along = weight[f] * (1.0 - d) / (1.0 + d) if turned else weight[f]
         half = 0.5 * (along - weight[f])
         share = half / square if turned else 0.0
-        sums.weights[0, f] = weight[f] + half
-        sums.weights[1, f] = share * (re * re - im * im)
-        sums.weights[2, f] = -2.0 * share * re * im
+        sums[WEIGHTS + 0, f] = weight[f] + half
+        sums[WEIGHTS + 1, f] = share * (re * re - im * im)
+        sums[WEIGHTS + 2, f] = -2.0 * share * re * im
 
 
 @compiled(**INNER, fastmath=FAST)
-def _generate(tables: Tables, points: int, sums: Sums) -> None:
+def _generate(across: Array, sums: Array) -> None:
     """Find g and p."""
-    across, weights = tables.across, sums.weights
+    points = across.shape[0] // 2
     for e in range(0, across.shape[1], 16):
         g0 = g1 = g2 = g3 = p0 = p1 = p2 = p3 = same(0.0)
         for f in range(points):
-            w, c, s = same(weights[0, f]), same(weights[1, f]), same(-weights[2, f])
+            w, c, s = same(sums[WEIGHTS, f]), same(sums[WEIGHTS + 1, f]), same(-sums[WEIGHTS + 2, f])
             re = load(across, f, e)
             g0, p0 = fma(w, re, g0), fma(s, load(across, points + f, e), fma(c, re, p0))
             re = load(across, f, e + 4)
@@ -177,163 +153,186 @@ def _generate(tables: Tables, points: int, sums: Sums) -> None:
             g2, p2 = fma(w, re, g2), fma(s, load(across, points + f, e + 8), fma(c, re, p2))
             re = load(across, f, e + 12)
             g3, p3 = fma(w, re, g3), fma(s, load(across, points + f, e + 12), fma(c, re, p3))
-        store_at(sums.plain, e, g0)
-        store_at(sums.plain, e + 4, g1)
-        store_at(sums.plain, e + 8, g2)
-        store_at(sums.plain, e + 12, g3)
-        store_at(sums.turned, e, p0)
-        store_at(sums.turned, e + 4, p1)
-        store_at(sums.turned, e + 8, p2)
-        store_at(sums.turned, e + 12, p3)
+        store(sums, PLAIN, e, g0)
+        store(sums, PLAIN, e + 4, g1)
+        store(sums, PLAIN, e + 8, g2)
+        store(sums, PLAIN, e + 12, g3)
+        store(sums, TURNED, e, p0)
+        store(sums, TURNED, e + 4, p1)
+        store(sums, TURNED, e + 8, p2)
+        store(sums, TURNED, e + 12, p3)
 
 
 @compiled(**INNER, fastmath=FAST)
-def _specialise(tables: Tables, points: int, sums: Sums) -> None:
+def _specialise(columns: Array, special: Whole, points: int, sums: Array) -> None:
     """Products of the special unknowns with all."""
-    columns, weights, right = tables.columns, sums.weights, sums.right
     for n in range(SPECIAL):
-        s = tables.special[n]
+        s = special[n]
         if s < 0:
             continue
         for f in range(points):
-            w, c, t = weights[0, f], weights[1, f], weights[2, f]
+            w, c, t = sums[WEIGHTS, f], sums[WEIGHTS + 1, f], sums[WEIGHTS + 2, f]
             x, y = columns[s, f], columns[s, points + f]
-            right[n, f] = (w + c) * x - t * y
-            right[n, points + f] = (w - c) * y - t * x
+            sums[RIGHT + n, f] = (w + c) * x - t * y
+            sums[RIGHT + n, points + f] = (w - c) * y - t * x
     for j in range(0, columns.shape[0], 2):
         a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = same(0.0)
         for q in range(0, columns.shape[1], 4):
             one, two = load(columns, j, q), load(columns, j + 1, q)
-            v = load(right, 0, q)
+            v = load(sums, RIGHT + 0, q)
             a0, b0 = fma(v, one, a0), fma(v, two, b0)
-            v = load(right, 1, q)
+            v = load(sums, RIGHT + 1, q)
             a1, b1 = fma(v, one, a1), fma(v, two, b1)
-            v = load(right, 2, q)
+            v = load(sums, RIGHT + 2, q)
             a2, b2 = fma(v, one, a2), fma(v, two, b2)
-            v = load(right, 3, q)
+            v = load(sums, RIGHT + 3, q)
             a3, b3 = fma(v, one, a3), fma(v, two, b3)
-        sums.special[0, j], sums.special[0, j + 1] = total(a0), total(b0)
-        sums.special[1, j], sums.special[1, j + 1] = total(a1), total(b1)
-        sums.special[2, j], sums.special[2, j + 1] = total(a2), total(b2)
-        sums.special[3, j], sums.special[3, j + 1] = total(a3), total(b3)
+        sums[PRODUCT + 0, j], sums[PRODUCT + 0, j + 1] = total(a0), total(b0)
+        sums[PRODUCT + 1, j], sums[PRODUCT + 1, j + 1] = total(a1), total(b1)
+        sums[PRODUCT + 2, j], sums[PRODUCT + 2, j + 1] = total(a2), total(b2)
+        sums[PRODUCT + 3, j], sums[PRODUCT + 3, j + 1] = total(a3), total(b3)
 
 
 @compiled(**INNER, fastmath=FAST)
-def _strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Sums, out: Array) -> None:
+def _strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Array, out: Array) -> None:
     """Elements of row i from the distance `first` on, up to column `stop`, times their factors."""
-    plain, turned, outer = sums.plain, sums.turned, sums.outer
-    scale, none = same(outer[i]), same(0.0)
+    scale, none = same(sums[OUTER_, i]), same(0.0)
     for j in range(i + first, stop, 4):
         a = b = same(0.0)
         d = j - i - first
         for k in range(2 * reach + 1):
             e, g = GHOSTS + i + k - reach, GHOSTS + j + k - reach
-            a = fma(load(table, 4 * k, d), same(plain[e]), a)
-            b = fma(load(table, 4 * k + 1, d), load_at(plain, g), b)
-            a = fma(load(table, 4 * k + 2, d), same(turned[e]), a)
-            b = fma(load(table, 4 * k + 3, d), load_at(turned, g), b)
-        store(out, i, j, fma(fma(a, scale, fma(b, scale, none)), load_at(outer, j), none))
+            a = fma(load(table, 4 * k, d), same(sums[PLAIN, e]), a)
+            b = fma(load(table, 4 * k + 1, d), load(sums, PLAIN, g), b)
+            a = fma(load(table, 4 * k + 2, d), same(sums[TURNED, e]), a)
+            b = fma(load(table, 4 * k + 3, d), load(sums, TURNED, g), b)
+        store(out, i, j, fma(fma(a, scale, fma(b, scale, none)), load(sums, OUTER_, j), none))
 
 
-@compiled(**INNER, fastmath=FAST)
-def assemble(tables: Tables, outer: Array, logs: int, size: int, points: int, sums: Sums, out: Array) -> None:
+@pointed(
+    "void(float64[:, ::1], float64[:, ::1], intp[::1], intp[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1],"
+    " float64, float64[::1], int64, int64, float64[:, ::1], float64[:, ::1])",
+    **POINTED,
+)
+def assemble(  # noqa: PLR0913, PLR0917 - a function that is pointed to takes arrays
+    columns: Array,
+    across: Array,
+    place: Whole,
+    special: Whole,
+    near: Array,
+    middle: Array,
+    far: Array,
+    resistor: float,
+    outer: Array,
+    logs: int,
+    size: int,
+    sums: Array,
+    out: Array,
+) -> None:
     """Upper half of Aᵀ R A times what rows and columns are multiplied by; the weights are those of :func:`weigh`."""
-    _generate(tables, points, sums)
-    _specialise(tables, points, sums)
+    _generate(across, sums)
+    _specialise(columns, special, across.shape[0] // 2, sums)
     rows = out.shape[0]
-    for j in range(rows):
-        sums.outer[j] = outer[j] if j < logs else 0.0
+    for j in range(sums.shape[1]):
+        sums[OUTER_, j] = outer[j] if j < logs else 0.0
     for i in range(1, logs - 1):
-        _strip(tables.near, NEAR, 0, i, min(i + FROM_MIDDLE, logs), sums, out)
-        _strip(tables.middle, MIDDLE, FROM_MIDDLE, i, min(i + FROM_FAR, logs), sums, out)
-        _strip(tables.far, FAR, FROM_FAR, i, logs, sums, out)
+        _strip(near, NEAR, 0, i, min(i + FROM_MIDDLE, logs), sums, out)
+        _strip(middle, MIDDLE, FROM_MIDDLE, i, min(i + FROM_FAR, logs), sums, out)
+        _strip(far, FAR, FROM_FAR, i, logs, sums, out)
         for j in range(logs, out.shape[1]):
             out[i, j] = 0.0
     for i in range(size, rows):
         for j in range(i, out.shape[1]):
             out[i, j] = 0.0
     for n in range(SPECIAL + 1):
-        s = tables.special[n] if n < SPECIAL else tables.constant
+        s = special[n] if n < SPECIAL else logs
         if s < 0:
             continue
         for j in range(size):
-            if n < SPECIAL:
-                product = sums.special[n, j]
-            else:
-                e = tables.place[j]
-                product = tables.resistor * (sums.plain[e] + sums.turned[e])
+            e = place[j]
+            product = sums[PRODUCT + n, j] if n < SPECIAL else resistor * (sums[PLAIN, e] + sums[TURNED, e])
             out[min(s, j), max(s, j)] = outer[s] * outer[j] * product
 
 
 @compiled(**INNER, fastmath=FAST)
-def _spread_strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Sums, inverse: Array) -> None:
+def _spread_strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Array, inverse: Array) -> None:
     """Add what a row of the inverse gives to the sums for leverages; transpose of :func:`_strip`."""
-    spread, outer = sums.spread, sums.outer
     width = 2 * NEAR + 1
-    scale = same(2.0 * outer[i])
-    none = same(0.0)
+    scale, none = same(2.0 * sums[OUTER_, i]), same(0.0)
     for k in range(2 * reach + 1):
-        at = NEAR - reach + k
+        at = SPREAD + NEAR - reach + k
         s = same(0.0)
         for j in range(i + first, stop, 4):
             d = j - i - first
-            c = fma(fma(load(inverse, i, j), load_at(outer, j), none), scale, none)
+            c = fma(fma(load(inverse, i, j), load(sums, OUTER_, j), none), scale, none)
             s = fma(load(table, 4 * k, d), c, s)
-            store(spread, width + at, j, fma(load(table, 4 * k + 1, d), c, load(spread, width + at, j)))
-        spread[at, i] += total(s)
+            store(sums, width + at, j, fma(load(table, 4 * k + 1, d), c, load(sums, width + at, j)))
+        sums[at, i] += total(s)
 
 
 @compiled(**INNER, fastmath=FAST)
-def _add_special(tables: Tables, s: int, outer: Array, logs: int, size: int, points: int, inverse: Array, out: Array) -> None:
-    """Add to leverages what the inverse has between a special unknown and those that come after it in their order."""
-    columns = tables.columns
-    re = np.zeros(points)
-    im = np.zeros(points)
+def _add_special(columns: Array, s: int, outer: Array, logs: int, size: int, inverse: Array, sums: Array) -> None:
+    """Add to leverages what the inverse has between a special unknown and the others."""
+    width = sums.shape[1]
+    for q in range(width):
+        sums[RIGHT, q] = 0.0
     for j in range(size):
         # Pairs of two special ones only once.
         if (j == 0 or j >= logs - 1) and j < s:
             continue
         c = inverse[min(s, j), max(s, j)] * outer[s] * outer[j] * (1.0 if j == s else 2.0)
-        for f in range(points):
-            re[f] += c * columns[j, f]
-            im[f] += c * columns[j, points + f]
-    for f in range(points):
-        out[f] += re[f] * columns[s, f] + im[f] * columns[s, points + f]
+        x = same(c)
+        for q in range(0, columns.shape[1], 4):
+            store(sums, RIGHT, q, fma(x, load(columns, j, q), load(sums, RIGHT, q)))
+    for q in range(0, columns.shape[1], 4):
+        store(sums, RIGHT + 1, q, fma(load(columns, s, q), load(sums, RIGHT, q), load(sums, RIGHT + 1, q)))
 
 
-@compiled(**INNER, fastmath=FAST)
-def leverages(
-    tables: Tables, outer: Array, logs: int, size: int, weight: Array, sums: Sums, inverse: Array, out: Array
+@pointed(
+    "void(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], int64,"
+    " int64, float64[::1], float64[:, ::1], float64[:, ::1], float64[::1])",
+    **POINTED,
+)
+def leverages(  # noqa: PLR0913, PLR0917
+    columns: Array,
+    across: Array,
+    near: Array,
+    middle: Array,
+    far: Array,
+    outer: Array,
+    logs: int,
+    size: int,
+    weight: Array,
+    sums: Array,
+    inverse: Array,
+    out: Array,
 ) -> None:
     """Trace of H⁻¹ times the part of H of each point, for weights without a direction.
 
     `inverse` is the upper half of H⁻¹.
     """
     points = weight.size
-    across, spread, total_ = tables.across, sums.spread, sums.plain
-    for f in range(points):
-        out[f] = 0.0
-    _add_special(tables, 0, outer, logs, size, points, inverse, out)
+    for q in range(sums.shape[1]):
+        sums[RIGHT + 1, q] = sums[PLAIN, q] = 0.0
+    _add_special(columns, 0, outer, logs, size, inverse, sums)
     for s in range(logs - 1, size):
-        _add_special(tables, s, outer, logs, size, points, inverse, out)
-    spread[:] = 0.0
-    for j in range(sums.outer.size):
-        sums.outer[j] = outer[j] if 0 < j < logs - 1 else 0.0
+        _add_special(columns, s, outer, logs, size, inverse, sums)
+    sums[SPREAD:SUMS] = 0.0
+    for j in range(sums.shape[1]):
+        sums[OUTER_, j] = outer[j] if 0 < j < logs - 1 else 0.0
     for i in range(1, logs - 1):
         diagonal = inverse[i, i]
         inverse[i, i] *= 0.5
-        _spread_strip(tables.near, NEAR, 0, i, min(i + FROM_MIDDLE, logs), sums, inverse)
-        _spread_strip(tables.middle, MIDDLE, FROM_MIDDLE, i, min(i + FROM_FAR, logs), sums, inverse)
-        _spread_strip(tables.far, FAR, FROM_FAR, i, logs, sums, inverse)
+        _spread_strip(near, NEAR, 0, i, min(i + FROM_MIDDLE, logs), sums, inverse)
+        _spread_strip(middle, MIDDLE, FROM_MIDDLE, i, min(i + FROM_FAR, logs), sums, inverse)
+        _spread_strip(far, FAR, FROM_FAR, i, logs, sums, inverse)
         inverse[i, i] = diagonal
-    for e in range(across.shape[1]):
-        total_[e] = 0.0
     width = 2 * NEAR + 1
     for k in range(width):
         for j in range(logs):
-            total_[j + k] += spread[k, j] + spread[width + k, j]
+            sums[PLAIN, j + k] += sums[SPREAD + k, j] + sums[SPREAD + width + k, j]
     for f in range(points):
-        s = 0.0
+        s = sums[RIGHT + 1, f] + sums[RIGHT + 1, points + f]
         for e in range(across.shape[1]):
-            s += total_[e] * across[f, e]
-        out[f] = (out[f] + s) * weight[f]
+            s += sums[PLAIN, e] * across[f, e]
+        out[f] = s * weight[f]

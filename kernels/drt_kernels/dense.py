@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels.compiling import compiled
+from drt_kernels.compiling import compiled, pointed
 from drt_kernels.lanes import fma, load, load_at, same, store, store_at, total
 
 Array = NDArray[np.float64]
@@ -24,6 +24,7 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 # What is called from one place is inlined if it is large, since callees are optimised again with each caller.
 OUTER: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 INNER: dict[str, Any] = OUTER | {"no_cpython_wrapper": True}
+POINTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST}
 
 # Columns of a matrix beyond its rows.
 BESIDE = 8
@@ -60,7 +61,7 @@ def _pivot(matrix: Array, factor: Array, i: int) -> bool:
     return True
 
 
-@compiled(**INNER, fastmath=FAST)
+@pointed("boolean(float64[:, ::1], float64[:, ::1])", **POINTED)
 def factorise(matrix: Array, factor: Array) -> bool:
     """Find U of H = UᵀU, upper half; false if H is not positive definite."""
     rows = matrix.shape[0]
@@ -105,7 +106,7 @@ def factorise(matrix: Array, factor: Array) -> bool:
     return True
 
 
-@compiled(**INNER, fastmath=FAST)
+@pointed("void(float64[:, ::1], float64[::1], float64[::1])", **POINTED)
 def solve(factor: Array, right: Array, out: Array) -> None:
     """Solve UᵀU out = −right; `out` is eight longer than there are rows, and zero there."""
     rows = factor.shape[0]
@@ -139,8 +140,8 @@ def solve(factor: Array, right: Array, out: Array) -> None:
 
 
 @compiled(**INNER, fastmath=FAST)
-def invert_factor(factor: Array, out: Array) -> None:
-    """Rows of U⁻ᵀ, lower half; zero above its diagonal blocks as far as tiles of :func:`multiply_inverse` go."""
+def _invert_factor(factor: Array, out: Array) -> None:
+    """Rows of U⁻ᵀ, lower half; zero above its diagonal blocks as far as tiles of :func:`_multiply_inverse` go."""
     rows = factor.shape[0]
     none = same(0.0)
     for i in range(0, rows, 4):
@@ -191,8 +192,8 @@ def invert_factor(factor: Array, out: Array) -> None:
 
 
 @compiled(**INNER, fastmath=FAST)
-def multiply_inverse(inverse: Array, out: Array) -> None:
-    """Upper half of H⁻¹ = U⁻¹U⁻ᵀ, from :func:`invert_factor`."""
+def _multiply_inverse(inverse: Array, out: Array) -> None:
+    """Upper half of H⁻¹ = U⁻¹U⁻ᵀ, from :func:`_invert_factor`."""
     rows = inverse.shape[0]
     for i in range(0, rows, 4):
         for j in range(i, rows, 8):
@@ -215,3 +216,10 @@ def multiply_inverse(inverse: Array, out: Array) -> None:
             store(out, i + 2, j + 4, b2)
             store(out, i + 3, j, a3)
             store(out, i + 3, j + 4, b3)
+
+
+@pointed("void(float64[:, ::1], float64[:, ::1], float64[:, ::1])", **POINTED)
+def invert(factor: Array, inverse: Array, out: Array) -> None:
+    """Find U⁻ᵀ, lower half, and H⁻¹, upper half."""
+    _invert_factor(factor, inverse)
+    _multiply_inverse(inverse, out)

@@ -39,7 +39,6 @@ class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, _VECTOR)
 
 
-
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: list[Any]) -> Any:
     """Address of an element of a contiguous array, as one of a vector."""
     made = context.make_array(kind)(context, builder, array)

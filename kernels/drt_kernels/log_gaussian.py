@@ -20,14 +20,14 @@ Spectra are worked on one after another and carry nothing over, so an answer doe
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_kernels import curvature, dense
 from drt_kernels.compiling import compiled
-from drt_kernels.curvature import Sums, Tables
+from drt_kernels.curvature import FORCE, SQUARE, WEIGHTS, Tables
 from drt_kernels.dense import BESIDE, FAST, INNER, OUTER
 
 Array = NDArray[np.float64]
@@ -97,11 +97,30 @@ class Grid(NamedTuple):
     noise: Array  # (2,2) mean and standard deviation of ln v, before the data, where both components are found
 
 
+class Leaves(NamedTuple):
+    """Functions that are compiled by themselves; see :class:`drt_kernels.compiling.pointed`."""
+
+    model: Any
+    project: Any
+    assemble: Any
+    leverages: Any
+    factorise: Any
+    solve: Any
+    invert: Any
+
+
+def _leaves() -> Leaves:
+    some = curvature.model, curvature.project, curvature.assemble, curvature.leverages
+    return Leaves(*(one.found() for one in (*some, dense.factorise, dense.solve, dense.invert)))
+
+
 class Work(NamedTuple):
     """Arrays for one spectrum, used again for the next."""
 
+    grid: Grid
     tables: Tables
-    sums: Sums
+    leaves: Leaves
+    sums: Array
     data: Array  # (q) b, with zeros after it
     y: Array  # (j)
     trial: Array  # (j)
@@ -129,38 +148,22 @@ class Work(NamedTuple):
     step: Array  # (j)
 
 
-@compiled(**_INNER)
-def _new_work(grid: Grid, tables: Tables) -> Work:
+def new_work(grid: Grid, tables: Tables) -> Work:
+    """Make the arrays for one spectrum."""
     whole, padded = tables.columns.shape
     points = grid.columns.shape[1] // 2
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros(shape)
+
     return Work(
-        tables,
-        curvature.new_sums(tables),
-        np.zeros(padded),
-        np.zeros(whole),
-        np.zeros(whole),
-        np.zeros(whole),
-        np.zeros(whole + BESIDE),
-        np.zeros(padded),
-        np.zeros(points),
-        np.zeros(points),
-        np.zeros(points),
-        np.zeros(points),
-        np.zeros(whole),
-        np.zeros(grid.logs),
-        np.zeros(grid.logs),
-        np.zeros(1),
-        np.zeros(grid.logs),
-        np.zeros(grid.logs),
-        np.zeros((3, grid.logs)),
-        np.zeros((3, grid.logs)),
-        np.ones(whole),
-        np.zeros((whole, padded)),
-        np.zeros((whole, padded)),
-        np.zeros((whole, whole + BESIDE)),
-        np.zeros((whole, whole + BESIDE)),
-        np.zeros((whole, whole + BESIDE)),
-        np.zeros(whole + BESIDE),
+        *(grid, tables, _leaves(), curvature.new_sums(tables)),
+        *(zeros(padded), zeros(whole), zeros(whole), zeros(whole), zeros(whole + BESIDE), zeros(padded)),
+        *(zeros(points), zeros(points), zeros(points), zeros(points)),
+        *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1), zeros(grid.logs), zeros(grid.logs)),
+        *(zeros(3, grid.logs), zeros(3, grid.logs), np.ones(whole), zeros(whole, padded), zeros(whole, padded)),
+        *(zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE)),
+        zeros(whole + BESIDE),
     )
 
 
@@ -285,7 +288,7 @@ def _evaluate(y: Array, lam: float, grid: Grid, work: Work) -> float:
     value, residual, distance = work.value, work.residual, work.distance
     for j in range(grid.size):
         value[j] = math.exp(y[j]) if j < grid.logs else y[j]
-    curvature.model(work.tables, value, grid.size, work.data, residual)
+    work.leaves.model(work.tables.columns, value, grid.size, work.data, residual)
     points = distance.size
     total = 0.0
     for f in range(points):
@@ -309,10 +312,11 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
     _prior_gradient(y, lam, grid, gradient)
     _stiffen(y, lam, grid, 0.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
-    curvature.project(work.tables, residual, weight, work.sums)
+    tables, sums = work.tables, work.sums
+    work.leaves.project(tables.across, tables.squares, residual, weight, sums)
     worst = 0.0
     for j in range(grid.size):
-        force, square = work.sums.force[work.tables.place[j]], work.sums.square[work.tables.place[j]]
+        force, square = sums[FORCE, tables.place[j]], sums[SQUARE, tables.place[j]]
         if j < grid.logs:
             work.outer[j] = value[j]
             work.pressure[j] = value[j] * force
@@ -335,12 +339,12 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
 @compiled(**_INNER, fastmath=_FAST)
 def _rows(grid: Grid, work: Work) -> None:
     """Two matrices whose product is the second derivative by the values of the data's part of the objective."""
-    weights, left, right = work.sums.weights, work.left, work.right
+    sums, left, right = work.sums, work.left, work.right
     points = work.weight.size
     for j in range(grid.size):
         column = grid.columns[j]
         for f in range(points):
-            w, c, s = weights[0, f], weights[1, f], weights[2, f]
+            w, c, s = sums[WEIGHTS, f], sums[WEIGHTS + 1, f], sums[WEIGHTS + 2, f]
             re, im = column[f], column[points + f]
             left[j, f], left[j, points + f] = re, im
             right[j, f] = (w + c) * re - s * im
@@ -394,13 +398,17 @@ def _gram(left: Array, right: Array, outer: Array, out: Array) -> None:
 @compiled(**_INNER, fastmath=_FAST)
 def _assemble(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
     """Second derivative of the objective, upper half; `positive` leaves out what may make it indefinite."""
-    matrix, points = work.matrix, work.weight.size
+    matrix = work.matrix
     curvature.weigh(work.residual, work.weight, work.distance, grid.tail, positive, work.sums)
     if exact:
         _rows(grid, work)
         _gram(work.left, work.right, work.outer, matrix)
     else:
-        curvature.assemble(work.tables, work.outer, grid.logs, grid.size, points, work.sums, matrix)
+        t = work.tables
+        work.leaves.assemble(
+            *(t.columns, t.across, t.place, t.special, t.near, t.middle, t.far, t.resistor),
+            *(work.outer, grid.logs, grid.size, work.sums, matrix),
+        )
     for m in range(grid.logs):
         force = work.pressure[m]
         matrix[m, m] += work.band[0, m] + (max(force, 0.0) if positive else force)
@@ -482,11 +490,11 @@ def _find_step(lam: float, bow: bool, grid: Grid, work: Work) -> bool:
     _prior_band(lam, grid, work.stiffness, work.band)
     exact = _needs_exact(grid, work)
     _assemble(_NO, exact, grid, work)
-    if not dense.factorise(work.matrix, work.factor):
+    if not work.leaves.factorise(work.matrix, work.factor):
         _assemble(_YES, exact, grid, work)
-        if not dense.factorise(work.matrix, work.factor):
+        if not work.leaves.factorise(work.matrix, work.factor):
             return False
-    dense.solve(work.factor, work.gradient, work.step)
+    work.leaves.solve(work.factor, work.gradient, work.step)
     for j in range(grid.logs, grid.size):
         work.step[j] *= work.free[j]
     return True
@@ -603,18 +611,19 @@ def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
     _prior_band(lam, grid, work.stiffness, work.band)
     exact = _needs_exact(grid, work)
     _assemble(_YES, exact, grid, work)
-    if not dense.factorise(work.matrix, work.factor):
+    if not work.leaves.factorise(work.matrix, work.factor):
         return False
-    dense.invert_factor(work.factor, work.inverse)
-    dense.multiply_inverse(work.inverse, work.matrix)
+    work.leaves.invert(work.factor, work.inverse, work.matrix)
     for k in range(3):
         for m in range(grid.logs - k):
             work.spread[k, m] = work.matrix[m, m + k]
     if exact:
         _lever(grid, work)
     else:
-        curvature.leverages(
-            work.tables, work.outer, grid.logs, grid.size, work.weight, work.sums, work.matrix, work.leverage
+        t = work.tables
+        work.leaves.leverages(
+            *(t.columns, t.across, t.near, t.middle, t.far, work.outer, grid.logs, grid.size),
+            *(work.weight, work.sums, work.matrix, work.leverage),
         )
     return True
 
@@ -815,7 +824,7 @@ def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> 
 
 @compiled(**_OUTER)
 def maximise(
-    b: Array, parts: Array, start: Array, given: Array, grid: Grid, tables: Tables, out: Array, hyper: Array, residual: Array
+    b: Array, parts: Array, start: Array, given: Array, work: Work, out: Array, hyper: Array, residual: Array
 ) -> None:
     """Find the answers of many spectra, their noise and their λ.
 
@@ -823,12 +832,13 @@ def maximise(
     to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
-    work = _new_work(grid, tables)
+    grid = work.grid
     noise = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = start[k, j]
-        work.data[: b.shape[1]] = b[k]
+        for q in range(b.shape[1]):
+            work.data[q] = b[k, q]
         work.creeps[0] = 0.0
         _match(work.y, 1.0, grid, work.dual)
         _begin(parts[k], given[k], grid, work, noise)
@@ -871,6 +881,14 @@ def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covaria
 
 
 @compiled(**_INNER)
+def _mirror(upper: Array, size: int, out: Array) -> None:
+    """Fill both halves of a matrix from its upper one."""
+    for i in range(size):
+        for j in range(i, size):
+            out[i, j] = out[j, i] = upper[i, j]
+
+
+@compiled(**_INNER)
 def _release(grid: Grid, work: Work) -> None:
     """Let go of extras at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
     for j in range(grid.logs, grid.size):
@@ -881,7 +899,7 @@ def _release(grid: Grid, work: Work) -> None:
 
 @compiled(**_OUTER)
 def posteriors(
-    b: Array, parts: Array, answer: Array, given: Array, grid: Grid, tables: Tables, mean: Array, covariance: Array, hyper: Array
+    b: Array, parts: Array, answer: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
 ) -> None:
     """Means and covariances of ln γ and the extras around answers, and the noise that they leave where it is not given.
 
@@ -890,13 +908,14 @@ def posteriors(
     of the variance, NaN where they are to be found, and λ; `hyper` becomes what they are.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
-    work = _new_work(grid, tables)
+    grid = work.grid
     noise = np.empty(2)
     found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = answer[k, j]
-        work.data[: b.shape[1]] = b[k]
+        for q in range(b.shape[1]):
+            work.data[q] = b[k, q]
         lam = given[k, 2]
         _begin(parts[k], given[k], grid, work, noise)
         covariance[k, :, :] = math.nan
@@ -918,9 +937,7 @@ def posteriors(
                 break
         mean[k, :] = math.nan
         if good:
-            for i in range(grid.size):
-                for j in range(i, grid.size):
-                    covariance[k, i, j] = covariance[k, j, i] = work.matrix[i, j]
+            _mirror(work.matrix, grid.size, covariance[k])
             for i in range(grid.size):
                 mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
             _doubt(work.y, lam, grid, work.trial, work.step, covariance[k])

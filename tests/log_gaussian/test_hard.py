@@ -100,7 +100,7 @@ def test_the_certificate_holds_in_more_digits():
     b, _ = prepared.problem.data(z)
     out, hyper, kkt = np.empty((1, grid.size)), np.empty((1, 3)), np.empty(1)
     parts, given = np.ones((1, 2, z.size)), np.array([[np.nan, 0.0, np.nan]])
-    kernel.maximise(b, parts, prepared._beginning(b), given, grid, out, hyper, kkt)
+    kernel.maximise(b, parts, prepared._beginning(b), given, prepared._work(), out, hyper, kkt)
     assert hyper[0, 0] < 1.01e-10
     gradient, scale = _derivatives(out[0], b[0], hyper[0], grid)
     logs = np.abs(gradient[: grid.logs] / scale[: grid.logs])
