@@ -1,1 +1,1 @@
-"""How fast the engine is, and how good its answers are; ``docs/benchmarks.md`` says how to run it."""
+"""How fast the engine is, and how good its solutions are; ``docs/benchmarks.md`` says how to run it."""

@@ -1,11 +1,11 @@
-"""How far answers are from distributions that are known, and how often intervals cover them: scenario by method.
+"""How far solutions are from distributions that are known, and how often intervals cover them: scenario by method.
 
-Errors are medians over noise seeds of ∫|γ̂ − γ| d ln τ / ∫γ d ln τ on 801 points of τ from 1/ω_max to 1/ω_min. Peaks are
-right where there are as many as γ has maxima in that window, or up to as many as there are processes, since a process
-may be a shoulder: once by ``result.peaks()``, once by counting maxima above 2 % of the largest that rise by a tenth
-above the valleys beside them. Coverage is that of 95 % intervals: of γ where the true one exceeds 2 % of its maximum,
-of R_pol, and of the resistance of each peak, between the valleys of the truth, where there are several. Times are of
-all seeds in one call, which is one thread.
+Errors are medians over noise seeds of ∫|γ̂ − γ| d ln τ / ∫γ d ln τ on 801 points of τ from 1/ω_max to 1/ω_min. Peaks
+are right where there are as many as γ has maxima in that window, or up to as many as there are processes, since a
+process may be a shoulder: once by ``result.peaks()``, once by counting maxima above 2 % of the largest that rise by a
+tenth above the valleys beside them. Coverage is that of 95 % intervals: of γ where the true one exceeds 2 % of its
+maximum, of R_pol, and of the resistance of each peak, between the valleys of the truth, where there are several. Times
+are of all seeds in one call, which is one thread.
 
     python benchmarks/accuracy.py --set task --seeds 20
     python benchmarks/accuracy.py --set all --peers --csv accuracy.csv
@@ -249,20 +249,18 @@ def show(found: pd.DataFrame) -> None:
         print(f"{'geo. mean' if geometric else 'mean':<14}" + "".join(f"{value:>15.3f}" for value in means))
     unsolved = found[found["solved"] < 1.0]
     for _, row in unsolved.iterrows():
-        print(f"{row['method']} left {1.0 - row['solved']:.0%} of {row['scenario']} without an answer")
+        print(f"{row['method']} left {1.0 - row['solved']:.0%} of {row['scenario']} without a solution")
 
 
 def show_limits(seeds: Sequence[int]) -> None:
     """Print what becomes of one ideal RC element, whose γ is no function, and of data without noise."""
-    print(f"\n{'limits':<14}{'method':<14}{'solved':>8}{'kkt':>10}{'residual':>11}{'error of R_pol':>16}")
+    print(f"\n{'limits':<14}{'method':<14}{'solved':>8}{'optimality':>10}{'residual':>11}{'error of R_pol':>16}")
     for scenario in LIMITS:
         spectra = scenario.spectra(seeds)
         for name, method in METHODS.items():
             result = drt.invert(spectra, method)
             off = float(np.nanmedian(np.abs(result.r_pol / scenario.circuit.r_pol - 1.0)))
-            figures = (
-                f"{result.solved.mean():>8.2f}{np.nanmax(result.kkt):>10.0e}{np.nanmedian(result.residual):>11.1e}"
-            )
+            figures = f"{result.solved.mean():>8.2f}{np.nanmax(result.optimality):>10.0e}{np.nanmedian(result.residual):>11.1e}"
             print(f"{scenario.name:<14}{name:<14}{figures}{off:>16.1e}")
 
 

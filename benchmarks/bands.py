@@ -6,7 +6,7 @@ import numpy as np
 
 import drt_engine as drt
 from drt_engine.errors import InputError
-from drt_engine.problem import Unknowns
+from drt_engine.model.problem import Parameters
 
 __all__ = ["Bands", "bands_of"]
 
@@ -36,14 +36,14 @@ def bands_of(method: Any, spectra: drt.Spectra, result: drt.Inversion) -> Bands 
     spectra : Spectra
         What was inverted; no points missing.
     result : Inversion
-        The answers.
+        The solutions.
     """
     if not hasattr(method, "posterior"):
         return None
     with np.errstate(divide="ignore"):
-        unknowns = Unknowns(result.coefficients, result.r_inf, result.inductance, 1.0 / result.capacitance)
-    answers = unknowns, result.regularisation
+        parameters = Parameters(result.coefficients, result.r_inf, result.inductance, 1.0 / result.capacitance)
+    solutions = parameters, result.regularisation
     try:
-        return method.posterior(spectra.frequency, spectra.impedance, result.expansion, answers)
+        return method.posterior(spectra.frequency, spectra.impedance, result.expansion, solutions)
     except InputError:
         return None

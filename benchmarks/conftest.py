@@ -1,4 +1,4 @@
-"""Threads pinned for all benchmarks, and one table at the end with the error of the answers beside the time."""
+"""Threads pinned for all benchmarks, and one table at the end with the error of the solutions beside the time."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -58,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not rows:
         return
     terminalreporter.section("time and error (shortest of the rounds)")
-    head = f"{'stage':<16}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'largest kkt':>13}"
+    head = f"{'stage':<16}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'largest optimality residual':>13}"
     terminalreporter.write_line(f"{head}{'error of γ':>12}  remark")
     before = None
     for row in rows:
@@ -72,11 +72,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _line(row: dict[str, Any]) -> str:
     spectra = row["spectra"]
     each = "" if spectra is None else f"{row['seconds'] / spectra * 1e6:.1f}"
-    kkt = "" if row.get("kkt") is None else f"{row['kkt']:.0e}"
+    optimality = "" if row.get("optimality") is None else f"{row['optimality']:.0e}"
     error = "" if row.get("error") is None else f"{row['error']:.3f}"
     return (
         f"{row['stage']:<16}{row['frequencies'] or '':>12}{spectra or '':>9}{row['seconds'] * 1e3:>12.2f}"
-        f"{each:>13}{kkt:>13}{error:>12}  {row.get('remark', '')}".rstrip()
+        f"{each:>13}{optimality:>13}{error:>12}  {row.get('remark', '')}".rstrip()
     )
 
 

@@ -81,7 +81,7 @@ class Series:
 
     @property
     def tau(self) -> Array:
-        """Relaxation times that answers are compared at, s: 801 from 1/ω_max to 1/ω_min."""
+        """Relaxation times that solutions are compared at, s: 801 from 1/ω_max to 1/ω_min."""
         omega = 2.0 * np.pi * self.spectra.frequency
         return np.geomspace(1.0 / omega.max(), 1.0 / omega.min(), _POINTS)
 

@@ -38,7 +38,7 @@ def main() -> None:
         "spectrum": made - imported,
         "first": inverted - made,
         "second": again - inverted,
-        "kkt": float(first.kkt.max()),
+        "optimality": float(first.optimality.max()),
         "heavy": heavy,
     }
     print(json.dumps(found))

@@ -23,8 +23,8 @@ from scenarios import DEVELOPMENT, TASK
 import drt_engine as drt
 from drt_engine.methods import Method
 from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.model.problem import Parameters
 from drt_engine.peaks import DeconvolutionOptions, deconvolve, find_peaks, without_edges
-from drt_engine.problem import Unknowns
 from drt_engine.simulate import ZARC, ConstantNoise, Noise, ProportionalNoise, campaign
 
 FREQUENCY = np.logspace(6, -2, 61)
@@ -38,22 +38,22 @@ WHERE: dict[int, tuple[tuple[float, float], ...]] = {
 
 
 METHODS: dict[str, Method] = {"Tikhonov": drt.Tikhonov(), "LogGaussian": LogGaussian()}
-"""Methods that peaks are found in the answers of."""
+"""Methods that peaks are found in the solutions of."""
 
 
 def peaks_of(result: drt.Inversion, some: drt.Spectra) -> pd.DataFrame:
-    """Peaks of the answers for spectra."""
+    """Peaks of the solutions for spectra."""
     method = result.method
     with np.errstate(divide="ignore"):
         columns = (result.coefficients, result.r_inf, result.inductance, 1.0 / result.capacitance)
     problem = method.problem(result.frequency, result.expansion)
-    given = problem, Unknowns(*columns), result.regularisation, result.residual
+    given = problem, Parameters(*columns), result.regularisation, result.residual
     if not isinstance(method, LogGaussian):
         return without_edges(find_peaks(*given))
 
     def posterior(rows: NDArray[np.intp]) -> object:
-        answers = Unknowns(*(column[rows] for column in columns)), result.regularisation[rows]
-        return method.posterior(some.frequency, some.impedance[rows], result.expansion, answers)
+        solutions = Parameters(*(column[rows] for column in columns)), result.regularisation[rows]
+        return method.posterior(some.frequency, some.impedance[rows], result.expansion, solutions)
 
     return without_edges(find_peaks(*given, posterior=posterior))
 
@@ -95,7 +95,7 @@ def speed(count: int, rounds: int) -> None:
         for shape in ("zarc", "havriliak-negami", "gaussian"):
             options = DeconvolutionOptions(shape)
             given = some.frequency, some.impedance[:few], own, options
-            seconds = timed(lambda g=given: deconvolve(*g).parts, rounds)
+            seconds = timed(lambda g=given: deconvolve(*g).elements, rounds)
             print(f"{f'{few} by {shape}':<28}{seconds:>9.2f}{seconds / few * 1e6:>13.1f}")
     print()
 
@@ -145,7 +145,7 @@ def honesty(count: int, seed: int) -> None:
         for noise in (ProportionalNoise(0.002), ConstantNoise(0.05)):
             some = drt.Spectra(FREQUENCY, noise.add(np.tile(exact, (count, 1)), seed))
             found = deconvolve(FREQUENCY, some.impedance, peaks_of(drt.invert(some), some))
-            parts = found.parts[np.isin(found.parts["spectrum"], np.flatnonzero(found.count == 2))]
+            parts = found.elements[np.isin(found.elements["spectrum"], np.flatnonzero(found.count == 2))]
             ratios = []
             for name in ("r", "tau", "phi"):
                 values, errors = (parts[n].to_numpy().reshape(-1, 2) for n in (name, f"{name}_error"))
@@ -165,7 +165,7 @@ def recovered() -> None:
     for method_name, method in METHODS.items():
         result = drt.invert(made.spectra, method)
         peaks = peaks_of(result, made.spectra)
-        parts = deconvolve(result.frequency, made.spectra.impedance, peaks, chains=chains).parts
+        parts = deconvolve(result.frequency, made.spectra.impedance, peaks, chains=chains).elements
         for name, table in (("peaks", peaks), ("parts", parts)):
             by = dict(list(table.groupby("spectrum")))
             for p, process in enumerate((*made.process_names, "all")):

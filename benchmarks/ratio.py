@@ -23,8 +23,8 @@ from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_info
 
 import drt_engine as drt
-from drt_engine.discretisation import discretise
-from drt_engine.problem import assemble
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import assemble
 
 THREADS = (1, 2)
 
@@ -99,7 +99,9 @@ def bulk(count: int, frequencies: int, rounds: int) -> None:
     print(f"two threads over bare           {_ratio(times[two], times['bare'])}")
     print(f"two threads over bare, in place {_ratio(times[two], times['bare, in place'])}")
     counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
-    print(f"largest kkt {result.kkt.max():.0e}; median error of γ {gamma_error(count, frequencies):.3f}; {counts}")
+    print(
+        f"largest optimality residual {result.optimality.max():.0e}; median error of γ {gamma_error(count, frequencies):.3f}; {counts}"
+    )
     print(f"BLAS threads of the bare solution: {max(pool['num_threads'] for pool in threadpool_info())}")
 
 
@@ -128,7 +130,7 @@ def starts(rounds: int) -> None:
         ("import drt_engine", imports),
         ("drt-engine --help, process", helps),
         ("first Spectra and invert", firsts),
-        ("new process, import to answer", whole),
+        ("new process, import to solution", whole),
     ):
         print(f"{name:<30}{statistics.median(times):.2f} s (least {min(times):.2f})")
     print(f"import drt_engine brings in   {', '.join(found[0]['heavy']) or 'nothing heavy'}")

@@ -21,7 +21,7 @@ from typing import Any
 from processes import json_of
 
 SIZES = ("1e3", "1e4", "1e5", "1e6")
-COLUMNS = (("spectra", 9), ("seconds", 9), ("us/spectrum", 12), ("peak MB", 9), ("start s", 8), ("kkt", 8))
+COLUMNS = (("spectra", 9), ("seconds", 9), ("us/spectrum", 12), ("peak MB", 9), ("start s", 8), ("optimality", 11))
 FLAT_FROM = 10_000
 
 

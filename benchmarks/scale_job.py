@@ -62,7 +62,7 @@ def _largest_kkt(out: Path) -> float:
     import numpy as np
 
     with h5py.File(out) as file:
-        return float(np.nanmax(file["/inversions/default/default/kkt"][()]))
+        return float(np.nanmax(file["/inversions/default/default/optimality"][()]))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Spectra whose distribution of relaxation times is known in closed form, and how far an answer is from it.
+"""Spectra whose distribution of relaxation times is known in closed form, and how far a solution is from it.
 
 ``TASK`` are the ten scenarios that tools have been compared on; they were watched while the method was made.
 ``DEVELOPMENT`` are those that the method was chosen on. ``HELD_OUT`` had no part in the choice of the prior, but the
@@ -150,7 +150,7 @@ class Scenario:
 
     @property
     def tau(self) -> Array:
-        """Relaxation times that answers are compared at, s: 801 from 1/ω_max to 1/ω_min."""
+        """Relaxation times that solutions are compared at, s: 801 from 1/ω_max to 1/ω_min."""
         return np.geomspace(0.5 / np.pi / self.highest, 0.5 / np.pi / self.lowest, _POINTS)
 
     @property

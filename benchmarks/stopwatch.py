@@ -43,8 +43,8 @@ _WRAPPED = (
     ("write", "drt_engine.jobs.job", "assemble"),
     ("choice of λ", "drt_engine.regularisation.modal", "GeneralisedCrossValidation.__call__"),
     ("solve", "drt_engine.solvers.pivoting", "PivotingSolver.__call__"),
-    ("certificate", "drt_engine.problem", "Problem.kkt"),
-    ("write", "drt_engine.hdf5.grid", "GridWriter.write"),
+    ("certificate", "drt_engine.model.problem", "Problem.optimality"),
+    ("write", "drt_engine.hdf5.grid_writer", "GridWriter.write"),
     ("sync", "drt_engine.hdf5.files", "NewFile.__exit__"),
 )
 

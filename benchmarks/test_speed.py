@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 import drt_engine as drt
-from drt_engine import discretisation
-from drt_engine.discretisation import Discretisation, discretise
-from drt_engine.problem import Problem, assemble
+from drt_engine.model import discretisation
+from drt_engine.model.discretisation import Discretisation, discretise
+from drt_engine.model.gsvd import GSVD, factorise
+from drt_engine.model.problem import Problem, assemble
 from drt_engine.regularisation import GRID, Observed, criterion_for, smallest
 from drt_engine.solvers import Solver, solver_for
-from drt_engine.spectral import SpectralFactors, factorise
 from drt_engine.threads import run_tiles
 
 from .campaigns import gamma_error, spectra
@@ -43,7 +43,7 @@ def error(count: int, frequencies: int) -> float:
 
 
 @cache
-def factors_of(frequencies: int) -> SpectralFactors:
+def factors_of(frequencies: int) -> GSVD:
     """Factorisation that the spectra share."""
     return factorise(_problem(_discretised(frequencies)))
 
@@ -98,7 +98,7 @@ def test_compile(cache_on_disk: str, benchmark: Any, report: Report, folder: Pat
     if warm:
         json_of("first.py", environment=environment)
     found = benchmark.pedantic(json_of, ("first.py",), {"environment": environment}, rounds=5 if warm else 1)
-    report("new process", None, 61, kkt=found["kkt"], remark=f"{cache_on_disk} cache of compiled code")
+    report("new process", None, 61, optimality=found["optimality"], remark=f"{cache_on_disk} cache of compiled code")
 
 
 @pytest.mark.benchmark(group="1 discretisation: A, M and its factor")
@@ -149,17 +149,17 @@ def test_solve(count: int, frequencies: int, benchmark: Any, report: Report) -> 
         x[tile] = solve(b[tile], which[tile])
 
     benchmark(run_tiles, work, tiles(count))
-    report("solve", count, frequencies, kkt=float(problem.kkt(x, b, GRID[which]).max()))
+    report("solve", count, frequencies, optimality=float(problem.optimality(x, b, GRID[which]).max()))
 
 
 @pytest.mark.benchmark(group="5 certificate: the optimality residual")
 @over_frequencies
 @over_spectra
 def test_certificate(count: int, frequencies: int, benchmark: Any, report: Report) -> None:
-    """The optimality residual of every answer."""
+    """The optimality residual of every solution."""
     problem, b, which = factors_of(frequencies).problem, data_of(count, frequencies), chosen(count, frequencies)
     x = np.vstack([solver_of(frequencies)(b[tile], which[tile]) for tile in tiles(count)])
-    benchmark(run_tiles, lambda tile: problem.kkt(x[tile], b[tile], GRID[which[tile]]), tiles(count))
+    benchmark(run_tiles, lambda tile: problem.optimality(x[tile], b[tile], GRID[which[tile]]), tiles(count))
     report("certificate", count, frequencies)
 
 
@@ -171,7 +171,7 @@ def test_invert(count: int, frequencies: int, benchmark: Any, report: Report) ->
     some = measured(count, frequencies)
     result = drt.invert(some, METHOD)
     benchmark(drt.invert, some, METHOD)
-    quality = {"kkt": float(result.kkt.max()), "error": error(count, frequencies)}
+    quality = {"optimality": float(result.optimality.max()), "error": error(count, frequencies)}
     report("invert", count, frequencies, **quality, remark=counted(result.counts()))
 
 
@@ -208,5 +208,5 @@ def test_file_to_file(
     """The whole job."""
     path, out = written(folder, count, frequencies), tmp_path / "out.h5"
     summary = benchmark(drt.invert_file, path, out, method=METHOD, overwrite=True)
-    quality = {"kkt": float(drt.read_inversion(out).kkt.max()), "error": error(count, frequencies)}
+    quality = {"optimality": float(drt.read_inversion(out).optimality.max()), "error": error(count, frequencies)}
     report("file to file", count, frequencies, **quality, remark=counted(summary.counts))

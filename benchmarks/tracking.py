@@ -95,7 +95,7 @@ def engine_peaks(_: Campaign, result: drt.Inversion) -> pd.DataFrame:
 
 def engine_parts(spectra: drt.Spectra, result: drt.Inversion) -> pd.DataFrame:
     """Return the ZARC parts of the spectra, but for those without a resistance."""
-    parts = result.deconvolve(spectra, series=SERIES, along="voltage").parts
+    parts = result.deconvolve(spectra, series=SERIES, along="voltage").elements
     return parts[parts["r"] > 0.0]
 
 

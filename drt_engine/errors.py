@@ -85,4 +85,4 @@ class JobInterrupted(KeyboardInterrupt):
 
 
 class SolverError(DRTError, RuntimeError):
-    """A solver that could not be run at all; an answer that is not optimal is a status and not an error."""
+    """A solver that could not be run at all; a solution that is not optimal is a status and not an error."""

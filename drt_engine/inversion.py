@@ -10,23 +10,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.intervals import Tile, tiles
-from drt_engine.lines import Line, lines_of, series_columns
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import Answer, misfits
-from drt_engine.methods.joint import Alone
-from drt_engine.methods.posterior import areas_between
-from drt_engine.problem import KKT_TOLERANCE, Unknowns, row_by_row
+from drt_engine.methods.base import Solution, misfits
+from drt_engine.methods.joint import SeparateSolutions
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import PER_SPECTRUM, Inversion
+from drt_engine.series import OrderedSeries, series_along, series_columns
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.intervals import Tile, tiles
+from drt_engine.uncertainty.posterior import areas_between
 from drt_kernels import certificate
 
-__all__ = ["invert", "invert_block", "lines_in", "series_totals", "states_needed", "with_series"]
+__all__ = ["invert", "invert_block", "series_in", "series_totals", "states_needed", "with_series"]
 
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
@@ -65,7 +65,7 @@ def invert(
     Returns
     -------
     Inversion
-        The result, frozen, each answer with its certificate.
+        The result, frozen, each solution with its certificate.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def invert(
     result = invert_block(spectra, _checked(spectra, method), chosen, level)
     if not result.solved.all():
         failed = np.count_nonzero(~result.solved)
-        logger.warning("%d of %d spectra have no answer: %s", failed, len(result), result.counts())
+        logger.warning("%d of %d spectra have no solution: %s", failed, len(result), result.counts())
     return result
 
 
@@ -106,12 +106,12 @@ def invert_block(
     def work(tile: Tile) -> None:
         rows, points = tile
         z = np.take(spectra.impedance[rows], points, axis=1)
-        answer = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
-        _keep(out, tile, answer, spectra, expansion)
+        solution = method.solve(spectra.frequency[points], z, expansion, None if which is None else which[rows])
+        _keep(out, tile, solution, spectra, expansion)
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and method.along is not None:
-        run_tiles(lambda line: _join(spectra, method, out, line), lines_in(spectra.states, method))
+        run_tiles(lambda line: _join(spectra, method, out, line), series_in(spectra.states, method))
         alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
         status[alone] |= np.uint16(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
@@ -135,7 +135,7 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     """
     if not isinstance(method, LogGaussian) or method.along is None:
         return method
@@ -143,13 +143,13 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
 
 
 def states_needed(method: Method) -> tuple[str, ...]:
-    """State columns that the answers of a method depend on, after :func:`with_series`."""
+    """State columns that the solutions of a method depend on, after :func:`with_series`."""
     if isinstance(method, LogGaussian) and method.along is not None:
         return method.along, *(method.series or ())
     return method.shared_states or ()
 
 
-def lines_in(states: pd.DataFrame, method: Method) -> list[Line]:
+def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
     """Series that a method inverts together; none if it inverts each spectrum alone.
 
     Parameters
@@ -162,66 +162,66 @@ def lines_in(states: pd.DataFrame, method: Method) -> list[Line]:
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     InputError
         If the column along which series run holds no numbers.
     """
     if not isinstance(method, LogGaussian) or method.along is None:
         return []
-    return lines_of(states, method.along, method.series)
+    return series_along(states, method.along, method.series)
 
 
-def _keep(out: dict[str, Any], tile: Tile, answer: Answer, spectra: Spectra, expansion: Expansion) -> None:
-    """Put the answers of a tile where they belong, in place of what is there."""
+def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra, expansion: Expansion) -> None:
+    """Put the solutions of a tile where they belong, in place of what is there."""
     rows, points = tile
     z = np.take(spectra.impedance[rows], points, axis=1)
-    solved = answer.kkt <= KKT_TOLERANCE
-    remarks = answer.at_edge * Status.LAMBDA_AT_EDGE + answer.by_cvxpy * Status.SOLVED_BY_CVXPY
-    beyond = _share_beyond(spectra.frequency[points], expansion, answer.unknowns.coefficients)
+    solved = solution.optimality <= OPTIMALITY_TOLERANCE
+    remarks = solution.at_edge * Status.LAMBDA_AT_EDGE + solution.by_cvxpy * Status.SOLVED_BY_CVXPY
+    beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
-    remarks = remarks + misfits(answer, z, expansion.areas) * Status.MISFIT
+    remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
-    good, found = rows[solved], answer.unknowns
+    good, found = rows[solved], solution.parameters
     out["r_pol_beyond"][good] = beyond[solved]
     out["coefficients"][good] = found.coefficients[solved]
     out["r_inf"][good] = found.r_inf[solved]
     out["inductance"][good] = found.inductance[solved]
     for name in ("noise_floor", "noise_relative", "coupling", "shift"):
-        if (given := getattr(answer, name, None)) is not None:
+        if (given := getattr(solution, name, None)) is not None:
             out[name][good] = given[solved]
     with np.errstate(divide="ignore"):
         out["capacitance"][good] = 1.0 / found.elastance[solved]
     residual = np.empty(len(z))
-    certificate.misfit(answer.fit, z, residual)
+    certificate.misfit(solution.fit, z, residual)
     out["residual"][good] = residual[solved]
     # These two of a failure as well: they tell why.
-    out["regularisation"][rows] = answer.regularisation
-    out["kkt"][rows] = answer.kkt
+    out["regularisation"][rows] = solution.regularisation
+    out["optimality"][rows] = solution.optimality
 
 
-def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: Line) -> None:
-    """Invert a series together, and put its answers in place of those of the spectra alone."""
+def _join(spectra: Spectra, method: LogGaussian, out: dict[str, Any], line: OrderedSeries) -> None:
+    """Invert a series together, and put its solutions in place of those of the spectra alone."""
     member = np.isfinite(out["residual"][line.rows]) & out["coefficients"][line.rows].any(axis=1)
     if member.sum() < 2:
         return
     rows, position = line.rows[member], line.position[member]
     with np.errstate(divide="ignore"):
         elastance = 1.0 / out["capacitance"][rows]
-    start = Unknowns(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
+    start = Parameters(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
     expansion = method.expansion(spectra.frequency)
-    answer, breaks = method.solve_series(
+    solution, breaks = method.solve_series(
         spectra.frequency,
         spectra.impedance[rows],
         expansion,
         position,
-        Alone(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows]),
+        SeparateSolutions(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows]),
     )
-    if answer.kkt[0] > KKT_TOLERANCE:
+    if solution.optimality[0] > OPTIMALITY_TOLERANCE:
         # Those of the spectra alone stay.
         return
     out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)
     for which, points in tiles(np.isfinite(spectra.impedance[rows]), np.arange(rows.size), rows.size):
-        _keep(out, (rows[which], points), answer.part(which, points), spectra, expansion)
+        _keep(out, (rows[which], points), solution.part(which, points), spectra, expansion)
     out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
 
 

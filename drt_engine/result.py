@@ -9,24 +9,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.intervals import INTERVAL_UNITS, Answered, Intervals, frozen, intervals_of, posterior_of
-from drt_engine.joined import Change, Joined, change_between
-from drt_engine.lines import Line, lines_of
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.posterior import check_level
-from drt_engine.problem import Unknowns, row_by_row
+from drt_engine.methods.joint_posterior import Change, JointSeries, change_between
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
+from drt_engine.series import OrderedSeries, series_along
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
+from drt_engine.uncertainty.intervals import (
+    INTERVAL_UNITS,
+    FittedSpectra,
+    Intervals,
+    frozen,
+    intervals_of,
+    posterior_of,
+)
+from drt_engine.uncertainty.posterior import check_level
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from drt_engine.methods.posterior import LogPosterior
+    from drt_engine.model.weighting import Weighting
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
-    from drt_engine.weighting import Weighting
+    from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["PER_SPECTRUM", "RESULT_UNITS", "Inversion"]
 
@@ -42,7 +49,7 @@ RESULT_UNITS = {
     "r_pol": "ohm",
     "regularisation": "1",
     "residual": "1",
-    "kkt": "1",
+    "optimality": "1",
     "noise_floor": "ohm",
     "noise_relative": "1",
     "coupling": "1",
@@ -56,7 +63,7 @@ _LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
 """Arrays that a result may lack, as one from an older file does."""
 
 PER_SPECTRUM = (
-    *("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status"),
+    *("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "optimality", "status"),
     *_LATER,
 )
 """Arrays of a result that make it up and have a row for each spectrum."""
@@ -75,13 +82,13 @@ class Inversion:
     coefficients : ndarray, shape (K, M)
         Coefficients of γ, ohm. For piecewise linear γ they are its values.
     r_inf, inductance, capacitance : ndarray, shape (K,)
-        R_inf, ohm; L, H; C, F, infinite where the model or the answer has no series capacitance.
+        R_inf, ohm; L, H; C, F, infinite where the model or the solution has no series capacitance.
     regularisation : ndarray, shape (K,)
         λ, the factor of the roughness penalty, for impedances divided by any common factor.
     residual : ndarray, shape (K,)
         Root mean square of |Z_fit − Z| / |Z| over the points used.
-    kkt : ndarray, shape (K,)
-        Scaled optimality residual, at most 1e-8 for an answer.
+    optimality : ndarray, shape (K,)
+        Scaled optimality residual, at most 1e-8 for a solution.
     status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     states : DataFrame
@@ -110,7 +117,7 @@ class Inversion:
     capacitance: Array
     regularisation: Array
     residual: Array
-    kkt: Array
+    optimality: Array
     status: NDArray[np.uint16]
     states: pd.DataFrame
     method: Method
@@ -192,12 +199,12 @@ class Inversion:
         return np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
 
     @property
-    def _unknowns(self) -> Unknowns:
-        return Unknowns(self.coefficients, self.r_inf, self.inductance, 1.0 / self.capacitance)
+    def _parameters(self) -> Parameters:
+        return Parameters(self.coefficients, self.r_inf, self.inductance, 1.0 / self.capacitance)
 
     @property
     def solved(self) -> NDArray[np.bool_]:
-        """Whether there is an answer, shape (K,)."""
+        """Whether there is a solution, shape (K,)."""
         return ~failures(self.status)
 
     def counts(self) -> dict[str, int]:
@@ -214,7 +221,8 @@ class Inversion:
         """γ(ln τ) anywhere, also between the states of series that were inverted together.
 
         That of :class:`LogGaussian` is a smooth curve through its values at :attr:`tau`, along ln γ; see
-        :meth:`~drt_engine.basis.Expansion.curve`. `r_pol` and :meth:`impedance_at` are of straight lines between them.
+        :meth:`~drt_engine.model.basis.Expansion.curve`. `r_pol` and :meth:`impedance_at` are of straight lines between
+        them.
 
         Parameters
         ----------
@@ -270,7 +278,7 @@ class Inversion:
             For frequencies that are not positive and finite.
         """
         f = _positive("frequency", "Hz", frequency)
-        return self._unknowns.impedance(f, self.expansion.impedance(f))
+        return self._parameters.impedance(f, self.expansion.impedance(f))
 
     def with_spectra(self, spectra: Spectra) -> "Inversion":
         """Attach the spectra that were inverted, for what depends on them, to a result that was read from a file.
@@ -322,7 +330,7 @@ class Inversion:
         Returns
         -------
         low, high : ndarray, shape (K, T), or (S, T) with a state
-            Ohm per unit of natural logarithm; NaN where there is no answer.
+            Ohm per unit of natural logarithm; NaN where there is no solution.
 
         Raises
         ------
@@ -353,28 +361,30 @@ class Inversion:
                 "intervals need the measured spectra, and a result that was read from a file has none. Attach them: "
                 "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
             )
-        found = intervals_of(self.method, self._answered(self.impedance), level, tau, self._joined)
+        found = intervals_of(self.method, self._fitted_spectra(self.impedance), level, tau, self._joined)
         return found.without((self.status & Status.MISFIT) != 0)
 
-    def _answered(self, impedance: NDArray[np.complex128]) -> Answered:
+    def _fitted_spectra(self, impedance: NDArray[np.complex128]) -> FittedSpectra:
         noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
-        return Answered(self.frequency, impedance, self.expansion, self._unknowns, self.regularisation, noise)
+        return FittedSpectra(self.frequency, impedance, self.expansion, self._parameters, self.regularisation, noise)
 
     @cached_property
-    def _joined(self) -> Joined | None:
+    def _joined(self) -> JointSeries | None:
         """Series that were inverted together, if any were and their spectra are known."""
         if not isinstance(self.method, LogGaussian) or self.method.along is None or self.impedance is None:
             return None
         lines = []
-        for line in lines_of(self.states, self.method.along, self.method.series):
+        for line in series_along(self.states, self.method.along, self.method.series):
             here = np.isfinite(self.coupling[line.rows]) & self.solved[line.rows]
             if here.sum() >= 2:
-                lines.append(Line(line.rows[here], line.value[here], line.position[here]))
+                lines.append(OrderedSeries(line.rows[here], line.value[here], line.position[here]))
         hyper = np.stack(
             [self.regularisation, self.noise_floor, self.noise_relative, self.coupling, self.shift], axis=1
         )
         breaks = (self.status & np.uint16(Status.BREAK)) != 0
-        return Joined(self.method, self.frequency, self.impedance, self.expansion, self._unknowns, hyper, breaks, lines)
+        return JointSeries(
+            self.method, self.frequency, self.impedance, self.expansion, self._parameters, hyper, breaks, lines
+        )
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.
@@ -397,14 +407,14 @@ class Inversion:
         Raises
         ------
         InputError
-            For a row without an answer, a level that is no probability, if the result has no spectra, and if its
+            For a row without a solution, a level that is no probability, if the result has no spectra, and if its
             method has no posterior of ln γ.
         """
         check_level(level)
         one, other = (int(np.arange(len(self))[row]) for row in (one, other))
         for row in (one, other):
             if not self.solved[row]:
-                raise InputError(f"row {row} has no answer: {Status(int(self.status[row])).message}")
+                raise InputError(f"row {row} has no solution: {Status(int(self.status[row])).message}")
         if self.impedance is None or self.method.linear:
             raise InputError(
                 "changes need the measured spectra and a method with a prior on ln γ: attach them by "
@@ -413,7 +423,7 @@ class Inversion:
         joined = self._joined
         if joined is not None and joined.line_of(one) is not None and joined.line_of(one) == joined.line_of(other):
             return joined.change(one, other, level)
-        posterior = posterior_of(self.method, self._answered(self.impedance), np.array([one, other]), joined)
+        posterior = posterior_of(self.method, self._fitted_spectra(self.impedance), np.array([one, other]), joined)
         logs, gamma = self.tau.size, self.coefficients[[one, other]]
         covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
         variance = np.einsum("km,kmm->m", gamma**2, covariance)
@@ -450,7 +460,7 @@ class Inversion:
         measured = self._stand_in() if self.impedance is None else self.impedance
         if self.method.linear:
             return with_states(self._peaks_by_response(measured, options), self.states)
-        given = self._answered(measured)
+        given = self._fitted_spectra(measured)
 
         joined = self._joined
 
@@ -458,11 +468,11 @@ class Inversion:
             return posterior_of(self.method, given, rows, joined)
 
         problem = self.method.problem(self.frequency, self.expansion)
-        found = find_peaks(problem, self._unknowns, self.regularisation, self.residual, options, posterior=posterior)
+        found = find_peaks(problem, self._parameters, self.regularisation, self.residual, options, posterior=posterior)
         return with_states(found, self.states)
 
     def _peaks_by_response(self, measured: NDArray[np.complex128], options: "PeakOptions | None") -> pd.DataFrame:
-        """Peaks of answers that respond linearly to noise, by the problem with the weights that it had."""
+        """Peaks of solutions that respond linearly to noise, by the problem with the weights that it had."""
         from drt_engine.peaks.finding import find_peaks
         from drt_engine.peaks.noise import deviations_around, weighted_as
 
@@ -470,7 +480,7 @@ class Inversion:
         problem = self.method.problem(self.frequency, self.expansion)
         problem, weights = weighted_as(problem, getattr(self.method, "weighting", "unit"), measured, model)
         sigma = None if self.impedance is None else deviations_around(self.frequency, measured, model)
-        given = problem, self._unknowns, self.regularisation, self.residual, options, sigma
+        given = problem, self._parameters, self.regularisation, self.residual, options, sigma
         return find_peaks(*given, weights=weights)
 
     def deconvolve(
@@ -502,7 +512,7 @@ class Inversion:
         Returns
         -------
         Deconvolution
-            The parts with their standard errors; its ``parts`` are a table that :func:`drt_engine.tracking.track`
+            The elements with their standard errors; its ``elements`` are a table that :func:`drt_engine.tracking.track`
             takes.
 
         Raises
@@ -510,7 +520,7 @@ class Inversion:
         InputError
             If there are not as many spectra on the same frequencies.
         UnknownNameError
-            For a state column that there is none of.
+            For a state column that does not exist.
         """
         from drt_engine.peaks import DeconvolutionOptions, deconvolve
 
@@ -552,7 +562,7 @@ class Inversion:
         spectra : Spectra, optional
             The spectra that were inverted; see :meth:`deconvolve`.
         options : DeconvolutionOptions, optional
-            What it is made of, as :meth:`deconvolve` takes them; of ZARC parts.
+            What it is made of, as :meth:`deconvolve` takes them; of ZARC elements.
 
         Returns
         -------

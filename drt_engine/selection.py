@@ -126,7 +126,7 @@ class Condition:
         Raises
         ------
         InputError
-            For columns that there are none of, and where numbers are compared with text.
+            For columns that do not exist, and where numbers are compared with text.
         """
         try:
             holds = _condition(_Values(states, self._names).of(self._tree))

@@ -30,7 +30,7 @@ STATE_UNITS: Mapping[str, str] = {
 RESERVED = frozenset(
     {
         *("frequency", "impedance_real", "impedance_imag", "point_time", "tau", "gamma", "coefficients", "r_inf"),
-        *("inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status"),
+        *("inductance", "capacitance", "r_pol", "regularisation", "residual", "optimality", "status"),
         *("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift"),
     }
 )

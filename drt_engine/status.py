@@ -14,8 +14,8 @@ class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
     ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK`` and ``ALONE`` are remarks
-    on a good answer, and ``MISFIT`` is one on an answer that does not describe the data. With any other there is no
-    answer and its row is NaN.
+    on a good solution, and ``MISFIT`` is one on a solution that does not describe the data. With any other there is no
+    solution and its row is NaN.
     """
 
     OK = 0
@@ -33,7 +33,7 @@ class Status(enum.IntFlag):
 
     @property
     def failed(self) -> bool:
-        """Whether there is no answer."""
+        """Whether there is no solution."""
         return bool(self & _FAILURES)
 
     @property
@@ -47,7 +47,7 @@ _MESSAGES = {
     Status.LAMBDA_AT_EDGE: "The criterion is smallest at an edge of the grid of λ: the data do not bound the "
     "regularisation. Compare with neighbouring spectra, or give a number.",
     Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
-    Status.SOLVED_BY_CVXPY: "The fast solver could not certify its answer; cvxpy could, which is slower and as good.",
+    Status.SOLVED_BY_CVXPY: "The fast solver could not certify its solution; cvxpy could, which is slower and as good.",
     Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. The spectrum is "
     "not one of relaxations alone (an inductive loop, a negative resistance, drift, or a wrong sign), or the "
     "regularisation is too strong. Validate it; its intervals are withheld.",
@@ -56,7 +56,7 @@ _MESSAGES = {
     Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
     "is wrong if something happened to the cell there; the spectra on either side were not made alike.",
     Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its "
-    "cell and cycle, or the joint answer could not be certified. Compare with the others by their intervals.",
+    "cell and cycle, or the joint solution could not be certified. Compare with the others by their intervals.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "
@@ -92,7 +92,7 @@ def _word(flag: Status) -> str:
 
 
 def failures(status: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Whether a status says that there is no answer, shape (K,).
+    """Whether a status says that there is no solution, shape (K,).
 
     Parameters
     ----------

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from drt_engine.basis import BASES, Expansion, shape_factor
-from drt_engine.discretisation import discretise
-from drt_engine.problem import assemble
+from drt_engine.model.basis import BASES, Expansion, shape_factor
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.gsvd import factorise
+from drt_engine.model.problem import assemble
 from drt_engine.regularisation import Observed, criterion_for
-from drt_engine.spectral import factorise
 from drt_engine.threads import single_threaded_blas
 
 from .conftest import zarc
@@ -18,10 +18,10 @@ MANY = np.logspace(-6, 2, 41)
 NOISE = 0.01
 
 
-def problem_of(basis="gaussian", order=1, part="complex", tau=TAU, frequency=FREQUENCY, **extras):
+def problem_of(basis="gaussian", order=1, part="complex", tau=TAU, frequency=FREQUENCY, **series_elements):
     expansion = Expansion(tau, basis, shape_factor(BASES[basis], tau, 0.5))
     return assemble(
-        discretise(frequency, expansion, order), part, **({"inductance": True, "capacitance": False} | extras)
+        discretise(frequency, expansion, order), part, **({"inductance": True, "capacitance": False} | series_elements)
     )
 
 

@@ -1,4 +1,4 @@
-"""The accuracy benchmark measures what it says: on answers whose error, peaks and coverage are known beforehand."""
+"""The accuracy benchmark measures what it says: on solutions whose error, peaks and coverage are known beforehand."""
 
 import importlib
 import re

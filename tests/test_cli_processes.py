@@ -74,7 +74,7 @@ def test_each_series_has_a_table_of_its_own(folder):
 
 def test_the_number_of_parts_can_be_given(folder, tmp_path):
     some = ("--where", f"cell == 'C' and cycle == 1 and {CHARGE}", "--spectra", folder / "campaign.h5")
-    done("peaks", folder / "campaign.drt.h5", *some, "--parts", "3", "--capacitance", "-o", tmp_path / "parts.csv")
+    done("peaks", folder / "campaign.drt.h5", *some, "--elements", "3", "--capacitance", "-o", tmp_path / "parts.csv")
     parts = pd.read_csv(tmp_path / "parts.csv")
     assert set(parts.groupby("spectrum").size()) == {3}
     assert parts["r_error"].notna().any()

@@ -8,8 +8,8 @@ from scipy.optimize import nnls
 
 import drt_engine as drt
 from drt_engine.errors import InputError
+from drt_engine.model.gsvd import factorise
 from drt_engine.regularisation import GRID, Observed, criterion_for
-from drt_engine.spectral import factorise
 
 from .conftest import zarc
 from .small_problems import CASES, FREQUENCY, observed_of, one_thread, over_cases, problem_of, scores_of, spectra_of
@@ -88,7 +88,7 @@ def test_equals_the_dense_formula(name, case):
 
 
 def exactly(problem, b, lam):
-    """I − K, the answer and the penalty in as many digits as mpmath works with."""
+    """I − K, the solution and the penalty in as many digits as mpmath works with."""
     a, factor = mpmath.matrix(problem.matrix), mpmath.matrix(problem.penalty_factor)
     m = factor.T * factor
     inverse = mpmath.inverse(a.T * a + lam * m)
@@ -124,7 +124,7 @@ def test_equals_the_dense_formula_in_fifty_digits(case):
     problem = problem_of(**CASES[case])
     observed = observed_of(problem, spectra_of(rows=1))
     scores = {name: scores_of(name, problem, observed)[0] for name in ("gcv", "evidence", "l-curve")}
-    free = len(problem.extras)
+    free = len(problem.series_elements)
     n = len(problem.matrix)
     for g in (0, 24) if case == "default" else (0,):
         with mpmath.workdps(50):
@@ -158,7 +158,7 @@ def columns_by_hand(problem):
     """A_re with the column of R_inf, and A_im with those of L and 1/C, as far as the model has them."""
     omega = 2 * np.pi * problem.discretisation.frequency
     shown = {"r_inf": np.ones_like(omega), "inductance": omega / omega.max(), "elastance": -omega.min() / omega}
-    model = problem.extras + problem.unseen
+    model = problem.series_elements + problem.unseen
     a = problem.discretisation.impedance
     reactance = [shown[name] for name in ("inductance", "elastance") if name in model]
     return (a.real, shown["r_inf"][:, None]), (a.imag, np.reshape(reactance, (-1, omega.size)).T)

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine import errors, hdf5, jobs, peaks, plotting, readers, simulate, tracking, validation
-from drt_engine.basis import BASES
 from drt_engine.errors import InputError
+from drt_engine.model.basis import BASES
 from drt_engine.readers.states import states_table
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS

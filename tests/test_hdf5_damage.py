@@ -253,7 +253,7 @@ def test_what_is_no_file_is_one_line(campaign, damage, cause):
 
 
 def test_no_permission_is_one_line(campaign, monkeypatch):
-    # A superuser may read everything, so the system's answer is given here.
+    # A superuser may read everything, so the system's solution is given here.
     def refuse(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
 

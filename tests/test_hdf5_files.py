@@ -26,7 +26,7 @@ METHODS = {
     "custom tau": drt.Tikhonov(basis="c2-matern", tau=np.logspace(-6, 2, 30) * np.linspace(1, 2, 30), part="im"),
 }
 LATER = ("noise_floor", "noise_relative", "r_pol_beyond", "coupling", "shift")
-SCALARS = ("r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt", "status", *LATER)
+SCALARS = ("r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "optimality", "status", *LATER)
 PAGE = Path(__file__).parent.parent / "docs" / "format.md"
 
 
@@ -309,7 +309,7 @@ def test_what_single_precision_cannot_hold_is_refused(tmp_path, inversion):
 
 
 def test_what_is_as_good_as_infinite_becomes_so(tmp_path, inversion):
-    large = {name: np.array([1.0, 1e39, np.inf, np.nan, 1e300, 2.0, 0.0]) for name in ("capacitance", "kkt")}
+    large = {name: np.array([1.0, 1e39, np.inf, np.nan, 1e300, 2.0, 0.0]) for name in ("capacitance", "optimality")}
     drt.write_inversion(tmp_path / "a.h5", replace(inversion, **large), dtype="float32")
     found = drt.read_inversion(tmp_path / "a.h5")
     for name in large:

@@ -7,8 +7,8 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.hdf5 import scan
-from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.threads import limited_threads
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 LOG = drt.LogGaussian()
 METHODS = {
@@ -86,7 +86,7 @@ def test_a_higher_level_is_wider(by_method):
     narrow, wide = result.gamma_interval(0.5), result.gamma_interval(0.99)
     solved = result.solved
     assert (narrow[0] >= wide[0])[solved].all()
-    # Where the answer is outside, both end with it.
+    # Where the solution is outside, both end with it.
     assert (narrow[1] <= wide[1])[solved].all()
     assert (narrow[1] < wide[1])[solved].mean() > 0.8
 
@@ -231,6 +231,10 @@ def test_peaks_hardly_depend_on_whether_the_spectra_are_there(result):
 
 def test_deconvolution_fits_the_spectra_that_the_result_has(result, spoiled):
     without = dataclasses.replace(result, impedance=None)
-    own, given, model = result.deconvolve().parts, without.deconvolve(spoiled).parts, without.deconvolve().parts
+    own, given, model = (
+        result.deconvolve().elements,
+        without.deconvolve(spoiled).elements,
+        without.deconvolve().elements,
+    )
     assert own.equals(given)
     assert not own.equals(model)

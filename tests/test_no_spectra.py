@@ -1,4 +1,4 @@
-"""Zero spectra are an answer: every command gives what it gives for more, with no row in it."""
+"""Zero spectra are a solution: every command gives what it gives for more, with no row in it."""
 
 import json
 

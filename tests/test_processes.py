@@ -36,7 +36,7 @@ def test_parts_are_the_processes_that_were_simulated(simulated, result, measured
     spectra = simulated.spectra[rows] if measured else None
     found = result[rows].deconvolve(spectra, series=["direction"], along="voltage")
     assert found.converged.all()
-    parts = found.parts
+    parts = found.elements
     assert {"cell", "voltage", "r", "r_error", "tau", "tau_error"} <= set(parts.columns)
     total = parts.groupby("spectrum")["r"].sum().to_numpy()
     np.testing.assert_allclose(total, simulated.r_pol[rows], rtol=0.05)

@@ -49,7 +49,7 @@ def test_every_sweep_of_the_campaign_is_inverted(campaign, tmp_path):
     result = drt.read_inversion(out)
     assert len(result) == len(campaign) == 3939
     assert result.solved.all()
-    assert np.all(result.kkt <= 1e-8)
+    assert np.all(result.optimality <= 1e-8)
     states = result.states
     assert states["cell"].value_counts().to_dict() == {"35C02": 1908, "25C07": 1260, "25C08": 771}
     at_rest = states["state"].isin(["I", "V", "IX"]).to_numpy()
@@ -70,8 +70,8 @@ def test_the_arc_that_ages_follows_the_capacity(campaign, real_data):
     for state, low, high in (("V", 4e-3, 12e-3), ("IX", 11e-3, 26e-3)):
         some = campaign[((states["cell"] == "35C02") & (states["state"] == state)).to_numpy()]
         result = drt.invert(some, drt.Tikhonov(shared="cell"))
-        options = drt.DeconvolutionOptions(parts=4, capacitance=True)
-        parts = result.deconvolve(some, options, series=["cell"], along="cycle").parts
+        options = drt.DeconvolutionOptions(elements=4, capacitance=True)
+        parts = result.deconvolve(some, options, series=["cell"], along="cycle").elements
         tracks = drt.track(parts[parts["r"] > 0], "cycle", ["cell"], states=result.states)
         found = [name for name in tracks.names if (tracks.table["process"] == name).sum() == len(some)]
         tau = {name: tracks.table.query("process == @name").set_index("cycle")["tau"] for name in found}

@@ -5,8 +5,8 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.errors import InputError
+from drt_engine.model.gsvd import factorise
 from drt_engine.regularisation import CRITERIA, GRID, Observed, choose, criterion_for
-from drt_engine.spectral import factorise
 
 from .conftest import zarc
 from .small_problems import (
@@ -113,7 +113,7 @@ def test_the_discrepancy_is_met(by_noise):
         result = drt.invert(spectra, drt.Tikhonov(regularisation="discrepancy", noise=noise))
         z = spectra.impedance
         misfit = np.sum(np.abs(result.impedance_at(spectra.frequency) - z) ** 2, axis=1)
-        # λ is on a grid, and x ≥ 0 adds a little to what the unconstrained answer leaves.
+        # λ is on a grid, and x ≥ 0 adds a little to what the unconstrained solution leaves.
         assert 0.9 < np.median(misfit / (2 * noise**2 * np.sum(np.abs(z) ** 2, axis=1))) < 1.15
 
 

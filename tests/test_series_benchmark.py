@@ -1,4 +1,4 @@
-"""The benchmark of series: truths are those of the spectra, and figures are those of answers that are known."""
+"""The benchmark of series: truths are those of the spectra, and figures are those of solutions that are known."""
 
 import importlib
 import sys

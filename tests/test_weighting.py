@@ -5,11 +5,11 @@ import pytest
 from scipy.optimize import nnls
 
 import drt_engine as drt
-from drt_engine.basis import BASES, Expansion, shape_factor
-from drt_engine.discretisation import discretise
 from drt_engine.methods import method_from_settings
-from drt_engine.problem import assemble
-from drt_engine.weighting import weights_by_modulus, weights_by_residual, weights_by_sigma
+from drt_engine.model.basis import BASES, Expansion, shape_factor
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import assemble
+from drt_engine.model.weighting import weights_by_modulus, weights_by_residual, weights_by_sigma
 
 from .conftest import zarc
 

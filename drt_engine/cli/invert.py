@@ -27,7 +27,7 @@ _INTERRUPTED = 130
 
 @app.command(
     epilog="Example: drt-engine invert campaign.h5 -o campaign.drt.h5 --workers 2\n\n"
-    "Exit codes: 0 done, 1 done but with --strict and spectra without an answer, 2 wrong use or input, 130 interrupted."
+    "Exit codes: 0 done, 1 done but with --strict and spectra without a solution, 2 wrong use or input, 130 interrupted."
 )
 def invert(
     context: typer.Context,
@@ -79,7 +79,7 @@ def invert(
     dtype: Annotated[str, typer.Option(help="How results are stored: float64, float32.")] = "float64",
     compression: Annotated[str | None, typer.Option(help="gzip; by default nothing is compressed.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what an unfinished job left.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a spectrum has no answer.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a spectrum has no solution.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Invert every spectrum of a file into a file of distributions.
@@ -122,7 +122,7 @@ def invert(
     if settings.get("name", "LogGaussian") == "LogGaussian" and settings.get("along") is None:
         say_what_along_would_do(summary.path, job.get("name", "default"))
     if must_succeed and summary.failed:
-        say(f"drt-engine: {summary.failed} spectra have no answer.", err=True)
+        say(f"drt-engine: {summary.failed} spectra have no solution.", err=True)
         raise typer.Exit(1)
 
 

@@ -30,17 +30,19 @@ _EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 )
 def peaks(
     file: Annotated[Path, typer.Argument(help="File of inversions.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Table of peaks or parts, csv.")] = Path("peaks.csv"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Table of peaks or elements, csv.")] = Path(
+        "peaks.csv"
+    ),
     spectra: Annotated[
-        Path | None, typer.Option(help="File of the spectra: parts with standard errors are fitted to them.")
+        Path | None, typer.Option(help="File of the spectra: elements with standard errors are fitted to them.")
     ] = None,
-    shape: Annotated[str, typer.Option(help="Form of the parts: zarc, havriliak-negami, gaussian.")] = "zarc",
-    parts: Annotated[
-        int | None, typer.Option(help="Number of parts of every spectrum, instead of choosing it.")
+    shape: Annotated[str, typer.Option(help="Form of the elements: zarc, havriliak-negami, gaussian.")] = "zarc",
+    elements: Annotated[
+        int | None, typer.Option(help="Number of elements of every spectrum, instead of choosing it.")
     ] = None,
     capacitance: Annotated[
         bool | None,
-        typer.Option(help="Whether parts stand in series with 1/(jωC); by default as they were inverted."),
+        typer.Option(help="Whether elements stand in series with 1/(jωC); by default as they were inverted."),
     ] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
     series: Annotated[
@@ -61,7 +63,7 @@ def peaks(
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the peaks of γ, or fit its parts, and follow them as processes across the states.
+    """Find the peaks of γ, or fit its elements, and follow them as processes across the states.
 
     The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen.
     """
@@ -91,10 +93,10 @@ def peaks(
         found = result.peaks()
     else:
         given: Any = shape  # DeconvolutionOptions checks it
-        options = DeconvolutionOptions(shape=given, parts=parts, capacitance=capacitance)
-        found = result.deconvolve(measured, options, series=columns, along=along).parts
+        options = DeconvolutionOptions(shape=given, elements=elements, capacitance=capacitance)
+        found = result.deconvolve(measured, options, series=columns, along=along).elements
     written = [(output, _numbered(found, rows))]
-    what, beyond = "peaks" if measured is None else "parts", len(found) - len(without_edges(found))
+    what, beyond = "peaks" if measured is None else "elements", len(found) - len(without_edges(found))
     rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
     say(f"{len(found) - beyond} {what} in {len(result)} spectra{rest}.")
     followed = None

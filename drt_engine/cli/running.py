@@ -56,11 +56,11 @@ def say_what_along_would_do(path: Path, name: str) -> None:
         Name of the inversion.
     """
     from drt_engine.hdf5.reader import states_of_inversion
-    from drt_engine.lines import likely_lines
+    from drt_engine.series import likely_series
 
     sizes: dict[str, list[int]] = {}
     for states in states_of_inversion(path, name):
-        if (found := likely_lines(states)) is not None:
+        if (found := likely_series(states)) is not None:
             sizes.setdefault(found[0], []).extend(line.rows.size for line in found[1])
     for along, counts in sizes.items():
         spectra = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileWriteError, InputError, OutputBusyError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.checks import GridReader
-from drt_engine.hdf5.columns import Column
+from drt_engine.hdf5.columns import StoredColumn
 from drt_engine.hdf5.files import NewFile, PathLike, digest
-from drt_engine.hdf5.grid import GridWriter, Layout, encoded, put_attribute
+from drt_engine.hdf5.grid_reader import GridReader
+from drt_engine.hdf5.grid_writer import GridWriter, Layout, encoded, put_attribute
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.hdf5.scan import Contents, scan
 from drt_engine.hdf5.writer import write_spectra
@@ -229,7 +229,7 @@ class _Grown:
         frequency: Array,
         states: pd.DataFrame,
         layout: Layout,
-        before: Mapping[str, Column] | None = None,
+        before: Mapping[str, StoredColumn] | None = None,
         *,
         timed: bool,
     ) -> None:
@@ -258,20 +258,20 @@ def _require_known(reader: GridReader, group: Any) -> None:
     known = {variable.name for variable in schema.SPECTRA.variables} | {schema.SPECTRUM, *reader.columns}
     for name in group:
         if name not in known and not name.startswith("string"):
-            raise reader.fault(
+            raise reader.error(
                 "is not of this format, and has nothing for the spectra that are added. Move it into another group of "
                 "the file, or name it among the states.",
                 name,
             )
 
 
-def _with_attributes_of(column: Column, before: Column | None) -> Column:
+def _with_attributes_of(column: StoredColumn, before: StoredColumn | None) -> StoredColumn:
     """Keep attributes that others gave a state column."""
     if before is None or before.kind != column.kind:
         return column
     units = ("units",) if column.kind == "instants" else ()
     kept = {key: value for key, value in before.attributes.items() if key not in (*_OWN, *units)}
-    return Column(column.dtype, kept | dict(column.attributes), column.width)
+    return StoredColumn(column.dtype, kept | dict(column.attributes), column.width)
 
 
 def _mark_older(output: NewFile, contents: Contents, grown: set[str], older: str) -> None:

@@ -17,7 +17,7 @@ from drt_engine.hdf5.schema import check_state_name
 from drt_engine.hdf5.text import MISSING_TEXT, Texts, check_length, longest
 from drt_engine.spectra import STATE_UNITS
 
-__all__ = ["Column", "decode", "decode_text", "encode", "fit"]
+__all__ = ["StoredColumn", "decode", "decode_text", "encode", "fit"]
 
 _EPOCH = "since 1970-01-01"
 _CLOCKS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -31,7 +31,7 @@ _FALSE_TRUE = {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": 
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class StoredColumn:
     """How a state column is stored.
 
     Attributes
@@ -71,7 +71,7 @@ class Column:
 
 def encode(
     name: str, values: "pd.Series[Any]", check: Callable[[object], str] = check_state_name
-) -> tuple[Column, NDArray[Any]]:
+) -> tuple[StoredColumn, NDArray[Any]]:
     """Turn a state column into what is stored.
 
     Parameters
@@ -85,7 +85,7 @@ def encode(
 
     Returns
     -------
-    column : Column
+    column : StoredColumn
         How it is stored.
     raw : ndarray, shape (K,)
         What is stored. Text is not yet cut into characters, which is done while it is written.
@@ -105,7 +105,7 @@ def encode(
     elif types.is_float_dtype(dtype):
         size = min(max(getattr(dtype, "itemsize", 8), 4), 8)
         raw = values.to_numpy(dtype=f"f{size}", na_value=np.nan)
-        column = Column(raw.dtype)
+        column = StoredColumn(raw.dtype)
     elif types.is_datetime64_any_dtype(dtype):
         column, raw = _encode_instants(name, values)
     else:
@@ -116,15 +116,15 @@ def encode(
         raise InputError(
             f"state column {name!r} must hold numbers in {STATE_UNITS[name]}; got {column.kind}. Convert or rename it."
         )
-    return Column(column.dtype, {**column.attributes, "units": STATE_UNITS[name]}), raw
+    return StoredColumn(column.dtype, {**column.attributes, "units": STATE_UNITS[name]}), raw
 
 
-def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
+def decode(column: StoredColumn, raw: NDArray[Any]) -> "pd.Series[Any]":
     """Turn what is stored into a state column; the inverse of :func:`encode`.
 
     Parameters
     ----------
-    column : Column
+    column : StoredColumn
         How it is stored.
     raw : ndarray, shape (K,) or, for text in characters, (K, N)
         What is stored.
@@ -155,12 +155,12 @@ def decode(column: Column, raw: NDArray[Any]) -> "pd.Series[Any]":
     return pd.Series(pd.arrays.IntegerArray(numbers, absent))
 
 
-def decode_text(column: Column, pieces: Iterable[NDArray[Any]]) -> "pd.Series[Any]":
+def decode_text(column: StoredColumn, pieces: Iterable[NDArray[Any]]) -> "pd.Series[Any]":
     """Turn text that is stored into a state column, piece by piece.
 
     Parameters
     ----------
-    column : Column
+    column : StoredColumn
         How it is stored.
     pieces : iterable of ndarray, each of shape (K,) or (K, N)
         What is stored.
@@ -181,7 +181,7 @@ def decode_text(column: Column, pieces: Iterable[NDArray[Any]]) -> "pd.Series[An
     return pd.Series(texts.values, dtype=_PANDAS_TEXT)
 
 
-def fit(name: str, raw: NDArray[Any], found: Column, expected: Column) -> NDArray[Any]:
+def fit(name: str, raw: NDArray[Any], found: StoredColumn, expected: StoredColumn) -> NDArray[Any]:
     """Fit further rows of a column to how its first rows are stored.
 
     Parameters
@@ -190,7 +190,7 @@ def fit(name: str, raw: NDArray[Any], found: Column, expected: Column) -> NDArra
         Its name.
     raw : ndarray, shape (K,)
         What would be stored.
-    found, expected : Column
+    found, expected : StoredColumn
         How it would be, and how the first rows are.
 
     Returns
@@ -293,28 +293,28 @@ def _time_zone(text: str) -> tzinfo:
         ) from error
 
 
-def _encode_booleans(values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+def _encode_booleans(values: "pd.Series[Any]") -> tuple[StoredColumn, NDArray[Any]]:
     if isinstance(values.dtype, np.dtype):
         # xarray's own way to mark booleans, which netCDF does not have.
-        return Column(np.dtype(np.int8), {"dtype": "bool"}), values.to_numpy().astype(np.int8)
+        return StoredColumn(np.dtype(np.int8), {"dtype": "bool"}), values.to_numpy().astype(np.int8)
     raw = values.astype("Int8").to_numpy(dtype=np.int8, na_value=-1)
-    return Column(raw.dtype, {"_FillValue": np.int8(-1), **_FALSE_TRUE}), raw
+    return StoredColumn(raw.dtype, {"_FillValue": np.int8(-1), **_FALSE_TRUE}), raw
 
 
-def _encode_whole(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+def _encode_whole(name: str, values: "pd.Series[Any]") -> tuple[StoredColumn, NDArray[Any]]:
     dtype = values.dtype
     if isinstance(dtype, np.dtype):
         raw = values.to_numpy().astype(dtype.newbyteorder("="))
-        return Column(raw.dtype), raw
+        return StoredColumn(raw.dtype), raw
     kind = np.dtype(str(dtype).lower())
     limits = np.iinfo(kind)
     fill = kind.type(limits.min if kind.kind == "i" else limits.max)
     if (values == fill).any():
         raise InputError(f"state column {name!r} holds {fill}, which marks missing numbers in a file.")
-    return Column(kind, {"_FillValue": fill}), values.to_numpy(dtype=kind, na_value=fill)
+    return StoredColumn(kind, {"_FillValue": fill}), values.to_numpy(dtype=kind, na_value=fill)
 
 
-def _encode_instants(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+def _encode_instants(name: str, values: "pd.Series[Any]") -> tuple[StoredColumn, NDArray[Any]]:
     attributes: dict[str, Any] = {}
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         attributes["time_zone"] = _name_of_zone(name, values.dtype.tz)
@@ -322,10 +322,10 @@ def _encode_instants(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArr
     unit = values.dt.unit
     raw = values.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64)
     attributes |= {"units": f"{_CLOCKS[unit]} {_EPOCH}", "calendar": "proleptic_gregorian"}
-    return Column(raw.dtype, attributes | {"_FillValue": np.int64(_NO_INSTANT)}), raw
+    return StoredColumn(raw.dtype, attributes | {"_FillValue": np.int64(_NO_INSTANT)}), raw
 
 
-def _encode_text(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[Any]]:
+def _encode_text(name: str, values: "pd.Series[Any]") -> tuple[StoredColumn, NDArray[Any]]:
     raw = values.to_numpy(dtype=object, copy=True)
     absent = values.isna().to_numpy(dtype=bool)
     raw[absent] = ""
@@ -340,13 +340,13 @@ def _encode_text(name: str, values: "pd.Series[Any]") -> tuple[Column, NDArray[A
         )
     check_length(name, width)
     if not absent.any():
-        return Column(_CHARACTER, {}, width), raw
+        return StoredColumn(_CHARACTER, {}, width), raw
     raw[absent] = MISSING_TEXT
     # Only where it is needed: xarray cannot write text again that has this attribute.
-    return Column(_CHARACTER, {"missing_value": MISSING_TEXT}, longest(raw)), raw
+    return StoredColumn(_CHARACTER, {"missing_value": MISSING_TEXT}, longest(raw)), raw
 
 
-def _described(column: Column) -> str:
+def _described(column: StoredColumn) -> str:
     if column.kind == "numbers":
         return f"{column.dtype} that may be missing" if column.missing is not None else str(column.dtype)
     return f"{column.kind} that may be missing" if column.kind == "booleans" and column.missing else column.kind

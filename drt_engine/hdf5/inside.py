@@ -47,12 +47,12 @@ def require_inside(path: PathLike, file: Any) -> None:
             _require_followed(path, group, name, place)
             found = h5py.h5o.get_info(group, name)
             if found.addr in above:
-                raise _fault(path, place, "is a link that leads in a circle")
+                raise _error(path, place, "is a link that leads in a circle")
             if found.addr in seen:
                 continue
             seen.add(found.addr)
             if len(seen) > _MOST_OBJECTS or len(above) > _DEEPEST:
-                raise _fault(path, place, "is one object too many; a file of measurements has no such structure")
+                raise _error(path, place, "is one object too many; a file of measurements has no such structure")
             item = h5py.h5o.open(group, name)
             if isinstance(item, h5py.h5g.GroupID):
                 waiting.append((item, place, (*above, found.addr)))
@@ -64,11 +64,11 @@ def _require_followed(path: PathLike, group: Any, name: bytes, place: bytes) -> 
     """Refuse a link that must not be followed, before it is."""
     kind = group.links.get_info(name).type
     if kind == h5py.h5l.TYPE_EXTERNAL:
-        raise _fault(path, place, "is a link into another file")
+        raise _error(path, place, "is a link into another file")
     if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
-        raise _fault(path, place, f"is a link of a kind that is not known, {kind}")
+        raise _error(path, place, f"is a link of a kind that is not known, {kind}")
     if kind == h5py.h5l.TYPE_SOFT and not _leads_somewhere(group, name):
-        raise _fault(path, place, "is a link that leads nowhere in the file")
+        raise _error(path, place, "is a link that leads nowhere in the file")
 
 
 def _leads_somewhere(group: Any, name: bytes) -> bool:
@@ -81,12 +81,12 @@ def _leads_somewhere(group: Any, name: bytes) -> bool:
 def _require_stored_here(path: PathLike, dataset: Any, place: bytes) -> None:
     layout = dataset.get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL:
-        raise _fault(path, place, "is a virtual dataset, whose values are in other datasets")
+        raise _error(path, place, "is a virtual dataset, whose values are in other datasets")
     if layout.get_external_count():
-        raise _fault(path, place, "has its values in another file")
+        raise _error(path, place, "has its values in another file")
 
 
-def _fault(path: PathLike, place: bytes, cause: str) -> FileFormatError:
+def _error(path: PathLike, place: bytes, cause: str) -> FileFormatError:
     where = place.decode("utf-8", "replace")
     return FileFormatError(f"{path}: {where} {cause}. Only what is in the file itself is read: copy it into it.")
 

@@ -13,12 +13,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.columns import Column
+from drt_engine.hdf5.columns import StoredColumn
 from drt_engine.hdf5.files import NewFile, PathLike, digest
-from drt_engine.hdf5.grid import (
+from drt_engine.hdf5.grid_writer import (
     DEFAULT_NAME,
     Compression,
     GridWriter,
@@ -28,9 +27,10 @@ from drt_engine.hdf5.grid import (
     put_root,
     require_grids,
 )
-from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.methods import Method
+from drt_engine.model.basis import Expansion
 from drt_engine.result import Inversion
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 __all__ = ["inversion_attributes", "inversion_group", "per_spectrum", "versions", "write_inversion"]
 
@@ -106,7 +106,7 @@ def inversion_group(
     names: tuple[str, str],
     frequency: Array,
     expansion: Expansion,
-    columns: Mapping[str, Column],
+    columns: Mapping[str, StoredColumn],
     layout: Layout,
     level: float | None = None,
 ) -> GridWriter:

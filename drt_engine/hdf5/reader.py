@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.checks import GridReader, check_root, choose, members
 from drt_engine.hdf5.files import PathLike, reading
-from drt_engine.intervals import INTERVAL_UNITS, Intervals
+from drt_engine.hdf5.grid_reader import GridReader, check_root, choose, members
 from drt_engine.methods import method_from_settings
+from drt_engine.model.basis import Expansion
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
 
 __all__ = ["opened_grid", "read_inversion", "read_spectra", "spectra_of", "states_of_inversion"]
 
@@ -47,9 +47,9 @@ def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None) -> S
     FileFormatError
         One line that names the file and the cause, if the file is not there or not as its format says.
     UnknownNameError
-        For a grid that there is none of.
+        For a grid that does not exist.
     InputError
-        If there are several grids and none is named, and for rows that there are none of.
+        If there are several grids and none is named, and for rows that do not exist.
     """
     with opened_grid(path, grid) as reader:
         chosen = reader.rows(rows)
@@ -72,7 +72,7 @@ def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame) -> Spectra
     impedance.real = reader.read("impedance_real", rows)
     impedance.imag = reader.read("impedance_imag", rows)
     times = reader.read("point_time", rows) if reader.has("point_time") else None
-    with reader.blamed():
+    with reader.errors_with_path():
         return Spectra(frequency, impedance, states, times)
 
 
@@ -100,9 +100,9 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
     FileFormatError
         One line that names the file and the cause, if the file is not there or not as its format says.
     UnknownNameError
-        For a name or grid that there is none of.
+        For a name or grid that does not exist.
     InputError
-        If there are several and none is named, and for rows that there are none of.
+        If there are several and none is named, and for rows that do not exist.
     """
     with reading(path) as file:
         check_root(path, file)
@@ -121,8 +121,8 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         chosen = reader.rows(rows)
         tau = reader.read("tau")
         if not np.all(np.diff(tau) > 0):
-            raise reader.fault("must ascend.", "tau")
-        with reader.blamed():
+            raise reader.error("must ascend.", "tau")
+        with reader.errors_with_path():
             expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
             method = method_from_settings(reader.json_object("settings"))
         arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}

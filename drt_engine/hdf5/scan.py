@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.checks import GridReader, check_root, members
-from drt_engine.hdf5.columns import Column
+from drt_engine.hdf5.columns import StoredColumn
 from drt_engine.hdf5.files import PathLike, reading
+from drt_engine.hdf5.grid_reader import GridReader, check_root, members
 from drt_engine.hdf5.tables import opened_tables
 from drt_engine.status import count_status, failures
 
@@ -40,7 +40,7 @@ class SpectraInfo:
     grid: str
     spectra: int
     frequency: Array = field(repr=False)
-    columns: Mapping[str, Column] = field(repr=False)
+    columns: Mapping[str, StoredColumn] = field(repr=False)
     chunk: int
 
     @property
@@ -66,7 +66,7 @@ class InversionInfo:
     counts : mapping of str to int
         Spectra by status, as :meth:`Inversion.counts` has them.
     failed : int
-        How many have no answer.
+        How many have no solution.
     coupling : tuple of float, or None
         Smallest and largest strength with which spectra of a series are held together; None if all were inverted alone.
     settings, versions : mapping

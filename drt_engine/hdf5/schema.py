@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drt_engine.errors import InputError
-from drt_engine.intervals import INTERVAL_UNITS
-from drt_engine.peaks import PART_UNITS, PEAK_UNITS
+from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.result import RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 __all__ = [
     "COLUMN_UNITS",
@@ -52,7 +52,7 @@ TEXT = "text"
 OLDER_CAMPAIGN = "older_campaign"
 """Attribute of results in a file whose spectra have become more since."""
 
-_OF_PEAKS = PART_UNITS | PEAK_UNITS
+_OF_PEAKS = ELEMENT_UNITS | PEAK_UNITS
 _OF_ERRORS = {f"{name}_error": unit for name, unit in _OF_PEAKS.items()}
 COLUMN_UNITS = {**_OF_PEAKS, **_OF_ERRORS, **STATE_UNITS, "confidence": "1"}
 """Units of the columns of tables of processes that have one."""
@@ -206,7 +206,7 @@ INVERSION = Group(
         _result("r_pol", "polarisation resistance"),
         _result("regularisation", "factor of the roughness penalty"),
         _result("residual", "root mean square of the relative residual"),
-        _result("kkt", "scaled optimality residual"),
+        _result("optimality", "scaled optimality residual"),
         _result("noise_floor", "constant part of the standard deviation of the noise", required=False),
         _result(
             "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError, InputError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.checks import GridReader, members
-from drt_engine.hdf5.columns import Column, encode
+from drt_engine.hdf5.columns import StoredColumn, encode
 from drt_engine.hdf5.dimensions import Dimensions
 from drt_engine.hdf5.files import NewFile, PathLike
-from drt_engine.hdf5.grid import Layout, put_attribute
+from drt_engine.hdf5.grid_reader import GridReader, members
+from drt_engine.hdf5.grid_writer import Layout, put_attribute
 from drt_engine.hdf5.text import characters
 
 __all__ = ["TABLES", "encoded_columns", "opened_tables", "read_table", "write_table"]
 
 Array = NDArray[Any]
-Encoded = dict[str, tuple[Column, Array]]
+Encoded = dict[str, tuple[StoredColumn, Array]]
 
 TABLES = {"table": schema.PROCESSES, "events": schema.EVENTS, "unassigned": schema.UNASSIGNED}
 """What each table of :class:`drt_engine.tracking.Tracks` is in a file."""
@@ -49,7 +49,7 @@ def encoded_columns(frame: pd.DataFrame, group: schema.Group) -> Encoded:
         column, raw = encode(str(name), values, lambda name: schema.check_column_name(name, group.rows))
         unit = schema.COLUMN_UNITS.get(str(name))
         if unit is not None and column.kind == "numbers":
-            column = Column(column.dtype, {**column.attributes, "units": unit}, column.width)
+            column = StoredColumn(column.dtype, {**column.attributes, "units": unit}, column.width)
         found[str(name)] = column, raw
     for variable in group.variables:
         if variable.name not in found:
@@ -58,7 +58,7 @@ def encoded_columns(frame: pd.DataFrame, group: schema.Group) -> Encoded:
     return found
 
 
-def _required(variable: schema.Variable, column: Column, raw: Array) -> tuple[Column, Array]:
+def _required(variable: schema.Variable, column: StoredColumn, raw: Array) -> tuple[StoredColumn, Array]:
     """Bring a column that the format has to the type that it has there."""
     text = variable.dtype == schema.TEXT
     if (column.kind == "text") != text or column.kind not in ("text", "numbers") or column.missing is not None:
@@ -67,8 +67,8 @@ def _required(variable: schema.Variable, column: Column, raw: Array) -> tuple[Co
     units = {} if variable.units is None else {"units": variable.units}
     attributes = {**column.attributes, **units, "long_name": variable.long_name}
     if text:
-        return Column(column.dtype, attributes, column.width), raw
-    return Column(np.dtype(variable.dtype), attributes), raw.astype(variable.dtype)
+        return StoredColumn(column.dtype, attributes, column.width), raw
+    return StoredColumn(np.dtype(variable.dtype), attributes), raw.astype(variable.dtype)
 
 
 def write_table(
@@ -108,7 +108,7 @@ def write_table(
 
 
 def _write_column(
-    place: Any, dimensions: Dimensions, name: str, stored: tuple[Column, Array], table: tuple[str, Layout]
+    place: Any, dimensions: Dimensions, name: str, stored: tuple[StoredColumn, Array], table: tuple[str, Layout]
 ) -> None:
     column, raw = stored
     rows, layout = table
@@ -172,7 +172,7 @@ def read_table(reader: GridReader) -> pd.DataFrame:
     for variable in reader.expected.variables:
         column = reader.columns.get(variable.name)
         if column is None:
-            raise reader.fault("is not among the columns that the group lists.", variable.name)
+            raise reader.error("is not among the columns that the group lists.", variable.name)
         if (column.kind == "text") != (variable.dtype == schema.TEXT):
-            raise reader.fault(f"holds {column.kind}; expected {variable.dtype}.", variable.name)
+            raise reader.error(f"holds {column.kind}; expected {variable.dtype}.", variable.name)
     return reader.states(np.arange(reader.spectra))

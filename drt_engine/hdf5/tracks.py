@@ -17,9 +17,9 @@ import pandas as pd
 
 from drt_engine.errors import InputError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.checks import GridReader, check_root, choose, members
 from drt_engine.hdf5.files import NewFile, PathLike, digest, reading
-from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, Layout, put_root
+from drt_engine.hdf5.grid_reader import GridReader, check_root, choose, members
+from drt_engine.hdf5.grid_writer import DEFAULT_NAME, Compression, Layout, put_root
 from drt_engine.hdf5.inversions import versions
 from drt_engine.hdf5.tables import TABLES, encoded_columns, opened_tables, read_table, write_table
 from drt_engine.tracking import Motion, TrackingOptions, Tracks
@@ -126,7 +126,7 @@ def read_tracks(path: PathLike, name: str | None = None) -> Tracks:
     FileFormatError
         One line that names the file and the cause, if the file is not there or not as its format says.
     UnknownNameError
-        For a name that there is none of.
+        For a name that does not exist.
     InputError
         If there are several and none is named.
     """
@@ -143,13 +143,13 @@ def _assembled(reader: GridReader, frames: dict[str, pd.DataFrame]) -> Tracks:
     names, series = reader.json_names("processes"), reader.json_names("series")
     for column in (found["along"], *series):
         if column not in table.columns:
-            raise reader.fault("is missing, a state that the processes were followed along or told apart by.", column)
+            raise reader.error("is missing, a state that the processes were followed along or told apart by.", column)
     known = pd.CategoricalDtype(names)
     strange = ~table["process"].isin(names)
     if strange.any():
         got = table["process"][strange].iloc[0]
-        raise reader.fault(f"holds {got!r}; expected one of {', '.join(names) or 'none'}.", "process")
-    with reader.blamed():
+        raise reader.error(f"holds {got!r}; expected one of {', '.join(names) or 'none'}.", "process")
+    with reader.errors_with_path():
         return Tracks(
             table=table.assign(process=pd.Categorical(table["process"], dtype=known)),
             events=frames["events"],
@@ -174,7 +174,7 @@ def _motion(reader: GridReader) -> Motion:
             }
         )
     except (TypeError, ValueError) as error:
-        raise reader.fault(f"has an attribute motion without {', '.join(known)} in numbers: {error}.") from error
+        raise reader.error(f"has an attribute motion without {', '.join(known)} in numbers: {error}.") from error
 
 
 def _options(reader: GridReader) -> TrackingOptions:
@@ -182,4 +182,4 @@ def _options(reader: GridReader) -> TrackingOptions:
     try:
         return TrackingOptions(**found)
     except TypeError as error:
-        raise reader.fault(f"has an attribute options that cannot be: {error}.") from error
+        raise reader.error(f"has an attribute options that cannot be: {error}.") from error

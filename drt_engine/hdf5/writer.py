@@ -12,7 +12,7 @@ from drt_engine.errors import InputError
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.columns import fit
 from drt_engine.hdf5.files import NewFile, PathLike
-from drt_engine.hdf5.grid import (
+from drt_engine.hdf5.grid_writer import (
     DEFAULT_NAME,
     Compression,
     GridWriter,

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.hdf5.files import NewFile
-from drt_engine.hdf5.grid import GridWriter, Layout, put_root
+from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
 from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo
-from drt_engine.intervals import INTERVAL_UNITS, Intervals
 from drt_engine.jobs.blocks import Block, Extent
 from drt_engine.jobs.journal import DamagedBlock, load_part
 from drt_engine.jobs.options import Plan
 from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import PART
+from drt_engine.model.basis import Expansion
 from drt_engine.result import Inversion
 from drt_engine.status import count_status, in_order
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
 
 __all__ = ["assemble"]
 
@@ -60,7 +60,7 @@ def assemble(
     counts : dict of str to int
         Spectra by status.
     failed : int
-        How many have no answer.
+        How many have no solution.
 
     Raises
     ------

@@ -55,7 +55,7 @@ class JobSummary:
     counts : mapping of str to int
         Spectra by status, as :meth:`drt_engine.Inversion.counts` has them.
     failed : int
-        How many spectra have no answer.
+        How many spectra have no solution.
     """
 
     path: Path
@@ -132,12 +132,12 @@ def invert_file(
     begin = time.perf_counter()
     plan = Plan(LogGaussian() if method is None else method, workers, **options)
     # Made before anything is read: it refuses what cannot be.
-    crew = workers_for(plan.scheduler, plan.workers)
+    pool = workers_for(plan.scheduler, plan.workers)
     journal = _journal_beside(out, path, overwrite=overwrite)
     source = Source(path, plan.method, plan.where)
     with journal.held():
         job = _Job(source, plan, journal, progress or (lambda *_: None))
-        kept, counts, failed = job.run(crew, overwrite=overwrite)
+        kept, counts, failed = job.run(pool, overwrite=overwrite)
     summary = JobSummary(Path(out), source.spectra, kept, time.perf_counter() - begin, counts, failed)
     level = logging.WARNING if failed else logging.INFO
     logger.log(level, "%d spectra of %s in %.1f s: %s", summary.spectra, path, summary.seconds, summary.counts)
@@ -149,7 +149,7 @@ def _journal_beside(out: PathLike, path: PathLike, *, overwrite: bool) -> Journa
     if os.path.isdir(out):
         check_target(out, overwrite=overwrite)
     journal = Journal(Path(out))
-    with journal.blamed():
+    with journal.errors_with_path():
         # A file that the job of this folder may have made is looked at later.
         check_target(out, overwrite=overwrite or journal.finished(), inputs=(path,), hdf5=True)
     return journal
@@ -167,8 +167,8 @@ class _Job:
         self._counts: Counter[str] = Counter(ok=0)
         self._blocks: dict[Kind, set[Block]] = {}
 
-    def run(self, crew: Workers, *, overwrite: bool) -> tuple[int, dict[str, int], int]:
-        """Do what is not done yet; how many spectra were, the counts by status, and how many have no answer."""
+    def run(self, pool: Workers, *, overwrite: bool) -> tuple[int, dict[str, int], int]:
+        """Do what is not done yet; how many spectra were, the counts by status, and how many have no solution."""
         out, identity = self._journal.out, self._journal.begin(self._identity(), restart=self._plan.restart)
         if self._is_published(identity):
             # Killed between the last two steps: the file is there, its blocks are still to be removed.
@@ -182,7 +182,7 @@ class _Job:
                 kept = self._done if kept is None else kept
                 self._progress(self._done, self._source.spectra, in_order(self._counts))
                 try:
-                    self._invert(crew)
+                    self._invert(pool)
                     counts, failed = self._assemble(overwrite=overwrite)
                     break
                 except DamagedBlock as damaged:
@@ -256,21 +256,21 @@ class _Job:
         if self._done:
             logger.info("%d of %d spectra were done before", self._done, self._source.spectra)
 
-    def _invert(self, crew: Workers) -> None:
+    def _invert(self, pool: Workers) -> None:
         """Make every block that is not there."""
         if self._done == self._source.spectra:
             return
-        with crew:
-            chosen = self._shared_lambda(crew)
-            for task, done in self._run("results", crew, chosen):
+        with pool:
+            chosen = self._shared_lambda(pool)
+            for task, done in self._run("results", pool, chosen):
                 self._counts.update(done.counts)
                 self._done += len(task.block)
                 self._progress(self._done, self._source.spectra, in_order(self._counts))
 
     def _run(
-        self, kind: Kind, crew: Workers, chosen: Mapping[int, Mapping[Series, int]]
+        self, kind: Kind, pool: Workers, chosen: Mapping[int, Mapping[Series, int]]
     ) -> Iterator[tuple[Task, Done]]:
-        for task, done in crew.run(self._tasks(kind, crew, chosen)):
+        for task, done in pool.run(self._tasks(kind, pool, chosen)):
             self._source.check_unchanged()
             self._size(kind, task.block.grid).learn(len(task.block), done.seconds)
             self._blocks[kind].add(task.block)
@@ -288,12 +288,12 @@ class _Job:
             self._source.check_unchanged()
         return written
 
-    def _shared_lambda(self, crew: Workers) -> dict[int, Mapping[Series, int]]:
+    def _shared_lambda(self, pool: Workers) -> dict[int, Mapping[Series, int]]:
         """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
         if self._plan.method.shared_states is None:
             return {}
         totals: dict[int, Totals] = {}
-        for _ in self._run("scores", crew, {}):
+        for _ in self._run("scores", pool, {}):
             pass
         for block in sorted(self._blocks["scores"]):
             add_totals(totals.setdefault(block.grid, {}), self._totals(block))
@@ -310,7 +310,7 @@ class _Job:
             raise DamagedBlock(path)
         return dict(zip(series, sums, strict=True))
 
-    def _tasks(self, kind: Kind, crew: Workers, chosen: Mapping[int, Mapping[Series, int]]) -> Iterator[Task]:
+    def _tasks(self, kind: Kind, pool: Workers, chosen: Mapping[int, Mapping[Series, int]]) -> Iterator[Task]:
         """Blocks that are not there yet; the size of each is decided when a worker is free for it."""
         there = set(self._blocks[kind])
         left = self._source.spectra - sum(map(len, there))
@@ -319,7 +319,7 @@ class _Job:
             for start, stop in gaps(extent.spectra, covered):
                 first = start
                 while first < stop:
-                    rows = self._size(kind, grid).rows(extent.chunk, left, crew.number)
+                    rows = self._size(kind, grid).rows(extent.chunk, left, pool.number)
                     block = next_block(grid, first, stop, rows, extent.ends)
                     yield self._task(kind, block, chosen.get(grid))
                     first = block.last

@@ -70,7 +70,7 @@ def read_job(path: PathLike) -> JobFile:
     FileFormatError
         If it is no regular file, cannot be read, is too large or is not TOML.
     UnknownNameError
-        For a key that there is none of.
+        For a key that does not exist.
     InputError
         For a value of another type, without ``input``, and for a cluster or a number of processes that only whoever
         runs the job can ask for.

@@ -100,7 +100,7 @@ class Journal:
         FileWriteError
             If the folder cannot be made, or one that no job of this user made has its name.
         """
-        with self.blamed():
+        with self.errors_with_path():
             self._acquire()
             if not (self.folder / _MARK).exists():
                 _write(self.folder / _MARK, _MARKED)
@@ -186,7 +186,7 @@ class Journal:
         FileWriteError
             If the plan cannot be written.
         """
-        with self.blamed():
+        with self.errors_with_path():
             for left in self.folder.glob("*.partial"):
                 left.unlink(missing_ok=True)
             plan: dict[str, Any] = json.loads(json.dumps(identity, default=float))
@@ -216,7 +216,7 @@ class Journal:
             If that cannot be done.
         """
         logger.warning("%s is damaged and is made again", path.name)
-        with self.blamed():
+        with self.errors_with_path():
             path.unlink(missing_ok=True)
 
     def discard_all(self) -> None:
@@ -227,7 +227,7 @@ class Journal:
         FileWriteError
             If that cannot be done.
         """
-        with self.blamed():
+        with self.errors_with_path():
             for part, _ in self._parts():
                 part.unlink(missing_ok=True)
 
@@ -247,7 +247,7 @@ class Journal:
             If the folder cannot be read.
         """
         mine = (kind, self._mark())
-        with self.blamed():
+        with self.errors_with_path():
             found = [match.groups() for _, match in self._parts() if (match[1], match[5]) == mine]
         return apart(Block(*map(int, numbers)) for _, *numbers, _ in found)
 
@@ -272,7 +272,7 @@ class Journal:
             self.folder.rmdir()
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
+    def errors_with_path(self) -> Iterator[None]:
         """Turn errors of the system into one line that names the output.
 
         Raises

@@ -6,11 +6,11 @@ from typing import Any, TypedDict
 import numpy as np
 
 from drt_engine.errors import InputError
-from drt_engine.hdf5.grid import DEFAULT_NAME, Compression, Layout, Precision
+from drt_engine.hdf5.grid_writer import DEFAULT_NAME, Compression, Layout, Precision
 from drt_engine.hdf5.schema import check_name
 from drt_engine.methods import Method
-from drt_engine.methods.posterior import check_level
 from drt_engine.selection import Condition
+from drt_engine.uncertainty.posterior import check_level
 
 __all__ = ["JobOptions", "Plan"]
 

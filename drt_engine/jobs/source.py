@@ -10,11 +10,11 @@ from drt_engine.hdf5.files import PathLike, digest
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo, scan
 from drt_engine.hdf5.schema import SPECTRA_PATH
-from drt_engine.inversion import lines_in, with_series
+from drt_engine.inversion import series_in, with_series
 from drt_engine.jobs.blocks import Extent
-from drt_engine.lines import together
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.selection import rows_where
+from drt_engine.series import in_series_order
 
 __all__ = ["Source"]
 
@@ -112,5 +112,5 @@ class Source:
         if not joint:
             return Extent(info.grid, rows.size, info.chunk, rows), method
         method = with_series(method, states)
-        order, ends = together(lines_in(states, method), rows.size)
+        order, ends = in_series_order(series_in(states, method), rows.size)
         return Extent(info.grid, rows.size, info.chunk, rows[order], ends), method

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.hdf5.reader import opened_grid, spectra_of
-from drt_engine.intervals import INTERVAL_UNITS
 from drt_engine.inversion import invert_block, series_totals, states_needed
 from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
@@ -31,6 +30,7 @@ from drt_engine.result import PER_SPECTRUM
 from drt_engine.spectra import Spectra
 from drt_engine.status import count_status
 from drt_engine.threads import limited_threads
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 __all__ = ["PART", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]
 

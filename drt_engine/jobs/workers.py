@@ -20,7 +20,7 @@ __all__ = ["SCHEDULERS", "Workers", "workers_for"]
 SCHEDULERS = ("inline", "threads", "processes")
 """Schedulers that have a name; others are addresses of Dask clusters."""
 
-_MOST_DEATHS = 3
+_MOST_LOST_WORKERS = 3
 
 
 class Workers(Protocol):
@@ -82,7 +82,7 @@ def workers_for(scheduler: Any, number: int) -> Workers:
             "Leave it out."
         )
     if scheduler in ("inline", "threads"):
-        return _Here(run_on_one_thread if scheduler == "inline" else run)
+        return _ThisProcess(run_on_one_thread if scheduler == "inline" else run)
     if isinstance(scheduler, str) and "://" not in scheduler:
         raise UnknownNameError("scheduler", scheduler, (*SCHEDULERS, "tcp://HOST:PORT"))
     from drt_engine.jobs.dask_ import DaskWorkers
@@ -90,7 +90,7 @@ def workers_for(scheduler: Any, number: int) -> Workers:
     return DaskWorkers(scheduler)
 
 
-class _Here:
+class _ThisProcess:
     """The process itself, with all its threads or with one; one block after the other."""
 
     number = 1
@@ -98,7 +98,7 @@ class _Here:
     def __init__(self, work: Callable[[Task], Done]) -> None:
         self._work = work
 
-    def __enter__(self) -> "_Here":
+    def __enter__(self) -> "_ThisProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,7 +156,7 @@ class _Processes:
                     yield pending.pop(future), done
             except BrokenProcessPool as error:
                 deaths += 1
-                if deaths == _MOST_DEATHS:
+                if deaths == _MOST_LOST_WORKERS:
                     raise SolverError(
                         f"worker processes died {deaths} times and finished nothing in between. If memory ran out, "
                         'take fewer workers or a smaller block; a script needs if __name__ == "__main__": around its '

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Answer, Method
+from drt_engine.methods.base import Method, Solution
 from drt_engine.methods.convex import Convex
 from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.methods.tikhonov import Tikhonov
 
-__all__ = ["METHODS", "Answer", "Convex", "LogGaussian", "Method", "Tikhonov", "method_from_settings"]
+__all__ = ["METHODS", "Convex", "LogGaussian", "Method", "Solution", "Tikhonov", "method_from_settings"]
 
 METHODS: Mapping[str, type[Tikhonov] | type[Convex] | type[LogGaussian]] = {
     method.__name__: method for method in (Tikhonov, Convex, LogGaussian)
@@ -23,7 +23,7 @@ def method_from_settings(settings: Mapping[str, Any]) -> Method:
     Raises
     ------
     UnknownNameError
-        For a method that there is none of.
+        For a method that does not exist.
     InputError
         For settings that it does not take.
     """

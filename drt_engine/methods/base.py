@@ -7,24 +7,24 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
-from drt_engine.methods.posterior import Posterior
-from drt_engine.problem import Problem, Unknowns
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters, Problem
+from drt_engine.uncertainty.posterior import Posterior
 
-__all__ = ["Answer", "Method"]
+__all__ = ["Method", "Solution"]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Solution:
     """What a method found for K spectra.
 
     Attributes
     ----------
-    unknowns : Unknowns
+    parameters : Parameters
         Coefficients of γ, R_inf, L and 1/C.
     fit : ndarray of complex, shape (K, F)
         Impedance of the model, ohm.
-    regularisation, kkt : ndarray, shape (K,)
+    regularisation, optimality : ndarray, shape (K,)
         λ, and the scaled optimality residual.
     at_edge, by_cvxpy : ndarray of bool, shape (K,)
         Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
@@ -32,10 +32,10 @@ class Answer:
         a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
     """
 
-    unknowns: Unknowns
+    parameters: Parameters
     fit: NDArray[np.complex128]
     regularisation: NDArray[np.float64]
-    kkt: NDArray[np.float64]
+    optimality: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
     by_cvxpy: NDArray[np.bool_]
     noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
@@ -45,28 +45,28 @@ class Answer:
         """Fill in what the method does not find."""
         for name in ("noise_floor", "noise_relative"):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(self.kkt.shape, np.nan))
+                object.__setattr__(self, name, np.full(self.optimality.shape, np.nan))
 
-    def first(self, rows: int) -> "Answer":
+    def first(self, rows: int) -> "Solution":
         """Leave out what follows the first rows."""
-        cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "unknowns"}
-        return Answer(self.unknowns.rows(slice(rows)), **cut)
+        cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "parameters"}
+        return Solution(self.parameters.rows(slice(rows)), **cut)
 
-    def part(self, rows: NDArray[np.intp], points: NDArray[np.intp]) -> "Answer":
+    def part(self, rows: NDArray[np.intp], points: NDArray[np.intp]) -> "Solution":
         """Return some rows, of whose fit only some points count."""
-        cut = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "unknowns"}
-        return replace(self, unknowns=self.unknowns.rows(rows), **cut | {"fit": self.fit[np.ix_(rows, points)]})
+        cut = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "parameters"}
+        return replace(self, parameters=self.parameters.rows(rows), **cut | {"fit": self.fit[np.ix_(rows, points)]})
 
     @classmethod
-    def joined(cls, answers: "Sequence[Answer]") -> "Answer":
-        """Put answers one below the other; there is at least one."""
+    def joined(cls, solutions: "Sequence[Solution]") -> "Solution":
+        """Put solutions one below the other; there is at least one."""
 
         def column(parts: Sequence[Any], name: str) -> Any:
             return np.concatenate([getattr(part, name) for part in parts])
 
-        unknowns = [answer.unknowns for answer in answers]
-        rest = {field.name: column(answers, field.name) for field in fields(cls) if field.name != "unknowns"}
-        return cls(Unknowns(*(column(unknowns, field.name) for field in fields(Unknowns))), **rest)
+        parameters = [solution.parameters for solution in solutions]
+        rest = {field.name: column(solutions, field.name) for field in fields(cls) if field.name != "parameters"}
+        return cls(Parameters(*(column(parameters, field.name) for field in fields(Parameters))), **rest)
 
 
 _CLIPPED = 5.0
@@ -82,16 +82,16 @@ _SHARP = 0.01
 its resistance: it is right but for its width."""
 
 
-def misfits(answer: Answer, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Find answers whose residuals have a structure: neighbouring ones are alike, as no noise is.
+def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Find solutions whose residuals have a structure: neighbouring ones are alike, as no noise is.
 
     Residuals are divided by the standard deviation of the noise, or by their own where none was found. The product of
     neighbouring ones is, in the mean, the variance of what is smooth in them; noise gives zero.
 
     Parameters
     ----------
-    answer : Answer
-        The answers.
+    solution : Solution
+        The solutions.
     impedance : ndarray of complex, shape (K, F)
         The spectra, ohm.
     areas : ndarray, shape (M,)
@@ -101,12 +101,12 @@ def misfits(answer: Answer, impedance: NDArray[np.complex128], areas: NDArray[np
     -------
     ndarray of bool, shape (K,)
     """
-    parts = answer.unknowns.coefficients * areas
+    parts = solution.parameters.coefficients * areas
     sharpest = (parts[:, 1:] + parts[:, :-1]).max(axis=1)
     size = np.abs(impedance)
-    rest = impedance - answer.fit
-    floor, share = answer.noise_floor[:, None], answer.noise_relative[:, None]
-    # Values near the largest and smallest that there are give no answer, or one that is not called a misfit.
+    rest = impedance - solution.fit
+    floor, share = solution.noise_floor[:, None], solution.noise_relative[:, None]
+    # Values near the largest and smallest that there are give no solution, or one that is not called a misfit.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
         own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
@@ -140,7 +140,7 @@ class Method(Protocol):
         ...
 
     def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
-        """State the problem of a grid; that an answer solves, or nearly, if the method is `linear`.
+        """State the problem of a grid; that a solution solves, or nearly, if the method is `linear`.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Method(Protocol):
 
     @property
     def linear(self) -> bool:
-        """Whether answers respond to noise as those of `problem` with their λ do, by which peaks are judged then."""
+        """Whether solutions respond to noise as those of `problem` with their λ do, by which peaks are judged then."""
         ...
 
     @property
@@ -184,7 +184,7 @@ class Method(Protocol):
         impedance: NDArray[np.complex128],
         expansion: Expansion,
         which: NDArray[np.intp] | None = None,
-    ) -> Answer:
+    ) -> Solution:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -205,16 +205,16 @@ class Method(Protocol):
         frequency: NDArray[np.float64],
         impedance: NDArray[np.complex128],
         expansion: Expansion,
-        answers: tuple[Unknowns, NDArray[np.float64]],
+        solutions: tuple[Parameters, NDArray[np.float64]],
         noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Posterior:
-        """Say how sure answers are; called from several threads at once.
+        """Say how sure solutions are; called from several threads at once.
 
         Parameters
         ----------
         frequency, impedance, expansion
             As :meth:`solve` takes them.
-        answers : tuple
+        solutions : tuple
             What it found: the unknowns, and λ of each, shape (K,).
         noise : pair of ndarray, shape (K,) each, optional
             The noise that it found; NaN where it is to be found again, or if the method finds none.

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import BasisName, Expansion, ShapeType
 from drt_engine.checks import is_real
-from drt_engine.discretisation import discretise
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Answer
-from drt_engine.methods.posterior import Posterior
+from drt_engine.methods.base import Solution
 from drt_engine.methods.tikhonov import Tikhonov
-from drt_engine.problem import Part, Problem, Unknowns, assemble
+from drt_engine.model.basis import BasisName, Expansion, ShapeType
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import Parameters, Part, Problem, assemble
 from drt_engine.regularisation import CriterionName
 from drt_engine.solvers.convex import Case, ConvexProblem
+from drt_engine.uncertainty.posterior import Posterior
 
 if TYPE_CHECKING:
-    from drt_engine.solvers.cvxpy_convex import Sought
+    from drt_engine.solvers.cvxpy_convex import Variables
 
 __all__ = ["Convex", "Loss"]
 
@@ -34,7 +34,7 @@ _NORMAL = 1.4826
 """Standard deviation of normal numbers over the median of their absolute values."""
 
 _ROUNDS = 30
-"""Of drawing residuals back; the threshold follows the answer within a few."""
+"""Of drawing residuals back; the threshold follows the solution within a few."""
 
 _SMALLEST_THRESHOLD = 1e-6
 """Of the root mean square of the data; below, nothing but rounding would be fitted by squares."""
@@ -48,7 +48,7 @@ class Convex:
         + l_1 \int γ \, d\ln τ + \tfrac12 l_2 \sum_m x_m^2
         \quad\text{with } 0 \le x_m \le u_m \text{ and constraints of your own}
 
-    for impedances divided by the largest real or imaginary part of the spectrum. With the defaults the answer is that
+    for impedances divided by the largest real or imaginary part of the spectrum. With the defaults the solution is that
     of :class:`Tikhonov`.
 
     Parameters
@@ -57,14 +57,14 @@ class Convex:
         The model, as of :class:`Tikhonov`.
     regularisation, shared, noise
         λ, or the criterion that chooses it, as of :class:`Tikhonov`. A criterion is applied to the plain problem, the
-        one that :class:`Tikhonov` solves; with the Huber function to data whose residuals are drawn back to the
+        one that :class:`Tikhonov` solves; with the Huber function to data whose residuals are winsorised to the
         threshold, so that outliers have no say in λ either [2]_.
     loss : {"squares", "huber"}
         ρ: the half square, or the Huber function [1]_, which grows linearly where a residual exceeds `threshold`
         standard deviations, so that outliers pull no more than other points do.
     threshold : float
         Where the Huber function becomes linear, in standard deviations s of the noise. s is 1.4826 times the median
-        absolute residual of the plain problem's answer, for data drawn back to the threshold as said above. The
+        absolute residual of the plain problem's solution, for data winsorised to the threshold as said above. The
         threshold is at least a millionth of the root mean square of the data.
     l1, l2 : float
         Elastic net: prices of the polarisation resistance, which is the integral of γ and, γ being non-negative, its
@@ -75,7 +75,7 @@ class Convex:
     r_inf : float, optional
         R_inf, ohm, where it is known and not to be fitted.
     constraints : callable, optional
-        Function from :class:`~drt_engine.solvers.cvxpy_convex.Sought`, the unknowns as cvxpy expressions in physical
+        Function from :class:`~drt_engine.solvers.cvxpy_convex.Variables`, the unknowns as cvxpy expressions in physical
         units, to a list of cvxpy constraints on them, which have to be convex by cvxpy's rules. It is called once for
         each frequency grid. A file keeps its name only: a method read from a file describes the result and cannot be
         used again.
@@ -110,7 +110,7 @@ class Convex:
     l2: float = 0.0
     upper: float | Sequence[float] | None = None
     r_inf: float | None = None
-    constraints: "Callable[[Sought], list[Any]] | str | None" = None
+    constraints: "Callable[[Variables], list[Any]] | str | None" = None
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -155,7 +155,7 @@ class Convex:
 
     @property
     def linear(self) -> bool:
-        """Whether answers respond to noise as those of `problem` do: nearly, where loss and constraints do nothing."""
+        """Whether solutions respond to noise as those of `problem` do: nearly, where loss and constraints do nothing."""
         return True
 
     @property
@@ -225,7 +225,7 @@ class Convex:
         ndarray of int64, shape (K, G)
         """
         if self.loss == "huber":
-            impedance, _, _ = self._drawn_back(frequency, impedance, expansion, None)
+            impedance, _, _ = self._winsorised(frequency, impedance, expansion, None)
         return self.plain.tallies(frequency, impedance, expansion)
 
     def posterior(
@@ -233,10 +233,10 @@ class Convex:
         frequency: Array,  # noqa: ARG002 - as the protocol has it
         impedance: ComplexArray,  # noqa: ARG002
         expansion: Expansion,  # noqa: ARG002
-        answers: tuple[Unknowns, Array],  # noqa: ARG002
+        solutions: tuple[Parameters, Array],  # noqa: ARG002
         noise: tuple[Array, Array] | None = None,  # noqa: ARG002
     ) -> Posterior:
-        """Refuse: how sure an answer under any constraints is, is not known.
+        """Refuse: how sure a solution under any constraints is, is not known.
 
         Raises
         ------
@@ -247,7 +247,7 @@ class Convex:
 
     def solve(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, which: NDArray[np.intp] | None = None
-    ) -> Answer:
+    ) -> Solution:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -269,18 +269,18 @@ class Convex:
         with _PREPARING:
             prepared = _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.mu)
         if self.loss == "huber":
-            _, threshold, plain = self._drawn_back(frequency, impedance, expansion, which)
+            _, threshold, plain = self._winsorised(frequency, impedance, expansion, which)
         else:
             plain = self.plain.solve(frequency, impedance, expansion, which)
             threshold = np.full(len(impedance), math.inf)
         return prepared.solve(impedance, plain, threshold)
 
-    def _drawn_back(
+    def _winsorised(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, which: NDArray[np.intp] | None
-    ) -> tuple[ComplexArray, Array, Answer]:
-        """Draw residuals back to the threshold; the data after that, the threshold in ohm and the plain answer.
+    ) -> tuple[ComplexArray, Array, Solution]:
+        """Draw residuals back to the threshold; the data after that, the threshold in ohm and the plain solution.
 
-        Least squares on such data is the Huber problem, once threshold, data and answer agree (P. J. Huber, Robust
+        Least squares on such data is the Huber problem, once threshold, data and solution agree (P. J. Huber, Robust
         Statistics, 1981, section 7.8).
         """
         plain = self.plain
@@ -290,14 +290,14 @@ class Convex:
         least[least == 0.0] = 1.0
         data = impedance
         for _ in range(_ROUNDS):
-            answer = plain.solve(frequency, data, expansion, which)
-            rest = impedance - answer.fit
+            solution = plain.solve(frequency, data, expansion, which)
+            rest = impedance - solution.fit
             noise = _NORMAL * np.median(np.abs(_parts(rest, self.part)), axis=1)
             threshold = np.maximum(self.threshold * noise, least)
             most = threshold[:, None]
             near = np.clip(rest.real, -most, most) + 1j * np.clip(rest.imag, -most, most)
-            data = np.where(np.isfinite(most), answer.fit + near, impedance)
-        return data, threshold, answer
+            data = np.where(np.isfinite(most), solution.fit + near, impedance)
+        return data, threshold, solution
 
 
 def _is_function(value: object) -> bool:
@@ -330,14 +330,14 @@ _PREPARING = Lock()
 
 
 @lru_cache(maxsize=8)
-def _prepared(method: Convex, frequency: bytes, tau: bytes, mu: float) -> "_Prepared":
+def _prepared(method: Convex, frequency: bytes, tau: bytes, mu: float) -> "_PreparedConvex":
     expansion = Expansion(np.frombuffer(tau), method.basis, mu)
     discretisation = discretise(np.frombuffer(frequency), expansion, method.order)
     problem = assemble(discretisation, method.part, inductance=method.inductance, capacitance=method.capacitance)
-    return _Prepared(method, problem)
+    return _PreparedConvex(method, problem)
 
 
-class _Prepared:
+class _PreparedConvex:
     """Everything that the spectra of a grid share."""
 
     def __init__(self, method: Convex, problem: Problem) -> None:
@@ -346,12 +346,12 @@ class _Prepared:
 
         self._problem = problem
         function = None if isinstance(method.constraints, str) else method.constraints
-        extras = (0, len(problem.extras))
+        series_elements = (0, len(problem.series_elements))
         lower, upper = _bounds(method, problem)
         self._shared = ConvexProblem(
             problem=problem,
-            price=method.l1 * np.pad(problem.discretisation.expansion.areas, extras),
-            ridge=method.l2 * np.pad(np.ones(problem.penalised), extras),
+            price=method.l1 * np.pad(problem.discretisation.expansion.areas, series_elements),
+            ridge=method.l2 * np.pad(np.ones(problem.penalised), series_elements),
             lower=lower,
             upper=upper,
             cones=cones_of(problem, function),
@@ -360,19 +360,19 @@ class _Prepared:
         given = np.concatenate([lower, upper, self._shared.cones.right])
         self._largest = np.abs(given[np.isfinite(given)]).max()
 
-    def solve(self, impedance: ComplexArray, plain: Answer, threshold: Array) -> Answer:
+    def solve(self, impedance: ComplexArray, plain: Solution, threshold: Array) -> Solution:
         b, size = self._problem.data(impedance)
-        x, kkt = np.full((len(b), self._problem.scale.size), np.nan), np.full(len(b), np.nan)
+        x, optimality = np.full((len(b), self._problem.scale.size), np.nan), np.full(len(b), np.nan)
         with np.errstate(over="ignore"):
             solvable = np.isfinite(self._largest / size) & ~np.isnan(threshold)
         for k in np.flatnonzero(solvable):
             limit = float(threshold[k] / size[k])
             case = Case(self._shared, b[k], float(size[k]), float(plain.regularisation[k]), limit)
-            x[k], kkt[k] = self._solver(case)
-        unknowns = self._problem.unknowns(x, impedance, size)
+            x[k], optimality[k] = self._solver(case)
+        parameters = self._problem.parameters(x, impedance, size)
         discretisation = self._problem.discretisation
-        fit = unknowns.impedance(discretisation.frequency, discretisation.impedance)
-        return Answer(unknowns, fit, plain.regularisation, kkt, plain.at_edge, np.zeros(len(b), dtype=bool))
+        fit = parameters.impedance(discretisation.frequency, discretisation.impedance)
+        return Solution(parameters, fit, plain.regularisation, optimality, plain.at_edge, np.zeros(len(b), dtype=bool))
 
 
 def _bounds(method: Convex, problem: Problem) -> tuple[Array, Array]:
@@ -381,6 +381,6 @@ def _bounds(method: Convex, problem: Problem) -> tuple[Array, Array]:
     if method.upper is not None:
         upper[: problem.penalised] = method.upper
     if method.r_inf is not None:
-        r_inf = problem.penalised + problem.extras.index("r_inf")
+        r_inf = problem.penalised + problem.series_elements.index("r_inf")
         lower[r_inf] = upper[r_inf] = method.r_inf * problem.scale[r_inf]
     return lower, upper

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from drt_engine.methods.base import Answer
-from drt_engine.methods.log_prepared import LogPrepared, rounded
-from drt_engine.methods.posterior import LogPosterior
-from drt_engine.problem import Unknowns
+from drt_engine.methods.base import Solution
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian, rounded
+from drt_engine.model.problem import Parameters
+from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import series
 
-__all__ = ["Alone", "Found", "JointAnswer", "SeriesProblem", "solve_series"]
+__all__ = ["JointSolution", "SeparateSolutions", "SeriesHyperparameters", "SeriesProblem", "solve_series"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -42,11 +42,11 @@ _REACH = 2
 two processes and a series over 80 K came out worse."""
 
 _ROUNDS, _SETTLED, _LONGEST = 10, 0.1, 1.5
-"""Rounds of bringing hyperparameters and answer into agreement at most; change of their logarithms that ends them; and
+"""Rounds of bringing hyperparameters and solution into agreement at most; change of their logarithms that ends them; and
 largest change in a round."""
 
 _COARSE, _COARSE_STEPS, _EXACT, _EXACT_STEPS = 0.1, 30, 1e-10, 200
-"""How exact the answer is, in posterior standard deviations, and after how many steps one gives up: while
+"""How exact the solution is, in posterior standard deviations, and after how many steps one gives up: while
 hyperparameters are looked for, and in the end."""
 
 _GRAIN = 2.0**-10
@@ -61,10 +61,10 @@ _STEP = 0.05
 _LOOSE = 1e-6
 """Precision of the common factor of γ, which the prior leaves open."""
 
-_DOUBT = 1.6
+_LAMBDA_DEVIATION = 1.6
 """Standard deviation of ln λ that intervals allow for, as those of single spectra do."""
 
-_DOUBT_OF_STRENGTH = 1.6
+_COUPLING_DEVIATION = 1.6
 """Standard deviation of ln κ that intervals allow for."""
 
 _PASSES = 3
@@ -86,7 +86,7 @@ _SCALINGS = 20
 """Steps of finding components of a variance."""
 
 
-class Found(NamedTuple):
+class SeriesHyperparameters(NamedTuple):
     """Hyperparameters of a series.
 
     Attributes
@@ -108,8 +108,8 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class JointAnswer(Answer):
-    """What was found for a series of K spectra; see :class:`Answer`.
+class JointSolution(Solution):
+    """What was found for a series of K spectra; see :class:`Solution`.
 
     Attributes
     ----------
@@ -121,46 +121,50 @@ class JointAnswer(Answer):
     shift: Array = field(kw_only=True)
 
 
-class Alone(NamedTuple):
+class SeparateSolutions(NamedTuple):
     """What was found for the K spectra of a series alone.
 
     Attributes
     ----------
-    unknowns : Unknowns
-        The answers.
+    parameters : Parameters
+        The solutions.
     regularisation : ndarray, shape (K,)
         λ.
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b of the noise; NaN where it is given by frequency.
     """
 
-    unknowns: Unknowns
+    parameters: Parameters
     regularisation: Array
     noise_floor: Array
     noise_relative: Array
 
 
 def solve_series(
-    prepared: LogPrepared, impedance: ComplexArray, position: Array, start: Alone, regularisation: float | None
-) -> tuple[JointAnswer, NDArray[np.bool_]]:
+    prepared: PreparedLogGaussian,
+    impedance: ComplexArray,
+    position: Array,
+    start: SeparateSolutions,
+    regularisation: float | None,
+) -> tuple[JointSolution, NDArray[np.bool_]]:
     """Invert a series together.
 
     Parameters
     ----------
-    prepared : LogPrepared
+    prepared : PreparedLogGaussian
         What single spectra on the grid share.
     impedance : ndarray of complex, shape (K, F)
         Impedances, ohm, in order; NaN where there is none.
     position : ndarray, shape (K,)
         Where each stands along the series.
-    start : Alone
+    start : SeparateSolutions
         What was found for the spectra alone.
     regularisation : float or None
         λ, or None for the geometric mean of those of the spectra alone.
 
     Returns
     -------
-    answer : JointAnswer
+    solution : JointSolution
         That of the series.
     breaks : ndarray of bool, shape (K,)
         Before which spectra the series breaks.
@@ -170,21 +174,21 @@ def solve_series(
     found, residual = problem.solve(start, lam)
     rows = len(impedance)
     size, x = np.full(rows, problem.size), problem.values()
-    unknowns = prepared.problem.unknowns(x, np.nan_to_num(impedance), size)
-    fit = prepared.problem.impedance(unknowns, prepared.problem.fitted(x), size)
+    parameters = prepared.problem.parameters(x, np.nan_to_num(impedance), size)
+    fit = prepared.problem.impedance(parameters, prepared.problem.fitted(x), size)
     noise = prepared.deviations(np.tile(found.noise, (rows, 1)), size)
     no = np.zeros(rows, dtype=bool)
-    answer = JointAnswer(
-        *(unknowns, fit, np.full(rows, found.lam), np.full(rows, residual), no, no.copy(), *noise),
+    solution = JointSolution(
+        *(parameters, fit, np.full(rows, found.lam), np.full(rows, residual), no, no.copy(), *noise),
         coupling=np.full(rows, found.strength),
         shift=np.full(rows, found.shift),
     )
-    return answer, problem.breaks
+    return solution, problem.breaks
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """How well everything is known at an answer."""
+    """How well everything is known at a solution."""
 
     share: Array  # (r,m) variance of g
     bend: Array  # (k,i)
@@ -196,7 +200,7 @@ class SeriesProblem:
 
     Parameters
     ----------
-    prepared : LogPrepared
+    prepared : PreparedLogGaussian
         What single spectra on the grid share.
     impedance : ndarray of complex, shape (K, F)
         Impedances, ohm, in order; NaN where there is none. K is 2 or more.
@@ -204,7 +208,7 @@ class SeriesProblem:
         Where each stands along the series, ascending, in steps of the median distance.
     """
 
-    def __init__(self, prepared: LogPrepared, impedance: ComplexArray, position: Array) -> None:
+    def __init__(self, prepared: PreparedLogGaussian, impedance: ComplexArray, position: Array) -> None:
         self._prepared, self._problem, self._grid = prepared, prepared.problem, prepared.grid
         self._there = np.isfinite(impedance)
         z = np.where(self._there, impedance, 0.0)
@@ -223,11 +227,11 @@ class SeriesProblem:
         self.cut(np.zeros(len(position), dtype=bool))
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
 
-    # ---- answers
+    # ---- solutions
 
-    def begin(self, start: Unknowns) -> None:
-        """Start from answers of the spectra, shape (K, M) and (K,)."""
-        logs, columns = self._grid.logs, self._problem.extras
+    def begin(self, start: Parameters) -> None:
+        """Start from solutions of the spectra, shape (K, M) and (K,)."""
+        logs, columns = self._grid.logs, self._problem.series_elements
         x = np.hstack([start.coefficients, *(getattr(start, name)[:, None] for name in columns)]) / self.size
         x *= self._problem.scale
         with np.errstate(divide="ignore"):
@@ -240,15 +244,15 @@ class SeriesProblem:
         x[:, : self._grid.logs] = np.exp(x[:, : self._grid.logs])
         return x
 
-    def solve(self, start: Alone, lam: float) -> tuple[Found, float]:
-        """Find hyperparameters and answer from those of the single spectra; return them and the residual."""
-        self.begin(start.unknowns)
+    def solve(self, start: SeparateSolutions, lam: float) -> tuple[SeriesHyperparameters, float]:
+        """Find hyperparameters and solution from those of the single spectra; return them and the residual."""
+        self.begin(start.parameters)
         noise = self._first_noise(start)
-        found = Found(noise, lam, _START, _FIRST_SHIFT)
+        found = SeriesHyperparameters(noise, lam, _START, _FIRST_SHIFT)
         self._descend(found, _COARSE, _COARSE_STEPS, normal=True)
-        found = self._agree(found)
+        found = self._find_hyperparameters(found)
         if self._order == 2 and self._cut_at_breaks(found):
-            found = self._agree(found)
+            found = self._find_hyperparameters(found)
         rounded_off = _rounded(found)
         # What is given stays as it is.
         noise = np.where(np.isfinite(self._given), found.noise, rounded_off.noise)
@@ -256,7 +260,9 @@ class SeriesProblem:
         self._weigh(found)
         return found, self._descend(found, _EXACT, _EXACT_STEPS)
 
-    def _descend(self, found: Found, tolerance: float, limit: int, task: int = 0, *, normal: bool = False) -> float:
+    def _descend(
+        self, found: SeriesHyperparameters, tolerance: float, limit: int, task: int = 0, *, normal: bool = False
+    ) -> float:
         self.chain.precision[:] = np.where(self._there, 1.0 / np.einsum("v,kvf->kf", found.noise, self._parts), 0.0)
         own = self._grid._replace(slope=self.own_share * self._grid.slope, rate=self.own_share * self._grid.rate)
         model = series.Model(np.array([found.strength]), self._width, found.lam, self._grid.tail, own)
@@ -279,13 +285,13 @@ class SeriesProblem:
 
     # ---- how sure they are
 
-    def settle(self, found: Found, unknowns: Unknowns) -> None:
-        """Take up answers and hyperparameters, and find how well bends and changes are known.
+    def settle(self, found: SeriesHyperparameters, parameters: Parameters) -> None:
+        """Take up solutions and hyperparameters, and find how well bends and changes are known.
 
         Where they are zero, the second derivatives of their distributions say that they are known far better than they
         are; the expected precisions of the mixtures of normal distributions that these are do not.
         """
-        self.begin(unknowns)
+        self.begin(parameters)
         self._weigh(found)
         chain, inner = self.chain, self._grid.logs - 2
         for _ in range(_PASSES):
@@ -295,8 +301,8 @@ class SeriesProblem:
             self.own_share = self._own_share(found, known)
         self._descend(found, np.inf, 0, 1)
 
-    def posterior(self, found: Found, unknowns: Unknowns) -> LogPosterior:
-        """Say how sure the answers are, each state by itself; after :meth:`settle`."""
+    def posterior(self, found: SeriesHyperparameters, parameters: Parameters) -> LogPosterior:
+        """Say how sure the solutions are, each state by itself; after :meth:`settle`."""
         size, chain = self._grid.size, self.chain
         covariance = chain.own[:, :size, :size].copy()
         moved = self._solved(found, np.concatenate([self._forces(found), self._left()[None]]))[:, :, :size]
@@ -305,18 +311,18 @@ class SeriesProblem:
         rows = len(covariance)
         sizes = np.full(rows, self.size)
         noise = np.stack(self._prepared.deviations(np.tile(found.noise, (rows, 1)), sizes), axis=1)
-        return self._prepared.as_posterior(unknowns, sizes, (mean, covariance), noise)
+        return self._prepared.as_posterior(parameters, sizes, (mean, covariance), noise)
 
-    def _solved(self, found: Found, right: Array) -> Array:
+    def _solved(self, found: SeriesHyperparameters, right: Array) -> Array:
         """Minus the inverse of the second derivative times right-hand sides, shape (n, K, N)."""
         out = np.zeros_like(right)
         self._descend(found, np.inf, 0, 2)
         series.solve_many(self.chain, right, out)
         return out
 
-    def refine(self, found: Found, unknowns: Unknowns) -> Array:
-        """Find the answer with known hyperparameters from one near it; return γ, shape (K, M)."""
-        self.begin(unknowns)
+    def refine(self, found: SeriesHyperparameters, parameters: Parameters) -> Array:
+        """Find the solution with known hyperparameters from one near it; return γ, shape (K, M)."""
+        self.begin(parameters)
         self._weigh(found)
         self._descend(found, _EXACT, _EXACT_STEPS)
         return self.values()[:, : self._grid.logs] * self.size
@@ -326,27 +332,27 @@ class SeriesProblem:
         found = self._prepared.normal * np.array([floor / self.size, share]) ** 2
         return np.asarray(np.where(np.isfinite(self._given), self._given, found))
 
-    def _forces(self, found: Found) -> Array:
+    def _forces(self, found: SeriesHyperparameters) -> Array:
         """Differentiate the gradient by ln λ and ln κ, each times how wrong they may be, shape (2, K, N)."""
         grid, logs, lam = self._grid, self._grid.logs, found.lam
         u, out = self.chain.y[:, :logs], np.zeros((2, *self.chain.y.shape))
         own, coupled = out[0, :, :logs], out[1, :, :logs]
-        pull = lam * grid.slope * (np.diff(u, axis=1) - grid.lean)
-        own[:, :-1] -= pull
-        own[:, 1:] += pull
+        slope_term = lam * grid.slope * (np.diff(u, axis=1) - grid.lean)
+        own[:, :-1] -= slope_term
+        own[:, 1:] += slope_term
         bends = self._bends()
         knee = grid.knee[: bends.shape[1]]
         ratio = lam * (bends / knee) ** 2
         bent = grid.rate * lam * bends / (knee * np.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
         for n in range(3):
             own[:, n : n + bends.shape[1]] += bent * grid.bend[:, n]
-        own *= self.own_share * _DOUBT
+        own *= self.own_share * _LAMBDA_DEVIATION
         firm, share = self.chain.firm[:, : logs - 1], self.chain.share[:, : logs - 1]
         weight = found.strength * self._terms.relative[:, : logs - 1]
-        pull = _DOUBT_OF_STRENGTH * firm * share * firm / ((1.0 + series.NU) * weight) / np.sqrt(self._spacing)
-        step = np.zeros((len(pull), logs))
-        step[:, :-1] -= pull
-        step[:, 1:] += pull
+        slope_term = _COUPLING_DEVIATION * firm * share * firm / ((1.0 + series.NU) * weight) / np.sqrt(self._spacing)
+        step = np.zeros((len(slope_term), logs))
+        step[:, :-1] -= slope_term
+        step[:, 1:] += slope_term
         for state, coefficient in zip(self._terms.state.T, self._terms.coefficient.T, strict=True):
             np.add.at(coupled, np.maximum(state, 0), coefficient[:, None] * step)
         return out
@@ -357,7 +363,7 @@ class SeriesProblem:
         out[:, : self._grid.logs] = 0.0
         return out
 
-    def between(self, found: Found, one: int, other: int) -> Array:
+    def between(self, found: SeriesHyperparameters, one: int, other: int) -> Array:
         """Covariance of ln γ of two states, shape (M, M); after :meth:`settle`."""
         logs = self._grid.logs
         right = np.zeros((logs, *self.chain.y.shape))
@@ -368,7 +374,7 @@ class SeriesProblem:
 
     # ---- hyperparameters
 
-    def _first_noise(self, start: Alone) -> Array:
+    def _first_noise(self, start: SeparateSolutions) -> Array:
         """Components of the variance: given, or the medians of those of the single spectra."""
         floor, share = start.noise_floor, start.noise_relative
         found = self._prepared.normal * np.array([np.median(floor) / self.size, np.median(share)]) ** 2
@@ -376,8 +382,8 @@ class SeriesProblem:
         least = np.where(known, 0.0, _LEAST_VARIANCE)
         return np.asarray(np.where(known, self._given, np.maximum(np.nan_to_num(found), least)))
 
-    def _agree(self, found: Found) -> Found:
-        """Bring hyperparameters and answer into agreement."""
+    def _find_hyperparameters(self, found: SeriesHyperparameters) -> SeriesHyperparameters:
+        """Bring hyperparameters and solution into agreement."""
         before = np.zeros(2)
         length = np.full(2, _LONGEST)
         for _ in range(_ROUNDS):
@@ -401,7 +407,7 @@ class SeriesProblem:
                 break
         return found
 
-    def _weigh(self, found: Found) -> None:
+    def _weigh(self, found: SeriesHyperparameters) -> None:
         """Let changes be larger where ln γ bends: a process that moves takes its bends along.
 
         The variance of g is 1/κ + s²c², with c the largest bend about an interval in any of the states.
@@ -462,7 +468,7 @@ class SeriesProblem:
             out[k] = each[:points] + each[points:]
         return out
 
-    def _noise(self, found: Found, known: _Known) -> Array:
+    def _noise(self, found: SeriesHyperparameters, known: _Known) -> Array:
         """Components of the variance that residuals and what is not known of the model show."""
         free = ~np.isfinite(self._given)
         if not free.any():
@@ -480,10 +486,10 @@ class SeriesProblem:
         out[free] = np.maximum(np.exp(log), _LEAST_VARIANCE)
         return out
 
-    def _strength(self, found: Found, known: _Known) -> tuple[float, float]:
+    def _strength(self, found: SeriesHyperparameters, known: _Known) -> tuple[float, float]:
         """Strength of the coupling and shift that the changes show.
 
-        By the derivative of the marginal likelihood with the answer held (D. J. C. MacKay, Neural Comput. 4 (1992)
+        By the derivative of the marginal likelihood with the solution held (D. J. C. MacKay, Neural Comput. 4 (1992)
         415): each change counts as far as the data determine it.
         """
         number, chain = self._spacing.size, self.chain
@@ -499,14 +505,14 @@ class SeriesProblem:
         log = _components(counts.ravel()[kept], square.ravel()[kept], parts[:, kept], start, about)
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
-    def _cut_at_breaks(self, found: Found) -> bool:
+    def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
         """Let go of the differences across breaks; return whether there are any."""
         breaks = np.zeros(len(self.chain.b), dtype=bool)
         breaks[2:-1] = self._broken(found)
         self.cut(breaks)
         return bool(breaks.any())
 
-    def _broken(self, found: Found) -> NDArray[np.bool_]:
+    def _broken(self, found: SeriesHyperparameters) -> NDArray[np.bool_]:
         """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,).
 
         A jump appears in both with opposite sign, and far above what Student's distribution expects; a course that
@@ -521,11 +527,11 @@ class SeriesProblem:
         least = max(_HIGH, _HIGHER * float(np.median(height)))
         return np.asarray((np.minimum(height[1:], height[:-1]) > least) & (opposite > _OPPOSITE))
 
-    def _determined(self, found: Found, known: _Known) -> float:
+    def _determined(self, found: SeriesHyperparameters, known: _Known) -> float:
         """How many changes the prior alone leaves to the coupling: trace of its inverse times the coupling's part."""
         return self._traces(found, known, 1.0)[0]
 
-    def _own_share(self, found: Found, known: _Known) -> float:
+    def _own_share(self, found: SeriesHyperparameters, known: _Known) -> float:
         """Find the share of the single priors that leaves each state as uncertain, before the data, as one alone.
 
         States that are held together would otherwise count the same expectation once for each of them.
@@ -535,7 +541,7 @@ class SeriesProblem:
             share = min(max(self._traces(found, known, share)[1] / number, 1.0 / len(self.chain.b)), 1.0)
         return share
 
-    def _traces(self, found: Found, known: _Known, own_share: float) -> tuple[float, float]:
+    def _traces(self, found: SeriesHyperparameters, known: _Known, own_share: float) -> tuple[float, float]:
         """Traces of the inverse of the prior times the part of the coupling and of the single priors.
 
         Taken as if curvatures were the same in all states; differences along the series then have eigenvectors in
@@ -582,7 +588,7 @@ def _terms(position: Array, logs: int) -> series.Terms:
     return series.Terms(state, coefficient, np.zeros(rows, dtype=np.int64), np.ones((rows, logs)))
 
 
-def _rounded(found: Found) -> Found:
+def _rounded(found: SeriesHyperparameters) -> SeriesHyperparameters:
     def each(value: float) -> float:
         return float(np.exp(_GRAIN * np.round(np.log(value) / _GRAIN))) if value > 0.0 else value
 

@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion, checked_tau, is_positive
-from drt_engine.discretisation import discretise
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Answer
-from drt_engine.methods.joint import Alone, JointAnswer, solve_series
-from drt_engine.methods.log_prepared import LogPrepared, Noise, NoiseModel
-from drt_engine.methods.posterior import LogPosterior
-from drt_engine.problem import Problem, Unknowns, assemble
-from drt_engine.weighting import checked_deviations
+from drt_engine.methods.base import Solution
+from drt_engine.methods.joint import JointSolution, SeparateSolutions, solve_series
+from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
+from drt_engine.model.basis import Expansion, checked_tau, is_positive
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import Parameters, Problem, assemble
+from drt_engine.model.weighting import checked_deviations
+from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["LogGaussian"]
 
@@ -141,7 +141,7 @@ class LogGaussian:
 
     @property
     def linear(self) -> bool:
-        """Whether answers respond to noise as those of `problem` do: not where the prior is one of ln γ."""
+        """Whether solutions respond to noise as those of `problem` do: not where the prior is one of ln γ."""
         return False
 
     def problem(self, frequency: Array, expansion: Expansion) -> Problem:
@@ -178,7 +178,7 @@ class LogGaussian:
         impedance: ComplexArray,
         expansion: Expansion,
         which: NDArray[np.intp] | None = None,  # noqa: ARG002 - as the protocol has it
-    ) -> Answer:
+    ) -> Solution:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -201,8 +201,8 @@ class LogGaussian:
         impedance: ComplexArray,
         expansion: Expansion,
         position: Array,
-        start: Alone,
-    ) -> tuple[JointAnswer, NDArray[np.bool_]]:
+        start: SeparateSolutions,
+    ) -> tuple[JointSolution, NDArray[np.bool_]]:
         """Invert a series together; called from several threads at once.
 
         Parameters
@@ -215,12 +215,12 @@ class LogGaussian:
             Basis functions.
         position : ndarray, shape (K,)
             Where each spectrum stands along the series.
-        start : Alone
+        start : SeparateSolutions
             What was found for the spectra alone.
 
         Returns
         -------
-        answer : JointAnswer
+        solution : JointSolution
             That of the series.
         breaks : ndarray of bool, shape (K,)
             Before which spectra the series breaks.
@@ -233,29 +233,29 @@ class LogGaussian:
         frequency: Array,
         impedance: ComplexArray,
         expansion: Expansion,
-        answers: tuple[Unknowns, Array],
+        solutions: tuple[Parameters, Array],
         noise: tuple[Array, Array] | None = None,
     ) -> LogPosterior:
-        """Say how sure answers are; called from several threads at once.
+        """Say how sure solutions are; called from several threads at once.
 
         Parameters
         ----------
         frequency, impedance, expansion
             As :meth:`solve` takes them.
-        answers : tuple
+        solutions : tuple
             What it found: the unknowns, and λ of each, shape (K,).
         noise : pair of ndarray, shape (K,) each, optional
             The noise that it found, a in ohm and b as a share of |Z|; where it is not given or NaN, it is found again
-            from what the answers leave.
+            from what the solutions leave.
 
         Returns
         -------
         LogPosterior
-            NaN where there is no answer, and for a γ of zeros.
+            NaN where there is no solution, and for a γ of zeros.
         """
-        return self.prepared(frequency, expansion).posterior(impedance, *answers, noise)
+        return self.prepared(frequency, expansion).posterior(impedance, *solutions, noise)
 
-    def prepared(self, frequency: Array, expansion: Expansion) -> LogPrepared:
+    def prepared(self, frequency: Array, expansion: Expansion) -> PreparedLogGaussian:
         """Collect what the spectra of a grid share."""
         with _PREPARING:
             return _prepared(self, frequency.tobytes(), expansion.tau.tobytes())
@@ -265,10 +265,10 @@ _PREPARING = Lock()
 
 
 @lru_cache(maxsize=8)
-def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> LogPrepared:
+def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> PreparedLogGaussian:
     expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
     problem = method.problem(np.frombuffer(frequency), expansion)
-    return LogPrepared(problem, method.noise, method.robust)
+    return PreparedLogGaussian(problem, method.noise, method.robust)
 
 
 def _checked_noise(noise: object) -> Noise:

@@ -5,9 +5,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
-from drt_engine.discretisation import discretise
-from drt_engine.problem import Problem
+from drt_engine.model.basis import Expansion
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import Problem
 from drt_kernels import curvature
 
 __all__ = ["tables"]
@@ -48,7 +48,7 @@ def tables(problem: Problem) -> curvature.Tables:
     place = np.arange(problem.scale.size) + curvature.GHOSTS
     place[others] = whole.shape[1] + np.arange(others.size)
     nodes[:, place] = problem.matrix
-    resistor = problem.matrix[0, logs] if problem.extras[:1] == ("r_inf",) else 0.0
+    resistor = problem.matrix[0, logs] if problem.series_elements[:1] == ("r_inf",) else 0.0
     special = np.full(curvature.SPECIAL, -1)
     rest = others[others != logs]
     special[: rest.size] = rest

@@ -10,16 +10,16 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import BASES, BasisName, Expansion, ShapeType, checked_tau, is_positive, shape_factor
-from drt_engine.discretisation import default_tau, discretise
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Answer
-from drt_engine.methods.prepared import Prepared
-from drt_engine.methods.truncated import TruncatedPosterior
-from drt_engine.problem import Part, Problem, Unknowns, assemble
+from drt_engine.methods.base import Solution
+from drt_engine.methods.tikhonov_prepared import PreparedTikhonov
+from drt_engine.model.basis import BASES, BasisName, Expansion, ShapeType, checked_tau, is_positive, shape_factor
+from drt_engine.model.discretisation import default_tau, discretise
+from drt_engine.model.problem import Parameters, Part, Problem, assemble
+from drt_engine.model.weighting import WeightingName, checked_weighting
 from drt_engine.regularisation import CRITERIA, CriterionName
 from drt_engine.solvers import SOLVERS, SolverName
-from drt_engine.weighting import WeightingName, checked_weighting
+from drt_engine.uncertainty.truncated_normal import TruncatedPosterior
 
 __all__ = ["Tikhonov"]
 
@@ -152,7 +152,7 @@ class Tikhonov:
 
     @property
     def linear(self) -> bool:
-        """Whether answers respond to noise as those of `problem` with their λ do: they do where γ is positive."""
+        """Whether solutions respond to noise as those of `problem` with their λ do: they do where γ is positive."""
         return True
 
     @property
@@ -196,7 +196,7 @@ class Tikhonov:
         impedance: NDArray[np.complex128],
         expansion: Expansion,
         which: NDArray[np.intp] | None = None,
-    ) -> Answer:
+    ) -> Solution:
         """Invert spectra that are known to be finite; called from several threads at once.
 
         Parameters
@@ -233,10 +233,10 @@ class Tikhonov:
         frequency: NDArray[np.float64],
         impedance: NDArray[np.complex128],
         expansion: Expansion,
-        answers: tuple[Unknowns, NDArray[np.float64]],
+        solutions: tuple[Parameters, NDArray[np.float64]],
         noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,  # noqa: ARG002 - as the protocol has it
     ) -> TruncatedPosterior:
-        """Say how sure answers are, if λ and the penalty describe γ; called from several threads at once.
+        """Say how sure solutions are, if λ and the penalty describe γ; called from several threads at once.
 
         The posterior of the problem, normal noise and a normal prior cut off where an unknown is negative, by
         expectation propagation [1]_.
@@ -245,16 +245,16 @@ class Tikhonov:
         ----------
         frequency, impedance, expansion
             As :meth:`solve` takes them.
-        answers : tuple
+        solutions : tuple
             What it found: the unknowns, and λ of each, shape (K,).
 
         References
         ----------
         .. [1] J. P. Cunningham, P. Hennig, S. Lacoste-Julien, arXiv:1111.6832 (2011).
         """
-        return self._prepared(frequency, expansion).posterior(impedance, *answers)
+        return self._prepared(frequency, expansion).posterior(impedance, *solutions)
 
-    def _prepared(self, frequency: NDArray[np.float64], expansion: Expansion) -> Prepared:
+    def _prepared(self, frequency: NDArray[np.float64], expansion: Expansion) -> PreparedTikhonov:
         with _PREPARING:
             return _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.mu)
 
@@ -263,10 +263,10 @@ _PREPARING = Lock()
 
 
 @lru_cache(maxsize=8)
-def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> Prepared:
+def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> PreparedTikhonov:
     expansion = Expansion(np.frombuffer(tau), method.basis, mu)
     problem = method.problem(np.frombuffer(frequency), expansion)
-    return Prepared(problem, method.regularisation, method.noise, method.weighting, method.solver)
+    return PreparedTikhonov(problem, method.regularisation, method.noise, method.weighting, method.solver)
 
 
 def _checked_columns(columns: object) -> tuple[str, ...]:

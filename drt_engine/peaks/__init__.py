@@ -1,14 +1,14 @@
-"""Peaks of γ(ln τ), its parts, and the equivalent circuit that they stand for."""
+"""Peaks of γ(ln τ), its elements, and the equivalent circuit that they stand for."""
 
 from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
+from drt_engine.peaks.elements import ELEMENT_UNITS, Deconvolution
 from drt_engine.peaks.finding import EDGE, PEAK_UNITS, find_peaks, without_edges
 from drt_engine.peaks.options import PeakOptions
-from drt_engine.peaks.parts import PART_UNITS, Deconvolution
 
 __all__ = [
     "EDGE",
-    "PART_UNITS",
+    "ELEMENT_UNITS",
     "PEAK_UNITS",
     "Deconvolution",
     "DeconvolutionOptions",

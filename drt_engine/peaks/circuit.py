@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drt_engine.errors import InputError
-from drt_engine.peaks.parts import Deconvolution
+from drt_engine.peaks.elements import Deconvolution
 
 __all__ = ["EquivalentCircuit", "equivalent_circuit"]
 
@@ -49,7 +49,7 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
     Parameters
     ----------
     deconvolution : Deconvolution
-        Of ZARC parts.
+        Of ZARC elements.
     row : int
         Which spectrum.
 
@@ -61,18 +61,18 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int) -> EquivalentCirc
     Raises
     ------
     InputError
-        For parts of another shape, a row that there is none of, and a spectrum without an answer.
+        For elements of another shape, a row that does not exist, and a spectrum without a solution.
     """
     if deconvolution.shape != "zarc":
         raise InputError(
-            f"an equivalent circuit is made of ZARC parts; got shape {deconvolution.shape!r}. Deconvolve with "
+            f"an equivalent circuit is made of ZARC elements; got shape {deconvolution.shape!r}. Deconvolve with "
             "shape='zarc': the notation has no element for the others."
         )
     if not 0 <= row < len(deconvolution):
         raise InputError(f"row must be a whole number from 0 to {len(deconvolution) - 1}; got {row!r}.")
     if not np.isfinite(deconvolution.misfit[row]):
-        raise InputError(f"spectrum {row} has no answer, and so no circuit. Look at its status.")
-    parts = deconvolution.parts
+        raise InputError(f"spectrum {row} has no solution, and so no circuit. Look at its status.")
+    parts = deconvolution.elements
     parts = parts[parts["spectrum"] == row]
     size = float(deconvolution.r_inf[row] + parts["r"].sum())
     elements = [("R0", "R0", max(float(deconvolution.r_inf[row]), _LEAST * size), "ohm")]

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.peaks.elements import Deconvolution, ln_tau_bounds, series_element_columns
 from drt_engine.peaks.finding import without_edges
-from drt_engine.peaks.parts import Deconvolution, ln_tau_bounds, series_columns
-from drt_engine.peaks.shapes import SHAPES, PartShape, Shape
+from drt_engine.peaks.shapes import SHAPES, ElementShape, Shape
 from drt_engine.threads import run_tiles
-from drt_kernels import parts as kernels
+from drt_kernels import deconvolution as kernels
 
 __all__ = ["DeconvolutionOptions", "deconvolve"]
 
@@ -24,7 +24,7 @@ Chains = Sequence[NDArray[np.intp]]
 
 _LINKS = 32
 """Spectra of a chain that start from each other, one after the other; chains are cut there, and are worked on at once,
-so that the answer does not depend on the number of threads."""
+so that the solution does not depend on the number of threads."""
 
 _STEPS = 30
 _LEAST_POINTS = 5
@@ -39,15 +39,15 @@ class DeconvolutionOptions:
     Parameters
     ----------
     shape : {"zarc", "havriliak-negami", "gaussian"}
-        Form of the parts: R/(1 + (jωτ)^φ) [1]_, R/(1 + (jωτ)^φ)^ψ [2]_, or a normal distribution of ln τ.
-    parts : int, optional
+        Form of the elements: R/(1 + (jωτ)^φ) [1]_, R/(1 + (jωτ)^φ)^ψ [2]_, or a normal distribution of ln τ.
+    elements : int, optional
         How many; fewer are returned where one would have no resistance, and where there would be more parameters than
         data. By default as many as lower the Bayesian information criterion [3]_, for as many data as are independent
         by the correlation of neighbouring residuals, and no more than one parameter for two data.
     most : int
-        Most parts that are tried when their number is not given.
+        Most elements that are tried when their number is not given.
     inductance, capacitance : bool, optional
-        Whether the model has jωL and 1/(jωC). By default as in the inversion that the parts start from; without one,
+        Whether the model has jωL and 1/(jωC). By default as in the inversion that the elements start from; without one,
         the first and not the second.
     robust : bool
         Whether outliers count less, by Student's distribution with four degrees of freedom [4]_; of noise of known size
@@ -58,7 +58,7 @@ class DeconvolutionOptions:
     UnknownNameError
         For another shape.
     InputError
-        For numbers of parts that are not from 1 to 20.
+        For numbers of elements that are not from 1 to 20.
 
     References
     ----------
@@ -68,8 +68,8 @@ class DeconvolutionOptions:
     .. [4] K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989) 881.
     """
 
-    shape: PartShape = "zarc"
-    parts: int | None = None
+    shape: ElementShape = "zarc"
+    elements: int | None = None
     most: int = 8
     inductance: bool | None = None
     capacitance: bool | None = None
@@ -77,11 +77,11 @@ class DeconvolutionOptions:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        if self.shape not in get_args(PartShape):
-            raise UnknownNameError("shape", self.shape, get_args(PartShape))
-        for name in ("parts", "most"):
+        if self.shape not in get_args(ElementShape):
+            raise UnknownNameError("shape", self.shape, get_args(ElementShape))
+        for name in ("elements", "most"):
             value = getattr(self, name)
-            if name == "parts" and value is None:
+            if name == "elements" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 20:
                 raise InputError(f"{name} must be a whole number from 1 to 20; got {value!r}.")
@@ -116,14 +116,14 @@ def deconvolve(
     known: bool = True,
     model: ComplexArray | None = None,
 ) -> Deconvolution:
-    """Fit sums of parts to impedances, starting from the peaks of γ and from what was found for the spectrum before.
+    """Fit sums of elements to impedances, starting from the peaks of γ and from what was found for the spectrum before.
 
     The impedance is fitted and not γ: its noise is known or can be estimated, and is not correlated, so that the errors
-    of the parts follow from it; and R_inf and the parts add up to the low-frequency limit of the model. The data are
-    weighted by 1/|Z| or 1/σ, and outliers count less. Errors follow from the residuals around each frequency, whatever
-    the weights, and are enlarged where neighbouring residuals are correlated; they do not know of a wrong choice of the
-    form or number of the parts beyond that. There are never more parameters than data; where there are as many, nothing
-    tells the noise and errors are NaN.
+    of the elements follow from it; and R_inf and the elements add up to the low-frequency limit of the model. The data
+    are weighted by 1/|Z| or 1/σ, and outliers count less. Errors follow from the residuals around each frequency,
+    whatever the weights, and are enlarged where neighbouring residuals are correlated; they do not know of a wrong
+    choice of the form or number of the elements beyond that. There are never more parameters than data; where there are
+    as many, nothing tells the noise and errors are NaN.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def deconvolve(
         Frequencies, Hz.
     impedance : ndarray of complex, shape (K, F)
         Ohm: the measured spectra, or where they are not at hand the impedance of the inverted model, with `sigma`.
-        Points that are not finite are left out; a row with fewer than 5 has no parts.
+        Points that are not finite are left out; a row with fewer than 5 has no elements.
     peaks : DataFrame
         Of the same spectra: ``spectrum`` (row number), ``tau`` (s), ``r`` (ohm) and ``width`` (decades).
     options : DeconvolutionOptions, optional
@@ -141,7 +141,7 @@ def deconvolve(
         is not measured but the model's, which has no noise of its own to tell.
     chains : sequence of ndarray of int, optional
         Row numbers of the spectra of each series, in the order of their state; a spectrum starts from the one before.
-        By default all spectra are one series in their order. Rows that no chain names have no parts.
+        By default all spectra are one series in their order. Rows that no chain names have no elements.
     known : bool
         Whether `sigma` is known as it stands; if not, only its course over the frequencies is, and its size follows
         from the residuals.
@@ -152,7 +152,7 @@ def deconvolve(
     Returns
     -------
     Deconvolution
-        The parts with their errors.
+        The elements with their errors.
 
     Raises
     ------
@@ -240,7 +240,7 @@ class _Fitted:
             np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 4))
         )
 
-    def result(self, data: _Data, shape: PartShape, names: tuple[str, ...]) -> Deconvolution:
+    def result(self, data: _Data, shape: ElementShape, names: tuple[str, ...]) -> Deconvolution:
         size, cost, rho, converged = self.state.T
         done = size > 0
         # Back to ohm: the series terms and, of each part, the resistance.
@@ -277,7 +277,7 @@ def _fit(
     names: tuple[str, ...],
     tiles: list[NDArray[np.intp]],
 ) -> _Fitted:
-    series, most = len(names), options.parts or options.most
+    series, most = len(names), options.elements or options.most
     rows, size = len(data.weights), series + most * shape.size
     out = _Fitted.blank(rows, size, most)
     x = np.log(2.0 * np.pi * data.frequency)
@@ -285,9 +285,9 @@ def _fit(
     near = np.exp(-0.5 * distance**2)
     bounds = _bounds(data.frequency, shape, series, most)
     free = 0 if shape.start is None else -1
-    wanted = free if options.parts is None else series + options.parts * shape.size
+    wanted = free if options.elements is None else series + options.elements * shape.size
     unit = np.array([1.0, 0.0, *shape.unit])
-    model = (shape.kind, series_columns(names, data.frequency))
+    model = (shape.kind, series_element_columns(names, data.frequency))
     usable = np.asarray(data.weights.any(axis=1))
 
     def work(tile: NDArray[np.intp]) -> None:
@@ -325,7 +325,7 @@ def _by_peaks(
     if missing:
         raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
     peaks = without_edges(peaks)
-    rows, most = len(data.weights), options.parts or options.most
+    rows, most = len(data.weights), options.elements or options.most
     spectrum = peaks["spectrum"].to_numpy(dtype=np.int64)
     if spectrum.size and not 0 <= spectrum.min() <= spectrum.max() < rows:
         raise InputError(
@@ -352,9 +352,9 @@ def _by_peaks(
 def _extended(found: _Fitted, simple: Shape, shape: Shape, series: int) -> tuple[Array, NDArray[np.int64]]:
     """Parameters of one form as those of another that has more of them."""
     rows, most = found.together.shape[:2]
-    parts = found.parameters[:, series:].reshape(rows, most, simple.size)
+    elements = found.parameters[:, series:].reshape(rows, most, simple.size)
     more = np.broadcast_to(np.array(shape.unit[simple.size - 2 :]), (rows, most, shape.size - simple.size))
-    start = np.hstack([found.parameters[:, :series], np.concatenate([parts, more], axis=2).reshape(rows, -1)])
+    start = np.hstack([found.parameters[:, :series], np.concatenate([elements, more], axis=2).reshape(rows, -1)])
     count = np.maximum(found.state[:, 0].astype(np.int64) - series, 0) // simple.size
     return start, series + count * shape.size
 

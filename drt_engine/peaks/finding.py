@@ -11,18 +11,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from drt_engine.basis import BasisName, Expansion
 from drt_engine.errors import InputError
+from drt_engine.model.basis import BasisName, Expansion
+from drt_engine.model.gsvd import GSVD, factorise
+from drt_engine.model.problem import Parameters, Problem, row_by_row
 from drt_engine.peaks.logarithmic import features
 from drt_engine.peaks.noise import LEAST_NOISE
 from drt_engine.peaks.options import PeakOptions
-from drt_engine.problem import Problem, Unknowns, row_by_row
-from drt_engine.spectral import SpectralFactors, factorise
 from drt_engine.threads import run_tiles
 from drt_kernels import peaks as kernels
 
 if TYPE_CHECKING:
-    from drt_engine.methods.posterior import LogPosterior
+    from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["EDGE", "PEAK_UNITS", "find_peaks", "without_edges"]
 
@@ -60,7 +60,7 @@ _SMOOTHING = 0.3
 """Standard deviation, in decades, of the Gaussian that γ is averaged with where λ is too small for single maxima."""
 
 _LEAST_LAMBDA = 1e-5
-"""Least λ whose response to noise is that of an answer within the sign constraint, for answers that show no peak."""
+"""Least λ whose response to noise is that of a solution within the sign constraint, for solutions that show no peak."""
 
 _TILE = 128
 _KINKED = ("c0-matern", "cauchy", "piecewise-linear")
@@ -70,7 +70,7 @@ maxima that mean anything."""
 
 def find_peaks(
     problem: Problem,
-    unknowns: Unknowns,
+    parameters: Parameters,
     regularisation: Array,
     residual: Array,
     options: PeakOptions | None = None,
@@ -87,7 +87,7 @@ def find_peaks(
     add up to its polarisation resistance.
 
     With a posterior of ln γ, significance and errors are told by its covariance, and positions, heights and widths are
-    those of parabolas through three values of ln γ. Without one they are told by the response of the answer to noise
+    those of parabolas through three values of ln γ. Without one they are told by the response of the solution to noise
     and λ, the factor of the penalty of `problem`. Then, where λ was chosen so small that γ breaks up into spikes of
     which none is significant, γ averaged over 0.3 decades is looked at instead: it is taken where it shows more peaks
     than γ itself.
@@ -96,8 +96,8 @@ def find_peaks(
     ----------
     problem : Problem
         The matrices that the spectra were inverted with; with weights if they have weights in common.
-    unknowns : Unknowns
-        The answers for K spectra. Rows with NaN have no peaks.
+    parameters : Parameters
+        The solutions for K spectra. Rows with NaN have no peaks.
     regularisation : ndarray, shape (K,)
         λ of each.
     residual : ndarray, shape (K,)
@@ -150,7 +150,7 @@ def find_peaks(
         For arrays whose shapes do not go together.
     """
     chosen = PeakOptions() if options is None else options
-    rows, frequency = len(unknowns.coefficients), problem.discretisation.frequency
+    rows, frequency = len(parameters.coefficients), problem.discretisation.frequency
     _check_shapes(
         rows,
         frequency.size,
@@ -159,10 +159,10 @@ def find_peaks(
     )
     limits = chosen.limits(posterior is not None)
     if posterior is not None:
-        found, number = features(frequency, unknowns.coefficients, posterior, limits, _MOST_ROWS)
+        found, number = features(frequency, parameters.coefficients, posterior, limits, _MOST_ROWS)
         return _table(frequency, found, number).assign(averaged=False)
-    answers = _Answers(unknowns, regularisation, residual, sigma)
-    found, number, averaged = _by_response(problem, answers, weights, limits)
+    solutions = _Solutions(parameters, regularisation, residual, sigma)
+    found, number, averaged = _by_response(problem, solutions, weights, limits)
     return _table(frequency, found, number).assign(averaged=np.repeat(averaged, number))
 
 
@@ -178,31 +178,31 @@ def without_edges(peaks: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
-    """The answers for K spectra, their λ and residuals, and σ (K, F) where it is known."""
+class _Solutions:
+    """The solutions for K spectra, their λ and residuals, and σ (K, F) where it is known."""
 
-    unknowns: Unknowns
+    parameters: Parameters
     regularisation: Array
     residual: Array
     sigma: Array | None
 
     def good(self) -> NDArray[np.intp]:
-        """Rows that have an answer."""
+        """Rows that have a solution."""
         known = np.isfinite(self.regularisation) & np.isfinite(self.residual)
-        for values in vars(self.unknowns).values():
+        for values in vars(self.parameters).values():
             finite = np.isfinite(values)
             known &= finite if finite.ndim == 1 else finite.all(axis=1)
         return np.flatnonzero(known)
 
 
 def _by_response(
-    problem: Problem, answers: _Answers, weights: Array | None, limits: tuple[float, float]
+    problem: Problem, solutions: _Solutions, weights: Array | None, limits: tuple[float, float]
 ) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
     """Rows of what stands out of what noise and λ do, as the kernels write them with y = ln τ, and how many.
 
     The last array says which spectra were averaged.
     """
-    rows = len(answers.regularisation)
+    rows = len(solutions.regularisation)
     tables = _tables(problem.discretisation.expansion)
     out = np.zeros((rows, _MOST_ROWS, kernels.COLUMNS))
     count, averaged = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=bool)
@@ -210,15 +210,16 @@ def _by_response(
 
     def work(tile: NDArray[np.intp]) -> None:
         if alike is not None:
-            found = _of_alike(problem, alike, answers, tables, tile, limits)
+            found = _of_alike(problem, alike, solutions, tables, tile, limits)
         else:
             own = problem.weighted(weights[tile[0]])  # type: ignore[index]  # weights are given where none are alike
-            found = _of_alike(own, factorise(own), answers, tables, tile, limits)
+            found = _of_alike(own, factorise(own), solutions, tables, tile, limits)
         out[tile], count[tile], averaged[tile] = found
 
-    good = answers.good()
+    good = solutions.good()
     run_tiles(
-        work, _tiles(answers.regularisation, good) if alike is not None else [good[k : k + 1] for k in range(good.size)]
+        work,
+        _tiles(solutions.regularisation, good) if alike is not None else [good[k : k + 1] for k in range(good.size)],
     )
     # From numbers of samples to ln τ.
     fine = tables[0]
@@ -229,8 +230,8 @@ def _by_response(
 
 def _of_alike(
     problem: Problem,
-    factors: SpectralFactors,
-    answers: _Answers,
+    factors: GSVD,
+    solutions: _Solutions,
     tables: "tuple[_Tables, _Tables]",
     tile: NDArray[np.intp],
     limits: tuple[float, float],
@@ -239,13 +240,13 @@ def _of_alike(
     found = np.zeros((tile.size, _MOST_ROWS, kernels.COLUMNS))
     number = np.tile(np.array([0, -1]), (tile.size, 1))
     averaged = np.zeros(tile.size, dtype=bool)
-    lam = float(answers.regularisation[tile[0]])
+    lam = float(solutions.regularisation[tile[0]])
     for assumed in (lam, _LEAST_LAMBDA):
         # Below the least λ the sign constraint regularises and not the penalty, so that its response tells nothing.
         left = np.flatnonzero(number[:, 1] <= 0) if assumed > lam else np.arange(tile.size)
         if left.size and assumed >= lam:
             out = found[left], number[left]
-            averaged[left] = _judged(problem, _response(factors, assumed), answers, tables, tile[left], limits, out)
+            averaged[left] = _judged(problem, _response(factors, assumed), solutions, tables, tile[left], limits, out)
             found[left], number[left] = out
     return found, number[:, 0], averaged
 
@@ -253,24 +254,24 @@ def _of_alike(
 def _judged(
     problem: Problem,
     response: tuple[Array, Array],
-    answers: _Answers,
+    solutions: _Solutions,
     tables: "tuple[_Tables, _Tables]",
     rows: NDArray[np.intp],
     limits: tuple[float, float],
     out: tuple[Array, NDArray[np.int64]],
 ) -> NDArray[np.bool_]:
     """Write rows and their number by a response to noise; whether they are of the average."""
-    unknowns = answers.unknowns.rows(rows)
-    x = _scaled(problem, unknowns)
-    noise = _noise(problem, answers, rows) / math.sqrt(_share_left(problem, response[1]))
+    parameters = solutions.parameters.rows(rows)
+    x = _scaled(problem, parameters)
+    noise = _noise(problem, solutions, rows) / math.sqrt(_share_left(problem, response[1]))
     lost = x - row_by_row(row_by_row(x, problem.transposed), response[1].T)
     row = (x, noise, np.ascontiguousarray(lost))
     frequency = problem.discretisation.frequency
     fine, coarse = tables
     if not fine.cusps:
-        _find(fine, frequency, unknowns.coefficients, response, row, limits, out)
+        _find(fine, frequency, parameters.coefficients, response, row, limits, out)
     before = out[1][:, 1].copy()
-    _find(coarse, frequency, unknowns.coefficients, response, row, limits, out)
+    _find(coarse, frequency, parameters.coefficients, response, row, limits, out)
     return np.asarray(out[1][:, 1] > before)
 
 
@@ -372,34 +373,34 @@ def _bands(values: Array) -> NDArray[np.int64]:
     return np.stack([np.where(some, seen.argmax(axis=1), 0), np.where(some, last, 0)], axis=1).astype(np.int64)
 
 
-def _scaled(problem: Problem, unknowns: Unknowns) -> Array:
-    """Unknowns in the scale of the problem's columns, shape (K, N)."""
-    extras = [getattr(unknowns, name) for name in problem.extras]
-    return np.ascontiguousarray(np.column_stack([unknowns.coefficients, *extras]) * problem.scale)
+def _scaled(problem: Problem, parameters: Parameters) -> Array:
+    """Parameters in the scale of the problem's columns, shape (K, N)."""
+    series_elements = [getattr(parameters, name) for name in problem.series_elements]
+    return np.ascontiguousarray(np.column_stack([parameters.coefficients, *series_elements]) * problem.scale)
 
 
-def _response(factors: SpectralFactors, lam: float) -> tuple[Array, Array]:
-    """H⁻¹, and E with x = E b the answer without the sign constraint."""
+def _response(factors: GSVD, lam: float) -> tuple[Array, Array]:
+    """H⁻¹, and E with x = E b the solution without the sign constraint."""
     filters = factors.filters(np.array([lam]))[0]
     inverse = (factors.modes * filters) @ factors.modes.T
-    answer = (factors.modes * (filters * np.sqrt(factors.data_part))) @ factors.data_modes.T
-    return np.ascontiguousarray(inverse), np.ascontiguousarray(answer)
+    solution = (factors.modes * (filters * np.sqrt(factors.data_part))) @ factors.data_modes.T
+    return np.ascontiguousarray(inverse), np.ascontiguousarray(solution)
 
 
-def _share_left(problem: Problem, answer: Array) -> float:
+def _share_left(problem: Problem, solution: Array) -> float:
     """Share of the freedom of the data that the fit leaves to the noise, at least a tenth."""
-    trace = float(np.sum(problem.matrix * answer.T))
+    trace = float(np.sum(problem.matrix * solution.T))
     return max(1.0 - trace / len(problem.matrix), 0.1)
 
 
-def _noise(problem: Problem, answers: _Answers, rows: NDArray[np.intp]) -> Array:
+def _noise(problem: Problem, solutions: _Solutions, rows: NDArray[np.intp]) -> Array:
     """Return the standard deviations of the weighted data of some rows, shape (k, n)."""
     found = problem.discretisation
-    if answers.sigma is None:
-        modulus = np.abs(answers.unknowns.rows(rows).impedance(found.frequency, found.impedance))
-        deviation = answers.residual[rows, None].clip(min=LEAST_NOISE) * modulus / math.sqrt(2.0)
+    if solutions.sigma is None:
+        modulus = np.abs(solutions.parameters.rows(rows).impedance(found.frequency, found.impedance))
+        deviation = solutions.residual[rows, None].clip(min=LEAST_NOISE) * modulus / math.sqrt(2.0)
     else:
-        deviation = answers.sigma[rows]
+        deviation = solutions.sigma[rows]
     if problem.weights is not None:
         deviation = deviation * problem.weights
     return np.tile(deviation, len(problem.matrix) // found.frequency.size)
@@ -413,7 +414,7 @@ def _tiles(regularisation: Array, rows: NDArray[np.intp]) -> list[NDArray[np.int
 
 
 def _table(frequency: Array, out: Array, count: NDArray[np.int64]) -> pd.DataFrame:
-    """Rows of the answer in physical units."""
+    """Rows of the solution in physical units."""
     spectrum = np.repeat(np.arange(count.size), count)
     rows = out[np.arange(out.shape[1]) < count[:, None]]
     y, r, height, width, prominence, significance, y_error, r_error, lower, upper, kind = rows.T

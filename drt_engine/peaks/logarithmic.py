@@ -11,7 +11,7 @@ from drt_engine.threads import run_tiles
 from drt_kernels import log_peaks as kernels
 
 if TYPE_CHECKING:
-    from drt_engine.methods.posterior import LogPosterior
+    from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["features"]
 

@@ -5,8 +5,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import Problem, row_by_row
-from drt_engine.weighting import (
+from drt_engine.model.problem import Problem, row_by_row
+from drt_engine.model.weighting import (
     Weighting,
     deviations_at,
     weights_by_modulus,
@@ -39,7 +39,7 @@ def deviations_around(frequency: Array, measured: ComplexArray, model: ComplexAr
     Returns
     -------
     ndarray, shape (K, F)
-        Ohm; NaN for a spectrum without an answer or without any point.
+        Ohm; NaN for a spectrum without a solution or without any point.
     """
     decades = np.log10(frequency)
     near = np.exp(-0.5 * ((decades[:, None] - decades) / _WIDTH) ** 2)

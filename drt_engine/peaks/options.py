@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from drt_engine.basis import is_positive
 from drt_engine.errors import InputError
+from drt_engine.model.basis import is_positive
 
 __all__ = ["PeakOptions"]
 
@@ -19,7 +19,7 @@ class PeakOptions:
     Parameters
     ----------
     significance : float
-        How many standard deviations a maximum must be above its valleys: of what noise does to the answer, what λ
+        How many standard deviations a maximum must be above its valleys: of what noise does to the solution, what λ
         leaves open and what λ takes away. With the default, about one in a hundred spectra, or less, shows a peak too
         many.
     shoulder_significance : float, optional

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels import parts as kernels
+from drt_kernels import deconvolution as kernels
 
-__all__ = ["FWHM_GAUSSIAN", "SHAPES", "PartShape", "Shape", "zarc_exponent", "zarc_width"]
+__all__ = ["FWHM_GAUSSIAN", "SHAPES", "ElementShape", "Shape", "zarc_exponent", "zarc_width"]
 
 Array = NDArray[np.float64]
-PartShape = Literal["zarc", "havriliak-negami", "gaussian"]
+ElementShape = Literal["zarc", "havriliak-negami", "gaussian"]
 
 FWHM_GAUSSIAN = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a normal distribution over its standard deviation."""
@@ -101,7 +101,7 @@ class Shape:
     unit: tuple[float, ...]
     by_width: Callable[[Array], Array]
     gamma: Callable[[Array, Array], Array]
-    start: PartShape | None = None
+    start: ElementShape | None = None
 
     @property
     def size(self) -> int:
@@ -109,7 +109,7 @@ class Shape:
         return 2 + len(self.low)
 
 
-SHAPES: Mapping[PartShape, Shape] = {
+SHAPES: Mapping[ElementShape, Shape] = {
     "zarc": Shape(
         kernels.ZARC,
         _EXPONENTS[:1],

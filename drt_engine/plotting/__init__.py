@@ -6,7 +6,8 @@ and :func:`save` writes it. For a window, make the Axes with pyplot and hand it 
 
 Common to all of them:
 
-- `rows` chooses spectra as numpy would, by number or by a boolean column of the states. A row without an answer is left
+- `rows` chooses spectra as numpy would, by number or by a boolean column of the states. A row without a solution is
+left
   out where a result is drawn.
 - A state is the name of a column of the states, or ``"spectrum"``, the number of the row. Time is drawn in hours and
   charge, as capacity, in mAh; the others in the unit of their column.

@@ -14,7 +14,7 @@ from drt_engine.plotting.selection import Selection, listed, select
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
-__all__ = ["Column", "choose_cells", "matches", "with_curves"]
+__all__ = ["CellColumn", "choose_cells", "matches", "with_curves"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _NEAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class CellColumn:
     """One cell of the composite figure.
 
     Attributes
@@ -57,7 +57,7 @@ class Column:
 
 def choose_cells(
     spectra: Spectra, result: Inversion, cells: Sequence[Any] | None, at: Mapping[str, Any] | None, shown: set[str]
-) -> list[Column]:
+) -> list[CellColumn]:
     """Choose the spectra of each cell.
 
     Parameters
@@ -74,7 +74,7 @@ def choose_cells(
     Raises
     ------
     UnknownNameError
-        For a cell or a state that there is none of.
+        For a cell or a state that does not exist.
     InputError
         If nothing is left, and for more cells than fit side by side.
     """
@@ -85,12 +85,12 @@ def choose_cells(
     if not kept.any():
         there = "; ".join(f"{name}: {listed(states[name].drop_duplicates().tolist())}" for name in fixed)
         raise InputError(
-            f"at must choose at least one spectrum with an answer; got none with {fixed}. There are {there}."
+            f"at must choose at least one spectrum with a solution; got none with {fixed}. There are {there}."
         )
     if "cell" not in states.columns:
         if cells is not None:
             raise UnknownNameError("state", "cell", map(str, states.columns))
-        return [Column("", select(spectra, result, everything.rows[kept]))]
+        return [CellColumn("", select(spectra, result, everything.rows[kept]))]
     known = states["cell"][kept].drop_duplicates().tolist()
     names = known if cells is None else [cells] if isinstance(cells, str) else list(cells)
     for name in names:
@@ -99,12 +99,12 @@ def choose_cells(
     if not 1 <= len(names) <= _MOST_CELLS:
         raise InputError(f"cells must be one to {_MOST_CELLS} that fit side by side; got {listed(names)}.")
     return [
-        Column(_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()]))
+        CellColumn(_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()]))
         for name in names
     ]
 
 
-def with_curves(columns: Sequence[Column], profile: pd.DataFrame | None) -> list[Column]:
+def with_curves(columns: Sequence[CellColumn], profile: pd.DataFrame | None) -> list[CellColumn]:
     """Give each cell its voltage curve, and let time begin with what is shown.
 
     Raises
@@ -120,7 +120,7 @@ def with_curves(columns: Sequence[Column], profile: pd.DataFrame | None) -> list
     return [_since_start(column, None if profile is None else _curve(column, profile)) for column in columns]
 
 
-def _curve(column: Column, profile: pd.DataFrame) -> pd.DataFrame:
+def _curve(column: CellColumn, profile: pd.DataFrame) -> pd.DataFrame:
     states = column.chosen.states
     shared = [name for name in ("cell", "cycle", "direction") if name in states.columns and name in profile.columns]
     own = {name: states[name].unique().tolist() for name in shared}
@@ -132,7 +132,7 @@ def _curve(column: Column, profile: pd.DataFrame) -> pd.DataFrame:
     return part
 
 
-def _since_start(column: Column, curve: pd.DataFrame | None) -> Column:
+def _since_start(column: CellColumn, curve: pd.DataFrame | None) -> CellColumn:
     states = column.chosen.states
     if "spectrum" not in column.chosen.measured.states.columns:
         states = states.assign(spectrum=np.arange(len(states)))

@@ -123,7 +123,7 @@ def paint(chosen: Selection, colour: str | ColourScale | None) -> Paint:
     Raises
     ------
     UnknownNameError
-        For a state or a colour map that there is none of.
+        For a state or a colour map that does not exist.
     InputError
         For more names than there are colours that can be told apart.
     """

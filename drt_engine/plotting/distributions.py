@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
 from drt_engine.errors import InputError
-from drt_engine.lines import lines_of
 from drt_engine.methods import LogGaussian
 from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above, styled
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.selection import Quantity, Selection, select
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
+from drt_engine.series import series_along
 from drt_engine.status import Status
 from drt_engine.tracking import Tracks
 
@@ -79,9 +79,9 @@ def gamma(
     Raises
     ------
     InputError
-        For rows that do not exist, if no row has an answer, and for a truth of another shape.
+        For rows that do not exist, if no row has a solution, and for a truth of another shape.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(None, result, rows)
     colours = paint(chosen, state)
@@ -150,10 +150,10 @@ def waterfall(
     Raises
     ------
     InputError
-        For rows that do not exist, if no row has an answer, for a state that repeats or is no number, and for a scale
+        For rows that do not exist, if no row has a solution, for a state that repeats or is no number, and for a scale
         that is not positive.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(None, result, rows)
     quantity = chosen.quantity(state)
@@ -246,10 +246,10 @@ def heat_map(
     Raises
     ------
     InputError
-        For rows that do not exist, if no row has an answer, for a state that repeats or is no number, and for a `norm`
+        For rows that do not exist, if no row has a solution, for a state that repeats or is no number, and for a `norm`
         that ends below the largest γ.
     UnknownNameError
-        For a state or a colour map that there is none of.
+        For a state or a colour map that does not exist.
     """
     chosen = select(None, result, rows)
     quantity = chosen.quantity(state)
@@ -339,7 +339,7 @@ def _breaks(chosen: Selection) -> list[tuple[int, int]]:
     if not {method.along, *(method.series or ())} <= set(states.columns):
         return []
     # The flag is that of the first spectrum after the break; without another one before, the break is not in view.
-    lines = lines_of(states, method.along, method.series)
+    lines = series_along(states, method.along, method.series)
     return [
         (int(one), int(other))
         for line in lines

@@ -74,9 +74,9 @@ def nyquist(
     Raises
     ------
     InputError
-        For rows that do not exist, and if no row has an answer.
+        For rows that do not exist, and if no row has a solution.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(spectra, result, rows)
     colours = paint(chosen, state)
@@ -136,9 +136,9 @@ def bode(
     Raises
     ------
     InputError
-        For rows that do not exist, and if no row has an answer.
+        For rows that do not exist, and if no row has a solution.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(spectra, result, rows)
     colours = paint(chosen, state)
@@ -199,9 +199,9 @@ def residuals(
     Raises
     ------
     InputError
-        For rows that do not exist, and if no row has an answer.
+        For rows that do not exist, and if no row has a solution.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     chosen = select(spectra, result, rows)
     fitted = chosen.fitted

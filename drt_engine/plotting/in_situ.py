@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure, styled
-from drt_engine.plotting.cells import Column, choose_cells, with_curves
+from drt_engine.plotting.cells import CellColumn, choose_cells, with_curves
 from drt_engine.plotting.colours import ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.distributions import (
     GAMMA,
@@ -64,7 +64,7 @@ class CompositeView:
     Raises
     ------
     UnknownNameError
-        For a kind or an abscissa that there is none of.
+        For a kind or an abscissa that does not exist.
     """
 
     drt: Kind = "waterfall"
@@ -148,10 +148,10 @@ def composite(
     Raises
     ------
     InputError
-        If no spectrum with an answer is chosen, for more than three cells, for a profile that does not fit, and for a
+        If no spectrum with a solution is chosen, for more than three cells, for a profile that does not fit, and for a
         state that repeats within a cell.
     UnknownNameError
-        For a cell or a state that there is none of.
+        For a cell or a state that does not exist.
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
     columns = with_curves(choose_cells(spectra, result, cells, at, {state, view.along or state}), profile)
@@ -160,7 +160,7 @@ def composite(
     return draw_columns(columns, shared_scale(columns, state, view.colour_map), view, tracks)
 
 
-def shared_scale(columns: Sequence[Column], state: str, colours: str) -> ColourScale:
+def shared_scale(columns: Sequence[CellColumn], state: str, colours: str) -> ColourScale:
     """Return colours of a state that span what is there in all columns."""
     every, scale = _every(columns, state), ColourScale(state, colours, bar=False)
     if not every.numeric:
@@ -169,14 +169,14 @@ def shared_scale(columns: Sequence[Column], state: str, colours: str) -> ColourS
     return replace(scale, low=low, high=high)
 
 
-def _every(columns: Sequence[Column], state: str) -> Quantity:
+def _every(columns: Sequence[CellColumn], state: str) -> Quantity:
     """Return a state of all cells together."""
     quantities = [column.chosen.quantity(state) for column in columns]
     return replace(quantities[0], array=np.concatenate([quantity.array for quantity in quantities]))
 
 
 def draw_columns(
-    columns: Sequence[Column],
+    columns: Sequence[CellColumn],
     scale: ColourScale,
     view: CompositeView,
     tracks: Tracks | None = None,
@@ -186,7 +186,7 @@ def draw_columns(
 
     Parameters
     ----------
-    columns : sequence of Column
+    columns : sequence of CellColumn
         What is shown, from left to right.
     scale : ColourScale
         Colours of the state, shared by all.
@@ -237,7 +237,7 @@ def draw_columns(
     return figure
 
 
-def _draw_profile(axes: Axes, column: Column, colours: Paint, state: str, wish: Abscissa | None) -> None:
+def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wish: Abscissa | None) -> None:
     """Draw voltage, or else the polarisation resistance, and the points where EIS was taken."""
     states = column.chosen.states
     abscissa = _abscissa(column, state, wish)
@@ -256,7 +256,7 @@ def _draw_profile(axes: Axes, column: Column, colours: Paint, state: str, wish: 
     axes.scatter(x, y, s=size, c=colours.rgba, edgecolors="black", linewidths=edge, zorder=3)
 
 
-def _abscissa(column: Column, state: str, wish: Abscissa | None) -> str | None:
+def _abscissa(column: CellColumn, state: str, wish: Abscissa | None) -> str | None:
     """Return what the voltage is drawn over, or None where there is no voltage curve."""
     states, curve = column.chosen.states, column.curve
     if curve is None and ("voltage" not in states.columns or state not in ("voltage", "charge", "time")):
@@ -281,7 +281,11 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, abscissa: str) -> None:
 
 
 def _draw_distributions(
-    panels: Sequence[Axes], columns: Sequence[Column], scale: ColourScale, view: CompositeView, tracks: Tracks | None
+    panels: Sequence[Axes],
+    columns: Sequence[CellColumn],
+    scale: ColourScale,
+    view: CompositeView,
+    tracks: Tracks | None,
 ) -> tuple[float, float] | None:
     """Draw γ, and return how high an ohm is in the waterfalls and the largest γ in ohm; None for heat maps."""
     along = view.along or scale.state
@@ -303,7 +307,7 @@ def _draw_distributions(
 
 
 def _draw_tracks(
-    panels: Sequence[Axes], columns: Sequence[Column], along: str, tracks: Tracks, height: float | None
+    panels: Sequence[Axes], columns: Sequence[CellColumn], along: str, tracks: Tracks, height: float | None
 ) -> None:
     drawn: set[str] = set()
     for column, axes in zip(columns, panels, strict=True):

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure, styled
-from drt_engine.plotting.cells import Column, choose_cells, matches, with_curves
+from drt_engine.plotting.cells import CellColumn, choose_cells, matches, with_curves
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
 from drt_engine.plotting.selection import Selection, display_factor, display_label
@@ -84,7 +84,7 @@ def processes(
     InputError
         If nothing is left to draw, for more than six processes, and for a state without numbers.
     UnknownNameError
-        For a state, a process or a quantity that there is none of.
+        For a state, a process or a quantity that does not exist.
     """
     states = [*checked_tracks(tracks).series, tracks.along]
     state = tracks.along if state is None else state
@@ -106,7 +106,7 @@ def processes(
     panels = figure.subplots(len(quantities), len(shown), squeeze=False, sharex=True)
     for axes, (quantity, name) in zip(panels.flat, ((q, n) for q in quantities for n in shown), strict=True):
         part = (table["process"] == name).to_numpy()
-        _draw_courses(
+        _draw_trajectories(
             dress(axes), table[part], None if colours is None else colours.rgba[part], quantity, (state, keys)
         )
     for axes, name in zip(panels[0], shown, strict=True):
@@ -171,7 +171,7 @@ def ageing(
     InputError
         For states without cycle, for more than two cells, and where :func:`composite` does.
     UnknownNameError
-        For a state that there is none of, and for tracks whose series are not told apart by cycle.
+        For a state that does not exist, and for tracks whose series are not told apart by cycle.
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
     state = checked_tracks(tracks).along
@@ -180,7 +180,7 @@ def ageing(
     fixed |= dict(at or {})
     cells = fixed.pop("cell", None)
     first, last = _cycles(spectra, cycles)
-    columns: list[Column] = []
+    columns: list[CellColumn] = []
     for cycle in (first, last):
         chosen = choose_cells(spectra, result, cells, fixed | {"cycle": cycle}, {state, view.along or state})
         if len(chosen) > 2:
@@ -268,16 +268,16 @@ def _markers(table: pd.DataFrame, told: set[str | None]) -> "pd.Series[Any]":
     return table["cell"].map(marker) if cells else pd.Series(MARKERS[0], index=table.index)
 
 
-def _draw_courses(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str, axis: tuple[str, list[str]]) -> None:
+def _draw_trajectories(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str, axis: tuple[str, list[str]]) -> None:
     """Draw the courses of one quantity of one process; `axis` is the state drawn over, and what tells courses apart."""
     state, keys = axis
     table = table.reset_index(drop=True)
     error = f"{quantity}_error" if f"{quantity}_error" in table.columns else None
-    courses = [part for _, part in table.groupby(keys, sort=True, observed=True)] if keys else [table]
-    size = 2.2 if len(courses) <= _FEW else 1.5
-    size = size if len(table) <= _MANY * len(courses) else 1.0
-    for course in courses:
-        part = course.sort_values(state, kind="stable")
+    trajectories = [part for _, part in table.groupby(keys, sort=True, observed=True)] if keys else [table]
+    size = 2.2 if len(trajectories) <= _FEW else 1.5
+    size = size if len(table) <= _MANY * len(trajectories) else 1.0
+    for trajectory in trajectories:
+        part = trajectory.sort_values(state, kind="stable")
         colour = NAMED[0] if rgba is None else rgba[part.index[0]]
         x = part[state].to_numpy(dtype=float) * display_factor(state)
         y = part[quantity].to_numpy()

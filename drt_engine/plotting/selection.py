@@ -152,7 +152,7 @@ class Selection:
 
 
 def select(spectra: Spectra | None, result: Inversion | None, rows: Any = None) -> Selection:
-    """Choose rows, without those that have no answer.
+    """Choose rows, without those that have no solution.
 
     Parameters
     ----------
@@ -229,7 +229,9 @@ def _answered(result: Inversion, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     kept = rows[result.solved[rows]]
     if not kept.size:
         found = Status(int(np.bitwise_or.reduce(result.status[rows])))
-        raise InputError(f"result has no answer in the {rows.size} chosen rows, expected one at least. {found.message}")
+        raise InputError(
+            f"result has no solution in the {rows.size} chosen rows, expected one at least. {found.message}"
+        )
     return kept
 
 

@@ -93,7 +93,7 @@ def validity_map(
     """Map of where data is bad: the residual as a colour over frequency and a state.
 
     Each spectrum is a stripe around its state, as in :func:`heat_map`. Points that are off have a dot, and spectra in
-    which a fault was found a mark on the right.
+    which a violation was found a mark on the right.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def validity_map(
         If `validation` is none, for rows that do not exist or could not be tested, and for a state that repeats or is
         no number.
     UnknownNameError
-        For a state or a part that there is none of.
+        For a state or a part that does not exist.
     """
     if part not in get_args(Part):
         raise UnknownNameError("part", part, get_args(Part))
@@ -189,6 +189,6 @@ def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _words(one: Validation) -> str:
-    faults = Validity.DRIFT | Validity.OUTLIER | Validity.INCONSISTENT | Validity.NOISY
-    found = [str(flag.name).lower() for flag in Validity if flag & faults & int(one.flag[0])]
+    violations = Validity.DRIFT | Validity.OUTLIER | Validity.INCONSISTENT | Validity.NOISY
+    found = [str(flag.name).lower() for flag in Validity if flag & violations & int(one.flag[0])]
     return ", ".join(found) or "valid"

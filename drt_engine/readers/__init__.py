@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from drt_engine.errors import FileFormatError, UnknownNameError
-from drt_engine.readers.base import HEAD_BYTES, Reader, ReadOptions, Recording, Sweep, problem
+from drt_engine.readers.base import HEAD_BYTES, Reader, ReadOptions, Recording, Sweep, format_error
 from drt_engine.readers.named import parse_columns
 
 __all__ = ["READERS", "ReadOptions", "Reader", "Recording", "Sweep", "find_reader", "read_file"]
@@ -77,17 +77,17 @@ def find_reader(path: str | PathLike[str]) -> Reader:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        raise problem(path, None, f"it cannot be read ({error.strerror or error}).") from error
+        raise format_error(path, None, f"it cannot be read ({error.strerror or error}).") from error
     if not head:
-        raise problem(path, "byte 0", "the file is empty. Export it again.")
+        raise format_error(path, "byte 0", "the file is empty. Export it again.")
     claims = [reader for reader in map(READERS.__getitem__, _INSTRUMENTS) if reader.scan(head, path)]
     if len(claims) > 1:
         names = " and ".join(repr(reader.name) for reader in claims)
-        raise problem(path, None, f"its content looks like {names}. Say which with reader.")
+        raise format_error(path, None, f"its content looks like {names}. Say which with reader.")
     for reader in claims or map(READERS.__getitem__, _GENERAL):
         if claims or reader.scan(head, path):
             return reader
-    raise problem(path, "byte 0", _no_reader(head))
+    raise format_error(path, "byte 0", _no_reader(head))
 
 
 def _no_reader(head: bytes) -> str:
@@ -142,6 +142,6 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
     except FileFormatError:
         raise
     except (ArithmeticError, LookupError, MemoryError, OSError, ValueError) as error:
-        raise problem(
+        raise format_error(
             path, None, f"the {chosen.name} reader could not make sense of it ({type(error).__name__}: {error})."
         ) from error

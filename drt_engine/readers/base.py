@@ -14,7 +14,7 @@ from drt_engine.errors import FileFormatError, InputError
 if TYPE_CHECKING:
     from drt_engine.readers.states import State
 
-__all__ = ["HEAD_BYTES", "ReadOptions", "Reader", "Recording", "Sweep", "problem"]
+__all__ = ["HEAD_BYTES", "ReadOptions", "Reader", "Recording", "Sweep", "format_error"]
 
 HEAD_BYTES = 65536
 """How much of a file a reader may look at to recognise it."""
@@ -179,7 +179,7 @@ class Reader(Protocol):
         """
 
 
-def problem(source: Path | str, place: str | int | None, message: str) -> FileFormatError:
+def format_error(source: Path | str, place: str | int | None, message: str) -> FileFormatError:
     """Return an error that names the file and the place in it.
 
     Parameters

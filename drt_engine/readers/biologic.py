@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import Recording, problem
-from drt_engine.readers.columns import Rows, Table, rows_of, side_column
+from drt_engine.readers.base import Recording, format_error
+from drt_engine.readers.columns import HeadedTable, Rows, rows_of, side_column
 from drt_engine.readers.header import steady_time
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
@@ -88,13 +88,13 @@ _OTHER = re.compile(r"Re\(Z\S+\)")
 
 
 def spectra_of(
-    table: Table, heading_line: int | None = None, missing: frozenset[str] = frozenset()
+    table: HeadedTable, heading_line: int | None = None, missing: frozenset[str] = frozenset()
 ) -> tuple[list[Spectrum], tuple[str, ...]]:
     """Return the points of each electrode that the table has an impedance of, and remarks on other impedances.
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         Rows with the headings of EC-Lab.
     heading_line : int, optional
         Line of the headings, for errors.
@@ -121,7 +121,7 @@ def spectra_of(
         try:
             columns = columns_of(
                 table,
-                lambda message: problem(table.source, heading_line, message),
+                lambda message: format_error(table.source, heading_line, message),
                 rename=_names_for(table.headings, parts, suffix),
             )
             rows = rows_of(table, columns, missing=missing)
@@ -135,7 +135,7 @@ def spectra_of(
             continue
         found.append(Spectrum(electrode, with_blocks(table, check_measured_order(rows))))
     if not found:
-        raise problem(table.source, heading_line, "every impedance is 0: none was measured.")
+        raise format_error(table.source, heading_line, "every impedance is 0: none was measured.")
     if found[0].electrode == "working":
         remarks += check_series_capacitance(table, found[0].rows)
     if len(found) == 1 and found[0].electrode == "working":
@@ -179,7 +179,7 @@ def joined(parts: Sequence[tuple[str | None, Recording]], remarks: Sequence[str]
     return replace(first, sweeps=tuple(sweeps), remarks=tuple(notes))
 
 
-def check_series_capacitance(table: Table, rows: Rows) -> tuple[str, ...]:
+def check_series_capacitance(table: HeadedTable, rows: Rows) -> tuple[str, ...]:
     """Check frequencies by the series capacitance that EC-Lab writes beside them, Cs = −1/(ω Im Z).
 
     Returns
@@ -235,7 +235,7 @@ def check_measured_order(rows: Rows) -> Rows:
     return steady_time(rows, [np.arange(rows.frequency.size)])
 
 
-def with_blocks(table: Table, rows: Rows) -> Rows:
+def with_blocks(table: HeadedTable, rows: Rows) -> Rows:
     """Return the points with the direction and the capacity of the block before each sweep, in files that hold blocks.
 
     Looped files hold rows of rest, charge and discharge between the sweeps, with the columns ``ox/red`` or ``half
@@ -244,7 +244,7 @@ def with_blocks(table: Table, rows: Rows) -> Rows:
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         All rows.
     rows : Rows
         Those that are points.
@@ -270,12 +270,12 @@ def with_blocks(table: Table, rows: Rows) -> Rows:
     return replace(rows, states=states)
 
 
-def with_loops(table: Table, rows: Rows, starts: NDArray[np.int64] | None) -> Rows:
+def with_loops(table: HeadedTable, rows: Rows, starts: NDArray[np.int64] | None) -> Rows:
     """Return the points with the number of the loop as cycle, if the file has loops and no column of the cycle.
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         All rows.
     rows : Rows
         Those that are points.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import ReadOptions, Recording, problem
+from drt_engine.readers.base import ReadOptions, Recording, format_error
 from drt_engine.readers.biologic import STATES, joined, spectra_of, stated_area, with_loops
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import State, stated
@@ -111,13 +111,13 @@ class BiologicBinary:
         file, more = _parsed(path, modules)
         table = RecordTable(path, file.data, options.columns)
         if not table.records.size:
-            raise problem(path, "record 1", "no records: the measurement was stopped before its first point.")
+            raise format_error(path, "record 1", "no records: the measurement was stopped before its first point.")
         try:
             spectra, notes = spectra_of(table)
         except FileFormatError as error:
             if "no column of" not in str(error):
                 raise
-            raise problem(path, "column types of the data", str(error).partition(": ")[2]) from error
+            raise format_error(path, "column types of the data", str(error).partition(": ")[2]) from error
         settings = modules[b"VMP Set   "].data
         area, odd = _area(settings)
         states, placeholder = stated_area(area)
@@ -156,17 +156,19 @@ def _checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise problem(path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; up to 256 MiB are read.")
+            raise format_error(
+                path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; up to 256 MiB are read."
+            )
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise problem(path, None, "there is no such file.") from error
+        raise format_error(path, None, "there is no such file.") from error
     modules: dict[bytes, _Module] = {}
     remarks: list[str] = []
     position = 52
     while position < len(raw):
         name = raw[position + 6 : position + 16]
         if not raw.startswith(b"MODULE", position) or len(raw) < position + 57:
-            raise problem(
+            raise format_error(
                 path,
                 f"byte {position}",
                 f"a module was expected to begin; got {raw[position : position + 6]!r}. The file is cut or damaged.",
@@ -176,7 +178,7 @@ def _checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]
         start = position + (65 if wide else 57)
         if start + length > len(raw):
             what = name.decode("latin-1").strip()
-            raise problem(
+            raise format_error(
                 path,
                 f"byte {start}",
                 f"the module {what!r} says it has {length} bytes, and {len(raw) - start} are left. "
@@ -189,7 +191,7 @@ def _checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]
         position = start + length
     for needed in (b"VMP Set   ", b"VMP data  "):
         if needed not in modules:
-            raise problem(
+            raise format_error(
                 path,
                 f"byte {len(raw)}",
                 f"the module {needed.decode().strip()!r} is missing: the file is cut or damaged.",
@@ -202,7 +204,7 @@ def _parsed(path: Path, modules: dict[bytes, _Module]) -> tuple[Any, tuple[str, 
     try:
         parser = importlib.import_module("galvani.BioLogic")
     except ImportError as error:
-        raise problem(
+        raise format_error(
             path,
             None,
             'BioLogic .mpr files are read with galvani, which is not installed: pip install "drt-engine[biologic]". '
@@ -215,7 +217,7 @@ def _parsed(path: Path, modules: dict[bytes, _Module]) -> tuple[Any, tuple[str, 
             return parser.MPRfile(io.BytesIO(content)), remarks
     except Exception as error:  # whatever a damaged file provokes
         what = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
-        raise problem(
+        raise format_error(
             path,
             "byte 52",
             f"galvani cannot read the modules that begin here ({what}). The file is damaged or of a version that "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import problem
+from drt_engine.readers.base import format_error
 from drt_engine.readers.headings import AREA_UNIT, Meaning, meaning_of
 from drt_engine.readers.states import untaken
 
@@ -17,9 +17,9 @@ __all__ = [
     "NEEDED",
     "ROUNDED",
     "VOID",
-    "Column",
+    "HeadedTable",
     "Rows",
-    "Table",
+    "TableColumn",
     "exported",
     "find_columns",
     "meaning_of",
@@ -63,7 +63,7 @@ class _AnyCell(frozenset[str]):
         return True
 
 
-class Table(Protocol):
+class HeadedTable(Protocol):
     """Headings and rows below, of a text file, a sheet or a binary record."""
 
     @property
@@ -93,7 +93,7 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """Where a quantity stands.
 
     Parameters
@@ -150,7 +150,7 @@ class Rows:
 
     def error(self, row: int, message: str) -> FileFormatError:
         """Return an error that names the file and the place of a point."""
-        return problem(self.source, f"{self.unit} {self.lines[row]}", message)
+        return format_error(self.source, f"{self.unit} {self.lines[row]}", message)
 
 
 def find_columns(
@@ -158,7 +158,7 @@ def find_columns(
     error: Callable[[str], FileFormatError],
     *,
     rename: Mapping[str, str] | None = None,
-) -> dict[str, Column]:
+) -> dict[str, TableColumn]:
     """Find the quantities among the headings.
 
     Parameters
@@ -183,15 +183,15 @@ def find_columns(
     FileFormatError
         If the frequency or the impedance is missing, in a unit that is not known, or in two columns.
     """
-    found: dict[str, Column] = {}
+    found: dict[str, TableColumn] = {}
     units: dict[str, str] = {}
-    doubled: dict[str, Column] = {}
+    doubled: dict[str, TableColumn] = {}
     for index, heading in enumerate(headings):
         meaning = meaning_of((rename or {}).get(heading, heading))
         if isinstance(meaning, str):
             units[heading] = meaning
         elif meaning is not None:
-            column = Column(index, heading, meaning)
+            column = TableColumn(index, heading, meaning)
             other = found.get(meaning.quantity)
             if other is None or meaning.rank < other.meaning.rank:
                 found[meaning.quantity] = column
@@ -210,7 +210,7 @@ def find_columns(
 
 
 def require_impedance(
-    found: Mapping[str, Column],
+    found: Mapping[str, TableColumn],
     headings: Sequence[str],
     units: Mapping[str, str],
     error: Callable[[str], FileFormatError],
@@ -255,8 +255,8 @@ def _suggested(headings: Sequence[str], units: Mapping[str, str]) -> str:
 
 
 def rows_of(
-    table: Table,
-    columns: Mapping[str, Column] | None = None,
+    table: HeadedTable,
+    columns: Mapping[str, TableColumn] | None = None,
     *,
     missing: frozenset[str] = frozenset(),
     heading_line: int | None = None,
@@ -268,7 +268,7 @@ def rows_of(
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         Where they stand.
     columns : mapping of str to Column, optional
         From `find_columns`, which is asked if not given.
@@ -285,7 +285,7 @@ def rows_of(
         says so.
     """
     if columns is None:
-        columns = find_columns(table.headings, lambda text: problem(table.source, heading_line, text))
+        columns = find_columns(table.headings, lambda text: format_error(table.source, heading_line, text))
     void = missing | VOID
     columns, notes = exported(table, columns, void)
     columns, more = _with_unit_of_phase(table, columns, void, heading_line)
@@ -321,18 +321,18 @@ def rows_of(
     return rows
 
 
-def _scaled(column: Column, cells: Floats) -> Floats:
+def _scaled(column: TableColumn, cells: Floats) -> Floats:
     return np.asarray(column.meaning.factor * cells + column.meaning.offset, dtype=np.float64)
 
 
-def _refuse_holes(table: Table, needed: Sequence[Column], raw: Floats) -> None:
+def _refuse_holes(table: HeadedTable, needed: Sequence[TableColumn], raw: Floats) -> None:
     """Refuse a row in which one cell of the spectrum is empty and others are not; an empty row is none."""
     void = np.isnan(raw)
     for row in np.flatnonzero(void.any(axis=1) & ~void.all(axis=1)):
         cells = table.cells(int(row))
         for column in needed:
             if column.index >= len(cells) or not cells[column.index].strip():
-                raise problem(
+                raise format_error(
                     table.source,
                     f"{table.unit} {table.lines[row]}",
                     f"column {column.index + 1} ({column.heading}) has '', where a number was expected. Correct the "
@@ -346,13 +346,13 @@ def spectrum_of(columns: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def exported(
-    table: Table, columns: Mapping[str, Column], missing: frozenset[str]
-) -> tuple[dict[str, Column], list[str]]:
+    table: HeadedTable, columns: Mapping[str, TableColumn], missing: frozenset[str]
+) -> tuple[dict[str, TableColumn], list[str]]:
     """Leave out |Z| and phase that are 0 throughout beside Re and Im, as they were not exported; with remarks.
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         Where they stand.
     columns : mapping of str to Column
         By quantity.
@@ -371,8 +371,8 @@ def exported(
 
 
 def _with_unit_of_phase(
-    table: Table, columns: Mapping[str, Column], missing: frozenset[str], heading_line: int | None
-) -> tuple[Mapping[str, Column], list[str]]:
+    table: HeadedTable, columns: Mapping[str, TableColumn], missing: frozenset[str], heading_line: int | None
+) -> tuple[Mapping[str, TableColumn], list[str]]:
     """Decide whether a phase whose unit is not stated is in degrees or in radians, or ask.
 
     Beyond ±π/2 it is in degrees. Within, Re and Im tell; without them only the names that Zurich Instruments gives.
@@ -396,7 +396,7 @@ def _with_unit_of_phase(
     if (phase.heading.strip().lower(), modulus.heading.strip().lower()) == ("phasez", "absz"):
         return radian, ["'phasez' has no unit and was read in radians, as Zurich Instruments writes it beside 'absz'"]
     numbers = f"frequency={columns['frequency'].index + 1},|z|={modulus.index + 1},phase/{{}}={phase.index + 1}"
-    raise problem(
+    raise format_error(
         table.source,
         heading_line if table.unit == "line" or heading_line is None else f"{table.unit} {heading_line}",
         f"{phase.heading!r} has no unit, and all its values lie within ±π/2: they may be degrees or radians. Say "
@@ -404,12 +404,14 @@ def _with_unit_of_phase(
     )
 
 
-def side_column(table: Table, index: int, missing: frozenset[str] = frozenset()) -> tuple[Floats, tuple[str, ...]]:
+def side_column(
+    table: HeadedTable, index: int, missing: frozenset[str] = frozenset()
+) -> tuple[Floats, tuple[str, ...]]:
     """Return a column that is no part of a spectrum as far as its cells are numbers, and a remark on the others.
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         Where it stands.
     index : int
         Which column, from 0.
@@ -452,13 +454,15 @@ def turned(angle: Any) -> Any:
     return np.exp(1j * np.where(np.isfinite(angle), angle, np.nan))
 
 
-def _wanted(table: Table, frequency: Floats, z: NDArray[np.complex128]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+def _wanted(
+    table: HeadedTable, frequency: Floats, z: NDArray[np.complex128]
+) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Return which rows are points of a spectrum, and remarks about the others."""
     remarks = []
     negative = np.flatnonzero(frequency < 0)
     if negative.size:
         row = negative[0]
-        raise problem(
+        raise format_error(
             table.source,
             f"{table.unit} {table.lines[row]}",
             f"frequency must be positive; got {frequency[row]:g} Hz. The columns are exchanged or the row is damaged.",
@@ -467,7 +471,7 @@ def _wanted(table: Table, frequency: Floats, z: NDArray[np.complex128]) -> tuple
     infinite = np.flatnonzero(~void & ~(np.isfinite(frequency) & np.isfinite(z)))
     if infinite.size:
         row = infinite[0]
-        raise problem(
+        raise format_error(
             table.source,
             f"{table.unit} {table.lines[row]}",
             f"frequency and impedance must be finite; got {frequency[row]:g} Hz and {z[row]:g} ohm. "
@@ -480,7 +484,7 @@ def _wanted(table: Table, frequency: Floats, z: NDArray[np.complex128]) -> tuple
         remarks.append(f"{dc.sum()} DC rows (f = 0) left out ({_first(table, dc)})")
     keep = np.flatnonzero(~void & ~dc)
     if not keep.size:
-        raise problem(
+        raise format_error(
             table.source,
             f"{table.unit} {table.lines[0]}",
             f"no point of a spectrum in {len(table.lines)} rows: {'; '.join(remarks)}. "
@@ -489,12 +493,12 @@ def _wanted(table: Table, frequency: Floats, z: NDArray[np.complex128]) -> tuple
     return keep, tuple(remarks)
 
 
-def _first(table: Table, rows: NDArray[np.bool_]) -> str:
+def _first(table: HeadedTable, rows: NDArray[np.bool_]) -> str:
     return f"first at {table.unit} {table.lines[int(np.argmax(rows))]}"
 
 
 def _contradictions(
-    table: Table, columns: Mapping[str, Column], values: Mapping[str, Floats], keep: NDArray[np.intp]
+    table: HeadedTable, columns: Mapping[str, TableColumn], values: Mapping[str, Floats], keep: NDArray[np.intp]
 ) -> list[str]:
     """Check |Z| and phase against Re and Im: remark on small differences, and raise at the first row of a large one."""
     if "re" not in values or "im" not in values:
@@ -515,7 +519,7 @@ def _contradictions(
             row = int(keep[i])
             rounding = _rounding(table, columns, row, name, abs(z[i]))
             if off[i] > ROUNDED * size[i] + rounding:
-                raise problem(
+                raise format_error(
                     table.source,
                     f"{table.unit} {table.lines[row]}",
                     _contradiction(columns, {quantity: float(v[row]) for quantity, v in values.items()}, name),
@@ -532,7 +536,7 @@ def _contradictions(
     return remarks
 
 
-def _rounding(table: Table, columns: Mapping[str, Column], row: int, name: str, modulus: float) -> float:
+def _rounding(table: HeadedTable, columns: Mapping[str, TableColumn], row: int, name: str, modulus: float) -> float:
     """Return by how much the digits that are not printed can move |Z| or the phase, ohm."""
     half = {
         quantity: abs(columns[quantity].meaning.factor) * table.resolution(row, columns[quantity].index)
@@ -541,7 +545,7 @@ def _rounding(table: Table, columns: Mapping[str, Column], row: int, name: str, 
     return 1.01 * (half["re"] + half["im"] + half[name] * (modulus if name == "phase" else 1.0))
 
 
-def _contradiction(columns: Mapping[str, Column], at: Mapping[str, float], name: str) -> str:
+def _contradiction(columns: Mapping[str, TableColumn], at: Mapping[str, float], name: str) -> str:
     z = complex(at["re"], at["im"])
     got = f"{abs(z):g} ohm" if name == "modulus" else f"{np.degrees(np.angle(z)):g} deg"
     said = f"{at['modulus']:g} ohm" if name == "modulus" else f"{np.degrees(at['phase']):g} deg"
@@ -564,7 +568,7 @@ def _contradiction(columns: Mapping[str, Column], at: Mapping[str, float], name:
     )
 
 
-def _numbered(found: Mapping[str, Column]) -> str:
+def _numbered(found: Mapping[str, TableColumn]) -> str:
     """Return the columns of the spectrum as a user would name them by number."""
     parts = []
     for name in spectrum_of(found):
@@ -575,7 +579,7 @@ def _numbered(found: Mapping[str, Column]) -> str:
     return ",".join(parts)
 
 
-def _by_number(columns: Mapping[str, Column], *, swap: bool = False, turn: bool = False) -> str:
+def _by_number(columns: Mapping[str, TableColumn], *, swap: bool = False, turn: bool = False) -> str:
     """Return columns as a user would name them to have Re and Im read without a check."""
     re_at, im_at = (columns[name].index + 1 for name in (("im", "re") if swap else ("re", "im")))
     minus = columns["im"].meaning.factor < 0
@@ -583,14 +587,14 @@ def _by_number(columns: Mapping[str, Column], *, swap: bool = False, turn: bool 
     return f"frequency={columns['frequency'].index + 1},re={re_at},{sign}im={im_at}"
 
 
-def _overrule(columns: Mapping[str, Column], words: str) -> str:
+def _overrule(columns: Mapping[str, TableColumn], words: str) -> str:
     """Return how to say what the phase says of Re and Im, or that the phase is wrong."""
     swap = "exchanged" in words
     meant = _by_number(columns, swap=swap, turn=not swap)
     return f"say so with columns='{meant}'; if the phase is wrong, read without it with columns='{_by_number(columns)}'"
 
 
-def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, Column]) -> None:
+def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn]) -> None:
     im = columns.get("im")
     if im is None or im.stated or "phase" in columns or im.meaning.factor < 0 or rows.frequency.size < 3:
         return

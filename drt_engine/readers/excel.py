@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import ReadOptions, Recording, problem
+from drt_engine.readers.base import ReadOptions, Recording, format_error
 from drt_engine.readers.columns import rows_of
 from drt_engine.readers.named import chosen_columns, columns_of, holds_impedance, parse_columns, with_units
 from drt_engine.readers.states import TABLE_STATES, State
@@ -74,7 +74,7 @@ class Sheet:
             return float(text.replace(",", "."))
         if text in missing:
             return float("nan")
-        raise problem(
+        raise format_error(
             self.source,
             f"row {self.lines[row]}",
             f"column {index + 1} ({self.headings[index]}) has {text!r}, where a number was expected. Correct the cell, "
@@ -109,14 +109,14 @@ class Excel:
         wanted = {name: rows for name, rows in book.items() if options.sheet in (None, name)}
         if not wanted:
             names = ", ".join(map(repr, book))
-            raise problem(path, None, f"there is no sheet {options.sheet!r}. The sheets are {names}.")
+            raise format_error(path, None, f"there is no sheet {options.sheet!r}. The sheets are {names}.")
         recordings = []
         for name, rows in wanted.items():
             sheet = _table(f"{path} [{name}]", rows, options)
             if sheet is not None:
                 recordings.append((name, _read_sheet(*sheet, options)))
         if not recordings:
-            raise problem(
+            raise format_error(
                 path,
                 f"sheets {', '.join(map(repr, wanted))}",
                 "no headings of a frequency and an impedance, as 'freq/Hz', 'Re(Z)/Ohm', '-Im(Z)/Ohm'. Add a row of "
@@ -133,7 +133,7 @@ class Excel:
 
 def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions) -> Recording:
     def error(message: str) -> FileFormatError:
-        return problem(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
+        return format_error(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
 
     remarks = []
     if heading is not None:
@@ -157,21 +157,21 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
     try:
         openpyxl: Any = importlib.import_module("openpyxl")
     except ImportError as error:
-        raise problem(
+        raise format_error(
             path, None, 'workbooks are read with openpyxl, which is not installed: pip install "drt-engine[excel]".'
         ) from error
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
             if size > MAX_UNPACKED:
-                raise problem(
+                raise format_error(
                     path,
                     None,
                     f"{size / 2**20:.0f} MiB once unpacked; up to {MAX_UNPACKED // 2**20} MiB are read. Split it.",
                 )
             damaged = archive.testzip()
             if damaged is not None:
-                raise problem(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
+                raise format_error(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         try:
             return {sheet.title: [tuple(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
@@ -181,7 +181,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
         raise
     except Exception as error:  # whatever a damaged archive provokes
         cure = "Save an old workbook (.xls) as .xlsx." if path.suffix.lower() == ".xls" else "Save it again."
-        raise problem(
+        raise format_error(
             path, "byte 0", f"no workbook that openpyxl can read ({type(error).__name__}: {error}). {cure}"
         ) from error
 
@@ -223,7 +223,7 @@ def _sheet(source: str, headings: tuple[str, ...], rows: list[tuple[object, ...]
         if any(str(cell).strip() for cell in row if cell is not None)
     ]
     if not kept:
-        raise problem(source, f"row {first}", "no rows below the headings: the sheet holds no data.")
+        raise format_error(source, f"row {first}", "no rows below the headings: the sheet holds no data.")
     return Sheet(source, headings, tuple(row for _, row in kept), np.array([n for n, _ in kept], dtype=np.int64))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from drt_engine.errors import InputError
-from drt_engine.readers.base import ReadOptions, problem
+from drt_engine.readers.base import ReadOptions, format_error
 from drt_engine.readers.text import read_text
 
 __all__ = ["NamePattern", "SideTable", "as_numbers", "read_side_table"]
@@ -179,18 +179,18 @@ def _read_csv(path: Path) -> pd.DataFrame:
     text = read_text(path, ReadOptions())
     kept = [(n, line) for n, line in enumerate(text.lines, start=1) if line.strip()]
     if len(kept) < 2:
-        raise problem(path, 1, "a row of headings and rows of states below were expected.")
+        raise format_error(path, 1, "a row of headings and rows of states below were expected.")
     first = kept[0][1]
     delimiter = next((sign for sign in "\t;," if sign in first), ",")
     rows = [(n, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]) for n, line in kept]
     headings = rows[0][1]
     if len({*headings}) != len(headings) or not all(headings):
-        raise problem(
+        raise format_error(
             path, rows[0][0], f"headings must be distinct and not empty; got {', '.join(map(repr, headings))}."
         )
     for n, cells in rows[1:]:
         if len(cells) != len(headings):
-            raise problem(path, n, f"{len(cells)} cells below {len(headings)} headings.")
+            raise format_error(path, n, f"{len(cells)} cells below {len(headings)} headings.")
     frame = {}
     for i, heading in enumerate(headings):
         cells = [row[i] for _, row in rows[1:]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drt_engine.errors import FileFormatError, InputError
-from drt_engine.readers.columns import NEEDED, Column, Table, find_columns
+from drt_engine.readers.columns import NEEDED, HeadedTable, TableColumn, find_columns
 from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of
 
 __all__ = ["Named", "chosen_columns", "columns_of", "holds_impedance", "parse_columns", "with_units"]
@@ -92,17 +92,17 @@ def parse_columns(spec: str) -> list[Named]:
 
 
 def columns_of(
-    table: Table,
+    table: HeadedTable,
     error: Callable[[str], FileFormatError],
     *,
     columns: str | None = None,
     rename: Mapping[str, str] | None = None,
-) -> dict[str, Column]:
+) -> dict[str, TableColumn]:
     """Return the columns of a table with headings: those that the user named, else those that the headings say.
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         With the headings of the file.
     error : callable
         Makes the error from a message.
@@ -124,7 +124,7 @@ def columns_of(
 
 def chosen_columns(
     named: Sequence[Named], headings: Sequence[str], has_headings: bool, error: Callable[[str], FileFormatError]
-) -> dict[str, Column]:
+) -> dict[str, TableColumn]:
     """Return the columns that the user named, checked against the headings where there are any.
 
     Parameters
@@ -143,7 +143,7 @@ def chosen_columns(
     FileFormatError
         If a column is not there, or its heading says that it is something else.
     """
-    found: dict[str, Column] = {}
+    found: dict[str, TableColumn] = {}
     for one in named:
         index = one.where if isinstance(one.where, int) else _index_of(one, headings, has_headings, error)
         if index >= len(headings):
@@ -152,7 +152,7 @@ def chosen_columns(
                 "Is the delimiter what was expected?"
             )
         meaning = _agreed(one, headings, index, named, error) if has_headings else one.meaning
-        found[meaning.quantity] = Column(index, headings[index], meaning, True, one.per_area)
+        found[meaning.quantity] = TableColumn(index, headings[index], meaning, True, one.per_area)
     return found
 
 

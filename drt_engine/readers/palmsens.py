@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.readers.base import ReadOptions, Recording, Sweep, problem
+from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import State
@@ -95,7 +95,7 @@ class PalmSens:
                 sweeps += done.sweeps
                 remarks += [f"{where}: {remark}" for remark in (*notes, *done.remarks)]
         if not sweeps:
-            raise problem(path, "byte 0", "the session holds no impedance: measurements of other techniques only.")
+            raise format_error(path, "byte 0", "the session holds no impedance: measurements of other techniques only.")
         if skipped:
             remarks.append(f"{skipped} measurements without impedance left out")
         if empty:
@@ -111,19 +111,19 @@ def _session(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise problem(path, f"byte {MAX_BYTES}", f"{size / 2**20:.0f} MiB; sessions are read up to 128 MiB.")
+            raise format_error(path, f"byte {MAX_BYTES}", f"{size / 2**20:.0f} MiB; sessions are read up to 128 MiB.")
         raw = path.read_bytes()
     except OSError as error:
-        raise problem(path, None, f"it cannot be read ({error.strerror or error}).") from error
+        raise format_error(path, None, f"it cannot be read ({error.strerror or error}).") from error
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le" if b"\0" in raw[:64] else "utf-8-sig"
     text = raw.decode(encoding, errors="replace").strip("\ufeff\ufffd \r\n\t\0")
     try:
         content = json.loads(text, object_pairs_hook=lambda pairs: {str(key).lower(): value for key, value in pairs})
     except (ValueError, RecursionError) as error:
         what = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise problem(path, "byte 0", f"no session that can be read ({what}). It is cut or damaged.") from error
+        raise format_error(path, "byte 0", f"no session that can be read ({what}). It is cut or damaged.") from error
     if not isinstance(content, dict):
-        raise problem(path, "byte 0", "no session: an object with measurements was expected. It is damaged.")
+        raise format_error(path, "byte 0", "no session: an object with measurements was expected. It is damaged.")
     return content
 
 
@@ -203,7 +203,9 @@ def _rows(path: Path, where: str, arrays: Mapping[str, Mapping[str, Any]]) -> tu
     values = {name: _values(array) for name, array in arrays.items()}
     f, re_, minus = (values[name] for name in ("frequency", "re", "minus_im"))
     if not f.size == re_.size == minus.size or not f.size:
-        raise problem(path, where, f"{f.size} frequencies, {re_.size} real and {minus.size} imaginary parts: damaged.")
+        raise format_error(
+            path, where, f"{f.size} frequencies, {re_.size} real and {minus.size} imaginary parts: damaged."
+        )
     f = f * (_factor("frequency", _unit_of(arrays["frequency"])) or 1.0)
     z = re_ - 1j * minus
     rows = Rows(path, f, z, {}, np.arange(1, f.size + 1), f"{where}, point")

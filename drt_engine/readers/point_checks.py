@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.readers.base import problem
+from drt_engine.readers.base import format_error
 from drt_engine.readers.columns import (
     NEEDED,
     ROUNDED,
     VOID,
-    Column,
     Rows,
+    TableColumn,
     exported,
     rows_of,
     side_column,
@@ -118,7 +118,7 @@ def column_at(table: TextTable, rows: Rows, heading: str) -> Floats | None:
     return np.asarray(values[np.searchsorted(table.lines, rows.lines)], dtype=np.float64)
 
 
-def polar(table: TextTable, columns: Mapping[str, Column], rows: Rows) -> tuple[Complex, Floats] | None:
+def polar(table: TextTable, columns: Mapping[str, TableColumn], rows: Rows) -> tuple[Complex, Floats] | None:
     """Return the impedance by the columns of |Z| and phase, and its rounding, ohm; None without such columns."""
     if not {"modulus", "phase", "re", "im"} <= columns.keys():
         return None
@@ -131,7 +131,7 @@ def polar(table: TextTable, columns: Mapping[str, Column], rows: Rows) -> tuple[
     return modulus * turned(phase), rounding
 
 
-def _scaled(table: TextTable, column: Column, rows: Rows) -> Floats:
+def _scaled(table: TextTable, column: TableColumn, rows: Rows) -> Floats:
     values = side_column(table, column.index, VOID)[0][np.searchsorted(table.lines, rows.lines)]
     return np.asarray(column.meaning.factor * values + column.meaning.offset, dtype=np.float64)
 
@@ -251,7 +251,7 @@ def refuse_more_rows(table: TextTable, stated: int | None) -> None:
         At the first row too many.
     """
     if stated is not None and len(table) > stated:
-        raise problem(
+        raise format_error(
             table.source,
             int(table.lines[stated]),
             f"{len(table)} rows of points, where the header says {stated}. Files were joined, or the header is "

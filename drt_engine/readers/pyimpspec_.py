@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import ReadOptions, Recording, Sweep, problem
+from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import State
 from drt_engine.readers.sweeps import recording
@@ -57,7 +57,7 @@ class Pyimpspec:
             sweeps += [replace(sweep, state={"label": label} if label else {}) for sweep in one.sweeps]
             remarks += [f"spectrum {number}: {remark}" for remark in one.remarks]
         if not sweeps:
-            raise problem(path, None, "pyimpspec found no spectrum in it. Export it as text from the instrument.")
+            raise format_error(path, None, "pyimpspec found no spectrum in it. Export it as text from the instrument.")
         maker = _FORMATS.get(path.suffix.lower(), "")
         remarks.append("read by pyimpspec, which passes on no potential, current, cycle or time")
         return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), {"instrument": maker} if maker else {})
@@ -69,7 +69,7 @@ def _parsed(path: Path) -> list[Any]:
             warnings.simplefilter("ignore")  # of what it imports in its turn
             parse = importlib.import_module("pyimpspec").parse_data
     except ImportError as error:
-        raise problem(
+        raise format_error(
             path,
             None,
             'this format is read with pyimpspec, which is not installed: pip install "drt-engine[formats]". '
@@ -78,7 +78,7 @@ def _parsed(path: Path) -> list[Any]:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise problem(
+            raise format_error(
                 path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; pyimpspec gets up to 64 MiB."
             )
         with warnings.catch_warnings():
@@ -89,7 +89,7 @@ def _parsed(path: Path) -> list[Any]:
         raise
     except Exception as error:  # whatever a damaged file provokes
         what = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")[:300]
-        raise problem(
+        raise format_error(
             path,
             "byte 0",
             f"pyimpspec cannot read it ({what}). The file is damaged or of another version: export it as text.",
@@ -102,7 +102,7 @@ def _rows(path: Path, data: Any, number: int) -> Rows:
     z = np.asarray(data.get_impedances(masked=None), dtype=complex)
     rows = Rows(path, f, z, {}, np.arange(1, f.size + 1), f"spectrum {number}, point")
     if f.shape != z.shape or not f.size:
-        raise problem(
+        raise format_error(
             path, f"spectrum {number}", f"{f.size} frequencies and {z.size} impedances, which do not belong together."
         )
     wrong = np.flatnonzero(~(np.isfinite(f) & (f > 0) & np.isfinite(z)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.readers.base import Recording, Sweep, problem
+from drt_engine.readers.base import Recording, Sweep, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import plausible, plausible_values
 
@@ -337,7 +337,7 @@ def recording(
         If there is no point, if the frequencies are in no order, or if a sweep has a frequency that no other has.
     """
     if not rows.frequency.size:
-        raise problem(rows.source, None, "no point of a spectrum. The measurement holds no impedance.")
+        raise format_error(rows.source, None, "no point of a spectrum. The measurement holds no impedance.")
     rows, (known, odd) = plausible(rows), plausible_values(states or {})
     pieces, more = split_rows(rows)
     _refuse_odd_frequency(rows, pieces)

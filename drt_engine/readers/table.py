@@ -40,7 +40,7 @@ _DELIMITERS: tuple[Delimiter, ...] = ("\t", ";", ",", " ")
 
 
 @dataclass(frozen=True)
-class Table:
+class PlainTable:
     """Reader of csv and text tables."""
 
     name: str = "table"
@@ -250,4 +250,4 @@ def _unnamed(text: TextFile, first: int, width: int, why: str) -> Exception:
     )
 
 
-READER = Table()
+READER = PlainTable()

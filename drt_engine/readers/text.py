@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import ReadOptions, problem
+from drt_engine.readers.base import ReadOptions, format_error
 from drt_engine.text import is_number
 
 __all__ = [
@@ -68,7 +68,7 @@ class TextFile:
 
     def error(self, line: int | None, message: str) -> FileFormatError:
         """Return an error that names the file and the line (from 1)."""
-        return problem(self.path, line, message)
+        return format_error(self.path, line, message)
 
 
 def read_text(path: Path, options: ReadOptions | None = None) -> TextFile:
@@ -94,15 +94,15 @@ def read_text(path: Path, options: ReadOptions | None = None) -> TextFile:
     try:
         text = raw.decode(encoding)
     except LookupError as error:
-        raise problem(path, None, f"the encoding {encoding!r} is not known. Name one that Python has.") from error
+        raise format_error(path, None, f"the encoding {encoding!r} is not known. Name one that Python has.") from error
     except UnicodeDecodeError as error:
         where = f"byte {error.start}"
-        raise problem(path, where, f"not {encoding} text ({error.reason}). Name another encoding.") from error
+        raise format_error(path, where, f"not {encoding} text ({error.reason}). Name another encoding.") from error
     control = _CONTROL.search(text.rstrip("\x1a"))
     if control:
         line = len(_split_lines(text[: control.start()]))
         what = f"the control character {control[0]!r}, which no text has: the file is binary or damaged. Copy it again."
-        raise problem(path, line, what)
+        raise format_error(path, line, what)
     lines = _split_lines(text)
     ended = lines[-1] == ""
     return TextFile(path, tuple(lines[:-1] if ended else lines), encoding, ended)
@@ -123,7 +123,7 @@ def _bounded_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise problem(
+            raise format_error(
                 path,
                 f"byte {MAX_BYTES}",
                 f"the file has {size / 2**20:.0f} MiB, and text is read up to {MAX_BYTES // 2**20} MiB. Split it.",
@@ -137,9 +137,9 @@ def _bounded_bytes(path: Path) -> bytes:
     except FileFormatError:
         raise
     except OSError as error:
-        raise problem(path, None, f"it cannot be read ({error.strerror or error}).") from error
+        raise format_error(path, None, f"it cannot be read ({error.strerror or error}).") from error
     if not position:
-        raise problem(path, "byte 0", "the file is empty. Export it again.")
+        raise format_error(path, "byte 0", "the file is empty. Export it again.")
     return b"".join(chunks)
 
 
@@ -148,7 +148,7 @@ def _longest_line(path: Path, chunk: bytes, since: int, position: int) -> int:
     first = min((i for i in (chunk.find(b"\n"), chunk.find(b"\r")) if i >= 0), default=-1)
     if since + (len(chunk) if first < 0 else first) > MAX_LINE:
         start = position - since
-        raise problem(
+        raise format_error(
             path, f"byte {start}", f"a line of more than {MAX_LINE} bytes begins here: the file is binary or damaged."
         )
     last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))

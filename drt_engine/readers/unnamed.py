@@ -11,7 +11,7 @@ would be about (π/2) d ln |Z|/d ln ω; where that fits as well, the file is ref
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.readers.columns import VOID, Column, Table
+from drt_engine.readers.columns import VOID, HeadedTable, TableColumn
 from drt_engine.readers.headings import Meaning
 
 __all__ = ["inferred"]
@@ -29,12 +29,12 @@ POLAR = "the last two columns may be Re and Im as well as |Z| and phase"
 _MINUS = {1: ("", "-"), -1: ("-", "")}
 
 
-def inferred(table: Table) -> tuple[dict[str, Column], str] | str:
+def inferred(table: HeadedTable) -> tuple[dict[str, TableColumn], str] | str:
     """Return which columns hold frequency and impedance, and what to tell the user; or why that cannot be said.
 
     Parameters
     ----------
-    table : Table
+    table : HeadedTable
         Rows without headings.
 
     Returns
@@ -55,7 +55,7 @@ def inferred(table: Table) -> tuple[dict[str, Column], str] | str:
         return found
     names, sign = found
     columns = {
-        name: Column(i, f"column {i + 1}", Meaning(name, -1.0 if name == "im" and sign < 0 else 1.0), stated=True)
+        name: TableColumn(i, f"column {i + 1}", Meaning(name, -1.0 if name == "im" and sign < 0 else 1.0), stated=True)
         for i, name in enumerate(names)
     }
     taken, other = (",".join((minus if name == "im" else "") + name for name in names) for minus in _MINUS[sign])

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers.base import ReadOptions, Recording, problem
+from drt_engine.readers.base import ReadOptions, Recording, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import State, stated
 from drt_engine.readers.sweeps import recording
@@ -97,7 +97,7 @@ def _parsed(path: Path) -> Any:
     try:
         importer = importlib.import_module("zahner_analysis.file_import.ism_import").IsmImport
     except ImportError as error:
-        raise problem(
+        raise format_error(
             path,
             None,
             "Zahner .ism files are read with zahner_analysis, which is not installed: "
@@ -107,7 +107,9 @@ def _parsed(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise problem(path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; up to 64 MiB are read.")
+            raise format_error(
+                path, f"byte {MAX_BYTES}", f"the file has {size / 2**20:.0f} MiB; up to 64 MiB are read."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             return importer(path.read_bytes())
@@ -115,7 +117,7 @@ def _parsed(path: Path) -> Any:
         raise
     except Exception as error:  # whatever a damaged file provokes
         what = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")[:300]
-        raise problem(
+        raise format_error(
             path, "byte 0", f"zahner_analysis cannot read it ({what}). The file is cut or damaged: export it as text."
         ) from error
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.model.gsvd import GSVD
 from drt_engine.regularisation.held_out import FOLDS, KFold, RealImaginary
 from drt_engine.regularisation.modal import (
     Discrepancy,
@@ -18,7 +19,6 @@ from drt_engine.regularisation.modal import (
 )
 from drt_engine.regularisation.observed import Criterion, Observed
 from drt_engine.regularisation.series import Series, Totals, add_totals, best_of_series, series_of, tally
-from drt_engine.spectral import SpectralFactors
 
 __all__ = [
     "CRITERIA",
@@ -46,7 +46,7 @@ CriterionName = Literal["gcv", "mgcv", "rgcv", "l-curve", "re-im", "k-fold", "ev
 GRID = np.logspace(-12.0, 2.0, 57)
 """The values of λ that are tried, four a decade."""
 
-CRITERIA: Mapping[CriterionName, Callable[[SpectralFactors, Array], Criterion]] = {
+CRITERIA: Mapping[CriterionName, Callable[[GSVD, Array], Criterion]] = {
     "gcv": GeneralisedCrossValidation,
     "mgcv": ModifiedCrossValidation,
     "rgcv": RobustCrossValidation,
@@ -100,14 +100,14 @@ def at_edge(index: NDArray[np.intp]) -> NDArray[np.bool_]:
     return np.asarray((index == 0) | (index == GRID.size - 1))
 
 
-def criterion_for(name: CriterionName, factors: SpectralFactors) -> Criterion:
+def criterion_for(name: CriterionName, factors: GSVD) -> Criterion:
     """Make the criterion of a name for a problem and the values of `GRID`.
 
     Parameters
     ----------
     name : str
         One of `CRITERIA`.
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
 
     Raises
@@ -129,14 +129,14 @@ def smallest(scores: Array) -> Choice:
     return Choice(scores.argmin(axis=1), scores)
 
 
-def choose(name: CriterionName, factors: SpectralFactors, b: Array, noise_square: Array | None = None) -> Choice:
+def choose(name: CriterionName, factors: GSVD, b: Array, noise_square: Array | None = None) -> Choice:
     """Choose λ for every spectrum by a criterion that is made for this once.
 
     Parameters
     ----------
     name : str
         One of `CRITERIA`.
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     b : ndarray, shape (K, n)
         Data.

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.problem import Problem, row_by_row
+from drt_engine.model.gsvd import GSVD, factorise
+from drt_engine.model.problem import Problem, row_by_row
 from drt_engine.regularisation.observed import Observed
 from drt_engine.solvers import solver_for
-from drt_engine.spectral import SpectralFactors, factorise
 
 __all__ = ["FOLDS", "KFold", "RealImaginary"]
 
@@ -31,7 +31,9 @@ class _Fits:
     def __init__(self, problem: Problem, fitted: Ints, columns: Ints, held_out: Ints, regularisation: Array) -> None:
         part = replace(
             problem,
-            extras=tuple(name for k, name in enumerate(problem.extras) if problem.penalised + k in columns),
+            series_elements=tuple(
+                name for k, name in enumerate(problem.series_elements) if problem.penalised + k in columns
+            ),
             matrix=np.ascontiguousarray(problem.matrix[np.ix_(fitted, columns)]),
             scale=problem.scale[columns],
             penalty=np.ascontiguousarray(problem.penalty[np.ix_(columns, columns)]),
@@ -57,7 +59,7 @@ class KFold:
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -69,7 +71,7 @@ class KFold:
 
     additive: ClassVar[bool] = False
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         problem = factors.problem
         fold = np.arange(len(problem.matrix)) % problem.discretisation.frequency.size % FOLDS
         columns = np.arange(problem.scale.size)
@@ -101,7 +103,7 @@ class RealImaginary:
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem, which has to have both parts.
     regularisation : ndarray, shape (G,)
         λ.
@@ -118,14 +120,14 @@ class RealImaginary:
 
     additive: ClassVar[bool] = False
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         problem = factors.problem
         if problem.part != "complex":
             raise InputError(f"the criterion 're-im' needs both parts of the data; got part {problem.part!r}.")
         real, imaginary = np.split(np.arange(len(problem.matrix)), 2)
         gamma = np.arange(problem.penalised)
         others = np.arange(problem.penalised, problem.scale.size)
-        shows_real = np.array([name == "r_inf" for name in problem.extras])
+        shows_real = np.array([name == "r_inf" for name in problem.series_elements])
         self._parts = []
         for fitted, held_out, shown in ((imaginary, real, ~shows_real), (real, imaginary, shows_real)):
             fits = _Fits(problem, fitted, np.concatenate([gamma, others[shown]]), held_out, regularisation)
@@ -154,7 +156,7 @@ class _Columns:
             return rest
         projection = row_by_row(rest, self._columns.T)
         x = row_by_row(projection, self._inverse)
-        # Where the free answer has a negative part, the better one of the columns alone.
+        # Where the free solution has a negative part, the better one of the columns alone.
         best = projection.argmax(axis=1)[:, None] == np.arange(len(self._columns))
         alone = np.where(best, projection.clip(min=0.0), 0.0)
         x = np.where(np.any(x < 0.0, axis=1)[:, None], alone, x)

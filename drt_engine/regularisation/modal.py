@@ -1,12 +1,12 @@
 r"""Criteria that are sums over the modes of the problem: all λ and all spectra by a few products of matrices.
 
-In the directions that make A and M diagonal (:class:`drt_engine.spectral.SpectralFactors`), the data have amplitudes a,
+In the directions that make A and M diagonal (:class:`drt_engine.model.gsvd.GSVD`), the data have amplitudes a,
 the influence matrix :math:`K = A(A^TA + λM)^{-1}A^T` has eigenvalues :math:`f = c^2/(c^2 + λs^2)` and I − K has
-:math:`w = 1 - f`. Of the unconstrained answer, then,
+:math:`w = 1 - f`. Of the unconstrained solution, then,
 
 .. math:: |Ax - b|^2 = \sum a^2 w^2, \qquad x^T M x = λ^{-1} \sum a^2 f w, \qquad \operatorname{tr}(I - K) = \sum w .
 
-What no answer can fit takes part as modes with w = 1. R_inf, L and 1/C are fitted whatever λ is: f = 1, w = 0.
+What no solution can fit takes part as modes with w = 1. R_inf, L and 1/C are fitted whatever λ is: f = 1, w = 0.
 """
 
 from typing import ClassVar
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.problem import row_by_row
+from drt_engine.model.gsvd import GSVD
+from drt_engine.model.problem import row_by_row
 from drt_engine.regularisation.observed import TINY, Observed
-from drt_engine.spectral import SpectralFactors
 
 __all__ = [
     "Discrepancy",
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 
 class _Modes:
-    """The modes that λ has a say in and those that no answer can fit, for every λ of a grid.
+    """The modes that λ has a say in and those that no solution can fit, for every λ of a grid.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class _Modes:
         f and w.
     """
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         seen = factors.seen
         beyond = factors.remainder.shape[1]
         self.data = len(factors.problem.matrix)
@@ -63,7 +63,7 @@ class GeneralisedCrossValidation:
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -75,7 +75,7 @@ class GeneralisedCrossValidation:
 
     additive: ClassVar[bool] = False
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         self._modes = _Modes(factors, regularisation)
         self._weights = np.ascontiguousarray((self._modes.rest**2).T)
         factor = self._factor(self._modes)
@@ -104,7 +104,7 @@ class ModifiedCrossValidation(GeneralisedCrossValidation):
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -129,7 +129,7 @@ class RobustCrossValidation(GeneralisedCrossValidation):
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -160,11 +160,11 @@ class LCurve:
     .. math:: \dot ρ = 2\sum a^2fw^2, \quad \ddot ρ = 2\sum a^2fw^2(2 - 3w), \quad
         \dot η = -\dot ρ/λ, \quad \ddot η = -\frac{2}{λ}\sum a^2fw^2(1 - 3w)
 
-    for :math:`ρ = |Ax - b|^2` and :math:`η = x^TMx` of the unconstrained answer.
+    for :math:`ρ = |Ax - b|^2` and :math:`η = x^TMx` of the unconstrained solution.
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -176,7 +176,7 @@ class LCurve:
 
     additive: ClassVar[bool] = True
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         self._modes = _Modes(factors, regularisation)
         f, w = self._modes.fitted, self._modes.rest
         # As λη, whose derivatives need no division by λ.
@@ -211,7 +211,7 @@ class Evidence:
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -224,7 +224,7 @@ class Evidence:
 
     additive: ClassVar[bool] = True
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         self._modes = _Modes(factors, regularisation)
         seen = factors.seen
         proper = np.ones(self._modes.rest.shape[1], dtype=bool)
@@ -248,7 +248,7 @@ class Discrepancy:
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         λ.
@@ -260,7 +260,7 @@ class Discrepancy:
 
     additive: ClassVar[bool] = True
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         self._modes = _Modes(factors, regularisation)
         self._weights = np.ascontiguousarray((self._modes.rest**2).T)
 

@@ -21,7 +21,7 @@ class Observed:
     Attributes
     ----------
     b : ndarray, shape (K, n)
-        Right-hand sides, as :meth:`drt_engine.problem.Problem.data` made them.
+        Right-hand sides, as :meth:`drt_engine.model.problem.Problem.data` made them.
     noise_square : ndarray, shape (K,), optional
         Expected square of the noise in b, the sum of the variances of its n values. Needed by ``"discrepancy"`` only.
     """

@@ -43,7 +43,7 @@ def series_of(states: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     InputError
         If the spectra have no columns, or the values of one cannot be compared.
     """

@@ -315,7 +315,7 @@ class Circuit(Element):
         tau : array_like, shape (T,)
             Relaxation times, s, positive.
         dirac : {"raise", "skip"}
-            With "raise", an element whose γ is made of Dirac functions is an error. With "skip" the answer is the
+            With "raise", an element whose γ is made of Dirac functions is an error. With "skip" the solution is the
             density of the others, and what is left out is in `lines`.
 
         Returns

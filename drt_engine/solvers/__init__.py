@@ -7,7 +7,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.spectral import SpectralFactors
+from drt_engine.model.gsvd import GSVD
 
 __all__ = ["SOLVERS", "Solver", "SolverName", "solver_for"]
 
@@ -43,18 +43,18 @@ SOLVERS: Mapping[SolverName, tuple[str, str]] = {
 """Module and class of each solver by name."""
 
 
-def solver_for(name: SolverName, factors: SpectralFactors, regularisation: NDArray[np.float64]) -> Solver:
+def solver_for(name: SolverName, factors: GSVD, regularisation: NDArray[np.float64]) -> Solver:
     """Make the solver of a name; its module is imported now, since some are slow to import.
 
     Parameters
     ----------
     name : str
         One of `SOLVERS`.
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         The values of λ that may occur.
     """
     module, kind = SOLVERS[name]
-    make = cast(Callable[[SpectralFactors, NDArray[np.float64]], Solver], getattr(import_module(module), kind))
+    make = cast(Callable[[GSVD, NDArray[np.float64]], Solver], getattr(import_module(module), kind))
     return make(factors, regularisation)

@@ -1,4 +1,4 @@
-"""Convex constraints in conic form, and how far an answer is from keeping them."""
+"""Convex constraints in conic form, and how far a solution is from keeping them."""
 
 import math
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ class Cones:
     def balanced(self, units: Array) -> "Cones":
         """Scale rows and other variables, so that what is constrained counts in the units of the unknowns.
 
-        Unknowns count in the given units. A cone counts in the unit of its largest term, and another variable in the
+        Parameters count in the given units. A cone counts in the unit of its largest term, and another variable in the
         unit of the cones that it first occurs in, beginning with those that the unknowns occur in. A cone stays one,
         because its rows are divided by one number.
 

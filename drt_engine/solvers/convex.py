@@ -1,4 +1,4 @@
-r"""Problems beyond the plain quadratic programme, and the certificate of their answers.
+r"""Problems beyond the plain quadratic programme, and the certificate of their solutions.
 
 .. math:: \min_x \sum_i ρ(a_i^T x - b_i) + \tfrac12 λ x^T M x + p^T x + \tfrac12 x^T Q x
     \quad\text{with}\quad l \le x \le u, \quad h - Gx - Hw \in K
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import Problem
+from drt_engine.model.problem import Problem
 from drt_engine.solvers.cones import Cones
 
 __all__ = ["Case", "ConvexProblem", "Point"]
@@ -54,7 +54,7 @@ class ConvexProblem:
 
 
 class Point(NamedTuple):
-    """An answer of a :class:`Case` and what proves it.
+    """A solution of a :class:`Case` and what proves it.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Case:
         return np.concatenate([array, np.full((*array.shape[:-1], others), by)], axis=-1)
 
     def point(self, x: Array, others: Array, multiplier: Array) -> Point:
-        """Point of an answer that a solver gave, moved inside the bounds.
+        """Point of a solution that a solver gave, moved inside the bounds.
 
         Parameters
         ----------
@@ -164,8 +164,8 @@ class Case:
         y = np.concatenate([x * self.norms, others])
         return Point(np.clip(y, self.lower, self.upper), multiplier)
 
-    def unknowns(self, point: Point) -> Array:
-        """Unknowns x of a point, shape (N,)."""
+    def parameters(self, point: Point) -> Array:
+        """Parameters x of a point, shape (N,)."""
         bounds = self.shared.lower / self.size, self.shared.upper / self.size
         return np.clip(point.y[: self.norms.size] / self.norms, *bounds)
 
@@ -179,8 +179,8 @@ class Case:
         gradient = self.data.T @ misfit + self.smooth.T @ (self.smooth @ point.y)
         return np.asarray(gradient + self.price + self.rows.T @ point.multiplier)
 
-    def kkt(self, point: Point) -> float:
-        r"""Scaled optimality residual of an answer; the certificate.
+    def optimality(self, point: Point) -> float:
+        r"""Scaled optimality residual of a solution; the certificate.
 
         With g the gradient by x of the Lagrange function, computed from the residual, :math:`d_j` the norm of column j
         of :math:`[A; \sqrt{λ}L; \sqrt{Q}]` and :math:`f = \min(|b|, t\sqrt{n})` the largest force that the data can
@@ -192,12 +192,12 @@ class Case:
         Parameters
         ----------
         point : Point
-            The answer.
+            The solution.
 
         Returns
         -------
         float
-            NaN where the answer is not finite.
+            NaN where the solution is not finite.
         """
         v, h = point.y / self.length, self.gradient(point) / self.force
         lower, upper = self.lower / self.length, self.upper / self.length

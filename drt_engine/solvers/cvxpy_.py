@@ -9,9 +9,9 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import KKT_TOLERANCE, Problem
+from drt_engine.model.gsvd import GSVD
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Problem
 from drt_engine.solvers.finish import finish
-from drt_engine.spectral import SpectralFactors
 
 __all__ = ["CvxpySolver", "run"]
 
@@ -60,13 +60,13 @@ class CvxpySolver:
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         The values of λ that may occur.
     """
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         self._problem = factors.problem
         self._regularisation = regularisation
         self._statement = _Statement(factors.problem)
@@ -89,30 +89,30 @@ class CvxpySolver:
             Answers, NaN where no solver gave one.
         """
         with self._turn:
-            answers = [self._solve(b[k], float(self._regularisation[which[k]])) for k in range(len(b))]
-        return np.array(answers).reshape(len(b), self._problem.scale.size)
+            solutions = [self._solve(b[k], float(self._regularisation[which[k]])) for k in range(len(b))]
+        return np.array(solutions).reshape(len(b), self._problem.scale.size)
 
     def _solve(self, b: Array, regularisation: float) -> Array:
-        best, answer = np.inf, np.full(self._problem.scale.size, np.nan)
+        best, solution = np.inf, np.full(self._problem.scale.size, np.nan)
         for solver, options in _ROADS:
             x = self._statement.solve(solver, options, b, regularisation)
             if x is None:
                 continue
             x = finish(self._problem, x, b, regularisation)
-            kkt = float(self._problem.kkt(x[None], b[None], np.array([regularisation]))[0])
-            if kkt < best:
-                best, answer = kkt, x
-            if best <= KKT_TOLERANCE:
+            optimality = float(self._problem.optimality(x[None], b[None], np.array([regularisation]))[0])
+            if optimality < best:
+                best, solution = optimality, x
+            if best <= OPTIMALITY_TOLERANCE:
                 break
-        return answer
+        return solution
 
 
 class _Statement:
     """The problem in cvxpy's words, canonicalised at the first solve and only filled in afterwards."""
 
     def __init__(self, problem: Problem) -> None:
-        data, unknowns = problem.matrix.shape
-        self._x = cp.Variable(unknowns)
+        data, parameters = problem.matrix.shape
+        self._x = cp.Variable(parameters)
         self._b = cp.Parameter(data)
         self._root = cp.Parameter(nonneg=True)
         misfit = cp.sum_squares(problem.matrix @ self._x - self._b)

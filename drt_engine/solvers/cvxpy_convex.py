@@ -8,15 +8,15 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.problem import KKT_TOLERANCE, Problem
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Problem
 from drt_engine.solvers.cones import Cones
 from drt_engine.solvers.convex import Case, ConvexProblem, Point
 from drt_engine.solvers.cvxpy_ import run
 from drt_engine.solvers.descent import descend
 
-__all__ = ["ConvexSolver", "Sought", "cones_of"]
+__all__ = ["ConvexSolver", "Variables", "cones_of"]
 
 Array = NDArray[np.float64]
 
@@ -28,8 +28,8 @@ _CLARABEL: tuple[str, dict[str, Any]] = (
 _DAQP: tuple[str, dict[str, Any]] = ("DAQP", {})
 
 
-class Sought:
-    """What is sought, as cvxpy expressions in physical units; what a function of constraints is given.
+class Variables:
+    """What is variables, as cvxpy expressions in physical units; what a function of constraints is given.
 
     Attributes
     ----------
@@ -42,22 +42,22 @@ class Sought:
     def __init__(self, problem: Problem, x: Any) -> None:
         self.expansion: Expansion = problem.discretisation.expansion
         self.coefficients = x[: problem.penalised]
-        self._extras = {name: x[problem.penalised + k] for k, name in enumerate(problem.extras)}
+        self._series_elements = {name: x[problem.penalised + k] for k, name in enumerate(problem.series_elements)}
 
     @property
     def r_inf(self) -> Any:
         """R_inf, ohm."""
-        return self._extra("r_inf")
+        return self._series_element("r_inf")
 
     @property
     def inductance(self) -> Any:
         """L, H."""
-        return self._extra("inductance")
+        return self._series_element("inductance")
 
     @property
     def elastance(self) -> Any:
         """1/C, 1/F."""
-        return self._extra("elastance")
+        return self._series_element("elastance")
 
     @property
     def r_pol(self) -> Any:
@@ -68,16 +68,16 @@ class Sought:
         """γ(ln τ) at relaxation times in s, ohm per unit of natural logarithm, shape (T,)."""
         return self.expansion.values(tau) @ self.coefficients
 
-    def _extra(self, name: str) -> Any:
-        if name not in self._extras:
+    def _series_element(self, name: str) -> Any:
+        if name not in self._series_elements:
             raise InputError(
                 f"constraints ask for {name}, which is not an unknown here; the unknowns are the coefficients"
-                f"{''.join(f', {known}' for known in self._extras)}. See part, inductance and capacitance."
+                f"{''.join(f', {known}' for known in self._series_elements)}. See part, inductance and capacitance."
             )
-        return self._extras[name]
+        return self._series_elements[name]
 
 
-def cones_of(problem: Problem, function: Callable[[Sought], Any] | None) -> Cones:
+def cones_of(problem: Problem, function: Callable[[Variables], Any] | None) -> Cones:
     """Bring the constraints that a function states into conic form.
 
     Parameters
@@ -85,7 +85,7 @@ def cones_of(problem: Problem, function: Callable[[Sought], Any] | None) -> Cone
     problem : Problem
         The matrices.
     function : callable, optional
-        From :class:`Sought` to a list of cvxpy constraints.
+        From :class:`Variables` to a list of cvxpy constraints.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def cones_of(problem: Problem, function: Callable[[Sought], Any] | None) -> Cone
     if function is None:
         return none
     x = cp.Variable(size, name="x")
-    constraints = function(Sought(problem, x))
+    constraints = function(Variables(problem, x))
     _check(constraints)
     if not constraints:
         return none
@@ -181,22 +181,22 @@ class ConvexSolver:
         Returns
         -------
         x : ndarray, shape (N,)
-            The answer, NaN where no solver gave one.
-        kkt : float
+            The solution, NaN where no solver gave one.
+        optimality : float
             Its residual.
         """
-        least, answer = np.inf, np.full(self._shared.lower.size, np.nan)
+        least, solution = np.inf, np.full(self._shared.lower.size, np.nan)
         for solver, options in self._roads:
             with self._turn:
                 point = self._statement.solve(solver, options, case)
             if point is None:
                 continue
-            point, kkt = descend(case, point)
-            if kkt < least:
-                least, answer = kkt, case.unknowns(point)
-            if least <= KKT_TOLERANCE:
+            point, optimality = descend(case, point)
+            if optimality < least:
+                least, solution = optimality, case.parameters(point)
+            if least <= OPTIMALITY_TOLERANCE:
                 break
-        return answer, least if np.isfinite(least) else np.nan
+        return solution, least if np.isfinite(least) else np.nan
 
 
 class _Statement:
@@ -204,9 +204,9 @@ class _Statement:
 
     def __init__(self, shared: ConvexProblem, *, huber: bool) -> None:
         problem = shared.problem
-        data, unknowns = problem.matrix.shape
+        data, parameters = problem.matrix.shape
         self._shared = shared
-        self._x = cp.Variable(unknowns)
+        self._x = cp.Variable(parameters)
         self._b = cp.Parameter(data)
         self._root = cp.Parameter(nonneg=True)
         self._threshold = cp.Parameter(nonneg=True)

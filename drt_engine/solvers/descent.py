@@ -26,28 +26,28 @@ _ROUNDS_OF_BENDING = 30
 
 
 def descend(case: Case, point: Point) -> tuple[Point, float]:
-    """Move an answer that is near the optimum onto it.
+    """Move a solution that is near the optimum onto it.
 
     An iterative solver stops near the optimum. Which bounds and constraints hold with equality there is right but for a
     few. With these as equalities least squares gives the rest to rounding; a step ends where it meets another bound,
     constraint or kink of the loss, and a constraint whose multiplier has the wrong sign is released (primal active-set
     method; J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., 2006, section 16.5; for the Huber function K.
     Madsen, H. B. Nielsen, BIT 30 (1990) 682). Curved constraints are linearised anew in each step, with their
-    curvature (section 18.1 there). The best answer on the way is kept.
+    curvature (section 18.1 there). The best solution on the way is kept.
 
     Parameters
     ----------
     case : Case
         The problem.
     point : Point
-        The answer.
+        The solution.
 
     Returns
     -------
     Point, float
         The better one, and its residual.
     """
-    least = case.kkt(point)
+    least = case.optimality(point)
     if np.isnan(least):
         return point, least
     return _Walk(case, point, least).best()
@@ -132,9 +132,9 @@ class _Walk:
         equal = np.vstack([case.rows[self._active], *(-face.normal @ case.rows[face.rows] for face in faces)])
         right = np.concatenate([slack[self._active], [-face.excess for face in faces]])
         move = np.zeros_like(y)
-        move[free], pull = _least_squares(stacked[:, free], misfit, force[free], equal[:, free], right)
+        move[free], multipliers = _least_squares(stacked[:, free], misfit, force[free], equal[:, free], right)
         multiplier = np.zeros_like(slack)
-        multiplier[self._active] = pull[: np.count_nonzero(self._active)]
+        multiplier[self._active] = multipliers[: np.count_nonzero(self._active)]
         return move, multiplier, faces
 
     def _obstacle(self, move: Array) -> tuple[float, int]:
@@ -202,13 +202,13 @@ class _Walk:
         found *= case.force
         multiplier[tight] = found[: tight.size]
         multiplier[: cones.zero] -= found[tight.size : tight.size + cones.zero]
-        for face, pull in zip(curved, found[tight.size + cones.zero :], strict=False):
-            multiplier[face.rows] = -pull * face.normal
+        for face, multipliers in zip(curved, found[tight.size + cones.zero :], strict=False):
+            multiplier[face.rows] = -multipliers * face.normal
         return multiplier
 
     def _keep(self, multiplier: Array) -> None:
         point = Point(np.clip(self._y, self._case.lower, self._case.upper), multiplier)
-        residual = self._case.kkt(point)
+        residual = self._case.optimality(point)
         if residual < self._least:
             self._best, self._least = point, residual
 
@@ -237,7 +237,7 @@ class _Walk:
 
 
 def _least_squares(a: Array, b: Array, force: Array, equal: Array, right: Array) -> tuple[Array, Array]:
-    """Least squares min ½|ay − b|² + forceᵀy with equal·y = right: the smallest answer, and its multipliers.
+    """Least squares min ½|ay − b|² + forceᵀy with equal·y = right: the smallest solution, and its multipliers.
 
     By singular values of the equalities, then of a on what they leave open, so that no condition number is squared
     but that of the force (Å. Björck, Numerical Methods for Least Squares Problems, SIAM, 1996, section 5.1).

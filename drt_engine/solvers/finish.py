@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
-from drt_engine.problem import Problem
+from drt_engine.model.problem import Problem
 
 __all__ = ["finish"]
 
@@ -12,19 +12,19 @@ Array = NDArray[np.float64]
 
 
 def finish(problem: Problem, x: Array, b: Array, regularisation: float) -> Array:
-    """Move an answer that is near the optimum onto it.
+    """Move a solution that is near the optimum onto it.
 
     A gradient by the residual of a given x is known to rounding of the data, and where the stacked matrix [A; √λL] is
     nearly singular that is worth a large step. So the gradient is taken from the part of the data that is orthogonal to
     the passive columns, which is known to rounding of itself; the rest is the active-set method of C. L. Lawson and
-    R. J. Hanson (Solving Least Squares Problems, 1974, chapter 23), begun where the answer is.
+    R. J. Hanson (Solving Least Squares Problems, 1974, chapter 23), begun where the solution is.
 
     Parameters
     ----------
     problem : Problem
         The matrices.
     x : ndarray, shape (N,)
-        An answer, not negative.
+        A solution, not negative.
     b : ndarray, shape (n,)
         Data.
     regularisation : float

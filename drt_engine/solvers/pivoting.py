@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.model.gsvd import GSVD
 from drt_engine.solvers.finish import finish
-from drt_engine.spectral import SpectralFactors
 from drt_kernels import pivoting
 
 __all__ = ["PivotingSolver"]
@@ -12,30 +12,30 @@ __all__ = ["PivotingSolver"]
 Array = NDArray[np.float64]
 
 _MOST_AMPLIFIED = 1e5
-"""Largest spread of c² + λs² where starting from the unconstrained answer is the quicker road."""
+"""Largest spread of c² + λs² where starting from the unconstrained solution is the quicker road."""
 
 _MOST_DEPENDENT = 1e5
-"""Largest condition number of the modes with which the unconstrained answer is exact to ten digits."""
+"""Largest condition number of the modes with which the unconstrained solution is exact to ten digits."""
 
 _ROUNDS_OF_EXCHANGE = 12
 _ROUNDS_AN_UNKNOWN = 10
 
 
 class PivotingSolver:
-    """Exact answers by exchanging unknowns between zero and not zero.
+    """Exact solutions by exchanging unknowns between zero and not zero.
 
-    Where λ is not small, the unconstrained answer is right but for a few unknowns and is corrected on those, by the
-    shared inverse of AᵀA + λM. Where λ is small, and where that fails, an answer is built up from zero.
+    Where λ is not small, the unconstrained solution is right but for a few unknowns and is corrected on those, by the
+    shared inverse of AᵀA + λM. Where λ is small, and where that fails, a solution is built up from zero.
 
     Parameters
     ----------
-    factors : SpectralFactors
+    factors : GSVD
         Of the problem.
     regularisation : ndarray, shape (G,)
         The values of λ that may occur.
     """
 
-    def __init__(self, factors: SpectralFactors, regularisation: Array) -> None:
+    def __init__(self, factors: GSVD, regularisation: Array) -> None:
         problem = factors.problem
         self._factors = factors
         self._problem = problem
@@ -64,7 +64,7 @@ class PivotingSolver:
         Returns
         -------
         ndarray, shape (K, N)
-            Answers.
+            Solutions.
         """
         x = np.zeros((len(b), len(self._columns)))
         solved = np.asarray(~b.any(axis=1))  # by zeros
@@ -72,17 +72,17 @@ class PivotingSolver:
         near = np.flatnonzero(~solved & (group >= 0))
         if near.size:
             start = self._factors.unconstrained(b[near], self._filters[which[near]])
-            answers, done = np.empty_like(start), np.empty(near.size, dtype=bool)
+            solutions, done = np.empty_like(start), np.empty(near.size, dtype=bool)
             self._invert(np.unique(group[near]))
-            pivoting.exchange_active(start, self._inverse, group[near], _ROUNDS_OF_EXCHANGE, answers, done)
-            x[near], solved[near] = answers, done
+            pivoting.exchange_active(start, self._inverse, group[near], _ROUNDS_OF_EXCHANGE, solutions, done)
+            x[near], solved[near] = solutions, done
         far = np.flatnonzero(~solved)
         if far.size:
-            answers, done = np.empty((far.size, x.shape[1])), np.empty(far.size, dtype=bool)
+            solutions, done = np.empty((far.size, x.shape[1])), np.empty(far.size, dtype=bool)
             limit = _ROUNDS_AN_UNKNOWN * x.shape[1]
             lam = self._regularisation[which[far]]
-            pivoting.grow_passive(b[far], self._columns, self._gram, self._penalty, lam, limit, answers, done)
-            x[far] = answers
+            pivoting.grow_passive(b[far], self._columns, self._gram, self._penalty, lam, limit, solutions, done)
+            x[far] = solutions
             for k in far[~done]:
                 x[k] = finish(self._problem, x[k], b[k], float(self._regularisation[which[k]]))
         return x

@@ -67,12 +67,12 @@ def pair_probabilities(
     weight = np.exp(np.clip(gain, -_LARGEST, _LARGEST))
     from_right = np.ones(weight.size)
     for _ in range(_ROUNDS):
-        pull = weight * from_right
-        others = 1.0 + np.bincount(left, pull, sizes[0])[left] - pull
+        weighted = weight * from_right
+        others = 1.0 + np.bincount(left, weighted, sizes[0])[left] - weighted
         from_left = weight / np.maximum(others, 1.0)
         others = 1.0 + np.bincount(right, from_left, sizes[1])[right] - from_left
         before, from_right = from_right, 1.0 / np.maximum(others, 1.0)
         if np.max(np.abs(from_right - before), initial=0.0) < _SETTLED:
             break
-    pull = weight * from_right
-    return np.asarray(pull / (1.0 + np.bincount(left, pull, sizes[0])[left]))
+    weighted = weight * from_right
+    return np.asarray(weighted / (1.0 + np.bincount(left, weighted, sizes[0])[left]))

@@ -10,11 +10,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
-from drt_engine.tracking.courses import Expected, similarity, similarity_of
 from drt_engine.tracking.linking import Chains, spread_of
 from drt_engine.tracking.observations import Observations
 from drt_engine.tracking.options import Known, TrackingOptions
 from drt_engine.tracking.refining import Tree, refine
+from drt_engine.tracking.trajectories import Expected, similarity, similarity_of
 
 __all__ = ["Matched", "match"]
 
@@ -40,7 +40,7 @@ class Matched:
         Process of each peak, -1 for none.
     confidence : ndarray, shape (N,)
         Probability that each peak, or else its chain, belongs to its process; 1 where a process was first seen.
-    courses : ndarray, shape (S, P, G, 2)
+    trajectories : ndarray, shape (S, P, G, 2)
         ln τ and ln R that are expected of the processes in each series along the grid; NaN before they are known.
     grid : ndarray, shape (G,)
         Values of the state along the series.
@@ -52,7 +52,7 @@ class Matched:
 
     process: Ints
     confidence: Floats
-    courses: Floats
+    trajectories: Floats
     grid: Floats
     scale: Floats
     pinned: dict[int, str]
@@ -60,10 +60,10 @@ class Matched:
 
 @dataclass(frozen=True, eq=False)
 class _Pieces:
-    """Chains: their course on a grid, NaN outside, with its variance, first and last frame, number of peaks."""
+    """Chains: their trajectory on a grid, NaN outside, with its variance, first and last frame, number of peaks."""
 
     series: Ints
-    course: Floats
+    trajectory: Floats
     variance: Floats
     span: Ints
     length: Ints
@@ -71,7 +71,7 @@ class _Pieces:
     def at(self, which: Ints | list[int], scale: Floats | None = None) -> Expected:
         """Courses of some, also as what is expected of what goes on with them."""
         more = 0.0 if scale is None else 0.5 * scale**2
-        return Expected(self.course[which], self.variance[which] + more)
+        return Expected(self.trajectory[which], self.variance[which] + more)
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class _Round:
 
     process: Ints
     probability: Floats
-    courses: Floats
+    trajectories: Floats
     variance: Floats
     off: list[tuple[Floats, Floats]] = field(default_factory=list)
     sure: bool = True
@@ -90,10 +90,10 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     """Match chains across series.
 
     Series are visited so that each comes after the one most like it. Its chains are assigned to the processes by how
-    far their courses lie apart, where both are defined, from what was last seen of the process; chains of one series
-    that overlap never belong to one process. What is left founds a new process. The scale of the differences is learned
-    in a first walk. From four series on, the peaks of each state are then assigned anew, by chain and by what all
-    series show of the processes; see :func:`drt_engine.tracking.refining.refine`.
+    far their trajectories lie apart, where both are defined, from what was last seen of the process; chains of one
+    series that overlap never belong to one process. What is left founds a new process. The scale of the differences is
+    learned in a first walk. From four series on, the peaks of each state are then assigned anew, by chain and by what
+    all series show of the processes; see :func:`drt_engine.tracking.refining.refine`.
 
     Parameters
     ----------
@@ -125,13 +125,13 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
         found = _walk(pieces, founders | recurring, parents, scale, ranges)
     union = _unite(found, pieces, scale, len(ranges))
     owner = np.append(union, -1)[found.process]
-    courses = _united_courses(found.courses, union)
+    trajectories = _united_trajectories(found.trajectories, union)
     names = {k: name for k, (name, _, _) in enumerate(ranges)}
-    matched = Matched(owner[chains.number], found.probability[chains.number], courses, grid, scale, names)
+    matched = Matched(owner[chains.number], found.probability[chains.number], trajectories, grid, scale, names)
     if len(parents) < _SEVERAL:
         return matched
     refined = refine(observed, chains.number, matched.process, Tree(parents, grid, scale), ranges, options.persistence)
-    return replace(matched, process=refined.process, confidence=refined.confidence, courses=refined.courses)
+    return replace(matched, process=refined.process, confidence=refined.confidence, trajectories=refined.trajectories)
 
 
 def _grid(place: Floats) -> Floats:
@@ -146,7 +146,7 @@ def _pieces(observed: Observations, chains: Chains, grid: Floats) -> _Pieces:
     order = np.argsort(chains.number, kind="stable")
     begin = np.concatenate([[0], np.cumsum(count)])
     margin = 0.5 * float(np.median(np.diff(grid))) if grid.size > 1 else 0.0
-    course, variance = (np.full((count.size, grid.size, 2), np.nan) for _ in range(2))
+    trajectory, variance = (np.full((count.size, grid.size, 2), np.nan) for _ in range(2))
     span = np.empty((count.size, 2), dtype=np.intp)
     for k in range(count.size):
         peaks = order[begin[k] : begin[k + 1]]
@@ -154,10 +154,10 @@ def _pieces(observed: Observations, chains: Chains, grid: Floats) -> _Pieces:
         inside = (grid >= where[0] - margin) & (grid <= where[-1] + margin)
         inside[np.argmin(np.abs(grid - where[0]))] = True
         for d in range(2):
-            course[k, inside, d] = np.interp(grid[inside], where, observed.x[peaks, d])
+            trajectory[k, inside, d] = np.interp(grid[inside], where, observed.x[peaks, d])
             variance[k, inside, d] = np.interp(grid[inside], where, observed.variance[peaks, d])
         span[k] = observed.frame[peaks[[0, -1]]]
-    return _Pieces(observed.series[span[:, 0]], course, variance, span, count)
+    return _Pieces(observed.series[span[:, 0]], trajectory, variance, span, count)
 
 
 def _parents(keys: pd.DataFrame) -> Ints:
@@ -187,7 +187,7 @@ def _walk(
     sure: bool = True,
 ) -> _Round:
     """Visit each series after the one that it is compared with, and let founders that match nothing found processes."""
-    points = pieces.course.shape[1]
+    points = pieces.trajectory.shape[1]
     none, ones = np.full(pieces.length.size, -1, dtype=np.intp), np.ones(pieces.length.size)
     found = _Round(none, ones, np.empty(0), np.empty(0), sure=sure)
     states = [Expected.nothing(0, points)] * parents.size
@@ -204,10 +204,10 @@ def _walk(
         states[k] = expected.grown(size)
         for piece in mine[found.process[mine] >= 0]:
             found.off.append(
-                states[k].learn(int(found.process[piece]), pieces.course[piece], pieces.variance[piece], scale)
+                states[k].learn(int(found.process[piece]), pieces.trajectory[piece], pieces.variance[piece], scale)
             )
     states = [state.grown(size) for state in states]
-    found.courses = np.stack([state.course for state in states])
+    found.trajectories = np.stack([state.trajectory for state in states])
     found.variance = np.stack([state.variance for state in states])
     return found
 
@@ -238,9 +238,9 @@ def _recurring(pieces: _Pieces, left: NDArray[np.bool_], scale: Floats, least: i
     recurring = np.zeros(left.size, dtype=bool)
     if not chosen.size:
         return recurring
-    there = np.isfinite(pieces.course[chosen, :, :1])
+    there = np.isfinite(pieces.trajectory[chosen, :, :1])
     count = there.sum(axis=1)
-    middle = np.where(there, pieces.course[chosen], 0.0).sum(axis=1) / count
+    middle = np.where(there, pieces.trajectory[chosen], 0.0).sum(axis=1) / count
     place = (there[..., 0] * np.arange(there.shape[1])).sum(axis=1) / count[:, 0]
     tree = cKDTree(np.column_stack([middle / scale, place]))
     near = tree.query_pairs(_ALIKE, output_type="ndarray")
@@ -263,9 +263,9 @@ def _assign(
     """Assign the pieces of a series; several that do not overlap may belong to one process."""
     gain = similarity(pieces.at(mine), expected, scale)
     for p, (_, low, high) in enumerate(ranges):
-        share = ((pieces.course[mine, :, 0] >= low) & (pieces.course[mine, :, 0] <= high)).sum(axis=1)
-        inside = share > 0.5 * np.isfinite(pieces.course[mine, :, 0]).sum(axis=1)
-        seen = np.isfinite(expected.course[p]).any()
+        share = ((pieces.trajectory[mine, :, 0] >= low) & (pieces.trajectory[mine, :, 0] <= high)).sum(axis=1)
+        inside = share > 0.5 * np.isfinite(pieces.trajectory[mine, :, 0]).sum(axis=1)
+        seen = np.isfinite(expected.trajectory[p]).any()
         gain[:, p] = np.where(inside, (np.maximum(gain[:, p], 0.0) if seen else 0.0) + _PINNED, -np.inf)
     left, right = (axis.ravel() for axis in np.indices(gain.shape))
     probable = np.ones(gain.shape)
@@ -286,7 +286,7 @@ def _assign(
 
 def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
     """Return the process that each belongs to, after those that are one but never met have been united."""
-    size = found.courses.shape[1]
+    size = found.trajectories.shape[1]
     union = np.arange(size)
     last = _last_seen(found)
     series = [set(pieces.series[found.process == p].tolist()) for p in range(size)]
@@ -307,15 +307,15 @@ def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
 
 
 def _last_seen(found: _Round) -> Expected:
-    """Latest courses that are known of the processes."""
-    known = np.asarray(np.isfinite(found.courses).any(axis=(2, 3)))
+    """Latest trajectories that are known of the processes."""
+    known = np.asarray(np.isfinite(found.trajectories).any(axis=(2, 3)))
     last = known.shape[0] - 1 - np.argmax(known[::-1], axis=0)
     every = np.arange(known.shape[1])
-    return Expected(found.courses[last, every], found.variance[last, every])
+    return Expected(found.trajectories[last, every], found.variance[last, every])
 
 
-def _united_courses(courses: Floats, union: Ints) -> Floats:
-    united = courses.copy()
+def _united_trajectories(trajectories: Floats, union: Ints) -> Floats:
+    united = trajectories.copy()
     for p in np.flatnonzero(union != np.arange(union.size)):
         q = union[p]
         united[:, q] = np.where(np.isfinite(united[:, q]), united[:, q], united[:, p])

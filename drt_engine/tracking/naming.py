@@ -42,26 +42,26 @@ def settle(
     names : list of str
         Their names.
     """
-    process, courses = matched.process.copy(), matched.courses.copy()
+    process, trajectories = matched.process.copy(), matched.trajectories.copy()
     named = dict(matched.pinned)
     for one in known:
         if one.range is None:
-            _plant(one, _seeded(observed, process, one), process, courses, named)
+            _plant(one, _seeded(observed, process, one), process, trajectories, named)
     # _ranges gives those that have a range.
     for p, (low, high) in {p: one.range for p, one in zip(matched.pinned, _ranges(known), strict=True)}.items():  # type: ignore[misc]
         if not (process == p).any():
-            courses[:, p] = 0.5 * np.log(low * high), _TINY
-    count = np.bincount(process[process >= 0], minlength=courses.shape[1])
+            trajectories[:, p] = 0.5 * np.log(low * high), _TINY
+    count = np.bincount(process[process >= 0], minlength=trajectories.shape[1])
     least = max(options.min_length, options.min_presence * observed.series.size)
     least = min(least, count.max(initial=0))
     kept = np.array([p for p in range(count.size) if count[p] >= max(least, 1) or p in named], dtype=np.intp)
-    middle = [np.median(observed.x[process == p, 0]) if count[p] else courses[0, p, 0, 0] for p in kept]
+    middle = [np.median(observed.x[process == p, 0]) if count[p] else trajectories[0, p, 0, 0] for p in kept]
     kept = kept[np.argsort(middle, kind="stable")]
     new = np.full(count.size + 1, -1, dtype=np.intp)
     new[kept] = np.arange(kept.size)
     names = _named([named.get(int(p)) for p in kept])
     pinned = {int(new[p]): name for p, name in named.items()}
-    return replace(matched, process=new[process], courses=courses[:, kept], pinned=pinned), names
+    return replace(matched, process=new[process], trajectories=trajectories[:, kept], pinned=pinned), names
 
 
 def _ranges(known: tuple[Known, ...]) -> list[Known]:
@@ -109,7 +109,7 @@ def _chosen(observed: Observations, seed: Known) -> NDArray[np.bool_]:
     return chosen
 
 
-def _plant(one: Known, found: int, process: Ints, courses: NDArray[np.float64], named: dict[int, str]) -> None:
+def _plant(one: Known, found: int, process: Ints, trajectories: NDArray[np.float64], named: dict[int, str]) -> None:
     """Give a process its name, and unite it with what already has it."""
     if named.get(found, one.name) != one.name:
         raise InputError(
@@ -118,6 +118,6 @@ def _plant(one: Known, found: int, process: Ints, courses: NDArray[np.float64], 
     same = [p for p, name in named.items() if name == one.name and p != found]
     for p in same:
         process[process == found] = p
-        courses[:, p] = np.where(np.isfinite(courses[:, p]), courses[:, p], courses[:, found])
+        trajectories[:, p] = np.where(np.isfinite(trajectories[:, p]), trajectories[:, p], trajectories[:, found])
         found = p
     named[found] = one.name

@@ -94,7 +94,7 @@ def observe(peaks: pd.DataFrame, along: str, series: Sequence[str], states: pd.D
         If columns are missing, for values that are not finite or not positive, and for a state that occurs twice in a
         series.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     checked = _checked(peaks, along)
     names = [name for name in dict.fromkeys(series) if name != along and name in checked.columns]

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
-from drt_engine.tracking.courses import FORGETTING, NEW, at_frames
 from drt_engine.tracking.linking import FREEDOM
 from drt_engine.tracking.observations import Observations
+from drt_engine.tracking.trajectories import FORGETTING, NEW, at_frames
 from drt_kernels.tracking import density_at
 
 __all__ = ["Refined", "Tree", "refine"]
@@ -52,13 +52,13 @@ class Refined:
         Process of each peak, -1 for none.
     confidence : ndarray, shape (N,)
         Probability of that, NaN for none.
-    courses : ndarray, shape (S, P, G, 2)
+    trajectories : ndarray, shape (S, P, G, 2)
         ln τ and ln R of the processes in each series by what all series show; NaN where nothing is known.
     """
 
     process: Ints
     confidence: Floats
-    courses: Floats
+    trajectories: Floats
 
 
 def refine(
@@ -105,8 +105,8 @@ def refine(
                 break
             process, idle = np.where(process == gone, -1, process), 0
         process, size = _compact(process, pinned)
-    course, _ = _expected(_seen(observed, process, tree.grid, size), tree, own=True)
-    return Refined(process, confidence, course)
+    trajectory, _ = _expected(_seen(observed, process, tree.grid, size), tree, own=True)
+    return Refined(process, confidence, trajectory)
 
 
 def _compact(process: Ints, pinned: int) -> tuple[Ints, int]:
@@ -120,7 +120,7 @@ def _compact(process: Ints, pinned: int) -> tuple[Ints, int]:
 def _seen(observed: Observations, process: Ints, grid: Floats, size: int) -> tuple[Floats, Floats]:
     """Courses of the processes in each series and their variances, shape (S, P, G, 2), NaN outside of their peaks."""
     series = len(observed.keys)
-    course, variance = (np.full((series, size, grid.size, 2), np.nan) for _ in range(2))
+    trajectory, variance = (np.full((series, size, grid.size, 2), np.nan) for _ in range(2))
     with_process = np.flatnonzero(process >= 0)
     group = observed.series[observed.frame[with_process]] * size + process[with_process]
     order = with_process[np.argsort(group, kind="stable")]
@@ -133,21 +133,21 @@ def _seen(observed: Observations, process: Ints, grid: Floats, size: int) -> tup
         inside = (grid >= where[0] - margin) & (grid <= where[-1] + margin)
         inside[np.argmin(np.abs(grid - where[0]))] = True
         for d in range(2):
-            course[k // size, k % size, inside, d] = np.interp(grid[inside], where, observed.x[peaks, d])
+            trajectory[k // size, k % size, inside, d] = np.interp(grid[inside], where, observed.x[peaks, d])
             variance[k // size, k % size, inside, d] = np.interp(grid[inside], where, observed.variance[peaks, d])
-    return course, variance
+    return trajectory, variance
 
 
 def _expected(seen: tuple[Floats, Floats], tree: Tree, *, own: bool) -> tuple[Floats, Floats]:
     """Courses by what other series show, and if wanted the series itself; with variances.
 
-    Along the tree a course takes random steps of variance s²/4, and scatters by s²/2 in each series, for a scale s of
-    differences: exact belief propagation (J. Pearl, AAAI-82, 133) for normal distributions.
+    Along the tree a trajectory takes random steps of variance s²/4, and scatters by s²/2 in each series, for a scale s
+    of differences: exact belief propagation (J. Pearl, AAAI-82, 133) for normal distributions.
     """
-    course, variance = seen
-    there = np.isfinite(course)
+    trajectory, variance = seen
+    there = np.isfinite(trajectory)
     weight = np.where(there, 1.0 / (np.where(there, variance, 0.0) + 0.5 * tree.scale**2), 0.0)
-    here = np.stack([weight, weight * np.where(there, course, 0.0)])
+    here = np.stack([weight, weight * np.where(there, trajectory, 0.0)])
     step = 0.25 * tree.scale**2
 
     def passed(message: Floats) -> Floats:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.tracking.fates import Fates, fates
+from drt_engine.tracking.events import ProcessEvents, process_events
 from drt_engine.tracking.linking import Chains, Motion, link
 from drt_engine.tracking.matching import Matched, match
 from drt_engine.tracking.naming import settle
@@ -114,7 +114,7 @@ class Tracks:
         Raises
         ------
         UnknownNameError
-            For a process that there is none of.
+            For a process that does not exist.
         InputError
             If two would have the same name.
         """
@@ -144,7 +144,7 @@ class Tracks:
         Raises
         ------
         UnknownNameError
-            For a process that there is none of.
+            For a process that does not exist.
         """
         kept = [processes] if isinstance(processes, str) else list(processes)
         for name in kept:
@@ -210,7 +210,7 @@ def track(
         For peaks without the columns above, for values that are not positive, for a state that occurs twice in a
         series, and for known processes that contradict each other or are nowhere near a peak.
     UnknownNameError
-        For a state that there is none of.
+        For a state that does not exist.
     """
     options = TrackingOptions() if options is None else options
     if not isinstance(options, TrackingOptions):
@@ -223,7 +223,7 @@ def track(
     chains = link(observed, options)
     matched = match(observed, chains, options, pins)
     settled, names = settle(observed, matched, pins, options)
-    found = fates(observed, settled, chains.motion.scale, options.resolution)
+    found = process_events(observed, settled, chains.motion.scale, options.resolution)
     return _assembled(observed, chains, settled, (found, names), options)
 
 
@@ -260,12 +260,16 @@ def no_tracks(peaks: pd.DataFrame, along: str, series: Sequence[str], spectra: i
 
 
 def _assembled(
-    observed: Observations, chains: Chains, matched: Matched, found: tuple[Fates, list[str]], options: TrackingOptions
+    observed: Observations,
+    chains: Chains,
+    matched: Matched,
+    found: tuple[ProcessEvents, list[str]],
+    options: TrackingOptions,
 ) -> Tracks:
     """Put what was found into tables."""
-    fate, names = found
+    happened, names = found
     series = tuple(map(str, observed.keys.columns))
-    merged = _merged(observed, matched.process, fate, names)
+    merged = _merged(observed, matched.process, happened, names)
     # a link that joins two processes, or what belongs to none, is none
     linked = chains.previous >= 0
     linked &= matched.process == matched.process[chains.previous]
@@ -280,7 +284,7 @@ def _assembled(
     order = order[matched.process[order] >= 0]
     return Tracks(
         rows.iloc[order][columns].reset_index(drop=True),
-        _events(observed, fate, names),
+        _events(observed, happened, names),
         observed.table[matched.process < 0].reset_index(drop=True),
         observed.along,
         series,
@@ -290,24 +294,26 @@ def _assembled(
     )
 
 
-def _merged(observed: Observations, process: NDArray[np.intp], fate: Fates, names: list[str]) -> NDArray[Any]:
+def _merged(
+    observed: Observations, process: NDArray[np.intp], happened: ProcessEvents, names: list[str]
+) -> NDArray[Any]:
     """Names of the processes that each peak holds besides its own, shape (N,)."""
     merged = np.full(len(observed), "", dtype=object)
     where = {(int(f), int(p)): n for n, (f, p) in enumerate(zip(observed.frame, process, strict=True)) if p >= 0}
-    for frame, guest in np.argwhere(fate.host >= 0):
-        n = where[int(frame), int(fate.host[frame, guest])]
+    for frame, guest in np.argwhere(happened.host >= 0):
+        n = where[int(frame), int(happened.host[frame, guest])]
         merged[n] = f"{merged[n]} + {names[guest]}" if merged[n] else names[guest]
     return merged
 
 
-def _events(observed: Observations, fate: Fates, names: list[str]) -> pd.DataFrame:
-    first = np.array([event.first for event in fate.events], dtype=np.intp)
-    last = np.array([event.last for event in fate.events], dtype=np.intp)
+def _events(observed: Observations, happened: ProcessEvents, names: list[str]) -> pd.DataFrame:
+    first = np.array([event.first for event in happened.events], dtype=np.intp)
+    last = np.array([event.last for event in happened.events], dtype=np.intp)
     frame = pd.DataFrame(
         {
-            "event": pd.Series([event.kind for event in fate.events], dtype=object),
-            "process": pd.Series([names[event.process] for event in fate.events], dtype=object),
-            "other": pd.Series([names[e.other] if e.other >= 0 else "" for e in fate.events], dtype=object),
+            "event": pd.Series([event.kind for event in happened.events], dtype=object),
+            "process": pd.Series([names[event.process] for event in happened.events], dtype=object),
+            "other": pd.Series([names[e.other] if e.other >= 0 else "" for e in happened.events], dtype=object),
         }
     )
     for name in observed.keys.columns:

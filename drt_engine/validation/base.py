@@ -1,4 +1,4 @@
-"""What validate() asks of a test, and what a test answers."""
+"""What validate() asks of a test, and what a test returns."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable

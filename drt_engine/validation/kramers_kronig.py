@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.problem import Part
+from drt_engine.model.problem import Part
 from drt_engine.validation.base import Findings
-from drt_engine.validation.closer import CloseLook
-from drt_engine.validation.ladder import Ladder, Model
-from drt_engine.validation.lanes import Fit, Weighted, choose_elements, fit, noise_of, residuals
+from drt_engine.validation.batches import Fit, Weighted, choose_elements, fit, noise_of, residuals
 from drt_engine.validation.noise import Noise, Shapes, checked_noise, given_shape
+from drt_engine.validation.rc_model import ModelTerms, RCModel
 from drt_engine.validation.result import Validity
 from drt_engine.validation.significance import Trials, critical_values
+from drt_engine.validation.single import SingleSpectrumTest
 
 __all__ = ["LinearKramersKronig", "Representation"]
 
@@ -52,24 +52,24 @@ class LinearKramersKronig:
 
     What is wrong is then looked for in the residuals of a complex fit, whatever part chose M, with M elements or three
     a decade if that is more, weighted by the noise that the spectrum itself shows, σ² = a² + b²|Z|². Three kinds of
-    fault are tried as further columns of the model: a modulus that drifts in proportion to time, at a constant time a
-    point, a constant number of periods, or as much of both; each point left out; and smooth misfit of modulus and
-    phase, cosines of ln f up to one and a half waves. By the F test each fault is held against the noise that remains
-    once it is taken out, and the freedom that the model takes from the residuals is accounted for.
+    violation are tried as further columns of the model: a modulus that drifts in proportion to time, at a constant time
+    a point, a constant number of periods, or as much of both; each point left out; and smooth misfit of modulus and
+    phase, cosines of ln f up to one and a half waves. By the F test each violation is held against the noise that
+    remains once it is taken out, and the freedom that the model takes from the residuals is accounted for.
 
     Where something is found, the spectrum is looked at again, with five elements a decade if F says that it needs them,
     from the fit to all points and from a robust one that leaves out what is far from it, and for every noise that is
-    plausible, also such as depends on each part by itself or grows as |Z|². The fault that exceeds chance most joins
-    the model and the others are looked for once more, so that a bad point is not taken for drift. Of these explanations
-    the one is taken that costs least, by its likelihood and what has joined.
+    plausible, also such as depends on each part by itself or grows as |Z|². The violation that exceeds chance most
+    joins the model and the others are looked for once more, so that a bad point is not taken for drift. Of these
+    explanations the one is taken that costs least, by its likelihood and what has joined.
 
-    A relaxation slower or faster than the range of frequencies, or a capacitance, is no fault. Like drift it shows at
-    the lowest frequencies, but real and imaginary part of it belong together. It joins first, and drift is called only
-    if it explains clearly more than all such terms do together. They have to have positive resistances, so that a
+    A relaxation slower or faster than the range of frequencies, or a capacitance, is no violation. Like drift it shows
+    at the lowest frequencies, but real and imaginary part of it belong together. It joins first, and drift is called
+    only if it explains clearly more than all such terms do together. They have to have positive resistances, so that a
     modulus that grows is hardly taken for one; one that falls by little may be.
 
-    With the opposite sign of Im Z, the same is done for spectra with such faults: if they then obey the relations far
-    better, the sign is wrong.
+    With the opposite sign of Im Z, the same is done for spectra with such violations: if they then obey the relations
+    far better, the sign is wrong.
 
     What changes the response as a whole, such as too large an amplitude, may leave another spectrum that obeys the
     relations; no test of this kind finds it.
@@ -87,7 +87,7 @@ class LinearKramersKronig:
     capacitance : bool or "auto"
         The same of C. It is needed where the spectrum ends in one or in slow diffusion; where it does not, drift can
         hide behind it. ``"auto"``: a spectrum gets it if that improves the fit beyond chance, and by one and a half
-        times as much as any fault, each in units of its critical F.
+        times as much as any violation, each in units of its critical F.
     weighting : {"modulus", "unit"}
         What the data are multiplied by to choose M and the residuals: 1/|Z|, or 1.
     threshold : float
@@ -210,12 +210,12 @@ class LinearKramersKronig:
     def _examine(self, frequency: Array, spectra: Weighted, modulus: Array, *, capacitance: bool) -> Findings:
         rows, points = spectra.weights.shape
         fitted = spectra if self.weighting == "modulus" else spectra.unweighted
-        model = Model(self.part, self.representation == "admittance", self.inductance, capacitance)
+        model = ModelTerms(self.part, self.representation == "admittance", self.inductance, capacitance)
         grid = _grid(frequency.tobytes(), model)
         most = min(self.elements[1], points - 2)
         out = Findings.blank(rows, points)
         out.elements[:], out.mu[:] = choose_elements(
-            fitted, grid.ladder, self.threshold, min(self.elements[0], most), most
+            fitted, grid.rc_model, self.threshold, min(self.elements[0], most), most
         )
         for count in np.unique(out.elements):
             members = np.flatnonzero(out.elements == count)
@@ -223,7 +223,7 @@ class LinearKramersKronig:
                 some = members[part : part + _TOGETHER]
                 residual = self._look(grid, int(count), _Some(some, spectra[some], modulus[some]), out)
                 if residual is None:
-                    residual = spectra[some].relative(residuals(fitted[some], grid.ladder(int(count))))
+                    residual = spectra[some].relative(residuals(fitted[some], grid.rc_model(int(count))))
                 out.residual[some] = residual[:, :points] + 1j * residual[:, points:]
         limited = (out.elements == most) & (out.mu > self.threshold) & (self.elements[0] < self.elements[1])
         out.flag[limited] |= np.uint16(Validity.ELEMENTS_AT_LIMIT)
@@ -231,20 +231,20 @@ class LinearKramersKronig:
         return out
 
     def _look(self, grid: "_Grid", count: int, some: "_Some", out: Findings) -> Array | None:
-        """Look for faults in spectra with the same number of elements; their residual if it is the one asked for."""
-        ladder, trials = grid.ladder_for_faults(count), grid.trials
-        points = ladder.omega.size
+        """Look for violations in spectra with the same number of elements; their residual if it is the one asked for."""
+        rc_model, trials = grid.rc_model_for_violations(count), grid.trials
+        points = rc_model.omega.size
         modulus, least = some.modulus, some.modulus.min(axis=1)
         residual = None
         if self.noise == "auto":
             near = (least[:, None] / modulus) ** 2
-            alpha_beta, residual = noise_of(some.spectra, ladder, near, self.resolution**2)
+            alpha_beta, residual = noise_of(some.spectra, rc_model, near, self.resolution**2)
             variance = alpha_beta[:, :1] + alpha_beta[:, 1:] * near
         else:
             variance, alpha_beta = given_shape(self.noise, modulus)
         shapes = Shapes.of(variance, alpha_beta)
-        found = fit(some.spectra.over(np.sqrt(shapes.variance)), ladder, trials)
-        left = 2 * points - len(ladder.rows)
+        found = fit(some.spectra.over(np.sqrt(shapes.variance)), rc_model, trials)
+        left = 2 * points - len(rc_model.rows)
         critical = critical_values(points, trials.smooth, self.false_alarms)
         rows = some.rows
         out.score[rows], kind, out.drift_error[rows] = _scores(found, critical, left, self.resolution**2)
@@ -252,10 +252,10 @@ class LinearKramersKronig:
         out.noise_proportional[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 0])
         out.noise_constant[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 1]) * least
         out.drift[rows] = np.take_along_axis(found.drift, kind[:, None], axis=1)[:, 0]
-        close = CloseLook(
-            (ladder, grid.ladder_for_faults(count, _CLOSE)),
+        close = SingleSpectrumTest(
+            (rc_model, grid.rc_model_for_violations(count, _CLOSE)),
             trials,
-            add_capacitance=self.capacitance == "auto" and not ladder.model.capacitance,
+            add_capacitance=self.capacitance == "auto" and not rc_model.model.capacitance,
             false_alarms=self.false_alarms,
             resolution=self.resolution,
         )
@@ -273,7 +273,7 @@ class LinearKramersKronig:
         for k in np.flatnonzero(~found.trusted | far | (out.score[rows] > 1.0)):
             one = some.spectra[np.array([k])]
             close.look(one, modulus[k], twice[k : k + 1], known=self.noise != "auto", row=rows[k], out=out)
-        if ladder is not grid.ladder(count) or self.weighting != "modulus" or not found.trusted.all():
+        if rc_model is not grid.rc_model(count) or self.weighting != "modulus" or not found.trusted.all():
             return None
         return residual
 
@@ -289,27 +289,27 @@ class _Some(NamedTuple):
 class _Grid:
     """Models of every number of elements on one grid, made when they are first needed."""
 
-    def __init__(self, frequency: Array, model: Model) -> None:
+    def __init__(self, frequency: Array, model: ModelTerms) -> None:
         self.omega, self.model, self.trials = 2.0 * np.pi * frequency, model, Trials(frequency)
-        self._ladders: dict[tuple[int, Model], Ladder] = {}
+        self._rc_models: dict[tuple[int, ModelTerms], RCModel] = {}
         self._turn = Lock()
 
-    def ladder(self, count: int) -> Ladder:
+    def rc_model(self, count: int) -> RCModel:
         return self._of(count, self.model)
 
-    def ladder_for_faults(self, count: int, each: float = 3.0) -> Ladder:
+    def rc_model_for_violations(self, count: int, each: float = 3.0) -> RCModel:
         """Return the model of a complex fit with so many elements a decade, or more."""
         decades = math.log10(self.omega[0] / self.omega[-1])
         least = min(math.ceil(each * decades) + 1, self.omega.size - 2)
         return self._of(max(count, least), replace(self.model, part="complex"))
 
-    def _of(self, count: int, model: Model) -> Ladder:
+    def _of(self, count: int, model: ModelTerms) -> RCModel:
         with self._turn:
-            return self._ladders.setdefault((count, model), Ladder(self.omega, count, model))
+            return self._rc_models.setdefault((count, model), RCModel(self.omega, count, model))
 
 
 @lru_cache(maxsize=4)
-def _grid(frequency: bytes, model: Model) -> _Grid:
+def _grid(frequency: bytes, model: ModelTerms) -> _Grid:
     """Return what tiles of one grid share."""
     return _Grid(np.frombuffer(frequency), model)
 

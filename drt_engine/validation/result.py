@@ -55,8 +55,8 @@ _MESSAGES = {
     Validity.NOISY: "The noise is above the limit. Average longer, or raise the amplitude.",
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
-    Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any fault.",
-    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any fault. "
+    Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any violation.",
+    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any violation. "
     "A modulus that fell during the sweep by a few per cent would look alike: see whether a repeated sweep agrees.",
     Validity.NOT_FINITE: "Every impedance is NaN, infinite or zero. Measure again, or drop the row.",
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
@@ -90,7 +90,7 @@ class Validation:
         Change of the modulus from the first to the last point as a share of it, and its standard error.
     score : ndarray, shape (K,)
         How much the largest misfit exceeds chance: the root of its F statistic over its critical value, so that a
-        spectrum is faulty above 1, and twice the fault has about twice the score.
+        spectrum is faulty above 1, and twice the violation has about twice the score.
     flag : ndarray of uint16, shape (K,)
         Flags of :class:`Validity`.
     outlier : ndarray of bool, shape (K, F)
@@ -161,7 +161,7 @@ class Validation:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Whether a spectrum was tested and no fault found, shape (K,)."""
+        """Whether a spectrum was tested and no violation found, shape (K,)."""
         return np.asarray((self.flag & np.uint16(_FAULTS | _FAILURES)) == 0)
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtri
 
-from drt_kernels.faults import DRIFTS
+from drt_kernels.violations import DRIFTS
 
 __all__ = ["LEAST_LEFT", "Trials", "critical_values"]
 

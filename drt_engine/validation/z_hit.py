@@ -11,7 +11,7 @@ from scipy.interpolate import make_interp_spline
 
 from drt_engine.checks import is_real
 from drt_engine.errors import InputError
-from drt_engine.problem import row_by_row
+from drt_engine.model.problem import row_by_row
 from drt_engine.validation.base import Findings
 from drt_engine.validation.result import Validity
 from drt_engine.validation.significance import Trials

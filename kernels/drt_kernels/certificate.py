@@ -1,4 +1,4 @@
-"""What certifies answers, each in one pass: the scaled optimality residual, and the misfit.
+"""What certifies solutions, each in one pass: the scaled optimality residual, and the misfit.
 
 Axes in the comments: k = spectra, j = unknowns, f = frequencies.
 """

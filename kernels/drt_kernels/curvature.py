@@ -35,7 +35,7 @@ FROM_MIDDLE, FROM_FAR = 8, 32
 # Nodes beyond an end of the grid.
 GHOSTS = NEAR
 
-# Unknowns that are no whole hat and no resistor, at most.
+# Parameters that are no whole hat and no resistor, at most.
 SPECIAL = 4
 
 # Data are filled up to a multiple of this, nodes to one of the other.

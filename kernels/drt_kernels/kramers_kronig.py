@@ -26,13 +26,13 @@ def _combine(sums: Array, table: Table, out: Array) -> None:
     """Entries alpha_p sums[left_p] + beta_p sums[right_p] of the normal matrices of a block."""
     # (s,l),4(p)->(p,l)
     left, right, alpha, beta = table
-    entries, lanes = out.shape
+    entries, batch = out.shape
     for p in range(entries):
         i = left[p]
         j = right[p]
         first = alpha[p]
         second = beta[p]
-        for k in range(lanes):
+        for k in range(batch):
             out[p, k] = first * sums[i, k] + second * sums[j, k]
 
 
@@ -40,26 +40,26 @@ def _combine(sums: Array, table: Table, out: Array) -> None:
 def _factorise(matrix: Array, s: Array, weakest: Array) -> None:  # noqa: C901 - loops in loops, no branches
     """Replace the normal matrices of a block by their Cholesky factors, with reciprocals on the diagonal."""
     # (p,l),(l)->(p,l),(l)
-    entries, lanes = matrix.shape
+    entries, batch = matrix.shape
     size = int((math.sqrt(8.0 * entries + 1.0) - 1.0) / 2.0 + 0.5)
     weakest[:] = 1.0
     for i in range(size):
         row = i * (i + 1) // 2
         for j in range(i):
             other = j * (j + 1) // 2
-            for k in range(lanes):
+            for k in range(batch):
                 s[k] = matrix[row + j, k]
             for q in range(j):
-                for k in range(lanes):
+                for k in range(batch):
                     s[k] -= matrix[row + q, k] * matrix[other + q, k]
-            for k in range(lanes):
+            for k in range(batch):
                 matrix[row + j, k] = s[k] * matrix[other + j, k]
-        for k in range(lanes):
+        for k in range(batch):
             s[k] = matrix[row + i, k]
         for q in range(i):
-            for k in range(lanes):
+            for k in range(batch):
                 s[k] -= matrix[row + q, k] * matrix[row + q, k]
-        for k in range(lanes):
+        for k in range(batch):
             share = s[k] / matrix[row + i, k] if matrix[row + i, k] > 0.0 else 0.0
             weakest[k] = min(weakest[k], share)
             matrix[row + i, k] = 1.0 / math.sqrt(s[k]) if share > 0.0 else 0.0
@@ -69,13 +69,13 @@ def _factorise(matrix: Array, s: Array, weakest: Array) -> None:  # noqa: C901 -
 def _forward(factor: Array, column: Array) -> None:
     """Solve L y = c for a block, in place."""
     # (p,l),(n,l)->(n,l)
-    size, lanes = column.shape
+    size, batch = column.shape
     for i in range(size):
         row = i * (i + 1) // 2
         for q in range(i):
-            for k in range(lanes):
+            for k in range(batch):
                 column[i, k] -= factor[row + q, k] * column[q, k]
-        for k in range(lanes):
+        for k in range(batch):
             column[i, k] *= factor[row + i, k]
 
 
@@ -83,13 +83,13 @@ def _forward(factor: Array, column: Array) -> None:
 def _backward(factor: Array, column: Array) -> None:
     """Solve Lᵀ y = c for a block, in place."""
     # (p,l),(n,l)->(n,l)
-    size, lanes = column.shape
+    size, batch = column.shape
     for i in range(size - 1, -1, -1):
         row = i * (i + 1) // 2
-        for k in range(lanes):
+        for k in range(batch):
             column[i, k] *= factor[row + i, k]
         for q in range(i):
-            for k in range(lanes):
+            for k in range(batch):
                 column[q, k] -= factor[row + q, k] * column[i, k]
 
 
@@ -118,7 +118,7 @@ def forward(factor: Array, columns: Array) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=_JOINED)
-def solve(factor: Array, columns: Array) -> None:
+def solve_normal_equations(factor: Array, columns: Array) -> None:
     """Solve L Lᵀ y = c, in place."""
     # (b,p,l),(b,n,l)->(b,n,l)
     for b in range(columns.shape[0]):
@@ -134,10 +134,10 @@ def try_elements(sums: Array, table: Table, mass: Array, x: Array, mu: Array, we
     unknowns that do not count. The matrices are those of :func:`factorise`, made and used while they are in the cache.
     """
     # (b,s,l),4(p),(n),(b,n,l)->(b,n,l),(b,l),(b,l)
-    blocks, size, lanes = x.shape
-    factor = np.empty((table[0].size, lanes))
-    plus = np.empty(lanes)
-    minus = np.empty(lanes)
+    blocks, size, batch = x.shape
+    factor = np.empty((table[0].size, batch))
+    plus = np.empty(batch)
+    minus = np.empty(batch)
     for b in range(blocks):
         _combine(sums[b], table, factor)
         _factorise(factor, plus, weakest[b])
@@ -146,11 +146,11 @@ def try_elements(sums: Array, table: Table, mass: Array, x: Array, mu: Array, we
         plus[:] = 0.0
         minus[:] = 0.0
         for i in range(size):
-            for k in range(lanes):
+            for k in range(batch):
                 term = mass[i] * x[b, i, k]
                 plus[k] += max(term, 0.0)
                 minus[k] += max(-term, 0.0)
-        for k in range(lanes):
+        for k in range(batch):
             mu[b, k] = 1.0 - minus[k] / plus[k] if plus[k] > 0.0 else -math.inf
 
 
@@ -158,21 +158,21 @@ def try_elements(sums: Array, table: Table, mass: Array, x: Array, mu: Array, we
 def invert(factor: Array, out: Array) -> None:  # noqa: C901 - loops in loops, no branches
     """Lower triangles of inverse normal matrices, entries beside the diagonal twice, for sums over both triangles."""
     # (b,p,l)->(b,p,l)
-    blocks, entries, lanes = factor.shape
+    blocks, entries, batch = factor.shape
     size = int((math.sqrt(8.0 * entries + 1.0) - 1.0) / 2.0 + 0.5)
-    inverse = np.empty((size, size, lanes))  # of L, transposed: row j holds column j
-    s = np.empty(lanes)
+    inverse = np.empty((size, size, batch))  # of L, transposed: row j holds column j
+    s = np.empty(batch)
     for b in range(blocks):
         for j in range(size):
-            for k in range(lanes):
+            for k in range(batch):
                 inverse[j, j, k] = factor[b, j * (j + 1) // 2 + j, k]
             for i in range(j + 1, size):
                 row = i * (i + 1) // 2
                 s[:] = 0.0
                 for q in range(j, i):
-                    for k in range(lanes):
+                    for k in range(batch):
                         s[k] -= factor[b, row + q, k] * inverse[j, q, k]
-                for k in range(lanes):
+                for k in range(batch):
                     inverse[j, i, k] = s[k] * factor[b, row + i, k]
         for i in range(size):
             row = i * (i + 1) // 2
@@ -180,9 +180,9 @@ def invert(factor: Array, out: Array) -> None:  # noqa: C901 - loops in loops, n
                 times = 1.0 if i == j else 2.0
                 s[:] = 0.0
                 for q in range(i, size):
-                    for k in range(lanes):
+                    for k in range(batch):
                         s[k] += inverse[i, q, k] * inverse[j, q, k]
-                for k in range(lanes):
+                for k in range(batch):
                     out[b, row + j, k] = times * s[k]
 
 
@@ -194,12 +194,12 @@ def largest_point(hat: Array, weights: Array, residual: Array, least: float, out
     the model leaves less than `least` of its freedom is passed over.
     """
     # (b,3f,l),(b,f,l),(b,2f,l)->(b,l)
-    blocks, points, lanes = weights.shape
+    blocks, points, batch = weights.shape
     for b in range(blocks):
-        for k in range(lanes):
+        for k in range(batch):
             out[b, k] = 0.0
         for i in range(points):
-            for k in range(lanes):
+            for k in range(batch):
                 square = weights[b, i, k] ** 2
                 rr = 1.0 - square * hat[b, i, k]
                 ii = 1.0 - square * hat[b, points + i, k]
@@ -216,15 +216,15 @@ def largest_point(hat: Array, weights: Array, residual: Array, least: float, out
 def products(columns: Array, out: Array) -> None:
     """Products yᵀ y' of all pairs of columns, lower triangle."""
     # (b,q,n,l)->(b,p,l)
-    blocks, count, size, lanes = columns.shape
+    blocks, count, size, batch = columns.shape
     for b in range(blocks):
         for i in range(count):
             for j in range(i + 1):
                 p = i * (i + 1) // 2 + j
-                for k in range(lanes):
+                for k in range(batch):
                     out[b, p, k] = 0.0
                 for q in range(size):
-                    for k in range(lanes):
+                    for k in range(batch):
                         out[b, p, k] += columns[b, i, q, k] * columns[b, j, q, k]
 
 
@@ -284,17 +284,17 @@ def noise_shape(squares: Array, near: Array, values: int, least: float, out: Arr
     is taken unless another one is clearly likelier. `out` returns α and β of α + β · near, b² being `least` or more.
     """
     # (b,f,l),(b,f,l)->(b,2,l)
-    blocks, points, lanes = squares.shape
-    span, scale, alpha, beta = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
-    total, product, likelihood, size = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    blocks, points, batch = squares.shape
+    span, scale, alpha, beta = np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch)
+    total, product, likelihood, size = np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch)
     for b in range(blocks):
         span[:] = 1.0
         for i in range(points):
-            for k in range(lanes):
+            for k in range(batch):
                 span[k] = min(span[k], near[b, i, k])
         likelihood[:] = -math.inf
         for g in range(values + 2):
-            for k in range(lanes):
+            for k in range(batch):
                 alpha[k] = 1.0 if g <= values else 0.0
                 beta[k] = 1.0
                 if g == 0:
@@ -305,36 +305,36 @@ def noise_shape(squares: Array, near: Array, values: int, least: float, out: Arr
             size[:] = 0.0
             product[:] = 1.0
             for i in range(points):
-                for k in range(lanes):
+                for k in range(batch):
                     product[k] *= alpha[k] + beta[k] * near[b, i, k]
                 if i % _CHUNK == _CHUNK - 1 or i == points - 1:
-                    for k in range(lanes):
+                    for k in range(batch):
                         size[k] += math.log(product[k])
                         product[k] = 1.0
             total[:] = 0.0
             for i in range(points):
-                for k in range(lanes):
+                for k in range(batch):
                     total[k] += squares[b, i, k] / (alpha[k] + beta[k] * near[b, i, k])
-            for k in range(lanes):
+            for k in range(batch):
                 scale[k] = max(total[k] / (2.0 * points), 1e-300)
             for _ in range(_ROUNDS):
                 total[:] = 0.0
                 for i in range(points):
-                    for k in range(lanes):
+                    for k in range(batch):
                         one = squares[b, i, k] / (alpha[k] + beta[k] * near[b, i, k])
                         total[k] += (_HEAVY + 2.0) * one * scale[k] / (_HEAVY * scale[k] + one)
-                for k in range(lanes):
+                for k in range(batch):
                     scale[k] = max(total[k] / (2.0 * points), 1e-300)
             total[:] = 0.0
             for i in range(points):
-                for k in range(lanes):
+                for k in range(batch):
                     one = squares[b, i, k] / (alpha[k] + beta[k] * near[b, i, k])
                     product[k] *= min(1.0 + one / (_HEAVY * scale[k]), _LARGE)
                 if i % _CHUNK == _CHUNK - 1 or i == points - 1:
-                    for k in range(lanes):
+                    for k in range(batch):
                         total[k] += math.log(product[k])
                         product[k] = 1.0
-            for k in range(lanes):
+            for k in range(batch):
                 found = -points * math.log(scale[k]) - size[k] - 0.5 * (_HEAVY + 2.0) * total[k]
                 if g > 0:
                     found -= _RARE

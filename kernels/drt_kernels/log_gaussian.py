@@ -16,7 +16,7 @@ the bends of u, that is changes of its slope. The last line is quadratic in bend
 The variance is s_f² = v_0 p_0f + v_1 p_1f with known p, such as 1 and |Z_f|², and two components v that are known,
 zero, or found from the data.
 
-Spectra are worked on one after another and carry nothing over, so an answer does not depend on its neighbours.
+Spectra are worked on one after another and carry nothing over, so a solution does not depend on its neighbours.
 """
 
 import math
@@ -60,8 +60,8 @@ _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
 # vanish beside the second.
 _LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 
-# How exact answers are, in posterior standard deviations, and after how many steps one gives up: while hyperparameters
-# are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
+# How exact solutions are, in posterior standard deviations, and after how many steps one gives up: while
+# hyperparameters are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
 _COARSE, _COARSE_STEPS = 0.02, np.int64(100)
 _EXACT, _EXACT_STEPS = 1e-10, np.int64(200)
 _CLOSE = 1e-8
@@ -75,7 +75,7 @@ _SETTLED, _MOST_ROUNDS, _FARTHEST = 0.01, 30, 4.0
 
 # Standard deviation of ln λ that intervals allow for. It is more than that of the search, since the prior itself is
 # only roughly right; the resistance of tails depends on it.
-_DOUBT = 1.6
+_LAMBDA_DEVIATION = 1.6
 
 # Rounds of finding how well bends are known, at least.
 _KNOWN_ROUNDS = 4
@@ -125,7 +125,7 @@ class Work(NamedTuple):
     y: Array  # (j)
     trial: Array  # (j)
     value: Array  # (j) e^u and x
-    outer: Array  # (j) derivative of the values by the unknowns; 0 for an extra that is held at zero
+    outer: Array  # (j) derivative of the values by the unknowns; 0 for a series element that is held at zero
     residual: Array  # (q)
     precision: Array  # (f) 1 / s²
     leverage: Array  # (f) effective number of parameters that a point determines
@@ -133,13 +133,13 @@ class Work(NamedTuple):
     weight: Array  # (f)
     gradient: Array  # (j)
     pressure: Array  # (m) part of the gradient that is of the data
-    held: Array  # (m) 1 where the data hold γ more than the prior does, else 0
-    creeps: Array  # (1) 1 once a descent of this spectrum has taken `_PLAIN` steps, else 0
+    data_driven: Array  # (m) 1 where the data hold γ more than the prior does, else 0
+    slow: Array  # (1) 1 once a descent of this spectrum has taken `_PLAIN` steps, else 0
     stiffness: Array  # (i) curvature of the bends' part of the objective
     dual: Array  # (i)
     band: Array  # (3,m) diagonals 0, 1 and 2 of the second derivative of the prior
     spread: Array  # (3,m) diagonals 0, 1 and 2 of the inverse of the second derivative
-    free: Array  # (j) 1, or 0 for an extra that is held at zero
+    free: Array  # (j) 1, or 0 for a series element that is held at zero
     left: Array  # (j,q)
     right: Array  # (j,q)
     matrix: Array  # (j,j) upper half; then that of its inverse
@@ -212,7 +212,7 @@ def _prior_gradient(y: Array, lam: float, grid: Grid, gradient: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _stiffen(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiffness: Array) -> None:
+def _prior_weights(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiffness: Array) -> None:
     """Curvature of the bends' part, ρλ/(d√(1 + r²)) (1 − p r/√(1 + r²)) with r = √λ c/d and p the `dual`.
 
     It is the true one where p is r/√(1 + r²), and for `follow` 0 instead of 1 that of the parabola that touches from
@@ -225,7 +225,7 @@ def _stiffen(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiff
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _stiffen_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
+def _prior_weights_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
     """Curvature of the bends' part as a mixture of normal distributions has it, ρλ / √(d² + λ (c² + var c)).
 
     It is the expected precision of each, with bends as wide as they are known: at a bend of zero the true curvature is
@@ -258,7 +258,7 @@ def _prior_band(lam: float, grid: Grid, stiffness: Array, band: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _follow(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: Array) -> None:
+def _update_duals(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: Array) -> None:
     """Move the duals along a step of the unknowns, to the linearisation of p √(1 + r²) = r.
 
     T. F. Chan, G. H. Golub, P. Mulet, SIAM J. Sci. Comput. 20 (1999) 1964: with p an unknown of its own, Newton's
@@ -275,7 +275,7 @@ def _follow(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: 
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _match(y: Array, lam: float, grid: Grid, dual: Array) -> None:
+def _duals_at_solution(y: Array, lam: float, grid: Grid, dual: Array) -> None:
     """Set the duals to what they are at a solution, r/√(1 + r²)."""
     for i in range(grid.logs - 2):
         ratio = math.sqrt(lam) * _bent(y, grid, i) / grid.knee[i]
@@ -300,17 +300,17 @@ def _evaluate(y: Array, lam: float, grid: Grid, work: Work) -> float:
 
 @compiled(**_INNER, fastmath=_FAST)
 def _differentiate(lam: float, grid: Grid, work: Work) -> float:
-    """Gradient at the point evaluated last, and which extras are free; return the stationarity residual.
+    """Gradient at the point evaluated last, and which series elements are free; return the stationarity residual.
 
-    The residual is the largest |g_j / d_j|, for extras |min(x_j d_j, g_j / d_j)|, with d_j² the diagonal of the
-    Gauss-Newton matrix: by how many standard deviations, the others given, an unknown is not where it should be.
+    The residual is the largest |g_j / d_j|, for series elements |min(x_j d_j, g_j / d_j)|, with d_j² the diagonal of
+    the Gauss-Newton matrix: by how many standard deviations, the others given, an unknown is not where it should be.
     """
     y, value, residual, weight, gradient = work.y, work.value, work.residual, work.weight, work.gradient
     points = weight.size
     for f in range(points):
         weight[f] = work.precision[f] * (1.0 + 2.0 * grid.tail) / (1.0 + grid.tail * work.distance[f])
     _prior_gradient(y, lam, grid, gradient)
-    _stiffen(y, lam, grid, 0.0, work.dual, work.stiffness)
+    _prior_weights(y, lam, grid, 0.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     tables, sums = work.tables, work.sums
     work.leaves.project(tables.across, tables.squares, residual, weight, sums)
@@ -322,7 +322,7 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
             work.pressure[j] = value[j] * force
             gradient[j] += value[j] * force
             square *= value[j] * value[j]
-            work.held[j] = 1.0 if square > work.band[0, j] else 0.0
+            work.data_driven[j] = 1.0 if square > work.band[0, j] else 0.0
             here = abs(gradient[j]) / math.sqrt(square + work.band[0, j])
         else:
             gradient[j] = force
@@ -431,7 +431,7 @@ def _needs_exact(grid: Grid, work: Work) -> bool:
     total = 0.0
     for f in range(work.weight.size):
         total += work.weight[f]
-    return bool(work.creeps[0] > 0.0 or not total * largest * largest <= work.tables.good)
+    return bool(work.slow[0] > 0.0 or not total * largest * largest <= work.tables.good)
 
 
 @compiled(**_INNER, inline="always", fastmath=_FAST)
@@ -477,16 +477,16 @@ def _factorise(matrix: Array, factor: Array) -> bool:
 
 
 @compiled(**_INNER, inline="always")
-def _find_step(lam: float, bow: bool, grid: Grid, work: Work) -> bool:
+def _find_step(lam: float, in_gamma: bool, grid: Grid, work: Work) -> bool:
     """Newton step where the objective is convex, else one for a parabola that is; false if there is none.
 
-    It is by u or, if `bow` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u less
-    the gradient, so that what is left of the data's pressure is what balances the prior.
+    It is by u or, if `in_gamma` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u
+    less the gradient, so that what is left of the data's pressure is what balances the prior.
     """
-    if bow:
+    if in_gamma:
         for m in range(grid.logs):
-            work.pressure[m] -= work.held[m] * work.gradient[m]
-    _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+            work.pressure[m] -= work.data_driven[m] * work.gradient[m]
+    _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     exact = _needs_exact(grid, work)
     _assemble(_NO, exact, grid, work)
@@ -514,21 +514,21 @@ def _rounding(before: float, work: Work) -> float:
 
 
 @compiled(**_INNER)
-def _try(length: float, bow: bool, grid: Grid, work: Work) -> None:
-    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `bow`."""
+def _try(length: float, in_gamma: bool, grid: Grid, work: Work) -> None:
+    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `in_gamma`."""
     for j in range(grid.size):
         change = length * work.step[j]
         if j >= grid.logs:
             work.trial[j] = max(work.y[j] + change, 0.0)
             continue
-        if bow and work.held[j] > 0.0:
+        if in_gamma and work.data_driven[j] > 0.0:
             # Goes on as a straight line where half of γ is left.
             change = math.log1p(change) if change > -0.5 else 2.0 * change + 1.0 - math.log(2.0)
         work.trial[j] = work.y[j] + change
 
 
 @compiled(**_INNER, inline="always")
-def _walk(lam: float, before: float, bow: bool, grid: Grid, work: Work) -> float:
+def _walk(lam: float, before: float, in_gamma: bool, grid: Grid, work: Work) -> float:
     """Go along the step as far as the objective falls, from its value `before` on; return what it is then.
 
     Leaves in `work.step` the step that u has made, for a length of 1.
@@ -544,15 +544,15 @@ def _walk(lam: float, before: float, bow: bool, grid: Grid, work: Work) -> float
     length = _LONGEST / longest if longest > _LONGEST else 1.0
     phi = before
     for _ in range(_HALVINGS):
-        _try(length, bow, grid, work)
+        _try(length, in_gamma, grid, work)
         phi = _evaluate(trial, lam, grid, work)
         if phi <= before + 1e-4 * length * fall + slack:
             break
         length *= 0.5
-    if bow:
+    if in_gamma:
         for m in range(grid.logs):
             step[m] = (trial[m] - y[m]) / length
-    _follow(y, step, length, lam, grid, work.dual)
+    _update_duals(y, step, length, lam, grid, work.dual)
     for j in range(grid.size):
         y[j] = trial[j]
     return phi
@@ -565,11 +565,11 @@ def _descend(lam: float, tolerance: float, limit: int, grid: Grid, work: Work) -
     residual = float(_differentiate(lam, grid, work))
     for n in range(limit):
         if n == _PLAIN:
-            work.creeps[0] = 1.0
-        bow = work.creeps[0] > 0.0
-        if not residual > tolerance or not _find_step(lam, bow, grid, work):
+            work.slow[0] = 1.0
+        in_gamma = work.slow[0] > 0.0
+        if not residual > tolerance or not _find_step(lam, in_gamma, grid, work):
             break
-        phi = _walk(lam, phi, bow, grid, work)
+        phi = _walk(lam, phi, in_gamma, grid, work)
         before = residual
         residual = float(_differentiate(lam, grid, work))
         if residual <= _CLOSE and residual > 0.5 * before:
@@ -601,13 +601,13 @@ def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
 
     Leaves the leverages and, in `work.matrix`, the upper half of the inverse.
 
-    `known` takes the bends' part as :func:`_stiffen_as_known` has it, from the inverse before.
+    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before.
     """
     if known:
-        _stiffen_as_known(work.y, lam, grid, work.spread, work.stiffness)
+        _prior_weights_as_known(work.y, lam, grid, work.spread, work.stiffness)
     else:
-        _match(work.y, lam, grid, work.dual)
-        _stiffen(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+        _duals_at_solution(work.y, lam, grid, work.dual)
+        _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
     exact = _needs_exact(grid, work)
     _assemble(_YES, exact, grid, work)
@@ -618,7 +618,7 @@ def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
         for m in range(grid.logs - k):
             work.spread[k, m] = work.matrix[m, m + k]
     if exact:
-        _lever(grid, work)
+        _leverages(grid, work)
     else:
         t = work.tables
         work.leaves.leverages(
@@ -636,7 +636,7 @@ def _weigh(noise: Array, parts: Array, work: Work) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _lever(grid: Grid, work: Work) -> None:
+def _leverages(grid: Grid, work: Work) -> None:
     """Effective number of parameters of each point, the trace of H⁻¹ times its part of H, after :func:`_rows`."""
     inverse, left, leverage = work.inverse, work.left, work.leverage
     points = leverage.size
@@ -660,7 +660,7 @@ def _lever(grid: Grid, work: Work) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _press(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
+def _noise_gradient(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
     """Differentiate by ln v what :func:`_noise` looks for; g_0, g_1, then Fisher's information h_00, h_01, h_11."""
     force[:] = 0.0
     for f in range(work.distance.size):
@@ -693,7 +693,7 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
     """
     one, other = math.isnan(given[0]), math.isnan(given[1])
     before, force, ahead, step = np.empty(2), np.empty(5), np.empty(5), np.zeros(2)
-    _press(noise, parts, one and other, grid, work, force)
+    _noise_gradient(noise, parts, one and other, grid, work, force)
     for _ in range(_SCALINGS):
         if one and other:
             share = force[2] * force[4] - force[3] * force[3]
@@ -711,7 +711,7 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
             for c in range(2):
                 noise[c] = before[c] * math.exp(length * step[c])
             _bound(given, noise)
-            _press(noise, parts, one and other, grid, work, ahead)
+            _noise_gradient(noise, parts, one and other, grid, work, ahead)
             if ahead[0] * step[0] + ahead[1] * step[1] >= -0.5 * rise:
                 break
             length *= 0.5
@@ -730,10 +730,10 @@ def _bound(given: Array, noise: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _pull(y: Array, spread: Array, lam: float, grid: Grid) -> float:
+def _evidence_step(y: Array, spread: Array, lam: float, grid: Grid) -> float:
     """Step of ln λ towards the largest evidence; after :func:`_curve`.
 
-    The derivative of the Laplace approximation, with the answer held; D. J. C. MacKay, Neural Comput. 4 (1992) 415.
+    The derivative of the Laplace approximation, with the solution held; D. J. C. MacKay, Neural Comput. 4 (1992) 415.
     """
     smooth = 0.0
     bent = 0.0
@@ -763,10 +763,10 @@ def _scale(noise: Array, parts: Array) -> float:
 
 
 @compiled(**_INNER, inline="always")
-def _agree(parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
-    """Bring answer, noise and λ into agreement, those that are not given; return λ."""
+def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
+    """Bring solution, noise and λ into agreement, those that are not given; return λ."""
     lam: float = 1.0 if math.isnan(given[2]) else given[2]
-    pull: float
+    slope_term: float
     found = np.empty(2)
     gone = 0.0
     last = 0.0
@@ -782,10 +782,10 @@ def _agree(parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> 
         for c in range(2):
             if math.isnan(given[c]):
                 turned = max(turned, abs(math.log(found[c] / noise[c])))
-        pull = 0.0
+        slope_term = 0.0
         if math.isnan(given[2]):
-            pull = min(max(_pull(work.y, work.spread, lam, grid), -1.0), 1.0)
-            lam *= math.exp(pull)
+            slope_term = min(max(_evidence_step(work.y, work.spread, lam, grid), -1.0), 1.0)
+            lam *= math.exp(slope_term)
         # What the last step has left of the change tells how far to go; without, the rounds would be many.
         gain = min(max(gone / (last - change), 1.0), _FARTHEST) if n > 0 and (last - change) * gone > 0.0 else 1.0
         gone, last = gain * change, change
@@ -793,7 +793,7 @@ def _agree(parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> 
             if math.isnan(given[c]):
                 noise[c] = found[c] * math.exp((gain - 1.0) * change)
         _bound(given, noise)
-        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(pull) <= _SETTLED:
+        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(slope_term) <= _SETTLED:
             break
     return lam
 
@@ -826,10 +826,10 @@ def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> 
 def maximise(
     b: Array, parts: Array, start: Array, given: Array, work: Work, out: Array, hyper: Array, residual: Array
 ) -> None:
-    """Find the answers of many spectra, their noise and their λ.
+    """Find the solutions of many spectra, their noise and their λ.
 
-    `start` and `out` hold ln γ and the extras; `given` are the two components of the variance and λ, NaN where they are
-    to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
+    `start` and `out` hold ln γ and the series elements; `given` are the two components of the variance and λ, NaN where
+    they are to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
     grid = work.grid
@@ -839,10 +839,10 @@ def maximise(
             work.y[j] = start[k, j]
         for q in range(b.shape[1]):
             work.data[q] = b[k, q]
-        work.creeps[0] = 0.0
-        _match(work.y, 1.0, grid, work.dual)
+        work.slow[0] = 0.0
+        _duals_at_solution(work.y, 1.0, grid, work.dual)
         _begin(parts[k], given[k], grid, work, noise)
-        lam = _agree(parts[k], given[k], noise, grid, work)
+        lam = _find_hyperparameters(parts[k], given[k], noise, grid, work)
         for c in range(2):
             hyper[k, c] = noise[c] if not math.isnan(given[k, c]) else _rounded(noise[c])
         hyper[k, 2] = lam if not math.isnan(given[k, 2]) else _rounded(lam)
@@ -853,28 +853,28 @@ def maximise(
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _doubt(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covariance: Array) -> None:
-    """Add how the answer moves with λ, for a λ that is only known as a normal ln λ.
+def _add_lambda_uncertainty(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covariance: Array) -> None:
+    """Add how the solution moves with λ, for a λ that is only known as a normal ln λ.
 
     dy/d ln λ is the covariance times the derivative of the prior's force. `force` and `moved` are overwritten.
     """
     for m in range(grid.logs):
         force[m] = 0.0
     for m in range(grid.logs - 1):
-        pull = lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m])
-        force[m] -= pull
-        force[m + 1] += pull
+        slope_term = lam * grid.slope[m] * (y[m + 1] - y[m] - grid.lean[m])
+        force[m] -= slope_term
+        force[m + 1] += slope_term
     for i in range(grid.logs - 2):
         c = _bent(y, grid, i)
         ratio = lam * (c / grid.knee[i]) ** 2
-        pull = grid.rate * lam * c / (grid.knee[i] * math.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
+        slope_term = grid.rate * lam * c / (grid.knee[i] * math.sqrt(1.0 + ratio)) * (1.0 - 0.5 * ratio / (1.0 + ratio))
         for n in range(3):
-            force[i + n] += pull * grid.bend[i, n]
+            force[i + n] += slope_term * grid.bend[i, n]
     for i in range(grid.size):
         total = 0.0
         for j in range(grid.logs):
             total += covariance[i, j] * force[j]
-        moved[i] = _DOUBT * total
+        moved[i] = _LAMBDA_DEVIATION * total
     for i in range(grid.size):
         for j in range(grid.size):
             covariance[i, j] += moved[i] * moved[j]
@@ -890,22 +890,23 @@ def _mirror(upper: Array, size: int, out: Array) -> None:
 
 @compiled(**_INNER)
 def _release(grid: Grid, work: Work) -> None:
-    """Let go of extras at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
+    """Let go of series elements at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
     for j in range(grid.logs, grid.size):
-        # What pulls at a free extra is rounding, and must not move it.
+        # What pulls at a free series element is rounding, and must not move it.
         work.trial[j] = 0.0 if work.y[j] > 0.0 else max(work.gradient[j], 0.0)
         work.free[j] = work.outer[j] = 1.0
 
 
 @compiled(**_OUTER)
 def posteriors(
-    b: Array, parts: Array, answer: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
+    b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
 ) -> None:
-    """Means and covariances of ln γ and the extras around answers, and the noise that they leave where it is not given.
+    """Means and covariances of ln γ and the series elements around solutions, and the noise that they leave where it is not given.
 
-    They are those of a normal distribution in which extras may be negative: at an answer with an extra at zero its
-    gradient is not zero, and the mean is elsewhere. `answer` holds ln γ and the extras; `given` are the two components
-    of the variance, NaN where they are to be found, and λ; `hyper` becomes what they are.
+    They are those of a normal distribution in which series elements may be negative: at a solution with a series
+    element at zero its gradient is not zero, and the mean is elsewhere. `solution` holds ln γ and the series elements;
+    `given` are the two components of the variance, NaN where they are to be found, and λ; `hyper` becomes what they
+    are.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     grid = work.grid
@@ -913,7 +914,7 @@ def posteriors(
     found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
-            work.y[j] = answer[k, j]
+            work.y[j] = solution[k, j]
         for q in range(b.shape[1]):
             work.data[q] = b[k, q]
         lam = given[k, 2]
@@ -940,5 +941,5 @@ def posteriors(
             _mirror(work.matrix, grid.size, covariance[k])
             for i in range(grid.size):
                 mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
-            _doubt(work.y, lam, grid, work.trial, work.step, covariance[k])
+            _add_lambda_uncertainty(work.y, lam, grid, work.trial, work.step, covariance[k])
         hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam

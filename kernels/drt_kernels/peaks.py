@@ -12,10 +12,10 @@ standard deviations σ it deviates by
 the first term what noise does, the second what the penalty leaves open: with κ = 1 and equal σ, d² is the variance of
 the posterior that has the penalty as its prior. That takes every wrinkle for possible that the penalty allows, and
 would hide small peaks beside large ones; a smaller κ is enough to silence the ripples beside sharp peaks, where noise
-is small. The third term is what the penalty would take away if the answer were the truth, and stands for the ripples
-that too large a λ makes; it does not count for the highest maximum, which no penalty makes. The unconstrained answer is
-used on purpose: where x ≥ 0 has pinned an unknown, its linear response says that noise does nothing, and single spikes
-would pass.
+is small. The third term is what the penalty would take away if the solution were the truth, and stands for the ripples
+that too large a λ makes; it does not count for the highest maximum, which no penalty makes. The unconstrained solution
+is used on purpose: where x ≥ 0 has pinned an unknown, its linear response says that noise does nothing, and single
+spikes would pass.
 
 The first and the last feature end in the valley towards the end of the samples, if γ rises again behind it: what lies
 beyond is a row of its own, as is the whole of a γ without any feature. Features outside of the window of the data count
@@ -101,7 +101,7 @@ def _lowest(curve: Array, first: int, last: int) -> int:
 def _deviations(band: tuple[int, int], tables: Tables, row: Row, work: Work) -> tuple[float, float, float, float]:
     """Value of the functional in the first work array, and the two terms of its variance, with κ = 1."""
     # (j),(n)->(),(),()
-    inverse, answer = tables[3], tables[4]
+    inverse, solution = tables[3], tables[4]
     x, sigma, lost = row
     q, data = work
     first, last = band
@@ -113,7 +113,7 @@ def _deviations(band: tuple[int, int], tables: Tables, row: Row, work: Work) -> 
         value += q[j] * x[j]
         bias += q[j] * lost[j]
         for n in range(data.size):
-            data[n] += q[j] * answer[j, n]
+            data[n] += q[j] * solution[j, n]
         inner = 0.0
         for i in range(first, last):
             inner += inverse[j, i] * q[i]

@@ -149,8 +149,8 @@ def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
                 out[k, t] = (1.0 - p) * values[k, m] + p * values[k, m + 1]
             else:
                 q = 1.0 - p
-                bow = step[m] * p * q * (q * (slope[m] - secant[m]) - p * (slope[m + 1] - secant[m]))
-                size_at = math.exp(q * logs[m] + p * logs[m + 1] + bow)
+                beyond_chord = step[m] * p * q * (q * (slope[m] - secant[m]) - p * (slope[m + 1] - secant[m]))
+                size_at = math.exp(q * logs[m] + p * logs[m + 1] + beyond_chord)
                 out[k, t] = size_at if values[k, m] > 0.0 else -size_at
 
 

@@ -2,10 +2,10 @@
 
 Axes in the comments: k = spectra, n = data, i, j = unknowns, g = values of λ.
 
-Two roads to the same optimum. `exchange_active` corrects the unconstrained answer on the few unknowns that are zero in
-the end; it needs (AᵀA + λM)⁻¹ and is the fast one where λ is not small. `grow_passive` builds the answer up from zero
-on the unknowns that are positive in the end, whose matrix stays well conditioned whatever λ is. Both work on one
-spectrum after another and carry nothing over, so an answer does not depend on its neighbours.
+Two roads to the same optimum. `exchange_active` corrects the unconstrained solution on the few unknowns that are zero
+in the end; it needs (AᵀA + λM)⁻¹ and is the fast one where λ is not small. `grow_passive` builds the solution up from
+zero on the unknowns that are positive in the end, whose matrix stays well conditioned whatever λ is. Both work on one
+spectrum after another and carry nothing over, so a solution does not depend on its neighbours.
 
 Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Marks = NDArray[np.int8]
 
-# What an unknown is while an answer grows.
+# What an unknown is while a solution grows.
 _AT_ZERO, _PASSIVE, _REFUSED = 0, 1, 2
 
 # Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning.
@@ -171,14 +171,14 @@ def _exchange(  # noqa: C901, PLR0912 - one loop over one state
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def exchange_active(start: Array, inverse: Array, group: Ints, limit: int, x: Array, solved: Flags) -> None:
-    """Correct unconstrained answers until none of their unknowns is negative.
+    """Correct unconstrained solutions until none of their unknowns is negative.
 
     With Z the unknowns that are zero, x = start + inverse[:, Z] y, where inverse[Z, Z] y = −start[Z] and y is the
     gradient there. All unknowns of the wrong sign are exchanged at once while that makes them fewer, then only the last
     one (L. F. Portugal, J. J. Júdice, L. N. Vicente, Math. Comput. 63 (1994) 625).
 
-    `start` is the unconstrained answer, `inverse` (AᵀA + λM)⁻¹ for each λ and `group` which of them; `limit` bounds the
-    rounds. A row that is not `solved` holds nothing of use.
+    `start` is the unconstrained solution, `inverse` (AᵀA + λM)⁻¹ for each λ and `group` which of them; `limit` bounds
+    the rounds. A row that is not `solved` holds nothing of use.
     """
     # (k,i),(g,i,j),(k)->(k,i),(k)
     rows, size = start.shape
@@ -467,12 +467,12 @@ def _grow(  # noqa: C901, PLR0912 - one loop over one state
 def grow_passive(
     b: Array, columns: Array, gram: Array, penalty: Array, lam: Array, limit: int, x: Array, solved: Flags
 ) -> None:
-    """Build answers up from zero, the unknowns with the steepest gradients first.
+    """Build solutions up from zero, the unknowns with the steepest gradients first.
 
     This is the active-set method of C. L. Lawson and R. J. Hanson (Solving Least Squares Problems, 1974, chapter 23) on
     the normal equations of the passive unknowns only (R. Bro, S. de Jong, J. Chemometrics 11 (1997) 393). An unknown
     for each peak of the distribution enters at once, while that lets the passive ones become more; the objective falls
-    with every round in either case. Before an answer is taken, one step of refinement by the residual gives back what
+    with every round in either case. Before a solution is taken, one step of refinement by the residual gives back what
     the normal equations lost, and the signs are looked at once more (Å. Björck, Linear Algebra Appl. 88/89 (1987) 31).
 
     `columns` is [A; L]ᵀ with LᵀL = M, `gram` AᵀA and `penalty` M; `limit` bounds the rounds. A row that is not `solved`

@@ -34,15 +34,15 @@ from drt_kernels.log_gaussian import (
     _ROUNDING,
     Grid,
     _bent,
+    _duals_at_solution,
     _factorise,
-    _follow,
     _invert_factor,
-    _match,
     _prior,
     _prior_band,
     _prior_gradient,
+    _prior_weights,
     _products,
-    _stiffen,
+    _update_duals,
 )
 
 Array = NDArray[np.float64]
@@ -215,7 +215,7 @@ def _differentiate_own(chain: Chain, model: Model, grid: Grid, space: Space) -> 
         for f in range(points):
             weight[f] = chain.precision[k, f] * (1.0 + 2.0 * tail) / (1.0 + tail * chain.distance[k, f])
         _prior_gradient(y[k], lam, prior, space.gradient)
-        _stiffen(y[k], lam, prior, 0.0, chain.dual[k], space.stiffness)
+        _prior_weights(y[k], lam, prior, 0.0, chain.dual[k], space.stiffness)
         _prior_band(lam, prior, space.stiffness, space.band)
         for j in range(grid.size):
             column = grid.columns[j]
@@ -247,19 +247,19 @@ def _differentiate_coupling(chain: Chain, terms: Terms, width: Array, grid: Grid
             for n in range(3):
                 if terms.state[r, n] >= 0:
                     e += c[n] * y[terms.state[r, n], m]
-            pull = LEVEL * width[m] * e
+            slope_term = LEVEL * width[m] * e
             weight_ = 0.0
             if m > 0:
                 force = chain.firm[r, m - 1] * chain.share[r, m - 1] * math.sqrt(grid.slope[m - 1])
-                pull += force
+                slope_term += force
                 weight_ += chain.firm[r, m - 1] * grid.slope[m - 1]
             if m + 1 < grid.logs:
-                pull -= chain.firm[r, m] * chain.share[r, m] * math.sqrt(grid.slope[m])
+                slope_term -= chain.firm[r, m] * chain.share[r, m] * math.sqrt(grid.slope[m])
                 weight_ += chain.firm[r, m] * grid.slope[m]
             for n in range(3):
                 k = terms.state[r, n]
                 if k >= 0:
-                    gradient[k, m] += c[n] * pull
+                    gradient[k, m] += c[n] * slope_term
                     chain.scale[k, m] += c[n] * c[n] * (weight_ + LEVEL * width[m])
 
 
@@ -308,8 +308,8 @@ def _own_block(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space:
             cosine = re / size if turned else 1.0
             sine = im / size if turned else 0.0
             d = tail * chain.distance[k, f]
-            bow = (1.0 - d) / (1.0 + d) if turned else 1.0
-            along = weight[f] * (bow if mode != 1 else max(bow, 0.0))
+            curvature = (1.0 - d) / (1.0 + d) if turned else 1.0
+            along = weight[f] * (curvature if mode != 1 else max(curvature, 0.0))
             one = scale * (cosine * column[f] + sine * column[points + f])
             other = scale * (cosine * column[points + f] - sine * column[f])
             left[j, f] = one
@@ -318,7 +318,7 @@ def _own_block(chain: Chain, k: int, model: Model, mode: int, grid: Grid, space:
             right[j, points + f] = weight[f] * other
     matrix = chain.own[k]
     _gram(left, right, block, matrix)
-    _stiffen(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
+    _prior_weights(chain.y[k], lam, prior, 1.0, chain.dual[k], space.stiffness)
     for i in range(grid.logs - 2):
         if chain.known[k, i] > 0.0:
             square = _bent(chain.y[k], grid, i) ** 2 + chain.known[k, i]
@@ -356,8 +356,8 @@ def _couple_blocks(chain: Chain, terms: Terms, kappa: Array, width: Array, mode:
                     weight = chain.firm[r, m]
                     if mode < 2:
                         q = kappa[terms.kind[r]] * terms.relative[r, m] * chain.share[r, m] ** 2
-                        bow = (NU - q) / (NU + q)
-                        weight *= bow if mode == 0 else max(bow, 0.0)
+                        curvature = (NU - q) / (NU + q)
+                        weight *= curvature if mode == 0 else max(curvature, 0.0)
                     weight *= pair * grid.slope[m]
                     block[m, m] += weight
                     block[m + 1, m + 1] += weight
@@ -576,7 +576,7 @@ def _walk(before: float, normal: bool, chain: Chain, terms: Terms, model: Model,
             break
         length *= 0.5
     for k in range(states):
-        _follow(y[k], step[k], length, model.lam, model.prior, chain.dual[k])
+        _update_duals(y[k], step[k], length, model.lam, model.prior, chain.dual[k])
         for j in range(grid.size):
             y[k, j] = trial[k, j]
     return phi
@@ -603,7 +603,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
     """
     block = np.empty((4, 4))
     for k in range(chain.b.shape[0]):
-        _match(chain.y[k], model.lam, model.prior, chain.dual[k])
+        _duals_at_solution(chain.y[k], model.lam, model.prior, chain.dual[k])
     phi = _value(chain.y, chain, terms, model, normal, grid)
     residual = float(_differentiate(chain, terms, model, grid, space))
     mode = 3
@@ -613,7 +613,7 @@ def descend(  # noqa: PLR0913, PLR0917 - compiled functions take no keywords
             break
         if last:
             chain.free[:] = 1.0
-        # Newton's matrix near the answer and once it has been positive definite.
+        # Newton's matrix near the solution and once it has been positive definite.
         first = 2 if last or normal else (0 if mode == 0 or residual < _NEAR else 1)
         mode = _build_from(first, chain, terms, model, grid, space, block)
         if last or mode == 3:

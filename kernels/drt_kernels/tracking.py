@@ -233,32 +233,34 @@ def predicted_density(
 
 # (n,g,d),(n,g,d),(p,g,d),(p,g,d)->(n,p)
 @njit(cache=True, nogil=True)
-def mean_density(course: Array, known: Array, expected: Array, variance: Array, freedom: float, density: Array) -> None:
-    """Mean logarithm of the density of courses about expected ones, over the points where both are known.
+def mean_density(
+    trajectory: Array, known: Array, expected: Array, variance: Array, freedom: float, density: Array
+) -> None:
+    """Mean logarithm of the density of trajectories about expected ones, over the points where both are known.
 
     The density is a bivariate t distribution.
 
     Parameters
     ----------
-    course, known : ndarray, shape (n, G, 2)
+    trajectory, known : ndarray, shape (n, G, 2)
         Courses, NaN where they are not known, and the variance that they are known to.
     expected, variance : ndarray, shape (P, G, 2)
-        Expected courses, NaN throughout where nothing is expected, and the variance of what is seen about them.
+        Expected trajectories, NaN throughout where nothing is expected, and the variance of what is seen about them.
     freedom : float
         Degrees of freedom.
     density : ndarray, shape (n, P), out
         The mean, or minus infinity where there is no point.
     """
-    for n in range(course.shape[0]):
+    for n in range(trajectory.shape[0]):
         for p in range(expected.shape[0]):
             total, count = 0.0, 0
-            for g in range(course.shape[1]):
-                if np.isnan(course[n, g, 0]) or np.isnan(expected[p, g, 0]):
+            for g in range(trajectory.shape[1]):
+                if np.isnan(trajectory[n, g, 0]) or np.isnan(expected[p, g, 0]):
                     continue
                 square, area = 0.0, 1.0
                 for d in range(2):
                     of_both = known[n, g, d] + variance[p, g, d]
-                    square += (course[n, g, d] - expected[p, g, d]) ** 2 / of_both
+                    square += (trajectory[n, g, d] - expected[p, g, d]) ** 2 / of_both
                     area *= of_both
                 total -= 0.5 * (freedom + 2.0) * np.log1p(square / freedom) + np.log(2.0 * np.pi * np.sqrt(area))
                 count += 1

@@ -131,7 +131,7 @@ def cut_off(precision: Array, shift: Array, scale: Array, mean: Array, covarianc
 
     Expectation propagation, J. P. Cunningham, P. Hennig, S. Lacoste-Julien, arXiv:1111.6832: each constraint is taken
     for a normal factor that gives the distribution with it, and all others as they are, the right mean and variance.
-    `scale` is about how large x is; the answer does not depend on it. NaN if the matrices are not positive definite.
+    `scale` is about how large x is; the solution does not depend on it. NaN if the matrices are not positive definite.
     """
     # (i,j),(i),(i)->(i),(i,j)
     size = shift.size
@@ -182,7 +182,7 @@ def posteriors(
     covariance: Array,
     variance: Array,
 ) -> None:
-    """Mean and covariance of exp(−(|Ax − b|² + λ xᵀMx) / 2s²) on x ≥ 0, and s² by the residual of the answers x.
+    """Mean and covariance of exp(−(|Ax − b|² + λ xᵀMx) / 2s²) on x ≥ 0, and s² by the residual of the solutions x.
 
     `matrices` are AᵀA and M, `rows` are Aᵀb, |Ax − b|², x and λ, and `data` is how many data there are.
     """

@@ -5,7 +5,7 @@ import pytest
 
 import drt_engine as drt
 
-RESULTS = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "kkt", "status")
+RESULTS = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "optimality", "status")
 ROWS, GOOD = 2000, 500
 
 
@@ -100,10 +100,10 @@ def test_every_row_has_a_status_and_the_good_ones_do_not_notice(files, method, c
     rows = np.column_stack([among.coefficients, among.r_inf, among.inductance, among.residual])
     np.testing.assert_array_equal(np.isfinite(rows).all(axis=1), among.solved)
     assert np.isnan(rows[~among.solved]).all()
-    assert (among.kkt[among.solved] <= 1e-8).all()
+    assert (among.optimality[among.solved] <= 1e-8).all()
     assert (among.coefficients[among.solved] >= 0).all()
     kinds = among.states["kind"].to_numpy()
-    # What is only scaled is a good spectrum; of what has no points, or another sign, there is no answer.
+    # What is only scaled is a good spectrum; of what has no points, or another sign, there is no solution.
     for kind in ("tiny", "huge", "near underflow", "near overflow", "any scale"):
         assert among.solved[kinds == kind].all()
     for kind in ("nan", "inf", "nan in one part", "one point", "sign turned"):
@@ -117,7 +117,7 @@ def test_strict_says_by_its_exit_code_that_some_have_no_answer(files, cli):
     ran = cli("invert", *options, without, "--strict")
     counts = drt.read_inversion(folder / "strict.h5").counts()
     failed = counts["not finite"] + counts["too few points"]
-    assert (ran.code, ran.err) == (1, f"drt-engine: {failed} spectra have no answer.\n")
+    assert (ran.code, ran.err) == (1, f"drt-engine: {failed} spectra have no solution.\n")
     assert f"{counts['not finite']} not finite, {counts['too few points']} too few points" in ran.out
     assert cli("invert", *options, without).code == 0
     assert cli("invert", *options, "kind == 'tiny'", "--strict").code == 0

@@ -16,15 +16,25 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
-from drt_engine.basis import Expansion
 from drt_engine.errors import UnknownNameError
 from drt_engine.hdf5 import SpectraWriter, scan
 from drt_engine.hdf5.disk import uninterrupted
 from drt_engine.jobs import JobSummary
-from drt_engine.methods import Answer
-from drt_engine.problem import Unknowns
+from drt_engine.methods import Solution
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters
 
-RESULTS = ("coefficients", "gamma", "r_inf", "inductance", "capacitance", "r_pol", "regularisation", "residual", "kkt")
+RESULTS = (
+    "coefficients",
+    "gamma",
+    "r_inf",
+    "inductance",
+    "capacitance",
+    "r_pol",
+    "regularisation",
+    "residual",
+    "optimality",
+)
 METHOD = drt.Tikhonov(regularisation=1e-3, tau=np.logspace(-5, 1, 20))
 
 
@@ -44,9 +54,14 @@ class Copying:
     def solve(self, frequency, impedance, expansion, which=None):
         zero = np.zeros(len(impedance))
         never = np.zeros(len(impedance), dtype=bool)
-        unknowns = Unknowns(impedance.real[:, :10].copy(), impedance.real[:, -1].copy(), zero, zero)
-        return Answer(
-            unknowns=unknowns, fit=impedance, regularisation=zero + 1, kkt=zero, at_edge=never, by_cvxpy=never
+        parameters = Parameters(impedance.real[:, :10].copy(), impedance.real[:, -1].copy(), zero, zero)
+        return Solution(
+            parameters=parameters,
+            fit=impedance,
+            regularisation=zero + 1,
+            optimality=zero,
+            at_edge=never,
+            by_cvxpy=never,
         )
 
 
@@ -133,8 +148,8 @@ def assert_same_results(tmp_path, tolerance=0.0):
     for grid in ("long", "short"):
         a, b = (drt.read_inversion(tmp_path / name, grid=grid) for name in ("a.h5", "b.h5"))
         for name in ("status", *RESULTS):
-            # How far an answer is from the optimum is nothing but rounding.
-            least = 1e-8 if name == "kkt" and tolerance else 0.0
+            # How far a solution is from the optimum is nothing but rounding.
+            least = 1e-8 if name == "optimality" and tolerance else 0.0
             np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=tolerance, atol=least, err_msg=name)
         pd.testing.assert_frame_equal(a.states, b.states)
 

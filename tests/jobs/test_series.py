@@ -12,8 +12,8 @@ from drt_engine.errors import UnknownNameError
 from drt_engine.jobs import assemble
 from drt_engine.jobs.blocks import Extent, next_block
 from drt_engine.jobs.source import Source
-from drt_engine.lines import likely_lines, lines_of, together
 from drt_engine.result import PER_SPECTRUM
+from drt_engine.series import in_series_order, likely_series, series_along
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -23,7 +23,7 @@ STATES = ["cell", "cycle", "voltage"]
 
 @pytest.fixture(scope="session")
 def three_series():
-    """Three series of 4 to 6 spectra; one spectrum has no voltage, one no answer, one misses a point, one is alone."""
+    """Three series of 4 to 6 spectra; one spectrum has no voltage, one no solution, one misses a point, one is alone."""
     frequency, rng = np.logspace(4, 0, 13), np.random.default_rng(1)
     omega, rows, states = 2j * np.pi * frequency, [], []
     for cell, cycle, count in (("B", 1, 6), ("B", 2, 4), ("C", 1, 6), ("C", 9, 1)):
@@ -52,8 +52,8 @@ def campaign(tmp_path, three_series):
 
 def assert_same(found, expected, tolerance=0.0):
     for name in (*PER_SPECTRUM, "gamma"):
-        # How far an answer is from the optimum is nothing but rounding.
-        least = 1e-8 if name == "kkt" and tolerance else 0.0
+        # How far a solution is from the optimum is nothing but rounding.
+        least = 1e-8 if name == "optimality" and tolerance else 0.0
         one, other = (getattr(result, name) for result in (found, expected))
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=least, err_msg=name)
     pd.testing.assert_frame_equal(found.states, expected.states)
@@ -245,7 +245,7 @@ def test_columns_that_cannot_be_are_refused(campaign, out, cli, options, said):
     ids=str,
 )
 def test_the_likeliest_state_to_run_along(states, along):
-    found = likely_lines(pd.DataFrame(states))
+    found = likely_series(pd.DataFrame(states))
     assert along == (found and found[0])
 
 
@@ -254,7 +254,7 @@ def test_the_likeliest_state_to_run_along(states, along):
 
 def test_series_follow_each_other_and_blocks_end_between_them():
     states = pd.DataFrame({"cell": list("ABABCBA"), "voltage": [3.0, 1.0, 2.0, 2.0, 1.0, np.nan, 1.0]})
-    order, ends = together(lines_of(states, "voltage"), 7)
+    order, ends = in_series_order(series_along(states, "voltage"), 7)
     assert order.tolist() == [6, 2, 0, 1, 3, 4, 5]
     assert ends.tolist() == [3, 5, 6, 7]
     assert not Extent("a", 7, 1, order, ends).ascending

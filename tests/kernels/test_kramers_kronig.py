@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from drt_kernels import faults, kramers_kronig
+from drt_kernels import kramers_kronig, violations
 
 RNG = np.random.default_rng(2)
-BLOCKS, SIZE, LANES, DATA = 2, 5, 3, 12
-A = RNG.standard_normal((BLOCKS, LANES, DATA, SIZE))
+BLOCKS, SIZE, BATCH, DATA = 2, 5, 3, 12
+A = RNG.standard_normal((BLOCKS, BATCH, DATA, SIZE))
 NORMAL = np.swapaxes(A, 2, 3) @ A
 ROW, COLUMN = np.tril_indices(SIZE)
 
@@ -50,9 +50,9 @@ def test_a_dependent_column_is_seen_and_harms_no_neighbour():
 
 
 def test_sums_are_combined():
-    sums = RNG.standard_normal((BLOCKS, 4, LANES)) + 5
+    sums = RNG.standard_normal((BLOCKS, 4, BATCH)) + 5
     table = np.array([0, 1, 2]), np.array([3, 0, 1]), np.array([2.0, 0.1, 3.0]), np.array([0.5, 0.01, 2.0])
-    factor, weakest = np.empty((BLOCKS, 3, LANES)), np.empty((BLOCKS, LANES))
+    factor, weakest = np.empty((BLOCKS, 3, BATCH)), np.empty((BLOCKS, BATCH))
     kramers_kronig.factorise(sums, table, factor, weakest)
     first = 2 * sums[:, 0] + 0.5 * sums[:, 3]
     np.testing.assert_allclose(factor[:, 0], first**-0.5)
@@ -61,11 +61,11 @@ def test_sums_are_combined():
 
 def test_answers_solve_the_equations():
     factor, _ = factored(NORMAL)
-    right = RNG.standard_normal((BLOCKS, SIZE, LANES))
+    right = RNG.standard_normal((BLOCKS, SIZE, BATCH))
     x = right.copy()
-    kramers_kronig.solve(factor, x)
+    kramers_kronig.solve_normal_equations(factor, x)
     np.testing.assert_allclose(np.einsum("bkij,bjk->bik", NORMAL, x), right, atol=1e-10)
-    columns = RNG.standard_normal((BLOCKS, 2, SIZE, LANES))
+    columns = RNG.standard_normal((BLOCKS, 2, SIZE, BATCH))
     y = columns.copy()
     kramers_kronig.forward(factor, y)
     np.testing.assert_allclose(np.einsum("bkij,bcjk->bcik", np.linalg.cholesky(NORMAL), y), columns, atol=1e-10)
@@ -74,9 +74,9 @@ def test_answers_solve_the_equations():
 def test_balance_counts_what_has_mass():
     sums, every = packed(NORMAL), np.arange(ROW.size)
     table = every, every, np.ones(every.size), np.zeros(every.size)
-    right = RNG.standard_normal((BLOCKS, SIZE, LANES))
+    right = RNG.standard_normal((BLOCKS, SIZE, BATCH))
     mass = np.array([0.0, 1.0, -2.0, 1.0, 0.0])
-    x, mu, weakest = right.copy(), np.empty((BLOCKS, LANES)), np.empty((BLOCKS, LANES))
+    x, mu, weakest = right.copy(), np.empty((BLOCKS, BATCH)), np.empty((BLOCKS, BATCH))
     kramers_kronig.try_elements(sums, table, mass, x, mu, weakest)
     expected = np.linalg.solve(NORMAL, right.transpose(0, 2, 1)[..., None])[..., 0]
     np.testing.assert_allclose(x, expected.transpose(0, 2, 1), rtol=1e-8)
@@ -94,8 +94,8 @@ def test_inverse_and_products():
     kramers_kronig.invert(factor, out)
     times = np.where(ROW == COLUMN, 1, 2)[:, None]
     np.testing.assert_allclose(out, packed(np.linalg.inv(NORMAL)) * times, rtol=1e-8)
-    columns = RNG.standard_normal((BLOCKS, 3, SIZE, LANES))
-    found = np.empty((BLOCKS, 6, LANES))
+    columns = RNG.standard_normal((BLOCKS, 3, SIZE, BATCH))
+    found = np.empty((BLOCKS, 6, BATCH))
     kramers_kronig.products(columns, found)
     i, j = np.tril_indices(3)
     np.testing.assert_allclose(found, np.einsum("bcnk,bdnk->bcdk", columns, columns)[:, i, j], rtol=1e-12)
@@ -107,16 +107,16 @@ def squares_left(a, b):
 
 def test_the_largest_point_is_that_which_helps_most_when_left_out():
     points = DATA // 2
-    weights = RNG.uniform(0.5, 2, (BLOCKS, points, LANES))
+    weights = RNG.uniform(0.5, 2, (BLOCKS, points, BATCH))
     twice = np.concatenate([weights, weights], axis=1)
-    data = RNG.standard_normal((BLOCKS, LANES, DATA))
+    data = RNG.standard_normal((BLOCKS, BATCH, DATA))
     hat, residual, expected = (
-        np.empty((BLOCKS, 3 * points, LANES)),
-        np.empty((BLOCKS, DATA, LANES)),
-        np.empty((BLOCKS, LANES)),
+        np.empty((BLOCKS, 3 * points, BATCH)),
+        np.empty((BLOCKS, DATA, BATCH)),
+        np.empty((BLOCKS, BATCH)),
     )
     for b in range(BLOCKS):
-        for k in range(LANES):
+        for k in range(BATCH):
             w = twice[b, :, k]
             a = A[b, k] * w[:, None]
             inner = A[b, k] @ np.linalg.inv(a.T @ a) @ A[b, k].T
@@ -131,7 +131,7 @@ def test_the_largest_point_is_that_which_helps_most_when_left_out():
                 for p in near
             ]
             expected[b, k] = max(falls)
-    out = np.empty((BLOCKS, LANES))
+    out = np.empty((BLOCKS, BATCH))
     kramers_kronig.largest_point(hat, weights, residual, 1e-9, out)
     np.testing.assert_allclose(out, expected, rtol=1e-8)
 
@@ -153,7 +153,7 @@ def test_orthogonalisation_solves_least_squares_where_normal_equations_cannot():
     a = np.vander(np.linspace(0, 1, 30), 12)
     a /= np.linalg.norm(a, axis=0)
     x, y = np.empty(12), RNG.standard_normal(30)
-    faults.solve_dense(np.ascontiguousarray(a.T), y, x)
+    violations.solve_dense(np.ascontiguousarray(a.T), y, x)
     expected = np.linalg.lstsq(a, y, rcond=1e-15)[0]
     np.testing.assert_allclose(a @ x, a @ expected, atol=1e-9)
     np.testing.assert_allclose(x, expected, rtol=1e-6)
@@ -163,7 +163,7 @@ def test_a_dependent_column_gets_zero():
     a = np.ascontiguousarray(A[0, 0].T)
     doubled = np.vstack([a, 2 * a[:1], np.zeros((1, DATA))])
     x, y = np.empty(SIZE + 2), RNG.standard_normal(DATA)
-    faults.solve_dense(doubled, y, x)
+    violations.solve_dense(doubled, y, x)
     assert x[SIZE:].tolist() == [0, 0]
     np.testing.assert_allclose(x[:SIZE], np.linalg.lstsq(a.T, y, rcond=None)[0], rtol=1e-9)
 
@@ -176,7 +176,7 @@ def examined(y, trials, allowed=None, ends=0, points=20, most=3, capacitance=Fal
     gone, found = np.zeros(points, dtype=bool), np.empty(12)
     none = np.empty((0, 2 * points))
     limits = np.array([1e-12, 1e-6, float(most), float(ends), float(capacitance)])
-    faults.examine(columns, y, trials, none if allowed is None else allowed, critical, limits, gone, found)
+    violations.examine(columns, y, trials, none if allowed is None else allowed, critical, limits, gone, found)
     return np.flatnonzero(gone).tolist(), found
 
 
@@ -235,7 +235,7 @@ def test_allowed_columns_join_with_positive_coefficients():
         left = allowed - (allowed @ basis[:2].T) @ basis[:2]
         x, rest = optimize.nnls(left.T, residual)
         squares = residual @ residual
-        gained, chosen, _ = faults._positive(basis, 2, allowed, np.ones(4, dtype=bool), residual, squares, 0.0)
+        gained, chosen, _ = violations._positive(basis, 2, allowed, np.ones(4, dtype=bool), residual, squares, 0.0)
         assert chosen == sum(1 << t for t in range(4) if x[t] > 0)
         spread = rest**2 / (28 - np.count_nonzero(x))
         assert gained == pytest.approx((squares - rest**2) / spread, rel=1e-9, abs=1e-9)

@@ -16,7 +16,7 @@ POINTS, LOGS, EXTRAS = 21, 18, 2
 # What only compiled functions may call, called by one.
 @njit
 def begin(lam, some, work):
-    kernel._match(work.y, lam, some, work.dual)
+    kernel._duals_at_solution(work.y, lam, some, work.dual)
     value = kernel._evaluate(work.y, lam, some, work)
     return value, kernel._differentiate(lam, some, work)
 
@@ -40,7 +40,7 @@ def tables(some):
 
 @njit
 def assemble(lam, some, work):
-    kernel._stiffen(work.y, lam, some, 1.0, work.dual, work.stiffness)
+    kernel._prior_weights(work.y, lam, some, 1.0, work.dual, work.stiffness)
     kernel._prior_band(lam, some, work.stiffness, work.band)
     kernel._assemble(kernel._NO, kernel._YES, some, work)
 
@@ -421,7 +421,7 @@ def known(some, y, b, precision, variance, lam, doubt=1.6):
         square = bends**2 + np.diag(stencil @ covariance @ stencil.T)
         stiffness = some.rate * lam / np.sqrt(some.knee**2 + lam * square)
         covariance = np.linalg.inv(others + stencil.T @ (stiffness[:, None] * stencil))
-    # How the answer moves with ln λ, by the derivative of the prior's gradient.
+    # How the solution moves with ln λ, by the derivative of the prior's gradient.
     moved = np.zeros(some.size)
     for sign in (1, -1):
         step = 1e-4
@@ -462,8 +462,8 @@ def test_the_mean_beside_a_bound_is_that_of_newtons_step():
     # λ moves no mean, so its part of the covariance has to be taken off.
     expected = known(some, out[0], b[0], precision, hyper[0, 0], hyper[0, 2], doubt=0.0)
     moved = mean[0] - out[0]
-    held = np.where(out[0, LOGS:] == 0.0, gradient[LOGS:], 0.0)
-    np.testing.assert_allclose(moved, -expected[:, LOGS:] @ held, rtol=0.03, atol=0.03 * np.abs(moved).max())
+    data_driven = np.where(out[0, LOGS:] == 0.0, gradient[LOGS:], 0.0)
+    np.testing.assert_allclose(moved, -expected[:, LOGS:] @ data_driven, rtol=0.03, atol=0.03 * np.abs(moved).max())
     assert moved[-1] < 0.0
 
 

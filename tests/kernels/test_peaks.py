@@ -55,14 +55,14 @@ def test_a_functional_has_the_value_and_variance_of_its_definition():
     rng = np.random.default_rng(4)
     inverse = rng.standard_normal((6, 6))
     inverse = inverse @ inverse.T
-    answer, x, sigma, lost = rng.standard_normal((6, 9)), rng.random(6), rng.random(9), rng.random(6)
+    solution, x, sigma, lost = rng.standard_normal((6, 9)), rng.random(6), rng.random(9), rng.random(6)
     q = np.zeros(6)
     q[1:5] = rng.standard_normal(4)
-    tables = (np.zeros((1, 6)), np.zeros((1, 6)), np.zeros((1, 2), np.int64), 10 * inverse, answer)
+    tables = (np.zeros((1, 6)), np.zeros((1, 6)), np.zeros((1, 2), np.int64), 10 * inverse, solution)
     value, noise, rest, bias = peaks._deviations((1, 5), tables, (x, sigma, lost), (q, np.zeros(9)))
     assert value == pytest.approx(q @ x)
-    assert noise == pytest.approx(q @ answer @ np.diag(sigma**2) @ answer.T @ q)
-    assert rest == pytest.approx(max(np.mean(sigma**2) * (10 * q @ inverse @ q - np.sum((answer.T @ q) ** 2)), 0.0))
+    assert noise == pytest.approx(q @ solution @ np.diag(sigma**2) @ solution.T @ q)
+    assert rest == pytest.approx(max(np.mean(sigma**2) * (10 * q @ inverse @ q - np.sum((solution.T @ q) ** 2)), 0.0))
     assert bias == pytest.approx(q @ lost)
 
 
@@ -92,7 +92,7 @@ class Brute:
         rng = np.random.default_rng(seed)
         matrix = rng.standard_normal((24, CENTRES.size)) / 3.0
         self.inverse = np.linalg.inv(matrix.T @ matrix + 0.5 * np.eye(CENTRES.size))
-        self.answer = np.ascontiguousarray(self.inverse @ matrix.T)
+        self.solution = np.ascontiguousarray(self.inverse @ matrix.T)
         self.x = np.array(spectra)
         self.sigma = size * (0.5 + rng.random((len(spectra), 24)))
         self.lost = 1e-4 * rng.standard_normal(self.x.shape)
@@ -105,7 +105,7 @@ class Brute:
         bounds[~seen.any(axis=1)] = 0
         half = WIDTH * np.sqrt(np.pi / 2)
         areas = half * (1 + erf((Y[:, None] - CENTRES) / WIDTH / np.sqrt(2)))
-        tables = (values, np.vstack([areas, np.full(CENTRES.size, 2 * half)]), bounds, self.inverse, self.answer)
+        tables = (values, np.vstack([areas, np.full(CENTRES.size, 2 * half)]), bounds, self.inverse, self.solution)
         rows = len(self.x)
         out, count = np.zeros((rows, most + 2, peaks.COLUMNS)), np.full((rows, 2), before)
         curves = self.x @ values.T, -self.x @ functions(Y, 2).T
@@ -117,7 +117,7 @@ class Brute:
 
     def above(self, k, weights, openness, ripple):
         q = sum(weight * self.values[s] for s, weight in weights.items())
-        data = self.answer.T @ q
+        data = self.solution.T @ q
         noise = np.sum((data * self.sigma[k]) ** 2)
         rest = np.mean(self.sigma[k] ** 2) * max(q @ self.inverse @ q - data @ data, 0.0)
         return q @ self.x[k] / np.sqrt(noise + openness**2 * rest + (ripple * q @ self.lost[k]) ** 2)
@@ -236,7 +236,7 @@ def test_errors_are_those_by_finite_differences_of_position_and_area():
 
     step = 1e-4
     slope = np.array([(described(TWO + step * e) - described(TWO - step * e)) / (2 * step) for e in np.eye(TWO.size)])
-    errors = np.sqrt(np.sum((slope.T @ brute.answer * brute.sigma[0]) ** 2, axis=1))
+    errors = np.sqrt(np.sum((slope.T @ brute.solution * brute.sigma[0]) ** 2, axis=1))
     np.testing.assert_allclose(STEP * found[:, 6], errors[:2], rtol=0.02)
     np.testing.assert_allclose(found[:, 7], errors[2:], rtol=0.02)
 

@@ -78,9 +78,9 @@ def test_dependent_columns_are_refused_and_the_answer_is_still_one():
     x, solved = np.empty((4, 5)), np.empty(4, dtype=bool)
     pivoting.grow_passive(b, a.T.copy(), a.T @ a, np.zeros((5, 5)), np.full(4, 1e-3), 200, x, solved)
     assert not solved.any()  # the gradient of a column that depends on others is zero: its sign is open
-    for row, answer in zip(b, x, strict=True):
+    for row, solution in zip(b, x, strict=True):
         _, norm = nnls(a, row)
-        assert np.linalg.norm(a @ answer - row) == pytest.approx(norm, rel=1e-9)
+        assert np.linalg.norm(a @ solution - row) == pytest.approx(norm, rel=1e-9)
     # The same columns as an inverse that is none: the exchange gives up instead of dividing by rounding.
     singular = np.ones((3, 3))
     x = np.empty((1, 3))
@@ -94,7 +94,7 @@ def test_single_exchanges_end_what_exchanging_all_at_once_does_not():
     y = np.linspace(0.0, 4.0, 24)
     hessian = np.exp(-((y[:, None] - y) ** 2)) + 1e-4 * np.eye(y.size)
     inverse = np.linalg.inv(hessian)
-    # κ once for the inverse, once more for the unconstrained answer that it makes.
+    # κ once for the inverse, once more for the unconstrained solution that it makes.
     rounding = np.finfo(float).eps * np.linalg.cond(hessian) ** 2
     for seed in range(20):
         start = inverse @ np.random.default_rng(seed).standard_normal(y.size)

@@ -75,7 +75,7 @@ def test_truth_has_the_right_derivatives():
 
 @pytest.mark.parametrize("kind", Radial, ids=lambda kind: kind.name)
 def test_full_width_at_half_maximum(kind):
-    from drt_engine.basis import BASES
+    from drt_engine.model.basis import BASES
 
     basis = next(basis for basis in BASES.values() if basis.radial == kind)
     half = brentq(lambda x: truth.phi(kind.name, x) - 0.5, 0.1, 9.0, xtol=1e-15)

@@ -8,7 +8,7 @@ from numba import njit
 from scipy.optimize import approx_fprime, minimize
 
 from drt_kernels import series as kernel
-from drt_kernels.log_gaussian import Grid, _match
+from drt_kernels.log_gaussian import Grid, _duals_at_solution
 
 POINTS, LOGS, EXTRAS = 6, 9, 2
 SIZE = LOGS + EXTRAS
@@ -19,7 +19,7 @@ FULL, LAST = np.inf, 0
 @njit
 def evaluated(chain, terms, model, normal, grid, space):
     for k in range(chain.b.shape[0]):
-        _match(chain.y[k], model.lam, model.prior, chain.dual[k])
+        _duals_at_solution(chain.y[k], model.lam, model.prior, chain.dual[k])
     value = kernel._value(chain.y, chain, terms, model, normal, grid)
     return value, kernel._differentiate(chain, terms, model, grid, space)
 

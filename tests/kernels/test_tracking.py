@@ -140,15 +140,15 @@ def test_predicted_density_is_a_mixture_of_t_distributions():
 
 def test_mean_density_is_over_the_points_that_both_have():
     rng = np.random.default_rng(7)
-    course, expected = rng.normal(size=(2, 4, 2)), rng.normal(size=(3, 4, 2))
+    trajectory, expected = rng.normal(size=(2, 4, 2)), rng.normal(size=(3, 4, 2))
     known, variance = rng.uniform(0.0, 0.4, (2, 4, 2)), rng.uniform(0.1, 0.6, (3, 4, 2))
-    course[0, 2] = expected[1, 0] = expected[2] = np.nan
+    trajectory[0, 2] = expected[1, 0] = expected[2] = np.nan
     density = np.empty((2, 3))
-    mean_density(course, known, expected, variance, FREEDOM, density)
+    mean_density(trajectory, known, expected, variance, FREEDOM, density)
     for n, p in itertools.product(range(2), range(3)):
-        points = [g for g in range(4) if not np.isnan(course[n, g, 0] + expected[p, g, 0])]
+        points = [g for g in range(4) if not np.isnan(trajectory[n, g, 0] + expected[p, g, 0])]
         logs = [
-            multivariate_t(expected[p, g], np.diag(known[n, g] + variance[p, g]), df=FREEDOM).logpdf(course[n, g])
+            multivariate_t(expected[p, g], np.diag(known[n, g] + variance[p, g]), df=FREEDOM).logpdf(trajectory[n, g])
             for g in points
         ]
         assert density[n, p] == pytest.approx(np.mean(logs) if logs else -np.inf, rel=1e-9)

@@ -1,4 +1,4 @@
-"""Spectra that are fitted far below the noise of ordinary ones, and whose answer lies at the end of a narrow valley."""
+"""Spectra that are fitted far below the noise of ordinary ones, and whose solution lies at the end of a narrow valley."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ EXACT = {
 
 
 def residual(frequency, z, result, k):
-    """Root mean square of what the answer leaves, as a share of the size."""
+    """Root mean square of what the solution leaves, as a share of the size."""
     return float(np.sqrt(np.mean(np.abs(result.impedance_at(frequency)[k] - z) ** 2)) / np.abs(z).max())
 
 
@@ -37,7 +37,7 @@ def test_data_without_noise(name, noise):
     z = Circuit(elements).impedance(frequency)
     result = drt.invert(drt.Spectra(frequency, z[None]), LogGaussian(noise=noise))
     assert result.status[0] == drt.Status.OK
-    assert result.kkt[0] <= 1e-8
+    assert result.optimality[0] <= 1e-8
     assert residual(frequency, z, result, 0) < most
 
 
@@ -50,16 +50,16 @@ def test_one_ideal_rc_element_anywhere(r_inf, noise):
     z = exact + 50 * noise * (rng.standard_normal(exact.shape) + 1j * rng.standard_normal(exact.shape))
     # Whether data without a sign are impedances is not asked here.
     method = LogGaussian()
-    answer = method.solve(FREQUENCY, z, method.expansion(FREQUENCY))
-    assert answer.kkt.max() <= 1e-8
-    left = np.sqrt(np.mean(np.abs(answer.fit - z) ** 2, axis=1))
+    solution = method.solve(FREQUENCY, z, method.expansion(FREQUENCY))
+    assert solution.optimality.max() <= 1e-8
+    left = np.sqrt(np.mean(np.abs(solution.fit - z) ** 2, axis=1))
     inside = (tau > 0.5 / np.pi / 1e4 * 10) & (tau < 0.5 / np.pi / 1e-2 / 10)
     # What the grid of relaxation times leaves of a peak without a width. At the edge of the window there are several
     # minima, and which one is found is up to rounding.
     share = np.where(inside, 0.007, 0.02)
     most = share * np.abs(z).max(axis=1) + 1.5 * np.sqrt(2) * 50 * noise
     assert (left <= most)[tau < 0.5 / np.pi / 1e-2].all()
-    r_pol = answer.unknowns.coefficients @ _areas(method.expansion(FREQUENCY).tau)
+    r_pol = solution.parameters.coefficients @ _areas(method.expansion(FREQUENCY).tau)
     np.testing.assert_allclose(r_pol[inside], 50, rtol=0.01 + 5 * noise)
 
 
@@ -76,7 +76,7 @@ def test_noise_in_proportion_on_steps():
     noise = 0.002 * 75 * (rng.standard_normal((20, exact.size)) + 1j * rng.standard_normal((20, exact.size)))
     result = drt.invert(drt.Spectra(frequency, exact + noise), LogGaussian(noise="proportional"))
     assert result.solved.all()
-    assert result.kkt.max() <= 1e-8
+    assert result.optimality.max() <= 1e-8
 
 
 @pytest.mark.real
@@ -86,7 +86,7 @@ def test_a_blocking_electrode(method, real_data):
     for sweep in recording.finished:
         result = drt.invert(drt.Spectra(sweep.frequency, sweep.impedance[None]), method)
         assert result.solved.all()
-        assert result.kkt[0] <= 1e-8
+        assert result.optimality[0] <= 1e-8
         assert residual(sweep.frequency, sweep.impedance, result, 0) < 5e-3
 
 
@@ -98,20 +98,22 @@ def test_the_certificate_holds_in_more_digits():
     prepared = method.prepared(frequency, method.expansion(frequency))
     grid, z = prepared.grid, Circuit(elements).impedance(frequency)[None]
     b, _ = prepared.problem.data(z)
-    out, hyper, kkt = np.empty((1, grid.size)), np.empty((1, 3)), np.empty(1)
+    out, hyper, optimality = np.empty((1, grid.size)), np.empty((1, 3)), np.empty(1)
     parts, given = np.ones((1, 2, z.size)), np.array([[np.nan, 0.0, np.nan]])
-    kernel.maximise(b, parts, prepared._beginning(b), given, prepared._work(), out, hyper, kkt)
+    kernel.maximise(b, parts, prepared._beginning(b), given, prepared._work(), out, hyper, optimality)
     assert hyper[0, 0] < 1.01e-10
     gradient, scale = _derivatives(out[0], b[0], hyper[0], grid)
     logs = np.abs(gradient[: grid.logs] / scale[: grid.logs])
-    extras = np.abs(np.minimum(out[0, grid.logs :] * scale[grid.logs :], gradient[grid.logs :] / scale[grid.logs :]))
-    assert max(logs.max(), extras.max()) <= 1e-8
+    series_elements = np.abs(
+        np.minimum(out[0, grid.logs :] * scale[grid.logs :], gradient[grid.logs :] / scale[grid.logs :])
+    )
+    assert max(logs.max(), series_elements.max()) <= 1e-8
 
 
-def _derivatives(answer, b, hyper, grid):
+def _derivatives(solution, b, hyper, grid):
     """Gradient, and the root of the diagonal of the Gauss-Newton matrix."""
     variance, _, lam = (np.longdouble(one) for one in hyper)
-    y, a = answer.astype(np.longdouble), grid.columns[: grid.size].astype(np.longdouble)
+    y, a = solution.astype(np.longdouble), grid.columns[: grid.size].astype(np.longdouble)
     slope, lean, bend, knee = (np.asarray(one, np.longdouble) for one in (grid.slope, grid.lean, grid.bend, grid.knee))
     u, x = y[: grid.logs], np.concatenate([np.exp(y[: grid.logs]), y[grid.logs :]])
     z = x @ a - b
@@ -139,5 +141,5 @@ def test_neighbours_change_no_bit_after_a_hard_spectrum():
     expansion = method.expansion(FREQUENCY)
     alone = method.solve(FREQUENCY, easy[None], expansion)
     beside = method.solve(FREQUENCY, np.array([hard, easy, hard]), expansion)
-    np.testing.assert_array_equal(beside.unknowns.coefficients[1], alone.unknowns.coefficients[0])
-    np.testing.assert_array_equal(beside.unknowns.coefficients[0], beside.unknowns.coefficients[2])
+    np.testing.assert_array_equal(beside.parameters.coefficients[1], alone.parameters.coefficients[0])
+    np.testing.assert_array_equal(beside.parameters.coefficients[0], beside.parameters.coefficients[2])

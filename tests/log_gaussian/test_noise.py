@@ -1,4 +1,4 @@
-"""The noise that is found with the answer: spectra that a wrong model of it spoils, and what of it can be told."""
+"""The noise that is found with the solution: spectra that a wrong model of it spoils, and what of it can be told."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_known_noise_is_kept_and_outliers_do_not_change_it():
     result = drt.invert(spectra, LogGaussian(noise=(0.1, 0.002)))
     np.testing.assert_allclose(result.noise_floor, 0.1, rtol=1e-12)
     np.testing.assert_allclose(result.noise_relative, 0.002, rtol=1e-12)
-    # The same deviation by frequency gives the same answer.
+    # The same deviation by frequency gives the same solution.
     by_frequency = drt.invert(spectra, LogGaussian(noise=((1e-2, 0.1), (1e5, 0.1))))
     np.testing.assert_allclose(by_frequency.gamma, drt.invert(spectra, LogGaussian(noise=(0.1, 0))).gamma, rtol=1e-6)
     assert np.isnan(by_frequency.noise_floor).all()
@@ -103,10 +103,10 @@ def test_intervals_of_a_result_with_and_without_its_noise():
     spectra = drt.Spectra(SEVEN, z * (1 + 0.003 * noise(np.random.default_rng(6), (6, z.size))))
     method = LogGaussian()
     result = drt.invert(spectra, method)
-    answers = result._unknowns, result.regularisation
-    found = method.posterior(SEVEN, spectra.impedance, result.expansion, answers)
+    solutions = result._parameters, result.regularisation
+    found = method.posterior(SEVEN, spectra.impedance, result.expansion, solutions)
     given = method.posterior(
-        SEVEN, spectra.impedance, result.expansion, answers, (result.noise_floor, result.noise_relative)
+        SEVEN, spectra.impedance, result.expansion, solutions, (result.noise_floor, result.noise_relative)
     )
     np.testing.assert_allclose(given.noise[:, 0], result.noise_floor, rtol=1e-9)
     total = [np.hypot(one.noise[:, :1], one.noise[:, 1:] * np.abs(z)) for one in (found, given)]

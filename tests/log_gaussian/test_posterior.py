@@ -9,8 +9,8 @@ import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.methods.base import misfits
 from drt_engine.methods.log_gaussian import LogGaussian
-from drt_engine.methods.posterior import areas_between, cut_at_zero, most_probable
-from drt_engine.problem import Unknowns
+from drt_engine.model.problem import Parameters
+from drt_engine.uncertainty.posterior import areas_between, cut_at_zero, most_probable
 
 from ..conftest import zarc
 from .test_method import cole_cole, noise
@@ -19,9 +19,9 @@ from .test_method import cole_cole, noise
 def posterior_of(spectra, method):
     result = drt.invert(spectra, method)
     with np.errstate(divide="ignore"):
-        unknowns = Unknowns(result.coefficients, result.r_inf, result.inductance, 1.0 / result.capacitance)
-    answers = unknowns, result.regularisation
-    return result, method.posterior(spectra.frequency, spectra.impedance, result.expansion, answers)
+        parameters = Parameters(result.coefficients, result.r_inf, result.inductance, 1.0 / result.capacitance)
+    solutions = parameters, result.regularisation
+    return result, method.posterior(spectra.frequency, spectra.impedance, result.expansion, solutions)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def test_intervals_cover_the_truth(forty):
     assert (low > 0).all()
     assert 0.9 <= share(low, high, truth[there]) <= 1.0
     assert 0.85 <= share(*posterior.r_pol_interval(0.95), 90.0) <= 1.0
-    assert 0.85 <= share(*posterior.extra_interval("r_inf", 0.95), 10.0) <= 1.0
-    assert 0.85 <= share(*posterior.extra_interval("inductance", 0.95), 2e-6) <= 1.0
+    assert 0.85 <= share(*posterior.element_interval("r_inf", 0.95), 10.0) <= 1.0
+    assert 0.85 <= share(*posterior.element_interval("inductance", 0.95), 2e-6) <= 1.0
     valley = float(tau[np.argmin(np.where((tau > 1e-3) & (tau < 0.3), truth, np.inf))])
     y = np.linspace(np.log(result.tau[0]), np.log(valley), 4001)
     first = np.trapezoid(cole_cole(np.exp(y), 30, 1e-3, 0.85) + cole_cole(np.exp(y), 60, 0.3, 0.8), y)
@@ -122,7 +122,10 @@ def test_units_do_not_matter(forty):
     np.testing.assert_allclose(small.noise, [1e-4, 1.0] * posterior.noise[:4], rtol=1e-5)
     for name in ("r_inf", "inductance"):
         np.testing.assert_allclose(
-            small.extra_interval(name), 1e-4 * np.array(posterior.extra_interval(name))[:, :4], rtol=1e-5, atol=1e-16
+            small.element_interval(name),
+            1e-4 * np.array(posterior.element_interval(name))[:, :4],
+            rtol=1e-5,
+            atol=1e-16,
         )
 
 
@@ -153,7 +156,7 @@ def test_refuses_what_makes_no_sense(forty):
     with pytest.raises(InputError, match="ascend"):
         posterior.resistance_interval(1.0, 0.1)
     with pytest.raises(InputError, match="no unknown of the model"):
-        posterior.extra_interval("elastance")
+        posterior.element_interval("elastance")
 
 
 def test_cutting_off_is_that_of_sampling():
@@ -236,8 +239,8 @@ def test_a_misfit_is_named_and_has_no_interval(name, method):
     frequency = np.geomspace(1e5, 1e-2, 71)
     z = _wrong(frequency, name) * (1 + 0.003 * noise(np.random.default_rng(2), (20, 71)))
     # Whether the sign is wrong is asked before, where nothing hides it.
-    answer = method.solve(frequency, z, method.expansion(frequency))
-    assert misfits(answer, z, method.expansion(frequency).areas).all()
+    solution = method.solve(frequency, z, method.expansion(frequency))
+    assert misfits(solution, z, method.expansion(frequency).areas).all()
     if name != "wrong sign":
         result = drt.invert(drt.Spectra(frequency, z), method, level=0.95)
         assert result.counts()["misfit"] == 20

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 
 import drt_engine as drt
-from drt_engine.discretisation import discretise
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import Parameters, assemble
 from drt_engine.peaks import find_peaks, without_edges
-from drt_engine.problem import Unknowns, assemble
 from drt_engine.simulate import ZARC, ProportionalNoise
 
 FREQUENCY = np.logspace(6, -2, 61)
@@ -58,8 +58,8 @@ class SlowTwin:
         a = problem.matrix
         h = a.T @ a + result.regularisation[row] * problem.penalty
         self.inverse = np.linalg.inv(h)
-        self.answer = self.inverse @ a.T
-        share = 1 - np.trace(a @ self.answer) / len(a)
+        self.solution = self.inverse @ a.T
+        share = 1 - np.trace(a @ self.solution) / len(a)
         z = result.impedance_at(result.frequency)[row]
         sigma = result.residual[row] * np.abs(z) / np.sqrt(2 * share)
         self.sigma = np.concatenate([sigma, sigma])
@@ -78,7 +78,7 @@ class SlowTwin:
         phi = self.expansion.values(np.exp([top, bottom]))
         q = np.zeros(len(self.inverse))
         q[: phi.shape[1]] = phi[0] - phi[1]
-        data = self.answer.T @ q
+        data = self.solution.T @ q
         noise = np.sum((data * self.sigma) ** 2)
         rest = np.mean(self.sigma**2) * (q @ self.inverse @ q - data @ data)
         bias = 0.0 if highest else 2.0 * q @ self.lost
@@ -106,19 +106,19 @@ class SlowTwin:
 
 def posterior_of(spectra, result):
     """What find_peaks takes as the posterior of a result of LogGaussian: of some of its rows."""
-    unknowns = inverted_unknowns(result)
+    parameters = inverted_unknowns(result)
 
     def posterior(rows):
-        part = Unknowns(*(values[rows] for values in vars(unknowns).values()))
-        answers = part, result.regularisation[rows]
-        return result.method.posterior(spectra.frequency, spectra.impedance[rows], result.expansion, answers)
+        part = Parameters(*(values[rows] for values in vars(parameters).values()))
+        solutions = part, result.regularisation[rows]
+        return result.method.posterior(spectra.frequency, spectra.impedance[rows], result.expansion, solutions)
 
     return posterior
 
 
 def inverted_unknowns(result):
     with np.errstate(divide="ignore"):
-        return Unknowns(result.coefficients, result.r_inf, result.inductance, 1 / result.capacitance)
+        return Parameters(result.coefficients, result.r_inf, result.inductance, 1 / result.capacitance)
 
 
 def peaks_by_posterior(spectra, result, options=None):

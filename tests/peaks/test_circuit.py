@@ -76,9 +76,9 @@ def test_mistakes_are_told(apart):
     other = deconvolve(
         FREQUENCY, some.impedance, peaks_of(drt.invert(some, drt.Tikhonov())), DeconvolutionOptions("gaussian")
     )
-    with pytest.raises(InputError, match="made of ZARC parts; got shape 'gaussian'"):
+    with pytest.raises(InputError, match="made of ZARC elements; got shape 'gaussian'"):
         equivalent_circuit(other, 0)
     z = some.impedance.copy()
     z[0] = np.nan
-    with pytest.raises(InputError, match="spectrum 0 has no answer"):
+    with pytest.raises(InputError, match="spectrum 0 has no solution"):
         equivalent_circuit(deconvolve(FREQUENCY, z, peaks_of(drt.invert(some, drt.Tikhonov()))), 0)

@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 
 import drt_engine as drt
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.peaks import PART_UNITS, DeconvolutionOptions, deconvolve
+from drt_engine.peaks import ELEMENT_UNITS, DeconvolutionOptions, deconvolve
 from drt_engine.simulate import (
     ZARC,
     CampaignDesign,
@@ -43,7 +43,7 @@ def test_standard_errors_are_the_spread_over_noise(noise, known):
     sigma = np.repeat(size, 500, axis=0) if known else None
     found = taken_apart(some, sigma=sigma)
     assert np.mean(found.count == 2) > 0.97
-    parts = found.parts[np.isin(found.parts["spectrum"], np.flatnonzero(found.count == 2))]
+    parts = found.elements[np.isin(found.elements["spectrum"], np.flatnonzero(found.count == 2))]
     for name in ("r", "tau", "c", "phi"):
         values, errors = table(parts, name, 2), table(parts, f"{name}_error", 2)
         spread = values.std(axis=0)
@@ -59,7 +59,7 @@ def test_errors_from_the_impedance_of_the_model_are_honest_too():
     sigma = result.residual[:, None] * np.abs(model) / np.sqrt(2)
     found = deconvolve(FREQUENCY, model, peaks_of(result), sigma=sigma)
     assert np.mean(found.count == 2) > 0.95
-    parts = found.parts[np.isin(found.parts["spectrum"], np.flatnonzero(found.count == 2))]
+    parts = found.elements[np.isin(found.elements["spectrum"], np.flatnonzero(found.count == 2))]
     for name in ("r", "tau"):
         ratio = table(parts, name, 2).std(axis=0) / np.median(table(parts, f"{name}_error", 2), axis=0)
         assert np.all(np.abs(ratio - 1) < 0.3), name
@@ -68,7 +68,7 @@ def test_errors_from_the_impedance_of_the_model_are_honest_too():
 def test_is_what_curve_fit_finds_for_a_known_deviation():
     some = spectra(TWO, 1, seed=9)
     sigma = 0.002 * np.abs(some.impedance)
-    found = taken_apart(some, DeconvolutionOptions(parts=2), sigma=sigma)
+    found = taken_apart(some, DeconvolutionOptions(elements=2), sigma=sigma)
     omega = 2 * np.pi * FREQUENCY
 
     def model(_, r_inf, log_l, r1, y1, phi1, r2, y2, phi2):
@@ -87,11 +87,11 @@ def test_is_what_curve_fit_finds_for_a_known_deviation():
     assert found.inductance[0] == pytest.approx(np.exp(best[1]), rel=0.01 * errors[1])
     assert np.all(np.abs(found.parameters[0, 2:] - best[2:]) < 0.01 * errors[2:])
     np.testing.assert_allclose(found.errors[0, 2:], errors[2:] * max(1.0, np.sqrt(chi)), rtol=2e-3)
-    r, tau = found.parts["r"].to_numpy(), found.parts["tau"].to_numpy()
+    r, tau = found.elements["r"].to_numpy(), found.elements["tau"].to_numpy()
     gradient = np.array([-tau / r**2, tau / r])
     for k, first in enumerate((2, 5)):
         own = covariance[first : first + 2, first : first + 2] * max(1.0, chi)
-        assert found.parts["c_error"][k] == pytest.approx(np.sqrt(gradient[:, k] @ own @ gradient[:, k]), rel=2e-3)
+        assert found.elements["c_error"][k] == pytest.approx(np.sqrt(gradient[:, k] @ own @ gradient[:, k]), rel=2e-3)
 
 
 @pytest.mark.parametrize("start", [True, False], ids=["from peaks", "from nothing"])
@@ -100,7 +100,7 @@ def test_exact_data_give_back_their_circuit(start):
     found = taken_apart(spectra(four, 1, ConstantNoise(0.0)), start=start)
     assert found.count[0] == 4
     for name, rel in (("r", 1e-5), ("tau", 1e-5), ("phi", 1e-6)):
-        np.testing.assert_allclose(found.parts[name], [getattr(one, name) for one in four], rtol=rel)
+        np.testing.assert_allclose(found.elements[name], [getattr(one, name) for one in four], rtol=rel)
     assert found.misfit[0] < 1e-7
     assert found.r_inf[0] == pytest.approx(10, rel=1e-6)
 
@@ -109,7 +109,7 @@ def test_series_terms_and_parts_add_up_to_the_low_frequency_limit_and_to_gamma()
     some = spectra(TWO, 20)
     found = taken_apart(some)
     limit = found.impedance_at([1e-9])[:, 0]
-    total = found.r_inf + found.parts.groupby("spectrum")["r"].sum().to_numpy()
+    total = found.r_inf + found.elements.groupby("spectrum")["r"].sum().to_numpy()
     np.testing.assert_allclose(limit.real, total, rtol=1e-5)
     tau = np.geomspace(1e-12, 1e9, 20001)
     np.testing.assert_allclose(np.trapezoid(found.gamma_at(tau), np.log(tau), axis=1) + found.r_inf, total, rtol=1e-3)
@@ -128,9 +128,9 @@ def test_series_terms_and_parts_add_up_to_the_low_frequency_limit_and_to_gamma()
     [("zarc", ZARC(20, 1e-3, 0.85)), ("havriliak-negami", HavriliakNegami(20, 1e-3, 0.85, 0.6))],
 )
 def test_gamma_of_a_part_is_the_closed_form(shape, element):
-    found = taken_apart(spectra([element], 1, ConstantNoise(0.0)), DeconvolutionOptions(shape, parts=1))
+    found = taken_apart(spectra([element], 1, ConstantNoise(0.0)), DeconvolutionOptions(shape, elements=1))
     tau = np.geomspace(1e-9, 1e3, 300)
-    (part,) = found.parts.itertuples()
+    (part,) = found.elements.itertuples()
     if shape == "zarc":
         expected = zarc_gamma(tau, part.r, part.tau, part.phi)
     else:
@@ -151,7 +151,7 @@ def test_gaussians_are_found_with_their_width():
     some = drt.Spectra(FREQUENCY, z)
     found = taken_apart(some, DeconvolutionOptions("gaussian"))
     assert np.mean(found.count == 2) > 0.9
-    parts = found.parts[np.isin(found.parts["spectrum"], np.flatnonzero(found.count == 2))]
+    parts = found.elements[np.isin(found.elements["spectrum"], np.flatnonzero(found.count == 2))]
     np.testing.assert_allclose(table(parts, "r", 2).mean(axis=0), [20, 30], rtol=3e-3)
     np.testing.assert_allclose(table(parts, "tau", 2).mean(axis=0), [1e-4, 3e-2], rtol=5e-3)
     fwhm = 2 * np.sqrt(2 * np.log(2)) / np.log(10) * np.array([0.7, 1.1])
@@ -166,11 +166,11 @@ def test_gaussians_are_found_with_their_width():
 def test_a_number_that_is_given_is_kept():
     some = spectra(TWO, 5)
     for parts in (1, 2):
-        found = taken_apart(some, DeconvolutionOptions(parts=parts))
+        found = taken_apart(some, DeconvolutionOptions(elements=parts))
         assert (found.count == parts).all()
     # A third one may end without a resistance.
-    assert set(taken_apart(some, DeconvolutionOptions(parts=3)).count) <= {2, 3}
-    one = taken_apart(some, DeconvolutionOptions(parts=1))
+    assert set(taken_apart(some, DeconvolutionOptions(elements=3)).count) <= {2, 3}
+    one = taken_apart(some, DeconvolutionOptions(elements=1))
     assert (one.correlation > 0.3).all()
     assert (one.misfit > 3 * taken_apart(some).misfit).all()
 
@@ -183,7 +183,7 @@ def test_followed_processes_of_two_cells_are_found_where_they_are_apart():
     found = deconvolve(made.spectra.frequency, made.spectra.impedance, peaks, chains=chains)
     assert found.converged.mean() > 0.99
     hit, r_error, tau_error = [], [], []
-    for k, own in found.parts.groupby("spectrum"):
+    for k, own in found.elements.groupby("spectrum"):
         y, at = np.log(made.tau[k]), np.log(own["tau"].to_numpy())
         apart = np.abs(y[:, None] - y) + np.where(np.eye(5), np.inf, 0.0)
         for p in np.flatnonzero(apart.min(axis=1) > np.log(5)):
@@ -199,32 +199,32 @@ def test_followed_processes_of_two_cells_are_found_where_they_are_apart():
 
 def test_every_part_has_a_resistance_and_all_have_errors_also_where_more_are_wanted_than_there_are():
     some = spectra([ZARC(20, 1e-3, 0.85)], 30)
-    found = taken_apart(some, DeconvolutionOptions(parts=3))
+    found = taken_apart(some, DeconvolutionOptions(elements=3))
     assert (found.count <= 3).all()
-    assert (found.parts["r"] > 0.0).all()
-    assert len(found.parts) == found.count.sum() < 90
-    assert np.isfinite(found.parts[["r_error", "c"]]).all(axis=None)
-    total = found.r_inf + found.parts.groupby("spectrum")["r"].sum().to_numpy()
+    assert (found.elements["r"] > 0.0).all()
+    assert len(found.elements) == found.count.sum() < 90
+    assert np.isfinite(found.elements[["r_error", "c"]]).all(axis=None)
+    total = found.r_inf + found.elements.groupby("spectrum")["r"].sum().to_numpy()
     np.testing.assert_allclose(found.impedance_at([1e-9])[:, 0].real, total, rtol=1e-4)
 
 
 def test_parts_that_only_their_sum_is_known_of_are_called_merged():
     close = [ZARC(20, 1e-3, 0.9), ZARC(20, 2.5e-3, 0.9)]
-    found = taken_apart(spectra(close, 20), DeconvolutionOptions(parts=2))
-    assert found.parts["merged"].mean() > 0.9
+    found = taken_apart(spectra(close, 20), DeconvolutionOptions(elements=2))
+    assert found.elements["merged"].mean() > 0.9
     apart = taken_apart(spectra([ZARC(20, 1e-4, 0.9), ZARC(20, 1e-1, 0.9)], 20))
-    assert not apart.parts["merged"].any()
+    assert not apart.elements["merged"].any()
 
 
 def test_an_ideal_capacitor_is_at_a_bound():
-    parts = taken_apart(spectra([ZARC(20, 1e-3, 1.0)], 20)).parts
+    parts = taken_apart(spectra([ZARC(20, 1e-3, 1.0)], 20)).elements
     ideal = parts["phi"] == 1.0
     assert 0.2 < ideal.mean() < 0.8
     assert (parts["at_bound"] == ideal).all()
     assert parts.loc[ideal, "phi_error"].isna().all()
     assert (1 - parts["phi"] < 4 * parts["phi_error"])[~ideal].all()
     inner = taken_apart(spectra(TWO, 3))
-    assert not inner.parts["at_bound"].any()
+    assert not inner.elements["at_bound"].any()
 
 
 def test_missing_points_are_left_out_and_bad_rows_have_no_parts():
@@ -241,7 +241,7 @@ def test_missing_points_are_left_out_and_bad_rows_have_no_parts():
     assert not found.converged[7]
     others = np.delete(np.arange(40), 7)
     assert (found.count[others] == 2).mean() > 0.9
-    parts = found.parts
+    parts = found.elements
     missing = parts["spectrum"] % 2 == 0
     for rows in (missing, ~missing):
         own = parts[rows & np.isin(parts["spectrum"], np.flatnonzero(found.count == 2))]
@@ -257,8 +257,8 @@ def test_threads_and_unit_change_nothing_and_chains_are_kept_apart():
     two = deconvolve(FREQUENCY, some.impedance, peaks)
     np.testing.assert_array_equal(one.parameters, two.parameters)
     milli = deconvolve(FREQUENCY, 1e-3 * some.impedance, peaks.assign(r=1e-3 * peaks["r"]))
-    np.testing.assert_allclose(milli.parts["r"], 1e-3 * one.parts["r"], rtol=1e-4)
-    np.testing.assert_allclose(milli.parts["tau"], one.parts["tau"], rtol=1e-4)
+    np.testing.assert_allclose(milli.elements["r"], 1e-3 * one.elements["r"], rtol=1e-4)
+    np.testing.assert_allclose(milli.elements["tau"], one.elements["tau"], rtol=1e-4)
     rows = np.array([3, 4, 5])
     some_rows = deconvolve(FREQUENCY, some.impedance, peaks, chains=[rows])
     assert list(np.flatnonzero(some_rows.count)) == [3, 4, 5]
@@ -275,11 +275,11 @@ def test_a_series_capacitance_is_a_term_of_the_model():
 
 def test_every_column_is_there_also_without_a_part():
     empty = deconvolve(FREQUENCY, np.full((2, 61), np.nan + 0j), NO_PEAKS)
-    assert len(empty.parts) == 0
+    assert len(empty.elements) == 0
     one = taken_apart(spectra(TWO, 1))
-    assert list(empty.parts.columns) == list(one.parts.columns)
-    assert set(PART_UNITS) < set(one.parts.columns)
-    assert repr(one) == "Deconvolution(1 spectra, 2 parts, shape 'zarc')"
+    assert list(empty.elements.columns) == list(one.elements.columns)
+    assert set(ELEMENT_UNITS) < set(one.elements.columns)
+    assert repr(one) == "Deconvolution(1 spectra, 2 elements, shape 'zarc')"
     with pytest.raises(ValueError, match="read-only"):
         one.parameters[0, 0] = 1.0
 
@@ -287,8 +287,8 @@ def test_every_column_is_there_also_without_a_part():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"parts": 0}, "parts must be a whole number from 1 to 20; got 0"),
-        ({"parts": True}, "parts must be a whole number"),
+        ({"elements": 0}, "elements must be a whole number from 1 to 20; got 0"),
+        ({"elements": True}, "elements must be a whole number"),
         ({"most": 21}, "most must be a whole number from 1 to 20; got 21"),
         ({"inductance": 1}, "inductance must be True or False; got 1"),
     ],

@@ -156,8 +156,8 @@ def test_a_spectrum_gets_what_it_would_get_alone_and_in_any_unit(cells):
     for place, row in enumerate(rows):
         own = few.loc[few["spectrum"] == place, numbers].to_numpy()
         np.testing.assert_array_equal(own, peaks.loc[peaks["spectrum"] == row, numbers].to_numpy())
-    problem, unknowns, lam, residual = inverted(result[rows])
-    milli = type(unknowns)(*(1e-3 * values for values in vars(unknowns).values()))
+    problem, parameters, lam, residual = inverted(result[rows])
+    milli = type(parameters)(*(1e-3 * values for values in vars(parameters).values()))
     scaled = find_peaks(problem, milli, lam, residual)
     np.testing.assert_allclose(scaled["r"], 1e-3 * few["r"], rtol=1e-9)
     np.testing.assert_allclose(
@@ -194,8 +194,8 @@ def test_mistakes_are_told():
     with pytest.raises(InputError, match="positive number of standard deviations; got -1"):
         PeakOptions(significance=-1)
     result = drt.invert(spectra([ZARC(20, 1e-3, 0.85)], 2), drt.Tikhonov())
-    problem, unknowns, lam, residual = inverted(result)
+    problem, parameters, lam, residual = inverted(result)
     with pytest.raises(InputError, match=re.escape("residual must have shape (2,), as the unknowns have; got (1,)")):
-        find_peaks(problem, unknowns, lam, residual[:1])
+        find_peaks(problem, parameters, lam, residual[:1])
     with pytest.raises(InputError, match="sigma must have shape"):
-        find_peaks(problem, unknowns, lam, residual, sigma=np.ones(2))
+        find_peaks(problem, parameters, lam, residual, sigma=np.ones(2))

@@ -31,9 +31,9 @@ def test_a_capacitance_of_the_inversion_is_kept_and_a_circuit_takes_the_same_opt
     found = result.deconvolve()
     assert found.series == ("r_inf", "inductance", "elastance")
     assert found.capacitance[0] == pytest.approx(0.5, rel=0.03)
-    np.testing.assert_allclose(found.parts["r"], [20, 50], rtol=0.01)
+    np.testing.assert_allclose(found.elements["r"], [20, 50], rtol=0.01)
     assert result.circuit().string == "R0-L0-C0-p(R1,CPE1)-p(R2,CPE2)"
-    plain = DeconvolutionOptions(inductance=False, parts=1)
+    plain = DeconvolutionOptions(inductance=False, elements=1)
     assert result.circuit(options=plain).string == "R0-C0-p(R1,CPE1)"
     assert result.deconvolve(options=DeconvolutionOptions(capacitance=False)).series == ("r_inf", "inductance")
 
@@ -46,9 +46,9 @@ def test_one_point_that_is_off_by_its_own_size_hardly_matters(method):
     result = drt.invert(drt.Spectra(FREQUENCY, spoiled), method)
     found = result.deconvolve()
     assert (found.count == 2).all()
-    r = found.parts["r"].to_numpy().reshape(-1, 2)
+    r = found.elements["r"].to_numpy().reshape(-1, 2)
     assert np.abs(r[1:] - r[0]).max() < 0.03
-    squares = result.deconvolve(options=DeconvolutionOptions(parts=2, robust=False)).parts["r"]
+    squares = result.deconvolve(options=DeconvolutionOptions(elements=2, robust=False)).elements["r"]
     assert np.abs(squares.to_numpy().reshape(-1, 2)[1:] - r[0]).max() > 0.3
 
 
@@ -59,7 +59,7 @@ def test_robust_errors_are_the_spread_of_normal_noise_and_of_noise_with_heavy_ta
     for deviates in (e, heavy):
         z = BASE * (1 + 0.003 * deviates)
         found = drt.invert(drt.Spectra(FREQUENCY, z), LOG).deconvolve()
-        parts = found.parts[np.isin(found.parts["spectrum"], np.flatnonzero(found.count == 2))]
+        parts = found.elements[np.isin(found.elements["spectrum"], np.flatnonzero(found.count == 2))]
         assert len(parts) > 370
         for name, truth in (("r", [20, 50]), ("tau", [2e-4, 0.05])):
             values, errors = (parts[column].to_numpy().reshape(-1, 2) for column in (name, f"{name}_error"))
@@ -75,15 +75,15 @@ def test_there_are_never_more_parameters_than_data_and_no_errors_without_one_to_
     result = inverted(z, noise=0.0, f=few)
     chosen = result.deconvolve()
     assert np.isfinite(chosen.parameters[0]).sum() <= 5
-    told = result.deconvolve(options=DeconvolutionOptions(parts=6))
+    told = result.deconvolve(options=DeconvolutionOptions(elements=6))
     assert np.isfinite(told.parameters[0]).sum() <= 10
     # Three Gaussians and R_inf are ten parameters for ten data.
     exact = 5 + gaussians([(10, 1e-3), (20, 1e-2), (30, 0.1)], few)
-    options = DeconvolutionOptions("gaussian", parts=3, inductance=False, robust=False)
+    options = DeconvolutionOptions("gaussian", elements=3, inductance=False, robust=False)
     full = deconvolve(few, exact[None], result.peaks().head(0), options)
     assert full.count[0] == 3
     assert np.isnan(full.errors).all()
-    assert np.isnan(full.parts[["r_error", "tau_error", "width_error"]]).all(axis=None)
+    assert np.isnan(full.elements[["r_error", "tau_error", "width_error"]]).all(axis=None)
 
 
 def gaussians(parts, f, deviation=0.8):
@@ -96,7 +96,7 @@ def gaussians(parts, f, deviation=0.8):
 def test_intervals_of_parts_cover_their_resistances_beside_walls_too():
     s = 2j * np.pi * FREQUENCY
     for wall in (0.0 * s, 5 / np.sqrt(s), 1 / (0.5 * s), element(50, 160, 0.9)):
-        found = inverted(np.tile(BASE + wall, (60, 1)), noise=0.005, seed=3).deconvolve().parts
+        found = inverted(np.tile(BASE + wall, (60, 1)), noise=0.005, seed=3).deconvolve().elements
         for r, tau in ((20, 2e-4), (50, 0.05)):
             own = found[np.abs(np.log(found["tau"] / tau)) < 0.5]
             assert len(own) >= 59
@@ -111,11 +111,11 @@ def test_intervals_of_parts_cover_their_resistances_beside_walls_too():
 def test_a_small_arc_beside_a_large_one_that_is_ideal_is_not_biased(phi):
     z = np.tile(10 + element(100, 0.1, phi) + element(1, 0.1 / 30, 0.9), (20, 1))
     found = inverted(z, noise=0.001).deconvolve()
-    small = found.parts[found.parts["tau"] < 0.02]
+    small = found.elements[found.elements["tau"] < 0.02]
     pull = (small["r"] - 1) / small["r_error"]
     assert abs(pull.mean()) < 3 / np.sqrt(len(small)) + 0.3
     assert small["r"].mean() == pytest.approx(1, rel=0.03)
-    large = found.parts[found.parts["tau"] > 0.02]
+    large = found.elements[found.elements["tau"] > 0.02]
     assert large["phi"].max() <= 1.0
     assert large["phi"].mean() == pytest.approx(phi, abs=3e-4)
     assert np.isfinite(found.gamma_at(np.geomspace(1e-4, 1, 50))).all()
@@ -127,8 +127,8 @@ def test_one_asymmetric_element_is_one_at_any_noise(phi, psi, noise):
     z = np.tile(10 + element(50, 0.05, phi, psi), (3, 1))
     found = inverted(z, noise=noise).deconvolve(options=DeconvolutionOptions("havriliak-negami"))
     assert (found.count == 1).all()
-    np.testing.assert_allclose(found.parts["r"], 50, rtol=1e-4 + 3 * noise)
-    np.testing.assert_allclose(found.parts["psi"], psi, atol=1e-3 + 20 * noise)
+    np.testing.assert_allclose(found.elements["r"], 50, rtol=1e-4 + 3 * noise)
+    np.testing.assert_allclose(found.elements["psi"], psi, atol=1e-3 + 20 * noise)
 
 
 def test_a_spectrum_may_have_any_unit():
@@ -140,7 +140,7 @@ def test_a_spectrum_may_have_any_unit():
             model=unit * result.impedance_at(FREQUENCY),
         )  # fmt: skip
         for name in ("r", "r_error"):
-            np.testing.assert_allclose(scaled.parts[name], unit * one.parts[name], rtol=1e-4)
+            np.testing.assert_allclose(scaled.elements[name], unit * one.elements[name], rtol=1e-4)
         np.testing.assert_allclose(scaled.r_inf, unit * one.r_inf, rtol=1e-6)
         np.testing.assert_allclose(scaled.misfit, one.misfit, rtol=1e-6)
 

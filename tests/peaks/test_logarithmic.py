@@ -1,4 +1,4 @@
-"""Peaks of answers whose logarithm has a posterior."""
+"""Peaks of solutions whose logarithm has a posterior."""
 
 from types import SimpleNamespace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
 from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.model.basis import Expansion
 from drt_engine.peaks import PeakOptions, find_peaks, without_edges
 from drt_engine.simulate import ZARC, CampaignDesign, ConstantNoise, campaign
 from drt_engine.threads import limited_threads

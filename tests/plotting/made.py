@@ -10,7 +10,7 @@ from scipy.integrate import simpson
 
 import drt_engine as drt
 from drt_engine import plotting
-from drt_engine.basis import Expansion
+from drt_engine.model.basis import Expansion
 from drt_engine.plotting import CompositeView
 
 FREQUENCY = np.geomspace(1e5, 1e-2, 43)
@@ -65,7 +65,7 @@ def made(states):
     coefficients = np.sum(height[..., None] * np.exp(-((np.log(TAU) - centre[..., None]) ** 2) / 0.5), axis=1)
     r_inf, inductance = 10 + age, np.full(size, 1e-7)
     spectra = drt.Spectra(FREQUENCY, integrated(coefficients, r_inf, inductance), states)
-    flat = {name: np.full(size, 1e-3) for name in ("regularisation", "residual", "kkt")}
+    flat = {name: np.full(size, 1e-3) for name in ("regularisation", "residual", "optimality")}
     result = drt.Inversion(
         spectra.frequency,
         Expansion(TAU, "gaussian", MU),
@@ -82,7 +82,7 @@ def made(states):
 
 
 def without_answer(result, rows, status=drt.Status.NOT_FINITE):
-    """The same result with no answer in some rows."""
+    """The same result with no solution in some rows."""
     arrays = {name: getattr(result, name).copy() for name in ("coefficients", "r_inf", "inductance", "capacitance")}
     for array in arrays.values():
         array[rows] = np.nan

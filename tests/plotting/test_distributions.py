@@ -10,10 +10,10 @@ from matplotlib.colors import Normalize
 
 import drt_engine as drt
 from drt_engine import plotting
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.intervals import Intervals
+from drt_engine.model.basis import Expansion
 from drt_engine.plotting import ColourScale
+from drt_engine.uncertainty.intervals import Intervals
 
 from .made import ONE, RESULT, STATES, TAU, VOLTAGES, curves, fits, gaussians, made
 

@@ -1,4 +1,4 @@
-"""Made-up conditions and job files: an answer or one line, nothing else, and never anything run."""
+"""Made-up conditions and job files: a solution or one line, nothing else, and never anything run."""
 
 import json
 import time

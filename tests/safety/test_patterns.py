@@ -38,7 +38,7 @@ FLOOR = 2e-5
 MOST_SECONDS_OF_A_MILLION = 4.0
 
 
-def lines_of(content):
+def series_along(content):
     return text._split_lines(content)
 
 
@@ -91,9 +91,9 @@ PAIRS = {
     "a heading of underscores": (headings.meaning_of, lambda n: "a" + "_" * n + "a b"),
     "a heading of words": (headings.meaning_of, lambda n: "a_ " * n + "b"),
     "a heading of data:": (headings.meaning_of, lambda n: " " * n + "data:" + " " * n),
-    "returns": (lines_of, lambda n: "\r" * n),
-    "returns and a letter": (lines_of, lambda n: "\r" * n + "a"),
-    "returns and line feeds": (lines_of, lambda n: "\r\r\n" * n),
+    "returns": (series_along, lambda n: "\r" * n),
+    "returns and a letter": (series_along, lambda n: "\r" * n + "a"),
+    "returns and line feeds": (series_along, lambda n: "\r\r\n" * n),
     "a quotation mark and tabs": (cells_between("\t"), lambda n: 'a"' + "\t" * n + "b"),
     "a quotation mark, commas and blanks": (cells_between(","), lambda n: 'a"' + ", " * n + "b"),
     "quotation marks": (cells_between(";"), lambda n: '"' * n),

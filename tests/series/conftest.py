@@ -1,4 +1,4 @@
-"""A series in which one arc grows while another moves, and its answers."""
+"""A series in which one arc grows while another moves, and its solutions."""
 
 import numpy as np
 import pytest

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine import joined
 from drt_engine.errors import InputError
-from drt_engine.methods.posterior import quantile
+from drt_engine.methods import joint_posterior
+from drt_engine.uncertainty.posterior import quantile
 
 from .conftest import FREQUENCY, VOLTAGE, measured, r_pol, truth
 
@@ -81,7 +81,7 @@ def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, o
     contrast[other, :logs], contrast[one, :logs] = weights[other], -weights[one]
     variance = contrast.ravel() @ whole @ contrast.ravel()
     change = joint.change(one, other, 0.9)
-    half = joined._WIDER * quantile(0.9) * np.sqrt(variance)
+    half = joint_posterior._WIDER * quantile(0.9) * np.sqrt(variance)
     assert change.r_pol_high - change.r_pol == pytest.approx(half, rel=1e-3)
 
 
@@ -105,7 +105,7 @@ def test_a_change_needs_answers_levels_and_spectra(joint):
     z = measured(VOLTAGE[:3])
     z[1] = np.nan
     result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE[:3]}), drt.LogGaussian(along="voltage"))
-    with pytest.raises(InputError, match="row 1 has no answer"):
+    with pytest.raises(InputError, match="row 1 has no solution"):
         result.change(0, 1)
     ridge = drt.invert(drt.Spectra(FREQUENCY, measured(VOLTAGE[:2])), drt.Tikhonov())
     with pytest.raises(InputError, match="LogGaussian"):

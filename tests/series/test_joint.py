@@ -1,4 +1,4 @@
-"""The joint inversion as a user meets it: what it gains, what it leaves as it is, what answers do not depend on."""
+"""The joint inversion as a user meets it: what it gains, what it leaves as it is, what solutions do not depend on."""
 
 import pickle
 
@@ -39,7 +39,7 @@ def test_a_smooth_series_is_found_better_and_its_changes_much_better(single, joi
 
 def test_every_answer_is_certified_and_a_series_has_one_noise_and_one_coupling(joint):
     assert joint.solved.all()
-    assert joint.kkt.max() <= 1e-8
+    assert joint.optimality.max() <= 1e-8
     for name in SHARED:
         values = getattr(joint, name)
         assert np.ptp(values) == 0.0
@@ -101,7 +101,7 @@ def test_missing_points_are_left_out_of_a_series(spectra, joint):
     missing = np.isin(np.arange(8), [2, 4])
     np.testing.assert_array_equal((result.status & drt.Status.POINTS_MISSING) != 0, missing)
     assert result.solved.all()
-    assert result.kkt.max() <= 1e-8
+    assert result.optimality.max() <= 1e-8
     assert np.ptp(result.coupling) == 0.0
     assert errors(result)[0] < 1.5 * errors(joint)[0]
 
@@ -135,7 +135,7 @@ NOISE = {
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
 def test_noise_is_kept_where_it_is_given_and_found_where_it_is_not(spectra, single, noise):
     result = drt.invert(spectra, drt.LogGaussian(along="voltage", noise=noise))
-    assert result.kkt.max() <= 1e-8
+    assert result.optimality.max() <= 1e-8
     assert errors(result)[1] < 0.6 * errors(single)[1]
     if noise == "constant":
         assert np.all(result.noise_relative == 0.0)
@@ -155,7 +155,7 @@ def test_a_given_regularisation_is_kept(spectra):
 def test_two_states_are_a_series():
     rows = VOLTAGE[:2]
     result = drt.invert(drt.Spectra(FREQUENCY, measured(rows), {"voltage": rows}), METHOD)
-    assert result.kkt.max() <= 1e-8
+    assert result.optimality.max() <= 1e-8
     assert np.isfinite(result.coupling).all()
     assert np.isfinite(result.change(0, 1).r_pol_low)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.lines import lines_of, series_columns
+from drt_engine.series import series_along, series_columns
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def as_sets(lines):
 
 def test_spectra_of_a_campaign_are_told_apart_by_the_usual_states(campaign):
     assert series_columns(campaign, "voltage") == ("cell", "cycle", "direction", "temperature")
-    lines = lines_of(campaign, "voltage")
+    lines = series_along(campaign, "voltage")
     assert len(lines) == 8
     for line in lines:
         here = campaign.iloc[line.rows]
@@ -40,7 +40,7 @@ def test_spectra_of_a_campaign_are_told_apart_by_the_usual_states(campaign):
 def test_along_another_state_voltages_that_are_not_whole_numbers_tell_nothing_by_themselves(campaign):
     assert series_columns(campaign, "cycle") == ("cell", "direction", "temperature")
     assert series_columns(campaign, "cycle", ["cell", "direction", "voltage"]) == ("cell", "direction", "voltage")
-    lines = lines_of(campaign, "cycle", ["cell", "direction", "voltage"])
+    lines = series_along(campaign, "cycle", ["cell", "direction", "voltage"])
     assert len(lines) == 12
     assert all(line.value.tolist() == [1, 250] for line in lines)
 
@@ -59,7 +59,7 @@ def test_source_sweep_and_time_never_tell_series_apart(campaign):
 
 def test_a_column_that_differs_in_every_row_is_left_out_and_named_in_the_log(campaign, caplog):
     campaign["file"] = [f"{k}.mpr" for k in range(len(campaign))]
-    with caplog.at_level(logging.INFO, logger="drt_engine.lines"):
+    with caplog.at_level(logging.INFO, logger="drt_engine.series"):
         columns = series_columns(campaign, "voltage")
     assert "file" not in columns
     assert "not told apart by 'file'" in caplog.text
@@ -69,54 +69,54 @@ def test_a_column_that_differs_in_every_row_is_left_out_and_named_in_the_log(cam
 def test_named_columns_are_taken_as_they_are(campaign):
     campaign["file"] = [f"{k}.mpr" for k in range(len(campaign))]
     assert series_columns(campaign, "voltage", ["file"]) == ("file",)
-    assert lines_of(campaign, "voltage", ["file"]) == []
-    assert len(lines_of(campaign, "voltage", ["cell"])) == 2
+    assert series_along(campaign, "voltage", ["file"]) == []
+    assert len(series_along(campaign, "voltage", ["cell"])) == 2
 
 
 def test_no_columns_make_one_series():
     states = pd.DataFrame({"voltage": [3.2, 3.0, 3.1]})
-    (line,) = lines_of(states, "voltage")
+    (line,) = series_along(states, "voltage")
     assert line.rows.tolist() == [1, 2, 0]
 
 
 def test_a_spectrum_without_the_state_belongs_to_none(campaign):
     campaign.loc[2, "voltage"] = np.nan
-    rows = np.concatenate([line.rows for line in lines_of(campaign, "voltage")])
+    rows = np.concatenate([line.rows for line in series_along(campaign, "voltage")])
     assert sorted(rows) == sorted(set(range(len(campaign))) - {2})
 
 
 def test_a_spectrum_that_is_alone_is_no_series():
     states = pd.DataFrame({"cell": ["B", "B", "C"], "voltage": [3.0, 3.1, 3.0]})
-    assert as_sets(lines_of(states, "voltage")) == [[0, 1]]
+    assert as_sets(series_along(states, "voltage")) == [[0, 1]]
 
 
 def test_single_spectra_of_other_cells_do_not_make_all_cells_one_series():
     states = pd.DataFrame({"cell": ["B"] * 6 + ["C", "D", "E"], "voltage": np.arange(9.0)})
-    assert as_sets(lines_of(states, "voltage")) == [[0, 1, 2, 3, 4, 5]]
+    assert as_sets(series_along(states, "voltage")) == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_missing_values_of_the_others_are_equal_to_each_other(campaign):
     campaign["temperature"] = np.nan
-    assert len(lines_of(campaign, "voltage")) == 8
+    assert len(series_along(campaign, "voltage")) == 8
 
 
 def test_equal_values_stay_in_the_order_of_rows_and_a_little_apart():
     states = pd.DataFrame({"voltage": [3.1, 3.0, 3.1, 3.2, 3.0]})
-    (line,) = lines_of(states, "voltage")
+    (line,) = series_along(states, "voltage")
     assert line.rows.tolist() == [1, 4, 0, 2, 3]
     np.testing.assert_allclose(line.position, np.cumsum([0.0, 0.2, 1.0, 0.2, 1.0]))
 
 
 def test_steps_are_in_medians_and_a_gap_is_five_at_most():
     states = pd.DataFrame({"voltage": [0.0, 0.1, 0.2, 0.4, 9.0, 9.1]})
-    (line,) = lines_of(states, "voltage")
+    (line,) = series_along(states, "voltage")
     np.testing.assert_allclose(np.diff(line.position), [1.0, 1.0, 2.0, 5.0, 1.0])
 
 
 def test_a_series_may_run_along_a_time():
     when = pd.to_datetime(["2026-01-01 02:00", "2026-01-01 00:00", None, "2026-01-01 01:00"])
     states = pd.DataFrame({"time": when, "cell": "B"})
-    (line,) = lines_of(states, "time")
+    (line,) = series_along(states, "time")
     assert line.rows.tolist() == [1, 3, 0]
     np.testing.assert_allclose(np.diff(line.value), 3600.0)
     np.testing.assert_allclose(line.position, [0.0, 1.0, 2.0])
@@ -130,17 +130,17 @@ def test_a_time_does_not_tell_series_apart():
 @pytest.mark.parametrize(("along", "series"), [("colour", None), ("voltage", ["colour"])])
 def test_an_unknown_column_is_refused_with_those_there_are(campaign, along, series):
     with pytest.raises(UnknownNameError, match=r"colour.*cell"):
-        lines_of(campaign, along, series)
+        series_along(campaign, along, series)
 
 
 @pytest.mark.parametrize("column", ["direction", "on"])
 def test_a_series_runs_along_numbers_only(campaign, column):
     campaign["on"] = True
     with pytest.raises(InputError, match=f"along='{column}' must be a state of numbers or times"):
-        lines_of(campaign, column)
+        series_along(campaign, column)
 
 
 def test_different_cells_are_never_one_series():
     states = pd.DataFrame({"cell": list("ABCD"), "voltage": [3.0, 3.1, 3.2, 3.3]})
     assert series_columns(states, "voltage") == ("cell",)
-    assert lines_of(states, "voltage") == []
+    assert series_along(states, "voltage") == []

@@ -73,7 +73,7 @@ def test_probabilities_are_close_with_cycles():
 
 
 def test_a_long_chain_costs_as_much_as_its_length():
-    """Successive links with the alternatives that gaps are: the exact answer is known, and a dense solver would take
+    """Successive links with the alternatives that gaps are: the exact solution is known, and a dense solver would take
     hours."""
     size = 200_000
     left = np.concatenate([np.arange(size - 1), np.arange(size - 2)])

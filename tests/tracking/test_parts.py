@@ -20,7 +20,7 @@ def followed():
     """Truth and tracks of a campaign whose spectra were taken apart, by default settings and nothing known."""
     truth = campaign(CampaignDesign(cycles=(1, 50, 150, 300, 500), voltages=16, seed=42))
     result = drt.invert(truth.spectra, drt.Tikhonov(shared="cell"))
-    parts = result.deconvolve(truth.spectra, series=SERIES, along="voltage").parts
+    parts = result.deconvolve(truth.spectra, series=SERIES, along="voltage").elements
     return truth, track(parts[parts["r"] > 0.0], states=truth.spectra.states)
 
 

@@ -1,4 +1,4 @@
-"""Spectra with known faults, and the linear Kramers-Kronig test written out densely."""
+"""Spectra with known violations, and the linear Kramers-Kronig test written out densely."""
 
 import numpy as np
 

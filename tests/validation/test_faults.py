@@ -1,4 +1,4 @@
-"""Which faults are found: rates on simulated campaigns, and the statistics against regression written out."""
+"""Which violations are found: rates on simulated campaigns, and the statistics against regression written out."""
 
 import numpy as np
 import pytest

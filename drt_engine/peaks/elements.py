@@ -1,4 +1,4 @@
-"""The parts that spectra were taken apart into."""
+"""The elements that spectra were taken apart into."""
 
 import math
 from dataclasses import dataclass, fields
@@ -9,16 +9,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.peaks.shapes import FWHM_GAUSSIAN, SHAPES, PartShape, zarc_width
+from drt_engine.peaks.shapes import FWHM_GAUSSIAN, SHAPES, ElementShape, zarc_width
 from drt_engine.spectra import with_states
-from drt_kernels import parts as kernels
+from drt_kernels import deconvolution as kernels
 
-__all__ = ["PART_UNITS", "Deconvolution"]
+__all__ = ["ELEMENT_UNITS", "Deconvolution"]
 
 Array = NDArray[np.float64]
 
-PART_UNITS = {"tau": "s", "r": "ohm", "c": "F", "phi": "1", "psi": "1", "width": "decades"}
-"""Units of the columns of the parts; errors have those of what they belong to."""
+ELEMENT_UNITS = {"tau": "s", "r": "ohm", "c": "F", "phi": "1", "psi": "1", "width": "decades"}
+"""Units of the columns of the elements; errors have those of what they belong to."""
 
 _MERGED = -0.95
 """Correlation of two resistances below which only their sum is determined."""
@@ -26,26 +26,26 @@ _MERGED = -0.95
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Deconvolution:
-    """K spectra as sums of parts in series with R_inf, L and 1/C.
+    """K spectra as sums of elements in series with R_inf, L and 1/C.
 
     Attributes
     ----------
     frequency : ndarray, shape (F,)
         Frequencies, Hz.
     shape : str
-        Form of the parts.
+        Form of the elements.
     series : tuple of str
         Which of ``"r_inf"``, ``"inductance"`` and ``"elastance"`` the model has.
     parameters, errors : ndarray, shape (K, P)
         Series terms, then R, ln τ and one or two of shape for each part, and their standard deviations; NaN where there
-        are no more parts, deviations also where a parameter is at a bound.
+        are no more elements, deviations also where a parameter is at a bound.
     together : ndarray, shape (K, C, 2)
         Correlation of the errors of the resistances of a part and the next one, and of resistance and ln τ of a part.
     misfit : ndarray, shape (K,)
-        Root mean square of |Z_fit − Z| / |Z|, NaN for a spectrum without an answer.
+        Root mean square of |Z_fit − Z| / |Z|, NaN for a spectrum without a solution.
     correlation : ndarray, shape (K,)
         Correlation of residuals at neighbouring frequencies, from 0 to 0.9: near 0 where only noise is left, and above
-        0.3 where the form or number of the parts does not do.
+        0.3 where the form or number of the elements does not do.
     converged : ndarray of bool, shape (K,)
         Whether the sum of squares is at a minimum.
     states : DataFrame, optional
@@ -53,7 +53,7 @@ class Deconvolution:
     """
 
     frequency: Array
-    shape: PartShape
+    shape: ElementShape
     series: tuple[str, ...]
     parameters: Array
     errors: Array
@@ -78,11 +78,11 @@ class Deconvolution:
 
     def __repr__(self) -> str:
         """Say what it holds."""
-        return f"Deconvolution({len(self)} spectra, {int(self.count.sum())} parts, shape {self.shape!r})"
+        return f"Deconvolution({len(self)} spectra, {int(self.count.sum())} elements, shape {self.shape!r})"
 
     @cached_property
     def count(self) -> NDArray[np.int64]:
-        """How many parts each spectrum has, shape (K,)."""
+        """How many elements each spectrum has, shape (K,)."""
         known = np.isfinite(self.parameters).sum(axis=1) - len(self.series)
         return np.asarray(np.maximum(known, 0) // SHAPES[self.shape].size)
 
@@ -98,7 +98,7 @@ class Deconvolution:
 
     @property
     def capacitance(self) -> Array:
-        """C, F, shape (K,); infinite where the model or the answer has none."""
+        """C, F, shape (K,); infinite where the model or the solution has none."""
         with np.errstate(divide="ignore"):
             return np.asarray(1.0 / self._term("elastance"))
 
@@ -108,7 +108,7 @@ class Deconvolution:
         return np.asarray(self.parameters[:, self.series.index(name)])
 
     @cached_property
-    def parts(self) -> pd.DataFrame:
+    def elements(self) -> pd.DataFrame:
         """One row a part, ordered by spectrum and τ; each has a resistance above zero.
 
         ``spectrum``, the states, ``part``
@@ -126,7 +126,7 @@ class Deconvolution:
             Whether only the sum of R with a neighbour's is determined: the correlation is below −0.95.
         ``at_bound``
             Whether a parameter is at the end of its range: τ half a decade faster or three decades slower than the
-            frequencies, an exponent at 0.3, or φ at 1, a single relaxation time. There are no parts with R at 0.
+            frequencies, an exponent at 0.3, or φ at 1, a single relaxation time. There are no elements with R at 0.
         ``inside``
             Whether τ is between 1/ω_max and 1/ω_min.
         """
@@ -190,7 +190,7 @@ class Deconvolution:
         return np.asarray(((values <= lowest) | (values >= highest)).any(axis=1))
 
     def gamma_at(self, tau: ArrayLike) -> Array:
-        """γ(ln τ) of the sums of the parts.
+        """γ(ln τ) of the sums of the elements.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class Deconvolution:
         Returns
         -------
         ndarray, shape (K, T)
-            Ohm per unit of natural logarithm; NaN for a spectrum without an answer.
+            Ohm per unit of natural logarithm; NaN for a spectrum without a solution.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class Deconvolution:
         return gamma
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
-        """Impedance of the sums of the parts and the series terms.
+        """Impedance of the sums of the elements and the series terms.
 
         Parameters
         ----------
@@ -227,7 +227,7 @@ class Deconvolution:
         Returns
         -------
         ndarray of complex, shape (K, F')
-            Ohm; NaN for a spectrum without an answer.
+            Ohm; NaN for a spectrum without a solution.
 
         Raises
         ------
@@ -236,7 +236,7 @@ class Deconvolution:
         """
         f = _positive("frequency", "Hz", frequency)
         none, one = np.zeros(2 * f.size), np.ones(2 * f.size)
-        columns, x = series_columns(self.series, f), np.log(2.0 * np.pi * f)
+        columns, x = series_element_columns(self.series, f), np.log(2.0 * np.pi * f)
         jac, z = np.empty((self.parameters.shape[1], 2 * f.size)), np.empty(2 * f.size)
         out = np.full((len(self), f.size), complex(np.nan, np.nan))
         for k in np.flatnonzero(np.isfinite(self.misfit)):
@@ -247,7 +247,7 @@ class Deconvolution:
         return out
 
     def distance(self, tau: ArrayLike, gamma: Array) -> Array:
-        """How far the sums of the parts are from distributions: ∫|γ_parts − γ| d ln τ / ∫γ d ln τ.
+        """How far the sums of the elements are from distributions: ∫|γ_parts − γ| d ln τ / ∫γ d ln τ.
 
         Parameters
         ----------
@@ -275,7 +275,7 @@ class Deconvolution:
 
 
 _DECADES_FASTER, _DECADES_SLOWER = 0.5, 3.0
-"""How far τ may be beyond the frequencies. Faster parts are soon the same as R_inf; slower ones stand for tails, which
+"""How far τ may be beyond the frequencies. Faster elements are soon the same as R_inf; slower ones stand for tails, which
 three decades away are straight lines like those of a capacitance or a Warburg element."""
 
 
@@ -291,7 +291,7 @@ def ln_tau_bounds(frequency: Array) -> tuple[float, float]:
     return float(-x.max() - _DECADES_FASTER * decade), float(-x.min() + _DECADES_SLOWER * decade)
 
 
-def series_columns(names: tuple[str, ...], frequency: Array) -> Array:
+def series_element_columns(names: tuple[str, ...], frequency: Array) -> Array:
     """Impedance of unit series elements, real then imaginary parts, shape (E, 2F).
 
     Parameters

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import DRTError, FileFormatError, InputError, UnknownNameError
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.chunks import chunks_missing
-from drt_engine.hdf5.columns import Column, decode, decode_text
+from drt_engine.hdf5.columns import StoredColumn, decode, decode_text
 from drt_engine.hdf5.files import PathLike
 from drt_engine.hdf5.inside import unstored
 from drt_engine.hdf5.text import rows_at_once
@@ -105,7 +105,7 @@ class GridReader:
         Raises
         ------
         InputError
-            For rows that there are none of.
+            For rows that do not exist.
         """
         every = np.arange(self.spectra)
         basic = rows is None or isinstance(rows, slice | int | np.integer)
@@ -128,7 +128,7 @@ class GridReader:
         """
         missing = chunks_missing(self._datasets[name], rows)
         if missing is not None:
-            raise self.fault(f"is damaged: rows {missing[0]} to {missing[1]} cannot be found.", name)
+            raise self.error(f"is damaged: rows {missing[0]} to {missing[1]} cannot be found.", name)
         values = self._datasets[name][()] if rows is None else _take(self._datasets[name], rows)
         return np.asarray(values, dtype=self._dtypes.get(name, values.dtype.newbyteorder("=")))
 
@@ -141,31 +141,31 @@ class GridReader:
     def _state(self, name: str, rows: Array) -> "pd.Series[Any]":
         column = self.columns[name]
         if column.kind != "text":
-            with self.blamed(name):
+            with self.errors_with_path(name):
                 return decode(column, self.read(name, rows))
         step = rows_at_once(column.width or 1)
         return decode_text(column, (self.read(name, rows[k : k + step]) for k in range(0, rows.size, step)))
 
-    def fault(self, cause: str, name: str | None = None) -> FileFormatError:
+    def error(self, cause: str, name: str | None = None) -> FileFormatError:
         """Error that names the file, the group and the cause."""
         return FileFormatError(f"{self._path}: {self._group.name}{f'/{name}' if name else ''} {cause}")
 
     @contextmanager
-    def blamed(self, name: str | None = None) -> Iterator[None]:
+    def errors_with_path(self, name: str | None = None) -> Iterator[None]:
         """Turn errors on values from the file into errors that name the file."""
         try:
             yield
         except DRTError as error:
-            raise self.fault(f"holds what cannot be worked with: {error}", name) from error
+            raise self.error(f"holds what cannot be worked with: {error}", name) from error
 
     def json_object(self, name: str) -> dict[str, Any]:
         """Attribute that holds a JSON object."""
         try:
             found = json.loads(self.attributes[name])
         except ValueError as error:
-            raise self.fault(f"has an attribute {name} that is not JSON: {error}.") from error
+            raise self.error(f"has an attribute {name} that is not JSON: {error}.") from error
         if not isinstance(found, dict):
-            raise self.fault(f"has an attribute {name} that is not a JSON object.")
+            raise self.error(f"has an attribute {name} that is not a JSON object.")
         return found
 
     def json_names(self, name: str) -> list[str]:
@@ -176,7 +176,7 @@ class GridReader:
             found = None
         if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
             meaning = next(known.meaning for known in self.expected.attributes if known.name == name)
-            raise self.fault(f"must have an attribute {name}, a {meaning}.")
+            raise self.error(f"must have an attribute {name}, a {meaning}.")
         return found
 
     def _attribute(self, known: schema.Attribute) -> Any:
@@ -186,7 +186,7 @@ class GridReader:
         kind = (int, float) if known.kind is float else known.kind
         if not isinstance(value, kind):
             found = "none" if value is None else repr(value)
-            raise self.fault(f"must have an attribute {known.name}, {known.meaning}; got {found}.")
+            raise self.error(f"must have an attribute {known.name}, {known.meaning}; got {found}.")
         return value
 
     def _variable(self, variable: schema.Variable) -> Any:
@@ -195,32 +195,32 @@ class GridReader:
             for dimension, size in zip(variable.dimensions, dataset.shape, strict=True):
                 self.sizes.setdefault(dimension, int(size))
         if dataset.shape and dataset.shape[0] and not dataset.size:
-            raise self.fault(f"has shape {dataset.shape}, rows without a value.", variable.name)
+            raise self.error(f"has shape {dataset.shape}, rows without a value.", variable.name)
         expected = tuple(self.sizes.get(dimension, "any") for dimension in variable.dimensions)
         if dataset.shape != expected:
             shape = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
-            raise self.fault(f"has shape {dataset.shape}; expected ({shape}).", variable.name)
+            raise self.error(f"has shape {dataset.shape}; expected ({shape}).", variable.name)
         kind = np.dtype(variable.dtype).kind
         if dataset.dtype.kind != kind:
-            raise self.fault(f"holds {dataset.dtype}; expected {_KINDS[kind]}.", variable.name)
+            raise self.error(f"holds {dataset.dtype}; expected {_KINDS[kind]}.", variable.name)
         self._check_units(variable.name, dataset, variable.units)
         return dataset
 
-    def _column(self, name: str) -> Column:
+    def _column(self, name: str) -> StoredColumn:
         dataset = self._dataset(name)
         # Text as netCDF has it: the second axis counts characters.
         characters = dataset.dtype == np.dtype("S1") and len(dataset.shape) == 2
         if dataset.shape != (self.spectra, *(dataset.shape[1:] if characters else ())):
-            raise self.fault(f"has shape {dataset.shape}; expected ({self.spectra},), one value a spectrum.", name)
+            raise self.error(f"has shape {dataset.shape}; expected ({self.spectra},), one value a spectrum.", name)
         attributes = {key: self._plain(name, dataset, key) for key in dataset.attrs if key not in _SCALES}
         fixed = dataset.dtype.itemsize if dataset.dtype.kind == "S" else None
-        column = Column(dataset.dtype, attributes, dataset.shape[1] if characters else fixed)
+        column = StoredColumn(dataset.dtype, attributes, dataset.shape[1] if characters else fixed)
         if dataset.dtype.kind not in "iufSO" or (column.kind == "text") != (
             h5py.check_string_dtype(dataset.dtype) is not None
         ):
-            raise self.fault(f"holds {dataset.dtype}; expected numbers or text.", name)
+            raise self.error(f"holds {dataset.dtype}; expected numbers or text.", name)
         if column.kind == "text" and str(attributes.get("_Encoding", "utf-8")).lower() not in _ENCODINGS:
-            raise self.fault(f"has the encoding {attributes['_Encoding']!r}; expected 'utf-8'.", name)
+            raise self.error(f"has the encoding {attributes['_Encoding']!r}; expected 'utf-8'.", name)
         if name in STATE_UNITS:
             self._check_units(name, dataset, STATE_UNITS[name])
         self._datasets[name] = dataset
@@ -230,28 +230,28 @@ class GridReader:
         """Attribute that may be written into another file, where references would lead elsewhere."""
         dtype = dataset.attrs.get_id(key).dtype
         if dtype.kind == "V" or h5py.check_ref_dtype(dtype) is not None:
-            raise self.fault(f"has an attribute {key!r} that is neither a number nor text.", name)
+            raise self.error(f"has an attribute {key!r} that is neither a number nor text.", name)
         return _text_or_array(dataset.attrs[key])
 
     def _dataset(self, name: str) -> Any:
         if name not in list(self._group):
-            raise self.fault("is missing.", name)
+            raise self.error("is missing.", name)
         dataset = _member(self._path, self._group, name)
         if not isinstance(dataset, h5py.Dataset):
             what = "a group" if isinstance(dataset, h5py.Group) else "a type"
-            raise self.fault(f"is {what}; expected a dataset.", name)
+            raise self.error(f"is {what}; expected a dataset.", name)
         if dataset.shape is None:
-            raise self.fault("is empty.", name)
+            raise self.error("is empty.", name)
         cause = unstored(dataset, self._bytes)
         if cause is not None:
-            raise self.fault(f"{cause}. The file is damaged, incomplete or made up.", name)
+            raise self.error(f"{cause}. The file is damaged, incomplete or made up.", name)
         return dataset
 
     def _check_units(self, name: str, dataset: Any, expected: str | None) -> None:
         units = _scalar(dataset.attrs.get("units"))
         if expected is not None and units != expected:
             found = "no attribute units" if units is None else f"the unit {units!r}"
-            raise self.fault(f"has {found}; expected {expected!r}. Convert the values and say so.", name)
+            raise self.error(f"has {found}; expected {expected!r}. Convert the values and say so.", name)
 
     def _states(self) -> list[str]:
         listing, rows = self.expected.listing, self.expected.rows
@@ -261,7 +261,7 @@ class GridReader:
                 return [schema.check_state_name(name) for name in names]
             return [schema.check_column_name(name, rows) for name in names]
         except InputError as error:
-            raise self.fault(f"has an attribute {listing} that cannot be: {error}") from error
+            raise self.error(f"has an attribute {listing} that cannot be: {error}") from error
 
 
 def check_root(path: PathLike, file: Any) -> int:
@@ -333,7 +333,7 @@ def choose(what: str, name: str | None, known: Mapping[str, Any]) -> str:
     Raises
     ------
     UnknownNameError
-        For a name that there is none of.
+        For a name that does not exist.
     InputError
         If there are several and none is named.
     """
@@ -372,7 +372,7 @@ def _text_or_array(value: Any) -> Any:
 
 
 def _take(dataset: Any, rows: Array) -> Array:
-    """Rows of a dataset in any order, in memory little more than that of the answer."""
+    """Rows of a dataset in any order, in memory little more than that of the result."""
     if rows.size == 0:
         return np.asarray(dataset[0:0])
     if np.all(np.diff(rows) == 1):

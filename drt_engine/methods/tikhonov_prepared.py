@@ -4,9 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.methods.base import Answer
-from drt_engine.methods.truncated import TruncatedPosterior, truncated_posterior
-from drt_engine.problem import KKT_TOLERANCE, Problem, Unknowns, filled
+from drt_engine.methods.base import Solution
+from drt_engine.model.gsvd import factorise
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, filled
+from drt_engine.model.weighting import (
+    Weighting,
+    deviations_at,
+    weights_by_modulus,
+    weights_by_residual,
+    weights_by_sigma,
+)
 from drt_engine.regularisation import (
     GRID,
     Criterion,
@@ -18,10 +25,9 @@ from drt_engine.regularisation import (
     tally,
 )
 from drt_engine.solvers import Solver, SolverName, solver_for
-from drt_engine.spectral import factorise
-from drt_engine.weighting import Weighting, deviations_at, weights_by_modulus, weights_by_residual, weights_by_sigma
+from drt_engine.uncertainty.truncated_normal import TruncatedPosterior, truncated_posterior
 
-__all__ = ["Prepared"]
+__all__ = ["PreparedTikhonov"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -31,7 +37,7 @@ _SETTLED = 0.01
 """Rounds of iterated weights, and the relative change of a weight that ends them."""
 
 
-class Prepared:
+class PreparedTikhonov:
     """Everything that the spectra of a grid share.
 
     Parameters
@@ -43,7 +49,7 @@ class Prepared:
     noise : float or None
         Standard deviation of the real and of the imaginary part as a share of |Z|, for the discrepancy.
     weighting : str or tuple of pairs
-        As :func:`drt_engine.weighting.checked_weighting` returned it.
+        As :func:`drt_engine.model.weighting.checked_weighting` returned it.
     solver : str
         Name of the solver.
     """
@@ -73,7 +79,7 @@ class Prepared:
         self._solver = solver_for(solver, self._factors, self._grid)
         self._may_fall_back = solver != "cvxpy"
 
-    def solve(self, impedance: ComplexArray, given: NDArray[np.intp] | None) -> Answer:
+    def solve(self, impedance: ComplexArray, given: NDArray[np.intp] | None) -> Solution:
         """Invert finite spectra.
 
         Parameters
@@ -89,7 +95,7 @@ class Prepared:
         for k in range(len(impedance)):
             z, which = impedance[k : k + 1], None if given is None else given[k : k + 1]
             one_by_one.append(self._with_own_weights(z)._solve_alike(z, which))
-        return Answer.joined(one_by_one)
+        return Solution.joined(one_by_one)
 
     def tallies(self, impedance: ComplexArray) -> NDArray[np.int64]:
         """Scores of each λ of the grid, shape (K, G), to be summed over a series.
@@ -104,25 +110,25 @@ class Prepared:
         one_by_one = [impedance[k : k + 1] for k in range(len(impedance))]
         return np.concatenate([self._with_own_weights(z)._tallies_alike(z) for z in one_by_one])
 
-    def posterior(self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array) -> TruncatedPosterior:
-        """Say how sure answers are.
+    def posterior(self, impedance: ComplexArray, parameters: Parameters, regularisation: Array) -> TruncatedPosterior:
+        """Say how sure solutions are.
 
         Parameters
         ----------
         impedance : ndarray of complex, shape (K, F)
             Impedances, ohm.
-        unknowns : Unknowns
-            The answers.
+        parameters : Parameters
+            The solutions.
         regularisation : ndarray, shape (K,)
             λ that they were found with.
         """
         if self._own_weights is None:
-            return truncated_posterior(self._problem, *self._problem.data(impedance), unknowns, regularisation)
+            return truncated_posterior(self._problem, *self._problem.data(impedance), parameters, regularisation)
         one_by_one = []
         for k in range(len(impedance)):
             row = slice(k, k + 1)
             own = self._with_own_weights(impedance[row])
-            one_by_one.append(own.posterior(impedance[row], unknowns.rows(row), regularisation[row]))
+            one_by_one.append(own.posterior(impedance[row], parameters.rows(row), regularisation[row]))
         return TruncatedPosterior.joined(one_by_one)
 
     def _tallies_alike(self, impedance: ComplexArray) -> NDArray[np.int64]:
@@ -130,7 +136,7 @@ class Prepared:
             raise InputError("a number as regularisation has no scores to sum. Name a criterion.")
         return tally(self._criterion, self._scores(self._criterion, impedance, *self._problem.data(impedance)))
 
-    def _with_own_weights(self, impedance: ComplexArray) -> "Prepared":
+    def _with_own_weights(self, impedance: ComplexArray) -> "PreparedTikhonov":
         """Return the same for the weights of one spectrum, shape (1, F)."""
         if self._own_weights == "modulus":
             return self._weighted(weights_by_modulus(impedance)[0])
@@ -143,9 +149,9 @@ class Prepared:
                 break
         return prepared
 
-    def _weighted(self, weights: Array) -> "Prepared":
+    def _weighted(self, weights: Array) -> "PreparedTikhonov":
         regularisation, noise, solver = self._choices
-        return Prepared(self._plain.weighted(weights), regularisation, noise, "unit", solver)
+        return PreparedTikhonov(self._plain.weighted(weights), regularisation, noise, "unit", solver)
 
     def _scores(self, criterion: Criterion, impedance: ComplexArray, b: Array, size: Array) -> Array:
         if self._noise is None:
@@ -156,7 +162,7 @@ class Prepared:
             deviations *= self._problem.weights
         return criterion(Observed(b, parts * np.sum(deviations**2, axis=1)))
 
-    def _solve_alike(self, impedance: ComplexArray, given: NDArray[np.intp] | None) -> Answer:
+    def _solve_alike(self, impedance: ComplexArray, given: NDArray[np.intp] | None) -> Solution:
         rows = len(impedance)
         impedance = filled(impedance)
         b, size = self._problem.data(impedance)
@@ -169,18 +175,20 @@ class Prepared:
         regularisation = self._grid[which]
         x = self._solver(b, which)
         fitted = self._problem.fitted(x)
-        kkt = self._problem.kkt(x, b, regularisation, fitted)
+        optimality = self._problem.optimality(x, b, regularisation, fitted)
         by_cvxpy = np.zeros(len(b), dtype=bool)
         # Not "above": NaN is not certified either. The rows of zeros beyond the last spectrum are nobody's.
-        open_rows = np.flatnonzero(~(kkt[:rows] <= KKT_TOLERANCE))
+        open_rows = np.flatnonzero(~(optimality[:rows] <= OPTIMALITY_TOLERANCE))
         if self._may_fall_back and open_rows.size:
             x[open_rows] = self._fallback()(b[open_rows], which[open_rows])
             fitted[open_rows] = self._problem.fitted(x[open_rows])
-            kkt[open_rows] = self._problem.kkt(x[open_rows], b[open_rows], regularisation[open_rows], fitted[open_rows])
+            optimality[open_rows] = self._problem.optimality(
+                x[open_rows], b[open_rows], regularisation[open_rows], fitted[open_rows]
+            )
             by_cvxpy[open_rows] = True
-        unknowns = self._problem.unknowns(x, impedance, size)
-        fit = self._problem.impedance(unknowns, fitted, size)
-        return Answer(unknowns, fit, regularisation, kkt, on_edge, by_cvxpy).first(rows)
+        parameters = self._problem.parameters(x, impedance, size)
+        fit = self._problem.impedance(parameters, fitted, size)
+        return Solution(parameters, fit, regularisation, optimality, on_edge, by_cvxpy).first(rows)
 
     def _fallback(self) -> Solver:
         return solver_for("cvxpy", self._factors, self._grid)

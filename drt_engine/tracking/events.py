@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.tracking.courses import at_frames
 from drt_engine.tracking.matching import Matched
 from drt_engine.tracking.observations import Observations
+from drt_engine.tracking.trajectories import at_frames
 
-__all__ = ["Event", "Fates", "fates"]
+__all__ = ["Event", "ProcessEvents", "process_events"]
 
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False)
-class Fates:
+class ProcessEvents:
     """Events, and which process's peak holds which others.
 
     Attributes
@@ -64,15 +64,15 @@ class _Scene:
     steady: NDArray[np.bool_]
 
 
-def fates(observed: Observations, matched: Matched, scale: Floats, resolution: float) -> Fates:
+def process_events(observed: Observations, matched: Matched, scale: Floats, resolution: float) -> ProcessEvents:
     """Tell what becomes of each process in each series.
 
     Where a process has no peak, its ln τ and ln R are expected to lie between its neighbours in the series, and beyond
-    its ends where its course in this series and those before it says. It is merged into the peak of another process if
-    that lies within the resolution, is large enough to hold its resistance, and does not clearly stay what it was where
-    the process ends or begins; else it is missing. For that it must be known, or have been steady there, or at least
-    half of the series must have it there. In a series without any peak of it, it is looked for if it is known or if at
-    some state at least half of the series have it.
+    its ends where its trajectory in this series and those before it says. It is merged into the peak of another process
+    if that lies within the resolution, is large enough to hold its resistance, and does not clearly stay what it was
+    where the process ends or begins; else it is missing. For that it must be known, or have been steady there, or at
+    least half of the series must have it there. In a series without any peak of it, it is looked for if it is known or
+    if at some state at least half of the series have it.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def fates(observed: Observations, matched: Matched, scale: Floats, resolution: f
     for process in range(scene.peak.shape[1]):
         for start, stop in _absences(scene, process):
             events += _absence(scene, process, (start, stop), candidate[:, process], host)
-    return Fates(events + _crossings(scene), host)
+    return ProcessEvents(events + _crossings(scene), host)
 
 
 def _scene(observed: Observations, matched: Matched, scale: Floats, resolution: float) -> _Scene:
-    count = matched.courses.shape[1]
+    count = matched.trajectories.shape[1]
     frames = observed.series.size
     peak = np.full((frames, count), -1, dtype=np.intp)
     with_process = np.flatnonzero(matched.process >= 0)
@@ -108,7 +108,7 @@ def _scene(observed: Observations, matched: Matched, scale: Floats, resolution: 
     before = np.maximum.accumulate(np.where(seen, number, -1), axis=0)
     after = np.minimum.accumulate(np.where(seen, number, frames)[::-1], axis=0)[::-1]
     inside = (before >= series_first) & (after <= series_last)
-    value = at_frames(observed, matched.courses, matched.grid)[0]
+    value = at_frames(observed, matched.trajectories, matched.grid)[0]
     columns = np.arange(count)
     low, high = np.where(inside, before, 0), np.where(inside, after, 0)
     span = observed.place[high] - observed.place[low]

@@ -1,4 +1,4 @@
-"""The inverse problem of a grid: min ½|Ax − b|² + ½λ xᵀMx, x ≥ 0, and the certificate that an answer is optimal.
+"""The inverse problem of a grid: min ½|Ax − b|² + ½λ xᵀMx, x ≥ 0, and the certificate that a solution is optimal.
 
 The unknowns x are the M coefficients of γ, then those of R_inf, L and 1/C that the data show. Rows of A are the real
 parts, then the imaginary parts. Columns of R_inf, L and 1/C have norm one and each spectrum is divided by its largest
@@ -12,20 +12,20 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.discretisation import Discretisation
+from drt_engine.model.discretisation import Discretisation
 from drt_kernels import certificate
 
-__all__ = ["KKT_TOLERANCE", "Part", "Problem", "Unknowns", "assemble", "filled", "row_by_row"]
+__all__ = ["OPTIMALITY_TOLERANCE", "Parameters", "Part", "Problem", "assemble", "filled", "row_by_row"]
 
 T = TypeVar("T", bound=np.generic)
 Part = Literal["complex", "re", "im"]
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-KKT_TOLERANCE = 1e-8
+OPTIMALITY_TOLERANCE = 1e-8
 """Largest scaled optimality residual that is called solved."""
 
-_EXTRAS = ("r_inf", "inductance", "elastance")
+_SERIES_ELEMENTS = ("r_inf", "inductance", "elastance")
 
 
 _ROWS = 16
@@ -66,8 +66,8 @@ def row_by_row(rows: Array, matrix: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Unknowns:
-    """Physical values of the answers for K spectra.
+class Parameters:
+    """Physical values of the solutions for K spectra.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Unknowns:
     inductance: Array
     elastance: Array
 
-    def rows(self, rows: NDArray[np.intp] | slice) -> "Unknowns":
+    def rows(self, rows: NDArray[np.intp] | slice) -> "Parameters":
         """Return those of some spectra.
 
         Parameters
@@ -90,7 +90,7 @@ class Unknowns:
         rows : ndarray of int, or slice
             Which.
         """
-        return Unknowns(self.coefficients[rows], self.r_inf[rows], self.inductance[rows], self.elastance[rows])
+        return Parameters(self.coefficients[rows], self.r_inf[rows], self.inductance[rows], self.elastance[rows])
 
     def impedance(self, frequency: Array, basis: ComplexArray) -> ComplexArray:
         """Impedance of the model.
@@ -125,7 +125,7 @@ class Problem:
         The matrices that they are made of.
     part : {"complex", "re", "im"}
         Which data there is.
-    extras, unseen : tuple of str
+    series_elements, unseen : tuple of str
         Which of R_inf, L and 1/C are unknowns, and which of the model's the data do not show.
     matrix : ndarray, shape (n, N)
         A, scaled.
@@ -139,7 +139,7 @@ class Problem:
 
     discretisation: Discretisation
     part: Part
-    extras: tuple[str, ...]
+    series_elements: tuple[str, ...]
     unseen: tuple[str, ...]
     matrix: Array
     scale: Array
@@ -165,7 +165,7 @@ class Problem:
     @property
     def penalised(self) -> int:
         """Number of penalised unknowns, the coefficients of γ; they come first."""
-        return self.scale.size - len(self.extras)
+        return self.scale.size - len(self.series_elements)
 
     @cached_property
     def column_squares(self) -> tuple[Array, Array]:
@@ -197,8 +197,8 @@ class Problem:
         scaled = impedance / size[:, None]
         return _stack(scaled if self.weights is None else scaled * self.weights, self.part, axis=1), size
 
-    def unknowns(self, x: Array, impedance: ComplexArray, size: Array) -> Unknowns:
-        """Physical values of scaled answers.
+    def parameters(self, x: Array, impedance: ComplexArray, size: Array) -> Parameters:
+        """Physical values of scaled solutions.
 
         What the fitted part of the data does not show (R_inf when only the imaginary part is fitted, L and C when only
         the real part is) is fitted to the other part afterwards, non-negative and with γ as it is.
@@ -206,28 +206,28 @@ class Problem:
         Parameters
         ----------
         x : ndarray, shape (K, N)
-            Answers.
+            Solutions.
         impedance : ndarray of complex, shape (K, F)
             The spectra, ohm.
         size : ndarray, shape (K,)
             As :meth:`data` returned it.
         """
-        values = dict.fromkeys(_EXTRAS, np.zeros(len(x)))
+        values = dict.fromkeys(_SERIES_ELEMENTS, np.zeros(len(x)))
         physical = x / self.scale
-        values |= {name: physical[:, self.penalised + k] * size for k, name in enumerate(self.extras)}
+        values |= {name: physical[:, self.penalised + k] * size for k, name in enumerate(self.series_elements)}
         if self.unseen:
             rest = impedance / size[:, None] - _curves(physical[:, : self.penalised], self.discretisation.impedance)
             values |= self._fit_unseen(rest, size)
-        return Unknowns(physical[:, : self.penalised] * size[:, None], **values)
+        return Parameters(physical[:, : self.penalised] * size[:, None], **values)
 
     def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
         other: Part = "re" if self.part == "im" else "im"
-        columns = _stack(_extra_columns(self.unseen, self.discretisation.frequency), other)
+        columns = _stack(_element_columns(self.unseen, self.discretisation.frequency), other)
         norms = np.linalg.norm(columns, axis=0)
         columns = columns / norms
         projection = row_by_row(_stack(rest, other, axis=1), columns)
-        # Non-negative least squares in one or two unit columns: the free answer, or where that has a negative part the
-        # better one of the two columns alone.
+        # Non-negative least squares in one or two unit columns: the free solution, or where that has a negative part
+        # the better one of the two columns alone.
         x = np.linalg.solve(columns.T @ columns, projection.T).T
         best = projection.argmax(axis=1)
         alone = np.zeros_like(x)
@@ -236,22 +236,22 @@ class Problem:
         return {name: x[:, k] / norms[k] * size for k, name in enumerate(self.unseen)}
 
     def fitted(self, x: Array) -> Array:
-        """Scaled data of scaled answers, Ax, shape (K, n).
+        """Scaled data of scaled solutions, Ax, shape (K, n).
 
         Parameters
         ----------
         x : ndarray, shape (K, N)
-            Answers.
+            Solutions.
         """
         return row_by_row(x, self.transposed)
 
-    def impedance(self, unknowns: Unknowns, fitted: Array, size: Array) -> ComplexArray:
-        """Impedance of answers, ohm, shape (K, F).
+    def impedance(self, parameters: Parameters, fitted: Array, size: Array) -> ComplexArray:
+        """Impedance of solutions, ohm, shape (K, F).
 
         Parameters
         ----------
-        unknowns : Unknowns
-            Physical values of the answers.
+        parameters : Parameters
+            Physical values of the solutions.
         fitted : ndarray, shape (K, n)
             As :meth:`fitted` returned it for them.
         size : ndarray, shape (K,)
@@ -259,7 +259,7 @@ class Problem:
         """
         found = self.discretisation
         if self.part != "complex":
-            return unknowns.impedance(found.frequency, found.impedance)
+            return parameters.impedance(found.frequency, found.impedance)
         z = np.empty((len(fitted), found.frequency.size), dtype=complex)
         z.real, z.imag = np.split(fitted, 2, axis=1)
         z *= size[:, None]
@@ -267,8 +267,8 @@ class Problem:
             z /= self.weights
         return z
 
-    def kkt(self, x: Array, b: Array, regularisation: Array, fitted: Array | None = None) -> Array:
-        r"""Scaled optimality residual of answers; the certificate.
+    def optimality(self, x: Array, b: Array, regularisation: Array, fitted: Array | None = None) -> Array:
+        r"""Scaled optimality residual of solutions; the certificate.
 
         With :math:`g = A^T(Ax - b) + λMx`, computed from the residual, and :math:`d_j` the norm of column j of the
         stacked matrix :math:`[A; \sqrt{λ}L]`, the scaled unknowns are :math:`u_j = x_j d_j / |b|` and the scaled
@@ -278,7 +278,7 @@ class Problem:
         Parameters
         ----------
         x : ndarray, shape (K, N)
-            Answers.
+            Solutions.
         b : ndarray, shape (K, n)
             Data.
         regularisation : ndarray, shape (K,)
@@ -289,7 +289,7 @@ class Problem:
         Returns
         -------
         ndarray, shape (K,)
-            The residual; NaN where the answer is not finite.
+            The residual; NaN where the solution is not finite.
         """
         gradient = row_by_row(row_by_row(x, self.penalty_factor.T), self.penalty_factor)
         gradient *= regularisation[:, None]
@@ -313,16 +313,16 @@ def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, ca
     inductance, capacitance : bool
         Whether the model has jωL and 1/(jωC).
     """
-    model = [name for name, on in zip(_EXTRAS, (True, inductance, capacitance), strict=True) if on]
-    shown = {"complex": _EXTRAS, "re": _EXTRAS[:1], "im": _EXTRAS[1:]}[part]
-    extras = tuple(name for name in model if name in shown)
-    columns = _stack(_extra_columns(extras, discretisation.frequency), part)
+    model = [name for name, on in zip(_SERIES_ELEMENTS, (True, inductance, capacitance), strict=True) if on]
+    shown = {"complex": _SERIES_ELEMENTS, "re": _SERIES_ELEMENTS[:1], "im": _SERIES_ELEMENTS[1:]}[part]
+    series_elements = tuple(name for name in model if name in shown)
+    columns = _stack(_element_columns(series_elements, discretisation.frequency), part)
     norms = np.linalg.norm(columns, axis=0)
-    added = (0, len(extras))
+    added = (0, len(series_elements))
     return Problem(
         discretisation=discretisation,
         part=part,
-        extras=extras,
+        series_elements=series_elements,
         unseen=tuple(name for name in model if name not in shown),
         matrix=np.hstack([_stack(discretisation.impedance, part), columns / norms]),
         scale=np.concatenate([np.ones(discretisation.impedance.shape[1]), norms]),
@@ -343,7 +343,7 @@ def _stack(z: ComplexArray, part: Part, axis: int = 0) -> Array:
     return np.concatenate(chosen, axis=axis)
 
 
-def _extra_columns(names: tuple[str, ...], frequency: Array) -> ComplexArray:
+def _element_columns(names: tuple[str, ...], frequency: Array) -> ComplexArray:
     omega = 2.0 * np.pi * frequency
     columns = {"r_inf": np.ones_like(omega), "inductance": 1j * omega, "elastance": -1j / omega}
     return np.array([columns[name] for name in names], dtype=complex).reshape(len(names), omega.size).T

@@ -1,4 +1,4 @@
-"""What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the answers are."""
+"""What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.methods import nearby
-from drt_engine.methods.base import Answer
-from drt_engine.methods.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
-from drt_engine.problem import Problem, Unknowns, filled
+from drt_engine.methods.base import Solution
+from drt_engine.model.gsvd import factorise
+from drt_engine.model.problem import Parameters, Problem, filled
+from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
-from drt_engine.spectral import factorise
-from drt_engine.weighting import deviations_at
+from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 
-__all__ = ["LogPrepared", "Noise", "NoiseModel", "rounded"]
+__all__ = ["Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -38,7 +38,7 @@ _FREEDOM = 4.0
 """Degrees of freedom of Student's distribution."""
 
 _START = 3e-3
-"""Regularisation of the non-negative answer that the search starts from."""
+"""Regularisation of the non-negative solution that the search starts from."""
 
 _LEAST_START = 1e-3
 """What γ is raised to at the start, as a share of its largest value."""
@@ -58,7 +58,7 @@ _LEAST_MODULUS = 1e-6
 """Smallest |Z| that is believed for noise in proportion to it, as a share of the largest part of the spectrum."""
 
 
-class LogPrepared:
+class PreparedLogGaussian:
     """Everything that the spectra of a grid share.
 
     Parameters
@@ -90,7 +90,7 @@ class LogPrepared:
         self.tables = nearby.tables(self.problem)
         self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
 
-    def solve(self, impedance: ComplexArray, regularisation: float | None) -> Answer:
+    def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
         """Invert finite spectra.
 
         Parameters
@@ -102,31 +102,31 @@ class LogPrepared:
         """
         rows = len(impedance)
         b, size = self.data(impedance)
-        answers, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
+        solutions, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self._beginning(b), given, self._work(), answers, hyper, residual)
-        x = self._values(answers)
+        log_gaussian.maximise(b, parts, self._beginning(b), given, self._work(), solutions, hyper, residual)
+        x = self._values(solutions)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
         x[blank], residual[blank], hyper[blank] = 0.0, 0.0, (0.0, 0.0, 1.0)
         x = filled(x)
-        unknowns = self.problem.unknowns(x[:rows], impedance, size)
-        fit = self.problem.impedance(unknowns, self.problem.fitted(x)[:rows], size)
+        parameters = self.problem.parameters(x[:rows], impedance, size)
+        fit = self.problem.impedance(parameters, self.problem.fitted(x)[:rows], size)
         no = np.zeros(rows, dtype=bool)
-        return Answer(unknowns, fit, hyper[:, 2].copy(), residual, no, no.copy(), *self.deviations(hyper, size))
+        return Solution(parameters, fit, hyper[:, 2].copy(), residual, no, no.copy(), *self.deviations(hyper, size))
 
     def posterior(
-        self, impedance: ComplexArray, unknowns: Unknowns, regularisation: Array, noise: tuple[Array, Array] | None
+        self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
     ) -> LogPosterior:
-        """Say how sure answers are.
+        """Say how sure solutions are.
 
         Parameters
         ----------
         impedance : ndarray of complex, shape (K, F)
             Impedances, ohm.
-        unknowns : Unknowns
-            The answers.
+        parameters : Parameters
+            The solutions.
         regularisation : ndarray, shape (K,)
             λ that they were found with.
         noise : pair of ndarray, shape (K,) each, or None
@@ -134,7 +134,9 @@ class LogPrepared:
         """
         problem = self.problem
         b, size = self.data(impedance)
-        values = np.hstack([unknowns.coefficients, *(getattr(unknowns, name)[:, None] for name in problem.extras)])
+        values = np.hstack(
+            [parameters.coefficients, *(getattr(parameters, name)[:, None] for name in problem.series_elements)]
+        )
         scaled = values / size[:, None] * problem.scale
         with np.errstate(divide="ignore"):
             scaled[:, : self.grid.logs] = np.log(scaled[:, : self.grid.logs])
@@ -148,15 +150,17 @@ class LogPrepared:
         log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self._work(), *some)
         mean[known], covariance[known], hyper[known] = some
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
-        return self.as_posterior(unknowns, size, (mean, covariance), known_noise)
+        return self.as_posterior(parameters, size, (mean, covariance), known_noise)
 
-    def as_posterior(self, unknowns: Unknowns, size: Array, normal: tuple[Array, Array], noise: Array) -> LogPosterior:
+    def as_posterior(
+        self, parameters: Parameters, size: Array, normal: tuple[Array, Array], noise: Array
+    ) -> LogPosterior:
         """Make a posterior from means, shape (K, N), and covariances, (K, N, N), in the units of the problem.
 
         Parameters
         ----------
-        unknowns : Unknowns
-            The answers.
+        parameters : Parameters
+            The solutions.
         size : ndarray, shape (K,)
             What the spectra were divided by, ohm.
         normal : pair of ndarray
@@ -166,15 +170,15 @@ class LogPrepared:
         """
         (mean, covariance), problem, rows = normal, self.problem, len(size)
         with np.errstate(divide="ignore"):
-            answer = np.log(unknowns.coefficients / size[:, None])
+            solution = np.log(parameters.coefficients / size[:, None])
         step = size[:, None] / problem.scale[self.grid.logs :]
         factors = np.hstack([np.ones((rows, self.grid.logs)), step])
         covariance *= factors[:, :, None] * factors[:, None, :]
         shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self.grid.logs)
-        shift[:, : self.grid.logs] -= answer
+        shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
         goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
-        return LogPosterior(expansion, unknowns, problem.extras, covariance, noise, shift, uncut, goes_on)
+        return LogPosterior(expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on)
 
     def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
         """Scaled data and sizes, without the last bits: the rounding of a unit must not reach the hyperparameters."""
@@ -217,17 +221,17 @@ class LogPrepared:
         return log_gaussian.new_work(self.grid, self.tables)
 
     def _beginning(self, b: Array) -> Array:
-        """Start from the non-negative answer: ln γ and extras, shape (K, N)."""
+        """Start from the non-negative solution: ln γ and series elements, shape (K, N)."""
         x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)
-        extras = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
-        return np.hstack([np.log(np.maximum(gamma, least)), extras])
+        series_elements = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
+        return np.hstack([np.log(np.maximum(gamma, least)), series_elements])
 
-    def _values(self, answers: Array) -> Array:
-        x = answers.copy()
-        x[:, : self.grid.logs] = np.exp(answers[:, : self.grid.logs])
+    def _values(self, solutions: Array) -> Array:
+        x = solutions.copy()
+        x[:, : self.grid.logs] = np.exp(solutions[:, : self.grid.logs])
         return x
 
 

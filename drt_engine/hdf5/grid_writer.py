@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.columns import Column, encode
+from drt_engine.hdf5.columns import StoredColumn, encode
 from drt_engine.hdf5.dimensions import Dimensions
 from drt_engine.hdf5.files import NewFile
 from drt_engine.hdf5.text import LONGEST_TEXT, characters, check_length, longest, rows_at_once
@@ -42,8 +42,8 @@ MOST_CHUNK_ROWS = 8192  # bounds what a column of a short campaign wastes
 # Of a text column, so that texts which grow from block to block do not need many chunks.
 FEWEST_CHUNK_CHARACTERS = 16
 
-# Where infinity says what a number beyond float32 says: no series capacitance, no answer.
-_MAY_BECOME_INFINITE = ("capacitance", "kkt")
+# Where infinity says what a number beyond float32 says: no series capacitance, no solution.
+_MAY_BECOME_INFINITE = ("capacitance", "optimality")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class GridWriter:
         group: schema.Group,
         names: tuple[str, ...],
         coordinates: Mapping[str, Array],
-        columns: Mapping[str, Column],
+        columns: Mapping[str, StoredColumn],
         layout: Layout,
         optional: Collection[str] | None = None,
     ) -> None:
@@ -157,7 +157,7 @@ class GridWriter:
             for name, value in attributes.items():
                 put_attribute(self._group, name, value)
 
-    def mark_missing(self, name: str, column: Column) -> None:
+    def mark_missing(self, name: str, column: StoredColumn) -> None:
         """Write what stands for missing text, now that the first one has come.
 
         Raises
@@ -254,7 +254,7 @@ class GridWriter:
         _put_variable_attributes(dataset, variable)
         return dataset
 
-    def _column(self, name: str, column: Column) -> Any:
+    def _column(self, name: str, column: StoredColumn) -> Any:
         attributes = dict(column.attributes)
         if column.kind == "text":
             dataset = self._dataset(
@@ -297,7 +297,7 @@ def put_attribute(item: Any, name: str, value: Any) -> None:
         item.attrs[name] = value
 
 
-def encoded(states: pd.DataFrame) -> dict[str, tuple[Column, Array]]:
+def encoded(states: pd.DataFrame) -> dict[str, tuple[StoredColumn, Array]]:
     """State columns as they are stored, by name."""
     if not states.columns.is_unique:
         raise InputError(f"state columns must have distinct names; got {', '.join(map(str, states.columns))}.")

@@ -394,10 +394,10 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
 
     Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. The `allowed` columns are no fault. Those that together explain most with positive coefficients, as
-    what a passive cell does outside the range of frequencies has, join where they exceed the critical value more than
-    points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F. Drift beside them has
-    to exceed its critical value clearly, since they never follow such a cell exactly.
+    until none does. The `allowed` columns are no violation. Those that together explain most with positive
+    coefficients, as what a passive cell does outside the range of frequencies has, join where they exceed the critical
+    value more than points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F. Drift
+    beside them has to exceed its critical value clearly, since they never follow such a cell exactly.
 
     `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
     values of F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns.

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drt_engine.basis import Expansion
-from drt_engine.methods.posterior import check_level
-from drt_engine.problem import Unknowns
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.posterior import check_level
 
 if TYPE_CHECKING:
-    from drt_engine.joined import Joined
     from drt_engine.methods import Method
-    from drt_engine.methods.posterior import LogPosterior, Posterior
+    from drt_engine.methods.joint_posterior import JointSeries
+    from drt_engine.uncertainty.posterior import LogPosterior, Posterior
 
-__all__ = ["INTERVAL_UNITS", "Answered", "Intervals", "Tile", "frozen", "intervals_of", "posterior_of", "tiles"]
+__all__ = ["INTERVAL_UNITS", "FittedSpectra", "Intervals", "Tile", "frozen", "intervals_of", "posterior_of", "tiles"]
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _TILE = 64
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Intervals of K spectra; NaN where there is no answer.
+    """Intervals of K spectra; NaN where there is no solution.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Intervals:
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class FittedSpectra:
     """Spectra and what was found for them, K rows.
 
     Attributes
@@ -90,8 +90,8 @@ class Answered:
         Impedances, ohm; points that are not finite were left out.
     expansion : Expansion
         Basis functions.
-    unknowns : Unknowns
-        The answers; NaN where there is none.
+    parameters : Parameters
+        The solutions; NaN where there is none.
     regularisation : ndarray, shape (K,)
         λ of each.
     noise : ndarray, shape (K, 2), or None
@@ -101,47 +101,51 @@ class Answered:
     frequency: Array
     impedance: NDArray[np.complex128]
     expansion: Expansion
-    unknowns: Unknowns
+    parameters: Parameters
     regularisation: Array
     noise: Array | None = None
 
-    def rows(self, rows: NDArray[np.intp]) -> "Answered":
+    def rows(self, rows: NDArray[np.intp]) -> "FittedSpectra":
         """Return the chosen spectra."""
-        unknowns, lam = self.unknowns.rows(rows), self.regularisation[rows]
+        parameters, lam = self.parameters.rows(rows), self.regularisation[rows]
         noise = None if self.noise is None else self.noise[rows]
-        return replace(self, impedance=self.impedance[rows], unknowns=unknowns, regularisation=lam, noise=noise)
+        return replace(self, impedance=self.impedance[rows], parameters=parameters, regularisation=lam, noise=noise)
 
     def posterior(self, method: "Method", tile: Tile) -> "Posterior":
-        """How sure the answers of a tile are."""
+        """How sure the solutions of a tile are."""
         rows, points = tile
         some = self.rows(rows)
         noise = None if some.noise is None else (some.noise[:, 0], some.noise[:, 1])
-        answers = some.unknowns, some.regularisation
-        return method.posterior(self.frequency[points], some.impedance[:, points], self.expansion, answers, noise)
+        solutions = some.parameters, some.regularisation
+        return method.posterior(self.frequency[points], some.impedance[:, points], self.expansion, solutions, noise)
 
 
 def intervals_of(
-    method: "Method", given: Answered, level: float, tau: ArrayLike | None = None, joined: "Joined | None" = None
+    method: "Method",
+    given: FittedSpectra,
+    level: float,
+    tau: ArrayLike | None = None,
+    joined: "JointSeries | None" = None,
 ) -> Intervals:
-    """Intervals of answers.
+    """Intervals of solutions.
 
     Parameters
     ----------
     method : Method
         What found them.
-    given : Answered
-        The spectra and their answers.
+    given : FittedSpectra
+        The spectra and their solutions.
     level : float
         Probability that an interval covers its value, between 0 and 1.
     tau : array_like, shape (T,), optional
         Where γ is wanted, s; by default at the relaxation times.
-    joined : Joined, optional
+    joined : JointSeries, optional
         Series among them that were inverted together.
 
     Raises
     ------
     InputError
-        For a level that is no probability, and a method that does not know how sure its answers are.
+        For a level that is no probability, and a method that does not know how sure its solutions are.
     """
     check_level(level)
     count = len(given.impedance)
@@ -153,27 +157,27 @@ def intervals_of(
         found = find()
         out["gamma_low"][rows], out["gamma_high"][rows] = found.gamma_interval(level, tau)
         out["r_pol_low"][rows], out["r_pol_high"][rows] = found.r_pol_interval(level)
-        if "r_inf" in found.extras:
-            out["r_inf_low"][rows], out["r_inf_high"][rows] = found.extra_interval("r_inf", level)
+        if "r_inf" in found.series_elements:
+            out["r_inf_low"][rows], out["r_inf_high"][rows] = found.element_interval("r_inf", level)
 
     run_tiles(work, _pieces(method, given, joined))
     return Intervals(level, **out)
 
 
 def posterior_of(
-    method: "Method", given: Answered, rows: NDArray[np.intp], joined: "Joined | None" = None
+    method: "Method", given: FittedSpectra, rows: NDArray[np.intp], joined: "JointSeries | None" = None
 ) -> "LogPosterior":
-    """Posterior of some answers, whose spectra may have different points; of few, since covariances are large.
+    """Posterior of some solutions, whose spectra may have different points; of few, since covariances are large.
 
     Parameters
     ----------
     method : Method
         What found them; one that has a posterior of ln γ.
-    given : Answered
-        The spectra and their answers.
+    given : FittedSpectra
+        The spectra and their solutions.
     rows : ndarray of int
         Which.
-    joined : Joined, optional
+    joined : JointSeries, optional
         Series among them that were inverted together.
     """
     place = np.full(len(given.impedance), -1)
@@ -187,7 +191,7 @@ def posterior_of(
         for name in names:
             part = getattr(last, name)
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
-    posterior: LogPosterior = replace(last, unknowns=given.unknowns.rows(rows), **whole)
+    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), **whole)
     return posterior
 
 
@@ -196,10 +200,10 @@ Piece = tuple[NDArray[np.intp], Callable[[], Any]]
 
 
 def _pieces(
-    method: "Method", given: Answered, joined: "Joined | None", wanted: NDArray[np.bool_] | None = None
+    method: "Method", given: FittedSpectra, joined: "JointSeries | None", wanted: NDArray[np.bool_] | None = None
 ) -> list[Piece]:
-    """Divide what has an answer into what is worked on together; of it what holds any of the wanted rows."""
-    solved: NDArray[np.bool_] = np.asarray(np.isfinite(given.unknowns.coefficients).all(axis=1))
+    """Divide what has a solution into what is worked on together; of it what holds any of the wanted rows."""
+    solved: NDArray[np.bool_] = np.asarray(np.isfinite(given.parameters.coefficients).all(axis=1))
     pieces: list[Piece] = []
     for number, line in enumerate([] if joined is None else joined.lines):
         solved[line.rows] = False

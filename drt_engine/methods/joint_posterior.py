@@ -7,14 +7,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drt_engine.basis import Expansion
-from drt_engine.lines import Line
 from drt_engine.methods import LogGaussian
-from drt_engine.methods.joint import Found, SeriesProblem
-from drt_engine.methods.posterior import LogPosterior, quantile
-from drt_engine.problem import Unknowns
+from drt_engine.methods.joint import SeriesHyperparameters, SeriesProblem
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters
+from drt_engine.series import OrderedSeries
+from drt_engine.uncertainty.posterior import LogPosterior, quantile
 
-__all__ = ["Change", "Joined", "change_between"]
+__all__ = ["Change", "JointSeries", "change_between"]
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class Change:
 
 
 @dataclass(frozen=True, eq=False)
-class Joined:
+class JointSeries:
     """Series of a result.
 
     Attributes
@@ -68,24 +68,24 @@ class Joined:
         The spectra, ohm.
     expansion : Expansion
         Basis functions.
-    unknowns : Unknowns
-        The answers.
+    parameters : Parameters
+        The solutions.
     hyper : ndarray, shape (K, 5)
         λ, a (ohm) and b of the noise, κ and s of each.
     breaks : ndarray of bool, shape (K,)
         Whether a series breaks before a spectrum.
-    lines : list of Line
-        The series, each of spectra with an answer.
+    lines : list of OrderedSeries
+        The series, each of spectra with a solution.
     """
 
     method: LogGaussian
     frequency: Array
     impedance: NDArray[np.complex128]
     expansion: Expansion
-    unknowns: Unknowns
+    parameters: Parameters
     hyper: Array
     breaks: NDArray[np.bool_]
-    lines: list[Line]
+    lines: list[OrderedSeries]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
 
@@ -101,24 +101,24 @@ class Joined:
         return None if found is None else found[0]
 
     def _problem(
-        self, line: Line, position: Array, impedance: NDArray[np.complex128], breaks: NDArray[np.bool_]
-    ) -> tuple[SeriesProblem, Found]:
+        self, line: OrderedSeries, position: Array, impedance: NDArray[np.complex128], breaks: NDArray[np.bool_]
+    ) -> tuple[SeriesProblem, SeriesHyperparameters]:
         prepared = self.method.prepared(self.frequency, self.expansion)
         lam, floor, share, strength, shift = self.hyper[line.rows[0]]
         problem = SeriesProblem(prepared, impedance, position)
         problem.cut(breaks)
-        return problem, Found(problem.variance(floor, share), lam, strength, shift)
+        return problem, SeriesHyperparameters(problem.variance(floor, share), lam, strength, shift)
 
-    def _settle(self, number: int) -> tuple[SeriesProblem, Found]:
+    def _settle(self, number: int) -> tuple[SeriesProblem, SeriesHyperparameters]:
         line = self.lines[number]
         problem, found = self._problem(line, line.position, self.impedance[line.rows], self.breaks[line.rows])
-        problem.settle(found, self.unknowns.rows(line.rows))
+        problem.settle(found, self.parameters.rows(line.rows))
         return problem, found
 
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
         problem, found = self._settle(number)
-        return problem.posterior(found, self.unknowns.rows(line.rows))
+        return problem.posterior(found, self.parameters.rows(line.rows))
 
     def change(self, one: int, other: int, level: float) -> Change:
         """Change from one spectrum to another of the same series.
@@ -137,7 +137,7 @@ class Joined:
         posterior = self.posterior(number)
         covariance = posterior.covariance[[i, j], :logs, :logs]
         cross = problem.between(found, i, j)
-        gamma = self.unknowns.coefficients[[one, other]]
+        gamma = self.parameters.coefficients[[one, other]]
         variance = (
             gamma[0] ** 2 * np.diag(covariance[0])
             + gamma[1] ** 2 * np.diag(covariance[1])
@@ -175,9 +175,9 @@ class Joined:
                 self._between(line, value, tau, level, out[:, number])
         return out[0], out[1], out[2]
 
-    def _between(self, line: Line, value: float, tau: ArrayLike, level: float | None, out: Array) -> None:
+    def _between(self, line: OrderedSeries, value: float, tau: ArrayLike, level: float | None, out: Array) -> None:
         at = int(np.searchsorted(line.value, value))
-        known = self.unknowns.rows(line.rows)
+        known = self.parameters.rows(line.rows)
         if at < line.value.size and line.value[at] == value:
             out[0] = self.expansion.curve(known.coefficients[[at]], np.asarray(tau, dtype=float))[0]
             if level is not None:
@@ -189,13 +189,13 @@ class Joined:
         z = np.insert(self.impedance[line.rows], at, np.nan, axis=0)
         # Within a break the state belongs to what is before.
         problem, found = self._problem(line, position, z, np.insert(self.breaks[line.rows], at, False))
-        unknowns = _inserted(known, at, share)
-        coefficients = problem.refine(found, unknowns)
+        parameters = _inserted(known, at, share)
+        coefficients = problem.refine(found, parameters)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
-            unknowns = Unknowns(coefficients, unknowns.r_inf, unknowns.inductance, unknowns.elastance)
-            problem.settle(found, unknowns)
-            low, high = problem.posterior(found, unknowns).gamma_interval(level, tau)
+            parameters = Parameters(coefficients, parameters.r_inf, parameters.inductance, parameters.elastance)
+            problem.settle(found, parameters)
+            low, high = problem.posterior(found, parameters).gamma_interval(level, tau)
             out[1], out[2] = low[at], high[at]
 
 
@@ -207,7 +207,7 @@ def change_between(level: float, expansion: Expansion, gamma: Array, variance: A
     return Change(level, expansion.tau, step, step - half, step + half, r_pol, r_pol - wide, r_pol + wide)
 
 
-def _inserted(known: Unknowns, at: int, share: float) -> Unknowns:
+def _inserted(known: Parameters, at: int, share: float) -> Parameters:
     """Put a state between two, as far along ln γ and the elements as it is along the series."""
 
     def put(values: Array, *, log: bool = False) -> Array:
@@ -216,4 +216,4 @@ def _inserted(known: Unknowns, at: int, share: float) -> Unknowns:
         middle = (1.0 - share) * ends[0] + share * ends[1]
         return np.insert(values, at, np.exp(middle) if log else middle, axis=0)
 
-    return Unknowns(put(known.coefficients, log=True), put(known.r_inf), put(known.inductance), put(known.elastance))
+    return Parameters(put(known.coefficients, log=True), put(known.r_inf), put(known.inductance), put(known.elastance))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation import series_of
 
-__all__ = ["Line", "likely_lines", "lines_of", "series_columns", "together"]
+__all__ = ["OrderedSeries", "in_series_order", "likely_series", "series_along", "series_columns"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ gap, says nothing about how much changes in between."""
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class OrderedSeries:
     """A series.
 
     Attributes
@@ -66,7 +66,7 @@ def series_columns(states: pd.DataFrame, along: str, series: Sequence[str] | Non
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     """
     for name in (along, *(series or ())):
         if name not in states.columns:
@@ -87,7 +87,7 @@ def series_columns(states: pd.DataFrame, along: str, series: Sequence[str] | Non
     return tuple(chosen)
 
 
-def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = None) -> list[Line]:
+def series_along(states: pd.DataFrame, along: str, series: Sequence[str] | None = None) -> list[OrderedSeries]:
     """Divide spectra into series.
 
     Parameters
@@ -101,13 +101,13 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
 
     Returns
     -------
-    list of Line
+    list of OrderedSeries
         Those of two spectra or more.
 
     Raises
     ------
     UnknownNameError
-        For a column that there is none of.
+        For a column that does not exist.
     InputError
         If the column `along` holds no numbers.
     """
@@ -117,10 +117,10 @@ def lines_of(states: pd.DataFrame, along: str, series: Sequence[str] | None = No
     order = np.lexsort((np.arange(len(states)), value, member))
     order = order[np.isfinite(value[order])]
     groups = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
-    return [Line(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
+    return [OrderedSeries(rows, value[rows], _positions(value[rows])) for rows in groups if rows.size >= 2]
 
 
-def likely_lines(states: pd.DataFrame) -> tuple[str, list[Line]] | None:
+def likely_series(states: pd.DataFrame) -> tuple[str, list[OrderedSeries]] | None:
     """Find series to be inverted together, along the first of voltage, cycle, temperature and time that has any.
 
     Parameters
@@ -138,18 +138,18 @@ def likely_lines(states: pd.DataFrame) -> tuple[str, list[Line]] | None:
             continue
         # A column of another kind is none to run along.
         with suppress(InputError):
-            lines = [line for line in lines_of(states, along) if line.value[-1] > line.value[0]]
+            lines = [line for line in series_along(states, along) if line.value[-1] > line.value[0]]
             if lines:
                 return along, lines
     return None
 
 
-def together(lines: Sequence[Line], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def in_series_order(lines: Sequence[OrderedSeries], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Order spectra so that those of a series follow each other; otherwise they stay in place as far as that goes.
 
     Parameters
     ----------
-    lines : sequence of Line
+    lines : sequence of OrderedSeries
         The series.
     spectra : int
         K, how many spectra there are, with those that belong to no series.

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import Problem, row_by_row
+from drt_engine.model.problem import Problem, row_by_row
 
-__all__ = ["SpectralFactors", "factorise"]
+__all__ = ["GSVD", "factorise"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralFactors:
+class GSVD:
     r"""Directions in which A and M are both diagonal.
 
     With U the `data_modes`, X the `modes`, c² the `data_part` and s² the `penalty_part`,
@@ -33,7 +33,7 @@ class SpectralFactors:
     data_modes : ndarray, shape (n, r)
         U, orthonormal columns; zero where c = 0.
     remainder : ndarray, shape (n, n − rank A)
-        Orthonormal basis of the data that no answer can fit.
+        Orthonormal basis of the data that no solution can fit.
     modes : ndarray, shape (N, r)
         X.
     data_part, penalty_part : ndarray, shape (r,)
@@ -105,7 +105,7 @@ class SpectralFactors:
         return row_by_row(row_by_row(b, self.data_modes) * (np.sqrt(self.data_part) * filters), self.modes.T)
 
 
-def factorise(problem: Problem) -> SpectralFactors:
+def factorise(problem: Problem) -> GSVD:
     """Factorise the matrices of a problem.
 
     Parameters
@@ -130,7 +130,7 @@ def factorise(problem: Problem) -> SpectralFactors:
     cosine = np.concatenate([np.minimum(cosine[:seen], 1.0), np.zeros(rank - seen)])
     inner = (right[:rank].T / singular[:rank]) @ turn.T
     shared = free.T @ (problem.matrix[:, :penalised] @ inner)
-    return SpectralFactors(
+    return GSVD(
         problem=problem,
         data_modes=np.hstack([others @ u[:, :seen], np.zeros((len(free), rank - seen)), free]),
         remainder=others @ u[:, seen:],

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.problem import Part
+from drt_engine.model.problem import Part
 
-__all__ = ["Ladder", "Model", "time_constants"]
+__all__ = ["ModelTerms", "RCModel", "time_constants"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,7 +43,7 @@ def time_constants(omega: Array, elements: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelTerms:
     """What the model consists of.
 
     Parameters
@@ -74,7 +74,7 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class RCModel:
     """The model with M elements on one grid.
 
     Parameters
@@ -83,13 +83,13 @@ class Ladder:
         Angular frequencies, rad/s.
     elements : int
         M.
-    model : Model
+    model : ModelTerms
         What there is beside the elements.
     """
 
     omega: Array
     elements: int
-    model: Model
+    model: ModelTerms
 
     @cached_property
     def tau(self) -> Array:

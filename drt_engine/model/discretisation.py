@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.basis import BasisName, Expansion
+from drt_engine.model.basis import BasisName, Expansion
 
 __all__ = ["Discretisation", "default_tau", "discretise"]
 

@@ -1,4 +1,4 @@
-"""How sure non-negative answers are: the normal posterior of their problem, cut off where an unknown is negative."""
+"""How sure non-negative solutions are: the normal posterior of their problem, cut off where an unknown is negative."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.methods.posterior import areas_between, quantile
-from drt_engine.problem import Problem, Unknowns, row_by_row
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters, Problem, row_by_row
+from drt_engine.uncertainty.posterior import areas_between, quantile
 from drt_kernels import truncated
 
 __all__ = ["TruncatedPosterior", "truncated_posterior"]
@@ -21,21 +21,21 @@ Array = NDArray[np.float64]
 class TruncatedPosterior:
     """Mean and covariance of non-negative unknowns, by expectation propagation.
 
-    Intervals have the widths of a normal distribution with this covariance. The answer is what is most probable, which
-    is not the mean: where it rings, the mean is smooth, so intervals of γ are around the mean, widened to hold the
-    answer. But a sum of many unknowns that are each a little above zero is too large in the mean, so intervals of
-    resistances are around the answer. What is negative is left out.
+    Intervals have the widths of a normal distribution with this covariance. The solution is what is most probable,
+    which is not the mean: where it rings, the mean is smooth, so intervals of γ are around the mean, widened to hold
+    the solution. But a sum of many unknowns that are each a little above zero is too large in the mean, so intervals of
+    resistances are around the solution. What is negative is left out.
 
     Attributes
     ----------
     expansion : Expansion
         Basis functions of γ.
-    unknowns : Unknowns
-        The answers.
-    extras : tuple of str
+    parameters : Parameters
+        The solutions.
+    series_elements : tuple of str
         Which of R_inf, L and 1/C are unknowns that the data show.
     mean : ndarray, shape (K, N)
-        Of the M coefficients of γ, ohm, then of the extras in ohm, H and 1/F; NaN where it is not known.
+        Of the M coefficients of γ, ohm, then of the series elements in ohm, H and 1/F; NaN where it is not known.
     covariance : ndarray, shape (K, N, N)
         Of the same.
     noise : ndarray, shape (K,)
@@ -43,8 +43,8 @@ class TruncatedPosterior:
     """
 
     expansion: Expansion
-    unknowns: Unknowns
-    extras: tuple[str, ...]
+    parameters: Parameters
+    series_elements: tuple[str, ...]
     mean: Array
     covariance: Array
     noise: Array
@@ -52,11 +52,11 @@ class TruncatedPosterior:
     @classmethod
     def joined(cls, parts: "Sequence[TruncatedPosterior]") -> "TruncatedPosterior":
         """Put posteriors one below the other; there is at least one."""
-        unknowns = [part.unknowns for part in parts]
-        names = [field.name for field in fields(Unknowns)]
+        parameters = [part.parameters for part in parts]
+        names = [field.name for field in fields(Parameters)]
         return replace(
             parts[0],
-            unknowns=Unknowns(*(np.concatenate([getattr(each, name) for each in unknowns]) for name in names)),
+            parameters=Parameters(*(np.concatenate([getattr(each, name) for each in parameters]) for name in names)),
             mean=np.concatenate([part.mean for part in parts]),
             covariance=np.concatenate([part.covariance for part in parts]),
             noise=np.concatenate([part.noise for part in parts]),
@@ -78,9 +78,9 @@ class TruncatedPosterior:
             For a level that is no probability.
         """
         weights = self.expansion.values(self.expansion.tau if tau is None else tau)
-        mean, answer = self._sums(self.mean, weights), self._sums(self.unknowns.coefficients, weights)
+        mean, solution = self._sums(self.mean, weights), self._sums(self.parameters.coefficients, weights)
         half = quantile(level) * self._deviations(weights)
-        return np.minimum(np.maximum(mean - half, 0.0), answer), np.maximum(mean + half, answer)
+        return np.minimum(np.maximum(mean - half, 0.0), solution), np.maximum(mean + half, solution)
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each."""
@@ -103,7 +103,7 @@ class TruncatedPosterior:
         """
         return self._resistance(areas_between(self.expansion, low, high), level)
 
-    def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
+    def element_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C, in ohm, H or 1/F, shape (K,) each.
 
         Parameters
@@ -118,14 +118,14 @@ class TruncatedPosterior:
         InputError
             For what is no unknown of the model, and for a level that is no probability.
         """
-        if name not in self.extras:
-            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.extras)}.")
-        at = self.expansion.tau.size + self.extras.index(name)
-        value, half = getattr(self.unknowns, name), quantile(level) * np.sqrt(self.covariance[:, at, at])
+        if name not in self.series_elements:
+            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.series_elements)}.")
+        at = self.expansion.tau.size + self.series_elements.index(name)
+        value, half = getattr(self.parameters, name), quantile(level) * np.sqrt(self.covariance[:, at, at])
         return np.maximum(value - half, 0.0), value + half
 
     def _resistance(self, areas: Array, level: float) -> tuple[Array, Array]:
-        value = self._sums(self.unknowns.coefficients, areas[None, :])[:, 0]
+        value = self._sums(self.parameters.coefficients, areas[None, :])[:, 0]
         half = quantile(level) * self._deviations(areas[None, :])[:, 0]
         return np.maximum(value - half, 0.0), value + half
 
@@ -142,8 +142,10 @@ class TruncatedPosterior:
         return out
 
 
-def truncated_posterior(problem: Problem, b: Array, size: Array, unknowns: Unknowns, lam: Array) -> TruncatedPosterior:
-    """Posterior of answers of a problem, with the noise that their residuals show.
+def truncated_posterior(
+    problem: Problem, b: Array, size: Array, parameters: Parameters, lam: Array
+) -> TruncatedPosterior:
+    """Posterior of solutions of a problem, with the noise that their residuals show.
 
     Parameters
     ----------
@@ -151,12 +153,14 @@ def truncated_posterior(problem: Problem, b: Array, size: Array, unknowns: Unkno
         The problem.
     b, size : ndarray, shapes (K, n) and (K,)
         As :meth:`Problem.data` returned them.
-    unknowns : Unknowns
-        The answers.
+    parameters : Parameters
+        The solutions.
     lam : ndarray, shape (K,)
         λ of each.
     """
-    values = np.column_stack([unknowns.coefficients, *(getattr(unknowns, name) for name in problem.extras)])
+    values = np.column_stack(
+        [parameters.coefficients, *(getattr(parameters, name) for name in problem.series_elements)]
+    )
     x = values * (problem.scale / size[:, None])
     rows, count = x.shape
     mean, covariance = np.full((rows, count), np.nan), np.full((rows, count, count), np.nan)
@@ -174,8 +178,8 @@ def truncated_posterior(problem: Problem, b: Array, size: Array, unknowns: Unkno
     unit = size[:, None] / problem.scale
     return TruncatedPosterior(
         problem.discretisation.expansion,
-        unknowns,
-        problem.extras,
+        parameters,
+        problem.series_elements,
         mean * unit,
         covariance * (unit[:, :, None] * unit[:, None, :]),
         np.sqrt(variance) * size,

@@ -1,4 +1,4 @@
-"""What is expected of processes along a series: their courses on a grid of the state, with variances."""
+"""What is expected of processes along a series: their trajectories on a grid of the state, with variances."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 FORGETTING = 0.2
-"""By how much the variance of a course grows for each point of the grid beyond what is known, relative to itself."""
+"""By how much the variance of a trajectory grows for each point of the grid beyond what is known, relative to itself."""
 
 NEW = float(np.log(1e-3))
 """Logarithm of the density of new processes, per unit of ln τ and of ln R."""
@@ -27,45 +27,47 @@ _WORTH = 3.0
 class Expected:
     """Courses and their variances.
 
-    Between series a course takes a random step, and what a series shows of it scatters as much again: for a scale s of
-    the differences between neighbouring series, variances s²/4 and s²/2, so that of what is expected and what is seen
-    each is worth the same once a course is known. Standard errors of the peaks come on top of the scatter.
+    Between series a trajectory takes a random step, and what a series shows of it scatters as much again: for a scale s
+    of the differences between neighbouring series, variances s²/4 and s²/2, so that of what is expected and what is
+    seen each is worth the same once a trajectory is known. Standard errors of the peaks come on top of the scatter.
 
     Attributes
     ----------
-    course, variance : ndarray, shape (P, G, 2)
+    trajectory, variance : ndarray, shape (P, G, 2)
         ln τ and ln R along the grid, NaN where nothing is known.
     """
 
-    course: Floats
+    trajectory: Floats
     variance: Floats
 
     @classmethod
     def nothing(cls, size: int, points: int) -> "Expected":
-        """Return so many courses of which nothing is known."""
+        """Return so many trajectories of which nothing is known."""
         return cls(np.full((size, points, 2), np.nan), np.full((size, points, 2), np.nan))
 
     def grown(self, size: int) -> "Expected":
-        """Return a copy with more courses of which nothing is known."""
-        more = Expected.nothing(size - len(self.course), self.course.shape[1])
-        return Expected(np.concatenate([self.course, more.course]), np.concatenate([self.variance, more.variance]))
+        """Return a copy with more trajectories of which nothing is known."""
+        more = Expected.nothing(size - len(self.trajectory), self.trajectory.shape[1])
+        return Expected(
+            np.concatenate([self.trajectory, more.trajectory]), np.concatenate([self.variance, more.variance])
+        )
 
     def at(self, which: Ints | list[int]) -> "Expected":
-        """Return some of the courses."""
-        return Expected(self.course[which], self.variance[which])
+        """Return some of the trajectories."""
+        return Expected(self.trajectory[which], self.variance[which])
 
     def less(self, scale: Floats) -> "Expected":
-        """Return the same without the scatter within a series, as courses that are compared with others."""
-        return Expected(self.course, np.maximum(self.variance - 0.5 * scale**2, 0.0))
+        """Return the same without the scatter within a series, as trajectories that are compared with others."""
+        return Expected(self.trajectory, np.maximum(self.variance - 0.5 * scale**2, 0.0))
 
-    def learn(self, process: int, course: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats]:
+    def learn(self, process: int, trajectory: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Take in what a series shows of a process, as a Kalman filter does.
 
         Parameters
         ----------
         process : int
             Which it is.
-        course, variance : ndarray, shape (G, 2)
+        trajectory, variance : ndarray, shape (G, 2)
             What was seen, NaN where nothing was.
         scale : ndarray, shape (2,)
             Scale of the differences between neighbouring series.
@@ -75,27 +77,27 @@ class Expected:
         off, known : ndarray, shape (n, 2)
             Differences from what was expected, and the variance that is to be added to the square of the scale.
         """
-        there = np.isfinite(course[:, 0])
-        both = there & np.isfinite(self.course[process, :, 0])
+        there = np.isfinite(trajectory[:, 0])
+        both = there & np.isfinite(self.trajectory[process, :, 0])
         fresh = there & ~both
         seen = variance + 0.5 * scale**2
-        self.course[process, fresh], self.variance[process, fresh] = course[fresh], seen[fresh]
-        old, before = self.course[process, both], self.variance[process, both]
-        off, known = course[both] - old, before + variance[both] - 0.5 * scale**2
+        self.trajectory[process, fresh], self.variance[process, fresh] = trajectory[fresh], seen[fresh]
+        old, before = self.trajectory[process, both], self.variance[process, both]
+        off, known = trajectory[both] - old, before + variance[both] - 0.5 * scale**2
         total = before + seen[both]
-        self.course[process, both] = old + off * before / total
+        self.trajectory[process, both] = old + off * before / total
         self.variance[process, both] = before * seen[both] / total + 0.25 * scale**2
         return off, np.maximum(known, 0.0)
 
 
-def at_frames(observed: Observations, courses: Floats, grid: Floats) -> tuple[Floats, Floats]:
-    """Evaluate courses at each frame, held constant where they are not known.
+def at_frames(observed: Observations, trajectories: Floats, grid: Floats) -> tuple[Floats, Floats]:
+    """Evaluate trajectories at each frame, held constant where they are not known.
 
     Parameters
     ----------
     observed : Observations
         The peaks.
-    courses : ndarray, shape (S, P, G, 2)
+    trajectories : ndarray, shape (S, P, G, 2)
         ln τ and ln R of each process in each series.
     grid : ndarray, shape (G,)
         Values of the state that they are at.
@@ -111,15 +113,15 @@ def at_frames(observed: Observations, courses: Floats, grid: Floats) -> tuple[Fl
     low = np.minimum(place.astype(np.intp), max(grid.size - 2, 0))
     high = np.minimum(low + 1, grid.size - 1)
     share = (place - low)[:, None, None]
-    filled, distance = _held(courses)
+    filled, distance = _held(trajectories)
     ends = filled[observed.series, :, low], filled[observed.series, :, high]
     return ends[0] + share * (ends[1] - ends[0]), distance[observed.series, :, low]
 
 
 def similarity(seen: Expected, expected: Expected, scale: Floats) -> Floats:
-    """Gain of each pair of courses, shape (n, P): by how much more probable it is that they are one process.
+    """Gain of each pair of trajectories, shape (n, P): by how much more probable it is that they are one process.
 
-    An expected course is held constant beyond where it is known, with a variance that grows with the distance.
+    An expected trajectory is held constant beyond where it is known, with a variance that grows with the distance.
 
     Parameters
     ----------
@@ -130,10 +132,10 @@ def similarity(seen: Expected, expected: Expected, scale: Floats) -> Floats:
     scale : ndarray, shape (2,)
         Scale of the differences between neighbouring series.
     """
-    filled, distance = _held(expected.course)
+    filled, distance = _held(expected.trajectory)
     variance = (_held(expected.variance)[0] + 0.5 * scale**2) * (1.0 + FORGETTING * distance)[..., None]
-    density = np.empty((len(seen.course), len(expected.course)))
-    mean_density(seen.course, seen.variance, filled, variance, FREEDOM, density)
+    density = np.empty((len(seen.trajectory), len(expected.trajectory)))
+    mean_density(seen.trajectory, seen.variance, filled, variance, FREEDOM, density)
     return np.asarray(similarity_of(density))
 
 
@@ -143,7 +145,7 @@ def similarity_of(density: float | Floats) -> float | Floats:
     Parameters
     ----------
     density : float or ndarray
-        Mean logarithm of the density of a course about another, over all points.
+        Mean logarithm of the density of a trajectory about another, over all points.
     """
     return _WORTH * (density - NEW)
 

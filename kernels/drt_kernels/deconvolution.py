@@ -1,10 +1,10 @@
 """Sums of peaks with a known impedance, fitted to many spectra by least squares within bounds.
 
-How many parts there are is chosen by the Bayesian information criterion (G. Schwarz, Ann. Stat. 6 (1978) 461) for as
+How many elements there are is chosen by the Bayesian information criterion (G. Schwarz, Ann. Stat. 6 (1978) 461) for as
 many data as are independent: residuals whose neighbours are correlated with ρ count as n (1 − ρ)/(1 + ρ).
 
 Axes in the comments: f = frequencies, n = 2f data (real, then imaginary parts), p = parameters, e = series elements
-(R_inf, L, 1/C, as far as the model has them), c = parts, k = spectra.
+(R_inf, L, 1/C, as far as the model has them), c = elements, k = spectra.
 
 The parameters of a model are those of the series elements, then three or four for each part: R, y = ln τ, and one or
 two of shape. With w = (jωτ)^φ:
@@ -40,7 +40,7 @@ Best = tuple[Array, Array, Array]
 ZARC = 0
 HAVRILIAK_NEGAMI = 1
 GAUSSIAN = 2
-"""Kinds of parts."""
+"""Kinds of elements."""
 
 _JOINED = {"contract", "reassoc"}
 
@@ -49,7 +49,7 @@ _JOINED = {"contract", "reassoc"}
 _STEP = 0.4
 _STEP_SHARE = 0.85
 _REACH = 6.4
-_LANES = 8
+_SIMD_WIDTH = 8
 """Nodes of it are a multiple of this."""
 
 _EXACT = 1e-26
@@ -60,19 +60,19 @@ _LEAST_PIVOT = 1e-14
 _STRONG = 5.0
 """Deviations above zero of a resistance, from which on no information criterion would do without its part."""
 
-_HEAT, _HOPE = 10, 0.95
+_TRIAL_STEPS, _PROMISING = 10, 0.95
 """Steps that each of two ways to add a part is given before one of them is chosen, and the share of the sum of squares
 that may be left after the others."""
 
 _STRUCTURED = 0.3
-"""Correlation of neighbouring residuals that tells of parts that are missing; of noise alone it is below 0.2."""
+"""Correlation of neighbouring residuals that tells of elements that are missing; of noise alone it is below 0.2."""
 
 
 _FREEDOM = 4.0
 """ν, degrees of freedom of Student's distribution."""
 
 _ROUNDS, _SEARCHES, _STEADY = 12, 3, 0.02
-"""Most rounds of weights, most of them with a new search for the parts, and the change of a weight that ends them."""
+"""Most rounds of weights, most of them with a new search for the elements, and the change of a weight that ends them."""
 
 _OUTLYING = 0.15
 """Share of its weight below which a point is an outlier: at about six deviations."""
@@ -148,7 +148,7 @@ def _gaussian(theta: Array, x: Array, jac: Array, res: Array) -> None:
     side = math.ceil(_REACH * s / h)
     factor = h / (s * math.sqrt(2.0 * math.pi))
     # Nodes without weight fill the last round of a loop that does many at once.
-    u = h * np.arange(-side, -(-(2 * side + 1) // _LANES) * _LANES - side)
+    u = h * np.arange(-side, -(-(2 * side + 1) // _SIMD_WIDTH) * _SIMD_WIDTH - side)
     weight = factor * np.exp(-0.5 * (u / s) ** 2)
     weight[2 * side + 1 :] = 0.0
     moment = u * weight
@@ -180,7 +180,8 @@ def _gaussian(theta: Array, x: Array, jac: Array, res: Array) -> None:
 def evaluate(theta: Array, model: Model, data: Data, jac: Array, res: Array) -> float:
     """Weighted residuals, model minus data, their derivatives, and the sum of their squares.
 
-    `model` is the kind of the parts and the impedance of unit series elements (e,n); `data` are ln ω (f), the impedance
+    `model` is the kind of the elements and the impedance of unit series elements (e,n); `data` are ln ω (f), the
+    impedance
     (n) and the weights (n).
     """
     # (p)->(p,n),(n)
@@ -276,7 +277,7 @@ def _back_solve(factor: Array, count: int, column: Array) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=_JOINED)
-def _promise(normal: Array, gradient: Array, theta: Array, after: Array) -> float:
+def _predicted_decrease(normal: Array, gradient: Array, theta: Array, after: Array) -> float:
     """Decrease of the sum of squares by a step, by the linear model."""
     # (p,p),(p),(p),(p)->()
     promise = 0.0
@@ -333,7 +334,7 @@ def _step(work: Work, damping: float, theta: Array, bounds: Bounds, out: Array) 
                 out[free[a]] = column[a]
             break
         count = kept
-    return _promise(normal, gradient, theta, out)
+    return _predicted_decrease(normal, gradient, theta, out)
 
 
 @njit(cache=True, nogil=True)
@@ -342,7 +343,7 @@ def fit(theta: Array, model: Model, data: Data, bounds: Bounds, work: Work, limi
 
     The minimum is reached when a step without damping promises less than 1e-6 of the variance of a datum, which moves
     no parameter by more than a thousandth of its standard deviation. `work` afterwards holds the derivatives, the
-    residuals and JᵀJ at the answer.
+    residuals and JᵀJ at the solution.
     """
     # (p)->(p)
     jac, res, normal, gradient, trial = work[0], work[1], work[2], work[3], work[6]
@@ -498,7 +499,7 @@ def _lacking(
 ) -> tuple[float, float]:
     """Where one more part would lower the sum of squares most, and its resistance; a scan over ln τ.
 
-    `work` holds the derivatives at the answer, `response` the answers to the data, `unit` the shape of the part.
+    `work` holds the derivatives at the solution, `response` the solutions to the data, `unit` the shape of the part.
     """
     # (p)->(),()
     kind = model[0]
@@ -540,7 +541,7 @@ def _lacking(
 
 @njit(cache=True, nogil=True)
 def _halved(theta: Array, series: int, kind: int, out: Array) -> None:
-    """Copy the parts, with the broadest of the large ones cut in two."""
+    """Copy the elements, with the broadest of the large ones cut in two."""
     # (p)->(p)
     each = parameters_of(kind)
     size = theta.size
@@ -580,7 +581,7 @@ def _at_answer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work,
 def _shrink(
     best: Best, model: Model, data: Data, bounds: Bounds, work: Work, options: Options, scratch: tuple[Array, Array]
 ) -> None:
-    """Take weak parts away, one by one, as long as the model becomes better."""
+    """Take weak elements away, one by one, as long as the model becomes better."""
     wanted, _, most, _ = options
     series, each = model[1].shape[0], parameters_of(model[0])
     theta, state, _ = best
@@ -610,7 +611,7 @@ def _grow(
     options: Options,
     scratch: tuple[Array, Array, Array],
 ) -> None:
-    """Add parts: where the data lack one most, or by halving one.
+    """Add elements: where the data lack one most, or by halving one.
 
     Both ways are gone for some steps, and the better one to its end if there is hope that it makes the model better. It
     ends where one more makes the model no better, unless the residuals tell that more than one is missing.
@@ -629,14 +630,14 @@ def _grow(
         candidate[:size] = before
         candidate[size : size + each] = unit
         candidate[size], candidate[size + 1] = resistance, where
-        heat = (size + each, min(limit, _HEAT), most, known)
-        _propose(candidate[: size + each], now, model, data, bounds, work, heat)
+        trial = (size + each, min(limit, _TRIAL_STEPS), most, known)
+        _propose(candidate[: size + each], now, model, data, bounds, work, trial)
         if size > series:
             _halved(before, series, model[0], candidate)
             _clip(candidate[: size + each], bounds)
-            _propose(candidate[: size + each], now, model, data, bounds, work, heat)
+            _propose(candidate[: size + each], now, model, data, bounds, work, trial)
         missing = correlation(now[2]) >= _STRUCTURED
-        if not missing and not _better(size + each, _HOPE * now[1][1], now[2], best, options):
+        if not missing and not _better(size + each, _PROMISING * now[1][1], now[2], best, options):
             break
         candidate[: size + each] = now[0][: size + each]
         _propose(candidate[: size + each], now, model, data, bounds, work, (size + each, limit, most, known))
@@ -650,7 +651,7 @@ def _grow(
 
 @njit(cache=True, nogil=True)
 def _joined(theta: Array, p: int, symmetric: bool, out: Array) -> None:
-    """Copy asymmetric parts, with one and the next made one of the same sum."""
+    """Copy asymmetric elements, with one and the next made one of the same sum."""
     # (p)->(p-4)
     each = parameters_of(HAVRILIAK_NEGAMI)
     q = p + each
@@ -686,7 +687,7 @@ def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, opt
             for symmetric in (False, True):
                 _joined(now[0][:size], p, symmetric, candidate[:left])
                 _clip(candidate[:left], bounds)
-                cost = fit(candidate[:left], model, data, own, work, _HEAT)[0]
+                cost = fit(candidate[:left], model, data, own, work, _TRIAL_STEPS)[0]
                 if cost < least:
                     least = cost
                     cheapest[:left] = candidate[:left]
@@ -711,7 +712,7 @@ def _search(
     options: Options,
     unit: Array,
 ) -> None:
-    """Choose how many parts there are: from the better one of two starts parts are taken away, then added."""
+    """Choose how many elements there are: from the better one of two starts elements are taken away, then added."""
     series, each = model[1].shape[0], parameters_of(model[0])
     candidate = np.empty(best[0].size + each)
     response = np.zeros((best[0].size, data[1].size))
@@ -729,7 +730,7 @@ def _search(
 
 @njit(cache=True, nogil=True)
 def _allowed(options: Options, series: int, each: int, count: float) -> Options:
-    """Options with no more parts than data have room for: as many parameters as data if their number is given.
+    """Options with no more elements than data have room for: as many parameters as data if their number is given.
 
     Where the criterion chooses, half as many; beyond that it is no guide.
     """
@@ -797,7 +798,7 @@ def _robust(
     work: Work,
     given: tuple[Options, Array],
 ) -> None:
-    """Fit with Student's weights until they settle; the parts are looked for again when the outliers are others."""
+    """Fit with Student's weights until they settle; the elements are looked for again when the outliers are others."""
     options, unit = given
     nothing = np.zeros(0)
     searches = 0
@@ -820,7 +821,7 @@ def _robust(
 
 @njit(cache=True, nogil=True)
 def _order(theta: Array, series: int, each: int) -> None:
-    """Sort the parts by ln τ, in place."""
+    """Sort the elements by ln τ, in place."""
     # (p)->(p)
     for a in range(series + each, theta.size, each):
         b = a
@@ -832,7 +833,7 @@ def _order(theta: Array, series: int, each: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _occupied(theta: Array, size: int, series: int, each: int) -> int:
-    """Leave out the parts without resistance, in place; how many parameters are left."""
+    """Leave out the elements without resistance, in place; how many parameters are left."""
     # (p)->(p)
     left = series
     for p in range(series, size, each):
@@ -924,8 +925,9 @@ def deconvolve(
     `data` are ln ω (f), impedances (k,n), weights (k,n), `near` (f,f), and weighted residuals of another model, which
     tell the first weights of outliers, or zeros (k,n); `starts` parameters (k,p) and how many there are (k); `bounds`
     lowest and highest parameters (p); `unit` a part to try; `options` the number of parameters or 0 for the information
-    criterion, −1 for that without adding parts, the most steps of a fit, the most parts, and whether the weights are
-    one over the standard deviations; `robust` whether outliers count less. `out` are parameters (k,p), their deviations
+    criterion, −1 for that without adding elements, the most steps of a fit, the most elements, and whether the weights
+    are one over the standard deviations; `robust` whether outliers count less. `out` are parameters (k,p), their
+    deviations
     (k,p), correlations of resistances (k,c,2), and number of parameters, sum of squares, ρ and whether the fit has
     converged (k,4). Parts that end with no resistance are left out. There are never more parameters than data.
     """

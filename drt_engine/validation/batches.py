@@ -2,11 +2,11 @@
 
 Normal equations square the condition of a problem, so what they give is checked: where a column of the model keeps less
 than 1e-10 of its square beside the others, the spectrum is solved by orthogonalisation instead. With noise, μ stops the
-search long before that. The answer that is kept is refined once by its residual, which makes it as good as one by
+search long before that. The solution that is kept is refined once by its residual, which makes it as good as one by
 orthogonalisation (Å. Björck, Linear Algebra Appl. 88/89 (1987) 31).
 
 The normal matrices of a complex fit need no sum over the frequencies for each entry: see
-:attr:`~drt_engine.validation.ladder.Ladder.combination`.
+:attr:`~drt_engine.validation.rc_model.RCModel.combination`.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.validation.ladder import Ladder
+from drt_engine.validation.rc_model import RCModel
 from drt_engine.validation.significance import LEAST_LEFT, Trials
-from drt_kernels import faults
 from drt_kernels import kramers_kronig as kernels
+from drt_kernels import violations
 
 __all__ = ["Fit", "Weighted", "choose_elements", "fit", "residuals"]
 
 Array = NDArray[np.float64]
-Ladders = Callable[[int], Ladder]
+RCModels = Callable[[int], RCModel]
 
-_LANES = 64
+_BATCH = 64
 _TRUSTED = 1e-10
 _TURNS = 2
 _SHAPES = 8
@@ -103,7 +103,7 @@ class Fit:
 
 
 def choose_elements(
-    spectra: Weighted, ladders: Ladders, threshold: float, fewest: int, most: int
+    spectra: Weighted, rc_models: RCModels, threshold: float, fewest: int, most: int
 ) -> tuple[NDArray[np.int64], Array]:
     """Find the smallest number of elements, from `fewest`, for which μ is not above the threshold.
 
@@ -111,7 +111,7 @@ def choose_elements(
     ----------
     spectra : Weighted
         K spectra.
-    ladders : callable
+    rc_models : callable
         Returns the model with M elements.
     threshold : float
         c of Schönleber et al.
@@ -130,11 +130,11 @@ def choose_elements(
     squares = spectra.weights**2
     work = _Work.of(np.arange(rows), squares, spectra.data * np.tile(squares, 2))
     for count in range(fewest, most + 1):
-        found, trusted = work.solve(ladders(count))
+        found, trusted = work.solve(rc_models(count))
         stops = work.open & trusted & ((found <= threshold) | (count == most))
         elements[work.rows[stops]], mu[work.rows[stops]] = count, found[stops]
         for row in work.rows[work.open & ~trusted]:
-            elements[row], mu[row] = _choose_densely(spectra, row, ladders, threshold, range(count, most + 1))
+            elements[row], mu[row] = _choose_densely(spectra, row, rc_models, threshold, range(count, most + 1))
         work.open &= trusted & ~stops
         if not work.open.any():
             break
@@ -153,7 +153,7 @@ class _Work:
 
     @classmethod
     def of(cls, rows: NDArray[np.intp], squares: Array, data: Array) -> "_Work":
-        spare = -rows.size % _LANES
+        spare = -rows.size % _BATCH
         filled = np.concatenate([np.arange(rows.size), np.zeros(spare, dtype=np.intp)])
         is_open = np.arange(filled.size) < rows.size
         return cls(rows[filled], is_open, pack(squares), pack(data))
@@ -161,42 +161,44 @@ class _Work:
     def compact(self) -> "_Work":
         """Leave out what is done, once that is half of it."""
         kept = np.flatnonzero(self.open)
-        if 2 * kept.size > self.open.size or self.open.size == _LANES:
+        if 2 * kept.size > self.open.size or self.open.size == _BATCH:
             return self
         return _Work.of(self.rows[kept], unpack(self.squares)[kept], unpack(self.data)[kept])
 
-    def solve(self, ladder: Ladder) -> tuple[Array, NDArray[np.bool_]]:
+    def solve(self, rc_model: RCModel) -> tuple[Array, NDArray[np.bool_]]:
         """μ of the fit, and whether it can be trusted, both (B · 64,)."""
-        x = np.matmul(ladder.fitted, self.data)
-        mu, weakest = np.empty((2, len(x), _LANES))
-        kernels.try_elements(np.matmul(ladder.sums, self.squares), ladder.combination, ladder.mass, x, mu, weakest)
+        x = np.matmul(rc_model.fitted, self.data)
+        mu, weakest = np.empty((2, len(x), _BATCH))
+        kernels.try_elements(
+            np.matmul(rc_model.sums, self.squares), rc_model.combination, rc_model.mass, x, mu, weakest
+        )
         return mu.ravel(), (weakest > _TRUSTED).ravel()
 
 
-def _refined(ladder: Ladder, weights: Array, data: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _refined(rc_model: RCModel, weights: Array, data: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Residuals of blocks, in the unit of the data, their Cholesky factors, and whether both can be trusted."""
-    factor, weakest = np.empty((len(data), ladder.combination[0].size, _LANES)), np.empty((len(data), _LANES))
-    kernels.factorise(np.matmul(ladder.sums, weights**2), ladder.combination, factor, weakest)
+    factor, weakest = np.empty((len(data), rc_model.combination[0].size, _BATCH)), np.empty((len(data), _BATCH))
+    kernels.factorise(np.matmul(rc_model.sums, weights**2), rc_model.combination, factor, weakest)
     squares = np.concatenate([weights**2, weights**2], axis=1)
-    columns = np.ascontiguousarray(ladder.rows[ladder.shown].T)
+    columns = np.ascontiguousarray(rc_model.rows[rc_model.shown].T)
     left = data
-    x = np.zeros((len(data), len(ladder.fitted), _LANES))
+    x = np.zeros((len(data), len(rc_model.fitted), _BATCH))
     for _ in range(2):
-        step = np.matmul(ladder.fitted, left * squares)
-        kernels.solve(factor, step)
+        step = np.matmul(rc_model.fitted, left * squares)
+        kernels.solve_normal_equations(factor, step)
         x += step
         left = data - np.matmul(columns, x)
     return left, factor, (weakest > _TRUSTED).ravel()
 
 
-def residuals(spectra: Weighted, ladder: Ladder) -> Array:
+def residuals(spectra: Weighted, rc_model: RCModel) -> Array:
     """Return what the model leaves of the data; what its part does not show is fitted to the other one afterwards.
 
     Parameters
     ----------
     spectra : Weighted
         K spectra.
-    ladder : Ladder
+    rc_model : RCModel
         The model.
 
     Returns
@@ -204,11 +206,11 @@ def residuals(spectra: Weighted, ladder: Ladder) -> Array:
     ndarray, shape (K, 2F)
         In the unit of :attr:`Weighted.data`.
     """
-    blocks, _, trusted = _refined(ladder, pack(spectra.weights), pack(spectra.data))
+    blocks, _, trusted = _refined(rc_model, pack(spectra.weights), pack(spectra.data))
     left = unpack(blocks)[: len(spectra.data)]
     for row in np.flatnonzero(~trusted[: len(left)]).tolist():
-        left[row] = spectra.data[row] - _solve_densely(spectra, row, ladder) @ ladder.rows[ladder.shown]
-    unseen = np.delete(ladder.rows, ladder.shown, axis=0)
+        left[row] = spectra.data[row] - _solve_densely(spectra, row, rc_model) @ rc_model.rows[rc_model.shown]
+    unseen = np.delete(rc_model.rows, rc_model.shown, axis=0)
     if not unseen.size:
         return left
     columns = unseen * np.tile(spectra.weights, 2)[:, None]
@@ -216,18 +218,18 @@ def residuals(spectra: Weighted, ladder: Ladder) -> Array:
     columns /= scale[:, :, None]
     normal = np.sum(columns[:, :, None] * columns[:, None], axis=3)
     right = np.sum(columns * spectra.relative(left)[:, None], axis=2)
-    answer = np.linalg.solve(normal, right[..., None])[..., 0] / scale
-    return np.asarray(left - np.sum(answer[:, :, None] * unseen, axis=1))
+    solution = np.linalg.solve(normal, right[..., None])[..., 0] / scale
+    return np.asarray(left - np.sum(solution[:, :, None] * unseen, axis=1))
 
 
-def noise_of(spectra: Weighted, ladder: Ladder, near: Array, floor: float) -> tuple[Array, Array]:
+def noise_of(spectra: Weighted, rc_model: RCModel, near: Array, floor: float) -> tuple[Array, Array]:
     """Estimate α and β of the noise σ²/|Z|² ∝ α + β min|Z|²/|Z|² of each spectrum from what the model leaves.
 
     Parameters
     ----------
     spectra : Weighted
         K spectra, with weights that are one over the modulus.
-    ladder : Ladder
+    rc_model : RCModel
         The model, of a complex fit.
     near : ndarray, shape (K, F)
         min|Z|²/|Z|².
@@ -243,19 +245,19 @@ def noise_of(spectra: Weighted, ladder: Ladder, near: Array, floor: float) -> tu
     """
     rows, points = near.shape
     weights, data, inner = pack(spectra.weights), pack(spectra.data), pack(near)
-    out = np.empty((len(data), 2, _LANES))
+    out = np.empty((len(data), 2, _BATCH))
     used, first = weights, data
     for turn in range(_TURNS):
-        left, _, _ = _refined(ladder, used, data)
+        left, _, _ = _refined(rc_model, used, data)
         relative = left * np.concatenate([weights, weights], axis=1)
         first = relative if turn == 0 else first
-        squares = (relative[:, :points] ** 2 + relative[:, points:] ** 2) / ladder.freedom[:, None] + 0.02 * floor
+        squares = (relative[:, :points] ** 2 + relative[:, points:] ** 2) / rc_model.freedom[:, None] + 0.02 * floor
         kernels.noise_shape(squares, inner, _SHAPES, floor, out)
         used = weights / np.sqrt(out[:, :1] + out[:, 1:] * inner)
     return unpack(out)[:rows], unpack(first)[:rows]
 
 
-def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
+def fit(spectra: Weighted, rc_model: RCModel, trials: Trials) -> Fit:
     """Fit spectra and hold what is left against the trial columns.
 
     With r the residual, S = I − H what a fit leaves of any column, and B a set of columns, the sum of squares falls by
@@ -265,7 +267,7 @@ def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
     ----------
     spectra : Weighted
         K spectra, with weights that are one over the noise.
-    ladder : Ladder
+    rc_model : RCModel
         The model, of a complex fit.
     trials : Trials
         Courses of drift and of smooth misfit.
@@ -276,17 +278,17 @@ def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
     """
     rows = len(spectra.data)
     weights, data = pack(spectra.weights), pack(spectra.data)
-    left, factor, trusted = _refined(ladder, weights, data)
+    left, factor, trusted = _refined(rc_model, weights, data)
     twice = np.concatenate([weights, weights], axis=1)
     residual = left * twice
-    points = ladder.omega.size
+    points = rc_model.omega.size
     sizes = np.hypot(data[:, :points], data[:, points:]) * weights
     direction = _direction(data * twice - residual) * np.concatenate([sizes, sizes], axis=1)
-    drift, drift_square, smooth, rank = _trial_columns(ladder, trials, factor, twice, direction, residual)
+    drift, drift_square, smooth, rank = _trial_columns(rc_model, trials, factor, twice, direction, residual)
     return Fit(
         residual=unpack(residual)[:rows],
         squares=np.sum(residual**2, axis=1).ravel()[:rows],
-        point=_largest_point(ladder, factor, weights, residual)[:rows],
+        point=_largest_point(rc_model, factor, weights, residual)[:rows],
         drift=drift[:rows],
         drift_square=drift_square[:rows],
         smooth=smooth[:rows],
@@ -295,11 +297,11 @@ def fit(spectra: Weighted, ladder: Ladder, trials: Trials) -> Fit:
     )
 
 
-def _largest_point(ladder: Ladder, factor: Array, weights: Array, residual: Array) -> Array:
+def _largest_point(rc_model: RCModel, factor: Array, weights: Array, residual: Array) -> Array:
     inverse = np.empty_like(factor)
     kernels.invert(factor, inverse)
-    largest = np.empty((len(factor), _LANES))
-    kernels.largest_point(np.matmul(ladder.leverage, inverse), weights, residual, faults.POSED, largest)
+    largest = np.empty((len(factor), _BATCH))
+    kernels.largest_point(np.matmul(rc_model.leverage, inverse), weights, residual, violations.POSED, largest)
     return largest.ravel()
 
 
@@ -311,16 +313,16 @@ def _direction(relative: Array) -> Array:
 
 
 def _trial_columns(
-    ladder: Ladder, trials: Trials, factor: Array, twice: Array, direction: Array, residual: Array
+    rc_model: RCModel, trials: Trials, factor: Array, twice: Array, direction: Array, residual: Array
 ) -> tuple[Array, Array, Array, NDArray[np.int64]]:
     """Drift, the squares of its columns, and what smooth columns gain; `direction` is Z of the fit over the noise."""
-    points = ladder.omega.size
+    points = rc_model.omega.size
     turned = np.concatenate([-direction[:, points:], direction[:, :points]], axis=1)
     modulus, phase = np.tile(trials.courses, 2), np.tile(trials.curves, 2)
     inner = [np.matmul(course, way * residual) for course, way in ((modulus, direction), (phase, turned))]
     columns = [
-        np.matmul((course[:, None] * ladder.rows).reshape(-1, 2 * points), way * twice).reshape(
-            len(residual), len(course), len(ladder.rows), _LANES
+        np.matmul((course[:, None] * rc_model.rows).reshape(-1, 2 * points), way * twice).reshape(
+            len(residual), len(course), len(rc_model.rows), _BATCH
         )
         for course, way in ((modulus, direction), (phase, turned))
     ]
@@ -328,22 +330,22 @@ def _trial_columns(
     kernels.forward(factor, together)
     count = together.shape[1]
     i, j = np.tril_indices(count)
-    explained = np.empty((len(residual), i.size, _LANES))
+    explained = np.empty((len(residual), i.size, _BATCH))
     kernels.products(together, explained)
     own = np.matmul(trials.pairs[i, j], direction[:, :points] ** 2 + direction[:, points:] ** 2)
     normal = own - explained
     right = unpack(np.concatenate(inner, axis=1))
-    kinds = np.arange(faults.DRIFTS)
+    kinds = np.arange(violations.DRIFTS)
     diagonal = unpack(normal[:, kinds * (kinds + 3) // 2])
     squares = unpack(own[:, np.arange(count) * (np.arange(count) + 3) // 2])
     posed = diagonal > LEAST_LEFT * squares[:, kinds]
     drift = np.divide(right[:, kinds], diagonal, out=np.zeros_like(diagonal), where=posed)
-    smooth = np.flatnonzero(j >= faults.DRIFTS)
+    smooth = np.flatnonzero(j >= violations.DRIFTS)
     gained, rank = np.empty(len(right)), np.empty(len(right), dtype=np.int64)
     kernels.gain(
         unpack(normal[:, smooth]),
-        np.ascontiguousarray(right[:, faults.DRIFTS :]),
-        np.ascontiguousarray(squares[:, faults.DRIFTS :]),
+        np.ascontiguousarray(right[:, violations.DRIFTS :]),
+        np.ascontiguousarray(squares[:, violations.DRIFTS :]),
         LEAST_LEFT,
         gained,
         rank,
@@ -352,12 +354,12 @@ def _trial_columns(
 
 
 def _choose_densely(
-    spectra: Weighted, row: int, ladders: Ladders, threshold: float, counts: range
+    spectra: Weighted, row: int, rc_models: RCModels, threshold: float, counts: range
 ) -> tuple[int, float]:
     """Go on with one spectrum by orthogonalisation; M and μ."""
     mu = np.nan
     for count in counts:
-        terms = ladders(count).mass * _solve_densely(spectra, row, ladders(count))
+        terms = rc_models(count).mass * _solve_densely(spectra, row, rc_models(count))
         plus = float(terms[terms > 0.0].sum())
         mu = 1.0 + float(terms[terms < 0.0].sum()) / plus if plus > 0.0 else -np.inf
         if mu <= threshold:
@@ -365,25 +367,25 @@ def _choose_densely(
     return counts[-1], mu
 
 
-def _solve_densely(spectra: Weighted, row: int, ladder: Ladder) -> Array:
+def _solve_densely(spectra: Weighted, row: int, rc_model: RCModel) -> Array:
     """Coefficients of one spectrum by orthogonalisation."""
     weights = np.tile(spectra.weights[row], 2)
-    columns = ladder.fitted * weights
+    columns = rc_model.fitted * weights
     norms = np.sqrt(np.sum(columns**2, axis=1))
     shown = spectra.data[row] * weights
-    points = ladder.omega.size
-    if ladder.model.part != "complex":
-        shown[slice(points, None) if ladder.model.part == "re" else slice(points)] = 0.0
+    points = rc_model.omega.size
+    if rc_model.model.part != "complex":
+        shown[slice(points, None) if rc_model.model.part == "re" else slice(points)] = 0.0
     x = np.empty(len(columns))
-    faults.solve_dense(columns / norms[:, None], shown, x)
+    violations.solve_dense(columns / norms[:, None], shown, x)
     return np.asarray(x / norms)
 
 
 def pack(rows: Array) -> Array:
     """Put rows, shape (K, n), into blocks of 64, shape (B, n, 64); the first row fills up the last block."""
-    spare = -len(rows) % _LANES
+    spare = -len(rows) % _BATCH
     filled = np.concatenate([rows, np.repeat(rows[:1], spare, axis=0)]) if spare else rows
-    return np.ascontiguousarray(filled.reshape(-1, _LANES, rows.shape[1]).transpose(0, 2, 1))
+    return np.ascontiguousarray(filled.reshape(-1, _BATCH, rows.shape[1]).transpose(0, 2, 1))
 
 
 def unpack(blocks: Array) -> Array:

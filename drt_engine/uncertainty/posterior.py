@@ -1,4 +1,4 @@
-"""How sure answers are: a normal distribution of ln γ and of R_inf, L and 1/C around them."""
+"""How sure solutions are: a normal distribution of ln γ and of R_inf, L and 1/C around them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv, log_ndtr, ndtri, ndtri_exp
 
-from drt_engine.basis import Expansion
 from drt_engine.errors import InputError
-from drt_engine.problem import Unknowns, row_by_row
+from drt_engine.model.basis import Expansion
+from drt_engine.model.problem import Parameters, row_by_row
 
 __all__ = [
     "TAIL_SLOPE",
@@ -34,20 +34,20 @@ TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
 
 _WIDEST = 40.0
-"""Largest distance of the end of an interval from the answer, in its logarithm: beyond, nothing is known."""
+"""Largest distance of the end of an interval from the solution, in its logarithm: beyond, nothing is known."""
 
 _SWEEPS, _DAMPING = 30, 0.8
-"""Of the expectation propagation of extras that may not be negative."""
+"""Of the expectation propagation of series elements that may not be negative."""
 
 _LEAST_LEFT = 1e-6
 """Share of its variance that a normal distribution keeps at least, when all but a tail of it is cut off."""
 
 
 class Posterior(Protocol):
-    """How sure K answers are."""
+    """How sure K solutions are."""
 
     @property
-    def extras(self) -> tuple[str, ...]:
+    def series_elements(self) -> tuple[str, ...]:
         """Which of R_inf, L and 1/C are unknowns that the data show."""
         ...
 
@@ -89,7 +89,7 @@ class Posterior(Protocol):
         """
         ...
 
-    def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
+    def element_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C, in ohm, H or 1/F, shape (K,) each.
 
         Parameters
@@ -109,33 +109,33 @@ class Posterior(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LogPosterior:
-    r"""Laplace's approximation of the posterior of K answers whose γ is piecewise linear.
+    r"""Laplace's approximation of the posterior of K solutions whose γ is piecewise linear.
 
     Attributes
     ----------
     expansion : Expansion
         Basis functions of γ.
-    unknowns : Unknowns
-        The answers, its median.
-    extras : tuple of str
+    parameters : Parameters
+        The solutions, its median.
+    series_elements : tuple of str
         Which of R_inf, L and 1/C are unknowns.
     covariance : ndarray, shape (K, N, N)
-        Of ln γ at the M relaxation times, then of the extras in ohm, H and 1/F; NaN where it is not known.
+        Of ln γ at the M relaxation times, then of the series elements in ohm, H and 1/F; NaN where it is not known.
     noise : ndarray, shape (K, 2)
         a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the real and of the imaginary part; NaN where it is
         given by frequency.
     shift : ndarray, shape (K, N)
-        Mean of ln γ less that of the answer, then means of the extras in ohm, H and 1/F. Where an extra is at or near
-        zero, its mean is above the answer, and γ makes room for it.
+        Mean of ln γ less that of the result, then means of the series elements in ohm, H and 1/F. Where a series
+        element is at or near zero, its mean is above the solution, and γ makes room for it.
     uncut : ndarray, shape (K, 2, N - M)
-        Mean and standard deviation that the normal distribution of an extra has before it is cut off at zero.
+        Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     goes_on : bool
         Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
     """
 
     expansion: Expansion
-    unknowns: Unknowns
-    extras: tuple[str, ...]
+    parameters: Parameters
+    series_elements: tuple[str, ...]
     covariance: Array
     noise: Array
     shift: Array
@@ -171,7 +171,7 @@ class LogPosterior:
         """
         half = quantile(level) * self.deviation
         shift = self.shift[:, : self.expansion.tau.size]
-        gamma = self.unknowns.coefficients
+        gamma = self.parameters.coefficients
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         if tau is not None:
             values = self.expansion.values(tau).T
@@ -196,7 +196,7 @@ class LogPosterior:
 
     @property
     def _r_pol(self) -> Array:
-        return np.asarray((self.unknowns.coefficients * self.expansion.areas).sum(axis=1))
+        return np.asarray((self.parameters.coefficients * self.expansion.areas).sum(axis=1))
 
     def _beyond(self, level: float) -> Array:
         """Upper end of the resistance beyond the last relaxation time, shape (K,)."""
@@ -205,7 +205,7 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         median = 2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, 0.5))
         most = self.shift[:, last] + quantile(level) * np.sqrt(self.covariance[:, last, last])
-        return np.asarray(self.unknowns.coefficients[:, last] * median * _times(most))
+        return np.asarray(self.parameters.coefficients[:, last] * median * _times(most))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
@@ -220,9 +220,9 @@ class LogPosterior:
         Returns
         -------
         low, high : ndarray, shape (K,)
-            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the answer. The
-            interval is from that around the answer to that around the mean, which differ where R_inf, L or 1/C is near
-            zero.
+            Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the solution. The
+            interval is from that around the solution to that around the mean, which differ where R_inf, L or 1/C is
+            near zero.
 
         Raises
         ------
@@ -230,7 +230,7 @@ class LogPosterior:
             For a level that is no probability, and for relaxation times that do not ascend.
         """
         logs = self.expansion.tau.size
-        parts = self.unknowns.coefficients * areas_between(self.expansion, low, high)
+        parts = self.parameters.coefficients * areas_between(self.expansion, low, high)
         resistance = parts.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = parts / resistance[:, None]
@@ -239,7 +239,7 @@ class LogPosterior:
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         return resistance * _times(low), resistance * _times(high)
 
-    def extra_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
+    def element_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of R_inf, L or 1/C.
 
         Parameters
@@ -259,11 +259,11 @@ class LogPosterior:
         InputError
             For what is no unknown of the model, and for a level that is no probability.
         """
-        if name not in self.extras:
-            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.extras)}.")
-        at = self.extras.index(name)
+        if name not in self.series_elements:
+            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.series_elements)}.")
+        at = self.series_elements.index(name)
         mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
-        value = getattr(self.unknowns, name)
+        value = getattr(self.parameters, name)
         low, high = most_probable(mean, deviation, level)
         return np.minimum(low, value), np.maximum(high, value)
 
@@ -271,7 +271,7 @@ class LogPosterior:
         """Largest change of the slope of ln γ at a relaxation time and beside it, times the spacing, shape (K, M)."""
         y = np.log(self.expansion.tau)
         with np.errstate(divide="ignore", invalid="ignore"):
-            u = np.log(self.unknowns.coefficients)
+            u = np.log(self.parameters.coefficients)
             slope = np.diff(u, axis=1) / np.diff(y)
         change = np.zeros_like(u)
         change[:, 1:-1] = np.abs(np.diff(slope, axis=1)) * 0.5 * (y[2:] - y[:-2])
@@ -334,7 +334,7 @@ def cut_at_zero(mean: Array, covariance: Array, first: int) -> tuple[Array, Arra
     mean, covariance : ndarray, shapes (K, N) and (K, N, N)
         The normal distributions.
     first : int
-        Unknowns before are of either sign.
+        Parameters before are of either sign.
 
     Returns
     -------
@@ -351,12 +351,12 @@ def cut_at_zero(mean: Array, covariance: Array, first: int) -> tuple[Array, Arra
     scale = np.sqrt(np.einsum("kii->ki", part))
     precision = np.linalg.inv(part / (scale[:, :, None] * scale[:, None, :]))
     start = mean[:, first:] / scale
-    pull = np.einsum("kij,kj->ki", precision, start)
+    weighted = np.einsum("kij,kj->ki", precision, start)
     sites = np.zeros((2, *scale.shape))
     for _ in range(_SWEEPS):
         found = np.linalg.inv(precision + sites[0][:, :, None] * np.eye(scale.shape[1]))
         own = np.einsum("kii->ki", found)
-        middle = np.einsum("kij,kj->ki", found, pull + sites[1])
+        middle = np.einsum("kij,kj->ki", found, weighted + sites[1])
         # Each without its own factor, then cut off.
         variance = 1.0 / (1.0 / own - sites[0])
         centre = variance * (middle / own - sites[1])

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.special import fdtri
 
 from drt_engine.validation.base import Findings
-from drt_engine.validation.ladder import Ladder
-from drt_engine.validation.lanes import Weighted
+from drt_engine.validation.batches import Weighted
 from drt_engine.validation.noise import Shapes
+from drt_engine.validation.rc_model import RCModel
 from drt_engine.validation.result import Validity
 from drt_engine.validation.significance import LEAST_LEFT, Trials, critical_values
-from drt_kernels import faults
+from drt_kernels import violations
 
-__all__ = ["CloseLook"]
+__all__ = ["SingleSpectrumTest"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -49,15 +49,15 @@ class _Explained(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class CloseLook:
-    """The search for the faults of one spectrum, one after the other; see :func:`drt_kernels.faults.examine`.
+class SingleSpectrumTest:
+    """The search for the violations of one spectrum, one after the other; see :func:`drt_kernels.violations.examine`.
 
     It is made for every noise that is plausible, from the fit to all points and from a robust one without those that
     are far from it. What costs least is taken: minus twice the logarithm of the likelihood, plus the critical value of
-    everything that has joined, so that a fault is only called where no other noise explains as much.
+    everything that has joined, so that a violation is only called where no other noise explains as much.
     """
 
-    ladders: tuple[Ladder, Ladder]
+    rc_models: tuple[RCModel, RCModel]
     trials: Trials
     add_capacitance: bool
     false_alarms: float
@@ -66,7 +66,7 @@ class CloseLook:
     @property
     def critical(self) -> Array:
         """Critical values of F by the degrees of freedom."""
-        points = self.ladders[0].omega.size
+        points = self.rc_models[0].omega.size
         return critical_values(points, self.trials.smooth, self.false_alarms)
 
     def look(self, one: Weighted, modulus: Array, noise: Shapes, *, known: bool, row: int, out: Findings) -> None:
@@ -122,7 +122,7 @@ def _flag(best: _Explained) -> Validity:
 class _Search:
     """Columns and data of one spectrum, all relative to |Z|, and the noise that is plausible."""
 
-    look: CloseLook
+    look: SingleSpectrumTest
     columns: Array
     data: Array
     fitted: Array
@@ -134,12 +134,12 @@ class _Search:
 
     @classmethod
     def of(
-        cls, look: CloseLook, one: Weighted, data: Array, modulus: Array, noise: Shapes, *, known: bool
+        cls, look: SingleSpectrumTest, one: Weighted, data: Array, modulus: Array, noise: Shapes, *, known: bool
     ) -> "_Search":
-        few, many = look.ladders
+        few, many = look.rc_models
         added = few.capacitive[: int(look.add_capacitance)]
         allowed = one.relative(np.vstack([added, few.beyond]))
-        sets = [one.relative(ladder.rows) for ladder in (few, many)]
+        sets = [one.relative(rc_model.rows) for rc_model in (few, many)]
         sets = [columns / np.linalg.norm(columns, axis=1)[:, None] for columns in sets]
         model = few.model
         search = cls(
@@ -162,7 +162,7 @@ class _Search:
         noise = np.sqrt(self.shapes.variance[0])
         residual, share = np.empty((2, self.data.size))
         columns = np.vstack([self.columns, self.allowed]) / noise
-        faults.robust(columns, self.data / noise, residual, share)
+        violations.robust(columns, self.data / noise, residual, share)
         fitted = self.data - residual * noise
         shapes = self.shapes
         squares = (residual * noise) ** 2
@@ -208,12 +208,12 @@ class _Search:
         noise = np.sqrt(shape.variance[0])
         columns, allowed, data = self.columns / noise, self.allowed / noise, self.data / noise
         floor = look.resolution**2
-        most = faults.settle(np.vstack([columns, allowed]), data, look.critical[1], floor, gone)
+        most = violations.settle(np.vstack([columns, allowed]), data, look.critical[1], floor, gone)
         value = self.fitted[:points] + 1j * self.fitted[points:]
         trials = look.trials.columns(np.asarray(value / np.maximum(np.abs(value), 1e-30))) / noise
         limits = np.array([floor, LEAST_LEFT, points // 5, self.capacitances, self.has_capacitance])
         found = np.empty(12)
-        faults.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
+        violations.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
         found[0] = max(found[0], most)
         spread = found[5] / found[6] + floor
         cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9]
@@ -224,5 +224,5 @@ class _Search:
 def _squares_left(columns: Array, data: Array) -> float:
     columns = columns / np.linalg.norm(columns, axis=1)[:, None]
     x = np.empty(len(columns))
-    faults.solve_dense(columns, data, x)
+    violations.solve_dense(columns, data, x)
     return float(np.sum((data - x @ columns) ** 2))
