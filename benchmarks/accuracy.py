@@ -260,7 +260,8 @@ def show_limits(seeds: Sequence[int]) -> None:
         for name, method in METHODS.items():
             result = drt.invert(spectra, method)
             off = float(np.nanmedian(np.abs(result.r_pol / scenario.circuit.r_pol - 1.0)))
-            figures = f"{result.solved.mean():>8.2f}{np.nanmax(result.optimality):>10.0e}{np.nanmedian(result.residual):>11.1e}"
+            residual, optimality = np.nanmedian(result.residual), np.nanmax(result.optimality)
+            figures = f"{result.solved.mean():>8.2f}{optimality:>10.0e}{residual:>11.1e}"
             print(f"{scenario.name:<14}{name:<14}{figures}{off:>16.1e}")
 
 

@@ -1,4 +1,4 @@
-"""Spectra that the benchmarks work on: simulated campaigns of any length, and how far solutions are from their truth."""
+"""Spectra of the benchmarks: simulated campaigns of any length, and how far solutions are from their truth."""
 
 from collections.abc import Iterator
 from dataclasses import replace

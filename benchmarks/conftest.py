@@ -58,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not rows:
         return
     terminalreporter.section("time and error (shortest of the rounds)")
-    head = f"{'stage':<16}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'largest optimality residual':>13}"
+    head = f"{'stage':<16}{'frequencies':>12}{'spectra':>9}{'ms':>12}{'us/spectrum':>13}{'optimality':>13}"
     terminalreporter.write_line(f"{head}{'error of γ':>12}  remark")
     before = None
     for row in rows:

@@ -100,7 +100,8 @@ def bulk(count: int, frequencies: int, rounds: int) -> None:
     print(f"two threads over bare, in place {_ratio(times[two], times['bare, in place'])}")
     counts = ", ".join(f"{number} {name}" for name, number in result.counts().items())
     print(
-        f"largest optimality residual {result.optimality.max():.0e}; median error of γ {gamma_error(count, frequencies):.3f}; {counts}"
+        f"largest optimality residual {result.optimality.max():.0e}; "
+        f"median error of γ {gamma_error(count, frequencies):.3f}; {counts}"
     )
     print(f"BLAS threads of the bare solution: {max(pool['num_threads'] for pool in threadpool_info())}")
 

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+
     from drt_engine import plotting, simulate
     from drt_engine.errors import (
         DRTError,
@@ -104,6 +106,10 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("drt-engine")
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
     if name not in _MODULE:

@@ -88,7 +88,10 @@ class Inversion:
     residual : ndarray, shape (K,)
         Root mean square of |Z_fit − Z| / |Z| over the points used.
     optimality : ndarray, shape (K,)
-        Scaled optimality residual, at most 1e-8 for a solution.
+        Scaled optimality residual, at most 1e-8 for a solution. :class:`Tikhonov` and :class:`Convex`: by how much the
+        conditions of Karush, Kuhn and Tucker are violated; their problems are convex, so that zero is the optimum.
+        :class:`LogGaussian`: distance from a stationary point in posterior standard deviations; its problem is not
+        convex, so that zero is a stationary point and not proven to be the lowest one.
     status : ndarray of uint16, shape (K,)
         Flags of :class:`Status`.
     states : DataFrame
@@ -156,6 +159,11 @@ class Inversion:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Freeze the arrays of a pickled result again."""
         frozen(self, state)
+
+    @property
+    def kkt(self) -> Array:  # its former name
+        """The same as `optimality`."""
+        return self.optimality
 
     def __len__(self) -> int:
         """K, the number of spectra."""

@@ -1,8 +1,10 @@
 """What a user meets before anything is computed."""
 
+import importlib
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +47,9 @@ def test_errors_cross_process_boundaries():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) == "basis 'gauss' is not known; expected one of 'gaussian', 'cauchy'."
     assert isinstance(again, drt.UnknownNameError)
+
+
+def test_the_picture_of_the_layers_is_current(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
+    architecture = importlib.import_module("architecture")
+    assert architecture.PAGE.read_text(encoding="utf-8") == architecture.page()

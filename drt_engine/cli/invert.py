@@ -27,7 +27,7 @@ _INTERRUPTED = 130
 
 @app.command(
     epilog="Example: drt-engine invert campaign.h5 -o campaign.drt.h5 --workers 2\n\n"
-    "Exit codes: 0 done, 1 done but with --strict and spectra without a solution, 2 wrong use or input, 130 interrupted."
+    "Exit codes: 0 done, 1 done with --strict and spectra without a solution, 2 wrong use or input, 130 interrupted."
 )
 def invert(
     context: typer.Context,

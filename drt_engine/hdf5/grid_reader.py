@@ -77,6 +77,7 @@ class GridReader:
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
         numbers = [variable for variable in expected.variables if variable.dtype != schema.TEXT]
         self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in numbers}
+        self._former = {variable.name: variable.former for variable in expected.variables if variable.former}
         there = [variable for variable in numbers if variable.required or variable.name in list(group)]
         self._datasets = {variable.name: self._variable(variable) for variable in there}
         names = self._states()
@@ -234,8 +235,12 @@ class GridReader:
         return _text_or_array(dataset.attrs[key])
 
     def _dataset(self, name: str) -> Any:
-        if name not in list(self._group):
-            raise self.error("is missing.", name)
+        there = list(self._group)
+        if name not in there:
+            # Files of an older version have it under its former name.
+            if self._former.get(name) not in there:
+                raise self.error("is missing.", name)
+            name = self._former[name]
         dataset = _member(self._path, self._group, name)
         if not isinstance(dataset, h5py.Dataset):
             what = "a group" if isinstance(dataset, h5py.Group) else "a type"

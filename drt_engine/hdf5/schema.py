@@ -79,6 +79,8 @@ class Variable:
         Further attributes.
     required : bool
         Whether a reader refuses a group without it; what was added later is not in older files.
+    former : str or None
+        Its name in files that were written before it was renamed.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Variable:
     dtype: str = "float64"
     attributes: Mapping[str, Any] = field(default_factory=dict)
     required: bool = True
+    former: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,11 @@ class Group:
         return tuple(variable for variable in self.variables if SPECTRUM in variable.dimensions)
 
 
-def _result(name: str, long_name: str, *, tau: bool = False, required: bool = True) -> Variable:
+def _result(
+    name: str, long_name: str, *, tau: bool = False, required: bool = True, former: str | None = None
+) -> Variable:
     dimensions = (SPECTRUM, "tau") if tau else (SPECTRUM,)
-    return Variable(name, dimensions, RESULT_UNITS[name], long_name, required=required)
+    return Variable(name, dimensions, RESULT_UNITS[name], long_name, required=required, former=former)
 
 
 _OLDER = Attribute(OLDER_CAMPAIGN, str, "digest of the campaign before spectra were added that are not in this", False)
@@ -206,7 +211,7 @@ INVERSION = Group(
         _result("r_pol", "polarisation resistance"),
         _result("regularisation", "factor of the roughness penalty"),
         _result("residual", "root mean square of the relative residual"),
-        _result("optimality", "scaled optimality residual"),
+        _result("optimality", "scaled optimality residual", former="kkt"),  # its former name
         _result("noise_floor", "constant part of the standard deviation of the noise", required=False),
         _result(
             "noise_relative", "part of the standard deviation of the noise in proportion to the modulus", required=False

@@ -55,6 +55,7 @@ _INSTANT = re.compile(r"[0-9T:+-]{1,40}")
 _LONGEST_VALUE = 300
 _CHECKSUM_BYTES = 4
 _LOCK_TRIALS = 10
+_FORMER = {"kkt": "optimality"}  # its former name, in blocks of a job that an older version began
 
 
 logger = logging.getLogger(__name__)
@@ -342,7 +343,8 @@ def load_part(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Arr
         return None
     file = io.BytesIO(content)
     try:
-        found = {str(name): np.load(file, allow_pickle=False) for name in np.load(file, allow_pickle=False)}
+        stored = [str(name) for name in np.load(file, allow_pickle=False)]
+        found = {_FORMER.get(name, name): np.load(file, allow_pickle=False) for name in stored}
         return found if names is None else {name: found[name] for name in names}
     except (EOFError, LookupError, MemoryError, TypeError, ValueError):  # made so that its checksum holds
         return None

@@ -1,4 +1,4 @@
-"""What :func:`drt_engine.invert` can be given."""
+"""The inversion methods that :func:`drt_engine.invert` takes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def method_from_settings(settings: Mapping[str, Any]) -> Method:
     Raises
     ------
     UnknownNameError
-        For a method that does not exist.
+        For an unknown method.
     InputError
         For settings that it does not take.
     """

@@ -155,7 +155,7 @@ class Convex:
 
     @property
     def linear(self) -> bool:
-        """Whether solutions respond to noise as those of `problem` do: nearly, where loss and constraints do nothing."""
+        """Whether solutions respond to noise as those of `problem`: nearly, where loss and constraints do nothing."""
         return True
 
     @property

@@ -42,7 +42,7 @@ _REACH = 2
 two processes and a series over 80 K came out worse."""
 
 _ROUNDS, _SETTLED, _LONGEST = 10, 0.1, 1.5
-"""Rounds of bringing hyperparameters and solution into agreement at most; change of their logarithms that ends them; and
+"""Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
 _COARSE, _COARSE_STEPS, _EXACT, _EXACT_STEPS = 0.1, 30, 1e-10, 200

@@ -1,4 +1,4 @@
-"""Peaks of γ(ln τ), its elements, and the equivalent circuit that they stand for."""
+"""Peaks of γ(ln τ), circuit elements fitted to spectra, and the equivalent circuit of these."""
 
 from drt_engine.peaks.circuit import EquivalentCircuit, equivalent_circuit
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve

@@ -1,4 +1,4 @@
-"""The elements that spectra were taken apart into."""
+"""The circuit elements that were fitted to spectra."""
 
 import math
 from dataclasses import dataclass, fields
@@ -106,6 +106,11 @@ class Deconvolution:
         if name not in self.series:
             return np.where(np.isnan(self.misfit), np.nan, 0.0)
         return np.asarray(self.parameters[:, self.series.index(name)])
+
+    @property
+    def parts(self) -> pd.DataFrame:  # its former name
+        """The same as `elements`."""
+        return self.elements
 
     @cached_property
     def elements(self) -> pd.DataFrame:
@@ -275,8 +280,8 @@ class Deconvolution:
 
 
 _DECADES_FASTER, _DECADES_SLOWER = 0.5, 3.0
-"""How far τ may be beyond the frequencies. Faster elements are soon the same as R_inf; slower ones stand for tails, which
-three decades away are straight lines like those of a capacitance or a Warburg element."""
+"""How far τ may be beyond the frequencies. Faster elements are soon the same as R_inf; slower ones stand for tails,
+which three decades away are straight lines like those of a capacitance or a Warburg element."""
 
 
 def ln_tau_bounds(frequency: Array) -> tuple[float, float]:

@@ -15,7 +15,7 @@ Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 FORGETTING = 0.2
-"""By how much the variance of a trajectory grows for each point of the grid beyond what is known, relative to itself."""
+"""By how much the variance of a trajectory grows for each grid point beyond what is known, relative to itself."""
 
 NEW = float(np.log(1e-3))
 """Logarithm of the density of new processes, per unit of ln τ and of ln R."""

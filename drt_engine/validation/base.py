@@ -62,7 +62,7 @@ class ValidityTest(Protocol):
         ...
 
     def examine(self, frequency: Array, impedance: NDArray[np.complex128]) -> Findings:
-        """ValidityTest spectra that are known to be finite and not zero; called from several threads at once.
+        """Test spectra that are known to be finite and not zero; called from several threads at once.
 
         Parameters
         ----------

@@ -24,7 +24,7 @@ Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 def validate(spectra: Spectra, method: ValidityTest | None = None) -> Validation:
-    """ValidityTest whether spectra can be the linear and stationary response of anything.
+    """Test whether spectra can be the linear and stationary response of anything.
 
     A spectrum that cannot be tested gets a flag and NaN; the others get what they would have got alone. Points that are
     NaN, infinite or zero are left out.

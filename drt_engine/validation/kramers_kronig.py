@@ -231,7 +231,7 @@ class LinearKramersKronig:
         return out
 
     def _look(self, grid: "_Grid", count: int, some: "_Some", out: Findings) -> Array | None:
-        """Look for violations in spectra with the same number of elements; their residual if it is the one asked for."""
+        """Look for violations in spectra with the same number of elements; their residual if it was asked for."""
         rc_model, trials = grid.rc_model_for_violations(count), grid.trials
         points = rc_model.omega.size
         modulus, least = some.modulus, some.modulus.min(axis=1)

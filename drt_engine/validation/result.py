@@ -56,8 +56,8 @@ _MESSAGES = {
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any violation.",
-    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any violation. "
-    "A modulus that fell during the sweep by a few per cent would look alike: see whether a repeated sweep agrees.",
+    Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any violation"
+    ". A modulus that fell during the sweep by a few per cent would look alike: see whether a repeated sweep agrees.",
     Validity.NOT_FINITE: "Every impedance is NaN, infinite or zero. Measure again, or drop the row.",
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
 }

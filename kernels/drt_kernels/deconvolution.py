@@ -72,7 +72,7 @@ _FREEDOM = 4.0
 """ν, degrees of freedom of Student's distribution."""
 
 _ROUNDS, _SEARCHES, _STEADY = 12, 3, 0.02
-"""Most rounds of weights, most of them with a new search for the elements, and the change of a weight that ends them."""
+"""Most rounds of weights, most of them with a new search for elements, and the change of a weight that ends them."""
 
 _OUTLYING = 0.15
 """Share of its weight below which a point is an outlier: at about six deviations."""

@@ -55,7 +55,7 @@ def quick(monkeypatch):
 
 @pytest.fixture(scope="session")
 def two_grids(noisy):
-    """Spectra on two grids with text, numbers and missing values in their states; row 4 of the first has no solution."""
+    """Spectra on two grids with text, numbers and missing values as states; row 4 of the first has no solution."""
     z = np.tile(noisy.impedance, (3, 1)) * np.linspace(1.0, 2.0, 18)[:, None]
     z[4] = np.nan
     z[7, 3:5] = np.inf

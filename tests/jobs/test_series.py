@@ -23,7 +23,7 @@ STATES = ["cell", "cycle", "voltage"]
 
 @pytest.fixture(scope="session")
 def three_series():
-    """Three series of 4 to 6 spectra; one spectrum has no voltage, one no solution, one misses a point, one is alone."""
+    """Three series of 4 to 6 spectra; one has no voltage, one no solution, one misses a point, one is alone."""
     frequency, rng = np.logspace(4, 0, 13), np.random.default_rng(1)
     omega, rows, states = 2j * np.pi * frequency, [], []
     for cell, cycle, count in (("B", 1, 6), ("B", 2, 4), ("C", 1, 6), ("C", 9, 1)):
