@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
 __all__ = ["WIDTH", "fma", "load", "load_at", "same", "store", "store_at", "total"]
 
 WIDTH = 4
+
+# Without a type, since what a kernel calls is not what Python does.
+intrinsic: Any = extending.intrinsic
 
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INDEX = ir.IntType(32)

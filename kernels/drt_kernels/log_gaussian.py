@@ -901,7 +901,7 @@ def _release(grid: Grid, work: Work) -> None:
 def posteriors(
     b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
 ) -> None:
-    """Means and covariances of ln γ and the series elements around solutions, and the noise that they leave where it is not given.
+    """Means and covariances of ln γ and the series elements around solutions, and the noise where it is not given.
 
     They are those of a normal distribution in which series elements may be negative: at a solution with a series
     element at zero its gradient is not zero, and the mean is elsewhere. `solution` holds ln γ and the series elements;

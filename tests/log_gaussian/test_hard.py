@@ -1,4 +1,4 @@
-"""Spectra that are fitted far below the noise of ordinary ones, and whose solution lies at the end of a narrow valley."""
+"""Spectra that are fitted far below the noise of ordinary ones, and with the solution at the end of a narrow valley."""
 
 import numpy as np
 import pytest
