@@ -8,9 +8,9 @@ none, LLVM takes several instructions in place of one, with the same result.
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import extending, types
-from numba.core import cgutils
+from numba.core import cgutils as _cgutils
 from numba.extending import models, register_model
 
 __all__ = ["WIDTH", "fma", "load", "load_at", "same", "store", "store_at", "total"]
@@ -19,12 +19,13 @@ WIDTH = 4
 
 # Without a type, since what a kernel calls is not what Python does.
 intrinsic: Any = extending.intrinsic
+cgutils: Any = _cgutils
 
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INDEX = ir.IntType(32)
 
 
-class _Lanes(types.Type):  # type: ignore[misc]  # numba is untyped
+class _Lanes(types.Type):
     """Type of four double numbers."""
 
     def __init__(self) -> None:
@@ -35,11 +36,11 @@ _lanes = _Lanes()
 
 
 @register_model(_Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     """They are a vector of LLVM."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: list[Any]) -> Any:
@@ -59,7 +60,7 @@ def _contiguous(kind: Any, dimensions: int) -> bool:
     return bool(isinstance(kind, types.Array) and kind.layout == "C" and kind.ndim == dimensions)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typing: Any, array: Any, row: Any, column: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Four elements of a row of a contiguous matrix, from a column on."""
     if not _contiguous(array, 2):
@@ -71,7 +72,7 @@ def load(typing: Any, array: Any, row: Any, column: Any) -> tuple[Any, Callable[
     return _lanes(array, types.intp, types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load_at(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Four elements of a contiguous array of one dimension, from an index on."""
     if not _contiguous(array, 1):
@@ -83,7 +84,7 @@ def load_at(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any
     return _lanes(array, types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store_at(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Put four numbers into a contiguous array of one dimension, from an index on."""
     if not _contiguous(array, 1):
@@ -96,7 +97,7 @@ def store_at(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Call
     return types.void(array, types.intp, _lanes), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing: Any, array: Any, row: Any, column: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Put four numbers into a row of a contiguous matrix, from a column on."""
     if not _contiguous(array, 2):
@@ -110,7 +111,7 @@ def store(typing: Any, array: Any, row: Any, column: Any, value: Any) -> tuple[A
     return types.void(array, types.intp, types.intp, _lanes), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def same(typing: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """One number in all four places."""
 
@@ -121,7 +122,7 @@ def same(typing: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: AR
     return _lanes(types.float64), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(typing: Any, one: Any, other: Any, added: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Products of two, and a third added."""
 
@@ -133,7 +134,7 @@ def fma(typing: Any, one: Any, other: Any, added: Any) -> tuple[Any, Callable[..
     return _lanes(_lanes, _lanes, _lanes), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def total(typing: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Sum of the four."""
 
