@@ -35,7 +35,8 @@ Array = NDArray[np.float64]
 _FAST, _INNER, _OUTER = FAST, INNER, OUTER
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.
-_NO, _YES = np.False_, np.True_
+_NO: Any = np.False_
+_YES: Any = np.True_
 
 # Largest change of ln γ in a step.
 _LONGEST = 3.0
@@ -62,8 +63,10 @@ _LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 
 # How exact solutions are, in posterior standard deviations, and after how many steps one gives up: while
 # hyperparameters are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
-_COARSE, _COARSE_STEPS = 0.02, np.int64(100)
-_EXACT, _EXACT_STEPS = 1e-10, np.int64(200)
+_COARSE = 0.02
+_COARSE_STEPS: Any = np.int64(100)
+_EXACT = 1e-10
+_EXACT_STEPS: Any = np.int64(200)
 _CLOSE = 1e-8
 
 # Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace.
