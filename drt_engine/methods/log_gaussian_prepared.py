@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
 from drt_engine.model.gsvd import factorise
 from drt_engine.model.problem import Parameters, Problem, filled, row_by_row
@@ -75,6 +76,8 @@ class PreparedLogGaussian:
         The matrices.
     grid : drt_kernels.log_gaussian.Grid
         What the kernel needs to know of them.
+    tables : drt_kernels.curvature.Tables
+        What it makes the second derivative from.
     """
 
     def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
@@ -84,6 +87,7 @@ class PreparedLogGaussian:
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
         self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
+        self.tables = nearby.tables(self.problem)
         self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
@@ -101,7 +105,7 @@ class PreparedLogGaussian:
         solutions, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self.beginning(b), given, self.grid, solutions, hyper, residual)
+        log_gaussian.maximise(b, parts, self.beginning(b), given, self.work(), solutions, hyper, residual)
         x = self._values(solutions)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
@@ -143,7 +147,7 @@ class PreparedLogGaussian:
         some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
+        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.work(), *some)
         mean[known], covariance[known], hyper[known] = some
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         return self.as_posterior(parameters, size, (mean, covariance), known_noise)
@@ -212,6 +216,10 @@ class PreparedLogGaussian:
         if self._table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
+
+    def work(self) -> log_gaussian.Work:
+        """Make the arrays of the compiled search."""
+        return log_gaussian.new_work(self.grid, self.tables)
 
     def cost(self, b: Array) -> Array:
         """Return what the non-negative solution leaves, its penalty included, shape (K,).

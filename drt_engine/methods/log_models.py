@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.elements import EXPONENTS, Terms
 from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.methods.nearby import plain_tables
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
 
@@ -107,6 +108,11 @@ class LogModel:
         whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
         return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
 
+    @staticmethod
+    def work(grid: log_gaussian.Grid) -> log_gaussian.Work:
+        """Make the arrays of the compiled search for a grid."""
+        return log_gaussian.new_work(grid, plain_tables(grid.columns, grid.size))
+
     def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
         """Find the solution for one spectrum.
 
@@ -169,9 +175,8 @@ class LogModel:
         """Solve the model that is linear around y."""
         shifted = b + y[self.linear :] @ columns[self.linear :]
         out, hyper, residual = np.empty((1, y.size)), np.empty((1, 3)), np.empty(1)
-        log_gaussian.maximise(
-            shifted[None], parts[None], y[None], given[None], self.grid(columns), out, hyper, residual
-        )
+        work = self.work(self.grid(columns))
+        log_gaussian.maximise(shifted[None], parts[None], y[None], given[None], work, out, hyper, residual)
         return out[0], hyper[0], float(residual[0])
 
     def _finished(self, b: Array, parts: Array, given: Array, found: tuple[Array, Array, Array, float]) -> Fit:
