@@ -1,6 +1,7 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
+from drt_kernels.curvature import Tables
 
 __all__ = ["Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
@@ -76,8 +78,6 @@ class PreparedLogGaussian:
         The matrices.
     grid : drt_kernels.log_gaussian.Grid
         What the kernel needs to know of them.
-    tables : drt_kernels.curvature.Tables
-        What it makes the second derivative from.
     """
 
     def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
@@ -87,8 +87,12 @@ class PreparedLogGaussian:
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
         self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
-        self.tables = nearby.tables(self.problem)
         self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
+
+    @cached_property
+    def tables(self) -> Tables:
+        """What the kernel makes the second derivative from."""
+        return nearby.tables(self.problem)
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
         """Invert finite spectra.

@@ -78,6 +78,8 @@ class LogModel:
         # Where each range of one sign begins.
         self.ranges = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1])
         self._normaliser = log_normaliser(prepared.grid)
+        # All columns are those of the problem, whose solutions are then the same as without other models.
+        self._plain = not terms.shapes and bool((signs > 0.0).all())
         self.size = self.linear + len(terms.shapes)
         self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
 
@@ -108,10 +110,10 @@ class LogModel:
         whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
         return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
 
-    @staticmethod
-    def work(grid: log_gaussian.Grid) -> log_gaussian.Work:
+    def work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
         """Make the arrays of the compiled search for a grid."""
-        return log_gaussian.new_work(grid, plain_tables(grid.columns, grid.size))
+        tables = self.prepared.tables if self._plain else plain_tables(grid.columns, grid.size)
+        return log_gaussian.new_work(grid, tables)
 
     def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
         """Find the solution for one spectrum.

@@ -36,31 +36,30 @@ def tables(problem: Problem) -> curvature.Tables:
     found = problem.discretisation
     y = np.log(found.expansion.tau)
     logs, points = y.size, found.frequency.size
-    rows = -(-problem.scale.size // 4) * 4
-    columns = np.zeros((rows, -(-2 * points // curvature.LANES) * curvature.LANES))
-    columns[: problem.scale.size, : 2 * points] = problem.transposed
     spacing = np.diff(y)
-    even = bool(np.ptp(spacing) <= _UNIFORM * spacing[0]) and logs > 2
+    even = logs > curvature.FROM_FAR and bool(np.ptp(spacing) <= _UNIFORM * spacing[0])
+    plain = plain_tables(problem.transposed, problem.scale.size)
+    if not even or problem.series_elements[:1] != ("r_inf",):
+        return plain
     others = np.r_[0, logs - 1, np.arange(logs, problem.scale.size)]
-    whole = _whole(found.frequency, y) if even else np.empty((points, logs + 2 * curvature.GHOSTS), dtype=complex)
+    whole = _whole(found.frequency, y)
     nodes = np.zeros((2 * points, -(-(whole.shape[1] + others.size) // curvature.NODES) * curvature.NODES))
     nodes[:points, : whole.shape[1]], nodes[points:, : whole.shape[1]] = whole.real, whole.imag
     place = np.arange(problem.scale.size) + curvature.GHOSTS
     place[others] = whole.shape[1] + np.arange(others.size)
     nodes[:, place] = problem.matrix
-    resistor = problem.matrix[0, logs] if problem.series_elements[:1] == ("r_inf",) else 0.0
     special = np.full(curvature.SPECIAL, -1)
     rest = others[others != logs]
     special[: rest.size] = rest
     return curvature.Tables(
-        columns,
+        plain.columns,
         nodes,
         nodes[:points] ** 2 + nodes[points:] ** 2,
         place,
-        *_coefficients(float(spacing.mean()) if even else 1.0, logs),
+        *_coefficients(float(spacing.mean()), logs),
         special,
-        float(resistor),
-        _GOOD if even and resistor > 0.0 else 0.0,
+        float(problem.matrix[0, logs]),
+        _GOOD,
     )
 
 
@@ -70,13 +69,13 @@ def plain_tables(columns: Array, size: int) -> curvature.Tables:
     Parameters
     ----------
     columns : ndarray, shape (J, n)
-        Those of the unknowns, and zeros after them.
+        Those of the unknowns, and zeros after them if there are more.
     size : int
         How many unknowns there are.
     """
     data = columns.shape[1]
-    padded = np.zeros((len(columns), -(-data // curvature.LANES) * curvature.LANES))
-    padded[:, :data] = columns
+    padded = np.zeros((-(-len(columns) // 4) * 4, -(-data // curvature.LANES) * curvature.LANES))
+    padded[: len(columns), :data] = columns
     across = np.zeros((data, -(-size // curvature.NODES) * curvature.NODES))
     across[:, :size] = columns[:size].T
     squares = across[: data // 2] ** 2 + across[data // 2 :] ** 2
