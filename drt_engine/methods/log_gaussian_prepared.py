@@ -42,8 +42,12 @@ _FREEDOM = 4.0
 _START = 3e-3
 """Regularisation of the non-negative solution that the search starts from."""
 
-_LEAST_START = 1e-3
+_LEAST_START = 1e-8
 """What γ is raised to at the start, as a share of its largest value."""
+
+_SPREAD, _SPREAD_SLOPE = 0.3, 3.0
+"""Share of γ at the start that is spread over its neighbours, and how steeply its logarithm falls to the sides: zeros
+have no logarithm, and where ln γ is flat the search takes long."""
 
 _NORMAL = 0.7267475952571825
 """Square of the scale of Student's distribution that is found for normal noise, as a share of its variance: with x half
@@ -93,6 +97,13 @@ class PreparedLogGaussian:
     def tables(self) -> Tables:
         """What the kernel makes the second derivative from."""
         return nearby.tables(self.problem)
+
+    @cached_property
+    def _spreading(self) -> Array:
+        """What spreads γ: rows are where it comes from."""
+        y = np.log(self.problem.discretisation.expansion.tau)
+        shares = np.exp(-_SPREAD_SLOPE * np.abs(y[:, None] - y))
+        return shares / shares.sum(axis=1, keepdims=True)
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
         """Invert finite spectra.
@@ -248,7 +259,8 @@ class PreparedLogGaussian:
         x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
-        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)
+        gamma = (1.0 - _SPREAD) * gamma + _SPREAD * row_by_row(gamma, self._spreading)
+        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6)
         series_elements = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
         return np.hstack([np.log(np.maximum(gamma, least)), series_elements])
 

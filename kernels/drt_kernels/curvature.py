@@ -194,6 +194,14 @@ def _specialise(columns: Array, special: Whole, points: int, sums: Array) -> Non
 
 
 @compiled(**INNER, fastmath=FAST)
+def _zone(zone: int, i: int, logs: int) -> tuple[int, int]:
+    """From which distance on a zone is, and where it ends in row i."""
+    if zone == 0:
+        return 0, min(i + FROM_MIDDLE, logs)
+    return (FROM_MIDDLE, min(i + FROM_FAR, logs)) if zone == 1 else (FROM_FAR, logs)
+
+
+@compiled(**INNER, fastmath=FAST)
 def _strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Array, out: Array) -> None:
     """Elements of row i from the distance `first` on, up to column `stop`, times their factors."""
     scale, none = same(sums[OUTER_, i]), same(0.0)
@@ -236,9 +244,11 @@ def assemble(  # noqa: PLR0913, PLR0917 - a function that is pointed to takes ar
     for j in range(sums.shape[1]):
         sums[OUTER_, j] = outer[j] if j < logs else 0.0
     for i in range(1, logs - 1):
-        _strip(near, NEAR, 0, i, min(i + FROM_MIDDLE, logs), sums, out)
-        _strip(middle, MIDDLE, FROM_MIDDLE, i, min(i + FROM_FAR, logs), sums, out)
-        _strip(far, FAR, FROM_FAR, i, logs, sums, out)
+        # One call, since what is called is compiled again with each.
+        for zone in range(3):
+            table = near if zone == 0 else middle if zone == 1 else far
+            first, stop = _zone(zone, i, logs)
+            _strip(table, table.shape[0] // 8, first, i, stop, sums, out)
         for j in range(logs, out.shape[1]):
             out[i, j] = 0.0
     for i in range(size, rows):
@@ -288,6 +298,14 @@ def _add_special(columns: Array, s: int, outer: Array, logs: int, size: int, inv
         store(sums, RIGHT + 1, q, fma(load(columns, s, q), load(sums, RIGHT, q), load(sums, RIGHT + 1, q)))
 
 
+@compiled(**INNER, fastmath=FAST)
+def _clear(sums: Array) -> None:
+    """Begin with sums for leverages of zero."""
+    for k in range(SPREAD, SUMS):
+        for j in range(sums.shape[1]):
+            sums[k, j] = 0.0
+
+
 @pointed(
     "void(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], int64,"
     " int64, float64[::1], float64[:, ::1], float64[:, ::1], float64[::1])",
@@ -314,18 +332,19 @@ def leverages(  # noqa: PLR0913, PLR0917
     points = weight.size
     for q in range(sums.shape[1]):
         sums[RIGHT + 1, q] = sums[PLAIN, q] = 0.0
-    _add_special(columns, 0, outer, logs, size, inverse, sums)
-    for s in range(logs - 1, size):
-        _add_special(columns, s, outer, logs, size, inverse, sums)
-    sums[SPREAD:SUMS] = 0.0
+    for s in range(size):
+        if s == 0 or s >= logs - 1:
+            _add_special(columns, s, outer, logs, size, inverse, sums)
+    _clear(sums)
     for j in range(sums.shape[1]):
         sums[OUTER_, j] = outer[j] if 0 < j < logs - 1 else 0.0
     for i in range(1, logs - 1):
         diagonal = inverse[i, i]
         inverse[i, i] *= 0.5
-        _spread_strip(near, NEAR, 0, i, min(i + FROM_MIDDLE, logs), sums, inverse)
-        _spread_strip(middle, MIDDLE, FROM_MIDDLE, i, min(i + FROM_FAR, logs), sums, inverse)
-        _spread_strip(far, FAR, FROM_FAR, i, logs, sums, inverse)
+        for zone in range(3):
+            table = near if zone == 0 else middle if zone == 1 else far
+            first, stop = _zone(zone, i, logs)
+            _spread_strip(table, table.shape[0] // 8, first, i, stop, sums, inverse)
         inverse[i, i] = diagonal
     width = 2 * NEAR + 1
     for k in range(width):

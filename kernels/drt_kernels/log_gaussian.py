@@ -50,8 +50,15 @@ _HALVINGS, _ROUNDING = 40, 1e-13
 # Rounding errors of a component of a residual: data are divided by their size, so it is a sum of numbers below 1.
 _RESIDUAL_ROUNDING = 1e-15
 
-# After how many steps of one descent ln γ is no longer moved straight, but γ, where the data hold it.
+# After how many steps of one descent the second derivative is no longer taken from the fitted products.
 _PLAIN = 40
+
+# How a step is found: by the second derivative, made positive where it is not; by the positive one; by the one that
+# the step before was found by. The last is taken below a residual, as long as each step leaves this share of it.
+_NEWTON: Any = np.int64(0)
+_POSITIVE: Any = np.int64(1)
+_AGAIN: Any = np.int64(2)
+_NEAR_ENOUGH, _FAST_ENOUGH = 2e-3, 0.25
 
 # Steps of finding the variance that residuals show, how far one goes, and the change that ends them, in logarithms.
 _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
@@ -61,9 +68,14 @@ _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
 # vanish beside the second.
 _LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 
+# Leverages before any are known, and how exact the solution has to be, in posterior standard deviations, or how many
+# steps taken, before they are.
+_EXPECTED_LEVERAGE, _ROUGH, _ROUGH_STEPS = 0.6, 1.0, 10
+
 # How exact solutions are, in posterior standard deviations, and after how many steps one gives up: while
-# hyperparameters are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
-_COARSE = 0.02
+# hyperparameters are looked for, first and then, and in the end. What is below `_CLOSE` and no longer halves has met
+# rounding.
+_FIRST, _COARSE = 0.1, 0.02
 _COARSE_STEPS: Any = np.int64(100)
 _EXACT = 1e-10
 _EXACT_STEPS: Any = np.int64(200)
@@ -72,9 +84,9 @@ _CLOSE = 1e-8
 # Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace.
 _GRAIN = 2.0**-10
 
-# Relative change of the hyperparameters that ends their rounds, how many there are at most, and how many times the
-# change that a round calls for is made at most.
-_SETTLED, _MOST_ROUNDS, _FARTHEST = 0.01, 30, 4.0
+# Relative change of the hyperparameters that ends their rounds, and one that does so where it is less than a third of
+# the one before; how many rounds there are at most, and how many times the change that one calls for is made at most.
+_SETTLED, _NEARLY, _MOST_ROUNDS, _FARTHEST = 0.01, 0.03, 30, 4.0
 
 # Standard deviation of ln λ that intervals allow for. It is more than that of the search, since the prior itself is
 # only roughly right; the resistance of tails depends on it.
@@ -149,6 +161,7 @@ class Work(NamedTuple):
     factor: Array  # (j,j) upper half, reciprocals on the diagonal
     inverse: Array  # (j,j) of the factor, transposed
     step: Array  # (j)
+    scratch: Array  # (4,5) for the noise
 
 
 def new_work(grid: Grid, tables: Tables) -> Work:
@@ -166,7 +179,7 @@ def new_work(grid: Grid, tables: Tables) -> Work:
         *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1), zeros(grid.logs), zeros(grid.logs)),
         *(zeros(3, grid.logs), zeros(3, grid.logs), np.ones(whole), zeros(whole, padded), zeros(whole, padded)),
         *(zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE)),
-        zeros(whole + BESIDE),
+        *(zeros(whole + BESIDE), zeros(4, 5)),
     )
 
 
@@ -479,23 +492,26 @@ def _factorise(matrix: Array, factor: Array) -> bool:
     return True
 
 
-@compiled(**_INNER, inline="always")
-def _find_step(lam: float, in_gamma: bool, grid: Grid, work: Work) -> bool:
+@compiled(**_INNER)
+def _find_step(lam: float, kind: int, grid: Grid, work: Work) -> bool:
     """Newton step where the objective is convex, else one for a parabola that is; false if there is none.
 
-    It is by u or, if `in_gamma` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u
-    less the gradient, so that what is left of the data's pressure is what balances the prior.
+    It is by u or, where the data hold γ more than the prior does, by δ in γ (1 + δ), since the data's part is quadratic
+    in γ. The second derivative by δ is that by u less the gradient, so that what is left of the data's pressure is what
+    balances the prior.
     """
-    if in_gamma:
+    if kind != _AGAIN:
         for m in range(grid.logs):
             work.pressure[m] -= work.data_driven[m] * work.gradient[m]
-    _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
-    _prior_band(lam, grid, work.stiffness, work.band)
-    exact = _needs_exact(grid, work)
-    _assemble(_NO, exact, grid, work)
-    if not work.leaves.factorise(work.matrix, work.factor):
-        _assemble(_YES, exact, grid, work)
-        if not work.leaves.factorise(work.matrix, work.factor):
+        _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+        _prior_band(lam, grid, work.stiffness, work.band)
+        exact = _needs_exact(grid, work)
+        good = False
+        for n in range(kind, 2):
+            if not good:
+                _assemble(n > 0, exact, grid, work)
+                good = work.leaves.factorise(work.matrix, work.factor)
+        if not good:
             return False
     work.leaves.solve(work.factor, work.gradient, work.step)
     for j in range(grid.logs, grid.size):
@@ -517,25 +533,27 @@ def _rounding(before: float, work: Work) -> float:
 
 
 @compiled(**_INNER)
-def _try(length: float, in_gamma: bool, grid: Grid, work: Work) -> None:
-    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `in_gamma`."""
+def _try(length: float, grid: Grid, work: Work) -> None:
+    """Move by `length` times the step of :func:`_find_step` to `work.trial`."""
     for j in range(grid.size):
         change = length * work.step[j]
         if j >= grid.logs:
             work.trial[j] = max(work.y[j] + change, 0.0)
             continue
-        if in_gamma and work.data_driven[j] > 0.0:
+        if work.data_driven[j] > 0.0:
             # Goes on as a straight line where half of γ is left.
             change = math.log1p(change) if change > -0.5 else 2.0 * change + 1.0 - math.log(2.0)
         work.trial[j] = work.y[j] + change
 
 
-@compiled(**_INNER, inline="always")
-def _walk(lam: float, before: float, in_gamma: bool, grid: Grid, work: Work) -> float:
-    """Go along the step as far as the objective falls, from its value `before` on; return what it is then.
+@compiled(**_INNER)
+def _move(lam: float, before: float, kind: int, grid: Grid, work: Work) -> float:
+    """Go along a step as far as the objective falls, from its value `before` on; return what it is then, or NaN.
 
-    Leaves in `work.step` the step that u has made, for a length of 1.
+    It is NaN where there is no step. Leaves in `work.step` what u has moved by, for a length of 1.
     """
+    if not _find_step(lam, kind, grid, work):
+        return math.nan
     y, trial, step = work.y, work.trial, work.step
     slack = _rounding(before, work)
     longest = 0.0
@@ -547,14 +565,13 @@ def _walk(lam: float, before: float, in_gamma: bool, grid: Grid, work: Work) -> 
     length = _LONGEST / longest if longest > _LONGEST else 1.0
     phi = before
     for _ in range(_HALVINGS):
-        _try(length, in_gamma, grid, work)
+        _try(length, grid, work)
         phi = _evaluate(trial, lam, grid, work)
         if phi <= before + 1e-4 * length * fall + slack:
             break
         length *= 0.5
-    if in_gamma:
-        for m in range(grid.logs):
-            step[m] = (trial[m] - y[m]) / length
+    for m in range(grid.logs):
+        step[m] = (trial[m] - y[m]) / length
     _update_duals(y, step, length, lam, grid, work.dual)
     for j in range(grid.size):
         y[j] = trial[j]
@@ -566,17 +583,21 @@ def _descend(lam: float, tolerance: float, limit: int, grid: Grid, work: Work) -
     """Minimise from `work.y` on, with `work.precision`; return the stationarity residual."""
     phi = _evaluate(work.y, lam, grid, work)
     residual = float(_differentiate(lam, grid, work))
+    kind = _NEWTON
     for n in range(limit):
         if n == _PLAIN:
             work.slow[0] = 1.0
-        in_gamma = work.slow[0] > 0.0
-        if not residual > tolerance or not _find_step(lam, in_gamma, grid, work):
+        if not residual > tolerance:
             break
-        phi = _walk(lam, phi, in_gamma, grid, work)
+        moved = _move(lam, phi, kind, grid, work)
+        if math.isnan(moved):
+            break
+        phi = moved
         before = residual
         residual = float(_differentiate(lam, grid, work))
-        if residual <= _CLOSE and residual > 0.5 * before:
+        if kind == _NEWTON and residual <= _CLOSE and residual > 0.5 * before:
             break
+        kind = _AGAIN if residual <= _NEAR_ENOUGH and residual <= _FAST_ENOUGH * before else _NEWTON
     return residual
 
 
@@ -644,7 +665,8 @@ def _leverages(grid: Grid, work: Work) -> None:
     inverse, left, leverage = work.inverse, work.left, work.leverage
     points = leverage.size
     one = work.right[0]
-    leverage[:] = 0.0
+    for f in range(points):
+        leverage[f] = 0.0
     # Columns of A times their factors, which the inverse takes over row by row.
     for j in range(grid.size):
         for q in range(2 * points):
@@ -665,7 +687,8 @@ def _leverages(grid: Grid, work: Work) -> None:
 @compiled(**_INNER, fastmath=_FAST)
 def _noise_gradient(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
     """Differentiate by ln v what :func:`_noise` looks for; g_0, g_1, then Fisher's information h_00, h_01, h_11."""
-    force[:] = 0.0
+    for c in range(5):
+        force[c] = 0.0
     for f in range(work.distance.size):
         first, second = noise[0] * parts[0, f], noise[1] * parts[1, f]
         variance = first + second
@@ -695,7 +718,8 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
     of Fisher's scoring in ln v, shortened where they go too far.
     """
     one, other = math.isnan(given[0]), math.isnan(given[1])
-    before, force, ahead, step = np.empty(2), np.empty(5), np.empty(5), np.zeros(2)
+    before, force, ahead, step = work.scratch[0], work.scratch[1], work.scratch[2], work.scratch[3]
+    step[0] = step[1] = 0.0
     _noise_gradient(noise, parts, one and other, grid, work, force)
     for _ in range(_SCALINGS):
         if one and other:
@@ -709,7 +733,7 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
         longest = max(abs(step[0]), abs(step[1]))
         length = _SCALING / longest if longest > _SCALING else 1.0
         rise = force[0] * step[0] + force[1] * step[1]
-        before[:] = noise
+        before[0], before[1] = noise[0], noise[1]
         for _ in range(_SCALINGS):
             for c in range(2):
                 noise[c] = before[c] * math.exp(length * step[c])
@@ -718,7 +742,8 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
             if ahead[0] * step[0] + ahead[1] * step[1] >= -0.5 * rise:
                 break
             length *= 0.5
-        force[:] = ahead
+        for c in range(5):
+            force[c] = ahead[c]
         if longest <= _SCALED:
             break
 
@@ -765,6 +790,17 @@ def _scale(noise: Array, parts: Array) -> float:
     return float(total / parts.shape[1])
 
 
+@compiled(**_INNER)
+def _approach(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> None:
+    """Come near the solution, with the noise found anew after each step, from leverages that are only expected."""
+    for _ in range(_ROUGH_STEPS):
+        _weigh(noise, parts, work)
+        phi = _evaluate(work.y, lam, grid, work)
+        if not _differentiate(lam, grid, work) > _ROUGH or math.isnan(_move(lam, phi, _POSITIVE, grid, work)):
+            break
+        _noise(given, parts, grid, work, noise)
+
+
 @compiled(**_INNER, inline="always")
 def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
     """Bring solution, noise and λ into agreement, those that are not given; return λ."""
@@ -773,12 +809,14 @@ def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, 
     found = np.empty(2)
     gone = 0.0
     last = 0.0
+    farthest = math.inf
+    _approach(lam, parts, given, noise, grid, work)
     for n in range(_MOST_ROUNDS):
         _weigh(noise, parts, work)
-        _descend(lam, _COARSE, _COARSE_STEPS, grid, work)
+        _descend(lam, _FIRST if n == 0 else _COARSE, _COARSE_STEPS, grid, work)
         if not _curve(lam, _NO, grid, work):
             break
-        found[:] = noise
+        found[0], found[1] = noise[0], noise[1]
         _noise(given, parts, grid, work, found)
         change = _scale(found, parts) - _scale(noise, parts)
         turned = 0.0
@@ -796,7 +834,9 @@ def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, 
             if math.isnan(given[c]):
                 noise[c] = found[c] * math.exp((gain - 1.0) * change)
         _bound(given, noise)
-        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(slope_term) <= _SETTLED:
+        before = farthest
+        farthest = max(abs(change), 0.1 * turned, abs(slope_term))
+        if n > 0 and farthest <= (_NEARLY if 3.0 * farthest <= before else _SETTLED):
             break
     return lam
 
@@ -809,10 +849,10 @@ def _rounded(value: float) -> float:
 
 @compiled(**_INNER)
 def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> None:
-    """Components of the variance that the residuals of the start show, were it without parameters."""
+    """Components of the variance that the residuals of the start show."""
     for f in range(work.precision.size):
         work.precision[f] = 1.0
-        work.leverage[f] = 0.0
+        work.leverage[f] = _EXPECTED_LEVERAGE
     _evaluate(work.y, 1.0, grid, work)
     for c in range(2):
         total = 0.0
@@ -900,6 +940,16 @@ def _release(grid: Grid, work: Work) -> None:
         work.free[j] = work.outer[j] = 1.0
 
 
+@compiled(**_INNER)
+def _shift(covariance: Array, grid: Grid, work: Work, mean: Array) -> None:
+    """Mean of a normal distribution that series elements at zero are pulled out of; after :func:`_release`."""
+    for i in range(grid.size):
+        moved = 0.0
+        for j in range(grid.logs, grid.size):
+            moved += covariance[i, j] * work.trial[j]
+        mean[i] = work.y[i] - moved
+
+
 @compiled(**_OUTER)
 def posteriors(
     b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
@@ -922,7 +972,6 @@ def posteriors(
             work.data[q] = b[k, q]
         lam = given[k, 2]
         _begin(parts[k], given[k], grid, work, noise)
-        covariance[k, :, :] = math.nan
         good = True
         for n in range(_MOST_ROUNDS):
             _weigh(noise, parts[k], work)
@@ -932,17 +981,17 @@ def posteriors(
             good = _curve(lam, n > 0, grid, work)
             if not good:
                 break
-            found[:] = noise
+            found[0], found[1] = noise[0], noise[1]
             if math.isnan(given[k, 0]) or math.isnan(given[k, 1]):
                 _noise(given[k], parts[k], grid, work, found)
             change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
-            noise[:] = found
+            noise[0], noise[1] = found[0], found[1]
             if n >= _KNOWN_ROUNDS and change <= _SETTLED:
                 break
-        mean[k, :] = math.nan
         if good:
             _mirror(work.matrix, grid.size, covariance[k])
-            for i in range(grid.size):
-                mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
+            _shift(covariance[k], grid, work, mean[k])
             _add_lambda_uncertainty(work.y, lam, grid, work.trial, work.step, covariance[k])
+        else:
+            mean[k, :], covariance[k, :, :] = math.nan, math.nan
         hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam
