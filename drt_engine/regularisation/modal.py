@@ -6,7 +6,8 @@ the influence matrix :math:`K = A(A^TA + λM)^{-1}A^T` has eigenvalues :math:`f 
 
 .. math:: |Ax - b|^2 = \sum a^2 w^2, \qquad x^T M x = λ^{-1} \sum a^2 f w, \qquad \operatorname{tr}(I - K) = \sum w .
 
-What no solution can fit takes part as modes with w = 1, of which only the sum of a² is needed. R_inf, L and 1/C are fitted whatever λ is: f = 1, w = 0.
+What no solution can fit takes part as modes with w = 1, of which only the sum of a² is needed. R_inf, L and 1/C are
+fitted whatever λ is: f = 1, w = 0.
 """
 
 from typing import ClassVar

@@ -301,6 +301,8 @@ def _add_special(columns: Array, s: int, outer: Array, logs: int, size: int, inv
 @compiled(**INNER, fastmath=FAST)
 def _clear(sums: Array) -> None:
     """Begin with sums for leverages of zero."""
+    for q in range(sums.shape[1]):
+        sums[RIGHT + 1, q] = sums[PLAIN, q] = 0.0
     for k in range(SPREAD, SUMS):
         for j in range(sums.shape[1]):
             sums[k, j] = 0.0
@@ -330,12 +332,10 @@ def leverages(  # noqa: PLR0913, PLR0917
     `inverse` is the upper half of H⁻¹.
     """
     points = weight.size
-    for q in range(sums.shape[1]):
-        sums[RIGHT + 1, q] = sums[PLAIN, q] = 0.0
+    _clear(sums)
     for s in range(size):
         if s == 0 or s >= logs - 1:
             _add_special(columns, s, outer, logs, size, inverse, sums)
-    _clear(sums)
     for j in range(sums.shape[1]):
         sums[OUTER_, j] = outer[j] if 0 < j < logs - 1 else 0.0
     for i in range(1, logs - 1):

@@ -53,8 +53,8 @@ _RESIDUAL_ROUNDING = 1e-15
 # After how many steps of one descent the second derivative is no longer taken from the fitted products.
 _PLAIN = 40
 
-# How a step is found: by the second derivative, made positive where it is not; by the positive one; by the one that
-# the step before was found by. The last is taken below a residual, as long as each step leaves this share of it.
+# How a step is found: by the second derivative, made positive where it is not; by the positive one; by the factor at
+# hand. The last is taken after one step below a residual, and as long as each leaves no more than this share of it.
 _NEWTON: Any = np.int64(0)
 _POSITIVE: Any = np.int64(1)
 _AGAIN: Any = np.int64(2)
@@ -162,6 +162,8 @@ class Work(NamedTuple):
     inverse: Array  # (j,j) of the factor, transposed
     step: Array  # (j)
     scratch: Array  # (4,5) for the noise
+    factored: Array  # (1) 1 where `factor` is that of a matrix, else 0
+    kept: Array  # (j,j) data's part of the second derivative, upper half
 
 
 def new_work(grid: Grid, tables: Tables) -> Work:
@@ -179,7 +181,7 @@ def new_work(grid: Grid, tables: Tables) -> Work:
         *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1), zeros(grid.logs), zeros(grid.logs)),
         *(zeros(3, grid.logs), zeros(3, grid.logs), np.ones(whole), zeros(whole, padded), zeros(whole, padded)),
         *(zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE)),
-        *(zeros(whole + BESIDE), zeros(4, 5)),
+        *(zeros(whole + BESIDE), zeros(4, 5), zeros(1), zeros(whole, whole + BESIDE)),
     )
 
 
@@ -414,6 +416,13 @@ def _gram(left: Array, right: Array, outer: Array, out: Array) -> None:
 @compiled(**_INNER, fastmath=_FAST)
 def _assemble(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
     """Second derivative of the objective, upper half; `positive` leaves out what may make it indefinite."""
+    _assemble_data(positive, exact, grid, work)
+    _add_prior(positive, grid, work)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _assemble_data(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
+    """Part of it that is a product of the columns of A."""
     matrix = work.matrix
     curvature.weigh(work.residual, work.weight, work.distance, grid.tail, positive, work.sums)
     if exact:
@@ -425,6 +434,12 @@ def _assemble(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
             *(t.columns, t.across, t.place, t.special, t.near, t.middle, t.far, t.resistor),
             *(work.outer, grid.logs, grid.size, work.sums, matrix),
         )
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add_prior(positive: bool, grid: Grid, work: Work) -> None:
+    """Add to the data's part of the second derivative what is not a product, and the prior's."""
+    matrix = work.matrix
     for m in range(grid.logs):
         force = work.pressure[m]
         matrix[m, m] += work.band[0, m] + (max(force, 0.0) if positive else force)
@@ -500,17 +515,18 @@ def _find_step(lam: float, kind: int, grid: Grid, work: Work) -> bool:
     in γ. The second derivative by δ is that by u less the gradient, so that what is left of the data's pressure is what
     balances the prior.
     """
-    if kind != _AGAIN:
+    if kind != _AGAIN or work.factored[0] == 0.0:
         for m in range(grid.logs):
             work.pressure[m] -= work.data_driven[m] * work.gradient[m]
         _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
         _prior_band(lam, grid, work.stiffness, work.band)
         exact = _needs_exact(grid, work)
         good = False
-        for n in range(kind, 2):
+        for n in range(1 if kind == _POSITIVE else 0, 2):
             if not good:
                 _assemble(n > 0, exact, grid, work)
                 good = work.leaves.factorise(work.matrix, work.factor)
+        work.factored[0] = 1.0 if good else 0.0
         if not good:
             return False
     work.leaves.solve(work.factor, work.gradient, work.step)
@@ -579,11 +595,14 @@ def _move(lam: float, before: float, kind: int, grid: Grid, work: Work) -> float
 
 
 @compiled(**_INNER)
-def _descend(lam: float, tolerance: float, limit: int, grid: Grid, work: Work) -> float:
-    """Minimise from `work.y` on, with `work.precision`; return the stationarity residual."""
+def _descend(lam: float, tolerance: float, limit: int, first: int, grid: Grid, work: Work) -> float:
+    """Minimise from `work.y` on, with `work.precision`; return the stationarity residual.
+
+    `first` is how the first step is found.
+    """
     phi = _evaluate(work.y, lam, grid, work)
     residual = float(_differentiate(lam, grid, work))
-    kind = _NEWTON
+    kind = first
     for n in range(limit):
         if n == _PLAIN:
             work.slow[0] = 1.0
@@ -597,7 +616,8 @@ def _descend(lam: float, tolerance: float, limit: int, grid: Grid, work: Work) -
         residual = float(_differentiate(lam, grid, work))
         if kind == _NEWTON and residual <= _CLOSE and residual > 0.5 * before:
             break
-        kind = _AGAIN if residual <= _NEAR_ENOUGH and residual <= _FAST_ENOUGH * before else _NEWTON
+        near = kind == _AGAIN or residual <= _NEAR_ENOUGH
+        kind = _AGAIN if near and residual <= _FAST_ENOUGH * before else _NEWTON
     return residual
 
 
@@ -620,27 +640,38 @@ def _invert_factor(factor: Array, size: int, out: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
+def _curve(lam: float, known: bool, again: bool, grid: Grid, work: Work) -> bool:
     """Invert the positive second derivative at the point differentiated last; false if that fails.
 
     Leaves the leverages and, in `work.matrix`, the upper half of the inverse.
 
-    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before.
+    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before. With `again` all
+    else is as it was the time before, and the leverages are left as they are.
     """
     if known:
         _prior_weights_as_known(work.y, lam, grid, work.spread, work.stiffness)
     else:
         _duals_at_solution(work.y, lam, grid, work.dual)
         _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
-    _prior_band(lam, grid, work.stiffness, work.band)
     exact = _needs_exact(grid, work)
-    _assemble(_YES, exact, grid, work)
+    if not again:
+        _assemble_data(_YES, exact, grid, work)
+    source, target = (work.kept, work.matrix) if again else (work.matrix, work.kept)
+    for i in range(target.shape[0]):
+        for j in range(i, target.shape[1]):
+            target[i, j] = source[i, j]
+    _prior_band(lam, grid, work.stiffness, work.band)
+    _add_prior(_YES, grid, work)
+    work.factored[0] = 0.0
     if not work.leaves.factorise(work.matrix, work.factor):
         return False
+    work.factored[0] = 1.0
     work.leaves.invert(work.factor, work.inverse, work.matrix)
     for k in range(3):
         for m in range(grid.logs - k):
             work.spread[k, m] = work.matrix[m, m + k]
+    if again:
+        return True
     if exact:
         _leverages(grid, work)
     else:
@@ -813,8 +844,9 @@ def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, 
     _approach(lam, parts, given, noise, grid, work)
     for n in range(_MOST_ROUNDS):
         _weigh(noise, parts, work)
-        _descend(lam, _FIRST if n == 0 else _COARSE, _COARSE_STEPS, grid, work)
-        if not _curve(lam, _NO, grid, work):
+        tolerance = _FIRST if n == 0 else _COARSE
+        _descend(lam, tolerance, _COARSE_STEPS, _NEWTON if n == 0 else _AGAIN, grid, work)
+        if not _curve(lam, _NO, _NO, grid, work):
             break
         found[0], found[1] = noise[0], noise[1]
         _noise(given, parts, grid, work, found)
@@ -882,15 +914,17 @@ def maximise(
             work.y[j] = start[k, j]
         for q in range(b.shape[1]):
             work.data[q] = b[k, q]
-        work.slow[0] = 0.0
+        work.slow[0] = work.factored[0] = 0.0
         _duals_at_solution(work.y, 1.0, grid, work.dual)
         _begin(parts[k], given[k], grid, work, noise)
-        lam = _find_hyperparameters(parts[k], given[k], noise, grid, work)
+        lam = given[k, 2]
+        if math.isnan(given[k, 0]) or math.isnan(given[k, 1]) or math.isnan(lam):
+            lam = _find_hyperparameters(parts[k], given[k], noise, grid, work)
         for c in range(2):
             hyper[k, c] = noise[c] if not math.isnan(given[k, c]) else _rounded(noise[c])
         hyper[k, 2] = lam if not math.isnan(given[k, 2]) else _rounded(lam)
         _weigh(hyper[k], parts[k], work)
-        residual[k] = _descend(hyper[k, 2], _EXACT, _EXACT_STEPS, grid, work)
+        residual[k] = _descend(hyper[k, 2], _EXACT, _EXACT_STEPS, _AGAIN, grid, work)
         for j in range(grid.size):
             out[k, j] = work.y[j]
 
@@ -972,17 +1006,19 @@ def posteriors(
             work.data[q] = b[k, q]
         lam = given[k, 2]
         _begin(parts[k], given[k], grid, work, noise)
+        fixed = not (math.isnan(given[k, 0]) or math.isnan(given[k, 1]))
         good = True
         for n in range(_MOST_ROUNDS):
-            _weigh(noise, parts[k], work)
-            _evaluate(work.y, lam, grid, work)
-            _differentiate(lam, grid, work)
-            _release(grid, work)
-            good = _curve(lam, n > 0, grid, work)
+            if n == 0 or not fixed:
+                _weigh(noise, parts[k], work)
+                _evaluate(work.y, lam, grid, work)
+                _differentiate(lam, grid, work)
+                _release(grid, work)
+            good = _curve(lam, n > 0, n > 0 and fixed, grid, work)
             if not good:
                 break
             found[0], found[1] = noise[0], noise[1]
-            if math.isnan(given[k, 0]) or math.isnan(given[k, 1]):
+            if not fixed:
                 _noise(given[k], parts[k], grid, work, found)
             change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
             noise[0], noise[1] = found[0], found[1]

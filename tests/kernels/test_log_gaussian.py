@@ -293,7 +293,7 @@ def test_hyperparameters_are_where_the_evidence_is_largest():
 
 @njit
 def curve(lam, some, work):
-    return kernel._curve(lam, kernel._NO, some, work)
+    return kernel._curve(lam, kernel._NO, kernel._NO, some, work)
 
 
 def levered_at(y, b, precision, lam, some):
