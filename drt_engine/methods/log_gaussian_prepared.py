@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
 from drt_engine.model.gsvd import factorise

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, typeof
+from numba.core.typing.typeof import Purpose, _TypeofContext, typeof_impl
 from scipy.optimize import approx_fprime, minimize
 
 import drt_engine as drt
+import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_kernels import curvature
 from drt_kernels import dense as dense_kernels
 from drt_kernels import log_gaussian as kernel
@@ -524,3 +526,16 @@ def test_neighbours_give_the_second_derivative_and_leverages(capacitance):
     error = np.abs(np.triu(found["near"][0][:, : len(scale)] - found["exact"][0][:, : len(scale)]))
     assert (error / np.outer(scale, scale)).max() < 2e-6
     np.testing.assert_allclose(found["near"][1], found["exact"][1], atol=1e-4)
+
+
+def test_types_that_are_kept_are_those_that_numba_finds():
+    some = grid()
+    locked = some._replace(slope=some.slope.copy())
+    locked.slope.flags.writeable = False
+    kinds = []
+    for each in (some, locked, grid(0.0)):
+        work = kernel.new_work(each, tables(each))
+        found = typeof_impl.dispatch(tuple)(work, _TypeofContext(Purpose.argument))
+        kinds.append(typeof(work))
+        assert kinds[-1] == found == typeof(kernel.new_work(each, tables(each)))
+    assert kinds[0] == kinds[2] != kinds[1]
