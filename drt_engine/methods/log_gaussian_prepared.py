@@ -104,7 +104,7 @@ class PreparedLogGaussian:
         """What spreads γ: rows are where it comes from."""
         y = np.log(self.problem.discretisation.expansion.tau)
         shares = np.exp(-_SPREAD_SLOPE * np.abs(y[:, None] - y))
-        return shares / shares.sum(axis=1, keepdims=True)
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
         """Invert finite spectra.
