@@ -239,7 +239,7 @@ class LogModels:
             y, scale, shifted, grid = model.linearised(b[k], values, shape)
             mean, spread, used = np.empty((1, y.size)), np.empty((1, y.size, y.size)), np.empty((1, 3))
             log_gaussian.posteriors(
-                shifted[None], parts[k : k + 1], y[None], given[k : k + 1], grid, mean, spread, used
+                shifted[None], parts[k : k + 1], y[None], given[k : k + 1], model.work(grid), mean, spread, used
             )
             factors = 1.0 / scale
             factors[model.logs : model.linear] *= size[k]

@@ -1,11 +1,14 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+import drt_kernels.kinds  # noqa: F401 - numba asks it for types
+from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
 from drt_engine.model.gsvd import factorise
 from drt_engine.model.problem import Parameters, Problem, filled, row_by_row
@@ -13,6 +16,7 @@ from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
+from drt_kernels.curvature import Tables
 
 __all__ = ["Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
@@ -39,8 +43,12 @@ _FREEDOM = 4.0
 _START = 3e-3
 """Regularisation of the non-negative solution that the search starts from."""
 
-_LEAST_START = 1e-3
+_LEAST_START = 1e-8
 """What γ is raised to at the start, as a share of its largest value."""
+
+_SPREAD, _SPREAD_SLOPE = 0.3, 3.0
+"""Share of γ at the start that is spread over its neighbours, and how steeply its logarithm falls to the sides: zeros
+have no logarithm, and where ln γ is flat the search takes long."""
 
 _NORMAL = 0.7267475952571825
 """Square of the scale of Student's distribution that is found for normal noise, as a share of its variance: with x half
@@ -86,6 +94,18 @@ class PreparedLogGaussian:
         self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
         self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
 
+    @cached_property
+    def tables(self) -> Tables:
+        """What the kernel makes the second derivative from."""
+        return nearby.tables(self.problem)
+
+    @cached_property
+    def _spreading(self) -> Array:
+        """What spreads γ: rows are where it comes from."""
+        y = np.log(self.problem.discretisation.expansion.tau)
+        shares = np.exp(-_SPREAD_SLOPE * np.abs(y[:, None] - y))
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
     def solve(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
         """Invert finite spectra.
 
@@ -101,7 +121,7 @@ class PreparedLogGaussian:
         solutions, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self.beginning(b), given, self.grid, solutions, hyper, residual)
+        log_gaussian.maximise(b, parts, self.beginning(b), given, self.work(), solutions, hyper, residual)
         x = self._values(solutions)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
@@ -143,7 +163,7 @@ class PreparedLogGaussian:
         some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.grid, *some)
+        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.work(), *some)
         mean[known], covariance[known], hyper[known] = some
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         return self.as_posterior(parameters, size, (mean, covariance), known_noise)
@@ -213,6 +233,10 @@ class PreparedLogGaussian:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
 
+    def work(self) -> log_gaussian.Work:
+        """Make the arrays of the compiled search."""
+        return log_gaussian.new_work(self.grid, self.tables)
+
     def cost(self, b: Array) -> Array:
         """Return what the non-negative solution leaves, its penalty included, shape (K,).
 
@@ -236,7 +260,8 @@ class PreparedLogGaussian:
         x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
-        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), _LEAST_START**2)
+        gamma = (1.0 - _SPREAD) * gamma + _SPREAD * row_by_row(gamma, self._spreading)
+        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6)
         series_elements = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
         return np.hstack([np.log(np.maximum(gamma, least)), series_elements])
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.elements import EXPONENTS, Terms
 from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.methods.nearby import plain_tables
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
 
@@ -77,6 +78,8 @@ class LogModel:
         # Where each range of one sign begins.
         self.ranges = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1])
         self._normaliser = log_normaliser(prepared.grid)
+        # All columns are those of the problem, whose solutions are then the same as without other models.
+        self._plain = not terms.shapes and bool((signs > 0.0).all())
         self.size = self.linear + len(terms.shapes)
         self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
 
@@ -106,6 +109,11 @@ class LogModel:
         missing = -len(columns) % 4
         whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
         return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
+
+    def work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
+        """Make the arrays of the compiled search for a grid."""
+        tables = self.prepared.tables if self._plain else plain_tables(grid.columns, grid.size)
+        return log_gaussian.new_work(grid, tables)
 
     def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
         """Find the solution for one spectrum.
@@ -169,9 +177,8 @@ class LogModel:
         """Solve the model that is linear around y."""
         shifted = b + y[self.linear :] @ columns[self.linear :]
         out, hyper, residual = np.empty((1, y.size)), np.empty((1, 3)), np.empty(1)
-        log_gaussian.maximise(
-            shifted[None], parts[None], y[None], given[None], self.grid(columns), out, hyper, residual
-        )
+        work = self.work(self.grid(columns))
+        log_gaussian.maximise(shifted[None], parts[None], y[None], given[None], work, out, hyper, residual)
         return out[0], hyper[0], float(residual[0])
 
     def _finished(self, b: Array, parts: Array, given: Array, found: tuple[Array, Array, Array, float]) -> Fit:

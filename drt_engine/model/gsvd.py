@@ -32,8 +32,6 @@ class GSVD:
         What was factorised.
     data_modes : ndarray, shape (n, r)
         U, orthonormal columns; zero where c = 0.
-    remainder : ndarray, shape (n, n − rank A)
-        Orthonormal basis of the data that no solution can fit.
     modes : ndarray, shape (N, r)
         X.
     data_part, penalty_part : ndarray, shape (r,)
@@ -46,7 +44,6 @@ class GSVD:
 
     problem: Problem
     data_modes: Array
-    remainder: Array
     modes: Array
     data_part: Array
     penalty_part: Array
@@ -114,11 +111,13 @@ def factorise(problem: Problem) -> GSVD:
         The matrices.
     """
     penalised = problem.penalised
-    columns = problem.matrix[:, penalised:]
+    # Where there are more data than unknowns, all that is asked of A is in its triangle.
+    base, matrix = np.linalg.qr(problem.matrix)
+    columns = matrix[:, penalised:]
     q, triangle = np.linalg.qr(columns, mode="complete")
     free, others = q[:, : columns.shape[1]], q[:, columns.shape[1] :]
     beside = np.linalg.inv(triangle[: columns.shape[1]])
-    a = others.T @ problem.matrix[:, :penalised]
+    a = others.T @ matrix[:, :penalised]
     factor = problem.penalty_factor[:, :penalised]
     # Balanced, so that neither half of the stack drowns the other; the penalty part takes the balance back.
     balance = np.linalg.norm(a) / np.linalg.norm(factor)
@@ -129,11 +128,10 @@ def factorise(problem: Problem) -> GSVD:
     seen = int(np.count_nonzero(cosine > len(cosine) * np.finfo(float).eps))
     cosine = np.concatenate([np.minimum(cosine[:seen], 1.0), np.zeros(rank - seen)])
     inner = (right[:rank].T / singular[:rank]) @ turn.T
-    shared = free.T @ (problem.matrix[:, :penalised] @ inner)
+    shared = free.T @ (matrix[:, :penalised] @ inner)
     return GSVD(
         problem=problem,
-        data_modes=np.hstack([others @ u[:, :seen], np.zeros((len(free), rank - seen)), free]),
-        remainder=others @ u[:, seen:],
+        data_modes=base @ np.hstack([others @ u[:, :seen], np.zeros((len(free), rank - seen)), free]),
         modes=np.block([[inner, np.zeros((penalised, len(beside)))], [-beside @ shared, beside]]),
         data_part=np.concatenate([cosine**2, np.ones(len(beside))]),
         penalty_part=np.concatenate([(1.0 - cosine) * (1.0 + cosine) / balance**2, np.zeros(len(beside))]),

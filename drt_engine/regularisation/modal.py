@@ -6,7 +6,8 @@ the influence matrix :math:`K = A(A^TA + λM)^{-1}A^T` has eigenvalues :math:`f 
 
 .. math:: |Ax - b|^2 = \sum a^2 w^2, \qquad x^T M x = λ^{-1} \sum a^2 f w, \qquad \operatorname{tr}(I - K) = \sum w .
 
-What no solution can fit takes part as modes with w = 1. R_inf, L and 1/C are fitted whatever λ is: f = 1, w = 0.
+What no solution can fit takes part as modes with w = 1, of which only the sum of a² is needed. R_inf, L and 1/C are
+fitted whatever λ is: f = 1, w = 0.
 """
 
 from typing import ClassVar
@@ -38,24 +39,33 @@ class _Modes:
     ----------
     data : int
         n.
+    beyond : int
+        How many modes no solution can fit; they share the last column of what follows.
     fitted, rest : ndarray, shape (G, p)
         f and w.
     """
 
     def __init__(self, factors: GSVD, regularisation: Array) -> None:
         seen = factors.seen
-        beyond = factors.remainder.shape[1]
+        self._directions = factors.data_modes[:, factors.data_part > 0.0]
         self.data = len(factors.problem.matrix)
-        self.fitted = np.pad(
-            factors.filters(regularisation)[:, :seen] * factors.data_part[:seen], ((0, 0), (0, beyond))
-        )
-        self.rest = np.pad(factors.complement(regularisation), ((0, 0), (0, beyond)), constant_values=1.0)
-        self._directions = np.hstack([factors.data_modes[:, :seen], factors.remainder])
+        self.beyond = self.data - self._directions.shape[1]
+        self.fitted = np.pad(factors.filters(regularisation)[:, :seen] * factors.data_part[:seen], ((0, 0), (0, 1)))
+        self.rest = np.pad(factors.complement(regularisation), ((0, 0), (0, 1)), constant_values=min(self.beyond, 1))
+
+    @property
+    def trace(self) -> Array:
+        """tr(I − K), shape (G,)."""
+        return np.asarray(self.rest[:, :-1].sum(axis=1) + self.beyond)
 
     def squares(self, b: Array) -> Array:
         """Squared amplitudes of data, shape (K, p)."""
         amplitudes = row_by_row(b, self._directions)
-        return np.square(amplitudes, out=amplitudes)
+        left = b - row_by_row(amplitudes, self._directions.T)
+        out = np.empty((len(b), self.rest.shape[1]))
+        np.square(amplitudes[:, : out.shape[1] - 1], out=out[:, :-1])
+        np.sum(np.square(left, out=left), axis=1, out=out[:, -1])
+        return out
 
 
 class GeneralisedCrossValidation:
@@ -93,7 +103,7 @@ class GeneralisedCrossValidation:
     @staticmethod
     def _factor(modes: _Modes) -> Array:
         """Return what the squared residual is multiplied by for each λ, shape (G,)."""
-        return np.asarray(modes.data / modes.rest.sum(axis=1) ** 2)
+        return np.asarray(modes.data / modes.trace**2)
 
 
 class ModifiedCrossValidation(GeneralisedCrossValidation):
@@ -118,7 +128,7 @@ class ModifiedCrossValidation(GeneralisedCrossValidation):
     @staticmethod
     def _factor(modes: _Modes) -> Array:
         rho = 1.3 if modes.data < 50 else 2.0
-        trace = modes.data - rho * (modes.data - modes.rest.sum(axis=1))
+        trace = modes.data - rho * (modes.data - modes.trace)
         return np.where(trace > 0.0, modes.data / np.where(trace > 0.0, trace, 1.0) ** 2, np.inf)
 
 
@@ -143,7 +153,7 @@ class RobustCrossValidation(GeneralisedCrossValidation):
     @staticmethod
     def _factor(modes: _Modes) -> Array:
         xi = 0.2 if modes.data < 100 else 0.3
-        always_fitted = modes.data - modes.rest.shape[1]
+        always_fitted = modes.data - modes.beyond - (modes.rest.shape[1] - 1)
         influence = (always_fitted + np.sum(modes.fitted**2, axis=1)) / modes.data
         return np.asarray((xi + (1.0 - xi) * influence) * GeneralisedCrossValidation._factor(modes))
 
@@ -230,7 +240,8 @@ class Evidence:
         proper = np.ones(self._modes.rest.shape[1], dtype=bool)
         # c² + (balanced s²) = 1: what is one to rounding leaves no penalty.
         proper[:seen] = 1.0 - factors.data_part[:seen] > 4.0 * len(factors.modes) * np.finfo(float).eps
-        self._freedom = int(np.count_nonzero(proper))
+        proper[seen] = self._modes.beyond > 0
+        self._freedom = int(np.count_nonzero(proper[:seen])) + self._modes.beyond
         self._weights = np.ascontiguousarray(np.where(proper, self._modes.rest, 0.0).T)
         self._log_determinant = np.log(self._modes.rest[:, proper]).sum(axis=1)
 

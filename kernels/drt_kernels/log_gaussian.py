@@ -17,29 +17,26 @@ The variance is s_f² = v_0 p_0f + v_1 p_1f with known p, such as 1 and |Z_f|²,
 zero, or found from the data.
 
 Spectra are worked on one after another and carry nothing over, so a solution does not depend on its neighbours.
-Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels import curvature, dense
+from drt_kernels.compiling import compiled
+from drt_kernels.curvature import FORCE, SQUARE, WEIGHTS, Tables
+from drt_kernels.dense import BESIDE, FAST, INNER, OUTER
 
 Array = NDArray[np.float64]
 
-# Sums may be reordered, so that they vectorise; NaN and infinity keep their meaning.
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
-
-# Compiling takes seconds, a quarter of them for the glue that lets C and Python call a function. Only what Python calls
-# has some; calling an inner one from Python crashes, while a compiled function, such as those of the tests, may do so.
-# What is called from one place is inlined if it is large, since callees are optimised again with each caller.
-_OUTER: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_INNER: dict[str, Any] = _OUTER | {"no_cpython_wrapper": True}
+_FAST, _INNER, _OUTER = FAST, INNER, OUTER
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.
-_NO, _YES = np.False_, np.True_
+_NO: Any = np.False_
+_YES: Any = np.True_
 
 # Largest change of ln γ in a step.
 _LONGEST = 3.0
@@ -53,8 +50,15 @@ _HALVINGS, _ROUNDING = 40, 1e-13
 # Rounding errors of a component of a residual: data are divided by their size, so it is a sum of numbers below 1.
 _RESIDUAL_ROUNDING = 1e-15
 
-# After how many steps of one descent ln γ is no longer moved straight, but γ, where the data hold it.
+# After how many steps of one descent the second derivative is no longer taken from the fitted products.
 _PLAIN = 40
+
+# How a step is found: by the second derivative, made positive where it is not; by the positive one; by the factor at
+# hand. The last is taken after one step below a residual, and as long as each leaves no more than this share of it.
+_NEWTON: Any = np.int64(0)
+_POSITIVE: Any = np.int64(1)
+_AGAIN: Any = np.int64(2)
+_NEAR_ENOUGH, _FAST_ENOUGH = 2e-3, 0.25
 
 # Steps of finding the variance that residuals show, how far one goes, and the change that ends them, in logarithms.
 _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
@@ -64,18 +68,25 @@ _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
 # vanish beside the second.
 _LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 
+# Leverages before any are known, and how exact the solution has to be, in posterior standard deviations, or how many
+# steps taken, before they are.
+_EXPECTED_LEVERAGE, _ROUGH, _ROUGH_STEPS = 0.6, 1.0, 10
+
 # How exact solutions are, in posterior standard deviations, and after how many steps one gives up: while
-# hyperparameters are looked for, and in the end. What is below `_CLOSE` and no longer halves has met rounding.
-_COARSE, _COARSE_STEPS = 0.02, np.int64(100)
-_EXACT, _EXACT_STEPS = 1e-10, np.int64(200)
+# hyperparameters are looked for, first and then, and in the end. What is below `_CLOSE` and no longer halves has met
+# rounding.
+_FIRST, _COARSE = 0.1, 0.02
+_COARSE_STEPS: Any = np.int64(100)
+_EXACT = 1e-10
+_EXACT_STEPS: Any = np.int64(200)
 _CLOSE = 1e-8
 
 # Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace.
 _GRAIN = 2.0**-10
 
-# Relative change of the hyperparameters that ends their rounds, how many there are at most, and how many times the
-# change that a round calls for is made at most.
-_SETTLED, _MOST_ROUNDS, _FARTHEST = 0.01, 30, 4.0
+# Relative change of the hyperparameters that ends their rounds, and one that does so where it is less than a third of
+# the one before; how many rounds there are at most, and how many times the change that one calls for is made at most.
+_SETTLED, _NEARLY, _MOST_ROUNDS, _FARTHEST = 0.01, 0.03, 30, 4.0
 
 # Standard deviation of ln λ that intervals allow for. It is more than that of the search, since the prior itself is
 # only roughly right; the resistance of tails depends on it.
@@ -83,10 +94,6 @@ _LAMBDA_DEVIATION = 1.6
 
 # Rounds of finding how well bends are known, at least.
 _KNOWN_ROUNDS = 4
-
-
-# Data are filled up to a multiple of this for the product of matrices, which would be slow in what is left over.
-_SIMD_WIDTH = 16
 
 
 class Grid(NamedTuple):
@@ -105,18 +112,40 @@ class Grid(NamedTuple):
     noise: Array  # (2,2) mean and standard deviation of ln v, before the data, where both components are found
 
 
+class Leaves(NamedTuple):
+    """Functions that are compiled by themselves; see :class:`drt_kernels.compiling.pointed`."""
+
+    model: Any
+    project: Any
+    assemble: Any
+    leverages: Any
+    factorise: Any
+    solve: Any
+    invert: Any
+
+
+def _leaves() -> Leaves:
+    some = curvature.model, curvature.project, curvature.assemble, curvature.leverages
+    return Leaves(*(one.found() for one in (*some, dense.factorise, dense.solve, dense.invert)))
+
+
 class Work(NamedTuple):
     """Arrays for one spectrum, used again for the next."""
 
+    grid: Grid
+    tables: Tables
+    leaves: Leaves
+    sums: Array
+    data: Array  # (q) b, with zeros after it
     y: Array  # (j)
     trial: Array  # (j)
     value: Array  # (j) e^u and x
+    outer: Array  # (j) derivative of the values by the unknowns; 0 for a series element that is held at zero
     residual: Array  # (q)
     precision: Array  # (f) 1 / s²
     leverage: Array  # (f) effective number of parameters that a point determines
     distance: Array  # (f) |z|² / s²
     weight: Array  # (f)
-    turn: Array  # (3,f) cosine and sine of the residual's angle, weight along it
     gradient: Array  # (j)
     pressure: Array  # (m) part of the gradient that is of the data
     data_driven: Array  # (m) 1 where the data hold γ more than the prior does, else 0
@@ -128,50 +157,41 @@ class Work(NamedTuple):
     free: Array  # (j) 1, or 0 for a series element that is held at zero
     left: Array  # (j,q)
     right: Array  # (j,q)
-    matrix: Array  # (j,j) lower half
-    factor: Array  # (j,j) lower half, reciprocals on the diagonal
+    matrix: Array  # (j,j) upper half; then that of its inverse
+    factor: Array  # (j,j) upper half, reciprocals on the diagonal
+    inverse: Array  # (j,j) of the factor, transposed
     step: Array  # (j)
+    scratch: Array  # (4,5) for the noise
+    factored: Array  # (1) 1 where `factor` is that of a matrix, else 0
+    kept: Array  # (j,j) data's part of the second derivative, upper half
 
 
-@njit(**_INNER)
-def _new_work(grid: Grid) -> Work:
-    whole, data = grid.columns.shape
-    points = data // 2
-    padded = -(-data // _SIMD_WIDTH) * _SIMD_WIDTH
+def new_work(grid: Grid, tables: Tables) -> Work:
+    """Make the arrays for one spectrum."""
+    whole, padded = tables.columns.shape
+    points = grid.columns.shape[1] // 2
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros(shape)
+
     return Work(
-        np.zeros(whole),
-        np.zeros(whole),
-        np.zeros(whole),
-        np.zeros(data),
-        np.zeros(points),
-        np.zeros(points),
-        np.zeros(points),
-        np.zeros(points),
-        np.zeros((3, points)),
-        np.zeros(whole),
-        np.zeros(grid.logs),
-        np.zeros(grid.logs),
-        np.zeros(1),
-        np.zeros(grid.logs),
-        np.zeros(grid.logs),
-        np.zeros((3, grid.logs)),
-        np.zeros((3, grid.logs)),
-        np.ones(whole),
-        np.zeros((whole, padded)),
-        np.zeros((whole, padded)),
-        np.zeros((whole, whole)),
-        np.zeros((whole, whole)),
-        np.zeros(whole),
+        *(grid, tables, _leaves(), curvature.new_sums(tables)),
+        *(zeros(padded), zeros(whole), zeros(whole), zeros(whole), zeros(whole + BESIDE), zeros(padded)),
+        *(zeros(points), zeros(points), zeros(points), zeros(points)),
+        *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1), zeros(grid.logs), zeros(grid.logs)),
+        *(zeros(3, grid.logs), zeros(3, grid.logs), np.ones(whole), zeros(whole, padded), zeros(whole, padded)),
+        *(zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE)),
+        *(zeros(whole + BESIDE), zeros(4, 5), zeros(1), zeros(whole, whole + BESIDE)),
     )
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _bent(y: Array, grid: Grid, i: int) -> float:
     """Compute bend i of u, the change of its slope."""
     return float(grid.bend[i, 0] * y[i] + grid.bend[i, 1] * y[i + 1] + grid.bend[i, 2] * y[i + 2])
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _known(spread: Array, grid: Grid, i: int) -> float:
     """Compute the variance of bend i."""
     one, two, three = grid.bend[i, 0], grid.bend[i, 1], grid.bend[i, 2]
@@ -179,7 +199,7 @@ def _known(spread: Array, grid: Grid, i: int) -> float:
     return float(own + 2.0 * (one * two * spread[1, i] + two * three * spread[1, i + 1] + one * three * spread[2, i]))
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _prior(y: Array, lam: float, grid: Grid) -> float:
     """Value of the last two lines of the objective."""
     total = 0.0
@@ -192,7 +212,7 @@ def _prior(y: Array, lam: float, grid: Grid) -> float:
     return total
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _prior_gradient(y: Array, lam: float, grid: Grid, gradient: Array) -> None:
     """Gradient of the prior."""
     for j in range(gradient.size):
@@ -209,7 +229,7 @@ def _prior_gradient(y: Array, lam: float, grid: Grid, gradient: Array) -> None:
         gradient[i + 2] += force * grid.bend[i, 2]
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _prior_weights(y: Array, lam: float, grid: Grid, follow: float, dual: Array, stiffness: Array) -> None:
     """Curvature of the bends' part, ρλ/(d√(1 + r²)) (1 − p r/√(1 + r²)) with r = √λ c/d and p the `dual`.
 
@@ -222,7 +242,7 @@ def _prior_weights(y: Array, lam: float, grid: Grid, follow: float, dual: Array,
         stiffness[i] = grid.rate * lam / (grid.knee[i] * root) * (1.0 - follow * dual[i] * ratio / root)
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _prior_weights_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
     """Curvature of the bends' part as a mixture of normal distributions has it, ρλ / √(d² + λ (c² + var c)).
 
@@ -234,7 +254,7 @@ def _prior_weights_as_known(y: Array, lam: float, grid: Grid, spread: Array, sti
         stiffness[i] = grid.rate * lam / math.sqrt(grid.knee[i] ** 2 + lam * square)
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _prior_band(lam: float, grid: Grid, stiffness: Array, band: Array) -> None:
     """Diagonals of the second derivative of the prior."""
     for m in range(grid.logs):
@@ -255,7 +275,7 @@ def _prior_band(lam: float, grid: Grid, stiffness: Array, band: Array) -> None:
         band[2, i] += weight * one * three
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _update_duals(y: Array, step: Array, length: float, lam: float, grid: Grid, dual: Array) -> None:
     """Move the duals along a step of the unknowns, to the linearisation of p √(1 + r²) = r.
 
@@ -272,7 +292,7 @@ def _update_duals(y: Array, step: Array, length: float, lam: float, grid: Grid, 
         dual[i] = min(max(here + length * (wanted - here), -1.0), 1.0)
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _duals_at_solution(y: Array, lam: float, grid: Grid, dual: Array) -> None:
     """Set the duals to what they are at a solution, r/√(1 + r²)."""
     for i in range(grid.logs - 2):
@@ -280,18 +300,14 @@ def _duals_at_solution(y: Array, lam: float, grid: Grid, dual: Array) -> None:
         dual[i] = ratio / math.sqrt(1.0 + ratio * ratio)
 
 
-@njit(**_INNER, fastmath=_FAST)
-def _evaluate(y: Array, b: Array, lam: float, grid: Grid, work: Work) -> float:
+@compiled(**_INNER, fastmath=_FAST)
+def _evaluate(y: Array, lam: float, grid: Grid, work: Work) -> float:
     """Value of the objective; leaves values, residual and distances in `work`."""
     value, residual, distance = work.value, work.residual, work.distance
-    for q in range(b.size):
-        residual[q] = -b[q]
     for j in range(grid.size):
         value[j] = math.exp(y[j]) if j < grid.logs else y[j]
-        column = grid.columns[j]
-        for q in range(b.size):
-            residual[q] += value[j] * column[q]
-    points = b.size // 2
+    work.leaves.model(work.tables.columns, value, grid.size, work.data, residual)
+    points = distance.size
     total = 0.0
     for f in range(points):
         d = work.precision[f] * (residual[f] * residual[f] + residual[points + f] * residual[points + f])
@@ -300,7 +316,7 @@ def _evaluate(y: Array, b: Array, lam: float, grid: Grid, work: Work) -> float:
     return float(total + _prior(y, lam, grid))
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _differentiate(lam: float, grid: Grid, work: Work) -> float:
     """Gradient at the point evaluated last, and which series elements are free; return the stationarity residual.
 
@@ -314,17 +330,13 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
     _prior_gradient(y, lam, grid, gradient)
     _prior_weights(y, lam, grid, 0.0, work.dual, work.stiffness)
     _prior_band(lam, grid, work.stiffness, work.band)
+    tables, sums = work.tables, work.sums
+    work.leaves.project(tables.across, tables.squares, residual, weight, sums)
     worst = 0.0
     for j in range(grid.size):
-        column = grid.columns[j]
-        force = 0.0
-        square = 0.0
-        for f in range(points):
-            re = weight[f] * column[f]
-            im = weight[f] * column[points + f]
-            force += re * residual[f] + im * residual[points + f]
-            square += re * column[f] + im * column[points + f]
+        force, square = sums[FORCE, tables.place[j]], sums[SQUARE, tables.place[j]]
         if j < grid.logs:
+            work.outer[j] = value[j]
             work.pressure[j] = value[j] * force
             gradient[j] += value[j] * force
             square *= value[j] * value[j]
@@ -333,6 +345,7 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
         else:
             gradient[j] = force
             work.free[j] = 1.0 if y[j] > 0.0 or force < 0.0 else 0.0
+            work.outer[j] = work.free[j]
             scale = math.sqrt(square)
             here = abs(min(y[j] * scale, force / scale))
         # Not max(): NaN has to stay.
@@ -341,36 +354,22 @@ def _differentiate(lam: float, grid: Grid, work: Work) -> float:
     return worst
 
 
-@njit(**_INNER, inline="always", fastmath=_FAST)
-def _rows(round_: bool, grid: Grid, work: Work) -> None:
-    """Two matrices whose product is the second derivative by the values of the data's part of the objective.
-
-    Along its residual the curvature of a point is smaller than across it, and negative for an outlier; the parabola
-    that touches from above has the same one in all directions, and is taken if `round_`.
-    """
+@compiled(**_INNER, fastmath=_FAST)
+def _rows(grid: Grid, work: Work) -> None:
+    """Two matrices whose product is the second derivative by the values of the data's part of the objective."""
+    sums, left, right = work.sums, work.left, work.right
     points = work.weight.size
-    residual, weight, turn = work.residual, work.weight, work.turn
-    for f in range(points):
-        re, im = residual[f], residual[points + f]
-        size = math.sqrt(re * re + im * im)
-        turned = not round_ and size > 0.0
-        turn[0, f] = re / size if turned else 1.0
-        turn[1, f] = im / size if turned else 0.0
-        d = grid.tail * work.distance[f]
-        turn[2, f] = weight[f] * (1.0 - d) / (1.0 + d) if turned else weight[f]
-    cosine, sine, along = turn[0], turn[1], turn[2]
     for j in range(grid.size):
-        column, left, right = grid.columns[j], work.left[j], work.right[j]
+        column = grid.columns[j]
         for f in range(points):
-            one = cosine[f] * column[f] + sine[f] * column[points + f]
-            other = cosine[f] * column[points + f] - sine[f] * column[f]
-            left[f] = one
-            left[points + f] = other
-            right[f] = along[f] * one
-            right[points + f] = weight[f] * other
+            w, c, s = sums[WEIGHTS, f], sums[WEIGHTS + 1, f], sums[WEIGHTS + 2, f]
+            re, im = column[f], column[points + f]
+            left[j, f], left[j, points + f] = re, im
+            right[j, f] = (w + c) * re - s * im
+            right[j, points + f] = (w - c) * im - s * re
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _products(left: Array, i: int, right: Array, j: int, count: int, out: Array) -> None:
     """Products of four rows with four rows over `count` columns, at once so that what is loaded is used often."""
     a0, a1, a2, a3 = left[i], left[i + 1], left[i + 2], left[i + 3]
@@ -402,45 +401,71 @@ def _products(left: Array, i: int, right: Array, j: int, count: int, out: Array)
     out[3, 0], out[3, 1], out[3, 2], out[3, 3] = s30, s31, s32, s33
 
 
-@njit(**_INNER, inline="always", fastmath=_FAST)
-def _gram(left: Array, right: Array, out: Array) -> None:
-    """Lower half of left rightᵀ."""
+@compiled(**_INNER, fastmath=_FAST)
+def _gram(left: Array, right: Array, outer: Array, out: Array) -> None:
+    """Upper half of left rightᵀ, times factors of rows and columns."""
     block = np.empty((4, 4))
     for i in range(0, left.shape[0], 4):
         for j in range(0, i + 1, 4):
             _products(left, i, right, j, left.shape[1], block)
             for a in range(4):
                 for b in range(4):
-                    out[i + a, j + b] = block[a, b]
+                    out[j + b, i + a] = block[a, b] * outer[i + a] * outer[j + b]
 
 
-@njit(**_INNER, fastmath=_FAST)
-def _assemble(positive: bool, grid: Grid, work: Work) -> None:
-    """Second derivative of the objective, lower half; `positive` leaves out what may make it indefinite."""
-    _rows(positive, grid, work)
-    _gram(work.left, work.right, work.matrix)
-    matrix, value = work.matrix, work.value
-    for i in range(grid.size):
-        outer = value[i] if i < grid.logs else work.free[i]
-        row = matrix[i]
-        for j in range(i + 1):
-            row[j] *= outer * (value[j] if j < grid.logs else work.free[j])
+@compiled(**_INNER, fastmath=_FAST)
+def _assemble(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
+    """Second derivative of the objective, upper half; `positive` leaves out what may make it indefinite."""
+    _assemble_data(positive, exact, grid, work)
+    _add_prior(positive, grid, work)
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _assemble_data(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
+    """Part of it that is a product of the columns of A."""
+    matrix = work.matrix
+    curvature.weigh(work.residual, work.weight, work.distance, grid.tail, positive, work.sums)
+    if exact:
+        _rows(grid, work)
+        _gram(work.left, work.right, work.outer, matrix)
+    else:
+        t = work.tables
+        work.leaves.assemble(
+            *(t.columns, t.across, t.place, t.special, t.near, t.middle, t.far, t.resistor),
+            *(work.outer, grid.logs, grid.size, work.sums, matrix),
+        )
+
+
+@compiled(**_INNER, fastmath=_FAST)
+def _add_prior(positive: bool, grid: Grid, work: Work) -> None:
+    """Add to the data's part of the second derivative what is not a product, and the prior's."""
+    matrix = work.matrix
     for m in range(grid.logs):
         force = work.pressure[m]
         matrix[m, m] += work.band[0, m] + (max(force, 0.0) if positive else force)
         if m >= 1:
-            matrix[m, m - 1] += work.band[1, m - 1]
+            matrix[m - 1, m] += work.band[1, m - 1]
         if m >= 2:
-            matrix[m, m - 2] += work.band[2, m - 2]
+            matrix[m - 2, m] += work.band[2, m - 2]
         matrix[m, m] += _RIDGE * work.band[0, m]
-    for j in range(grid.logs, grid.size):
-        if work.free[j] == 0.0:
+    for j in range(grid.logs, matrix.shape[0]):
+        if j >= grid.size or work.free[j] == 0.0:
             matrix[j, j] = 1.0
-    for j in range(grid.size, matrix.shape[0]):
-        matrix[j, j] = 1.0
 
 
-@njit(**_INNER, inline="always", fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
+def _needs_exact(grid: Grid, work: Work) -> bool:
+    """Whether steps need the exact second derivative: where data are so exact that the fitted one tells too little."""
+    largest = 0.0
+    for j in range(grid.logs):
+        largest = max(largest, work.value[j])
+    total = 0.0
+    for f in range(work.weight.size):
+        total += work.weight[f]
+    return bool(work.slow[0] > 0.0 or not total * largest * largest <= work.tables.good)
+
+
+@compiled(**_INNER, inline="always", fastmath=_FAST)
 def _factorise_block(matrix: Array, block: Array, i: int, factor: Array) -> bool:
     """Factor the diagonal block of four rows from i on, less `block`; false if it is not positive definite."""
     for a in range(4):
@@ -459,7 +484,7 @@ def _factorise_block(matrix: Array, block: Array, i: int, factor: Array) -> bool
     return True
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _factorise(matrix: Array, factor: Array) -> bool:
     """Cholesky factor in blocks of four; false if the matrix is not positive definite."""
     block = np.empty((4, 4))
@@ -482,44 +507,35 @@ def _factorise(matrix: Array, factor: Array) -> bool:
     return True
 
 
-@njit(**_INNER, fastmath=_FAST)
-def _back_substitute(factor: Array, right: Array, size: int, out: Array) -> None:
-    """Solve L Lᵀ out = −right."""
-    for i in range(size):
-        s = -right[i]
-        for q in range(i):
-            s -= factor[i, q] * out[q]
-        out[i] = s * factor[i, i]
-    for i in range(size - 1, -1, -1):
-        out[i] *= factor[i, i]
-        for q in range(i):
-            out[q] -= factor[i, q] * out[i]
-
-
-@njit(**_INNER, inline="always")
-def _find_step(lam: float, in_gamma: bool, grid: Grid, work: Work) -> bool:
+@compiled(**_INNER)
+def _find_step(lam: float, kind: int, grid: Grid, work: Work) -> bool:
     """Newton step where the objective is convex, else one for a parabola that is; false if there is none.
 
-    It is by u or, if `in_gamma` and where the data hold γ, by δ in γ (1 + δ). The second derivative by δ is that by u
-    less the gradient, so that what is left of the data's pressure is what balances the prior.
+    It is by u or, where the data hold γ more than the prior does, by δ in γ (1 + δ), since the data's part is quadratic
+    in γ. The second derivative by δ is that by u less the gradient, so that what is left of the data's pressure is what
+    balances the prior.
     """
-    if in_gamma:
+    if kind != _AGAIN or work.factored[0] == 0.0:
         for m in range(grid.logs):
             work.pressure[m] -= work.data_driven[m] * work.gradient[m]
-    _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
-    _prior_band(lam, grid, work.stiffness, work.band)
-    _assemble(_NO, grid, work)
-    if not _factorise(work.matrix, work.factor):
-        _assemble(_YES, grid, work)
-        if not _factorise(work.matrix, work.factor):
+        _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+        _prior_band(lam, grid, work.stiffness, work.band)
+        exact = _needs_exact(grid, work)
+        good = False
+        for n in range(1 if kind == _POSITIVE else 0, 2):
+            if not good:
+                _assemble(n > 0, exact, grid, work)
+                good = work.leaves.factorise(work.matrix, work.factor)
+        work.factored[0] = 1.0 if good else 0.0
+        if not good:
             return False
-    _back_substitute(work.factor, work.gradient, grid.size, work.step)
+    work.leaves.solve(work.factor, work.gradient, work.step)
     for j in range(grid.logs, grid.size):
         work.step[j] *= work.free[j]
     return True
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _rounding(before: float, work: Work) -> float:
     """Bound rounding errors of the objective, from its value `before` and residuals at the point differentiated last.
 
@@ -532,26 +548,28 @@ def _rounding(before: float, work: Work) -> float:
     return _ROUNDING * abs(before) + _RESIDUAL_ROUNDING * total
 
 
-@njit(**_INNER)
-def _try(length: float, in_gamma: bool, grid: Grid, work: Work) -> None:
-    """Move by `length` times the step to `work.trial`; see :func:`_find_step` for `in_gamma`."""
+@compiled(**_INNER)
+def _try(length: float, grid: Grid, work: Work) -> None:
+    """Move by `length` times the step of :func:`_find_step` to `work.trial`."""
     for j in range(grid.size):
         change = length * work.step[j]
         if j >= grid.logs:
             work.trial[j] = max(work.y[j] + change, 0.0)
             continue
-        if in_gamma and work.data_driven[j] > 0.0:
+        if work.data_driven[j] > 0.0:
             # Goes on as a straight line where half of γ is left.
             change = math.log1p(change) if change > -0.5 else 2.0 * change + 1.0 - math.log(2.0)
         work.trial[j] = work.y[j] + change
 
 
-@njit(**_INNER, inline="always")
-def _walk(b: Array, lam: float, before: float, in_gamma: bool, grid: Grid, work: Work) -> float:
-    """Go along the step as far as the objective falls, from its value `before` on; return what it is then.
+@compiled(**_INNER)
+def _move(lam: float, before: float, kind: int, grid: Grid, work: Work) -> float:
+    """Go along a step as far as the objective falls, from its value `before` on; return what it is then, or NaN.
 
-    Leaves in `work.step` the step that u has made, for a length of 1.
+    It is NaN where there is no step. Leaves in `work.step` what u has moved by, for a length of 1.
     """
+    if not _find_step(lam, kind, grid, work):
+        return math.nan
     y, trial, step = work.y, work.trial, work.step
     slack = _rounding(before, work)
     longest = 0.0
@@ -563,40 +581,47 @@ def _walk(b: Array, lam: float, before: float, in_gamma: bool, grid: Grid, work:
     length = _LONGEST / longest if longest > _LONGEST else 1.0
     phi = before
     for _ in range(_HALVINGS):
-        _try(length, in_gamma, grid, work)
-        phi = _evaluate(trial, b, lam, grid, work)
+        _try(length, grid, work)
+        phi = _evaluate(trial, lam, grid, work)
         if phi <= before + 1e-4 * length * fall + slack:
             break
         length *= 0.5
-    if in_gamma:
-        for m in range(grid.logs):
-            step[m] = (trial[m] - y[m]) / length
+    for m in range(grid.logs):
+        step[m] = (trial[m] - y[m]) / length
     _update_duals(y, step, length, lam, grid, work.dual)
     for j in range(grid.size):
         y[j] = trial[j]
     return phi
 
 
-@njit(**_INNER)
-def _descend(b: Array, lam: float, tolerance: float, limit: int, grid: Grid, work: Work) -> float:
-    """Minimise from `work.y` on, with `work.precision`; return the stationarity residual."""
-    phi = _evaluate(work.y, b, lam, grid, work)
+@compiled(**_INNER)
+def _descend(lam: float, tolerance: float, limit: int, first: int, grid: Grid, work: Work) -> float:
+    """Minimise from `work.y` on, with `work.precision`; return the stationarity residual.
+
+    `first` is how the first step is found.
+    """
+    phi = _evaluate(work.y, lam, grid, work)
     residual = float(_differentiate(lam, grid, work))
+    kind = first
     for n in range(limit):
         if n == _PLAIN:
             work.slow[0] = 1.0
-        in_gamma = work.slow[0] > 0.0
-        if not residual > tolerance or not _find_step(lam, in_gamma, grid, work):
+        if not residual > tolerance:
             break
-        phi = _walk(b, lam, phi, in_gamma, grid, work)
+        moved = _move(lam, phi, kind, grid, work)
+        if math.isnan(moved):
+            break
+        phi = moved
         before = residual
         residual = float(_differentiate(lam, grid, work))
-        if residual <= _CLOSE and residual > 0.5 * before:
+        if kind == _NEWTON and residual <= _CLOSE and residual > 0.5 * before:
             break
+        near = kind == _AGAIN or residual <= _NEAR_ENOUGH
+        kind = _AGAIN if near and residual <= _FAST_ENOUGH * before else _NEWTON
     return residual
 
 
-@njit(**_INNER, inline="always", fastmath=_FAST)
+@compiled(**_INNER, inline="always", fastmath=_FAST)
 def _invert_factor(factor: Array, size: int, out: Array) -> None:
     """Rows of L⁻¹, lower half."""
     for i in range(size):
@@ -614,80 +639,87 @@ def _invert_factor(factor: Array, size: int, out: Array) -> None:
         row[i] = pivot
 
 
-@njit(**_INNER, inline="always", fastmath=_FAST)
-def _spread(grid: Grid, work: Work) -> None:
-    """Diagonals 0, 1 and 2 of H⁻¹ for the logarithms, from its factor; leaves L⁻¹ in `work.matrix`."""
-    inverse, spread = work.matrix, work.spread
-    _invert_factor(work.factor, grid.size, inverse)
-    for j in range(grid.logs):
-        spread[0, j] = spread[1, j] = spread[2, j] = 0.0
-    for i in range(grid.size):
-        row = inverse[i]
-        last = min(i + 1, grid.logs)
-        for j in range(last):
-            spread[0, j] += row[j] * row[j]
-        for j in range(last - 1):
-            spread[1, j] += row[j] * row[j + 1]
-        for j in range(last - 2):
-            spread[2, j] += row[j] * row[j + 2]
-
-
-@njit(**_INNER, fastmath=_FAST)
-def _curve(lam: float, known: bool, grid: Grid, work: Work) -> bool:
+@compiled(**_INNER, fastmath=_FAST)
+def _curve(lam: float, known: bool, again: bool, grid: Grid, work: Work) -> bool:
     """Invert the positive second derivative at the point differentiated last; false if that fails.
 
-    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before.
+    Leaves the leverages and, in `work.matrix`, the upper half of the inverse.
+
+    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before. With `again` all
+    else is as it was the time before, and the leverages are left as they are.
     """
     if known:
         _prior_weights_as_known(work.y, lam, grid, work.spread, work.stiffness)
     else:
         _duals_at_solution(work.y, lam, grid, work.dual)
         _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+    exact = _needs_exact(grid, work)
+    if not again:
+        _assemble_data(_YES, exact, grid, work)
+    source, target = (work.kept, work.matrix) if again else (work.matrix, work.kept)
+    for i in range(target.shape[0]):
+        for j in range(i, target.shape[1]):
+            target[i, j] = source[i, j]
     _prior_band(lam, grid, work.stiffness, work.band)
-    _assemble(_YES, grid, work)
-    if not _factorise(work.matrix, work.factor):
+    _add_prior(_YES, grid, work)
+    work.factored[0] = 0.0
+    if not work.leaves.factorise(work.matrix, work.factor):
         return False
-    _spread(grid, work)
+    work.factored[0] = 1.0
+    work.leaves.invert(work.factor, work.inverse, work.matrix)
+    for k in range(3):
+        for m in range(grid.logs - k):
+            work.spread[k, m] = work.matrix[m, m + k]
+    if again:
+        return True
+    if exact:
+        _leverages(grid, work)
+    else:
+        t = work.tables
+        work.leaves.leverages(
+            *(t.columns, t.across, t.near, t.middle, t.far, work.outer, grid.logs, grid.size),
+            *(work.weight, work.sums, work.matrix, work.leverage),
+        )
     return True
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _weigh(noise: Array, parts: Array, work: Work) -> None:
     """Set the precisions of the points."""
     for f in range(work.precision.size):
         work.precision[f] = 1.0 / (noise[0] * parts[0, f] + noise[1] * parts[1, f])
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _leverages(grid: Grid, work: Work) -> None:
-    """Effective number of parameters of each point, the trace of H⁻¹ times its part of H; after :func:`_curve`."""
-    inverse, left, leverage = work.matrix, work.left, work.leverage
+    """Effective number of parameters of each point, the trace of H⁻¹ times its part of H, after :func:`_rows`."""
+    inverse, left, leverage = work.inverse, work.left, work.leverage
     points = leverage.size
-    padded = left.shape[1]
     one = work.right[0]
-    leverage[:] = 0.0
+    for f in range(points):
+        leverage[f] = 0.0
     # Columns of A times their factors, which the inverse takes over row by row.
     for j in range(grid.size):
-        outer = work.value[j] if j < grid.logs else work.free[j]
-        for q in range(padded):
-            left[j, q] *= outer
+        for q in range(2 * points):
+            left[j, q] *= work.outer[j]
     for i in range(grid.size):
         row = inverse[i]
-        for q in range(padded):
+        for q in range(2 * points):
             one[q] = 0.0
         for j in range(i + 1):
             share = row[j]
             column = left[j]
-            for q in range(padded):
+            for q in range(2 * points):
                 one[q] += share * column[q]
         for f in range(points):
             leverage[f] += work.weight[f] * (one[f] * one[f] + one[points + f] * one[points + f])
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _noise_gradient(noise: Array, parts: Array, both: bool, grid: Grid, work: Work, force: Array) -> None:
     """Differentiate by ln v what :func:`_noise` looks for; g_0, g_1, then Fisher's information h_00, h_01, h_11."""
-    force[:] = 0.0
+    for c in range(5):
+        force[c] = 0.0
     for f in range(work.distance.size):
         first, second = noise[0] * parts[0, f], noise[1] * parts[1, f]
         variance = first + second
@@ -708,7 +740,7 @@ def _noise_gradient(noise: Array, parts: Array, both: bool, grid: Grid, work: Wo
             force[2 + 2 * c] += stiff
 
 
-@njit(**_INNER)
+@compiled(**_INNER)
 def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> None:
     """Move the components of the variance that are not given to where the weighted residuals show them.
 
@@ -717,7 +749,8 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
     of Fisher's scoring in ln v, shortened where they go too far.
     """
     one, other = math.isnan(given[0]), math.isnan(given[1])
-    before, force, ahead, step = np.empty(2), np.empty(5), np.empty(5), np.zeros(2)
+    before, force, ahead, step = work.scratch[0], work.scratch[1], work.scratch[2], work.scratch[3]
+    step[0] = step[1] = 0.0
     _noise_gradient(noise, parts, one and other, grid, work, force)
     for _ in range(_SCALINGS):
         if one and other:
@@ -731,7 +764,7 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
         longest = max(abs(step[0]), abs(step[1]))
         length = _SCALING / longest if longest > _SCALING else 1.0
         rise = force[0] * step[0] + force[1] * step[1]
-        before[:] = noise
+        before[0], before[1] = noise[0], noise[1]
         for _ in range(_SCALINGS):
             for c in range(2):
                 noise[c] = before[c] * math.exp(length * step[c])
@@ -740,12 +773,13 @@ def _noise(given: Array, parts: Array, grid: Grid, work: Work, noise: Array) -> 
             if ahead[0] * step[0] + ahead[1] * step[1] >= -0.5 * rise:
                 break
             length *= 0.5
-        force[:] = ahead
+        for c in range(5):
+            force[c] = ahead[c]
         if longest <= _SCALED:
             break
 
 
-@njit(**_INNER)
+@compiled(**_INNER)
 def _bound(given: Array, noise: Array) -> None:
     """Keep the components that are found away from zero."""
     if math.isnan(given[1]):
@@ -754,7 +788,7 @@ def _bound(given: Array, noise: Array) -> None:
         noise[0] = max(noise[0], _LEAST_FLOOR if math.isnan(given[1]) else _LEAST_VARIANCE)
 
 
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _evidence_step(y: Array, spread: Array, lam: float, grid: Grid) -> float:
     """Step of ln λ towards the largest evidence; after :func:`_curve`.
 
@@ -778,7 +812,7 @@ def _evidence_step(y: Array, spread: Array, lam: float, grid: Grid) -> float:
     return rise / (smooth + 0.5 * bent + stiff)
 
 
-@njit(**_INNER)
+@compiled(**_INNER)
 def _scale(noise: Array, parts: Array) -> float:
     """Mean logarithm of the variance of the points."""
     total = 0.0
@@ -787,21 +821,34 @@ def _scale(noise: Array, parts: Array) -> float:
     return float(total / parts.shape[1])
 
 
-@njit(**_INNER, inline="always")
-def _find_hyperparameters(b: Array, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
+@compiled(**_INNER)
+def _approach(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> None:
+    """Come near the solution, with the noise found anew after each step, from leverages that are only expected."""
+    for _ in range(_ROUGH_STEPS):
+        _weigh(noise, parts, work)
+        phi = _evaluate(work.y, lam, grid, work)
+        if not _differentiate(lam, grid, work) > _ROUGH or math.isnan(_move(lam, phi, _POSITIVE, grid, work)):
+            break
+        _noise(given, parts, grid, work, noise)
+
+
+@compiled(**_INNER, inline="always")
+def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> float:
     """Bring solution, noise and λ into agreement, those that are not given; return λ."""
     lam: float = 1.0 if math.isnan(given[2]) else given[2]
     slope_term: float
     found = np.empty(2)
     gone = 0.0
     last = 0.0
+    farthest = math.inf
+    _approach(lam, parts, given, noise, grid, work)
     for n in range(_MOST_ROUNDS):
         _weigh(noise, parts, work)
-        _descend(b, lam, _COARSE, _COARSE_STEPS, grid, work)
-        if not _curve(lam, _NO, grid, work):
+        tolerance = _FIRST if n == 0 else _COARSE
+        _descend(lam, tolerance, _COARSE_STEPS, _NEWTON if n == 0 else _AGAIN, grid, work)
+        if not _curve(lam, _NO, _NO, grid, work):
             break
-        _leverages(grid, work)
-        found[:] = noise
+        found[0], found[1] = noise[0], noise[1]
         _noise(given, parts, grid, work, found)
         change = _scale(found, parts) - _scale(noise, parts)
         turned = 0.0
@@ -819,24 +866,26 @@ def _find_hyperparameters(b: Array, parts: Array, given: Array, noise: Array, gr
             if math.isnan(given[c]):
                 noise[c] = found[c] * math.exp((gain - 1.0) * change)
         _bound(given, noise)
-        if n > 0 and abs(change) <= _SETTLED and turned <= 10 * _SETTLED and abs(slope_term) <= _SETTLED:
+        before = farthest
+        farthest = max(abs(change), 0.1 * turned, abs(slope_term))
+        if n > 0 and farthest <= (_NEARLY if 3.0 * farthest <= before else _SETTLED):
             break
     return lam
 
 
-@njit(**_INNER, inline="always")
+@compiled(**_INNER, inline="always")
 def _rounded(value: float) -> float:
     """Round the logarithm."""
     return math.exp(_GRAIN * round(math.log(value) / _GRAIN))
 
 
-@njit(**_INNER)
-def _begin(b: Array, parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> None:
-    """Components of the variance that the residuals of the start show, were it without parameters."""
+@compiled(**_INNER)
+def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> None:
+    """Components of the variance that the residuals of the start show."""
     for f in range(work.precision.size):
         work.precision[f] = 1.0
-        work.leverage[f] = 0.0
-    _evaluate(work.y, b, 1.0, grid, work)
+        work.leverage[f] = _EXPECTED_LEVERAGE
+    _evaluate(work.y, 1.0, grid, work)
     for c in range(2):
         total = 0.0
         size = 0.0
@@ -848,9 +897,9 @@ def _begin(b: Array, parts: Array, given: Array, grid: Grid, work: Work, noise: 
     _noise(given, parts, grid, work, noise)
 
 
-@njit(**_OUTER)
+@compiled(**_OUTER)
 def maximise(
-    b: Array, parts: Array, start: Array, given: Array, grid: Grid, out: Array, hyper: Array, residual: Array
+    b: Array, parts: Array, start: Array, given: Array, work: Work, out: Array, hyper: Array, residual: Array
 ) -> None:
     """Find the solutions of many spectra, their noise and their λ.
 
@@ -858,42 +907,29 @@ def maximise(
     they are to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
-    work = _new_work(grid)
+    grid = work.grid
     noise = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = start[k, j]
-        work.slow[0] = 0.0
+        for q in range(b.shape[1]):
+            work.data[q] = b[k, q]
+        work.slow[0] = work.factored[0] = 0.0
         _duals_at_solution(work.y, 1.0, grid, work.dual)
-        _begin(b[k], parts[k], given[k], grid, work, noise)
-        lam = _find_hyperparameters(b[k], parts[k], given[k], noise, grid, work)
+        _begin(parts[k], given[k], grid, work, noise)
+        lam = given[k, 2]
+        if math.isnan(given[k, 0]) or math.isnan(given[k, 1]) or math.isnan(lam):
+            lam = _find_hyperparameters(parts[k], given[k], noise, grid, work)
         for c in range(2):
             hyper[k, c] = noise[c] if not math.isnan(given[k, c]) else _rounded(noise[c])
         hyper[k, 2] = lam if not math.isnan(given[k, 2]) else _rounded(lam)
         _weigh(hyper[k], parts[k], work)
-        residual[k] = _descend(b[k], hyper[k, 2], _EXACT, _EXACT_STEPS, grid, work)
+        residual[k] = _descend(hyper[k, 2], _EXACT, _EXACT_STEPS, _AGAIN, grid, work)
         for j in range(grid.size):
             out[k, j] = work.y[j]
 
 
-@njit(**_INNER, fastmath=_FAST)
-def _covariance(inverse: Array, size: int, out: Array) -> None:
-    """Fill L⁻ᵀL⁻¹."""
-    for i in range(size):
-        for j in range(size):
-            out[i, j] = 0.0
-    for q in range(size):
-        row = inverse[q]
-        for i in range(q + 1):
-            share = row[i]
-            for j in range(i + 1):
-                out[i, j] += share * row[j]
-    for i in range(size):
-        for j in range(i + 1):
-            out[j, i] = out[i, j]
-
-
-@njit(**_INNER, fastmath=_FAST)
+@compiled(**_INNER, fastmath=_FAST)
 def _add_lambda_uncertainty(y: Array, lam: float, grid: Grid, force: Array, moved: Array, covariance: Array) -> None:
     """Add how the solution moves with λ, for a λ that is only known as a normal ln λ.
 
@@ -921,20 +957,38 @@ def _add_lambda_uncertainty(y: Array, lam: float, grid: Grid, force: Array, move
             covariance[i, j] += moved[i] * moved[j]
 
 
-@njit(**_INNER)
+@compiled(**_INNER)
+def _mirror(upper: Array, size: int, out: Array) -> None:
+    """Fill both halves of a matrix from its upper one."""
+    for i in range(size):
+        for j in range(i, size):
+            out[i, j] = out[j, i] = upper[i, j]
+
+
+@compiled(**_INNER)
 def _release(grid: Grid, work: Work) -> None:
     """Let go of series elements at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
     for j in range(grid.logs, grid.size):
         # What pulls at a free series element is rounding, and must not move it.
         work.trial[j] = 0.0 if work.y[j] > 0.0 else max(work.gradient[j], 0.0)
-        work.free[j] = 1.0
+        work.free[j] = work.outer[j] = 1.0
 
 
-@njit(**_OUTER)
+@compiled(**_INNER)
+def _shift(covariance: Array, grid: Grid, work: Work, mean: Array) -> None:
+    """Mean of a normal distribution that series elements at zero are pulled out of; after :func:`_release`."""
+    for i in range(grid.size):
+        moved = 0.0
+        for j in range(grid.logs, grid.size):
+            moved += covariance[i, j] * work.trial[j]
+        mean[i] = work.y[i] - moved
+
+
+@compiled(**_OUTER)
 def posteriors(
-    b: Array, parts: Array, solution: Array, given: Array, grid: Grid, mean: Array, covariance: Array, hyper: Array
+    b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
 ) -> None:
-    """Means and covariances of ln γ and the series elements around solutions, and noise that is not given.
+    """Means and covariances of ln γ and the series elements around solutions, and the noise where it is not given.
 
     They are those of a normal distribution in which series elements may be negative: at a solution with a series
     element at zero its gradient is not zero, and the mean is elsewhere. `solution` holds ln γ and the series elements;
@@ -942,37 +996,38 @@ def posteriors(
     are.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
-    work = _new_work(grid)
+    grid = work.grid
     noise = np.empty(2)
     found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             work.y[j] = solution[k, j]
+        for q in range(b.shape[1]):
+            work.data[q] = b[k, q]
         lam = given[k, 2]
-        _begin(b[k], parts[k], given[k], grid, work, noise)
-        covariance[k, :, :] = math.nan
+        _begin(parts[k], given[k], grid, work, noise)
+        fixed = not (math.isnan(given[k, 0]) or math.isnan(given[k, 1]))
         good = True
         for n in range(_MOST_ROUNDS):
-            _weigh(noise, parts[k], work)
-            _evaluate(work.y, b[k], lam, grid, work)
-            _differentiate(lam, grid, work)
-            _release(grid, work)
-            good = _curve(lam, n > 0, grid, work)
+            if n == 0 or not fixed:
+                _weigh(noise, parts[k], work)
+                _evaluate(work.y, lam, grid, work)
+                _differentiate(lam, grid, work)
+                _release(grid, work)
+            good = _curve(lam, n > 0, n > 0 and fixed, grid, work)
             if not good:
                 break
-            found[:] = noise
-            if math.isnan(given[k, 0]) or math.isnan(given[k, 1]):
-                # What is left of the factor is the inverse of it, which the leverages need.
-                _leverages(grid, work)
+            found[0], found[1] = noise[0], noise[1]
+            if not fixed:
                 _noise(given[k], parts[k], grid, work, found)
             change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
-            noise[:] = found
+            noise[0], noise[1] = found[0], found[1]
             if n >= _KNOWN_ROUNDS and change <= _SETTLED:
                 break
-        mean[k, :] = math.nan
         if good:
-            _covariance(work.matrix, grid.size, covariance[k])
-            for i in range(grid.size):
-                mean[k, i] = work.y[i] - np.sum(covariance[k, i, grid.logs :] * work.trial[grid.logs : grid.size])
+            _mirror(work.matrix, grid.size, covariance[k])
+            _shift(covariance[k], grid, work, mean[k])
             _add_lambda_uncertainty(work.y, lam, grid, work.trial, work.step, covariance[k])
+        else:
+            mean[k, :], covariance[k, :, :] = math.nan, math.nan
         hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam

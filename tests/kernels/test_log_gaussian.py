@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, typeof
+from numba.core.typing.typeof import Purpose, _TypeofContext, typeof_impl
 from scipy.optimize import approx_fprime, minimize
 
+import drt_engine as drt
+import drt_kernels.kinds  # noqa: F401 - numba asks it for types
+from drt_kernels import curvature
+from drt_kernels import dense as dense_kernels
 from drt_kernels import log_gaussian as kernel
 
 POINTS, LOGS, EXTRAS = 21, 18, 2
@@ -12,36 +17,62 @@ POINTS, LOGS, EXTRAS = 21, 18, 2
 
 # What only compiled functions may call, called by one.
 @njit
-def begun_at(y, b, precision, lam, some):
-    work = kernel._new_work(some)
-    for j in range(some.size):
-        work.y[j] = y[j]
-    work.precision[:] = precision
+def begin(lam, some, work):
     kernel._duals_at_solution(work.y, lam, some, work.dual)
-    value = kernel._evaluate(work.y, b, lam, some, work)
-    residual = kernel._differentiate(lam, some, work)
-    return work, value, residual
+    value = kernel._evaluate(work.y, lam, some, work)
+    return value, kernel._differentiate(lam, some, work)
+
+
+def begun_at(y, b, precision, lam, some):
+    work = kernel.new_work(some, tables(some))
+    work.y[: some.size], work.data[: b.size], work.precision[:] = y, b, precision
+    return work, *begin(lam, some, work)
+
+
+def tables(some):
+    """Those of a grid that is not uniform, so that there are no coefficients of neighbours."""
+    columns = np.zeros((len(some.columns), curvature.LANES * -(-some.columns.shape[1] // curvature.LANES)))
+    columns[:, : some.columns.shape[1]] = some.columns
+    across = np.zeros((some.columns.shape[1], curvature.NODES * -(-some.size // curvature.NODES)))
+    across[:, : some.size] = some.columns[: some.size].T
+    none = np.zeros((4, 4))
+    squares = across[:POINTS] ** 2 + across[POINTS:] ** 2
+    return curvature.Tables(columns, across, squares, np.arange(some.size), none, none, none, np.full(4, -1), 0.0, 0.0)
 
 
 @njit
 def assemble(lam, some, work):
     kernel._prior_weights(work.y, lam, some, 1.0, work.dual, work.stiffness)
     kernel._prior_band(lam, some, work.stiffness, work.band)
-    kernel._assemble(kernel._NO, some, work)
+    kernel._assemble(kernel._NO, kernel._YES, some, work)
 
 
 @njit
-def inverted(matrix, factor, inverse, out):
-    good = kernel._factorise(matrix, factor)
+def inverted(matrix, leaves, factor, inverse, out):
+    good = leaves.factorise(matrix, factor)
     if good:
-        kernel._invert_factor(factor, len(matrix), inverse)
-        kernel._covariance(inverse, len(matrix), out)
+        leaves.invert(factor, inverse, out)
     return good
 
 
 @njit
-def gram(left, right, out):
-    kernel._gram(left, right, out)
+def solved(leaves, factor, right, out):
+    leaves.solve(factor, right, out)
+
+
+@njit
+def needs_exact(some, work):
+    return kernel._needs_exact(some, work)
+
+
+@njit
+def set_matrix(some, work):
+    kernel._assemble(kernel._NO, kernel._needs_exact(some, work), some, work)
+
+
+@njit
+def gram(left, right, outer, out):
+    kernel._gram(left, right, outer, out)
 
 
 def grid(tail=0.25, seed=0):
@@ -143,8 +174,8 @@ def test_the_newton_matrix_is_the_second_derivative(tail):
     y = somewhere(some)
     work, _, _ = begun(some, y, b, precision, 1e-3, 2.0)
     assemble(2.0, some, work)
-    lower = np.tril(work.matrix[: some.size, : some.size])
-    matrix = lower + np.tril(lower, -1).T
+    upper = np.triu(work.matrix[: some.size, : some.size])
+    matrix = upper + np.triu(upper, 1).T
 
     def gradient(at):
         return begun(some, at, b, precision, 1e-3, 2.0)[0].gradient[: some.size].copy()
@@ -159,7 +190,16 @@ def solve(some, b, precision, given=np.nan, start=None, noise=(np.nan, 0.0)):
     rows = len(b)
     start = np.tile(np.concatenate([np.full(LOGS, -3.0), [0.5, 0.05]]), (rows, 1)) if start is None else start
     out, hyper, residual = np.empty((rows, some.size)), np.empty((rows, 3)), np.empty(rows)
-    kernel.maximise(b, parts(b, precision), start, np.tile([*noise, given], (rows, 1)), some, out, hyper, residual)
+    kernel.maximise(
+        b,
+        parts(b, precision),
+        start,
+        np.tile([*noise, given], (rows, 1)),
+        kernel.new_work(some, tables(some)),
+        out,
+        hyper,
+        residual,
+    )
     return out, hyper, residual
 
 
@@ -254,11 +294,13 @@ def test_hyperparameters_are_where_the_evidence_is_largest():
 
 
 @njit
+def curve(lam, some, work):
+    return kernel._curve(lam, kernel._NO, kernel._NO, some, work)
+
+
 def levered_at(y, b, precision, lam, some):
     work, _, _ = begun_at(y, b, precision, lam, some)
-    good = kernel._curve(lam, kernel._NO, some, work)
-    kernel._leverages(some, work)
-    return good, work
+    return curve(lam, some, work), work
 
 
 def test_leverages_are_those_of_the_dense_matrix():
@@ -275,10 +317,14 @@ def test_leverages_are_those_of_the_dense_matrix():
 
 
 @njit
+def find_noise(given, both, some, work, noise):
+    kernel._noise(given, both, some, work, noise)
+
+
 def noise_at(y, b, both, given, start, lam, some):
     _, work = levered_at(y, b, 1.0 / (start[0] * both[0] + start[1] * both[1]), lam, some)
     noise = start.copy()
-    kernel._noise(given, both, some, work, noise)
+    find_noise(given, both, some, work, noise)
     return work, noise
 
 
@@ -290,7 +336,7 @@ def test_the_noise_is_the_most_probable_one_with_the_leverages_held(tail, given)
     both = parts(b[None], precision[None])[0]
     start = np.array([0.0 if g == 0.0 else s for g, s in zip(given, (1e-5, 1e-4), strict=True)])
     work, noise = noise_at(somewhere(some), b, both, np.array([*given, np.nan]), start, 2.0, some)
-    square = work.residual[:POINTS] ** 2 + work.residual[POINTS:] ** 2
+    square = work.residual[:POINTS] ** 2 + work.residual[POINTS : 2 * POINTS] ** 2
     free = np.flatnonzero(np.isnan(given))
 
     def against(logs):
@@ -392,7 +438,7 @@ def test_covariances_are_those_of_dense_inverses():
     out, hyper, _ = solve(some, b, precision)
     mean, covariance, found = np.empty((3, some.size)), np.empty((3, some.size, some.size)), np.empty((3, 3))
     given = np.column_stack([np.full(3, np.nan), np.zeros(3), hyper[:, 2]])
-    kernel.posteriors(b, parts(b, precision), out, given, some, mean, covariance, found)
+    kernel.posteriors(b, parts(b, precision), out, given, kernel.new_work(some, tables(some)), mean, covariance, found)
     variance = found[:, 0]
     np.testing.assert_array_equal(mean, out)
     for k in range(3):
@@ -409,7 +455,9 @@ def test_the_mean_beside_a_bound_is_that_of_newtons_step():
     b = (b - 0.3 * some.columns[LOGS + 1])[None]
     out, hyper, _ = solve(some, b, precision[None])
     mean, covariance, found = np.empty((1, some.size)), np.empty((1, some.size, some.size)), np.empty((1, 3))
-    kernel.posteriors(b, parts(b, precision[None]), out, hyper, some, mean, covariance, found)
+    kernel.posteriors(
+        b, parts(b, precision[None]), out, hyper, kernel.new_work(some, tables(some)), mean, covariance, found
+    )
     gradient = numpy_gradient(out[0], b[0], precision, hyper[0, 0], hyper[0, 2], some)
     assert out[0, -1] == 0.0 < gradient[-1]
     np.testing.assert_array_equal(found, hyper)
@@ -421,21 +469,73 @@ def test_the_mean_beside_a_bound_is_that_of_newtons_step():
     assert moved[-1] < 0.0
 
 
-def test_the_inverse_of_a_factor():
+@pytest.mark.parametrize("rows", [4, 20, 32, 104])
+def test_factors_solutions_and_inverses(rows):
     rng = np.random.default_rng(1)
-    matrix = rng.standard_normal((20, 20))
-    matrix = matrix @ matrix.T + np.eye(20)
-    factor, inverse = np.zeros((20, 20)), np.zeros((20, 20))
-    out = np.empty((20, 20))
-    assert inverted(matrix, factor, inverse, out)
-    np.testing.assert_allclose(inverse, np.linalg.inv(np.linalg.cholesky(matrix)), atol=1e-12)
-    np.testing.assert_allclose(out, np.linalg.inv(matrix), atol=1e-12)
-    assert not inverted(-matrix, factor, inverse, out)
+    matrix = rng.standard_normal((rows, rows))
+    matrix = matrix @ matrix.T + np.eye(rows)
+    stored, factor, inverse, out = np.zeros((4, rows, rows + dense_kernels.BESIDE))
+    stored[:, :rows] = np.triu(matrix)
+    leaves = kernel._leaves()
+    assert inverted(stored, leaves, factor, inverse, out)
+    upper = np.linalg.cholesky(matrix).T
+    np.testing.assert_allclose(np.triu(factor[:, :rows], 1), np.triu(upper, 1), atol=1e-12)
+    np.testing.assert_allclose(1 / np.diag(factor), np.diag(upper), rtol=1e-12)
+    np.testing.assert_allclose(np.tril(inverse[:, :rows]), np.linalg.inv(upper.T), atol=1e-10)
+    np.testing.assert_allclose(np.triu(out[:, :rows]), np.triu(np.linalg.inv(matrix)), atol=1e-10)
+    right, x = rng.standard_normal(rows), np.zeros(rows + dense_kernels.BESIDE)
+    solved(leaves, factor, right, x)
+    np.testing.assert_allclose(matrix @ x[:rows], -right, atol=1e-10)
+    assert not inverted(-stored, leaves, factor, inverse, out)
 
 
 def test_the_blocked_product():
     rng = np.random.default_rng(2)
     left, right = rng.standard_normal((2, 12, 48))
-    out = np.zeros((12, 12))
-    gram(left, right, out)
-    np.testing.assert_allclose(np.tril(out), np.tril(left @ right.T), atol=1e-13)
+    outer, out = rng.standard_normal(12), np.zeros((12, 20))
+    gram(left, right @ right.T @ right, outer, out)
+    expected = outer[:, None] * (left @ (right @ right.T @ right).T) * outer
+    np.testing.assert_allclose(np.triu(out[:, :12]), np.triu(expected.T), rtol=1e-12)
+
+
+@pytest.mark.parametrize("capacitance", [False, True])
+def test_neighbours_give_the_second_derivative_and_leverages(capacitance):
+    # Against the products of matrices, for weights over four decades and both with a direction and without.
+    frequency = np.geomspace(1e6, 1e-2, 61)
+    method = drt.LogGaussian(capacitance=capacitance)
+    prepared = method.prepared(frequency, method.expansion(frequency))
+    some, exact_tables = prepared.grid, prepared.tables._replace(good=0.0)
+    rng = np.random.default_rng(3)
+    y = np.full(len(some.columns), -3.0)
+    y[: some.size] = np.concatenate([-3 + np.sin(np.arange(some.logs) / 7), np.full(some.size - some.logs, 0.3)])
+    found = {}
+    for name, other in (("near", prepared.tables), ("exact", exact_tables)):
+        work = kernel.new_work(some, other)
+        work.y[:] = y
+        work.data[: 2 * frequency.size] = rng.standard_normal(2 * frequency.size) if name == "near" else found["b"]
+        found.setdefault("b", work.data[: 2 * frequency.size].copy())
+        work.precision[:] = 10.0 ** np.linspace(6, 2, frequency.size)
+        begin(1.0, some, work)
+        assert needs_exact(some, work) == (name == "exact")
+        work.band[:] = 0.0
+        set_matrix(some, work)
+        matrix = work.matrix.copy()
+        assert curve(1.0, some, work)
+        found[name] = matrix, work.leverage.copy()
+    scale = np.sqrt(np.abs(np.diag(found["exact"][0])))
+    error = np.abs(np.triu(found["near"][0][:, : len(scale)] - found["exact"][0][:, : len(scale)]))
+    assert (error / np.outer(scale, scale)).max() < 2e-6
+    np.testing.assert_allclose(found["near"][1], found["exact"][1], atol=1e-4)
+
+
+def test_types_that_are_kept_are_those_that_numba_finds():
+    some = grid()
+    locked = some._replace(slope=some.slope.copy())
+    locked.slope.flags.writeable = False
+    kinds = []
+    for each in (some, locked, grid(0.0)):
+        work = kernel.new_work(each, tables(each))
+        found = typeof_impl.dispatch(tuple)(work, _TypeofContext(Purpose.argument))
+        kinds.append(typeof(work))
+        assert kinds[-1] == found == typeof(kernel.new_work(each, tables(each)))
+    assert kinds[0] == kinds[2] != kinds[1]

@@ -1,4 +1,4 @@
-"""Spectra fitted far below the noise of ordinary ones, whose solution lies at the end of a narrow valley."""
+"""Spectra that are fitted far below the noise of ordinary ones, and with the solution at the end of a narrow valley."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_the_certificate_holds_in_more_digits():
     b, _ = prepared.problem.data(z)
     out, hyper, optimality = np.empty((1, grid.size)), np.empty((1, 3)), np.empty(1)
     parts, given = np.ones((1, 2, z.size)), np.array([[np.nan, 0.0, np.nan]])
-    kernel.maximise(b, parts, prepared.beginning(b), given, grid, out, hyper, optimality)
+    kernel.maximise(b, parts, prepared.beginning(b), given, prepared.work(), out, hyper, optimality)
     assert hyper[0, 0] < 1.01e-10
     gradient, scale = _derivatives(out[0], b[0], hyper[0], grid)
     logs = np.abs(gradient[: grid.logs] / scale[: grid.logs])
