@@ -37,7 +37,7 @@ everything: $(VENV)/.installed-test
 
 # Kernels as plain Python, by which it is seen which of their lines are tested.
 uncompiled: $(VENV)/.installed-test
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels --quiet $(COVERED)
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels -m 'not slow and not compiled' --quiet $(SHARED) $(COVERED)
 
 # Once, and not by every process of the tests at the same time.
 compiled: $(VENV)/.compiled

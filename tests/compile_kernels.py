@@ -12,7 +12,10 @@ def main() -> None:
     """Do once what calls them."""
     campaign = drt.simulate.campaign(drt.simulate.CampaignDesign(cycles=(1,), voltages=3))
     spectra = campaign.spectra[np.arange(6)]
-    drt.validate(spectra)
+    # One with a bad point, of which the faults are looked for one after the other.
+    impedance = spectra.impedance.copy()
+    impedance[0, 20] *= 1.2
+    drt.validate(drt.Spectra(spectra.frequency, impedance))
     drt.track(drt.invert(spectra, drt.Tikhonov(), level=0.9).peaks(), "voltage", ["cell", "direction"])
     result = drt.invert(spectra, level=0.9)
     result.peaks()

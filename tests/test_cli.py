@@ -4,6 +4,7 @@ import importlib.metadata
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,12 +64,12 @@ def test_demo_is_right_about_the_resistance(files):
 
 
 @pytest.mark.slow
-def test_demo_may_be_repeated(files):
-    folder, _ = files
+def test_demo_may_be_repeated(files, tmp_path):
+    folder = shutil.copytree(files[0], tmp_path / "demo")
     again = run("demo", "--output", folder, "--voltages", "2")
     assert "exists already" in str(again.exception)
     assert run("demo", "--output", folder, "--voltages", "2", "--overwrite").exit_code == 0
-    assert run("demo", "--output", folder, "--voltages", "3", "--overwrite").exit_code == 0
+    assert len(drt.read_inversion(folder / "campaign.drt.h5")) == 88
 
 
 def test_info_tells_what_is_in_a_file(files):

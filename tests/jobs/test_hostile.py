@@ -6,7 +6,7 @@ import pytest
 import drt_engine as drt
 
 RESULTS = ("coefficients", "r_inf", "inductance", "capacitance", "regularisation", "residual", "optimality", "status")
-ROWS, GOOD = 2000, 500
+ROWS, GOOD = 480, 120
 
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from functools import cache
 
 import h5py
 import numpy as np
@@ -46,13 +47,23 @@ def method(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def answers(two_grids, tmp_path_factory):
+    """What each method has to find, made once."""
+    folder = tmp_path_factory.mktemp("expected")
+    drt.write_spectra(folder / "campaign.h5", two_grids)
+
+    @cache
+    def of(method):
+        drt.invert_file(folder / "campaign.h5", folder / "out.h5", method=method, overwrite=True)
+        return arrays(folder / "out.h5")
+
+    return of
+
+
 @pytest.fixture
-def expected(campaign, method, tmp_path):
-    path = tmp_path / "expected.h5"
-    drt.invert_file(campaign, path, method=method)
-    found = arrays(path)
-    path.unlink()
-    return found
+def expected(answers, method):
+    return answers(method)
 
 
 # What may differ and what may not
@@ -71,10 +82,8 @@ def expected(campaign, method, tmp_path):
     ],
     ids=str,
 )
-def test_an_unfinished_job_goes_on_with_other_options(campaign, out, options):
-    drt.invert_file(campaign, out, method=FIXED)
-    expected = arrays(out)
-    out.unlink()
+def test_an_unfinished_job_goes_on_with_other_options(campaign, answers, out, options):
+    expected = answers(FIXED)
     unfinished(campaign, out)
     summary = drt.invert_file(campaign, out, method=FIXED, **options)
     assert (summary.spectra, summary.kept) == (23, 8)
@@ -206,9 +215,8 @@ def test_damage_after_the_last_block(campaign, out, expected, method, damage):
     assert names(out.parent) == ["campaign.h5", "out.h5"]
 
 
-def test_scores_that_are_damaged_in_between(campaign, out, monkeypatch):
-    drt.invert_file(campaign, out, method=SHARED)
-    expected = arrays(out)
+def test_scores_that_are_damaged_in_between(campaign, answers, out, monkeypatch):
+    expected = answers(SHARED)
     from drt_engine.jobs.job import _Job
 
     totals, damaged = _Job._totals, []
@@ -220,7 +228,7 @@ def test_scores_that_are_damaged_in_between(campaign, out, monkeypatch):
         return totals(self, block)
 
     monkeypatch.setattr(_Job, "_totals", late)
-    drt.invert_file(campaign, out, method=SHARED, overwrite=True)
+    drt.invert_file(campaign, out, method=SHARED)
     assert damaged
     assert arrays(out) == expected
 
@@ -261,10 +269,8 @@ def test_blocks_of_workers_that_went_on_alone_are_counted_once(campaign, out, ex
 # Two jobs at once
 
 
-def test_a_second_job_is_refused_while_the_first_runs_on(campaign, out, cli):
-    drt.invert_file(campaign, out, method=FIXED)
-    expected = arrays(out)
-    out.unlink()
+def test_a_second_job_is_refused_while_the_first_runs_on(campaign, answers, out, cli):
+    expected = answers(FIXED)
     begun, go_on = threading.Event(), threading.Event()
     summaries = []
 

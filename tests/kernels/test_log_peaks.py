@@ -34,7 +34,7 @@ def covariance(size, y=Y, length=1.0):
 
 
 def found(gamma, cov, least=(3.0, 2.5), y=Y, most=20, window=None, edges=False):
-    gamma = np.atleast_2d(gamma)
+    gamma = np.ascontiguousarray(np.atleast_2d(gamma))  # as the engine has it, or all is compiled once more
     wide = np.zeros((len(gamma), y.size + 2, y.size + 2))
     wide[:, : y.size, : y.size] = cov
     out, count = np.zeros((len(gamma), most + 2, log_peaks.COLUMNS)), np.zeros(len(gamma), np.int64)

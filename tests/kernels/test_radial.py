@@ -30,11 +30,12 @@ def test_impedance_matches_quadrature(kind, mu, grid):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "order"), CASES, ids=lambda case: getattr(case, "name", case))
 def test_gram_matches_quadrature(kind, order):
-    tau = np.array([1e-6, 1.3e-6, 4e-6, 1e-4, 0.1])
+    tau = np.array([1e-6, 1.3e-6, 4e-6, 0.1])
     out = np.empty((tau.size, tau.size))
     radial.radial_gram(int(kind), order, MU["usual"], tau, out)
-    expected = np.zeros((tau.size, tau.size))
-    for i, j in zip(*np.triu_indices(tau.size), strict=True):
+    # All functions have the same width, so that the diagonal is one number.
+    expected = np.full((tau.size, tau.size), truth.radial_gram(kind.name, order, MU["usual"], 0.0))
+    for i, j in zip(*np.triu_indices(tau.size, 1), strict=True):
         apart = abs(math.log(tau[i] / tau[j]))
         expected[i, j] = expected[j, i] = truth.radial_gram(kind.name, order, MU["usual"], apart)
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-8 * out.max())

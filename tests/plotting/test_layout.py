@@ -33,33 +33,43 @@ def drawn_at_print_size(figure, monkeypatch):
     return canvas.get_renderer(), list(dict.fromkeys(texts))
 
 
-def overlap(a, b, slack=0.5):
-    return min(a.x1, b.x1) - max(a.x0, b.x0) > slack and min(a.y1, b.y1) - max(a.y0, b.y0) > slack
+def corners(boxes):
+    """Left, right, lower and upper ends, shape (4, N)."""
+    return np.array([(box.x0, box.x1, box.y0, box.y1) for box in boxes]).reshape(-1, 4).T
+
+
+def overlapping(boxes, others, slack=0.5):
+    """Which of them lie over which of the others, shape (N, M)."""
+    a, b = corners(boxes)[:, :, None], corners(others)[:, None, :]
+    across = np.minimum(a[1], b[1]) - np.maximum(a[0], b[0])
+    return (across > slack) & (np.minimum(a[3], b[3]) - np.maximum(a[2], b[2]) > slack)
+
+
+def check_layout(figure, monkeypatch):
+    """No text is over another, over panels of others or cut off; no panel is over another."""
+    renderer, texts = drawn_at_print_size(figure, monkeypatch)
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    left, right, low, high = corners(boxes)
+    inside = (np.minimum(left, low) >= -0.5) & (right <= figure.bbox.width + 0.5) & (high <= figure.bbox.height + 0.5)
+    assert inside.all(), [texts[k] for k in np.flatnonzero(~inside)]
+    assert all(6.0 <= text.get_fontsize() <= 9.0 for text in texts)
+    over = np.triu(overlapping(boxes, boxes), 1)
+    assert not over.any(), [(texts[k], texts[m]) for k, m in np.argwhere(over)]
+    foreign = np.array([[axes is not text.axes for axes in figure.axes] for text in texts])
+    over = overlapping(boxes, [axes.bbox for axes in figure.axes]) & foreign
+    assert not over.any(), [texts[k] for k in np.flatnonzero(over.any(axis=1))]
+    places = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    assert not np.triu(overlapping(places, places), 1).any()
+    assert figure.get_figwidth() in (plotting.SINGLE_COLUMN, plotting.DOUBLE_COLUMN)
 
 
 @pytest.mark.parametrize("name", [*FIGURES, *COMPOSITES])
 def test_nothing_covers_anything_or_is_cut_off(name, monkeypatch):
     figure = composite(name) if name in COMPOSITES else FIGURES[name]()
-    renderer, texts = drawn_at_print_size(figure, monkeypatch)
-    boxes = [text.get_window_extent(renderer) for text in texts]
-    width, height = figure.bbox.width, figure.bbox.height
-    for k, (text, box) in enumerate(zip(texts, boxes, strict=True)):
-        assert box.x0 >= -0.5, text
-        assert box.y0 >= -0.5, text
-        assert box.x1 <= width + 0.5, text
-        assert box.y1 <= height + 0.5, text
-        assert 6.0 <= text.get_fontsize() <= 9.0
-        for other, there in zip(texts[k + 1 :], boxes[k + 1 :], strict=True):
-            assert not overlap(box, there), (text, other)
-        for axes in figure.axes:
-            assert axes is text.axes or not overlap(box, axes.bbox), text
-    places = [axes.get_tightbbox(renderer) for axes in figure.axes]
-    for k, place in enumerate(places):
-        assert not any(overlap(place, other) for other in places[k + 1 :])
+    check_layout(figure, monkeypatch)
     panels = 3 * (len(figure.axes) // 3) if name in COMPOSITES else 0
     for k, axes in enumerate(figure.axes[panels:]):
         assert axes.get_xlabel() or axes.get_ylabel(), k
-    assert figure.get_figwidth() in (plotting.SINGLE_COLUMN, plotting.DOUBLE_COLUMN)
 
 
 USERS = {"font.size": 20.0, "ytick.labelsize": 20.0, "axes.labelsize": "large", "savefig.bbox": "tight"}
