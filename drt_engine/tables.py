@@ -102,7 +102,7 @@ def gather(
                 measured_frame(_of(measured), form) if scaled is None else scaled.impedance_frame(measured, form=form)
             )
         elif name == "validation":
-            table = _validation(_of(spectra) if spectra is not None else _attached(_of(result)), by)
+            table = _validation(_of(spectra if spectra is not None else _of(result).spectra), by)
         else:
             table = _of(result).peaks() if name == "peaks" else _of(tracks).table.reset_index(drop=True)
             table = _scaled(table, by)
@@ -137,10 +137,6 @@ def _of(value: Any) -> Any:
     """Return what is there, as was found before."""
     assert value is not None
     return value
-
-
-def _attached(result: Inversion) -> Spectra:
-    return Spectra(result.frequency, _of(result.impedance), result.states)
 
 
 def _validation(spectra: Spectra, by: Any) -> pd.DataFrame:

@@ -57,7 +57,12 @@ class CellColumn:
 
 
 def choose_cells(
-    spectra: Spectra, result: Inversion, cells: Sequence[Any] | None, at: Mapping[str, Any] | None, shown: set[str]
+    spectra: Spectra,
+    result: Inversion,
+    cells: Sequence[Any] | None,
+    at: Mapping[str, Any] | None,
+    shown: set[str],
+    most: int = _MOST_CELLS,
 ) -> list[CellColumn]:
     """Choose the spectra of each cell.
 
@@ -71,6 +76,8 @@ def choose_cells(
         States that are fixed.
     shown : set of str
         States that the figure shows, which nothing is assumed of.
+    most : int
+        How many cells fit side by side.
 
     Raises
     ------
@@ -93,12 +100,15 @@ def choose_cells(
             raise UnknownNameError("state", "cell", map(str, states.columns))
         return [CellColumn("", select(spectra, result, everything.rows[kept]))]
     known = states["cell"][kept].drop_duplicates().tolist()
+    if cells is None and len(known) > most:
+        logger.warning("%d cells do not fit side by side: the first %d are drawn.", len(known), most)
+        known = known[:most]
     names = known if cells is None else [cells] if isinstance(cells, str) else list(cells)
     for name in names:
         if name not in known:
             raise UnknownNameError("cell", name, map(str, known))
-    if not 1 <= len(names) <= _MOST_CELLS:
-        raise InputError(f"cells must be one to {_MOST_CELLS} that fit side by side; got {listed(names)}.")
+    if not 1 <= len(names) <= most:
+        raise InputError(f"cells must be one to {most} that fit side by side; got {listed(names)}.")
     return [
         CellColumn(
             cell_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()])

@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
 from drt_engine.errors import InputError
 from drt_engine.frames import areas
@@ -23,6 +22,7 @@ from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_abov
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.look import LookOptions, current, in_ohms, ohms, styled
 from drt_engine.plotting.selection import Quantity, Selection, select
+from drt_engine.plotting.together import SeveralInversions, gamma_bands, one_result
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
 from drt_engine.series import series_along
@@ -59,7 +59,7 @@ _BAND = 0.25
 
 @styled
 def gamma(
-    result: Inversion,
+    result: SeveralInversions,
     *,
     rows: Any = None,
     state: str | ColourScale | None = None,
@@ -73,8 +73,8 @@ def gamma(
 
     Parameters
     ----------
-    result : Inversion
-        The result.
+    result : Inversion or sequence of Inversion
+        The result, or results on several frequency grids, whose rows count through.
     rows : array_like of int or bool, slice or int, optional
         Which spectra; all by default.
     state : str or ColourScale, optional
@@ -98,7 +98,8 @@ def gamma(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(None, result, rows)
+    whole = one_result(result)
+    chosen = select(None, whole, rows)
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     tau, values = shown_gamma(chosen.fitted)
@@ -106,14 +107,14 @@ def gamma(
         axes.plot(tau, line, color=colour)
     keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba)
     if truth is not None:
-        _draw_truth(axes, truth, chosen, len(result))
+        _draw_truth(axes, truth, chosen, len(whole))
         keys += [
             Line2D([], [], color=colours.rgba[0] if len(chosen) == 1 else "0.35", label="DRT"),
             Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
         ]
     decades(axes, r"$\tau$ / s")
     axes.set_xlim(tau[0], tau[-1])
-    _gamma_axis(axes, float(values.max()))
+    _gamma_axis(axes, float(np.nanmax(values)))
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
     return figure_of(axes)
@@ -121,7 +122,7 @@ def gamma(
 
 @styled
 def waterfall(
-    result: Inversion,
+    result: SeveralInversions,
     state: str = "voltage",
     *,
     rows: Any = None,
@@ -141,8 +142,8 @@ def waterfall(
 
     Parameters
     ----------
-    result : Inversion
-        The result.
+    result : Inversion or sequence of Inversion
+        The result, or results on several frequency grids, whose rows count through.
     state : str
         Column of numbers, each once; they need not be evenly spaced.
     rows : array_like of int or bool, slice or int, optional
@@ -173,7 +174,7 @@ def waterfall(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(None, result, rows).once(state)
+    chosen = select(None, one_result(result), rows).once(state)
     if scale is None and len(chosen) > MOST_LINES:
         logger.warning("%d spectra are too many for a waterfall: drawn as a heat map.", len(chosen))
         return heat_map(result, state, rows=chosen.rows, bar=bar, tracks=tracks, ax=ax)
@@ -193,7 +194,7 @@ def waterfall(
     axes.set_ylim(low - pad, high + pad)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(values.max())))
+        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(np.nanmax(values))))
     legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
     if tracks is not None:
@@ -232,12 +233,12 @@ def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
     """
     places = np.asarray(states, dtype=float)
     span = float(np.ptp(places)) or max(1.0, abs(float(places[0])))
-    return _TALLEST * span / (float(np.max(np.abs(values))) or 1.0)
+    return _TALLEST * span / (float(np.nanmax(np.abs(values))) or 1.0)
 
 
 @styled
 def heat_map(
-    result: Inversion,
+    result: SeveralInversions,
     state: str = "voltage",
     *,
     rows: Any = None,
@@ -255,8 +256,8 @@ def heat_map(
 
     Parameters
     ----------
-    result : Inversion
-        The result.
+    result : Inversion or sequence of Inversion
+        The result, or results on several frequency grids, whose rows count through.
     state : str
         Column of numbers, two or more, each once.
     rows : array_like of int or bool, slice or int, optional
@@ -289,23 +290,24 @@ def heat_map(
     UnknownNameError
         For a state or a colour map that does not exist.
     """
-    chosen = select(None, result, rows).once(state)
+    chosen = select(None, one_result(result), rows).once(state)
     quantity = chosen.quantity(state)
     order = quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
     tau, values = shown_gamma(chosen.fitted)
     own = current().own_scales and norm is None
     if own:
-        values = values / np.maximum(np.abs(values).max(axis=1, keepdims=True), np.finfo(float).tiny)
+        values = values / np.maximum(np.nanmax(np.abs(values), axis=1, keepdims=True), np.finfo(float).tiny)
     limited = current().gamma_range is not None
-    if norm is None and values.min() < 0.0:
+    if norm is None and np.nanmin(values) < 0.0:
         # Zero in the middle, so that the sign shows.
-        largest = float(np.abs(values).max())
+        largest = float(np.nanmax(np.abs(values)))
         norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
     norm = gamma_norm(values) if norm is None else norm
-    norm.autoscale_None(values)
-    if norm.vmax is None or (norm.vmax < values.max() and not limited):
-        raise InputError(f"norm must not end below the largest γ, {values.max():.4g} ohm; got vmax={norm.vmax}.")
+    largest = float(np.nanmax(values))
+    norm.autoscale_None(np.ma.masked_invalid(values))
+    if norm.vmax is None or (norm.vmax < largest and not limited):
+        raise InputError(f"norm must not end below the largest γ, {largest:.4g} ohm; got vmax={norm.vmax}.")
     axes, new = axes_for(ax, 2.6)
     mesh = axes.pcolormesh(
         np.exp(_edges(np.log(tau))),
@@ -346,7 +348,7 @@ def gamma_norm(values: ArrayLike) -> Normalize:
 def _ends(values: Array) -> tuple[float, float]:
     """Lowest and highest γ to show."""
     low, high = current().gamma_range or (None, None)
-    return 0.0 if low is None else low, float(np.max(values)) or 1.0 if high is None else high
+    return 0.0 if low is None else low, float(np.nanmax(values)) or 1.0 if high is None else high
 
 
 def _gamma_axis(axes: Axes, largest: float) -> None:
@@ -496,15 +498,13 @@ class _StateTicks(MaxNLocator):
 
 def _draw_bands(axes: Axes, result: Inversion, tau: Array, rgba: Any) -> list[Artist]:
     """Draw intervals of γ as bands, if the result keeps them, and return their key."""
-    found = result.intervals
-    if found is None:
+    if (both := gamma_bands(result, tau)) is None:
         return []
-    for low, high, colour in zip(found.gamma_low, found.gamma_high, rgba, strict=True):
-        # Monotone between the points where they are known: no bulges of its own.
-        lower, upper = (PchipInterpolator(np.log(result.tau), end)(np.log(tau)) for end in (low, high))
+    low, high, level = both
+    for lower, upper, colour in zip(low, high, rgba, strict=True):
         axes.fill_between(tau, lower, upper, color=colour, alpha=_BAND, lw=0.0, zorder=1.0)
     colour = rgba[0] if len(rgba) == 1 else "0.35"
-    return [Patch(color=colour, alpha=_BAND, lw=0.0, label=f"{100.0 * found.level:g} %")]
+    return [Patch(color=colour, alpha=_BAND, lw=0.0, label=f"{100.0 * level:g} %")]
 
 
 def _draw_truth(axes: Axes, truth: tuple[ArrayLike, ArrayLike], chosen: Selection, count: int) -> None:

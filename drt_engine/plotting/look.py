@@ -14,7 +14,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import Formatter
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.frames import areas, per_area, spectra_per_area
+from drt_engine.frames import areas, spectra_per_area
+from drt_engine.plotting.together import results_per_area
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
@@ -172,7 +173,7 @@ def with_areas(spectra: Spectra | None, result: Inversion | None) -> tuple[Spect
     by = None if states is None else areas(states, wanted.per_area)
     return (
         None if spectra is None else spectra_per_area(spectra, by),
-        None if result is None else per_area(result, by),
+        None if result is None else results_per_area(result, by),
     )
 
 
