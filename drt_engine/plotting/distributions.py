@@ -22,7 +22,7 @@ from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_abov
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.look import LookOptions, current, in_ohms, ohms, styled
 from drt_engine.plotting.selection import Quantity, Selection, select
-from drt_engine.plotting.together import SeveralInversions, gamma_bands, one_result
+from drt_engine.plotting.together import SeveralInversions, gamma_bands, one_result, reached
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
 from drt_engine.series import series_along
@@ -41,6 +41,7 @@ __all__ = [
     "state_ticks",
     "waterfall",
     "waterfall_scale",
+    "without_walls",
 ]
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ _PARTS = 5
 _DECADES = 4.0
 _TALLEST = 0.3
 _BAND = 0.25
+_WALL = 1.2
 
 
 @styled
@@ -89,7 +91,8 @@ def gamma(
     Returns
     -------
     Figure
-        One line a spectrum, with five points for each basis function; all of γ is inside unless limits are given.
+        One line a spectrum, with five points for each basis function; all of γ is inside unless limits are given, or
+        it rises higher beyond the data than within; see `whole_tails` of :class:`Look`.
 
     Raises
     ------
@@ -103,6 +106,7 @@ def gamma(
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     tau, values = shown_gamma(chosen.fitted)
+    scaled, beyond = without_walls(chosen.fitted, tau, values)
     for line, colour in zip(values, colours.rgba, strict=True):
         axes.plot(tau, line, color=colour)
     keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba)
@@ -114,7 +118,8 @@ def gamma(
         ]
     decades(axes, r"$\tau$ / s")
     axes.set_xlim(tau[0], tau[-1])
-    _gamma_axis(axes, float(np.nanmax(values)))
+    _gamma_axis(axes, float(np.nanmax(scaled)), limited=beyond is not None)
+    _say_beyond(axes, beyond)
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
     return figure_of(axes)
@@ -182,8 +187,9 @@ def waterfall(
     order = quantity.distinct("A waterfall", 1)
     colours = paint(chosen, ColourScale(state, bar=False) if colour is None else colour)
     tau, values = shown_gamma(chosen.fitted)
-    heights = _heights(values, quantity.array, scale)
-    top = _ends(values)[1]
+    scaled, beyond = without_walls(chosen.fitted, tau, values)
+    heights = _heights(scaled, quantity.array, scale)
+    top = _ends(scaled)[1]
     axes, new = axes_for(ax, 3.2)
     for k in order[::-1]:
         line = np.where(values[k] <= top, values[k], np.nan)
@@ -191,10 +197,11 @@ def waterfall(
     _state_axis(axes, quantity)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
-    axes.set_ylim(low - pad, high + pad)
+    axes.set_ylim(low - pad, high + (pad if beyond is None else 3.0 * pad))
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(np.nanmax(values))))
+        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(np.nanmax(scaled))))
+    _say_beyond(axes, beyond)
     legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
     if tracks is not None:
@@ -298,12 +305,13 @@ def heat_map(
     own = current().own_scales and norm is None
     if own:
         values = values / np.maximum(np.nanmax(np.abs(values), axis=1, keepdims=True), np.finfo(float).tiny)
-    limited = current().gamma_range is not None
+    scaled, beyond = (values, None) if own else without_walls(chosen.fitted, tau, values)
+    limited = current().gamma_range is not None or beyond is not None
     if norm is None and np.nanmin(values) < 0.0:
         # Zero in the middle, so that the sign shows.
         largest = float(np.nanmax(np.abs(values)))
         norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
-    norm = gamma_norm(values) if norm is None else norm
+    norm = gamma_norm(scaled) if norm is None else norm
     largest = float(np.nanmax(values))
     norm.autoscale_None(np.ma.masked_invalid(values))
     if norm.vmax is None or (norm.vmax < largest and not limited):
@@ -317,6 +325,7 @@ def heat_map(
         norm=norm,
         rasterized=True,
     )
+    _say_beyond(axes, beyond, "white")
     _state_axis(axes, quantity)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
@@ -351,10 +360,57 @@ def _ends(values: Array) -> tuple[float, float]:
     return 0.0 if low is None else low, float(np.nanmax(values)) or 1.0 if high is None else high
 
 
-def _gamma_axis(axes: Axes, largest: float) -> None:
+def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, float | None]:
+    """Return what counts for a scale of γ, and the largest γ if that is not all.
+
+    Where γ rises beyond the relaxation times that the data reach to more than all that is within, it is a wall that
+    stands for a tail: it would press flat what was measured.
+
+    Parameters
+    ----------
+    result : Inversion
+        The result.
+    tau, values : ndarray, shapes (T,) and (K, T)
+        As :func:`shown_gamma` returns them.
+
+    Returns
+    -------
+    values : ndarray, shape (K, T)
+        NaN beyond the data if there are walls.
+    largest : float or None
+        Ohm; None if there are none.
+    """
+    wanted = current()
+    ends = reached(result)
+    inside = np.where((tau >= ends[:, :1]) & (tau <= ends[:, 1:]), values, np.nan)
+    if wanted.whole_tails or wanted.gamma_range is not None or not np.isfinite(inside).any():
+        return values, None
+    largest, within = float(np.nanmax(values)), float(np.nanmax(inside))
+    return (inside, largest) if within > 0.0 and largest > _WALL * within else (values, None)
+
+
+def _say_beyond(axes: Axes, largest: float | None, colour: str = "0.35") -> None:
+    """Say in a figure that γ is not shown whole."""
+    if largest is None:
+        return
+    factor, unit = ohms(largest)
+    axes.text(
+        0.02,
+        0.98,
+        rf"$\gamma$ beyond the data, to {largest * factor:.3g} {unit}, not shown whole",
+        transform=axes.transAxes,
+        va="top",
+        size=current().font_size - 2.0,
+        color=colour,
+        zorder=5.0,
+    )
+
+
+def _gamma_axis(axes: Axes, largest: float, *, limited: bool = False) -> None:
     """Scale an ordinate of γ around all that is drawn, or as the figure is to look."""
     low, high = current().gamma_range or (None, None)
     top, foot = axes.dataLim.y1 or 1.0, min(axes.dataLim.y0, 0.0)
+    top = min(top, 1.15 * largest) if limited else top
     if foot < 0.0 and not current().log_gamma:
         axes.axhline(0.0, color="0.6", lw=0.5, zorder=0)
     if current().log_gamma:
@@ -390,7 +446,7 @@ def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     foot = axes.get_ylim()[0] + 0.03 * float(np.ptp(axes.get_ylim()))
     look: dict[str, Any] = {"color": "black", "lw": 1.2, "solid_capstyle": "butt", "clip_on": False}
-    factor, unit = ohms(ohm)
+    factor, unit = ohms(10.0 * ohm)
     axes.add_line(Line2D([1.025, 1.025], [foot, foot + scale * ohm], transform=beside, **look))
     axes.text(
         1.045,

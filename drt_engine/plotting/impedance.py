@@ -221,7 +221,8 @@ def residuals(
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     z = chosen.measured.impedance
-    off = 100.0 * (fitted.impedance_at(chosen.measured.frequency) - z) / np.abs(z)
+    with np.errstate(invalid="ignore"):  # points that are missing
+        off = 100.0 * (fitted.impedance_at(chosen.measured.frequency) - z) / np.abs(z)
     second = colours.rgba if len(chosen) > 1 else np.tile(_SECOND, (1, 1))
     looks: tuple[dict[str, Any], ...] = ({"marker": "o"}, {"marker": "^", "mfc": "none"})
     for part, rgba, look in ((off.real, colours.rgba, looks[0]), (off.imag, second, looks[1])):

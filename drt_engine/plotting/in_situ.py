@@ -27,6 +27,7 @@ from drt_engine.plotting.distributions import (
     state_ticks,
     waterfall,
     waterfall_scale,
+    without_walls,
 )
 from drt_engine.plotting.equal_axes import fill, frame
 from drt_engine.plotting.impedance import nyquist
@@ -302,7 +303,7 @@ def _abscissa(column: CellColumn, state: str, wish: Abscissa | None) -> str | No
     if "voltage" not in states.columns:
         raise InputError("states must have the column 'voltage', to place the spectra on the profile; got none.")
     both = set(states.columns) if curve is None else set(states.columns) & set(curve.columns)
-    offered = [name for name in get_args(Abscissa) if name in both]
+    offered = [name for name in get_args(Abscissa) if name in both and states[name].notna().all()]
     if wish is not None and wish not in offered:
         raise UnknownNameError("abscissa", wish, offered)
     if not offered:
@@ -343,7 +344,7 @@ def _draw_distributions(
     along = view.along or scale.state
     every = _every(columns, along)
     # All that is drawn on one scale: a panel, or the whole row.
-    shown = [shown_gamma(column.result)[1] for column in columns]
+    shown = [without_walls(column.result, *shown_gamma(column.result))[0] for column in columns]
     if not current().own_scales:
         shown = [np.concatenate(shown)] * len(columns)
     limit = (current().gamma_range or (None, None))[1]

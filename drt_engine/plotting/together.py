@@ -14,7 +14,15 @@ from drt_engine.frames import per_area
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
 
-__all__ = ["SeveralInversions", "SeveralSpectra", "gamma_bands", "one_result", "one_spectra", "results_per_area"]
+__all__ = [
+    "SeveralInversions",
+    "SeveralSpectra",
+    "gamma_bands",
+    "one_result",
+    "one_spectra",
+    "reached",
+    "results_per_area",
+]
 
 Array = NDArray[np.float64]
 
@@ -203,6 +211,14 @@ def gamma_bands(result: Inversion, tau: Array) -> tuple[Array, Array, float] | N
     outside = (tau < result.tau[0] * (1.0 - 1e-9)) | (tau > result.tau[-1] * (1.0 + 1e-9))
     low[:, outside] = high[:, outside] = np.nan
     return low, high, found.level
+
+
+def reached(result: Inversion) -> Array:
+    """Return the shortest and longest relaxation time that the data of each spectrum reach, 1/ω, s, shape (K, 2)."""
+    if isinstance(result, _Gathered):
+        ends = np.array([reached(one[:1])[0] for one in result.parts])
+        return np.asarray(ends[result.part])
+    return np.tile(1.0 / (2.0 * np.pi * result.frequency[[0, -1]]), (len(result), 1))
 
 
 def _checked(several: Sequence[Any], kind: type) -> Any:
