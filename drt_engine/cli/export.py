@@ -8,8 +8,6 @@ import typer
 from drt_engine.cli.app import Overwrite, app, input_error, say
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from drt_engine.hdf5 import Contents
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
@@ -47,7 +45,7 @@ def export(
     """Write the numbers in a file as tables with units in the headings."""
     from drt_engine.hdf5 import scan
     from drt_engine.outputs import check_outputs
-    from drt_engine.tables import gather, write_tables
+    from drt_engine.tables import gather, put_together, write_tables
 
     inputs = (file, spectra, tracks)
     check_outputs(output, overwrite=True, inputs=inputs)
@@ -64,7 +62,7 @@ def export(
                 parts[one] = gather(*read, **options)
         if not parts:
             raise input_error(f"no spectrum in {file} is chosen by {where!r}. See drt-engine info {file}.")
-        made = _together(parts, form)
+        made = put_together(parts, form)
     written = write_tables(output, made, overwrite=overwrite, inputs=inputs)
     say(*(f"{name}: {len(frame)} rows, {len(frame.columns)} columns" for name, frame in made.items()))
     say(*(f"  {path}" for path in written))
@@ -110,19 +108,3 @@ def _processes(file: Path, table: str | None, where: str | None) -> Any:
     from drt_engine.cli.contents import chosen_tracks
 
     return chosen_tracks(file, table, where)
-
-
-def _together(parts: "dict[str, dict[str, pd.DataFrame]]", form: str) -> "dict[str, pd.DataFrame]":
-    """Put the tables of several grids below each other, and those beside each other that have columns of their own."""
-    import pandas as pd
-
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    made: dict[str, pd.DataFrame] = {}
-    for name in next(iter(parts.values())):
-        if form != "long" and name in ("gamma", "impedance"):
-            made |= {f"{name} {grid}": tables[name] for grid, tables in parts.items() if name in tables}
-        else:
-            frames = [tables[name].assign(grid=grid) for grid, tables in parts.items() if name in tables]
-            made[name] = pd.concat(frames, ignore_index=True)
-    return made

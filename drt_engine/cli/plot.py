@@ -187,22 +187,14 @@ def plot(
 
 def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
     """Follow processes along the state that is drawn over, for figures that show some."""
-    import pandas as pd
-
-    from drt_engine.cli.contents import SERIES, followed
+    from drt_engine.plotting.together import one_result, processes_in
 
     if shown.state == "spectrum":
         raise input_error(
             "ageing and processes need a state that processes are followed along, and no state of numbers differs from "
             f"spectrum to spectrum. Name one: --state; there are {', '.join(map(str, states.columns)) or 'none'}."
         )
-    found, first = [], 0
-    for result in shown.results:
-        own = result.peaks()
-        found.append(own.assign(spectrum=own["spectrum"] + first))
-        first += len(result)
-    peaks = pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
-    course = followed(peaks, states, (shown.state, SERIES.split(",")))
+    course = processes_in(one_result(shown.results), shown.state)
     say(f"{len(course.names)} processes followed along {shown.state}. drt-engine peaks --store keeps them.")
     return course
 

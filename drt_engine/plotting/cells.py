@@ -151,7 +151,10 @@ _ON_THE_CURVE = ("charge", "specific_capacity", "time")
 def _placed(states: pd.DataFrame, curve: pd.DataFrame | None) -> pd.DataFrame:
     """Place spectra of which only the voltage is known on the curve, where it first comes to that voltage."""
     offered = () if curve is None else [name for name in _ON_THE_CURVE if name in curve.columns]
-    if curve is None or not offered or "voltage" not in states.columns or set(offered) & set(states.columns):
+    if curve is None or not offered or "voltage" not in states.columns:
+        return states
+    # A state that some files give and others do not places nothing: all stand by their voltage then.
+    if any(name in states.columns and states[name].notna().all() for name in offered):
         return states
     name = offered[0]
     keys = [key for key in ("cycle", "direction") if key in states.columns and key in curve.columns]

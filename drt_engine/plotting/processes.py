@@ -23,7 +23,7 @@ from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shar
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
 from drt_engine.plotting.selection import Selection, display_factor, display_label
 from drt_engine.plotting.small_panels import UNDETERMINED, few_places, scale_ordinate
-from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra
+from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra, processes_in
 from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
 from drt_engine.spectra import Spectra
 from drt_engine.text import drawn
@@ -133,7 +133,7 @@ def processes(
 def ageing(
     spectra: SeveralSpectra,
     result: SeveralInversions,
-    tracks: Tracks,
+    tracks: Tracks | None = None,
     profile: pd.DataFrame | None = None,
     *,
     at: Mapping[str, Any] | None = None,
@@ -155,8 +155,9 @@ def ageing(
         Measured spectra, on one frequency grid or on several, whose rows count through.
     result : Inversion or sequence of Inversion
         Their result.
-    tracks : Tracks
-        Processes that were followed along the state that evolves; their spectra are the rows of `result`.
+    tracks : Tracks, optional
+        Processes that were followed along the state that evolves; their spectra are the rows of `result`. By default
+        the peaks are followed along the voltage.
     profile : DataFrame, optional
         Voltage curves, as of :func:`composite`.
     at : mapping of str to value or list of values, optional
@@ -183,7 +184,9 @@ def ageing(
         For a state that does not exist, and for tracks whose series are not told apart by cycle.
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
-    state, fitted = checked_tracks(tracks).along, one_result(result)
+    fitted = one_result(result)
+    tracks = processes_in(fitted, "voltage") if tracks is None else checked_tracks(tracks)
+    state = tracks.along
     measured = one_spectra(spectra)
     discharged = "direction" in measured.states and (measured.states["direction"] == "discharge").any()
     fixed: dict[str, Any] = {"direction": "discharge"} if discharged else {}

@@ -9,10 +9,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
-from drt_engine.errors import InputError
+from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import per_area
+from drt_engine.peaks import without_edges
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.tracking import Tracks, track
 
 __all__ = [
     "SeveralInversions",
@@ -20,6 +22,7 @@ __all__ = [
     "gamma_bands",
     "one_result",
     "one_spectra",
+    "processes_in",
     "reached",
     "results_per_area",
 ]
@@ -211,6 +214,43 @@ def gamma_bands(result: Inversion, tau: Array) -> tuple[Array, Array, float] | N
     outside = (tau < result.tau[0] * (1.0 - 1e-9)) | (tau > result.tau[-1] * (1.0 + 1e-9))
     low[:, outside] = high[:, outside] = np.nan
     return low, high, found.level
+
+
+def processes_in(result: Inversion, along: str) -> Tracks:
+    """Follow the peaks of a result along a state, within series by the usual states.
+
+    Parameters
+    ----------
+    result : Inversion
+        The result, of one grid or as :func:`one_result` returns it.
+    along : str
+        State of numbers.
+
+    Returns
+    -------
+    Tracks
+        Their spectra are the rows of the result.
+
+    Raises
+    ------
+    UnknownNameError
+        For a state that does not exist.
+    InputError
+        For one that no process can be followed along, and where there are no peaks.
+    """
+    if along not in result.states.columns:
+        raise UnknownNameError("state", along, map(str, result.states.columns))
+    found = []
+    for number, one in enumerate(result.parts if isinstance(result, _Gathered) else (result,)):
+        here = np.flatnonzero(result.part == number) if isinstance(result, _Gathered) else np.arange(len(result))
+        own = one[result.row[here]] if isinstance(result, _Gathered) else one
+        peaks = own.peaks()
+        found.append(peaks.assign(spectrum=here[peaks["spectrum"].to_numpy(dtype=int)]))
+    every = pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
+    every = without_edges(every[every["r"] > 0.0])
+    if every.empty:
+        raise InputError("there are no peaks to follow in these spectra. Look at γ itself.")
+    return track(every, along, states=result.states)
 
 
 def reached(result: Inversion) -> Array:
