@@ -108,7 +108,7 @@ def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
         width = float(figure_of(axes).get_figwidth()) * float(axes.get_position(original=True).width)
-        columns = max(1, min(len(handles), int(width / (0.36 + 0.0075 * current().font_size * longest))))
+        columns = max(1, min(len(handles), int(width / (0.35 + 0.0062 * current().font_size * longest))))
         axes.legend(
             handles=handles,
             loc="lower right",

@@ -270,7 +270,8 @@ def _title_each(columns: Sequence[CellColumn], panels: NDArray[Any]) -> None:
     """Say in Nyquist plots that stand two by two whose they are."""
     for column, axes in zip(columns, panels, strict=True):
         name = ", ".join(drawn(line) for line in (column.title, column.below) if line)
-        axes.text(0.985, 0.95, name, transform=axes.transAxes, ha="right", va="top")
+        # Above, behind the letter: within, curves of any height would run through it.
+        axes.annotate(name, (0.0, 1.0), (14.0, 4.0), "axes fraction", textcoords="offset points", va="bottom")
     panels[2].set_ylabel(panels[0].get_ylabel())
 
 
