@@ -51,6 +51,8 @@ class Undetermined(StrEnum):
     SHOW = "show"
 
 
+_TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature")
+_OF_FILES = ("source", "digest", "sweep", "sheet", "spectrum")
 _TRACED = (Kind.COMPOSITE, Kind.AGEING, Kind.PROCESSES, Kind.WATERFALL, Kind.HEAT_MAP)
 
 
@@ -179,7 +181,8 @@ def plot(
         )
         if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
             shown = replace(shown, tracks=_follow(shown, states))
-        drawn, counted = [_figure(one, shown) for one in kinds], len(states)
+        made = [_figure(one, shown) for one in kinds]
+        drawn, counted = [figure for figure, _ in made], max(count for _, count in made)
     for figure, path in zip(drawn, outputs, strict=True):
         save(figure, path, dpi=dpi, overwrite=overwrite)
     say(done % counted, *(f"  {path}" for path in outputs))
@@ -187,6 +190,7 @@ def plot(
 
 def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
     """Follow processes along the state that is drawn over, for figures that show some."""
+    from drt_engine.cli.contents import SERIES
     from drt_engine.plotting.together import one_result, processes_in
 
     if shown.state == "spectrum":
@@ -194,7 +198,8 @@ def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
             "ageing and processes need a state that processes are followed along, and no state of numbers differs from "
             f"spectrum to spectrum. Name one: --state; there are {', '.join(map(str, states.columns)) or 'none'}."
         )
-    course = processes_in(one_result(shown.results), shown.state)
+    told = [name for name in _one_series(states, shown.state) or {} if name not in SERIES.split(",")]
+    course = processes_in(one_result(shown.results), shown.state, (*SERIES.split(","), *told))
     say(f"{len(course.names)} processes followed along {shown.state}. drt-engine peaks --store keeps them.")
     return course
 
@@ -246,19 +251,50 @@ def _names(text: str | None) -> dict[str, str]:
 
 
 def _likely_state(states: "pd.DataFrame") -> str:
-    """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once."""
+    """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once a series."""
     import pandas as pd
 
-    for name in dict.fromkeys(("voltage", "cycle", "temperature", "time", *map(str, states.columns))):
+    usual = ("voltage", "cycle", "temperature")
+    for name in dict.fromkeys((*usual, "time", *map(str, states.columns))):
         if name not in states.columns:
             continue
         column = states[name]
         numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        # The usual one is named where it repeats as well: the message says what to choose by.
-        usual = name == "voltage" and bool({"cell", "cycle", "direction"} & set(states.columns))
-        if numbers and column.notna().all() and (column.is_unique or usual):
+        if not numbers or not column.notna().all():
+            continue
+        if column.is_unique or (name in usual and len(set(column)) > 1 and _one_series(states, name) is not None):
             return name
     return "spectrum"
+
+
+def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
+    """States of the first series in which each value of a state occurs once; None if there is none.
+
+    Empty where each occurs once in all.
+    """
+    import pandas as pd
+
+    if state not in states.columns:
+        return {}
+    told = [name for name in (*_TELLING, *map(str, states.columns)) if name in states.columns and name != state]
+    others = [name for name in dict.fromkeys(told) if name not in _OF_FILES and _names_series(name, states[name])]
+    rows, fixed = states.drop_duplicates([state, *others]), dict[str, Any]()
+    for name in others:
+        values = rows[name]
+        if not rows[state].duplicated().any() or values.nunique() < 2:
+            continue
+        first = values.min() if name == "cycle" else values.iloc[0]
+        first = "discharge" if name == "direction" and (values == "discharge").any() else first
+        if not pd.isna(first) and (values == first).sum() > 1:
+            rows, fixed[name] = rows[values == first], first
+    return None if rows[state].duplicated().any() else fixed
+
+
+def _names_series(name: str, column: "pd.Series[Any]") -> bool:
+    """Say whether a state can tell series apart: text, whole numbers, and what usually does."""
+    import pandas as pd
+
+    return name in _TELLING or not pd.api.types.is_float_dtype(column)
 
 
 def _read(
@@ -297,33 +333,67 @@ def _of_processes(tracks: "Tracks", state: str | None, look: dict[str, Any]) -> 
     return processes(tracks, state, **look) if len(tracks.table) else nothing("no process")
 
 
-def _figure(kind: Kind, shown: _Shown) -> "Figure":
+def _figure(kind: Kind, shown: _Shown) -> "tuple[Figure, int]":
+    """Draw a figure, and count the spectra in it."""
+    import pandas as pd
+
     from drt_engine import plotting
 
     results, spectra, state = shown.results, shown.spectra, shown.state
     if not any(map(len, results)):
-        return plotting.nothing("no spectra")
+        return plotting.nothing("no spectra"), 0
+    states = pd.concat([result.states for result in results], ignore_index=True)
+    count = len(states)
     draw: Callable[..., Figure] = getattr(plotting, kind.value.replace("-", "_"))
     if kind is Kind.PROCESSES:
-        return _of_processes(_there(shown.tracks), None, shown.look)
+        return _of_processes(_there(shown.tracks), None, shown.look), count
     if kind is Kind.GAMMA:
-        return draw(results, state=state, **shown.look)
+        return draw(results, state=state, **shown.look), count
+    fixed = _one_series(states, state) or {}
     if kind in (Kind.WATERFALL, Kind.HEAT_MAP):
-        return draw(results, state=state, tracks=shown.tracks, **shown.look)
+        rows = _rows_with(states, fixed)
+        _say_series(fixed, rows.size, count)
+        return draw(results, state=state, rows=rows, tracks=shown.tracks, **shown.look), rows.size
     if spectra is None:
         raise input_error(
             f"a figure of kind {kind.value} shows measured spectra, and a file of inversions from an older version has "
             "none. Name their file: --spectra."
         )
     view = _drawn_as(shown.view)
+    # Cells stand side by side, and these figures take the first cycle and the discharge by themselves.
+    at = {name: value for name, value in fixed.items() if name not in ("cell", "cycle", "direction")}
+    if kind in (Kind.AGEING, Kind.COMPOSITE):
+        _say_series(at, some := _rows_with(states, at).size, count)
     if kind is Kind.AGEING:
-        at = None if shown.cells is None else {"cell": shown.cells}
+        at |= {} if shown.cells is None else {"cell": shown.cells}
         options: dict[str, Any] = {"at": at, "cycles": shown.cycles, "view": view}
-        return draw(spectra, results, _there(shown.tracks), shown.profile, **options, **shown.look)
+        return draw(spectra, results, _there(shown.tracks), shown.profile, **options, **shown.look), some
     if kind is Kind.COMPOSITE:
-        options = {"cells": shown.cells, "state": state, "view": plotting.CompositeView(view), "tracks": shown.tracks}
-        return draw(spectra, results, shown.profile, **options, **shown.look)
-    return draw(spectra, results, state=state, **shown.look)
+        options = {
+            "at": at,
+            "cells": shown.cells,
+            "state": state,
+            "view": plotting.CompositeView(view),
+            "tracks": shown.tracks,
+        }
+        return draw(spectra, results, shown.profile, **options, **shown.look), some
+    return draw(spectra, results, state=state, **shown.look), count
+
+
+def _rows_with(states: "pd.DataFrame", fixed: dict[str, Any]) -> Any:
+    """Rows that have some states."""
+    import numpy as np
+
+    found = np.ones(len(states), dtype=bool)
+    for name, value in fixed.items():
+        found &= (states[name] == value).to_numpy()
+    return np.flatnonzero(found)
+
+
+def _say_series(fixed: dict[str, Any], some: int, every: int) -> None:
+    if fixed:
+        chosen = ", ".join(f"{name} {value}" for name, value in fixed.items())
+        say(f"drawn is the series of {chosen}, {some} of {every} spectra. --where chooses others.")
 
 
 def _there(tracks: "Tracks | None") -> "Tracks":

@@ -15,6 +15,7 @@ from drt_engine.peaks import without_edges
 from drt_engine.result import PER_SPECTRUM, Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.tracking import Tracks, track
+from drt_engine.tracking.tracks import SERIES
 
 __all__ = [
     "SeveralInversions",
@@ -216,8 +217,8 @@ def gamma_bands(result: Inversion, tau: Array) -> tuple[Array, Array, float] | N
     return low, high, found.level
 
 
-def processes_in(result: Inversion, along: str) -> Tracks:
-    """Follow the peaks of a result along a state, within series by the usual states.
+def processes_in(result: Inversion, along: str, series: Sequence[str] = SERIES) -> Tracks:
+    """Follow the peaks of a result along a state.
 
     Parameters
     ----------
@@ -225,6 +226,8 @@ def processes_in(result: Inversion, along: str) -> Tracks:
         The result, of one grid or as :func:`one_result` returns it.
     along : str
         State of numbers.
+    series : sequence of str
+        States that tell series apart, of which those count that there are.
 
     Returns
     -------
@@ -250,7 +253,7 @@ def processes_in(result: Inversion, along: str) -> Tracks:
     every = without_edges(every[every["r"] > 0.0])
     if every.empty:
         raise InputError("there are no peaks to follow in these spectra. Look at γ itself.")
-    return track(every, along, states=result.states)
+    return track(every, along, [name for name in series if name in result.states.columns], states=result.states)
 
 
 def reached(result: Inversion) -> Array:
