@@ -8,27 +8,11 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
-from drt_engine import cli
 
 from .readers.made import mpt, points
 
 F = np.logspace(5, -1, 25)
 F_MPT = np.logspace(5, -1, 24)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: its exit code, and all that it prints."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*arguments):
-        monkeypatch.setattr("sys.argv", ["drt-engine", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return left.value.code or 0, captured.out + captured.err
-
-    return command
 
 
 def impedance(cell, cycle, voltage, frequency=None):
