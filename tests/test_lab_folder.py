@@ -286,9 +286,6 @@ def test_the_first_mistakes_are_answered(tmp_path, run):
     assert code == 0, said
     assert set(pd.read_csv(tmp_path / "t.csv")["grid"]) == {"grid-0", "grid-1"}
     assert pd.read_csv(tmp_path / "tables" / "all.csv")["grid"].tolist() == ["grid-0", "grid-1", "grid-0"]
-    code, said = run("peaks", out, "-o", tmp_path / "m.csv", "--along", "voltage", "--store", tmp_path / "s.h5")
-    assert code == 2
-    assert "--store and --spectra are for one. Name it: --grid, one of grid-0, grid-1" in said
 
 
 def test_what_is_said_of_clean_without_a_wish_and_of_a_wrong_one(tmp_path, run):
