@@ -178,7 +178,8 @@ def _states(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
             name = f"given {name}"
         values: list[Any] = [row.get(heading, "").strip() for row in rows]
         if name in STATE_UNITS:
-            values = [None if (x := number_of(name, one)) is None else factor * x + offset for one in values]
+            numbers = [number_of(name, one) for one in values]
+            values = [None if one is None else float(f"{factor * one + offset:.12g}") for one in numbers]
         elif name not in TEXTS:
             values = as_numbers(values, name)
         for state, value in zip(out, values, strict=True):
