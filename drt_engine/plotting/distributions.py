@@ -57,6 +57,7 @@ _DECADES = 4.0
 _TALLEST = 0.3
 _BAND = 0.25
 _WALL = 1.2
+_FLAT = 0.02
 
 
 @styled
@@ -189,6 +190,8 @@ def waterfall(
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
     heights = _heights(scaled, quantity.array, scale)
+    if scale is None:
+        _say_flat(scaled)
     top = _ends(scaled)[1]
     axes, new = axes_for(ax, 3.2)
     for k in order[::-1]:
@@ -311,6 +314,8 @@ def heat_map(
         # Zero in the middle, so that the sign shows.
         largest = float(np.nanmax(np.abs(values)))
         norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
+    if norm is None and not own:
+        _say_flat(scaled)
     norm = gamma_norm(scaled) if norm is None else norm
     largest = float(np.nanmax(values))
     norm.autoscale_None(np.ma.masked_invalid(values))
@@ -387,6 +392,18 @@ def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, 
         return values, None
     largest, within = float(np.nanmax(values)), float(np.nanmax(inside))
     return (inside, largest) if within > 0.0 and largest > _WALL * within else (values, None)
+
+
+def _say_flat(values: Array) -> None:
+    """Log what helps where most spectra are too small beside the largest to show anything."""
+    wanted, tops = current(), np.array([np.max(row[np.isfinite(row)], initial=0.0) for row in values])
+    flat = int(np.count_nonzero(tops < _FLAT * tops.max()))
+    if 2 * flat > len(tops) and wanted.gamma_range is None and not (wanted.own_scales or wanted.log_gamma):
+        logger.warning(
+            "γ of %d of %d spectra is below a fiftieth of the largest, and looks flat. Give each a scale of its own "
+            "(own_scales=True, --own-scales), or choose among them.",
+            *(flat, len(tops)),
+        )
 
 
 def _say_beyond(axes: Axes, largest: float | None, colour: str = "0.35") -> None:
