@@ -278,7 +278,9 @@ def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
         return {}
     told = [name for name in (*_TELLING, *map(str, states.columns)) if name in states.columns and name != state]
     others = [name for name in dict.fromkeys(told) if name not in _OF_FILES and _names_series(name, states[name])]
-    rows, fixed = states.drop_duplicates([state, *others]), dict[str, Any]()
+    # Repeats of one measurement are drawn once; those of other files are none.
+    keys = [state, *others, *(["source"] if "source" in states.columns else [])]
+    rows, fixed = states.drop_duplicates(keys), dict[str, Any]()
     for name in others:
         values = rows[name]
         if not rows[state].duplicated().any() or values.nunique() < 2:
