@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
+from drt_engine import plotting, readers, tables
 
 from .readers.made import mpt, points
 
@@ -152,12 +153,12 @@ def test_the_same_in_a_few_lines_of_python(lab, tmp_path):
     options = drt.CollectOptions(name=PATTERN, states=tmp_path / "states.csv", constants={"area": 0.785})
     spectra = list(drt.collect(lab, options).spectra.values())
     results = [drt.invert(one, drt.Tikhonov()) for one in spectra]
-    profile = drt.readers.read_profile(lab / "profile.csv")
-    composite = drt.plotting.composite(spectra, results, profile, per_area=True)
-    ageing = drt.plotting.ageing(spectra, results, profile=profile, per_area=True)
-    drt.plotting.save(composite, tmp_path / "composite.png")
-    drt.plotting.save(ageing, tmp_path / "ageing.png")
-    drt.tables.write_tables(tmp_path / "numbers.xlsx", drt.tables.gather(results, area=True))
+    profile = readers.read_profile(lab / "profile.csv")
+    composite = plotting.composite(spectra, results, profile, per_area=True)
+    ageing = plotting.ageing(spectra, results, profile=profile, per_area=True)
+    plotting.save(composite, tmp_path / "composite.png")
+    plotting.save(ageing, tmp_path / "ageing.png")
+    tables.write_tables(tmp_path / "numbers.xlsx", tables.gather(results, area=True))
     # fmt: on
     check_growth(results)
     for figure in (composite, ageing):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
+from drt_engine import hdf5
 
 from .readers.made import mpt, points
 from .test_lab_folder import F, impedance, plain, table
@@ -17,7 +18,7 @@ def spectrum(headings, z=None, sign=",", decimal="."):
 
 def spectra_of(path):
     """All spectra of a file, by their source."""
-    parts = [drt.read_spectra(path, grid.grid) for grid in drt.hdf5.scan(path).spectra]
+    parts = [drt.read_spectra(path, grid.grid) for grid in hdf5.scan(path).spectra]
     return {
         row["source"]: (row, z)
         for one in parts
@@ -105,7 +106,7 @@ def test_one_sheet_a_state_and_spectra_beside_each_other_with_cells_that_are_no_
     assert code == 0, said
     assert "1 rows without frequency or impedance left out (first at row 5)" in said
     assert "ohm cm2 divided by the area of 0.5 cm2" in said
-    parts = [drt.read_spectra(tmp_path / "c.h5", grid.grid) for grid in drt.hdf5.scan(tmp_path / "c.h5").spectra]
+    parts = [drt.read_spectra(tmp_path / "c.h5", grid.grid) for grid in hdf5.scan(tmp_path / "c.h5").spectra]
     states = pd.concat([one.states for one in parts])
     assert sorted(zip(states["cell"], states["voltage"], strict=True)) == [
         ("B", 3.8),
@@ -177,7 +178,7 @@ def tested(tmp_path, run):
         z = [impedance("bare", 1, v, frequency) for v in states["voltage"]]
         frame = pd.DataFrame(states).assign(source=[f"{name}{k}" for k in range(4)])
         grids = {name: drt.Spectra(frequency, z, frame)}
-        drt.hdf5.add_spectra(tmp_path / "c.h5", grids, keep=name == "b")
+        hdf5.add_spectra(tmp_path / "c.h5", grids, keep=name == "b")
     assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
     return tmp_path / "c.drt.h5"
 
@@ -211,7 +212,7 @@ def test_processes_of_several_grids_are_stored_drawn_and_exported(tested, tmp_pa
     followed = ("--along", "voltage", "--series", "cell,temperature", "--store", store)
     code, said = run("peaks", tested, "-o", tmp_path / "peaks.csv", *followed)
     assert code == 0, said
-    table = drt.hdf5.read_tracks(store).table
+    table = hdf5.read_tracks(store).table
     assert set(zip(table["grid"], table["temperature"], strict=True)) == {("a", 25.0), ("b", 40.0)}
     assert set(table["spectrum"]) == {0, 1, 2, 3}
     code, said = run(
