@@ -191,6 +191,11 @@ class Inversion(ResultArrays):
         )
 
     @property
+    def spectra(self) -> Spectra | None:
+        """The spectra that were inverted, with their states; None where it was read from a file without them."""
+        return None if self.impedance is None else Spectra(self.frequency, self.impedance, self.states)
+
+    @property
     def tail(self) -> NDArray[np.str_]:
         """What each spectrum has in series with γ at low frequencies, shape (K,): a name that `LogGaussian` takes."""
         known = self._parameters

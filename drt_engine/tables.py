@@ -20,7 +20,7 @@ from drt_engine.text import for_spreadsheets, without_formula
 from drt_engine.tracking import Tracks
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
-__all__ = ["TABLES", "concat", "gather", "write_tables"]
+__all__ = ["TABLES", "concat", "gather", "put_together", "write_tables"]
 
 TABLES = ("results", "gamma", "impedance", "peaks", "processes", "validation")
 """Tables that there are."""
@@ -43,8 +43,8 @@ _SUFFIXES = (".csv", ".parquet", ".xlsx")
 
 
 def gather(
-    result: Inversion | None = None,
-    spectra: Spectra | None = None,
+    result: Inversion | Sequence[Inversion] | None = None,
+    spectra: Spectra | Sequence[Spectra] | None = None,
     tracks: Tracks | None = None,
     *,
     which: Iterable[str] | None = None,
@@ -55,9 +55,9 @@ def gather(
 
     Parameters
     ----------
-    result : Inversion, optional
-        A result.
-    spectra : Spectra, optional
+    result : Inversion or sequence of Inversion, optional
+        A result, or results on several frequency grids: their tables stand below each other, with the column ``grid``.
+    spectra : Spectra or sequence of Spectra, optional
         The spectra that were inverted, for measured impedances and validation; by default those that the result has.
     tracks : Tracks, optional
         Processes that were followed; their spectra are the rows of the result.
@@ -80,6 +80,10 @@ def gather(
     InputError
         For a table that there is nothing for, and without areas where they are asked for.
     """
+    if isinstance(result, Sequence) or isinstance(spectra, Sequence):
+        pairs = _pairs(result, spectra, tracks)
+        parts = {f"grid-{k}": gather(*pair, which=which, form=form, area=area) for k, pair in enumerate(pairs)}
+        return put_together(parts, form)
     there = _there(result, spectra, tracks)
     wanted = [name for name in there if name != "validation"] if which is None else list(which)
     for name in wanted:
@@ -103,11 +107,46 @@ def gather(
                 measured_frame(_of(measured), form) if scaled is None else scaled.impedance_frame(measured, form=form)
             )
         elif name == "validation":
-            table = _validation(_of(spectra) if spectra is not None else _attached(_of(result)), by)
+            table = _validation(_of(spectra if spectra is not None else _of(result).spectra), by)
         else:
             table = _of(result).peaks() if name == "peaks" else _of(tracks).table.reset_index(drop=True)
             table = _scaled(table, by)
         made[name] = _headed(table, _UNITS[name], by is not None)
+    return made
+
+
+def _pairs(result: Any, spectra: Any, tracks: Any) -> list[tuple[Inversion | None, Spectra | None]]:
+    """Pair results with their spectra, where there are several of them."""
+    if tracks is not None:
+        raise InputError("processes are of one result; got several. Gather the processes by themselves.")
+    results, measured = ([one] if one is None or not isinstance(one, Sequence) else [*one] for one in (result, spectra))
+    count = max(len(results), len(measured))
+    for name, side, given in (("results", results, result), ("spectra", measured, spectra)):
+        if given is not None and len(side) != count:
+            raise InputError(f"there must be as many results as spectra; got {len(side)} {name} of {count}.")
+    padded = ([*side, *[None] * (count - len(side))] for side in (results, measured))
+    return list(zip(*padded, strict=True))
+
+
+def put_together(parts: Mapping[str, Mapping[str, pd.DataFrame]], form: str = "long") -> dict[str, pd.DataFrame]:
+    """Put tables of several grids below each other, and those beside each other that have columns of their own.
+
+    Parameters
+    ----------
+    parts : mapping of str to mapping of str to DataFrame
+        Tables, as :func:`gather` makes them, by the name of the grid.
+    form : str
+        The form that they were made in.
+    """
+    if len(parts) == 1:
+        return dict(next(iter(parts.values())))
+    made: dict[str, pd.DataFrame] = {}
+    for name in next(iter(parts.values())):
+        if form != "long" and name in ("gamma", "impedance"):
+            made |= {f"{name} {grid}": tables[name] for grid, tables in parts.items() if name in tables}
+        else:
+            frames = [tables[name].assign(grid=grid) for grid, tables in parts.items() if name in tables]
+            made[name] = pd.concat(frames, ignore_index=True)
     return made
 
 
@@ -138,10 +177,6 @@ def _of(value: Any) -> Any:
     """Return what is there, as was found before."""
     assert value is not None
     return value
-
-
-def _attached(result: Inversion) -> Spectra:
-    return Spectra(result.frequency, _of(result.impedance), result.states)
 
 
 def _validation(spectra: Spectra, by: Any) -> pd.DataFrame:

@@ -66,3 +66,20 @@ def noisy(frequency):
         z = 10 + 2j * np.pi * frequency * 1e-7 + zarc(frequency, 50, 1e-3, 0.85) + zarc(frequency, 20 + 5 * k, 0.3, 0.8)
         rows.append(z + 0.003 * np.abs(z) * (rng.standard_normal(z.size) + 1j * rng.standard_normal(z.size)))
     return drt.Spectra(frequency, np.array(rows), {"cycle": np.arange(6)})
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process: its exit code, and all that it prints."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    from drt_engine import cli
+
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["drt-engine", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        captured = capsys.readouterr()
+        return left.value.code or 0, captured.out + captured.err
+
+    return command

@@ -136,8 +136,10 @@ WRONG = {
         ("peaks", "campaign.drt.h5", "--along", "voltage", "--store", "TRACKS"),
         "exists already",
     ),
-    "no tracks": (("plot", "campaign.drt.h5", "--kind", "ageing", "--spectra", "SPECTRA"), "peaks --store, and name"),
-    "no spectra": (("plot", "campaign.drt.h5", "--kind", "ageing", "--tracks", "TRACKS"), "Name their file: --spectra"),
+    "no course": (
+        ("plot", "campaign.drt.h5", "--kind", "ageing", "--state", "spectrum"),
+        "a state that processes are followed along",
+    ),
     "shows none": (("plot", "campaign.drt.h5", "--kind", "bode", "--tracks", "TRACKS"), "shows no processes"),
     "cycles": (
         ("plot", "campaign.drt.h5", "--kind", "ageing", "--spectra", "SPECTRA", "--tracks", "TRACKS", "--cycles", "1"),

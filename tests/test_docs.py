@@ -34,6 +34,7 @@ PAGES = (
     "docs/export.md",
     "docs/wrong.md",
     "docs/cite.md",
+    "docs/format.md",
     "docs/index.md",
     "README.md",
 )
@@ -61,8 +62,6 @@ def run_commands(code):
     from drt_engine.cli import app
 
     commands = [line for line in code.splitlines() if line.startswith("drt-engine ") and not line.startswith(TOO_LONG)]
-    if commands and not Path("campaign.h5").exists():  # a page that speaks of a file of the reader's own
-        drt.write_spectra("campaign.h5", simulate.campaign(simulate.CampaignDesign(cycles=(1,), voltages=3)).spectra)
     for command in commands:
         outcome = CliRunner().invoke(app, shlex.split(command)[1:])
         assert outcome.exit_code == 0, f"{command}\n{outcome.output}\n{outcome.exception!r}"
@@ -94,13 +93,12 @@ def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatc
 
 def test_every_page_with_code_is_run_or_followed():
     recipes = {f"docs/add-{what}.md" for what in ("method", "reader", "criterion")}  # by tests of their own
-    elsewhere = recipes | {"docs/format.md"}
     with_code = {
         path.relative_to(ROOT).as_posix()
         for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md")
         if re.search(r"^```python$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert with_code == {*PAGES} | elsewhere
+    assert with_code == {*PAGES} | recipes
 
 
 def test_the_gallery_has_its_pictures():

@@ -17,7 +17,7 @@ import xarray as xr
 
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
-from drt_engine.hdf5 import SpectraWriter, add_spectra, digest, scan, schema, write_tracks
+from drt_engine.hdf5 import SpectraWriter, add_spectra, digest, scan, schema
 from drt_engine.spectra import STATE_UNITS
 
 METHODS = {
@@ -476,15 +476,3 @@ def _named(meaning, item):
 def test_page_has_the_units_of_the_states():
     section = PAGE.read_text(encoding="utf-8").split("\n## State columns\n")[1].split("\n## ")[0]
     assert dict(re.findall(r"^\| `(\w+)` \| (\w+) \|$", section, flags=re.MULTILINE)) == STATE_UNITS
-
-
-def test_examples_of_the_page_run(tmp_path, monkeypatch, spectra):
-    monkeypatch.chdir(tmp_path)
-    drt.write_spectra("campaign.h5", spectra)
-    result = drt.invert(spectra, METHODS["piecewise"])
-    drt.write_inversion("campaign.drt.h5", result)
-    write_tracks("processes.h5", drt.track(result.peaks(), "cycle", ["cell"]))
-    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(examples) >= 3
-    for example in examples:
-        exec(compile(example, str(PAGE), "exec"), {})

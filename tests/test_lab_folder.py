@@ -1,42 +1,28 @@
 """A folder as a laboratory keeps it goes by commands to the composite figure and to the comparison of cycles."""
 
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import drt_engine as drt
-from drt_engine import cli
+from drt_engine import plotting, readers, tables
 
 from .readers.made import mpt, points
 
 F = np.logspace(5, -1, 25)
-VOLTAGES = (4.4, 3.8, 3.2)
-TAU = 1.0 / (2 * np.pi * F)
+F_MPT = np.logspace(5, -1, 24)
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: its exit code, and all that it prints."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*arguments):
-        monkeypatch.setattr("sys.argv", ["drt-engine", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return left.value.code or 0, captured.out + captured.err
-
-    return command
-
-
-def impedance(cell, cycle, voltage):
+def impedance(cell, cycle, voltage, frequency=None):
     """Two arcs, of which that of the cathode grows from cycle 1 to 500 and towards low voltage."""
     growth = (1 + (cycle > 1) * (1.0 if cell == "bare" else 0.2)) * (1 + 0.2 * (4.4 - voltage))
-    s = 2j * np.pi * F
+    frequency = F if frequency is None else frequency
+    s = 2j * np.pi * frequency
     z = 5 + 10 / (1 + (s * 1e-4) ** 0.9) + 20 * growth / (1 + (s * 2e-2) ** 0.9)
-    noise = np.random.default_rng(int(1000 * voltage) + cycle + len(cell)).normal(scale=1e-3, size=(2, F.size))
+    noise = np.random.default_rng(int(1000 * voltage) + cycle + len(cell)).normal(scale=1e-3, size=(2, frequency.size))
     return z * (1 + noise[0] + 1j * noise[1])
 
 
@@ -63,87 +49,143 @@ def plain(path, z):
     path.write_text(table(("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"), (F, z.real, -z.imag), ",", "."))
 
 
+def ec_lab(path, z):
+    """A file of EC-Lab, on frequencies of its own."""
+    rows = [
+        {"f": f, "z": value, "t": 60.0 + k, "v": 3.6, "i": 0.0, "q": 1.0, "n": 1}
+        for k, (f, value) in enumerate(zip(F_MPT, z, strict=True))
+    ]
+    path.write_bytes(mpt(rows, fi=100).encode("cp1252"))
+
+
 @pytest.fixture
 def lab(tmp_path):
-    """Two cells, cycles in folders, voltages in names; German csv, workbook and csv; a profile, states and junk."""
+    """Two cells, cycles in folders, voltages in names; four kinds of files; a profile, a table of states and junk."""
     folder = tmp_path / "lab"
-    makers = {4.4: (german, "csv"), 3.8: (workbook, "xlsx"), 3.2: (plain, "csv")}
+    makers = {4.4: (german, "csv"), 3.8: (workbook, "xlsx"), 3.6: (ec_lab, "mpt"), 3.2: (plain, "csv")}
     curves, states = [], []
     for cell in ("bare", "coated"):
         for cycle in (1, 500):
             place = folder / cell / f"cycle {cycle}"
             place.mkdir(parents=True)
-            for voltage in VOLTAGES:
-                make, suffix = makers[voltage]
-                name = f"{cell}_EIS_{voltage:.1f} V.{suffix}".replace(".", ",", 1)
-                make(place / name, impedance(cell, cycle, voltage))
-                states.append((f"{cell}/cycle {cycle}/{name}", {"bare": "none", "coated": "LNO"}[cell]))
+            for voltage, (make, suffix) in makers.items():
+                name = f"EIS_{voltage:.1f} V.{suffix}".replace(".", ",", 1)
+                make(place / name, impedance(cell, cycle, voltage, F_MPT if make is ec_lab else F))
+                states.append((f"{cell}\\cycle {cycle}\\{name}", f"{cell} Li-rich", f"{voltage:.1f}".replace(".", ",")))
             capacity = np.linspace(0, 2, 30)
             volts = 4.6 - 0.8 * capacity
             curves += [
-                f"{cell};{cycle};{c:.5f};{v:.5f}".replace(".", ",") for c, v in zip(capacity, volts, strict=True)
+                f"{cell} Li-rich;{cycle};{c:.5f};{v:.5f}".replace(".", ",")
+                for c, v in zip(capacity, volts, strict=True)
             ]
     (folder / "profile.csv").write_text("\n".join(["cell;cycle;capacity (mAh);voltage/V", *curves]) + "\n")
-    (tmp_path / "states.csv").write_text("\n".join(["file;coating", *(f"{a};{b}" for a, b in states)]) + "\n")
+    (tmp_path / "states.csv").write_text("\n".join(["file;cell;voltage", *map(";".join, states)]) + "\n")
     (folder / "notes.txt").write_text("Cell bare was assembled on Monday.\n")
     (folder / "bare" / "Thumbs.db").write_bytes(b"\x00\x01junk\x00" * 20)
     (folder / "coated" / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     return folder
 
 
-PATTERN = "{cell}/cycle {cycle}/{cell}_EIS_{voltage}.{_}"
+PATTERN = "cycle {cycle}/EIS_{voltage}.{_}"
+COMMANDS = """
+import lab -o c.h5 --name "cycle {cycle}/EIS_{voltage}.{_}" --states states.csv --area 0.785
+invert c.h5
+plot c.drt.h5 --kind composite --kind ageing --profile lab/profile.csv --per-area -o figure.png
+export c.drt.h5 --per-area -o numbers.xlsx
+"""
 
 
-def test_from_the_folder_to_the_figures(lab, tmp_path, run, monkeypatch):
+def on_one_grid(lab):
+    """Those files of the first cell and cycle that are on the same frequencies."""
+    return [path for path in sorted((lab / "bare" / "cycle 1").iterdir()) if path.suffix != ".mpt"]
+
+
+def ends_of_axes(figure, word):
+    return {axes.get_ylabel() for axes in figure.axes if axes.get_ylabel().startswith(word)}
+
+
+def check_growth(results):
+    """What grew from cycle 1 to 500 is what was made to grow."""
+    r_pol = pd.concat([pd.DataFrame({"r": one.r_pol, **one.states[["cell", "cycle"]]}) for one in results])
+    r_pol = r_pol.groupby(["cell", "cycle"])["r"].mean()
+    assert r_pol["bare Li-rich", 500] / r_pol["bare Li-rich", 1] == pytest.approx(5 / 3, rel=0.1)
+    assert r_pol["coated Li-rich", 500] / r_pol["coated Li-rich", 1] == pytest.approx(1.13, rel=0.1)
+
+
+def test_four_commands_from_the_folder_to_figures_and_workbook(lab, tmp_path, run, monkeypatch):
+    openpyxl = pytest.importorskip("openpyxl")
     monkeypatch.chdir(tmp_path)
-    code, said = run(
-        "import", lab, "-o", "c.h5", "--name", PATTERN, "--states", "states.csv", "--area", 0.785, "--strict"
-    )
-    assert code == 0, said
-    assert "12 spectra imported (12 on 25 frequencies)" in said
-    assert "cell: bare, coated" in said
-    assert "cycle: 1, 500" in said
-    assert "voltage: 3.2, 3.8, 4.4" in said
-    spectra = drt.read_spectra("c.h5")
-    for row, here in enumerate(spectra.states.to_dict("records")):
-        true = impedance(here["cell"], here["cycle"], here["voltage"])
-        np.testing.assert_allclose(spectra.impedance[row], true, rtol=1e-6)
-    assert spectra.states.groupby("cell")["coating"].unique().map(list).to_dict() == {
-        "bare": ["none"],
-        "coated": ["LNO"],
-    }
-    code, said = run("invert", "c.h5", "-o", "c.drt.h5")
-    assert code == 0
-    assert re.search(r"residual: median .* worst .* \(row \d+: cell (bare|coated), cycle", said)
-    figure = ("plot", "c.drt.h5", "--spectra", "c.h5", "--profile", lab / "profile.csv")
-    assert run(*figure, "--kind", "composite", "--where", "cycle == 1", "-o", "composite.png")[0] == 0
-    code, said = run("peaks", "c.drt.h5", "-o", "peaks.csv", "--along", "voltage", "--store", "processes.h5")
-    assert code == 0
-    ageing = ("--kind", "ageing", "--cycles", "1,500", "--tracks", "processes.h5", "-o", "ageing.png")
-    code, said = run(*figure, *ageing)
-    assert code == 0, said
-    for name in ("composite.png", "ageing.png"):
+    said = []
+    for line in COMMANDS.strip().splitlines():
+        code, words = run(*shlex.split(line))
+        assert code == 0, words
+        said.append(words)
+    imported, inverted, drawn, _ = said
+    assert "16 spectra imported (12 on 25 frequencies, 4 on 24 frequencies)" in imported
+    assert "left out: bare/Thumbs.db, coated/photo.png, notes.txt and 1 more" in imported
+    assert "cell: bare Li-rich, coated Li-rich" in imported
+    assert "voltage: 3.2, 3.6, 3.8, 4.4" in imported
+    for grid in ("grid-0", "grid-1"):
+        spectra = drt.read_spectra("c.h5", grid)
+        for row, here in enumerate(spectra.states.to_dict("records")):
+            true = impedance(here["cell"].split()[0], here["cycle"], here["voltage"], spectra.frequency)
+            np.testing.assert_allclose(spectra.impedance[row], true, rtol=1e-6)
+    assert re.search(r"residual: median .* worst .* \(grid-\d row \d+: cell (bare|coated) Li-rich, cycle", inverted)
+    assert "processes followed along voltage" in drawn
+    for name in ("figure-composite.png", "figure-ageing.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    # what grew is what was made to grow
-    result = drt.read_inversion("c.drt.h5")
-    r_pol = pd.Series(result.r_pol).groupby([result.states["cell"], result.states["cycle"]]).mean()
-    assert r_pol["bare", 500] / r_pol["bare", 1] == pytest.approx(5 / 3, rel=0.1)
-    assert r_pol["coated", 500] / r_pol["coated", 1] == pytest.approx(1.13, rel=0.1)
+    check_growth([drt.read_inversion("c.drt.h5", grid=grid) for grid in ("grid-0", "grid-1")])
+    book = openpyxl.load_workbook("numbers.xlsx")
+    assert book.sheetnames == ["results", "gamma", "impedance", "peaks"]
+    for sheet, heading in (("results", "r_pol / ohm cm2"), ("impedance", "z_real / ohm cm2"), ("peaks", "r / ohm cm2")):
+        headings, *rows = book[sheet].iter_rows(values_only=True)
+        assert {heading, "grid"} <= set(headings)
+        assert {row[headings.index("grid")] for row in rows} == {"grid-0", "grid-1"}
+    headings, *rows = book["results"].iter_rows(values_only=True)
+    table = pd.DataFrame(rows, columns=headings)
+    bare = table[(table["cell"] == "bare Li-rich") & (table["cycle"] == 1) & (table["voltage / V"] == 4.4)]
+    assert bare["r_pol / ohm cm2"].item() == pytest.approx(30 * 0.785, rel=0.03)
+
+
+def test_the_same_in_a_few_lines_of_python(lab, tmp_path):
+    pytest.importorskip("openpyxl")
+    # fmt: off
+    options = drt.CollectOptions(name=PATTERN, states=tmp_path / "states.csv", constants={"area": 0.785})
+    spectra = list(drt.collect(lab, options).spectra.values())
+    results = [drt.invert(one, drt.Tikhonov()) for one in spectra]
+    profile = readers.read_profile(lab / "profile.csv")
+    composite = plotting.composite(spectra, results, profile, per_area=True)
+    ageing = plotting.ageing(spectra, results, profile=profile, per_area=True)
+    plotting.save(composite, tmp_path / "composite.png")
+    plotting.save(ageing, tmp_path / "ageing.png")
+    tables.write_tables(tmp_path / "numbers.xlsx", tables.gather(results, area=True))
+    # fmt: on
+    check_growth(results)
+    for figure in (composite, ageing):
+        assert ends_of_axes(figure, "−Im") == {"−Im $Z$ / Ω cm²"}
+        assert any("Ω cm²" in text.get_text() for axes in figure.axes for text in axes.texts)  # scale bar
+    # all spectra of cycle 1 stand in the composite, whichever frequencies they have
+    nyquist = composite.axes[2]
+    points = [line for line in nyquist.get_lines() if line.get_marker() == "o"]
+    assert [np.isfinite(line.get_xdata()).sum() for line in points] == [25, 25, 25, 24]
+    np.testing.assert_allclose(
+        points[-1].get_xdata()[np.isfinite(points[-1].get_xdata())],
+        impedance("bare", 1, 3.6, F_MPT).real * 0.785,
+        rtol=1e-6,
+    )
 
 
 def test_an_instrument_file_stands_beside_them(lab, tmp_path, run):
-    (lab / "bare" / "cycle 1" / "bare_EIS_4,2 V.mpt").write_bytes(mpt(points(1)).encode("cp1252"))
-    code, said = run(
-        "import", lab / "bare", "-o", tmp_path / "c.h5", "--name", "cycle {cycle}/{cell}_EIS_{voltage}.{_}"
-    )
+    (lab / "bare" / "cycle 1" / "EIS_4,2 V.mpt").write_bytes(mpt(points(1)).encode("cp1252"))
+    code, said = run("import", lab / "bare", "-o", tmp_path / "c.h5", "--name", "cycle {cycle}/EIS_{voltage}.{_}")
     assert code == 0
     assert "biologic-mpt" not in said or "refused" not in said
-    assert "3.2, 3.8, 4.2, 4.4" in said
+    assert "3.2, 3.6, 3.8, 4.2, 4.4" in said
 
 
 def test_a_file_with_a_mask_is_inverted_without_what_is_masked(lab, tmp_path, run):
     campaign, out = tmp_path / "c.h5", tmp_path / "c.drt.h5"
-    assert run("import", lab / "bare" / "cycle 1", "-o", campaign, "--set", "cycle=1", "--cell", "bare")[0] == 0
+    assert run("import", *on_one_grid(lab), "-o", campaign, "--set", "cycle=1", "--cell", "bare")[0] == 0
     content = drt.read_spectra(campaign).impedance
     code, said = run("clean", campaign, "--frequency-range", "1:", "--drop", "90:110", "--where", "sheet == 'EIS'")
     assert code == 0
@@ -165,7 +207,7 @@ def test_a_file_with_a_mask_is_inverted_without_what_is_masked(lab, tmp_path, ru
 @pytest.mark.parametrize("method", ["log-gaussian", "tikhonov"])
 def test_a_file_has_the_peaks_of_memory(lab, tmp_path, run, method):
     campaign, out = tmp_path / "c.h5", tmp_path / "c.drt.h5"
-    assert run("import", lab / "bare", "-o", campaign)[0] == 0
+    assert run("import", *on_one_grid(lab), "-o", campaign)[0] == 0
     assert run("invert", campaign, "-o", out, "--method", method)[0] == 0
     assert run("peaks", out, "-o", tmp_path / "peaks.csv")[0] == 0
     known = drt.LogGaussian() if method == "log-gaussian" else drt.Tikhonov()
@@ -245,9 +287,6 @@ def test_the_first_mistakes_are_answered(tmp_path, run):
     assert code == 0, said
     assert set(pd.read_csv(tmp_path / "t.csv")["grid"]) == {"grid-0", "grid-1"}
     assert pd.read_csv(tmp_path / "tables" / "all.csv")["grid"].tolist() == ["grid-0", "grid-1", "grid-0"]
-    code, said = run("peaks", out, "-o", tmp_path / "m.csv", "--along", "voltage", "--store", tmp_path / "s.h5")
-    assert code == 2
-    assert "--store and --spectra are for one. Name it: --grid, one of grid-0, grid-1" in said
 
 
 def test_what_is_said_of_clean_without_a_wish_and_of_a_wrong_one(tmp_path, run):

@@ -8,8 +8,6 @@ import typer
 from drt_engine.cli.app import Overwrite, app, input_error, say
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from drt_engine.hdf5 import Contents
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
@@ -47,7 +45,7 @@ def export(
     """Write the numbers in a file as tables with units in the headings."""
     from drt_engine.hdf5 import scan
     from drt_engine.outputs import check_outputs
-    from drt_engine.tables import gather, write_tables
+    from drt_engine.tables import gather, put_together, write_tables
 
     inputs = (file, spectra, tracks)
     check_outputs(output, overwrite=True, inputs=inputs)
@@ -57,17 +55,14 @@ def export(
     if not contents.inversions and not contents.spectra:
         made = gather(tracks=_processes(file, table, where), **options)
     else:
-        grids = _grids(contents, name, grid)
-        if tracks is not None and len(grids) > 1:
-            raise input_error(f"processes are of one grid; {file} has {', '.join(grids)}. Name one: --grid.")
         parts = {}
-        for one in grids:
-            read = _read(file, (spectra, tracks), (name, one, table), where)
+        for one in _grids(contents, name, grid):
+            read = _read(file, (spectra, tracks), (name, one, table, grid), where)
             if read is not None:
                 parts[one] = gather(*read, **options)
         if not parts:
             raise input_error(f"no spectrum in {file} is chosen by {where!r}. See drt-engine info {file}.")
-        made = _together(parts, form)
+        made = put_together(parts, form)
     written = write_tables(output, made, overwrite=overwrite, inputs=inputs)
     say(*(f"{name}: {len(frame)} rows, {len(frame.columns)} columns" for name, frame in made.items()))
     say(*(f"  {path}" for path in written))
@@ -84,50 +79,32 @@ def _grids(contents: "Contents", name: str | None, grid: str | None) -> list[str
 def _read(
     file: Path,
     others: tuple[Path | None, Path | None],
-    names: tuple[str | None, str, str | None],
+    names: tuple[str | None, str, str | None, str | None],
     where: str | None,
 ) -> "tuple[Inversion | None, Spectra | None, Any] | None":
     """Read what the tables of a grid are made of; None where no spectrum of it is chosen."""
     import numpy as np
 
-    from drt_engine.cli.plot import as_taken, of_rows, other_contents, tracks_of
-    from drt_engine.hdf5 import read_inversion, read_spectra, scan
+    from drt_engine.cli.contents import chosen_parts, of_parts, other_contents, tracks_of
+    from drt_engine.hdf5 import read_spectra, scan
     from drt_engine.selection import rows_where
 
     path, followed = others
-    name, grid, table = names
+    name, grid, table, wanted = names
     if not scan(file).inversions:
         own = read_spectra(file, grid)
         chosen = np.arange(len(own)) if where is None else rows_where(own.states, where)
         return (None, own[chosen], None) if chosen.size else None
-    result = read_inversion(file, name, grid)
-    measured = None if path is None else as_taken(read_spectra(path, grid), file, name)
     if path is not None and (older := other_contents(path, file, name)) is not None:
         raise input_error(older)
-    rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
-    if not rows.size:
+    parts = chosen_parts(file, (name, grid), where, path)
+    if not parts[0].rows.size:
         return None
-    tracks = None if followed is None else of_rows(tracks_of(followed, table, file), rows)
-    return result[rows], None if measured is None else measured[rows], tracks
+    tracks = None if followed is None else of_parts(tracks_of(followed, table, file), parts, file, wanted)
+    return parts[0].result, parts[0].spectra, tracks
 
 
 def _processes(file: Path, table: str | None, where: str | None) -> Any:
-    from drt_engine.cli.plot import chosen_tracks
+    from drt_engine.cli.contents import chosen_tracks
 
     return chosen_tracks(file, table, where)
-
-
-def _together(parts: "dict[str, dict[str, pd.DataFrame]]", form: str) -> "dict[str, pd.DataFrame]":
-    """Put the tables of several grids below each other, and those beside each other that have columns of their own."""
-    import pandas as pd
-
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    made: dict[str, pd.DataFrame] = {}
-    for name in next(iter(parts.values())):
-        if form != "long" and name in ("gamma", "impedance"):
-            made |= {f"{name} {grid}": tables[name] for grid, tables in parts.items() if name in tables}
-        else:
-            frames = [tables[name].assign(grid=grid) for grid, tables in parts.items() if name in tables]
-            made[name] = pd.concat(frames, ignore_index=True)
-    return made

@@ -166,7 +166,7 @@ def _print_report(found: "Collected") -> None:
     width = max(40, console().width - 4)
     order = list(words)
     for (status, _), some in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
-        names = [source for source, _ in some]
+        names = list(dict.fromkeys(source for source, _ in some))
         shown = ", ".join(names[:_MOST_NAMES])
         if len(names) > _MOST_NAMES:
             shown += f" and {len(names) - _MOST_NAMES} more"

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say
+from drt_engine.cli.contents import SERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
+    from drt_engine.cli.contents import Part
     from drt_engine.tracking import Known, Tracks
 
 __all__ = ["peaks"]
 
 _LONGEST_STEM = 100
+_FOLLOWED = ("table", "events", "unassigned")
 _EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 
 
@@ -35,9 +34,15 @@ def peaks(
         "peaks.csv"
     ),
     spectra: Annotated[
-        Path | None, typer.Option(help="File of the spectra: elements with standard errors are fitted to them.")
+        Path | None,
+        typer.Option(
+            help="File of the spectra, if the file of inversions has none: elements with standard errors are fitted. "
+            "So they are with --elements, --shape or --capacitance."
+        ),
     ] = None,
-    shape: Annotated[str, typer.Option(help="Form of the elements: zarc, havriliak-negami, gaussian.")] = "zarc",
+    shape: Annotated[
+        str | None, typer.Option(help="Form of the elements: zarc, havriliak-negami, gaussian. [zarc]")
+    ] = None,
     elements: Annotated[
         int | None, typer.Option(help="Number of elements of every spectrum, instead of choosing it.")
     ] = None,
@@ -46,9 +51,7 @@ def peaks(
         typer.Option(help="Whether elements stand in series with 1/(jωC); by default as they were inverted."),
     ] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
-    series: Annotated[
-        str, typer.Option(help="State columns that tell series apart.")
-    ] = "cell,channel,electrode,cycle,direction",
+    series: Annotated[str, typer.Option(help="State columns that tell series apart.")] = SERIES,
     known: Annotated[
         list[str] | None,
         typer.Option(help="Process that is known, by its range of τ in s: 'anode=0.01:1'; repeatable."),
@@ -67,15 +70,13 @@ def peaks(
     """Find the peaks of γ, or fit its elements, and follow them as processes across the states.
 
     The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen. The peaks of several
-    grids stand in one table, with the column grid.
+    grids stand in one table, with the column grid, and are followed together.
     """
-    import numpy as np
+    import pandas as pd
 
-    from drt_engine.cli.plot import as_taken, other_contents
-    from drt_engine.hdf5 import read_inversion, read_spectra, scan
+    from drt_engine.cli.contents import chosen_parts, followed, grids_of, placed, states_of
     from drt_engine.outputs import check_outputs
-    from drt_engine.peaks import DeconvolutionOptions, without_edges
-    from drt_engine.selection import rows_where
+    from drt_engine.peaks import without_edges
 
     if along is None and any(option is not None for option in (store, tracks, tables, figure)):
         raise input_error(
@@ -84,47 +85,43 @@ def peaks(
     inputs = (file, spectra)
     check_outputs(output, tracks, figure, overwrite=overwrite, inputs=inputs, hdf5=(store,))
     pins = [_known(text) for text in known or ()]
-    grids = {found.grid for found in scan(file).inversions if name in (None, found.name)}
-    if grid is None and len(grids) > 1:
-        if store is not None or spectra is not None:
-            raise input_error(
-                f"the file has {len(grids)} grids, and --store and --spectra are for one. Name it: --grid, one of "
-                f"{', '.join(sorted(grids))}."
-            )
-        found, states, place = _of_all_grids((file, name, where), sorted(grids))
-        written, followed = [(output, place(found))], None
-        if along is not None:
-            columns = [column for column in series.split(",") if column in states.columns]
-            chosen = without_edges(found[found["r"] > 0.0])
-            followed = _followed(chosen, states, (along, columns), pins, np.arange(len(states)))
-            followed = replace(followed, table=place(followed.table))
-            written += _tables_of(followed, tracks, tables)
-        _write(written, followed, (None, figure), inputs, overwrite)
-        say(*(f"  {path}" for path in (output, tracks, tables, figure) if path is not None))
-        return
-    result = read_inversion(file, name, grid)
-    measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
-    if spectra is not None and (older := other_contents(spectra, file, name)) is not None:
-        say(f"drt-engine: {older}", err=True)
-    rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
-    result, measured = result[rows], None if measured is None else measured[rows]
-    columns = [column for column in series.split(",") if column in result.states.columns]
-    if measured is None:
-        found = result.peaks()
-    else:
-        given: Any = shape  # DeconvolutionOptions checks it
-        options = DeconvolutionOptions(shape=given, elements=elements, capacitance=capacitance)
-        found = result.deconvolve(measured, options, series=columns, along=along).elements
-    written = [(output, _numbered(found, rows))]
-    what, beyond = "peaks" if measured is None else "elements", len(found) - len(without_edges(found))
+    parts = chosen_parts(file, (name, grid), where, spectra)
+    several = len(grids_of(file, name, None)) > 1
+    fitted = spectra is not None or shape is not None or elements is not None or capacitance is not None
+    how = (shape or "zarc", elements, capacitance), (series.split(","), along)
+    found, first = [], 0
+    for part in parts:
+        own = _elements(part, *how) if fitted else part.result.peaks()
+        found.append(own.assign(spectrum=own["spectrum"] + first))
+        first += part.rows.size
+    every = pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
+    what, beyond = "elements" if fitted else "peaks", len(every) - len(without_edges(every))
     rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
-    say(f"{len(found) - beyond} {what} in {len(result)} spectra{rest}.")
-    followed = None
+    grids = f" on {len(parts)} grids" if len(parts) > 1 else ""
+    say(f"{len(every) - beyond} {what} in {first} spectra{grids}{rest}.")
+    written, course = [(output, placed(every, parts, several=several))], None
     if along is not None:
-        followed = _followed(without_edges(found[found["r"] > 0.0]), result.states, (along, columns), pins, rows)
-        written += _tables_of(followed, tracks, tables)
-    _write(written, followed, (store, figure), inputs, overwrite)
+        course = followed(every, states_of(parts), (along, series.split(",")), pins)
+        names = ", ".join(map(str, course.names)) or "none"
+        say(f"{len(course.names)} processes: {names}; {len(course.unassigned)} peaks belong to none.")
+        own_rows: dict[str, Any] = {key: placed(getattr(course, key), parts, several=several) for key in _FOLLOWED}
+        course = replace(course, **own_rows)
+        written += _tables_of(course, tracks, tables)
+    _write(written, course, (store, figure), inputs, overwrite)
     say(*(f"  {path}" for path in (output, store, tracks, tables, figure) if path is not None))
+
+
+def _elements(
+    part: "Part", options: tuple[str, int | None, bool | None], course: tuple[list[str], str | None]
+) -> "pd.DataFrame":
+    """Fit elements with standard errors to the spectra of a grid."""
+    from drt_engine.peaks import DeconvolutionOptions
+
+    shape, elements, capacitance = options
+    given: Any = shape  # DeconvolutionOptions checks it
+    columns = [column for column in course[0] if column in part.result.states.columns]
+    chosen = DeconvolutionOptions(shape=given, elements=elements, capacitance=capacitance)
+    return part.result.deconvolve(part.spectra, chosen, series=columns, along=course[1]).elements
 
 
 def _tables_of(followed: "Tracks", tracks: Path | None, tables: Path | None) -> "list[tuple[Path, pd.DataFrame]]":
@@ -133,39 +130,6 @@ def _tables_of(followed: "Tracks", tracks: Path | None, tables: Path | None) -> 
         tables.mkdir(parents=True, exist_ok=True)
         written += [(tables / f"{stem}.csv", wide) for stem, wide in _by_series(followed)]
     return written
-
-
-def _of_all_grids(
-    source: tuple[Path, str | None, str | None], grids: list[str]
-) -> "tuple[pd.DataFrame, pd.DataFrame, Callable[[pd.DataFrame], pd.DataFrame]]":
-    """Find the peaks of all grids, with their states, numbered through, and what gives them row and grid instead."""
-    import numpy as np
-    import pandas as pd
-
-    from drt_engine.hdf5 import read_inversion
-    from drt_engine.peaks import without_edges
-    from drt_engine.selection import rows_where
-
-    file, name, where = source
-    tables, states, rows, names = [], [], list[int](), list[str]()
-    for grid in grids:
-        result = read_inversion(file, name, grid)
-        here = np.arange(len(result)) if where is None else rows_where(result.states, where)
-        found = result[here].peaks()
-        tables.append(found.assign(spectrum=found["spectrum"] + len(rows)))
-        states.append(result.states.iloc[here])
-        rows += here.tolist()
-        names += [grid] * here.size
-    every = pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
-    beyond = len(every) - len(without_edges(every))
-    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
-    say(f"{len(every) - beyond} peaks in {len(rows)} spectra on {len(grids)} grids{rest}.")
-
-    def place(frame: "pd.DataFrame") -> "pd.DataFrame":
-        at = frame["spectrum"].to_numpy(dtype=int)
-        return frame.assign(spectrum=np.array(rows, dtype=int)[at], grid=np.array(names, dtype=object)[at])
-
-    return every, pd.concat(states, ignore_index=True), place
 
 
 def _known(text: str) -> "Known":
@@ -177,38 +141,6 @@ def _known(text: str) -> "Known":
     except ValueError:
         raise input_error(f"--known must be NAME=LOW:HIGH with relaxation times in s; got {text!r}.") from None
     return Known(name, (low, high))
-
-
-def _followed(
-    found: "pd.DataFrame",
-    states: "pd.DataFrame",
-    course: tuple[str, list[str]],
-    known: "list[Known]",
-    rows: "NDArray[np.intp]",
-) -> "Tracks":
-    from drt_engine.tracking import track
-    from drt_engine.tracking.tracks import no_tracks
-
-    along, series = course
-    if along not in states.columns:
-        raise input_error(f"--along {along!r} is no state; there are {', '.join(states.columns) or 'none'}.")
-    if len(found):
-        followed = track(found, along, series, states=states, known=known)
-    else:
-        followed = no_tracks(found, along, series, len(states))
-    names = ", ".join(map(str, followed.names)) or "none"
-    say(f"{len(followed.names)} processes: {names}; {len(followed.unassigned)} peaks belong to none.")
-    return replace(
-        followed,
-        table=_numbered(followed.table, rows),
-        events=_numbered(followed.events, rows),
-        unassigned=_numbered(followed.unassigned, rows),
-    )
-
-
-def _numbered(frame: "pd.DataFrame", rows: "NDArray[np.intp]") -> "pd.DataFrame":
-    """Give spectra the numbers that they have in the file of inversions."""
-    return frame.assign(spectrum=rows[frame["spectrum"].to_numpy(dtype=int)])
 
 
 def _write(

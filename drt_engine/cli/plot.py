@@ -12,16 +12,14 @@ from drt_engine.cli.app import Overwrite, app, input_error, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
     from drt_engine.tracking import Tracks
 
-__all__ = ["Kind", "View", "as_taken", "chosen_tracks", "of_rows", "other_contents", "plot", "tracks_of"]
+__all__ = ["Kind", "View", "plot"]
 
 
 class Kind(StrEnum):
@@ -53,15 +51,17 @@ class Undetermined(StrEnum):
     SHOW = "show"
 
 
+_TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature")
+_OF_FILES = ("source", "digest", "sweep", "sheet", "spectrum")
 _TRACED = (Kind.COMPOSITE, Kind.AGEING, Kind.PROCESSES, Kind.WATERFALL, Kind.HEAT_MAP)
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a figure may show."""
+    """What a figure may show: results and spectra, one for each frequency grid."""
 
-    result: "Inversion"
-    spectra: "Spectra | None"
+    results: "list[Inversion]"
+    spectra: "list[Spectra] | None"
     tracks: "Tracks | None"
     profile: "pd.DataFrame | None"
     state: str
@@ -73,18 +73,27 @@ class _Shown:
 
 @app.command(
     epilog="Example: drt-engine plot campaign.drt.h5 --where \"cell == 'C' and cycle == 1 and direction == 'charge'\""
-    "\n\nFor a journal: drt-engine plot campaign.drt.h5 --kind composite --spectra campaign.h5 --per-area --size 7.2,6 "
+    "\n\nFor a journal: drt-engine plot campaign.drt.h5 --kind composite --per-area --size 7.2,6 "
     "--font-size 7 --cells C,B --cell-names 'C=coated,B=bare' -o figure.pdf"
-    "\n\nWith processes: drt-engine plot campaign.drt.h5 --kind ageing --spectra campaign.h5 --tracks processes.h5 "
+    "\n\nWith processes: drt-engine plot campaign.drt.h5 --kind ageing --tracks processes.h5 "
     "-o ageing.pdf"
 )
 def plot(
     file: Annotated[Path, typer.Argument(help="File of inversions; for the kind processes one of processes will do.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Figure; its ending is its format.")] = Path("drt.pdf"),
-    kind: Annotated[Kind, typer.Option(help="What to draw.")] = Kind.WATERFALL,
-    spectra: Annotated[Path | None, typer.Option(help="File of the spectra, for the kinds that show them.")] = None,
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option(help="What to draw; given several times, OUTPUT gets the kind into its name. [waterfall]"),
+    ] = None,
+    spectra: Annotated[
+        Path | None, typer.Option(help="File of the spectra, if the file of inversions is an older one without them.")
+    ] = None,
     tracks: Annotated[
-        Path | None, typer.Option(help="File of processes (peaks --store), drawn into γ or by themselves.")
+        Path | None,
+        typer.Option(
+            help="File of processes (peaks --store), drawn into γ or by themselves; ageing follows some if none are "
+            "given."
+        ),
     ] = None,
     table: Annotated[str | None, typer.Option(help="Table of processes, if that file has several.")] = None,
     state: Annotated[
@@ -121,16 +130,25 @@ def plot(
     font_size: Annotated[float, typer.Option(help="Size of labels, points.")] = 8.0,
     dpi: Annotated[float, typer.Option(help="Dots per inch of a png, and of heat maps.", min=30, max=2400)] = 300.0,
     name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Frequency grid, if the file has several; all are drawn together otherwise.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the distributions in a file, or of the processes in them."""
+    import pandas as pd
+
+    from drt_engine.cli.contents import chosen_tracks
+    from drt_engine.hdf5 import scan
     from drt_engine.outputs import check_outputs
     from drt_engine.plotting import save
 
-    check_outputs(output, overwrite=overwrite, inputs=(file, spectra, tracks, profile))
-    if tracks is not None and kind not in _TRACED:
-        raise input_error(f"a figure of kind {kind.value} shows no processes. Leave --tracks out.")
+    kinds = list(dict.fromkeys(kind or [Kind.WATERFALL]))
+    outputs = [output] if len(kinds) == 1 else [output.with_stem(f"{output.stem}-{one.value}") for one in kinds]
+    check_outputs(*outputs, overwrite=overwrite, inputs=(file, spectra, tracks, profile))
+    for one in kinds:
+        if tracks is not None and one not in _TRACED:
+            raise input_error(f"a figure of kind {one.value} shows no processes. Leave --tracks out.")
     look: dict[str, Any] = {
         "per_area": per_area if area is None else area,
         "tau_range": _range("--tau", tau_range),
@@ -144,53 +162,46 @@ def plot(
         "font_size": font_size,
         "cell_names": _names(cell_names),
     }
-    if kind is Kind.PROCESSES:
-        followed = chosen_tracks(file if tracks is None else tracks, table, where)
-        save(_of_processes(followed, state, look), output, dpi=dpi, overwrite=overwrite)
-        say(f"{len(followed.table)} observations drawn.", f"  {output}")
-        return
-    shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
-    known = None if shown.tracks is None else shown.tracks.along
-    shown = replace(
-        shown,
-        state=state or known or _likely_state(shown.result.states),
-        view=view,
-        cycles=_cycles(cycles),
-        cells=None if cells is None else _cells(cells, shown.result.states),
-        look=look,
-    )
-    save(_figure(kind, shown), output, dpi=dpi, overwrite=overwrite)
-    say(f"{len(shown.result)} spectra drawn.", f"  {output}")
+    done = "%d spectra drawn."
+    if kinds == [Kind.PROCESSES] and (tracks is not None or not scan(file).inversions):
+        course = chosen_tracks(file if tracks is None else tracks, table, where)
+        drawn, counted = [_of_processes(course, state, look)], len(course.table)
+        done = "%d observations drawn."
+    else:
+        shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
+        states = pd.concat([result.states for result in shown.results], ignore_index=True)
+        known = None if shown.tracks is None else shown.tracks.along
+        shown = replace(
+            shown,
+            state=state or known or _likely_state(states),
+            view=view,
+            cycles=_cycles(cycles),
+            cells=None if cells is None else _cells(cells, states),
+            look=look,
+        )
+        if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
+            shown = replace(shown, tracks=_follow(shown, states))
+        made = [_figure(one, shown) for one in kinds]
+        drawn, counted = [figure for figure, _ in made], max(count for _, count in made)
+    for figure, path in zip(drawn, outputs, strict=True):
+        save(figure, path, dpi=dpi, overwrite=overwrite)
+    say(done % counted, *(f"  {path}" for path in outputs))
 
 
-def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
-    """Those of the spectra that went into an inversion."""
-    from drt_engine.errors import InputError
-    from drt_engine.hdf5 import scan
-    from drt_engine.selection import rows_where
+def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
+    """Follow processes along the state that is drawn over, for figures that show some."""
+    from drt_engine.cli.contents import SERIES
+    from drt_engine.plotting.together import one_result, processes_in
 
-    taken = {found.where for found in scan(file).inversions if name in (None, found.name)}
-    where = taken.pop() if len(taken) == 1 else None
-    try:
-        return spectra if where is None else spectra[rows_where(spectra.states, where)]
-    except InputError as error:
-        raise input_error(f"{file}: what its spectra were chosen by is shown here, and not run: {error}") from error
-
-
-def other_contents(spectra: Path, file: Path, name: str | None) -> str | None:
-    """Say that an inversion is not of the spectra as they are now; None if it is, or nobody can tell."""
-    from drt_engine.hdf5 import digest, scan
-
-    made_from = {found.input_digest for found in scan(file).inversions if name in (None, found.name)}
-    if None in made_from or not made_from or spectra.samefile(file):
-        return None
-    now = digest(spectra)
-    if now in made_from:
-        return None
-    return (
-        f"{file} was made from other contents of {spectra} than it has now, {min(filter(None, made_from))} and not "
-        f"{now}: it is of an older campaign. Invert again."
-    )
+    if shown.state == "spectrum":
+        raise input_error(
+            "ageing and processes need a state that processes are followed along, and no state of numbers differs from "
+            f"spectrum to spectrum. Name one: --state; there are {', '.join(map(str, states.columns)) or 'none'}."
+        )
+    told = [name for name in _one_series(states, shown.state) or {} if name not in SERIES.split(",")]
+    course = processes_in(one_result(shown.results), shown.state, (*SERIES.split(","), *told))
+    say(f"{len(course.names)} processes followed along {shown.state}. drt-engine peaks --store keeps them.")
+    return course
 
 
 def _cycles(text: str | None) -> tuple[int, int] | None:
@@ -240,19 +251,52 @@ def _names(text: str | None) -> dict[str, str]:
 
 
 def _likely_state(states: "pd.DataFrame") -> str:
-    """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once."""
+    """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once a series."""
     import pandas as pd
 
-    for name in dict.fromkeys(("voltage", "cycle", "temperature", "time", *map(str, states.columns))):
+    usual = ("voltage", "cycle", "temperature")
+    for name in dict.fromkeys((*usual, "time", *map(str, states.columns))):
         if name not in states.columns:
             continue
         column = states[name]
         numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        # The usual one is named where it repeats as well: the message says what to choose by.
-        usual = name == "voltage" and bool({"cell", "cycle", "direction"} & set(states.columns))
-        if numbers and column.notna().all() and (column.is_unique or usual):
+        if not numbers or not column.notna().all():
+            continue
+        if column.is_unique or (name in usual and len(set(column)) > 1 and _one_series(states, name) is not None):
             return name
     return "spectrum"
+
+
+def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
+    """States of the first series in which each value of a state occurs once; None if there is none.
+
+    Empty where each occurs once in all.
+    """
+    import pandas as pd
+
+    if state not in states.columns:
+        return {}
+    told = [name for name in (*_TELLING, *map(str, states.columns)) if name in states.columns and name != state]
+    others = [name for name in dict.fromkeys(told) if name not in _OF_FILES and _names_series(name, states[name])]
+    # Repeats of one measurement are drawn once; those of other files are none.
+    keys = [state, *others, *(["source"] if "source" in states.columns else [])]
+    rows, fixed = states.drop_duplicates(keys), dict[str, Any]()
+    for name in others:
+        values = rows[name]
+        if not rows[state].duplicated().any() or values.nunique() < 2:
+            continue
+        first = values.min() if name == "cycle" else values.iloc[0]
+        first = "discharge" if name == "direction" and (values == "discharge").any() else first
+        if not pd.isna(first) and (values == first).sum() > 1:
+            rows, fixed[name] = rows[values == first], first
+    return None if rows[state].duplicated().any() else fixed
+
+
+def _names_series(name: str, column: "pd.Series[Any]") -> bool:
+    """Say whether a state can tell series apart: text, whole numbers, and what usually does."""
+    import pandas as pd
+
+    return name in _TELLING or not pd.api.types.is_float_dtype(column)
 
 
 def _read(
@@ -261,34 +305,21 @@ def _read(
     names: tuple[str | None, str | None, str | None],
     where: str | None,
 ) -> _Shown:
-    """Read what is drawn: all of it, or the rows that are chosen."""
-    import numpy as np
-
-    from drt_engine.hdf5 import read_inversion, read_spectra
+    """Read what is drawn: all of it, or the rows that are chosen, of all grids or of one."""
+    from drt_engine.cli.contents import chosen_parts, of_parts, tracks_of
     from drt_engine.outputs import require_file
     from drt_engine.readers import read_profile
-    from drt_engine.selection import rows_where
 
     spectra, tracks, profile = others
     name, grid, table = names
     if profile is not None:
         require_file(profile, "a table")
-    result = read_inversion(file, name, grid)
-    measured = None if spectra is None else as_taken(read_spectra(spectra, grid), file, name)
-    older = None if spectra is None else other_contents(spectra, file, name)
-    if measured is not None and len(measured) != len(result):
-        cause = "" if older is None else f" {older}"
-        raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.{cause}")
-    if older is not None:
-        say(f"drt-engine: {older}", err=True)
-    rows = np.arange(len(result))
-    if where is not None:
-        rows = rows_where(result.states, where)
-    followed = None if tracks is None else of_rows(tracks_of(tracks, table, file), rows)
+    parts = chosen_parts(file, (name, grid), where, spectra)
+    measured = [part.spectra for part in parts if part.spectra is not None]
     return _Shown(
-        result[rows],
-        None if measured is None else measured[rows],
-        followed,
+        [part.result for part in parts],
+        measured if len(measured) == len(parts) else None,
+        None if tracks is None else of_parts(tracks_of(tracks, table, file), parts, file, grid),
         None if profile is None else read_profile(profile),
         "voltage",
         View.WATERFALL,
@@ -298,99 +329,79 @@ def _read(
     )
 
 
-def tracks_of(path: Path, table: str | None, file: Path) -> "Tracks":
-    """Read processes, and refuse those of another file."""
-    from drt_engine.hdf5 import digest, read_tracks, scan
-
-    followed = read_tracks(path, table)
-    for info in scan(path).processes:
-        if table in (None, info.name) and info.input_digest not in (None, digest(file)):
-            raise input_error(
-                f"the processes in {path} were followed in another file than {file}: it was {info.source}, with other "
-                "contents. Follow them again: drt-engine peaks --store."
-            )
-    return followed
-
-
-def of_rows(tracks: "Tracks", rows: "NDArray[np.intp]") -> "Tracks":
-    """Take the observations in some rows of the inversion, and number them as these are."""
-    import numpy as np
-    import pandas as pd
-
-    number = pd.Series(np.arange(rows.size), index=rows)
-
-    def taken(frame: pd.DataFrame) -> pd.DataFrame:
-        frame = frame[frame["spectrum"].isin(rows)].reset_index(drop=True)
-        return frame.assign(spectrum=number.reindex(frame["spectrum"]).to_numpy())
-
-    return replace(tracks, table=taken(tracks.table), events=taken(tracks.events), unassigned=taken(tracks.unassigned))
-
-
-def chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks":
-    """Read processes, those observations of them that a condition chooses."""
-    from drt_engine.hdf5 import read_tracks
-    from drt_engine.selection import rows_where
-
-    followed = read_tracks(path, table)
-    if where is None:
-        return followed
-    rows = rows_where(followed.table, where)
-    return replace(followed, table=followed.table.iloc[rows].reset_index(drop=True))
-
-
 def _of_processes(tracks: "Tracks", state: str | None, look: dict[str, Any]) -> "Figure":
     from drt_engine.plotting import nothing, processes
 
     return processes(tracks, state, **look) if len(tracks.table) else nothing("no process")
 
 
-def _figure(kind: Kind, shown: _Shown) -> "Figure":
+def _figure(kind: Kind, shown: _Shown) -> "tuple[Figure, int]":
+    """Draw a figure, and count the spectra in it."""
+    import pandas as pd
+
     from drt_engine import plotting
 
-    result, spectra, state = shown.result, shown.spectra, shown.state
-    if not len(result):
-        return plotting.nothing("no spectra")
+    results, spectra, state = shown.results, shown.spectra, shown.state
+    if not any(map(len, results)):
+        return plotting.nothing("no spectra"), 0
+    states = pd.concat([result.states for result in results], ignore_index=True)
+    count = len(states)
     draw: Callable[..., Figure] = getattr(plotting, kind.value.replace("-", "_"))
+    if kind is Kind.PROCESSES:
+        return _of_processes(_there(shown.tracks), None, shown.look), count
     if kind is Kind.GAMMA:
-        return draw(result, state=state, **shown.look)
+        return draw(results, state=state, **shown.look), count
+    fixed = _one_series(states, state) or {}
     if kind in (Kind.WATERFALL, Kind.HEAT_MAP):
-        return draw(result, state=state, tracks=shown.tracks, **shown.look)
+        rows = _rows_with(states, fixed)
+        _say_series(fixed, rows.size, count)
+        return draw(results, state=state, rows=rows, tracks=shown.tracks, **shown.look), rows.size
     if spectra is None:
-        raise input_error(f"a figure of kind {kind.value} shows measured spectra. Name their file: --spectra.")
-    if kind is Kind.AGEING:
-        return _ageing(spectra, shown)
-    if kind is Kind.COMPOSITE:
-        view = plotting.CompositeView(_drawn_as(shown.view))
-        return draw(
-            spectra,
-            result,
-            shown.profile,
-            cells=shown.cells,
-            state=state,
-            view=view,
-            tracks=shown.tracks,
-            **shown.look,
+        raise input_error(
+            f"a figure of kind {kind.value} shows measured spectra, and a file of inversions from an older version has "
+            "none. Name their file: --spectra."
         )
-    return draw(spectra, result, state=state, **shown.look)
+    view = _drawn_as(shown.view)
+    # Cells stand side by side, and these figures take the first cycle and the discharge by themselves.
+    at = {name: value for name, value in fixed.items() if name not in ("cell", "cycle", "direction")}
+    if kind in (Kind.AGEING, Kind.COMPOSITE):
+        _say_series(at, some := _rows_with(states, at).size, count)
+    if kind is Kind.AGEING:
+        at |= {} if shown.cells is None else {"cell": shown.cells}
+        options: dict[str, Any] = {"at": at, "cycles": shown.cycles, "view": view}
+        return draw(spectra, results, _there(shown.tracks), shown.profile, **options, **shown.look), some
+    if kind is Kind.COMPOSITE:
+        options = {
+            "at": at,
+            "cells": shown.cells,
+            "state": state,
+            "view": plotting.CompositeView(view),
+            "tracks": shown.tracks,
+        }
+        return draw(spectra, results, shown.profile, **options, **shown.look), some
+    return draw(spectra, results, state=state, **shown.look), count
+
+
+def _rows_with(states: "pd.DataFrame", fixed: dict[str, Any]) -> Any:
+    """Rows that have some states."""
+    import numpy as np
+
+    found = np.ones(len(states), dtype=bool)
+    for name, value in fixed.items():
+        found &= (states[name] == value).to_numpy()
+    return np.flatnonzero(found)
+
+
+def _say_series(fixed: dict[str, Any], some: int, every: int) -> None:
+    if fixed:
+        chosen = ", ".join(f"{name} {value}" for name, value in fixed.items())
+        say(f"drawn is the series of {chosen}, {some} of {every} spectra. --where chooses others.")
+
+
+def _there(tracks: "Tracks | None") -> "Tracks":
+    assert tracks is not None  # followed before, unless they were given
+    return tracks
 
 
 def _drawn_as(view: View) -> Any:
     return view.value.replace("-", " ")
-
-
-def _ageing(spectra: "Spectra", shown: _Shown) -> "Figure":
-    from drt_engine.plotting import ageing
-
-    if shown.tracks is None:
-        raise input_error("a figure of kind ageing shows processes. Store them with peaks --store, and name: --tracks.")
-    at = None if shown.cells is None else {"cell": shown.cells}
-    return ageing(
-        spectra,
-        shown.result,
-        shown.tracks,
-        shown.profile,
-        at=at,
-        cycles=shown.cycles,
-        view=_drawn_as(shown.view),
-        **shown.look,
-    )

@@ -33,7 +33,7 @@ class DaskWorkers:
             import distributed
         except ImportError as error:
             raise InputError(
-                "a Dask cluster needs the package distributed. Install it: pip install 'drt-engine[dask]'."
+                "a Dask cluster needs the package distributed. Install it: pip install 'dask>=2024.8' distributed."
             ) from error
         if not isinstance(cluster, str | distributed.Client):
             raise InputError(

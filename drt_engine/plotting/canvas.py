@@ -106,6 +106,9 @@ def figure_of(axes: Axes) -> Figure:
 def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
     """Put a legend above Axes, where it cannot hide data, on the right: the ordinate has its exponent on the left."""
     if handles:
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        width = float(figure_of(axes).get_figwidth()) * float(axes.get_position(original=True).width)
+        columns = max(1, min(len(handles), int(width / (0.35 + 0.0062 * current().font_size * longest))))
         axes.legend(
             handles=handles,
             loc="lower right",
@@ -114,7 +117,7 @@ def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
             borderpad=0.2,
             columnspacing=1.0,
             handletextpad=0.4,
-            ncols=min(len(handles), 5),
+            ncols=-(-len(handles) // -(-len(handles) // columns)),
         )
 
 

@@ -57,7 +57,12 @@ class CellColumn:
 
 
 def choose_cells(
-    spectra: Spectra, result: Inversion, cells: Sequence[Any] | None, at: Mapping[str, Any] | None, shown: set[str]
+    spectra: Spectra,
+    result: Inversion,
+    cells: Sequence[Any] | None,
+    at: Mapping[str, Any] | None,
+    shown: set[str],
+    most: int = _MOST_CELLS,
 ) -> list[CellColumn]:
     """Choose the spectra of each cell.
 
@@ -71,6 +76,8 @@ def choose_cells(
         States that are fixed.
     shown : set of str
         States that the figure shows, which nothing is assumed of.
+    most : int
+        How many cells fit side by side.
 
     Raises
     ------
@@ -93,12 +100,15 @@ def choose_cells(
             raise UnknownNameError("state", "cell", map(str, states.columns))
         return [CellColumn("", select(spectra, result, everything.rows[kept]))]
     known = states["cell"][kept].drop_duplicates().tolist()
+    if cells is None and len(known) > most:
+        logger.warning("%d cells do not fit side by side: the first %d are drawn.", len(known), most)
+        known = known[:most]
     names = known if cells is None else [cells] if isinstance(cells, str) else list(cells)
     for name in names:
         if name not in known:
             raise UnknownNameError("cell", name, map(str, known))
-    if not 1 <= len(names) <= _MOST_CELLS:
-        raise InputError(f"cells must be one to {_MOST_CELLS} that fit side by side; got {listed(names)}.")
+    if not 1 <= len(names) <= most:
+        raise InputError(f"cells must be one to {most} that fit side by side; got {listed(names)}.")
     return [
         CellColumn(
             cell_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()])
@@ -141,7 +151,10 @@ _ON_THE_CURVE = ("charge", "specific_capacity", "time")
 def _placed(states: pd.DataFrame, curve: pd.DataFrame | None) -> pd.DataFrame:
     """Place spectra of which only the voltage is known on the curve, where it first comes to that voltage."""
     offered = () if curve is None else [name for name in _ON_THE_CURVE if name in curve.columns]
-    if curve is None or not offered or "voltage" not in states.columns or set(offered) & set(states.columns):
+    if curve is None or not offered or "voltage" not in states.columns:
+        return states
+    # A state that some files give and others do not places nothing: all stand by their voltage then.
+    if any(name in states.columns and states[name].notna().all() for name in offered):
         return states
     name = offered[0]
     keys = [key for key in ("cycle", "direction") if key in states.columns and key in curve.columns]

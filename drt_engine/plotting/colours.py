@@ -151,10 +151,11 @@ def paint(chosen: Selection, colour: str | ColourScale | None) -> Paint:
     mappable = ScalarMappable(Normalize(low, high), light)
     rgba = np.asarray(mappable.to_rgba(quantity.array))
     few = np.unique(quantity.array)
-    if few.size <= _FEW and scale.low is None and scale.high is None:
-        shades = [tuple(np.asarray(mappable.to_rgba(value)).tolist()) for value in few]
-        names = [drawn(_valued(quantity.label, value)) for value in few]
-        keys = [Line2D([], [], color=shade, label=name) for shade, name in zip(shades, names, strict=True)]
+    # Values that are written alike have one key.
+    named = {drawn(_valued(quantity.label, value)): value for value in few}
+    if len(named) <= _FEW and scale.low is None and scale.high is None:
+        shades = [tuple(np.asarray(mappable.to_rgba(value)).tolist()) for value in named.values()]
+        keys = [Line2D([], [], color=shade, label=name) for shade, name in zip(shades, named, strict=True)]
         return Paint(rgba, quantity.label, handles=tuple(keys) if scale.bar else (), whole=quantity.whole)
     return Paint(rgba, quantity.label, mappable if scale.bar else None, whole=quantity.whole)
 

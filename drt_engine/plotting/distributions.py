@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
 from drt_engine.errors import InputError
 from drt_engine.frames import areas
@@ -23,6 +22,7 @@ from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_abov
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.look import LookOptions, current, in_ohms, ohms, styled
 from drt_engine.plotting.selection import Quantity, Selection, select
+from drt_engine.plotting.together import SeveralInversions, gamma_bands, one_result, reached
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
 from drt_engine.series import series_along
@@ -41,6 +41,7 @@ __all__ = [
     "state_ticks",
     "waterfall",
     "waterfall_scale",
+    "without_walls",
 ]
 
 logger = logging.getLogger(__name__)
@@ -55,11 +56,13 @@ _PARTS = 5
 _DECADES = 4.0
 _TALLEST = 0.3
 _BAND = 0.25
+_WALL = 1.2
+_FLAT = 0.02
 
 
 @styled
 def gamma(
-    result: Inversion,
+    result: SeveralInversions,
     *,
     rows: Any = None,
     state: str | ColourScale | None = None,
@@ -73,8 +76,8 @@ def gamma(
 
     Parameters
     ----------
-    result : Inversion
-        The result.
+    result : Inversion or sequence of Inversion
+        The result, or results on several frequency grids, whose rows count through.
     rows : array_like of int or bool, slice or int, optional
         Which spectra; all by default.
     state : str or ColourScale, optional
@@ -89,7 +92,8 @@ def gamma(
     Returns
     -------
     Figure
-        One line a spectrum, with five points for each basis function; all of γ is inside unless limits are given.
+        One line a spectrum, with five points for each basis function; all of γ is inside unless limits are given, or
+        it rises higher beyond the data than within; see `whole_tails` of :class:`Look`.
 
     Raises
     ------
@@ -98,22 +102,25 @@ def gamma(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(None, result, rows)
+    whole = one_result(result)
+    chosen = select(None, whole, rows)
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     tau, values = shown_gamma(chosen.fitted)
+    scaled, beyond = without_walls(chosen.fitted, tau, values)
     for line, colour in zip(values, colours.rgba, strict=True):
         axes.plot(tau, line, color=colour)
     keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba)
     if truth is not None:
-        _draw_truth(axes, truth, chosen, len(result))
+        _draw_truth(axes, truth, chosen, len(whole))
         keys += [
             Line2D([], [], color=colours.rgba[0] if len(chosen) == 1 else "0.35", label="DRT"),
             Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
         ]
     decades(axes, r"$\tau$ / s")
     axes.set_xlim(tau[0], tau[-1])
-    _gamma_axis(axes, float(values.max()))
+    _gamma_axis(axes, float(np.nanmax(scaled)), limited=beyond is not None)
+    _say_beyond(axes, beyond)
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
     return figure_of(axes)
@@ -121,7 +128,7 @@ def gamma(
 
 @styled
 def waterfall(
-    result: Inversion,
+    result: SeveralInversions,
     state: str = "voltage",
     *,
     rows: Any = None,
@@ -141,8 +148,8 @@ def waterfall(
 
     Parameters
     ----------
-    result : Inversion
-        The result.
+    result : Inversion or sequence of Inversion
+        The result, or results on several frequency grids, whose rows count through.
     state : str
         Column of numbers, each once; they need not be evenly spaced.
     rows : array_like of int or bool, slice or int, optional
@@ -173,7 +180,7 @@ def waterfall(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(None, result, rows).once(state)
+    chosen = select(None, one_result(result), rows).once(state)
     if scale is None and len(chosen) > MOST_LINES:
         logger.warning("%d spectra are too many for a waterfall: drawn as a heat map.", len(chosen))
         return heat_map(result, state, rows=chosen.rows, bar=bar, tracks=tracks, ax=ax)
@@ -181,8 +188,11 @@ def waterfall(
     order = quantity.distinct("A waterfall", 1)
     colours = paint(chosen, ColourScale(state, bar=False) if colour is None else colour)
     tau, values = shown_gamma(chosen.fitted)
-    heights = _heights(values, quantity.array, scale)
-    top = _ends(values)[1]
+    scaled, beyond = without_walls(chosen.fitted, tau, values)
+    heights = _heights(scaled, quantity.array, scale)
+    if scale is None:
+        _say_flat(scaled)
+    top = _ends(scaled)[1]
     axes, new = axes_for(ax, 3.2)
     for k in order[::-1]:
         line = np.where(values[k] <= top, values[k], np.nan)
@@ -190,10 +200,11 @@ def waterfall(
     _state_axis(axes, quantity)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
-    axes.set_ylim(low - pad, high + pad)
+    axes.set_ylim(low - pad, high + (pad if beyond is None else 3.0 * pad))
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(values.max())))
+        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(np.nanmax(scaled))))
+    _say_beyond(axes, beyond)
     legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
     if tracks is not None:
@@ -232,12 +243,12 @@ def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
     """
     places = np.asarray(states, dtype=float)
     span = float(np.ptp(places)) or max(1.0, abs(float(places[0])))
-    return _TALLEST * span / (float(np.max(np.abs(values))) or 1.0)
+    return _TALLEST * span / (float(np.nanmax(np.abs(values))) or 1.0)
 
 
 @styled
 def heat_map(
-    result: Inversion,
+    result: SeveralInversions,
     state: str = "voltage",
     *,
     rows: Any = None,
@@ -255,8 +266,8 @@ def heat_map(
 
     Parameters
     ----------
-    result : Inversion
-        The result.
+    result : Inversion or sequence of Inversion
+        The result, or results on several frequency grids, whose rows count through.
     state : str
         Column of numbers, two or more, each once.
     rows : array_like of int or bool, slice or int, optional
@@ -289,23 +300,27 @@ def heat_map(
     UnknownNameError
         For a state or a colour map that does not exist.
     """
-    chosen = select(None, result, rows).once(state)
+    chosen = select(None, one_result(result), rows).once(state)
     quantity = chosen.quantity(state)
     order = quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
     tau, values = shown_gamma(chosen.fitted)
     own = current().own_scales and norm is None
     if own:
-        values = values / np.maximum(np.abs(values).max(axis=1, keepdims=True), np.finfo(float).tiny)
-    limited = current().gamma_range is not None
-    if norm is None and values.min() < 0.0:
+        values = values / np.maximum(np.nanmax(np.abs(values), axis=1, keepdims=True), np.finfo(float).tiny)
+    scaled, beyond = (values, None) if own else without_walls(chosen.fitted, tau, values)
+    limited = current().gamma_range is not None or beyond is not None
+    if norm is None and np.nanmin(values) < 0.0:
         # Zero in the middle, so that the sign shows.
-        largest = float(np.abs(values).max())
+        largest = float(np.nanmax(np.abs(values)))
         norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
-    norm = gamma_norm(values) if norm is None else norm
-    norm.autoscale_None(values)
-    if norm.vmax is None or (norm.vmax < values.max() and not limited):
-        raise InputError(f"norm must not end below the largest γ, {values.max():.4g} ohm; got vmax={norm.vmax}.")
+    if norm is None and not own:
+        _say_flat(scaled)
+    norm = gamma_norm(scaled) if norm is None else norm
+    largest = float(np.nanmax(values))
+    norm.autoscale_None(np.ma.masked_invalid(values))
+    if norm.vmax is None or (norm.vmax < largest and not limited):
+        raise InputError(f"norm must not end below the largest γ, {largest:.4g} ohm; got vmax={norm.vmax}.")
     axes, new = axes_for(ax, 2.6)
     mesh = axes.pcolormesh(
         np.exp(_edges(np.log(tau))),
@@ -315,6 +330,7 @@ def heat_map(
         norm=norm,
         rasterized=True,
     )
+    _say_beyond(axes, beyond, "white")
     _state_axis(axes, quantity)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
@@ -346,13 +362,72 @@ def gamma_norm(values: ArrayLike) -> Normalize:
 def _ends(values: Array) -> tuple[float, float]:
     """Lowest and highest γ to show."""
     low, high = current().gamma_range or (None, None)
-    return 0.0 if low is None else low, float(np.max(values)) or 1.0 if high is None else high
+    return 0.0 if low is None else low, float(np.nanmax(values)) or 1.0 if high is None else high
 
 
-def _gamma_axis(axes: Axes, largest: float) -> None:
+def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, float | None]:
+    """Return what counts for a scale of γ, and the largest γ if that is not all.
+
+    Where γ rises beyond the relaxation times that the data reach to more than all that is within, it is a wall that
+    stands for a tail: it would press flat what was measured.
+
+    Parameters
+    ----------
+    result : Inversion
+        The result.
+    tau, values : ndarray, shapes (T,) and (K, T)
+        As :func:`shown_gamma` returns them.
+
+    Returns
+    -------
+    values : ndarray, shape (K, T)
+        NaN beyond the data if there are walls.
+    largest : float or None
+        Ohm; None if there are none.
+    """
+    wanted = current()
+    ends = reached(result)
+    inside = np.where((tau >= ends[:, :1]) & (tau <= ends[:, 1:]), values, np.nan)
+    if wanted.whole_tails or wanted.gamma_range is not None or not np.isfinite(inside).any():
+        return values, None
+    largest, within = float(np.nanmax(values)), float(np.nanmax(inside))
+    return (inside, largest) if within > 0.0 and largest > _WALL * within else (values, None)
+
+
+def _say_flat(values: Array) -> None:
+    """Log what helps where most spectra are too small beside the largest to show anything."""
+    wanted, tops = current(), np.array([np.max(row[np.isfinite(row)], initial=0.0) for row in values])
+    flat = int(np.count_nonzero(tops < _FLAT * tops.max()))
+    if 2 * flat > len(tops) and wanted.gamma_range is None and not (wanted.own_scales or wanted.log_gamma):
+        logger.warning(
+            "γ of %d of %d spectra is below a fiftieth of the largest, and looks flat. Give each a scale of its own "
+            "(own_scales=True, --own-scales), or choose among them.",
+            *(flat, len(tops)),
+        )
+
+
+def _say_beyond(axes: Axes, largest: float | None, colour: str = "0.35") -> None:
+    """Say in a figure that γ is not shown whole."""
+    if largest is None:
+        return
+    factor, unit = ohms(largest)
+    axes.text(
+        0.02,
+        0.98,
+        rf"$\gamma$ beyond the data, to {largest * factor:.3g} {unit}, not shown whole",
+        transform=axes.transAxes,
+        va="top",
+        size=current().font_size - 2.0,
+        color=colour,
+        zorder=5.0,
+    )
+
+
+def _gamma_axis(axes: Axes, largest: float, *, limited: bool = False) -> None:
     """Scale an ordinate of γ around all that is drawn, or as the figure is to look."""
     low, high = current().gamma_range or (None, None)
     top, foot = axes.dataLim.y1 or 1.0, min(axes.dataLim.y0, 0.0)
+    top = min(top, 1.15 * largest) if limited else top
     if foot < 0.0 and not current().log_gamma:
         axes.axhline(0.0, color="0.6", lw=0.5, zorder=0)
     if current().log_gamma:
@@ -388,7 +463,7 @@ def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     foot = axes.get_ylim()[0] + 0.03 * float(np.ptp(axes.get_ylim()))
     look: dict[str, Any] = {"color": "black", "lw": 1.2, "solid_capstyle": "butt", "clip_on": False}
-    factor, unit = ohms(ohm)
+    factor, unit = ohms(10.0 * ohm)
     axes.add_line(Line2D([1.025, 1.025], [foot, foot + scale * ohm], transform=beside, **look))
     axes.text(
         1.045,
@@ -496,15 +571,13 @@ class _StateTicks(MaxNLocator):
 
 def _draw_bands(axes: Axes, result: Inversion, tau: Array, rgba: Any) -> list[Artist]:
     """Draw intervals of γ as bands, if the result keeps them, and return their key."""
-    found = result.intervals
-    if found is None:
+    if (both := gamma_bands(result, tau)) is None:
         return []
-    for low, high, colour in zip(found.gamma_low, found.gamma_high, rgba, strict=True):
-        # Monotone between the points where they are known: no bulges of its own.
-        lower, upper = (PchipInterpolator(np.log(result.tau), end)(np.log(tau)) for end in (low, high))
+    low, high, level = both
+    for lower, upper, colour in zip(low, high, rgba, strict=True):
         axes.fill_between(tau, lower, upper, color=colour, alpha=_BAND, lw=0.0, zorder=1.0)
     colour = rgba[0] if len(rgba) == 1 else "0.35"
-    return [Patch(color=colour, alpha=_BAND, lw=0.0, label=f"{100.0 * found.level:g} %")]
+    return [Patch(color=colour, alpha=_BAND, lw=0.0, label=f"{100.0 * level:g} %")]
 
 
 def _draw_truth(axes: Axes, truth: tuple[ArrayLike, ArrayLike], chosen: Selection, count: int) -> None:

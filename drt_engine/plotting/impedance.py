@@ -31,8 +31,7 @@ from drt_engine.plotting.look import LookOptions, styled
 from drt_engine.plotting.marks import mark_decades
 from drt_engine.plotting.selection import Selection, select
 from drt_engine.plotting.tails import keep_arcs
-from drt_engine.result import Inversion
-from drt_engine.spectra import Spectra
+from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra
 
 __all__ = ["bode", "nyquist", "residuals"]
 
@@ -43,8 +42,8 @@ _FEW = 6
 
 @styled
 def nyquist(
-    spectra: Spectra,
-    result: Inversion | None = None,
+    spectra: SeveralSpectra,
+    result: SeveralInversions | None = None,
     *,
     rows: Any = None,
     state: str | ColourScale | None = None,
@@ -59,9 +58,9 @@ def nyquist(
 
     Parameters
     ----------
-    spectra : Spectra
-        Measured spectra, drawn as points.
-    result : Inversion, optional
+    spectra : Spectra or sequence of Spectra
+        Measured spectra, on one frequency grid or on several, whose rows count through, drawn as points.
+    result : Inversion or sequence of Inversion, optional
         Their result, drawn as a line of 30 points a decade between the highest and the lowest frequency.
     rows : array_like of int or bool, slice or int, optional
         Which spectra; all by default.
@@ -87,14 +86,14 @@ def nyquist(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(spectra, result, rows)
+    chosen = select(one_spectra(spectra), None if result is None else one_result(result), rows)
     colours = paint(chosen, state)
     axes, new = axes_for(ax, SINGLE_COLUMN)
     size = 3.0 if len(chosen) <= _FEW else 1.8
     for values, colour in zip(chosen.measured.impedance, colours.rgba, strict=True):
         axes.plot(values.real, -values.imag, "o", color=colour, mfc="none", mew=0.2 * size, ms=size, zorder=2.0)
     if chosen.result is not None:
-        fit = chosen.result.impedance_at(_fine(spectra.frequency))
+        fit = chosen.result.impedance_at(_fine(chosen.measured.frequency))
         for values, colour in zip(fit, colours.rgba, strict=True):
             axes.plot(values.real, -values.imag, "-", color=colour, lw=0.8, zorder=2.1)
     keep_arcs(axes, chosen.measured.impedance)
@@ -108,14 +107,14 @@ def nyquist(
         fit_height(figure_of(axes), [[axes]], [ratio])
         fill([axes])
     if marks:
-        mark_decades(axes, spectra.frequency, chosen, colours)
+        mark_decades(axes, chosen.measured.frequency, chosen, colours)
     return figure_of(axes)
 
 
 @styled
 def bode(
-    spectra: Spectra,
-    result: Inversion | None = None,
+    spectra: SeveralSpectra,
+    result: SeveralInversions | None = None,
     *,
     rows: Any = None,
     state: str | ColourScale | None = None,
@@ -126,9 +125,9 @@ def bode(
 
     Parameters
     ----------
-    spectra : Spectra
-        Measured spectra, drawn as points.
-    result : Inversion, optional
+    spectra : Spectra or sequence of Spectra
+        Measured spectra, on one frequency grid or on several, whose rows count through, drawn as points.
+    result : Inversion or sequence of Inversion, optional
         Their result, drawn as a line of 30 points a decade between the highest and the lowest frequency.
     rows : array_like of int or bool, slice or int, optional
         Which spectra; all by default.
@@ -151,13 +150,13 @@ def bode(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(spectra, result, rows)
+    chosen = select(one_spectra(spectra), None if result is None else one_result(result), rows)
     colours = paint(chosen, state)
     upper, lower = _pair(axes)
-    measured = (spectra.frequency, chosen.measured.impedance, {"ls": "none", "marker": "o", "mfc": "none"})
+    measured = (chosen.measured.frequency, chosen.measured.impedance, {"ls": "none", "marker": "o", "mfc": "none"})
     curves: list[tuple[NDArray[np.float64], NDArray[np.complex128], dict[str, Any]]] = [measured]
     if chosen.result is not None:
-        fine = _fine(spectra.frequency)
+        fine = _fine(chosen.measured.frequency)
         curves.append((fine, chosen.result.impedance_at(fine), {"ls": "-", "lw": 0.8}))
     for frequency, impedance, look in curves:
         for z, colour in zip(impedance, colours.rgba, strict=True):
@@ -176,8 +175,8 @@ def bode(
 
 @styled
 def residuals(
-    spectra: Spectra,
-    result: Inversion,
+    spectra: SeveralSpectra,
+    result: SeveralInversions,
     *,
     rows: Any = None,
     state: str | ColourScale | None = None,
@@ -192,9 +191,9 @@ def residuals(
 
     Parameters
     ----------
-    spectra : Spectra
-        Measured spectra.
-    result : Inversion
+    spectra : Spectra or sequence of Spectra
+        Measured spectra, on one frequency grid or on several, whose rows count through.
+    result : Inversion or sequence of Inversion
         Their result.
     rows : array_like of int or bool, slice or int, optional
         Which spectra; all by default.
@@ -217,17 +216,18 @@ def residuals(
     UnknownNameError
         For a state that does not exist.
     """
-    chosen = select(spectra, result, rows)
+    chosen = select(one_spectra(spectra), one_result(result), rows)
     fitted = chosen.fitted
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     z = chosen.measured.impedance
-    off = 100.0 * (fitted.impedance_at(spectra.frequency) - z) / np.abs(z)
+    with np.errstate(invalid="ignore"):  # points that are missing
+        off = 100.0 * (fitted.impedance_at(chosen.measured.frequency) - z) / np.abs(z)
     second = colours.rgba if len(chosen) > 1 else np.tile(_SECOND, (1, 1))
     looks: tuple[dict[str, Any], ...] = ({"marker": "o"}, {"marker": "^", "mfc": "none"})
     for part, rgba, look in ((off.real, colours.rgba, looks[0]), (off.imag, second, looks[1])):
         for values, colour in zip(part, rgba, strict=True):
-            axes.plot(spectra.frequency, values, ls="none", color=colour, mew=0.6, ms=2.5, **look)
+            axes.plot(chosen.measured.frequency, values, ls="none", color=colour, mew=0.6, ms=2.5, **look)
     axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
     widest = float(np.nanmax(np.abs([off.real, off.imag]))) or 1.0
     axes.set_ylim(-1.1 * widest, 1.1 * widest)

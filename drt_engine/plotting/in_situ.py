@@ -27,14 +27,14 @@ from drt_engine.plotting.distributions import (
     state_ticks,
     waterfall,
     waterfall_scale,
+    without_walls,
 )
 from drt_engine.plotting.equal_axes import fill, frame
 from drt_engine.plotting.impedance import nyquist
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
 from drt_engine.plotting.selection import Quantity, display_factor, display_label
+from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
-from drt_engine.result import Inversion
-from drt_engine.spectra import Spectra
 from drt_engine.text import drawn
 from drt_engine.tracking import Tracks
 
@@ -103,8 +103,8 @@ class Below:
 
 @styled
 def composite(
-    spectra: Spectra,
-    result: Inversion,
+    spectra: SeveralSpectra,
+    result: SeveralInversions,
     profile: pd.DataFrame | None = None,
     *,
     cells: Sequence[Any] | None = None,
@@ -124,9 +124,9 @@ def composite(
 
     Parameters
     ----------
-    spectra : Spectra
-        Measured spectra.
-    result : Inversion
+    spectra : Spectra or sequence of Spectra
+        Measured spectra, on one frequency grid or on several, whose rows count through.
+    result : Inversion or sequence of Inversion
         Their result.
     profile : DataFrame, optional
         Voltage curves: ``voltage`` (V) with ``charge`` (C) or ``capacity_mAh``, ``specific_capacity`` (mAh/g), or
@@ -134,7 +134,7 @@ def composite(
         :func:`drt_engine.readers.read_profile` reads them from a csv. Spectra of which only the voltage is known stand
         where the curve first comes to it. By default the voltages of the spectra.
     cells : sequence, optional
-        Which cells, from left to right, at most three; all by default.
+        Which cells, from left to right, at most three; by default all, or the first three.
     at : mapping of str to value or list of values, optional
         Which spectra, by their states; numbers with a fraction need to agree within 0.1 %. Unless said or shown, the
         first ``cycle`` and, if there is one, the ``direction`` discharge are taken. For a charge and the discharge
@@ -164,7 +164,8 @@ def composite(
         For a cell or a state that does not exist.
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
-    columns = with_curves(choose_cells(spectra, result, cells, at, {state, view.along or state}), profile)
+    measured, fitted = one_spectra(spectra), one_result(result)
+    columns = with_curves(choose_cells(measured, fitted, cells, at, {state, view.along or state}), profile)
     if tracks is not None:
         checked_tracks(tracks)
     with areas_applied():
@@ -269,7 +270,8 @@ def _title_each(columns: Sequence[CellColumn], panels: NDArray[Any]) -> None:
     """Say in Nyquist plots that stand two by two whose they are."""
     for column, axes in zip(columns, panels, strict=True):
         name = ", ".join(drawn(line) for line in (column.title, column.below) if line)
-        axes.text(0.985, 0.95, name, transform=axes.transAxes, ha="right", va="top")
+        # Above, behind the letter: within, curves of any height would run through it.
+        axes.annotate(name, (0.0, 1.0), (14.0, 4.0), "axes fraction", textcoords="offset points", va="bottom")
     panels[2].set_ylabel(panels[0].get_ylabel())
 
 
@@ -302,7 +304,7 @@ def _abscissa(column: CellColumn, state: str, wish: Abscissa | None) -> str | No
     if "voltage" not in states.columns:
         raise InputError("states must have the column 'voltage', to place the spectra on the profile; got none.")
     both = set(states.columns) if curve is None else set(states.columns) & set(curve.columns)
-    offered = [name for name in get_args(Abscissa) if name in both]
+    offered = [name for name in get_args(Abscissa) if name in both and states[name].notna().all()]
     if wish is not None and wish not in offered:
         raise UnknownNameError("abscissa", wish, offered)
     if not offered:
@@ -343,11 +345,11 @@ def _draw_distributions(
     along = view.along or scale.state
     every = _every(columns, along)
     # All that is drawn on one scale: a panel, or the whole row.
-    shown = [shown_gamma(column.result)[1] for column in columns]
+    shown = [without_walls(column.result, *shown_gamma(column.result))[0] for column in columns]
     if not current().own_scales:
         shown = [np.concatenate(shown)] * len(columns)
     limit = (current().gamma_range or (None, None))[1]
-    tops = [float(np.max(values)) if limit is None else min(limit, float(np.max(values))) for values in shown]
+    tops = [float(np.nanmax(values)) if limit is None else min(limit, float(np.nanmax(values))) for values in shown]
     heights = [waterfall_scale([top], every.array) for top in tops]
     for column, axes, values, height in zip(columns, panels, shown, heights, strict=True):
         if view.drt == "heat map":

@@ -14,7 +14,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import Formatter
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.frames import areas, per_area, spectra_per_area
+from drt_engine.frames import areas, spectra_per_area
+from drt_engine.plotting.together import results_per_area
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
@@ -65,8 +66,9 @@ class Look:
         Whether each cell of a composite figure has a scale of γ of its own, and each spectrum of a waterfall or heat
         map is drawn in parts of its largest γ.
     whole_tails : bool
-        Whether Nyquist plots show all of a blocking or inductive tail. By default one that would press the arcs into
-        less than a third of the plot leaves it, and the plot says so.
+        Whether figures show all of a blocking or inductive tail. By default one that would press the arcs into less
+        than a third of a Nyquist plot leaves it, and so does γ that rises, beyond the relaxation times that the data
+        reach, to more than all that is within; the figure says so.
     undetermined : {"grey", "hide", "show"}
         How observations of processes are drawn whose R is less than twice its standard error.
     size : float or pair of float, optional
@@ -172,7 +174,7 @@ def with_areas(spectra: Spectra | None, result: Inversion | None) -> tuple[Spect
     by = None if states is None else areas(states, wanted.per_area)
     return (
         None if spectra is None else spectra_per_area(spectra, by),
-        None if result is None else per_area(result, by),
+        None if result is None else results_per_area(result, by),
     )
 
 
@@ -204,7 +206,7 @@ def in_ohms(axes: Mapping[Axis, str] | Sequence[tuple[Axis, str]], largest: floa
     for axis, symbol in axes.items() if isinstance(axes, Mapping) else axes:
         axis.set_label_text(f"{symbol} / {unit}")
         # On a logarithmic axis powers of ten are short in any unit, and have a formatter of their own.
-        if axis.get_scale() == "linear":
+        if axis.get_scale() != "log":
             axis.set_major_formatter(Ohms(factor))
 
 

@@ -23,8 +23,8 @@ from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shar
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
 from drt_engine.plotting.selection import Selection, display_factor, display_label
 from drt_engine.plotting.small_panels import UNDETERMINED, few_places, scale_ordinate
+from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra, processes_in
 from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
-from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.text import drawn
 from drt_engine.tracking import Tracks, change
@@ -131,9 +131,9 @@ def processes(
 
 @styled
 def ageing(
-    spectra: Spectra,
-    result: Inversion,
-    tracks: Tracks,
+    spectra: SeveralSpectra,
+    result: SeveralInversions,
+    tracks: Tracks | None = None,
     profile: pd.DataFrame | None = None,
     *,
     at: Mapping[str, Any] | None = None,
@@ -151,17 +151,18 @@ def ageing(
 
     Parameters
     ----------
-    spectra : Spectra
-        Measured spectra.
-    result : Inversion
+    spectra : Spectra or sequence of Spectra
+        Measured spectra, on one frequency grid or on several, whose rows count through.
+    result : Inversion or sequence of Inversion
         Their result.
-    tracks : Tracks
-        Processes that were followed along the state that evolves; their spectra are the rows of `result`.
+    tracks : Tracks, optional
+        Processes that were followed along the state that evolves; their spectra are the rows of `result`. By default
+        the peaks are followed along the voltage.
     profile : DataFrame, optional
         Voltage curves, as of :func:`composite`.
     at : mapping of str to value or list of values, optional
         Which spectra, by their states, as of :func:`composite`: ``{"cell": ["B", "C"], "direction": "charge"}``. By
-        default all cells, two at most, and the discharge if there is one.
+        default all cells, or the first two, and the discharge if there is one.
     cycles : pair of int, optional
         The earlier and the later cycle; the first and the last by default.
     view : CompositeView, "waterfall" or "heat map"
@@ -178,24 +179,25 @@ def ageing(
     Raises
     ------
     InputError
-        For states without cycle, for more than two cells, and where :func:`composite` does.
+        For states without cycle, where more than two cells are asked for, and where :func:`composite` does.
     UnknownNameError
         For a state that does not exist, and for tracks whose series are not told apart by cycle.
     """
     view = view if isinstance(view, CompositeView) else CompositeView(view)
-    state = checked_tracks(tracks).along
-    discharged = "direction" in spectra.states and (spectra.states["direction"] == "discharge").any()
+    fitted = one_result(result)
+    tracks = processes_in(fitted, "voltage") if tracks is None else checked_tracks(tracks)
+    state = tracks.along
+    measured = one_spectra(spectra)
+    discharged = "direction" in measured.states and (measured.states["direction"] == "discharge").any()
     fixed: dict[str, Any] = {"direction": "discharge"} if discharged else {}
     fixed |= dict(at or {})
     cells = fixed.pop("cell", None)
-    first, last = _cycles(spectra, cycles)
+    first, last = _cycles(measured, cycles)
     columns: list[CellColumn] = []
     for cycle in (first, last):
-        chosen = choose_cells(spectra, result, cells, fixed | {"cycle": cycle}, {state, view.along or state})
-        if len(chosen) > 2:
-            raise InputError(
-                f"at most two cells fit side by side twice; got {len(chosen)}. Choose with at={{'cell': […]}}."
-            )
+        chosen = choose_cells(measured, fitted, cells, fixed | {"cycle": cycle}, {state, view.along or state}, 2)
+        if cells is None and "cell" in measured.states:
+            cells = [one.chosen.states["cell"].iloc[0] for one in chosen]
         columns += [replace(one, below=f"cycle {cycle}") for one in with_curves(chosen, profile)]
     shown = fixed if cells is None else fixed | {"cell": cells}
     part = replace(tracks, table=tracks.table[matches(tracks.table, _here(shown, tracks))])

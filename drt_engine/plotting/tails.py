@@ -96,7 +96,7 @@ def _say(axes: Axes, blocking: Sequence[float], inductive: Sequence[float]) -> N
     words = []
     for lengths, name in ((blocking, "blocking"), (inductive, "inductive")):
         if lengths:
-            factor, unit = ohms(max(lengths))
+            factor, unit = ohms(10.0 * max(lengths))
             length = max(lengths) * factor
             number = f"{length:.0f}" if length >= 100.0 else f"{length:.3g}"
             words.append(f"{name} tail, to {number} {unit}, not shown whole")

@@ -207,7 +207,7 @@ def _parsed(path: Path, modules: dict[bytes, _Module]) -> tuple[Any, tuple[str, 
         raise format_error(
             path,
             None,
-            'BioLogic .mpr files are read with galvani, which is not installed: pip install "drt-engine[biologic]". '
+            'BioLogic .mpr files are read with galvani, which is not installed: pip install "galvani>=0.5". '
             "A text export from EC-Lab needs nothing.",
         ) from error
     try:

@@ -271,10 +271,10 @@ def _read(
 
 def _kept(recorded: Recording, unfinished: bool) -> tuple[list[tuple[int, Sweep]], list[str]]:
     """Return the sweeps that become spectra, by number from 1, and why others do not."""
-    kept, short, open_ = [], 0, 0
+    kept, short, points, open_ = [], 0, 0, 0
     for number, sweep in enumerate(recorded.sweeps, start=1):
         if len(sweep) < MIN_POINTS:
-            short += 1
+            short, points = short + 1, points if short else len(sweep)
         elif not (sweep.finished or unfinished):
             open_ += 1
         else:
@@ -283,7 +283,10 @@ def _kept(recorded: Recording, unfinished: bool) -> tuple[list[tuple[int, Sweep]
     if open_:
         remarks.append(f"{open_} unfinished sweeps left out; unfinished=True takes them")
     if short:
-        remarks.append(f"{short} sweeps of fewer than {MIN_POINTS} points left out, of which no distribution is found")
+        remarks.append(
+            f"{short} sweeps of fewer than {MIN_POINTS} points left out (the first has {points}), of which no "
+            "distribution is found; export or measure more frequencies"
+        )
     return kept, remarks
 
 

@@ -22,7 +22,7 @@ from drt_engine.readers.named import (
     parse_columns,
     with_units,
 )
-from drt_engine.readers.side_by_side import apart, put_together
+from drt_engine.readers.side_by_side import apart, put_together, state_in
 from drt_engine.readers.states import TABLE_STATES, State
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import is_number
@@ -136,7 +136,10 @@ class Excel:
             path.name,
             self.name,
             tuple(
-                replace(sweep, state={**sweep.state, "sheet": name}) for name, one in recordings for sweep in one.sweeps
+                # What the name of the sheet says gives way to a column of the sheet.
+                replace(sweep, state={**given, **sweep.state, "sheet": name})
+                for (name, one), given in zip(recordings, _said_by_names(recordings), strict=True)
+                for sweep in one.sweeps
             ),
             tuple(f"sheet {name!r}: {remark}" for name, one in recordings for remark in one.remarks),
             {
@@ -144,6 +147,12 @@ class Excel:
                 **({"per_area": True} if any("per_area" in one.metadata for _, one in recordings) else {}),
             },
         )
+
+
+def _said_by_names(recordings: list[tuple[str, Recording]]) -> list[dict[str, object]]:
+    """Return the voltage or temperature that the names of all sheets are, if they are one with its unit."""
+    state, values = state_in([name for name, _ in recordings])
+    return [{} if state == "label" else {state: value} for value in values]
 
 
 def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions, above: tuple[object, ...] = ()) -> Recording:
@@ -183,7 +192,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
         openpyxl: Any = importlib.import_module("openpyxl")
     except ImportError as error:
         raise format_error(
-            path, None, 'workbooks are read with openpyxl, which is not installed: pip install "drt-engine[excel]".'
+            path, None, 'workbooks are read with openpyxl, which is not installed: pip install "openpyxl>=3.1".'
         ) from error
     try:
         with zipfile.ZipFile(path) as archive:

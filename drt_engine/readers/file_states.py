@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path, PurePath
 from typing import Any
@@ -267,13 +268,29 @@ class SideTable:
     rows: Mapping[tuple[Any, ...], Mapping[str, Any]]
 
     def key_of(self, state: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """Return the key of the row for a sweep, or None if there is none."""
-        keys = [tuple(_key(name, state.get(name)) for name in self.keys)]
-        if "source" in self.keys:
-            at = self.keys.index("source")
-            source = PurePath(str(state.get("source")))
-            keys += [(*keys[0][:at], other, *keys[0][at + 1 :]) for other in (source.name, source.stem)]
-        return next((key for key in keys if key in self.rows), None)
+        """Return the key of the row for a sweep, or None if there is none.
+
+        A file may be named with some or none of its folders, or with more than the campaign knows, and without suffix.
+        """
+        own = tuple(_key(name, state.get(name)) for name in self.keys)
+        if "source" not in self.keys:
+            return own if own in self.rows else None
+        at = self.keys.index("source")
+        whole = (own[at], str(PurePath(own[at]).with_suffix(""))) if own[at] else ()
+        keys = [(*own[:at], tail, *own[at + 1 :]) for path in whole for tail in _tails(path)]
+        longer = [(*own[:at], path, *own[at + 1 :]) for path in whole]
+        found = next((key for key in keys if key in self.rows), None)
+        return found or next((key for one in longer if (key := self._by_tail.get(one))), None)
+
+    @cached_property
+    def _by_tail(self) -> dict[tuple[Any, ...], tuple[Any, ...] | None]:
+        """Keys by the ends of their paths; None for an end that several have."""
+        at, found = self.keys.index("source"), dict[tuple[Any, ...], tuple[Any, ...] | None]()
+        for key in self.rows:
+            for tail in _tails(key[at]):
+                short = (*key[:at], tail, *key[at + 1 :])
+                found[short] = key if short not in found else None
+        return found
 
 
 def read_side_table(table: Path | str | pd.DataFrame, extra: Sequence[str] = ()) -> SideTable:
@@ -371,7 +388,15 @@ def read_profile(table: Path | str) -> pd.DataFrame:
     return _in_units(_read_csv(Path(table)))
 
 
+def _tails(path: str) -> list[str]:
+    """Return a path, and what is left of it without its first folders."""
+    folders = path.split("/")
+    return ["/".join(folders[k:]) for k in range(len(folders))]
+
+
 def _key(name: str, value: Any) -> Any:
+    if name == "source":
+        return str(value).strip().replace("\\", "/").removeprefix("./")
     if name in TEXTS:
         return str(value).strip()
     if isinstance(value, (int, float)):

@@ -72,7 +72,7 @@ def _parsed(path: Path) -> list[Any]:
         raise format_error(
             path,
             None,
-            'this format is read with pyimpspec, which is not installed: pip install "drt-engine[formats]". '
+            'this format is read with pyimpspec, which is not installed: pip install "pyimpspec>=5.1". '
             "A text export with columns of frequency, re and im needs nothing.",
         ) from error
     try:

@@ -14,7 +14,7 @@ from drt_engine.readers.columns import HeadedTable
 from drt_engine.readers.file_states import number_of
 from drt_engine.readers.headings import Meaning, meaning_of, without_number
 
-__all__ = ["Part", "apart", "put_together"]
+__all__ = ["Part", "apart", "put_together", "state_in"]
 
 _MEASURED = ("voltage", "temperature")
 
@@ -115,6 +115,21 @@ def _is_spectrum(names: Sequence[str]) -> bool:
     return names.count("frequency") == 1 and (cartesian == [1, 1] or (cartesian == [0, 0] and polar == [1, 1]))
 
 
+def state_in(labels: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return the state that labels hold, voltage or temperature with their unit in all of them, else ``label``.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        What stands above spectra, or names of sheets.
+    """
+    for name in _MEASURED:
+        numbers = [number_of(name, label) if re.search(r"\d\s*[^\d\s.,]", label) else None for label in labels]
+        if all(number is not None for number in numbers):
+            return name, [float(number) for number in numbers if number is not None]
+    return "label", list(labels)
+
+
 def put_together(parts: Sequence[Part], found: Sequence[Recording]) -> Recording:
     """Return the recordings of the spectra of a table as one, each with its label.
 
@@ -127,12 +142,7 @@ def put_together(parts: Sequence[Part], found: Sequence[Recording]) -> Recording
     found : sequence of Recording
         One for each.
     """
-    labels = [part.label for part in parts]
-    state, values = "label", list[Any](labels)
-    for name in _MEASURED:
-        numbers = [number_of(name, label) if re.search(r"\d\s*[^\d\s.,]", label) else None for label in labels]
-        if all(number is not None for number in numbers):
-            state, values = name, [float(number) for number in numbers if number is not None]
+    state, values = state_in([part.label for part in parts])
     sweeps: list[Sweep] = []
     for recorded, value in zip(found, values, strict=True):
         given = {state: value} if value != "" else {}

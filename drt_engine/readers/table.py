@@ -12,6 +12,7 @@ from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording
 from drt_engine.readers.columns import NEEDED, Rows, find_columns, rows_of, without_unit
 from drt_engine.readers.header import join_rows
 from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.listed import has_lists, read_lists
 from drt_engine.readers.named import (
     Named,
     chosen_columns,
@@ -60,7 +61,7 @@ class PlainTable:
     def scan(self, head: bytes, path: Path) -> bool:  # noqa: ARG002 (the content says all)
         """Say whether the file has headings of an impedance, or rows of numbers."""
         lines = head_text(head).splitlines()[: _PREAMBLE + 3]
-        return bool(_blocks(lines)) or _first_row(_without_comments(lines, set())) is not None
+        return has_lists(lines) or bool(_blocks(lines)) or _first_row(_without_comments(lines, set())) is not None
 
     def read(self, path: Path, options: ReadOptions) -> Recording:
         """Read every sweep.
@@ -72,6 +73,8 @@ class PlainTable:
             says, and for damaged rows.
         """
         text = read_text(path, options)
+        if has_lists(text.lines):
+            return read_lists(text, options, self.name)
         blocks = _blocks(text.lines)
         text = replace(text, lines=_without_comments(text.lines, {block.heading for block in blocks}))
         named = parse_columns(options.columns) if options.columns else None

@@ -101,7 +101,7 @@ def _parsed(path: Path) -> Any:
             path,
             None,
             "Zahner .ism files are read with zahner_analysis, which is not installed: "
-            'pip install "drt-engine[zahner]". '
+            'pip install "zahner-analysis>=26.42". '
             "A list as text or csv, exported from Thales or Zahner Analysis, needs nothing.",
         ) from error
     try:

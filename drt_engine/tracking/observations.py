@@ -190,7 +190,7 @@ def _refuse_repeats(frames: pd.DataFrame, along: str, names: list[str]) -> None:
     again = frames.duplicated(["_series", along])
     if again.any():
         row = frames[again].iloc[0]
-        there = ", ".join(f"{name} {row[name]!r}" for name in names) or "the only series"
+        there = ", ".join(f"{name} {row[name]}" for name in names) or "the only series"
         raise InputError(
             f"each value of {along!r} must occur once in a series; {row[along]:g} occurs again in {there}. Name the "
             "states that tell these spectra apart in series."

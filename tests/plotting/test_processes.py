@@ -231,7 +231,10 @@ MISTAKES = {
         lambda: plotting.ageing(*made(STATES.drop(columns="cycle")), TRACKS),
         "column 'cycle' to compare before and after",
     ),
-    "three": (lambda: plotting.ageing(*THREE, track(peaks_of(THREE[0].states))), "at most two cells"),
+    "three": (
+        lambda: plotting.ageing(*THREE, track(peaks_of(THREE[0].states)), at={"cell": ["one", "two", "three"]}),
+        "cells must be one to 2",
+    ),
     "cycles": (
         lambda: plotting.ageing(SPECTRA, RESULT, TRACKS, cycles=(1,)),
         "the earlier and the later one; got (1,)",

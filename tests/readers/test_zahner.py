@@ -125,5 +125,5 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zahner_analysis", None)
     path = tmp_path / "a.ism"
     path.write_bytes(ism())
-    with pytest.raises(FileFormatError, match=r'zahner_analysis, which is not installed: pip install "drt-engine\[zah'):
+    with pytest.raises(FileFormatError, match=r'zahner_analysis, which is not installed: pip install "zahner-analysis'):
         read_file(path)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drt_engine as drt
-from drt_engine.cli.plot import as_taken
+from drt_engine.cli.contents import as_taken
 from drt_engine.jobs.job_file import read_job
 from drt_engine.selection import MAX_LENGTH, MAX_OPERATIONS, Condition, rows_where
 from tests.safety.hostile import CONDITIONS, WATCH
