@@ -34,16 +34,20 @@ if TYPE_CHECKING:
     from drt_engine.status import Status
     from drt_engine.tables import concat
     from drt_engine.tracking import Known, TrackingOptions, track
+    from drt_engine.transport import Arrhenius, Conductivity, Flag, conductivity
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
 __all__ = [
+    "Arrhenius",
     "Cleaning",
     "CollectOptions",
+    "Conductivity",
     "Convex",
     "DRTError",
     "DeconvolutionOptions",
     "FileFormatError",
     "FileWriteError",
+    "Flag",
     "InputError",
     "Inversion",
     "JobInterrupted",
@@ -67,6 +71,7 @@ __all__ = [
     "clean",
     "collect",
     "concat",
+    "conductivity",
     "invert",
     "invert_file",
     "plotting",
@@ -102,6 +107,7 @@ _HOME = {
     "status": ("Status",),
     "tables": ("concat",),
     "tracking": ("Known", "TrackingOptions", "track"),
+    "transport": ("Arrhenius", "Conductivity", "Flag", "conductivity"),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")

@@ -1,0 +1,7 @@
+"""Conductivity of pellets and of composite electrodes, from impedance and from direct current."""
+
+from drt_engine.transport.arrhenius import Arrhenius
+from drt_engine.transport.flags import Flag
+from drt_engine.transport.pellet import Conductivity, conductivity
+
+__all__ = ["Arrhenius", "Conductivity", "Flag", "conductivity"]
