@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from drt_engine.peaks import DeconvolutionOptions, PeakOptions
     from drt_engine.readers import ReadOptions, read_file
     from drt_engine.readers.collect import CollectOptions, collect
+    from drt_engine.readers.traces import read_traces
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
     from drt_engine.status import Status
     from drt_engine.tables import concat
+    from drt_engine.traces import Trace
     from drt_engine.tracking import Known, TrackingOptions, track
-    from drt_engine.transport import Arrhenius, Conductivity, Flag, conductivity
+    from drt_engine.transport import Arrhenius, Conductivity, Flag, Polarisation, conductivity, polarisation
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
 __all__ = [
@@ -58,11 +60,13 @@ __all__ = [
     "OutputBusyError",
     "OutputExistsError",
     "PeakOptions",
+    "Polarisation",
     "ReadOptions",
     "SolverError",
     "Spectra",
     "Status",
     "Tikhonov",
+    "Trace",
     "TrackingOptions",
     "UnknownNameError",
     "Validation",
@@ -75,9 +79,11 @@ __all__ = [
     "invert",
     "invert_file",
     "plotting",
+    "polarisation",
     "read_file",
     "read_inversion",
     "read_spectra",
+    "read_traces",
     "read_tracks",
     "simulate",
     "track",
@@ -102,12 +108,14 @@ _HOME = {
     "peaks": ("DeconvolutionOptions", "PeakOptions"),
     "readers": ("ReadOptions", "read_file"),
     "readers.collect": ("CollectOptions", "collect"),
+    "readers.traces": ("read_traces",),
     "result": ("Inversion",),
     "spectra": ("Spectra",),
     "status": ("Status",),
     "tables": ("concat",),
+    "traces": ("Trace",),
     "tracking": ("Known", "TrackingOptions", "track"),
-    "transport": ("Arrhenius", "Conductivity", "Flag", "conductivity"),
+    "transport": ("Arrhenius", "Conductivity", "Flag", "Polarisation", "conductivity", "polarisation"),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")

@@ -39,6 +39,7 @@ def test_total_is_not_biased_beside_a_constant_phase(n, arcs, r):
     assert found["sigma"].notna().all()
 
 
+@pytest.mark.slow
 def test_intervals_of_the_total_cover_in_1000_draws():
     found = drt.conductivity(pellets(ARCS + ConstantPhase(2e-6, 0.85), 1000, seed=3)).table
     covered = (found["r_total_low"] < 1020) & (found["r_total_high"] > 1020)
@@ -274,7 +275,8 @@ def test_a_ceramic_pellet_has_the_published_conductivity(real_data):
     spectra = [
         part.with_states(
             temperature=[float(source.partition("deg")[0][-3:]) for source in part.states["source"]],
-            **{"thickness": 0.21, "diameter": 0.8},
+            thickness=0.21,
+            diameter=0.8,
         )
         for part in collected.spectra.values()
     ]
