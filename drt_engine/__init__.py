@@ -36,13 +36,23 @@ if TYPE_CHECKING:
     from drt_engine.tables import concat
     from drt_engine.traces import Trace
     from drt_engine.tracking import Known, TrackingOptions, track
-    from drt_engine.transport import Arrhenius, Conductivity, Flag, Polarisation, conductivity, polarisation
+    from drt_engine.transport import (
+        Arrhenius,
+        Composite,
+        Conductivity,
+        Flag,
+        Polarisation,
+        composite,
+        conductivity,
+        polarisation,
+    )
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
 __all__ = [
     "Arrhenius",
     "Cleaning",
     "CollectOptions",
+    "Composite",
     "Conductivity",
     "Convex",
     "DRTError",
@@ -74,6 +84,7 @@ __all__ = [
     "ZHit",
     "clean",
     "collect",
+    "composite",
     "concat",
     "conductivity",
     "invert",
@@ -115,7 +126,10 @@ _HOME = {
     "tables": ("concat",),
     "traces": ("Trace",),
     "tracking": ("Known", "TrackingOptions", "track"),
-    "transport": ("Arrhenius", "Conductivity", "Flag", "Polarisation", "conductivity", "polarisation"),
+    "transport": (
+        *("Arrhenius", "Composite", "Conductivity", "Flag", "Polarisation"),
+        *("composite", "conductivity", "polarisation"),
+    ),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")

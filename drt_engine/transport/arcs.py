@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drt_engine.transport.fitting import Array, Fits, fit
 
-__all__ = ["FIXED", "Complex", "PelletFits", "fit_arcs", "pellet_impedance", "tail_at"]
+__all__ = ["FIXED", "Complex", "PelletFits", "filled", "fit_arcs", "pellet_impedance", "tail_at", "there"]
 
 Complex = NDArray[np.complex128]
 
@@ -98,8 +98,8 @@ def fit_arcs(omega: Array, impedance: Complex, arcs: int, before: PelletFits | N
     PelletFits
         The best of several beginnings.
     """
-    missing = np.sum(~_there(impedance), axis=1)
-    given, impedance = impedance, _filled(omega, impedance)
+    missing = np.sum(~there(impedance), axis=1)
+    given, impedance = impedance, filled(omega, impedance)
     starts = [_first(omega, impedance)] if before is None else _more(omega, impedance, before)
     lower, upper = _bounds(omega, impedance, arcs)
     model = _Model(omega, given)
@@ -135,9 +135,9 @@ class _Model:
     """Weighted residuals and their derivatives, for :func:`drt_engine.transport.fitting.fit`."""
 
     def __init__(self, omega: Array, impedance: Complex) -> None:
-        there = _there(impedance)
-        self.omega, self.impedance = omega, np.where(there, impedance, 1.0)
-        self.weight = np.where(there, 1 / np.abs(self.impedance), 0.0)
+        known = there(impedance)
+        self.omega, self.impedance = omega, np.where(known, impedance, 1.0)
+        self.weight = np.where(known, 1 / np.abs(self.impedance), 0.0)
 
     def __call__(self, x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
         z, derivative = _evaluate(self.omega, x)
@@ -179,19 +179,20 @@ def _bounds(omega: Array, impedance: Complex, arcs: int) -> tuple[Array, Array]:
     return np.hstack([lower, *[arc_low] * arcs]), np.hstack([upper, *[arc_high] * arcs])
 
 
-def _there(impedance: Complex) -> NDArray[np.bool_]:
+def there(impedance: Complex) -> NDArray[np.bool_]:
+    """Which points can be fitted."""
     return np.isfinite(impedance) & (np.abs(impedance) > 0)
 
 
-def _filled(omega: Array, impedance: Complex) -> Complex:
+def filled(omega: Array, impedance: Complex) -> Complex:
     """Put values of neighbours in the place of missing points, for where a fit begins."""
-    there = _there(impedance)
-    filled = impedance.copy()
-    for row in np.flatnonzero(~there.all(axis=1)):
-        known = np.flatnonzero(there[row])
+    finite = there(impedance)
+    out = impedance.copy()
+    for row in np.flatnonzero(~finite.all(axis=1)):
+        known = np.flatnonzero(finite[row])
         nearest = known[np.argmin(np.abs(np.arange(omega.size)[:, None] - known), axis=1)]
-        filled[row] = impedance[row, nearest]
-    return filled
+        out[row] = impedance[row, nearest]
+    return out
 
 
 def _first(omega: Array, impedance: Complex) -> Array:

@@ -1,17 +1,19 @@
 """How many arcs a pellet has, and what may be wrong with its resistance."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.errors import InputError
 from drt_engine.spectra import Spectra
 from drt_engine.threads import run_tiles
 from drt_engine.transport.arcs import FIXED, Complex, PelletFits, fit_arcs, pellet_impedance, tail_at
 from drt_engine.transport.fitting import Array, gradient_deviation
 from drt_engine.transport.flags import Flag
 
-__all__ = ["Chosen", "fitted"]
+__all__ = ["Chosen", "fitted", "grids_of", "structure"]
 
 _TILE = 128
 _MOST_ARCS = 3
@@ -47,6 +49,25 @@ class Chosen:
     residual: Array
     optimality: Array
     status: NDArray[np.int64]
+
+
+def grids_of(spectra: Spectra | Mapping[str, Spectra] | Iterable[Spectra]) -> list[Spectra]:
+    """Return spectra as a list of those of each frequency grid.
+
+    Raises
+    ------
+    InputError
+        For something else, and for none.
+    """
+    if isinstance(spectra, Spectra):
+        return [spectra]
+    try:
+        parts = list(spectra.values() if isinstance(spectra, Mapping) else spectra)
+    except TypeError as error:
+        raise InputError(f"spectra must be Spectra, or several of them; got {type(spectra).__name__}.") from error
+    if not parts or not all(isinstance(part, Spectra) for part in parts):
+        raise InputError("spectra must be Spectra, or several of them; got something else, or none.")
+    return parts
 
 
 def fitted(spectra: Spectra, most: int, factor: Array) -> Chosen:
@@ -95,7 +116,7 @@ def _fit_tile(given: tuple[Array, Complex, Array], most: int, tile: NDArray[np.i
     widening = np.ones(tile.size)
     for m, step in enumerate(steps):
         rows = np.flatnonzero(best == m)
-        structured, wider = _structure(omega, step.fits.x[rows], z[rows])
+        structured, wider = structure(pellet_impedance(omega, step.fits.x[rows]), z[rows])
         flags[rows] |= np.where(structured, int(Flag.MISFIT), 0)
         widening[rows] = np.where(structured, wider, 1.0)
         one = PelletFits(step.fits.take(rows), m)
@@ -149,11 +170,11 @@ def _deviation(step: PelletFits, gradient: Array) -> Array:
     return gradient_deviation(gradient, step.fits.covariance) * scale
 
 
-def _structure(omega: Array, x: Array, z: Complex) -> tuple[NDArray[np.bool_], Array]:
+def structure(fitted: Complex, z: Complex) -> tuple[NDArray[np.bool_], Array]:
     """Whether neighbours in frequency have residuals alike, and by what errors grow for that."""
     known = np.isfinite(z) & (np.abs(z) > 0)
     measured = np.where(known, z, 1.0)
-    off = np.where(known, (pellet_impedance(omega, x) - measured) / np.abs(measured), 0.0)
+    off = np.where(known, (fitted - measured) / np.abs(measured), 0.0)
     both = known[:, 1:] & known[:, :-1]
     product = np.sum((off[:, 1:] * off[:, :-1].conj()).real * both, axis=1)
     square = np.maximum(np.sum(np.abs(off) ** 2, axis=1), np.finfo(float).tiny)

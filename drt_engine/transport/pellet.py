@@ -14,7 +14,7 @@ from drt_engine.errors import InputError
 from drt_engine.spectra import Spectra, with_states
 from drt_engine.transport.arcs import FIXED, pellet_impedance
 from drt_engine.transport.arrhenius import Arrhenius, Convention, arrhenius_of
-from drt_engine.transport.choosing import Chosen, fitted
+from drt_engine.transport.choosing import Chosen, fitted, grids_of
 from drt_engine.transport.fitting import Array
 from drt_engine.transport.flags import Flag, remarks
 from drt_engine.transport.geometry import Geometry, geometry_of, temperatures_of
@@ -174,7 +174,7 @@ def conductivity(
         raise InputError(f"arcs, the most of them, must be 1, 2 or 3; got {arcs!r}.")
     if not (is_real(contact) and contact >= 0):
         raise InputError(f"contact must be a resistance in ohm, not negative; got {contact!r}.")
-    parts = _parts(spectra)
+    parts = grids_of(spectra)
     found = [_of_grid(part, contact, arcs, level) for part in parts]
     tables, all_arcs, offset = [], [], 0
     for table, own, _ in found:
@@ -194,18 +194,6 @@ def classes_of(capacitance: Array) -> list[str]:
     ends = np.array([end for end, _ in CLASSES])
     names = [name for _, name in CLASSES] + ["beyond an electrode interface"]
     return [names[int(np.searchsorted(ends, c))] if np.isfinite(c) else "" for c in capacitance]
-
-
-def _parts(spectra: Spectra | Mapping[str, Spectra] | Iterable[Spectra]) -> list[Spectra]:
-    if isinstance(spectra, Spectra):
-        return [spectra]
-    try:
-        parts = list(spectra.values() if isinstance(spectra, Mapping) else spectra)
-    except TypeError as error:
-        raise InputError(f"spectra must be Spectra, or several of them; got {type(spectra).__name__}.") from error
-    if not parts or not all(isinstance(part, Spectra) for part in parts):
-        raise InputError("spectra must be Spectra, or several of them; got something else, or none.")
-    return parts
 
 
 def _of_grid(
