@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
@@ -87,6 +88,11 @@ class Trace:
     def with_states(self, **states: Any) -> "Trace":
         """Give it more states, or other values of those that it has: ``trace.with_states(thickness=0.047)``."""
         return Trace(self.time, self.voltage, self.current, {**self.states, **states})
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return time, voltage, current and states as a table, as figures take a voltage profile."""
+        columns = {"time": self.time, "voltage": self.voltage, "current": self.current}
+        return pd.DataFrame({**columns, **{name: value for name, value in self.states.items() if name not in columns}})
 
     @property
     def controlled(self) -> str:

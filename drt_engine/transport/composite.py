@@ -31,7 +31,9 @@ _KNOWN = np.log(2.0)
 _APART = 4.0
 """Standard deviations by which rails of ie must differ."""
 
-_LIKELY = 6.0
+_LIKELY = 4.0
+"""Difference of the information criterion up to which the other coupling counts: less than its penalty."""
+
 _PARTS = ("r_ion", "r_e", "r_sum", "r_parallel")
 
 

@@ -29,7 +29,7 @@ def covers(table, name, truth):
 @pytest.mark.slow
 def test_intervals_of_the_rails_cover_in_1000_draws():
     table = drt.composite(electrodes(line(360.0, 107.0), 1000), "ee").table
-    assert table["r_ion"].notna().mean() > 0.99
+    assert table["r_ion"].notna().mean() > 0.95
     assert 0.93 <= covers(table, "r_ion", 360.0) <= 0.97
     assert 0.93 <= covers(table, "r_e", 107.0) <= 0.97
 

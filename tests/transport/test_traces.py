@@ -44,6 +44,7 @@ def test_biologic_text(tmp_path):
     assert trace.states["area"] == pytest.approx(0.785)
     assert trace.states["source"] == "ca.mpt"
     assert [len(step) for step in trace.steps()] == [6, 6]
+    assert trace.to_frame()[["voltage", "source"]].iloc[-1].tolist() == [pytest.approx(-0.01), "ca.mpt"]
     assert trace.controlled == "voltage"
 
 
