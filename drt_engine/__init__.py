@@ -22,7 +22,16 @@ if TYPE_CHECKING:
         SolverError,
         UnknownNameError,
     )
-    from drt_engine.hdf5 import read_inversion, read_spectra, read_tracks, write_inversion, write_spectra, write_tracks
+    from drt_engine.hdf5 import (
+        read_conductivity,
+        read_inversion,
+        read_spectra,
+        read_tracks,
+        write_conductivity,
+        write_inversion,
+        write_spectra,
+        write_tracks,
+    )
     from drt_engine.inversion import invert
     from drt_engine.jobs import invert_file
     from drt_engine.methods import Convex, LogGaussian, Tikhonov
@@ -91,6 +100,7 @@ __all__ = [
     "invert_file",
     "plotting",
     "polarisation",
+    "read_conductivity",
     "read_file",
     "read_inversion",
     "read_spectra",
@@ -99,6 +109,7 @@ __all__ = [
     "simulate",
     "track",
     "validate",
+    "write_conductivity",
     "write_inversion",
     "write_spectra",
     "write_tracks",
@@ -110,8 +121,8 @@ _HOME = {
         *("OutputBusyError", "OutputExistsError", "SolverError", "UnknownNameError"),
     ),
     "hdf5": (
-        *("read_inversion", "read_spectra", "read_tracks"),
-        *("write_inversion", "write_spectra", "write_tracks"),
+        *("read_conductivity", "read_inversion", "read_spectra", "read_tracks"),
+        *("write_conductivity", "write_inversion", "write_spectra", "write_tracks"),
     ),
     "inversion": ("invert",),
     "jobs": ("invert_file",),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Convention", "composite", "conductivity", "polarisation"]
 
 File = Annotated[Path, typer.Argument(help="File of spectra.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Table of all rows, csv.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Table of all rows: csv, or HDF5 by the ending .h5.")
+]
 Figure = Annotated[Path | None, typer.Option(help="Figure; its ending is its format.")]
 Where = Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")]
 Thickness = Annotated[float | None, typer.Option(help="Thickness of all, cm, if it is no state.")]
@@ -202,6 +204,11 @@ def _write(table: "pd.DataFrame", output: Path | None, *, overwrite: bool, input
 
     if output is None:
         return
-    with new_file(output, overwrite=overwrite, inputs=tuple(inputs)) as partial:
-        for_spreadsheets(table).to_csv(partial, index=False)
+    if output.suffix.lower() in (".h5", ".hdf5"):
+        from drt_engine.hdf5 import write_conductivity
+
+        write_conductivity(output, table, overwrite=overwrite)
+    else:
+        with new_file(output, overwrite=overwrite, inputs=tuple(inputs)) as partial:
+            for_spreadsheets(table).to_csv(partial, index=False)
     say(f"  {output}")
