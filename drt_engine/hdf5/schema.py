@@ -325,7 +325,7 @@ UNASSIGNED = _table("/processes/<name>/unassigned", "peak", {}, _OF_A_PEAK)
 CONDUCTIVITY = _table(
     "/conductivity/<name>",
     "entry",
-    {"remarks": "what tells that a number is not to be trusted, in words"},
+    {},
     {},
     (
         Attribute("versions", str, "JSON object: versions of drt-engine and of what it computed with"),
