@@ -22,28 +22,53 @@ if TYPE_CHECKING:
         SolverError,
         UnknownNameError,
     )
-    from drt_engine.hdf5 import read_inversion, read_spectra, read_tracks, write_inversion, write_spectra, write_tracks
+    from drt_engine.hdf5 import (
+        read_conductivity,
+        read_inversion,
+        read_spectra,
+        read_tracks,
+        write_conductivity,
+        write_inversion,
+        write_spectra,
+        write_tracks,
+    )
     from drt_engine.inversion import invert
     from drt_engine.jobs import invert_file
     from drt_engine.methods import Convex, LogGaussian, Tikhonov
     from drt_engine.peaks import DeconvolutionOptions, PeakOptions
     from drt_engine.readers import ReadOptions, read_file
     from drt_engine.readers.collect import CollectOptions, collect
+    from drt_engine.readers.traces import read_traces
     from drt_engine.result import Inversion
     from drt_engine.spectra import Spectra
     from drt_engine.status import Status
     from drt_engine.tables import concat
+    from drt_engine.traces import Trace
     from drt_engine.tracking import Known, TrackingOptions, track
+    from drt_engine.transport import (
+        Arrhenius,
+        Composite,
+        Conductivity,
+        Flag,
+        Polarisation,
+        composite,
+        conductivity,
+        polarisation,
+    )
     from drt_engine.validation import Cleaning, LinearKramersKronig, Validation, Validity, ZHit, clean, validate
 
 __all__ = [
+    "Arrhenius",
     "Cleaning",
     "CollectOptions",
+    "Composite",
+    "Conductivity",
     "Convex",
     "DRTError",
     "DeconvolutionOptions",
     "FileFormatError",
     "FileWriteError",
+    "Flag",
     "InputError",
     "Inversion",
     "JobInterrupted",
@@ -54,11 +79,13 @@ __all__ = [
     "OutputBusyError",
     "OutputExistsError",
     "PeakOptions",
+    "Polarisation",
     "ReadOptions",
     "SolverError",
     "Spectra",
     "Status",
     "Tikhonov",
+    "Trace",
     "TrackingOptions",
     "UnknownNameError",
     "Validation",
@@ -66,17 +93,23 @@ __all__ = [
     "ZHit",
     "clean",
     "collect",
+    "composite",
     "concat",
+    "conductivity",
     "invert",
     "invert_file",
     "plotting",
+    "polarisation",
+    "read_conductivity",
     "read_file",
     "read_inversion",
     "read_spectra",
+    "read_traces",
     "read_tracks",
     "simulate",
     "track",
     "validate",
+    "write_conductivity",
     "write_inversion",
     "write_spectra",
     "write_tracks",
@@ -88,8 +121,8 @@ _HOME = {
         *("OutputBusyError", "OutputExistsError", "SolverError", "UnknownNameError"),
     ),
     "hdf5": (
-        *("read_inversion", "read_spectra", "read_tracks"),
-        *("write_inversion", "write_spectra", "write_tracks"),
+        *("read_conductivity", "read_inversion", "read_spectra", "read_tracks"),
+        *("write_conductivity", "write_inversion", "write_spectra", "write_tracks"),
     ),
     "inversion": ("invert",),
     "jobs": ("invert_file",),
@@ -97,11 +130,17 @@ _HOME = {
     "peaks": ("DeconvolutionOptions", "PeakOptions"),
     "readers": ("ReadOptions", "read_file"),
     "readers.collect": ("CollectOptions", "collect"),
+    "readers.traces": ("read_traces",),
     "result": ("Inversion",),
     "spectra": ("Spectra",),
     "status": ("Status",),
     "tables": ("concat",),
+    "traces": ("Trace",),
     "tracking": ("Known", "TrackingOptions", "track"),
+    "transport": (
+        *("Arrhenius", "Composite", "Conductivity", "Flag", "Polarisation"),
+        *("composite", "conductivity", "polarisation"),
+    ),
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")

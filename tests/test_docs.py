@@ -31,6 +31,7 @@ PAGES = (
     "docs/series.md",
     "docs/jobs.md",
     "docs/tails.md",
+    "docs/transport.md",
     "docs/export.md",
     "docs/wrong.md",
     "docs/cite.md",

@@ -1,6 +1,7 @@
 """Campaigns and their inversions in HDF5 files."""
 
 from drt_engine.hdf5.campaigns import add_spectra, growing, known_files, mask_points
+from drt_engine.hdf5.conductivities import read_conductivity, write_conductivity
 from drt_engine.hdf5.files import digest
 from drt_engine.hdf5.inversions import write_inversion
 from drt_engine.hdf5.reader import read_inversion, read_spectra
@@ -19,10 +20,12 @@ __all__ = [
     "growing",
     "known_files",
     "mask_points",
+    "read_conductivity",
     "read_inversion",
     "read_spectra",
     "read_tracks",
     "scan",
+    "write_conductivity",
     "write_inversion",
     "write_spectra",
     "write_tracks",

@@ -17,6 +17,8 @@ from drt_engine.validation.cleaning import REASONS
 
 __all__ = [
     "COLUMN_UNITS",
+    "CONDUCTIVITY",
+    "CONDUCTIVITY_PATH",
     "EVENTS",
     "FORMAT",
     "FORMAT_VERSION",
@@ -50,6 +52,7 @@ SPECTRUM = "spectrum"
 SPECTRA_PATH = "spectra"
 INVERSIONS_PATH = "inversions"
 PROCESSES_PATH = "processes"
+CONDUCTIVITY_PATH = "conductivity"
 TEXT = "text"
 """Type of a dataset of characters."""
 OLDER_CAMPAIGN = "older_campaign"
@@ -57,7 +60,13 @@ OLDER_CAMPAIGN = "older_campaign"
 
 _OF_PEAKS = ELEMENT_UNITS | PEAK_UNITS
 _OF_ERRORS = {f"{name}_error": unit for name, unit in _OF_PEAKS.items()}
-COLUMN_UNITS = {**_OF_PEAKS, **_OF_ERRORS, **STATE_UNITS, "confidence": "1"}
+_OF_CONDUCTIVITY = {
+    **dict.fromkeys(("thickness", "diameter"), "cm"),
+    **dict.fromkeys(("r_total", "r_contact", "r_ion", "r_e", "r_dc", "resistance"), "ohm"),
+    **dict.fromkeys(("sigma", "sigma_bulk", "sigma_grain_boundary", "sigma_ion", "sigma_e", "sigma_dc"), "S/cm"),
+    "ea": "eV",
+}
+COLUMN_UNITS = {**_OF_PEAKS, **_OF_ERRORS, **_OF_CONDUCTIVITY, **STATE_UNITS, "confidence": "1"}
 """Units of the columns of tables of processes that have one."""
 
 
@@ -297,7 +306,18 @@ EVENTS = _table(
 )
 UNASSIGNED = _table("/processes/<name>/unassigned", "peak", {}, _OF_A_PEAK)
 
-GROUPS = (ROOT, SPECTRA, INVERSION, PROCESSES, EVENTS, UNASSIGNED)
+CONDUCTIVITY = _table(
+    "/conductivity/<name>",
+    "entry",
+    {},
+    {},
+    (
+        Attribute("versions", str, "JSON object: versions of drt-engine and of what it computed with"),
+        Attribute("created", str, "when, in UTC, ISO 8601"),
+    ),
+)
+
+GROUPS = (ROOT, SPECTRA, INVERSION, PROCESSES, EVENTS, UNASSIGNED, CONDUCTIVITY)
 """The whole format."""
 
 _RESERVED = frozenset(

@@ -26,6 +26,7 @@ from drt_engine.plotting.impedance import bode, nyquist, residuals
 from drt_engine.plotting.in_situ import CompositeView, composite
 from drt_engine.plotting.look import Look
 from drt_engine.plotting.processes import ageing, processes
+from drt_engine.plotting.transport import arrhenius, conductivities, polarisation, total_resistance
 from drt_engine.plotting.validity import validity_map, validity_residuals
 
 __all__ = [
@@ -35,15 +36,19 @@ __all__ = [
     "CompositeView",
     "Look",
     "ageing",
+    "arrhenius",
     "bode",
     "composite",
+    "conductivities",
     "gamma",
     "heat_map",
     "nothing",
     "nyquist",
+    "polarisation",
     "processes",
     "residuals",
     "save",
+    "total_resistance",
     "validity_map",
     "validity_residuals",
     "waterfall",

@@ -24,7 +24,7 @@ from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import State, stated
 from drt_engine.readers.sweeps import recording
 
-__all__ = ["READER"]
+__all__ = ["READER", "RecordTable", "area_of", "checked_modules", "parsed"]
 
 MAX_BYTES = 256 * 2**20
 """Largest file that is read, bytes."""
@@ -107,8 +107,8 @@ class BiologicBinary:
         FileFormatError
             If galvani is not installed, for a damaged file and for a technique without impedances.
         """
-        modules, remarks = _checked_modules(path)
-        file, more = _parsed(path, modules)
+        modules, remarks = checked_modules(path)
+        file, more = parsed(path, modules)
         table = RecordTable(path, file.data, options.columns)
         if not table.records.size:
             raise format_error(path, "record 1", "no records: the measurement was stopped before its first point.")
@@ -151,7 +151,7 @@ class _Module:
     data: bytes
 
 
-def _checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]:
+def checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]:
     """Return the modules of the file by short name, having checked that each is as long as it says, and remarks."""
     try:
         size = path.stat().st_size
@@ -199,7 +199,7 @@ def _checked_modules(path: Path) -> tuple[dict[bytes, _Module], tuple[str, ...]]
     return modules, tuple(remarks)
 
 
-def _parsed(path: Path, modules: dict[bytes, _Module]) -> tuple[Any, tuple[str, ...]]:
+def parsed(path: Path, modules: dict[bytes, _Module]) -> tuple[Any, tuple[str, ...]]:
     """Return what galvani makes of the file, whatever it raises on damaged ones turned into our error, and remarks."""
     try:
         parser = importlib.import_module("galvani.BioLogic")
@@ -306,6 +306,11 @@ def _odd_numbers(records: NDArray[np.void]) -> int | None:
             if "|Z|/Ohm" in values and not np.all(np.abs(values["|Z|/Ohm"] - z) <= 1e-3 * z):
                 return None
         return sum(int(np.sum(~((v == 0) | ((np.abs(v) > 1e-15) & (np.abs(v) < 1e15))))) for v in values.values())
+
+
+def area_of(modules: dict[bytes, _Module]) -> float | None:
+    """Return the electrode area of a file, cm², if it has one."""
+    return _area(modules[b"VMP Set   "].data)[0]
 
 
 def _area(settings: bytes) -> tuple[float | None, tuple[str, ...]]:

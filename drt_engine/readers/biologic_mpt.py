@@ -23,7 +23,7 @@ from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import TextFile, TextTable, head_text, is_number, read_text, split_cells, table_below
 
-__all__ = ["READER"]
+__all__ = ["READER", "header_field", "heading_line"]
 
 _MAGIC = re.compile(r"(?:EC|BT)-Lab ASCII FILE\s*\n")
 _MISSING = frozenset({"XXX"})
@@ -62,10 +62,10 @@ class BiologicText:
             For a damaged file and for a technique without impedances.
         """
         text = read_text(path, options)
-        heading = _heading_line(text)
+        heading = heading_line(text)
         header = text.lines[: heading - 1]
         table, spectra, remarks = _table(text, heading, options)
-        written = _field(header, "Electrode surface area")
+        written = header_field(header, "Electrode surface area")
         area, more = stated("area", written)
         if area and not re.search(r"\d\s*[^\d\s.,]", written or ""):
             more = (*more, f"area of {(written or '')[:40]!r} has no unit: taken as cm²")
@@ -143,7 +143,7 @@ def _refuse_unchecked(text: TextFile, heading: int, names: tuple[str, ...]) -> N
         )
 
 
-def _heading_line(text: TextFile) -> int:
+def heading_line(text: TextFile) -> int:
     """Return the number of the line of headings, which is the last of as many as the second line says."""
     second = text.lines[1] if len(text.lines) > 1 else ""
     match = re.match(r"Nb header lines\s*:\s*(\d{1,9})\s*$", second)
@@ -194,7 +194,8 @@ def _fields(header: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _field(header: tuple[str, ...], name: str) -> str | None:
+def header_field(header: tuple[str, ...], name: str) -> str | None:
+    """Return what follows ``name : `` in the header."""
     return _fields(header).get(name)
 
 

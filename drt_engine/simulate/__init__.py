@@ -6,6 +6,7 @@ from drt_engine.simulate.diffusion import FiniteWarburg, SemiInfiniteWarburg
 from drt_engine.simulate.distributed import ZARC, Gerischer, HavriliakNegami, PiecewiseConstant
 from drt_engine.simulate.elements import RC, Capacitor, Circuit, Element, Inductor, NoDensityError, Resistor
 from drt_engine.simulate.noise import ConstantNoise, Noise, Outliers, ProportionalNoise
+from drt_engine.simulate.transmission_line import ConstantPhase, TransmissionLine
 
 __all__ = [
     "BARE",
@@ -19,6 +20,7 @@ __all__ = [
     "Cell",
     "Circuit",
     "ConstantNoise",
+    "ConstantPhase",
     "Element",
     "FiniteWarburg",
     "Gerischer",
@@ -31,5 +33,6 @@ __all__ = [
     "ProportionalNoise",
     "Resistor",
     "SemiInfiniteWarburg",
+    "TransmissionLine",
     "campaign",
 ]
