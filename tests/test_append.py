@@ -115,7 +115,7 @@ def test_appending_keeps_all_that_it_does_not_change(campaign):
     assert scan(campaign).processes[0].older_campaign == older
     with h5py.File(campaign) as file:
         assert file["spectra/grid-0"].attrs["comment"] == "of this grid"
-        assert file["spectra/grid-0/cycle"].attrs["comment"] == b"of this column"
+        assert file["spectra/grid-0/cycle"].attrs["comment"] == "of this column"
     with xr.open_dataset(campaign, engine="h5netcdf", group="gas") as gas:
         assert gas.pressure.dims == ("time",)
     with xr.open_dataset(campaign, engine="h5netcdf", group="/spectra/grid-0") as spectra:
