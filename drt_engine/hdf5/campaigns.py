@@ -277,7 +277,8 @@ def _fitted(before: Mapping[str, StoredColumn], states: pd.DataFrame) -> dict[st
         known = before[name]
         if column.dtype.kind != known.dtype.kind:
             return None
-        if known.missing is not None and column.missing is None and column.kind != "text" and np.any(raw == known.missing):
+        marked = known.missing if column.missing is None and column.kind != "text" else None
+        if marked is not None and np.any(raw == marked):
             return None
         try:
             fitted[name] = column, fit(name, raw, column, known)

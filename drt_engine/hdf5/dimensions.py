@@ -55,7 +55,8 @@ class Dimensions:
             if dataset.maxshape is None or dataset.maxshape[0] is not None or dataset.chunks is None:
                 return None
             if name in text:
-                attached = [scale.name.rsplit("/", 1)[-1] for scale in dataset.dims[1].values()] if dataset.ndim == 2 else []
+                scales = dataset.dims[1].values() if dataset.ndim == 2 else []
+                attached = [scale.name.rsplit("/", 1)[-1] for scale in scales]
                 if len(attached) != 1 or attached[0] not in group:
                     return None
                 found._of_text[name] = attached[0]
