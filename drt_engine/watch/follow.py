@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from drt_engine.errors import DRTError, InputError
@@ -17,6 +18,7 @@ from drt_engine.hdf5.inversion_rows import numbers_of
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.outputs import check_outputs, remove_left_over
 from drt_engine.readers.collect import CollectOptions
+from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.status import Status
 from drt_engine.tables import concat
@@ -90,6 +92,8 @@ class Taken:
         Its states and results, and ``valid``, ``flag``, ``rms``: what the Kramers-Kronig test found.
     first : mapping of str to object
         Results of the first spectrum that it is compared with; of itself where it is the first.
+    result : Inversion
+        Its solution alone.
     seconds : float
         Time from the last change of its file until it was in the campaign, s; NaN where it was there before.
     """
@@ -98,6 +102,7 @@ class Taken:
     number: int
     row: Mapping[str, Any]
     first: Mapping[str, Any]
+    result: Inversion
     seconds: float
 
 
@@ -368,11 +373,12 @@ class Watch:
         frame = frame[is_new].assign(valid=tested.valid, flag=_names(tested), rms=tested.rms)
         events: list[Event] = []
         lines: list[Any] = frame.to_dict("records")
-        for at, row in zip(fresh.rows[is_new].tolist(), lines, strict=True):
+        for here, row in zip(np.flatnonzero(is_new).tolist(), lines, strict=True):
+            at = int(fresh.rows[here])
             alarms = self._alarms(fresh.grid, row)
             self._records.enter(fresh.grid, [at], pd.DataFrame([row]))
             first = {name: self._records.of(fresh.grid, row, "first", name) for name in ("r_pol", "r_inf")}
-            events += [Taken(fresh.grid, at, row, first, math.nan), *alarms]
+            events += [Taken(fresh.grid, at, row, first, fresh.result[[here]], math.nan), *alarms]
             if self._hook is not None:
                 for alarm in alarms:
                     self._hook.start(alarm)
