@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["watch"]
 
-_LOOK_AGAIN = 30.0
+_LOOK_AGAIN = 10.0
 """All files are looked at after so many seconds, for changes that the system did not tell of."""
 
 _TICK = 0.2
@@ -119,8 +119,8 @@ def _run(watch: "Watch", options: "Options", *, poll: bool) -> int:
 
     with _ending() as end, shown:
         if not options.once:
-            # Before the folder is looked at, so that nothing comes in between unseen.
             changes = _changes(watch.folder, end, poll=poll)
+            # The system tells of changes from here on; only then is the folder looked at.
             next(changes)
         show(watch.begin())
         while not end.is_set():
@@ -150,7 +150,6 @@ def _changes(folder: Path, end: Event, *, poll: bool) -> Iterator[set[Path] | No
     except ImportError as error:
         raise input_error("watch needs the package watchfiles: pip install 'drt-engine[watch]'.") from error
     last = time.monotonic()
-    yield set()
     for changes in follow(
         folder,
         watch_filter=None,

@@ -271,7 +271,8 @@ def _fitted(before: Mapping[str, StoredColumn], states: pd.DataFrame) -> dict[st
     for name, column in before.items():
         kind = {"f": "float64", "i": "Int64"}.get(column.dtype.kind) if column.kind == "numbers" else None
         if name not in states.columns:
-            filled[name] = pd.Series(pd.NA, index=states.index, dtype="object" if kind is None else kind)
+            nothing = np.nan if kind == "float64" else pd.NA
+            filled[name] = pd.Series(nothing, index=states.index, dtype="object" if kind is None else kind)
     fitted = {}
     for name, (column, raw) in encoded(filled[[*before]]).items():
         known = before[name]

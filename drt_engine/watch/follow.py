@@ -34,7 +34,7 @@ __all__ = ["Event", "Options", "Problem", "Taken", "Watch"]
 _READING = 1.0
 """Files are read for no longer than this before what was found is written, s."""
 
-_SHARE = 0.2
+_SHARE = 0.5
 """Share of the time that writing may take; a campaign that takes long to write is written more seldom."""
 
 _AGAIN = 10.0
@@ -309,7 +309,7 @@ class Watch:
             return
         self._invert()
         took = time.monotonic() - begin
-        self._not_before = time.monotonic() + (took / _SHARE if took > _FREE else 0.0)
+        self._not_before = time.monotonic() + (took / _SHARE - took if took > _FREE else 0.0)
 
     def _add(self) -> None:
         with growing(self.campaign) if self.campaign.is_file() else nullcontext():

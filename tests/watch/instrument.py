@@ -63,7 +63,8 @@ def by_lines(name, content, begin, length, *, header):
     pieces = [Piece(begin, name, head)]
     pieces += [Piece(at, name, line) for at, line in zip(times, rest[:-1], strict=False)]
     half = len(rest[-1]) // 2
-    return [*pieces, Piece(times[-1] - 0.02, name, rest[-1][:half]), Piece(times[-1], name, rest[-1][half:])]
+    late = times[-1] - 0.2 * length / len(rest)
+    return [*pieces, Piece(late, name, rest[-1][:half]), Piece(times[-1], name, rest[-1][half:])]
 
 
 def in_thirds(name, content, begin, length):
