@@ -366,7 +366,8 @@ def _calculated(work: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, list | str | bool) or (isinstance(value, pd.Series) and _kind(value) != "numbers"):
+    series = isinstance(value, pd.Series) and not types.is_numeric_dtype(value.dtype)
+    if isinstance(value, list | str | bool) or (series and _kind(value) != "numbers"):
         _refuse("+ - * / are for numbers, and one side is something else")
     if not isinstance(value, pd.Series):
         return value

@@ -1,6 +1,6 @@
 """An inversion that grows with its campaign: further rows, and rows that are replaced, in a file of inversions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from drt_engine.hdf5.grid_reader import GridReader, check_root, members
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
 from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
 from drt_engine.hdf5.reader import opened_grid
-from drt_engine.hdf5.scan import scan
+from drt_engine.hdf5.scan import SpectraInfo
 from drt_engine.methods import Method
 from drt_engine.result import Inversion
 from drt_engine.spectra import with_states
@@ -51,19 +51,21 @@ class Solutions:
     keep: bool
 
 
-def opened_inversion(path: PathLike, file: Any, name: str, grid: str) -> GridReader | None:
-    """Look at an inversion in an open file; None if it has none of that name for that grid."""
+def opened_inversion(
+    path: PathLike, file: Any, name: str, grid: str, states: Collection[str] | None = None
+) -> GridReader | None:
+    """Look at an inversion in an open file, with some or all states; None if it has none of that name for that grid."""
     check_root(path, file)
     inversions = members(path, file, schema.INVERSIONS_PATH, required=False)
     if name not in inversions or grid not in inversions[name]:
         return None
     group = inversions[name][grid]
     expected = schema.INVERSION_WITH_INTERVALS if "level" in group.attrs else schema.INVERSION
-    return GridReader(path, group, expected)
+    return GridReader(path, group, expected, states)
 
 
 def put_solutions(
-    path: PathLike, campaign: PathLike, grids: Mapping[str, Solutions], name: str, level: float | None = None
+    path: PathLike, campaign: PathLike, grids: Mapping[SpectraInfo, Solutions], name: str, level: float | None = None
 ) -> None:
     """Write solutions of some rows of a campaign beside those of its other rows.
 
@@ -77,8 +79,9 @@ def put_solutions(
         File of inversions; made if it is not there.
     campaign : path
         File of spectra.
-    grids : mapping of str to Solutions
-        By name of the grid, all grids of the campaign. Rows that are not given must be in the file.
+    grids : mapping of SpectraInfo to Solutions
+        By grid, all grids of the campaign as :func:`drt_engine.hdf5.scan` found them. Rows that are not given must be
+        in the file.
     name : str
         What the inversion is called.
     level : float, optional
@@ -93,13 +96,11 @@ def put_solutions(
     """
     target, there = Path(path).resolve(), Path(path).is_file()
     provenance = {"source": Path(campaign).name, "input_digest": digest(campaign)}
-    infos = scan(campaign).spectra
     with NewFile(target, overwrite=True, inputs=(campaign,), base=path if there else None) as output:
         if not there:
             with output.writing():
                 put_root(output.file)
-        for info in infos:
-            solutions = grids[info.grid]
+        for info, solutions in grids.items():
             expansion = solutions.method.expansion(np.sort(info.frequency)[::-1])
             with opened_grid(campaign, info.grid) as source:
                 writer = _onto(output, path, (name, info.grid), source, solutions) if there else None

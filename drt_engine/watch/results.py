@@ -120,7 +120,7 @@ class Results:
             How many spectra were inverted.
         """
         every = scan(self._campaign).spectra
-        grids: dict[str, Solutions] = {}
+        grids: dict[SpectraInfo, Solutions] = {}
         fresh: list[Fresh] = []
         for info in every:
             states = self._states_of(info)
@@ -131,7 +131,7 @@ class Results:
                 spectra = read_spectra(self._campaign, info.grid, rows)
                 found = invert_block(spectra, method, None, self._level)
                 fresh.append(Fresh(info.grid, rows, before, spectra, found))
-            grids[info.grid] = Solutions(method, rows, found, before > 0)
+            grids[info] = Solutions(method, rows, found, before > 0)
         if fresh or not self.path.is_file():
             invert(fresh)
             put_solutions(self.path, self._campaign, grids, self.name, self._level)
@@ -156,7 +156,8 @@ class Results:
         if not self.path.is_file():
             return every, 0
         with reading(self.path) as file:
-            reader = opened_inversion(self.path, file, self.name, info.grid)
+            needed = None if states.shape[1] else ()
+            reader = opened_inversion(self.path, file, self.name, info.grid, needed)
             if reader is None:
                 return every, 0
             before = reader.spectra
