@@ -1,10 +1,10 @@
-"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export, watch."""
+"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export, report, watch."""
 
 import logging
 import sys
 
 # Each registers its command.
-from drt_engine.cli import clean, demo, export, import_, info, invert, peaks, plot, validate, watch  # noqa: F401
+from drt_engine.cli import clean, demo, export, import_, info, invert, peaks, plot, report, validate, watch  # noqa: F401
 from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]
