@@ -68,7 +68,7 @@ def _cells(part: Part) -> list[tuple[str, NDArray[np.intp]]]:
     states = part.states
     if "cell" not in states.columns:
         return [("all", np.arange(len(part)))]
-    names = states["cell"].map(lambda value: "no cell" if pd.isna(value) else str(value)).to_numpy()
+    names = np.array(["no cell" if pd.isna(value) else str(value) for value in states["cell"].tolist()], dtype=object)
     found = list(dict.fromkeys(names))
     if len(found) > _MOST_CELLS:
         return [(f"all {len(found)} cells", np.arange(len(part)))]
@@ -96,11 +96,13 @@ def _resistances(part: Part, text: list[str]) -> Chart:
         colour = Colorblind8[number % 8]
         for name, marker, label in (("r_pol", "circle", "R_pol"), ("r_inf", "triangle", "R_inf")):
             values = getattr(result, name)[rows]
-            data = {"x": part.rows[rows], "y": np.where(values > 0.0, values, np.nan)}
-            source = ColumnDataSource(data | {"text": [text[row] for row in rows]})
+            data: dict[str, Any] = {"x": part.rows[rows], "y": np.where(values > 0.0, values, np.nan)}
+            data["text"] = [text[row] for row in rows]
             if result.intervals is not None:
                 low, high = (getattr(result.intervals, f"{name}_{side}")[rows] for side in ("low", "high"))
-                source.data |= {"low": np.where(low > 0.0, low, np.nan), "high": high}
+                data |= {"low": np.where(low > 0.0, low, np.nan), "high": high}
+            source = ColumnDataSource(data)
+            if result.intervals is not None:
                 drawn.add_layout(Whisker(base="x", lower="low", upper="high", source=source, line_alpha=0.4))
             legend = {"legend_label": f"{label} {cell}", "fill_alpha": 0.6, "line_color": None}
             shown.append(drawn.scatter("x", "y", source=source, marker=marker, size=6, color=colour, **legend))
@@ -196,12 +198,14 @@ def _processes(part: Part, text: list[str]) -> Chart:
             values = own[quantity].to_numpy(dtype=float)
             rows = own["spectrum"].to_numpy(dtype=int)
             data = {"x": own[tracks.along].to_numpy(), "y": values, "text": [text[row] for row in rows]}
-            source = ColumnDataSource(data | {"name": [_plain(name)] * len(own)})
+            data["name"] = [_plain(name)] * len(own)
             if f"{quantity}_error" in own.columns:
                 error = own[f"{quantity}_error"].to_numpy(dtype=float)
                 low = values - error
                 # What reaches below zero has no end on a logarithmic axis.
-                source.data |= {"low": np.where(low > 0.0, low, 0.1 * values), "high": values + error}
+                data |= {"low": np.where(low > 0.0, low, 0.1 * values), "high": values + error}
+            source = ColumnDataSource(data)
+            if "low" in data:
                 bars = {"line_color": colour, "line_alpha": 0.5, "upper_head": None, "lower_head": None}
                 plot.add_layout(Whisker(base="x", lower="low", upper="high", source=source, **bars))
             legend = {"legend_label": _plain(name), "line_color": None, "fill_alpha": 0.7}

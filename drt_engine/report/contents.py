@@ -155,16 +155,15 @@ def _refuse(path: Path, total: int) -> None:
 
 
 def _part(path: Path, name: str | None, grid: str, where: str | None) -> Part:
-    if name is None:
-        spectra, result = read_spectra(path, grid), None
+    result = None if name is None else read_inversion(path, name, grid)
+    if result is not None:
+        states, measured = result.states, result.impedance
+        spectra = None if measured is None else Spectra(result.frequency, measured, states)
     else:
-        result = read_inversion(path, name, grid)
-        measured = result.impedance
-        spectra = None if measured is None else Spectra(result.frequency, measured, result.states)
-    some = result if result is not None else spectra
-    states = pd.DataFrame() if some is None else some.states
+        spectra = read_spectra(path, grid)
+        states = spectra.states
     rows = np.arange(len(states)) if where is None else rows_where(states, where)
-    spectra, result = (None if one is None else one[rows] for one in (spectra, result))
+    spectra, result = (None if spectra is None else spectra[rows]), (None if result is None else result[rows])
     tested = validate(spectra) if spectra is not None and len(spectra) else None
     return Part(grid, rows, spectra, tested, result)
 
@@ -200,7 +199,8 @@ def _of_rows(tracks: Tracks, rows: NDArray[np.intp]) -> Tracks:
 
     def chosen(frame: pd.DataFrame) -> pd.DataFrame:
         kept: Any = frame[frame["spectrum"].isin(rows)]
-        return kept.assign(spectrum=np.searchsorted(rows, kept["spectrum"].to_numpy())).reset_index(drop=True)
+        numbered: pd.DataFrame = kept.assign(spectrum=np.searchsorted(rows, kept["spectrum"].to_numpy()))
+        return numbered.reset_index(drop=True)
 
     return replace(
         tracks, table=chosen(tracks.table), events=chosen(tracks.events), unassigned=chosen(tracks.unassigned)

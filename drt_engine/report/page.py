@@ -167,7 +167,8 @@ def _spectra(contents: Contents) -> Table:
         if part.validation is not None:
             tested = part.validation
             flags = [_flags(value) for value in tested.flag.tolist()]
-            found = found.assign(valid=tested.valid, **{"found by the test": flags, "rms": tested.rms})
+            found = found.assign(valid=tested.valid, rms=tested.rms)
+            found["found by the test"] = flags
         found = found.drop(columns=[name for name in _LEFT_OUT if name in found.columns])
         if len(contents.parts) > 1:
             found.insert(0, "grid", part.grid)
@@ -228,7 +229,8 @@ def _worst(part: Part) -> Table | None:
     frame = part.states.iloc[chosen].reset_index(drop=True).drop(columns="digest", errors="ignore")
     frame.insert(0, "row", part.rows[chosen])
     flags = [_flags(value) for value in tested.flag[chosen].tolist()]
-    return _table(frame.assign(**{"found by the test": flags, "rms": tested.rms[chosen]}))
+    frame["found by the test"] = flags
+    return _table(frame.assign(rms=tested.rms[chosen]))
 
 
 def _processes(tracks: Tracks) -> Table:
