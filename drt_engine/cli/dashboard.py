@@ -12,6 +12,8 @@ from drt_engine.cli.app import console, say
 from drt_engine.text import visible
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from drt_engine.result import Inversion
     from drt_engine.watch import Taken, Watch
     from drt_engine.watch.follow import Event
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard", "Lines", "sparkline", "written"]
 
 _BARS = "▁▂▃▄▅▆▇█"
-_KEPT, _MOST_SAID, _MOST_STATES = 40, 8, 8
+_KEPT, _FEWEST, _MOST_SAID, _MOST_STATES = 40, 2, 8, 8
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature")
 _SHOWN = (("R_inf", "r_inf"), ("R_pol", "r_pol"))
 _HEADINGS = {"process": "left", "τ": "right", "R": "right", "since": "right", "R over sweeps": "left"}
@@ -105,7 +107,8 @@ class Dashboard:
 
         self._watch = watch
         self._last: Taken | None = None
-        self._results: deque[Inversion] = deque(maxlen=_KEPT)
+        self._peaks: deque[Any] = deque(maxlen=_KEPT)
+        self._new: list[Inversion] = []
         self._grid = ""
         self._alarms: deque[str] = deque(maxlen=_MOST_SAID)
         self._problems: deque[str] = deque(maxlen=_MOST_SAID)
@@ -134,7 +137,7 @@ class Dashboard:
                 if info.spectra:
                     last = read_inversion(path, info.name, info.grid, slice(-_KEPT, None))
                     self._grid = info.grid
-                    self._results.extend(last[[row]] for row in range(len(last)))
+                    self._new = [last[[row]] for row in range(len(last))]
 
     def show(self, events: "Iterable[Event]") -> None:
         """Show what happened."""
@@ -146,9 +149,10 @@ class Dashboard:
             now = f"{time.strftime('%H:%M:%S')} {written(event)}"
             if isinstance(event, Taken):
                 if event.grid != self._grid:
-                    self._results.clear()
+                    self._peaks.clear()
+                    self._new.clear()
                 self._last, self._grid, self._outdated = event, event.grid, True
-                self._results.append(event.result)
+                self._new.append(event.result)
             elif isinstance(event, Alarm):
                 self._alarmed += 1
                 self._alarms.append(now)
@@ -161,7 +165,9 @@ class Dashboard:
         """Follow the processes over the last sweeps, which may take longer than a sweep may wait."""
         if self._outdated:
             self._outdated = False
-            self._processes = _followed(list(self._results))
+            self._peaks.extend(_peaks(result) for result in self._new[-_KEPT:])
+            self._new.clear()
+            self._processes = _followed(list(self._peaks))
             self._draw()
 
     def _draw(self) -> None:
@@ -180,7 +186,7 @@ class Dashboard:
         if self._last is not None:
             parts.append(Panel(self._sweep(self._last), title="last sweep"))
         if self._processes:
-            parts.append(Panel(_table(self._processes), title=f"processes over the last {len(self._results)} sweeps"))
+            parts.append(Panel(_table(self._processes), title=f"processes over the last {len(self._peaks)} sweeps"))
         if self._alarms:
             said = _text("\n".join(self._alarms), "bold red")
             parts.append(Panel(said, title=f"alarms: {self._alarmed}", border_style="red"))
@@ -203,26 +209,26 @@ class Dashboard:
         return _text("\n".join(lines), "" if row["valid"] else "red")
 
 
-def _followed(results: "list[Inversion]") -> list[tuple[str, ...]]:
+def _peaks(result: "Inversion") -> "pd.DataFrame":
+    """Find the peaks of a result, without its states."""
+    from drt_engine.peaks import without_edges
+
+    peaks = without_edges(result.peaks())
+    return peaks.loc[peaks["r"] > 0.0, [*_OF_PEAK]]
+
+
+def _followed(results: "list[pd.DataFrame]") -> list[tuple[str, ...]]:
     """Follow the peaks of single results in the order in which they came: name, τ, R, change and course of each."""
     import numpy as np
     import pandas as pd
 
     from drt_engine.errors import DRTError
-    from drt_engine.peaks import without_edges
     from drt_engine.tracking import track
 
-    found = []
-    for order, result in enumerate(results):
-        peaks = without_edges(result.peaks())
-        found.append(
-            pd.DataFrame({"spectrum": order, "order": float(order)}, index=peaks.index).join(peaks[[*_OF_PEAK]])
-        )
-    every = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-    if len(every):
-        every = every[every["r"] > 0.0]
-    if not len(every) or len(results) < 2:
+    found = [peaks.assign(spectrum=order, order=float(order)) for order, peaks in enumerate(results) if len(peaks)]
+    if not found or len(results) < _FEWEST:
         return []
+    every = pd.concat(found, ignore_index=True)
     states = pd.DataFrame({"order": np.arange(len(results), dtype=float)})
     try:
         tracks = track(every, "order", (), states=states)

@@ -30,10 +30,10 @@ def opened(page, out):
     """Open a report and wait for its figures."""
     page.goto(out.as_uri())
     page.wait_for_function(
-        "document.querySelectorAll('.chart').length > 0 && "
+        "() => document.querySelectorAll('.chart').length > 0 && "
         "[...document.querySelectorAll('.chart')].every(one => one.firstElementChild)"
     )
-    page.wait_for_function("[...Bokeh.documents].every(one => one.is_idle)")
+    page.wait_for_function("() => [...Bokeh.documents].every(one => one.is_idle)")
 
 
 @pytest.fixture(scope="module")
@@ -96,32 +96,31 @@ def test_figures_can_be_zoomed_and_say_which_spectrum_it_is(page, demo_report):
     before = page.evaluate(f"{start}.x_range.end")
     # The pointer goes onto a point of the first figure.
     place = page.evaluate(
-        f"""() => {{
+        """() => {
             const view = Bokeh.index.roots.find(view => view.model.type === 'Figure')
-            const glyph = view.model.renderers[0], box = view.el.getBoundingClientRect()
             view.el.scrollIntoView()
-            const again = view.el.getBoundingClientRect(), data = glyph.data_source.data
-            const frame = view.frame
-            return [again.x + frame.bbox.left + frame.x_scale.compute(data.x[3]) - frame.bbox.left,
-                    again.y + frame.y_scale.compute(data.y[3])]
-        }}"""
+            const data = view.model.renderers[0].data_source.data, box = view.el.getBoundingClientRect()
+            return [box.x + view.frame.x_scale.compute(data.x[3]), box.y + view.frame.y_scale.compute(data.y[3])]
+        }"""
     )
     page.mouse.move(place[0] - 3, place[1] - 3)
     page.mouse.move(*place)
     page.wait_for_function(
-        "() => { const seen = root => [...root.querySelectorAll('*')].some(one => (one.shadowRoot && seen(one.shadowRoot)) "
-        "|| (one.childNodes.length === 1 && one.textContent.includes('row 3: cell'))); return seen(document) }"
+        """() => {
+            const seen = root => [...root.querySelectorAll('*')].some(one => one.shadowRoot && seen(one.shadowRoot)
+                || one.childNodes.length === 1 && one.textContent.includes('row 3: cell'))
+            return seen(document)
+        }"""
     )
-    page.mouse.wheel(0, -300)
     page.evaluate(f"{start}.toolbar.active_scroll = {start}.toolbar.tools.find(tool => tool.type === 'WheelZoomTool')")
     page.mouse.wheel(0, -300)
-    page.wait_for_function(f"{start}.x_range.end !== {before}")
+    page.wait_for_function(f"() => {start}.x_range.end !== {before}")
 
 
 def test_text_of_files_is_text_everywhere(page, tmp_path, frequency):
     names = [HOSTILE[k % len(HOSTILE)] for k in range(12)]
     z = 5 + 20 * np.linspace(1, 2, 12)[:, None] / (1 + (2j * np.pi * frequency * 1e-2) ** 0.9)
-    column = "<b>state</b> $$x$$ @{text}"
+    column = "x<img src=x onerror='window.evil = 4'> $$x$$ @{text}"
     states = {"cell": names, "cycle": np.arange(12), "comment": names[::-1], column: names}
     path = tmp_path / "<i>a</i>.drt.h5".replace("/", "∕")
     drt.write_inversion(path, drt.invert(drt.Spectra(frequency, z, states), drt.Tikhonov(regularisation=1e-3)))
