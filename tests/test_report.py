@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app
+from drt_engine.errors import InputError, OutputExistsError
 from drt_engine.hdf5 import write_tracks
 from drt_engine.report import contents as contents_
 from drt_engine.report import gather
@@ -74,7 +75,7 @@ def test_processes_of_the_file_are_taken_with_the_rows_that_are_chosen(demo, tmp
     kept = tracks.table[tracks.table["cell"] == "C"]
     assert len(part.tracks.table) == len(kept)
     np.testing.assert_array_equal(part.rows[part.tracks.table["spectrum"]], kept["spectrum"])
-    (again,) = gather(path, along="cycle").parts
+    (again,) = gather(path, along="cycle", series=["cell", "direction", "voltage"]).parts
     assert again.tracks.along == "cycle"
 
 
@@ -93,14 +94,17 @@ def test_several_grids_and_spectra_without_a_solution(tmp_path, noisy):
 
 def test_what_cannot_be_reported_is_refused(demo, tmp_path, monkeypatch):
     out = tmp_path / "a.html"
-    assert "for which that holds" in run(demo, "-o", out, "--where", "cell == 'X'").output
-    assert "--name" in run(demo, "-o", out, "--name", "other").output
-    assert run(demo, "-o", demo).exit_code == 2
+    before = demo.read_bytes()
+    assert "for which that holds" in str(run(demo, "-o", out, "--where", "cell == 'X'").exception)
+    assert "--name" in str(run(demo, "-o", out, "--name", "other").exception)
+    assert isinstance(run(demo, "-o", demo, "--overwrite").exception, InputError)
+    assert demo.read_bytes() == before
     monkeypatch.setattr(contents_, "MOST_SPECTRA", 5)
-    assert "--where" in run(demo, "-o", out).output
+    assert "--where" in str(run(demo, "-o", out).exception)
     assert not out.exists()
     out.write_text("mine")
-    assert run(demo, "-o", out, "--where", "voltage > 4 and cell == 'B'").exit_code == 2
+    done = run(demo, "-o", out, "--where", "voltage > 4 and cell == 'B'")
+    assert isinstance(done.exception, OutputExistsError)
     assert out.read_text() == "mine"
     assert run(demo, "-o", out, "--where", "voltage > 4 and cell == 'B'", "--overwrite").exit_code == 0
 

@@ -23,6 +23,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The report.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="Its heading. [name of the file]")] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed. [voltage, …]")] = None,
+    series: Annotated[str | None, typer.Option(help="States that are equal within a series: 'cell,voltage'.")] = None,
     where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
     name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
     overwrite: Overwrite = False,
@@ -38,7 +39,8 @@ def report(
         raise input_error("report needs Bokeh and Jinja: pip install 'drt-engine[report]'.") from error
     from drt_engine.report import gather, written
 
-    contents = gather(file, name=name, where=where, along=along)
+    apart = None if series is None else [part.strip() for part in series.split(",")]
+    contents = gather(file, name=name, where=where, along=along, series=apart)
     page = written(contents, _remarks(contents), title)
     with new_file(output, overwrite=overwrite, inputs=(file,)) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -27,6 +27,7 @@ _SIDE = 530
 _HOVER_STATES = 12
 _BESIDE = ("digest",)
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
+_OF_PROCESS = {"r": "R / ohm", "tau": "τ / s", "c": "C / F"}
 _FORMULA = re.compile(r"\$\$|\\[\[(]")
 
 Chart = tuple[str, str, Any]
@@ -185,32 +186,23 @@ def _processes(part: Part, text: list[str]) -> Chart:
     assert tracks is not None
     names = tracks.names[:_MOST_PROCESSES]
     label = _plain(tracks.along)
+    sources = [_of_process(part, name, text) for name in names]
     panels = []
     x_range = None
-    for quantity, unit in (("r", "R / ohm"), ("tau", "τ / s"), ("c", "C / F")):
+    for quantity, unit in _OF_PROCESS.items():
         options: dict[str, Any] = {} if x_range is None else {"x_range": x_range}
         plot = _figure(label, unit, width=_WIDTH, height=300, y_axis_type="log", **options)
         x_range = plot.x_range
         shown = []
-        for number, name in enumerate(names):
-            own = tracks.table[tracks.table["process"] == name]
+        for number, (name, source) in enumerate(zip(names, sources, strict=True)):
             colour = Colorblind8[number % 8]
-            values = own[quantity].to_numpy(dtype=float)
-            rows = own["spectrum"].to_numpy(dtype=int)
-            data = {"x": own[tracks.along].to_numpy(), "y": values, "text": [text[row] for row in rows]}
-            data["name"] = [_plain(name)] * len(own)
-            if f"{quantity}_error" in own.columns:
-                error = own[f"{quantity}_error"].to_numpy(dtype=float)
-                low = values - error
-                # What reaches below zero has no end on a logarithmic axis.
-                data |= {"low": np.where(low > 0.0, low, 0.1 * values), "high": values + error}
-            source = ColumnDataSource(data)
-            if "low" in data:
+            if f"{quantity}_low" in source.data:
                 bars = {"line_color": colour, "line_alpha": 0.5, "upper_head": None, "lower_head": None}
-                plot.add_layout(Whisker(base="x", lower="low", upper="high", source=source, **bars))
+                ends = {"lower": f"{quantity}_low", "upper": f"{quantity}_high"}
+                plot.add_layout(Whisker(base="x", source=source, **ends, **bars))
             legend = {"legend_label": _plain(name), "line_color": None, "fill_alpha": 0.7}
-            shown.append(plot.scatter("x", "y", source=source, size=6, color=colour, **legend))
-        plot.add_tools(_hover(("process", "@name"), (unit, "@y{0.000e+0}"), renderers=shown))
+            shown.append(plot.scatter("x", quantity, source=source, size=6, color=colour, **legend))
+        plot.add_tools(_hover((unit, f"@{quantity}{{0.000e+0}}"), renderers=shown))
         plot.legend.click_policy = "hide"
         plot.add_layout(plot.legend[0], "right")
         panels.append([plot])
@@ -221,6 +213,24 @@ def _processes(part: Part, text: list[str]) -> Chart:
         f"Peaks of γ that were followed along {label}{apart}; bars are standard errors.{rest}",
         gridplot(panels, toolbar_location="right"),
     )
+
+
+def _of_process(part: Part, name: str, text: list[str]) -> ColumnDataSource:
+    """Take the observations of a process, with the ends of its error bars."""
+    tracks = part.tracks
+    assert tracks is not None
+    own = tracks.table[tracks.table["process"] == name]
+    rows = own["spectrum"].to_numpy(dtype=int)
+    data: dict[str, Any] = {"x": own[tracks.along].to_numpy(), "text": [f"{_plain(name)}, {text[row]}" for row in rows]}
+    for quantity in _OF_PROCESS:
+        values = data[quantity] = own[quantity].to_numpy(dtype=float)
+        if f"{quantity}_error" in own.columns:
+            error = own[f"{quantity}_error"].to_numpy(dtype=float)
+            low = values - error
+            # What reaches below zero has no end on a logarithmic axis.
+            data[f"{quantity}_low"] = np.where(low > 0.0, low, 0.1 * values)
+            data[f"{quantity}_high"] = values + error
+    return ColumnDataSource(data)
 
 
 def _validity(part: Part, text: list[str]) -> Chart:

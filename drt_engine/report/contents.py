@@ -1,6 +1,6 @@
 """What a report is about: the spectra of each grid, their test of validity, their results and processes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from drt_engine.hdf5 import read_inversion, read_spectra, read_tracks, scan
 from drt_engine.peaks import without_edges
 from drt_engine.result import Inversion
 from drt_engine.selection import rows_where
-from drt_engine.series import likely_series
+from drt_engine.series import likely_series, series_columns
 from drt_engine.spectra import Spectra
 from drt_engine.tracking import Tracks, track
 from drt_engine.validation import Validation, validate
@@ -23,8 +23,6 @@ __all__ = ["MOST_SPECTRA", "Contents", "Part", "gather"]
 
 MOST_SPECTRA = 20_000
 """A page with a table of more than so many spectra opens slowly, or not at all."""
-
-_SERIES = ("cell", "channel", "electrode", "cycle", "direction", "temperature")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +98,14 @@ class Contents:
         return sum(map(len, self.parts))
 
 
-def gather(path: Path, *, name: str | None = None, where: str | None = None, along: str | None = None) -> Contents:
+def gather(
+    path: Path,
+    *,
+    name: str | None = None,
+    where: str | None = None,
+    along: str | None = None,
+    series: Sequence[str] | None = None,
+) -> Contents:
     """Read and compute all that a report says.
 
     Parameters
@@ -114,6 +119,10 @@ def gather(path: Path, *, name: str | None = None, where: str | None = None, alo
     along : str, optional
         State that processes are followed along; by default that of the processes that the file has, or the first of
         voltage, cycle, temperature and time that has a course.
+
+    series : sequence of str, optional
+        States that are equal within a series of spectra along that; by default cell, cycle, direction, temperature and
+        what else is text or whole numbers.
 
     Raises
     ------
@@ -144,7 +153,7 @@ def gather(path: Path, *, name: str | None = None, where: str | None = None, alo
     if sum(map(len, parts)) > MOST_SPECTRA:
         _refuse(path, sum(map(len, parts)))
     stored = contents.processes[0].name if len(contents.processes) == 1 and len(grids) == 1 else None
-    return Contents(path, found, where, tuple(_followed(part, path, stored, along) for part in parts))
+    return Contents(path, found, where, tuple(_followed(part, path, stored, (along, series)) for part in parts))
 
 
 def _refuse(path: Path, total: int) -> None:
@@ -168,11 +177,12 @@ def _part(path: Path, name: str | None, grid: str, where: str | None) -> Part:
     return Part(grid, rows, spectra, tested, result)
 
 
-def _followed(part: Part, path: Path, stored: str | None, along: str | None) -> Part:
+def _followed(part: Part, path: Path, stored: str | None, wish: tuple[str | None, Sequence[str] | None]) -> Part:
     """Add the processes that the file has, or follow the peaks of the result."""
+    along, series = wish
     if part.result is None:
         return replace(part, why_no_tracks="The spectra are not inverted.")
-    if stored is not None and along is None:
+    if stored is not None and along is None and series is None:
         tracks = read_tracks(path, stored)
         if len(tracks.table):
             return replace(part, tracks=_of_rows(tracks, part.rows))
@@ -185,9 +195,9 @@ def _followed(part: Part, path: Path, stored: str | None, along: str | None) -> 
     peaks = peaks[peaks["r"] > 0.0]
     if not len(peaks):
         return replace(part, why_no_tracks="No peak was found.")
-    series = [column for column in _SERIES if column in states.columns and column != course]
     try:
-        return replace(part, tracks=track(peaks, course, series, states=states))
+        apart = series_columns(states, course, series)
+        return replace(part, tracks=track(peaks, course, apart, states=states))
     except DRTError as error:
         if along is not None:
             raise

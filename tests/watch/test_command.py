@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -14,7 +15,6 @@ from drt_engine.cli import app, dashboard
 from drt_engine.cli import watch as command
 from drt_engine.watch import Alarm, Problem
 
-from ..forking import fork
 from . import instrument
 
 QUICK = ("--method", "tikhonov", "--settle", "0")
@@ -67,14 +67,16 @@ def test_wrong_use_is_refused(folder):
 def test_what_comes_is_taken_until_it_is_ended(folder, poll):
     campaign, log = folder.parent / "campaign.h5", folder.parent / "log"
 
-    def work():
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
-        app(["watch", str(folder), "-o", str(campaign), *QUICK, *["--poll"] * poll], standalone_mode=False)
-
-    child = fork(work)
+    program = [sys.executable, "-c", "from drt_engine.cli import main; main()", "watch", str(folder)]
+    with open(log, "wb") as opened:
+        child = subprocess.Popen(
+            [*program, "-o", str(campaign), *QUICK, *["--poll"] * poll],
+            stdout=opened,
+            env=os.environ | {"PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": "1"},
+        )
     end = time.monotonic() + 120.0
     for number, name in enumerate(("sub/B_3.mpr", "C_4.DTA")):
-        while log.exists() is False or log.read_text().count("after its last byte") < 2 + number:
+        while log.read_text().count("after its last byte") < 2 + number:
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.05)
         (folder / name).parent.mkdir(exist_ok=True)
@@ -82,9 +84,8 @@ def test_what_comes_is_taken_until_it_is_ended(folder, poll):
     while "C_4.DTA" not in log.read_text():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)
-    os.kill(child, signal.SIGTERM)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == 0
     assert "4 sweeps taken, 4 spectra in the campaign" in log.read_text()
 
 
