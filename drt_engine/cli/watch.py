@@ -20,7 +20,7 @@ __all__ = ["watch"]
 _LOOK_AGAIN = 10.0
 """All files are looked at after so many seconds, for changes that the system did not tell of."""
 
-_TICK = 0.2
+_TICK, _SOON = 0.2, 0.5
 
 
 @app.command(
@@ -165,7 +165,11 @@ def _changes(folder: Path, end: Event, *, poll: bool) -> Iterator[set[Path] | No
             last = time.monotonic()
             yield None
         else:
-            yield {Path(path) for _, path in changes}
+            paths = {Path(path) for _, path in changes}
+            if any(path.is_dir() for path in paths):
+                # Files that came into a new folder before it was followed: nobody tells of them.
+                last = min(last, time.monotonic() - _LOOK_AGAIN + _SOON)
+            yield paths
     while True:
         yield set()
 

@@ -74,7 +74,7 @@ def test_what_comes_is_taken_until_it_is_ended(folder, poll):
             stdout=opened,
             env=os.environ | {"PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": "1"},
         )
-    end = time.monotonic() + 120.0
+    end = time.monotonic() + 400.0  # of a machine with other work
     for number, name in enumerate(("sub/B_3.mpr", "C_4.DTA")):
         while log.read_text().count("after its last byte") < 2 + number:
             assert time.monotonic() < end, log.read_text()
@@ -100,7 +100,8 @@ def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, m
     watch = Watch(folder, place / "campaign.h5", place / "campaign.drt.h5", options)
     with dashboard.Dashboard(watch) as shown:
         shown.show(watch.begin())
-        shown.show(watch.step())
+        while watch.wait() == 0.0:
+            shown.show(watch.step())
         shown.show([Problem("evil\x1b[2J.mpr", "cut", refused=True), Alarm("alert", "a [red]b[/red]", {})])
     text = screen.export_text()
     for said in ("A_2.mpt sweep 1", "R_pol", "Kramers-Kronig: valid", "processes over the last 2 sweeps", "▁█"):
