@@ -70,7 +70,9 @@ def test_numbers_are_those_of_the_file(page, demo, demo_report, shoot):
         if not np.isnan(value):
             assert float(exact) == value, (row, name)
             assert shown == ("none" if np.isinf(value) else f"{value:.6g}")
-    shoot("report", full_page=True)
+    page.set_viewport_size({"width": 1180, "height": 1100})
+    page.evaluate("document.getElementById('evolution').scrollIntoView()")
+    shoot("report")
 
 
 def test_a_click_on_a_heading_sorts(page, demo, demo_report):
