@@ -131,8 +131,8 @@ def _run(watch: "Watch", options: "Options", *, poll: bool) -> int:
                     break
                 if options.once:
                     time.sleep(min(watch.wait(), _TICK))
-                elif (changed := next(changes)) is not None:
-                    watch.look(changed)
+                else:
+                    watch.look(next(changes))
         show(watch.finish())
     say(
         f"{watch.taken} sweeps taken, {watch.spectra} spectra in the campaign; {watch.refused} files refused, "
