@@ -58,7 +58,7 @@ class Folder:
 
     def __contains__(self, source: str) -> bool:
         """Whether there is a file of that name, from this folder on."""
-        return self.path / source in self._files
+        return (self.path / source).is_file()
 
     def look(self, paths: Iterable[Path] | None = None) -> None:
         """See what has changed: some files, or all.

@@ -149,8 +149,6 @@ class Watch:
             raise InputError(f"{folder}: there is no such folder. Make it, or check its name.")
         self.folder = Path(os.path.abspath(folder))
         check_outputs(overwrite=True, hdf5=(campaign, results))
-        if os.path.realpath(campaign) == os.path.realpath(results):
-            raise InputError(f"{results}: is the campaign itself. Name another file with --results.")
         self.campaign, self.results = campaign, results
         self._alerts = [Alert(text) for text in self.options.alerts]
         self._hook = None if self.options.hook is None else Hook(self.options.hook)

@@ -286,7 +286,7 @@ def test_a_campaign_that_cannot_be_written_is_written_later(folder, monkeypatch)
 def test_a_watch_refuses_what_it_cannot_go_on_with(folder, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         start(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is the campaign itself"):
+    with pytest.raises(InputError, match="two outputs"):
         Watch(folder, tmp_path / "a.h5", tmp_path / "a.h5", OPTIONS)
     with pytest.raises(InputError, match="shared"):
         start(folder, method=drt.Tikhonov(shared=True))
