@@ -298,7 +298,7 @@ def test_a_watch_refuses_what_it_cannot_go_on_with(folder, tmp_path):
         start(folder, method=drt.Tikhonov(regularisation=1e-2))
     text = tmp_path / "text.h5"
     text.write_text("no campaign")
-    with pytest.raises(InputError, match="HDF5"):
+    with pytest.raises(drt.errors.FileFormatError, match="HDF5"):
         Watch(folder, text, tmp_path / "b.h5", OPTIONS)
     assert text.read_text() == "no campaign"
 
