@@ -12,7 +12,8 @@ import operator
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import pairwise
@@ -136,6 +137,53 @@ class Condition:
                 f"{_shown(self.text)} is no condition on the states ({columns}): {error}. {_EXAMPLE}"
             ) from error
         return np.flatnonzero(holds.fillna(False).to_numpy(dtype=bool))
+
+    def referring(self, words: Collection[str]) -> "tuple[Condition, dict[str, tuple[str, str]]]":
+        """Let words stand for other values of the column that they are compared with.
+
+        Parameters
+        ----------
+        words : collection of str
+            For example ``{"first"}``: in ``r_pol > 1.2 * first`` it then stands for the first value of r_pol.
+
+        Returns
+        -------
+        condition : Condition
+            The same with a column of its own for each word and column.
+        columns : dict of str to (str, str)
+            Word and column by the name of that column.
+
+        Raises
+        ------
+        InputError
+            For a word in a comparison in which there is no other column, or several.
+        """
+        tree, columns = deepcopy(self._tree), dict[str, tuple[str, str]]()
+        compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+        inside = {id(name) for node in compared for name in ast.walk(node)}
+        for name in ast.walk(tree):
+            if isinstance(name, ast.Name) and name.id in words and id(name) not in inside:
+                raise InputError(
+                    f"{_shown(self.text)}: {name.id!r} is compared with nothing. Write r_pol > 1.2 * first."
+                )
+        for node in compared:
+            names = [name for name in ast.walk(node) if isinstance(name, ast.Name)]
+            others = {self._names.get(name.id, name.id) for name in names if name.id not in words}
+            for name in names:
+                if name.id not in words:
+                    continue
+                if len(others) != 1:
+                    raise InputError(
+                        f"{_shown(self.text)}: {name.id!r} stands for a value of the one column that it is compared "
+                        f"with; there are {', '.join(sorted(others)) or 'none'}. Make comparisons of one column each."
+                    )
+                (column,) = others
+                word, name.id = name.id, f"{name.id} of {column}"
+                columns[name.id] = word, column
+        found = object.__new__(Condition)
+        for key, value in (("text", self.text), ("_tree", tree), ("_names", self._names)):
+            object.__setattr__(found, key, value)
+        return found, columns
 
 
 def rows_where(states: pd.DataFrame, condition: str) -> NDArray[np.int64]:
@@ -318,7 +366,8 @@ def _calculated(work: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, list | str | bool) or (isinstance(value, pd.Series) and _kind(value) != "numbers"):
+    series = isinstance(value, pd.Series) and not types.is_numeric_dtype(value.dtype)
+    if isinstance(value, list | str | bool) or (series and _kind(value) != "numbers"):
         _refuse("+ - * / are for numbers, and one side is something else")
     if not isinstance(value, pd.Series):
         return value

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _FIRST = ("cell", "cycle", "direction", "temperature")
 """State columns that tell series apart wherever they are there."""
 
-_NEVER = ("source", "sweep", "time")
+_NEVER = ("source", "digest", "sweep", "time")
 """State columns that number or name each spectrum."""
 
 _LIKELY = ("voltage", "cycle", "temperature", "time")

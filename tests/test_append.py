@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_appending_keeps_all_that_it_does_not_change(campaign):
     assert scan(campaign).processes[0].older_campaign == older
     with h5py.File(campaign) as file:
         assert file["spectra/grid-0"].attrs["comment"] == "of this grid"
-        assert file["spectra/grid-0/cycle"].attrs["comment"] == b"of this column"
+        assert file["spectra/grid-0/cycle"].attrs["comment"] == "of this column"
     with xr.open_dataset(campaign, engine="h5netcdf", group="gas") as gas:
         assert gas.pressure.dims == ("time",)
     with xr.open_dataset(campaign, engine="h5netcdf", group="/spectra/grid-0") as spectra:
@@ -370,3 +371,13 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     child = fork(append_in_little)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(drt.read_spectra(path)) == rows + 10
+
+
+def test_a_file_that_has_just_got_its_name_is_read_when_its_writer_lets_go(campaign):
+    fcntl = pytest.importorskip("fcntl")
+    opened = os.open(campaign, os.O_RDWR)
+    fcntl.flock(opened, fcntl.LOCK_EX)
+    timer = threading.Timer(0.2, os.close, [opened])
+    timer.start()
+    assert len(drt.read_spectra(campaign, "grid-0")) == 6
+    timer.join()

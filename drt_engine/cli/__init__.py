@@ -1,10 +1,23 @@
-"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export, and conductivities."""
+"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export, report, watch, and others."""
 
 import logging
 import sys
 
 # Each registers its command.
-from drt_engine.cli import clean, demo, export, import_, info, invert, peaks, plot, transport, validate  # noqa: F401
+from drt_engine.cli import (  # noqa: F401
+    clean,
+    demo,
+    export,
+    import_,
+    info,
+    invert,
+    peaks,
+    plot,
+    report,
+    transport,
+    validate,
+    watch,
+)
 from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]

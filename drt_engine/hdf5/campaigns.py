@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileWriteError, InputError, OutputBusyError
 from drt_engine.hdf5 import schema
-from drt_engine.hdf5.columns import StoredColumn
+from drt_engine.hdf5.columns import StoredColumn, fit
 from drt_engine.hdf5.files import NewFile, PathLike, digest
 from drt_engine.hdf5.grid_reader import GridReader
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, encoded, put_attribute
@@ -223,14 +223,69 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
     # The link itself is not replaced, if it is one: others may know the file by another.
     with NewFile(path.resolve(), overwrite=True, base=path) as output:
         for name, spectra in grids.items():
-            if name in there:
+            if name in there and not _extended(output, path, name, spectra):
                 _rewrite(output, path, name, spectra, _mask_with(path, name, len(spectra)))
+            elif name in there:
+                continue
             else:
                 layout, timed = Layout(len(spectra)), spectra.point_time is not None
                 _Grown(output, name, spectra.frequency, spectra.states, layout, timed=timed).write(spectra)
         _mark_older(output, contents, there & set(grids), older)
         if digest(path) != older:
             raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Add to it again.")
+
+
+def _extended(output: NewFile, path: Path, name: str, added: Spectra) -> bool:
+    """Write further rows of a grid behind those in the copy, where they fit to how those are stored.
+
+    That takes as long as the copy. Otherwise the grid is written anew, which takes ten times as long.
+    """
+    with opened_grid(path, name) as reader:
+        group = output.file[f"{schema.SPECTRA_PATH}/{name}"]
+        _require_known(reader, group)
+        timed = reader.has("point_time")
+        if reader.has("point_mask") or (added.point_time is not None and not timed):
+            return False
+        if not np.array_equal(reader.read("frequency"), added.frequency):
+            return False
+        writer, values = GridWriter.onto(output, group, reader), _fitted(reader.columns, added.states)
+        if writer is None or values is None:
+            return False
+    for column_name, (column, _) in values.items():
+        if column.kind == "text" and writer.columns[column_name].missing is None and column.missing is not None:
+            writer.mark_missing(column_name, column)
+    z, times = added.impedance, added.point_time
+    arrays = {column_name: raw for column_name, (_, raw) in values.items()}
+    arrays |= {"impedance_real": z.real, "impedance_imag": z.imag}
+    if timed:
+        arrays["point_time"] = np.full(z.shape, np.nan) if times is None else times
+    writer.write(writer.rows, arrays)
+    return True
+
+
+def _fitted(before: Mapping[str, StoredColumn], states: pd.DataFrame) -> dict[str, tuple[StoredColumn, Array]] | None:
+    """Return states as they are stored beside those before, or None where a column would change for that."""
+    if not {*map(str, states.columns)} <= {*before}:
+        return None
+    filled = states.copy()
+    for name, column in before.items():
+        kind = {"f": "float64", "i": "Int64"}.get(column.dtype.kind) if column.kind == "numbers" else None
+        if name not in states.columns:
+            nothing = np.nan if kind == "float64" else pd.NA
+            filled[name] = pd.Series(nothing, index=states.index, dtype="object" if kind is None else kind)
+    fitted = {}
+    for name, (column, raw) in encoded(filled[[*before]]).items():
+        known = before[name]
+        if column.dtype.kind != known.dtype.kind:
+            return None
+        marked = known.missing if column.missing is None and column.kind != "text" else None
+        if marked is not None and np.any(raw == marked):
+            return None
+        try:
+            fitted[name] = column, fit(name, raw, column, known)
+        except InputError:
+            return None
+    return fitted
 
 
 def _mask_with(path: Path, name: str, added: int) -> Array | None:

@@ -26,6 +26,43 @@ class Dimensions:
         self._scales: dict[str, Any] = {}
         self._of_text: dict[str, str] = {}
 
+    @classmethod
+    def of(cls, group: Any, rows: str, datasets: Collection[str], text: Collection[str]) -> "Dimensions | None":
+        """Take up the dimensions of a group that is there, so that its rows and its text can grow.
+
+        Parameters
+        ----------
+        group : h5py.Group
+            The group.
+        rows : str
+            Its dimension that counts rows.
+        datasets : collection of str
+            Names of those that have it first.
+        text : collection of str
+            Those of them that hold text as characters.
+
+        Returns
+        -------
+        Dimensions or None
+            None where they are not as this package writes them.
+        """
+        found = cls(group, datasets)
+        if rows not in group or group[rows].maxshape != (None,) or not group[rows].is_scale:
+            return None
+        found._scales[rows] = group[rows]
+        for name in datasets:
+            dataset = group[name]
+            if dataset.maxshape is None or dataset.maxshape[0] is not None or dataset.chunks is None:
+                return None
+            if name in text:
+                scales = dataset.dims[1].values() if dataset.ndim == 2 else []
+                attached = [scale.name.rsplit("/", 1)[-1] for scale in scales]
+                if len(attached) != 1 or attached[0] not in group:
+                    return None
+                found._of_text[name] = attached[0]
+                found._scales[attached[0]] = group[attached[0]]
+        return found
+
     def size(self, name: str) -> int:
         """Length of a dimension."""
         return int(self._scales[name].shape[0])

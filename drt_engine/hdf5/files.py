@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Typ
 _CHUNK_CACHE = 2**20
 _COPIED_AT_ONCE = 2**22
 
+_SECONDS_LOCKED = 3.0
+
 
 @contextmanager
 def reading(path: PathLike) -> Iterator[Any]:
@@ -57,13 +60,25 @@ def reading(path: PathLike) -> Iterator[Any]:
     try:
         _check_readable(path)
         # A file system without locks, as on many clusters, is no reason to refuse to read.
-        with h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CHUNK_CACHE) as file:
+        with _opened(path) as file:
             require_inside(path, file)
             yield file
     except DRTError:
         raise
     except _DAMAGE as error:
         raise FileFormatError(f"{path}: cannot be read; the file is damaged or incomplete: {_cause(error)}") from error
+
+
+def _opened(path: PathLike) -> Any:
+    """Open a file; one that has just got its name is locked until its writer has let go of it."""
+    end = time.monotonic() + _SECONDS_LOCKED
+    while True:
+        try:
+            return h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CHUNK_CACHE)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 def _check_readable(path: PathLike) -> None:

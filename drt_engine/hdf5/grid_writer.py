@@ -15,6 +15,7 @@ from drt_engine.hdf5 import schema
 from drt_engine.hdf5.columns import StoredColumn, encode
 from drt_engine.hdf5.dimensions import Dimensions
 from drt_engine.hdf5.files import NewFile
+from drt_engine.hdf5.grid_reader import GridReader
 from drt_engine.hdf5.text import LONGEST_TEXT, characters, check_length, longest, rows_at_once
 
 __all__ = [
@@ -144,6 +145,42 @@ class GridWriter:
             self._datasets = {variable.name: self._variable(variable) for variable in present}
             self._datasets |= {name: self._column(name, column) for name, column in columns.items()}
             put_attribute(self._group, "states", json.dumps(list(columns), ensure_ascii=False))
+
+    @classmethod
+    def onto(cls, output: NewFile, group: Any, reader: GridReader) -> "GridWriter | None":
+        """Go on with a group that is there, in a copy of the file that it was read from.
+
+        Parameters
+        ----------
+        output : NewFile
+            The copy.
+        group : h5py.Group
+            The group in it.
+        reader : GridReader
+            Of the same group, with all state columns.
+
+        Returns
+        -------
+        GridWriter or None
+            None where the group has to be written anew for more rows: others wrote it, or its chunks are too short for
+            what it would hold.
+        """
+        writer = cls.__new__(cls)
+        names = [variable.name for variable in reader.expected.per_spectrum if reader.has(variable.name)]
+        text = [name for name, column in reader.columns.items() if column.kind == "text"]
+        if not {*names, *reader.columns} <= {*group}:
+            return None
+        dimensions = Dimensions.of(group, schema.SPECTRUM, [*names, *reader.columns], text)
+        longest_row = max(group[name].dtype.itemsize * int(np.prod(group[name].shape[1:])) for name in names)
+        if dimensions is None or reader.chunk < min(reader.spectra, chunk_rows(longest_row)) // 2:
+            return None
+        writer.columns, writer.rows = dict(reader.columns), reader.spectra
+        results = [name for name in names if group[name].dtype.kind == "f"]
+        narrow = bool(results) and all(group[name].dtype == np.float32 for name in results)
+        writer._output, writer._group, writer._dimensions = output, group, dimensions
+        writer._layout = Layout(None, reader.compression, "float32" if narrow else "float64")
+        writer._datasets = {name: group[name] for name in [*names, *reader.columns]}
+        return writer
 
     def put_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Write attributes of the group.

@@ -133,6 +133,9 @@ class Recording:
         What was left out or decided, and why.
     metadata : mapping of str to object, optional
         What the header says: instrument, date, electrode area, ...
+    tells_end : bool, optional
+        Whether the file tells that its last sweep is finished: it says how far a sweep goes, or is written as a whole
+        when the measurement is over. Otherwise a file that still grows may look finished.
     """
 
     source: str
@@ -140,6 +143,7 @@ class Recording:
     sweeps: tuple[Sweep, ...]
     remarks: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+    tells_end: bool = False
 
     def __post_init__(self) -> None:
         """Freeze the metadata."""

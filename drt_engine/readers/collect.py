@@ -63,6 +63,8 @@ class CollectOptions:
         Source by digest of the files that the campaign has already; they are refused.
     grids : mapping of str to ndarray, optional
         Frequencies by grid name that the campaign has already; equal grids get the same name.
+    root : path, optional
+        Folder that files are named from, for files of it that are given one by one.
     """
 
     reading: ReadOptions = field(default_factory=ReadOptions)
@@ -72,6 +74,7 @@ class CollectOptions:
     unfinished: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
     grids: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    root: "Path | str | None" = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class FileReport:
         Why it was refused or is no measurement, empty otherwise.
     digest : str
         First 32 digits of the SHA-256 of its content.
+    tells_end : bool
+        Whether it tells that its last sweep is finished, as :class:`drt_engine.readers.Recording` has it.
     """
 
     source: str
@@ -105,6 +110,7 @@ class FileReport:
     remarks: tuple[str, ...] = ()
     error: str = ""
     digest: str = ""
+    tells_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def collect(
     digests = dict(options.known)
     rows: list[tuple[Sweep, dict[str, Any]]] = []
     files = []
-    for path, source, named in _files(paths):
+    for path, source, named in _files(paths, options.root):
         report, sweeps = _read(path, source, pattern, digests, options)
         if report.status == "no measurement" and named:
             report = replace(report, status="refused")
@@ -199,12 +205,16 @@ def collect(
     return Collected(_by_grid(rows, options.grids), reports, tuple(remarks))
 
 
-def _files(paths: "str | PathLike[str] | Iterable[str | PathLike[str]]") -> list[tuple[Path, str, bool]]:
+def _files(
+    paths: "str | PathLike[str] | Iterable[str | PathLike[str]]", root: "Path | str | None"
+) -> list[tuple[Path, str, bool]]:
     """Return every file with the name that it gets in the campaign, and whether it was named by itself."""
     several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     found: list[tuple[Path, str, bool]] = []
     for path in map(Path, several):
-        if path.is_dir():
+        if root is not None:
+            found.append((path, path.relative_to(root).as_posix(), False))
+        elif path.is_dir():
             below = [p.relative_to(path) for p in path.rglob("*") if p.is_file()]
             found += [
                 (path / p, p.as_posix(), False)
@@ -252,6 +262,7 @@ def _read(
         (*recorded.remarks, *remarks),
         "",
         digest,
+        recorded.tells_end,
     )
     rows = []
     area = options.constants.get("area") if recorded.metadata.get("per_area") else None

@@ -146,6 +146,7 @@ class Excel:
                 "sheets": tuple(name for name, _ in recordings),
                 **({"per_area": True} if any("per_area" in one.metadata for _, one in recordings) else {}),
             },
+            tells_end=True,
         )
 
 

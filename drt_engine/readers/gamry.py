@@ -11,7 +11,7 @@ only what a thermocouple of type K can measure is taken.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +200,7 @@ def _aborted(done: Recording, final: float | None) -> Recording:
         reason = f"the run was aborted at {sweep.frequency[-1]:.6g} Hz (EXPERIMENTABORTED)"
         return mark_unfinished(done, -1, reason)
     remarks = (*done.remarks, "the run was aborted after its last sweep was complete (EXPERIMENTABORTED)")
-    return Recording(done.source, done.format, done.sweeps, remarks, done.metadata)
+    return replace(done, remarks=remarks)
 
 
 def _metadata(fields: _Fields) -> dict[str, object]:

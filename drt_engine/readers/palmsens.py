@@ -100,7 +100,7 @@ class PalmSens:
             remarks.append(f"{skipped} measurements without impedance left out")
         if empty:
             remarks.append(f"{empty} entries of measurements of impedance hold no frequency, ZRe and ZIm: left out")
-        return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), {"instrument": "PalmSens"})
+        return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), {"instrument": "PalmSens"}, True)
 
 
 READER = PalmSens()

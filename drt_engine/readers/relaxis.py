@@ -84,7 +84,7 @@ class RelaxIS:
             )
         date = next((line.partition(":")[2].strip() for line in text.lines[:5] if line.startswith("Date:")), "")
         metadata = {"software": text.lines[0].partition(" Spectrum")[0], "exported": date}
-        return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), metadata)
+        return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), metadata, True)
 
 
 READER = RelaxIS()

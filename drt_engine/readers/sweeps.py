@@ -362,4 +362,7 @@ def recording(
         if reason is not None:
             notes.append(f"sweep {number} ({rows.unit} {rows.lines[piece[0]]}) is unfinished: {reason}")
     per_area = {"per_area": True} if rows.per_area else {}
-    return Recording(Path(rows.source).name, format, tuple(sweeps), tuple(notes), {**(metadata or {}), **per_area})
+    told = last is not None or points is not None
+    return Recording(
+        Path(rows.source).name, format, tuple(sweeps), tuple(notes), {**(metadata or {}), **per_area}, told
+    )

@@ -1,0 +1,117 @@
+"""The command watch: lines, exit codes, the screen of a terminal, and how it ends."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from drt_engine.cli import app, dashboard
+from drt_engine.cli import watch as command
+from drt_engine.watch import Alarm, Problem
+
+from . import instrument
+
+QUICK = ("--method", "tikhonov", "--settle", "0")
+
+
+def run(folder, *arguments):
+    place = folder.parent / "campaign.h5"
+    return CliRunner().invoke(app, ["watch", str(folder), "-o", str(place), *QUICK, *arguments])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "measured"
+    path.mkdir()
+    (path / "A_1.mpt").write_bytes(instrument.mpt(0))
+    (path / "A_2.mpt").write_bytes(instrument.mpt(100))
+    return path
+
+
+def test_it_says_what_was_taken_and_raises_alarms(folder):
+    told = folder.parent / "told"
+    script = folder.parent / "hook.py"
+    script.write_text("import os, sys\nopen(sys.argv[1], 'a').write(os.environ['DRT_SOURCE'] + '\\n')\n")
+    alert = ("--alert", "r_pol > 1.1 * first", "--on-alert", f"{sys.executable} {script} {told}")
+    done = run(folder, "--once", "--name", "{cell}_{cycle}.mpt", *alert)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert "A_1.mpt sweep 1 (cell A, cycle 1, voltage 3.5125): R_inf 10.0" in lines[0]
+    assert "% of the first), residual" in lines[1]
+    assert "ALARM A_2.mpt" in lines[2]
+    assert "2 sweeps taken, 2 spectra in the campaign; 0 files refused, 0 without a measurement; 1 alarms." in lines
+    assert told.read_text() == "A_2.mpt\n"
+    (folder / "evil \x1b[2J.mpr").write_bytes(instrument.mpr(0)[:-100])
+    done = run(folder, "--once", "--strict")
+    assert done.exit_code == 1
+    assert "evil \\x1b[2J.mpr: damaged" in done.output
+    assert "\x1b" not in done.output
+    assert "0 sweeps taken" in done.output
+
+
+def test_wrong_use_is_refused(folder):
+    assert run(folder, "--once", "--alert", "r_pol >").exit_code == 1
+    for arguments in (["--alert", "first > 1"], ["--on-alert", ""], ["--tail", "cpe"]):
+        done = run(folder, "--once", *arguments)
+        assert done.exit_code != 0
+        assert not (folder.parent / "campaign.h5").exists()
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_what_comes_is_taken_until_it_is_ended(folder, poll):
+    campaign, log = folder.parent / "campaign.h5", folder.parent / "log"
+
+    program = [sys.executable, "-c", "from drt_engine.cli import main; main()", "watch", str(folder)]
+    with open(log, "wb") as opened:
+        child = subprocess.Popen(
+            [*program, "-o", str(campaign), *QUICK, *["--poll"] * poll],
+            stdout=opened,
+            env=os.environ | {"PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": "1"},
+        )
+    end = time.monotonic() + 400.0  # of a machine with other work
+    for number, name in enumerate(("sub/B_3.mpr", "C_4.DTA")):
+        while log.read_text().count("after its last byte") < 2 + number:
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(instrument.mpr(3) if name.endswith("mpr") else instrument.dta(4))
+    while "C_4.DTA" not in log.read_text():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == 0
+    assert "4 sweeps taken, 4 spectra in the campaign" in log.read_text()
+
+
+def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, monkeypatch):
+    from drt_engine.methods import Tikhonov
+    from drt_engine.watch import Options, Watch
+
+    screen = Console(record=True, force_terminal=True, width=150, file=io.StringIO())
+    monkeypatch.setattr(dashboard, "console", lambda: screen)
+    place = folder.parent
+    options = Options(method=Tikhonov(regularisation=1e-3), settle=0.0, alerts=["r_pol > first"])
+    watch = Watch(folder, place / "campaign.h5", place / "campaign.drt.h5", options)
+    with dashboard.Dashboard(watch) as shown:
+        shown.show(watch.begin())
+        while watch.wait() == 0.0:
+            shown.show(watch.step())
+        shown.show([Problem("evil\x1b[2J.mpr", "cut", refused=True), Alarm("alert", "a [red]b[/red]", {})])
+    text = screen.export_text()
+    for said in ("A_2.mpt sweep 1", "R_pol", "Kramers-Kronig: valid", "processes over the last 2 sweeps", "▁█"):
+        assert said in text
+    assert "evil\\x1b[2J.mpr: damaged" in text
+    assert "a [red]b[/red]" in text
+    assert "alarms: 2" in text
+
+
+def test_without_watchfiles_it_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    with pytest.raises(Exception, match=r"drt-engine\[watch\]"):
+        next(command._changes(folder, None, poll=False))
