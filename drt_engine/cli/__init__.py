@@ -1,10 +1,10 @@
-"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export."""
+"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export, explore."""
 
 import logging
 import sys
 
 # Each registers its command.
-from drt_engine.cli import clean, demo, export, import_, info, invert, peaks, plot, validate  # noqa: F401
+from drt_engine.cli import clean, demo, explore, export, import_, info, invert, peaks, plot, validate  # noqa: F401
 from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]

@@ -1,0 +1,79 @@
+"""What is opened: a campaign, or the page on which one is made."""
+
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+
+from drt_engine.explore.importing import Imported
+from drt_engine.explore.page import Explorer
+from drt_engine.explore.server import Served, serve
+from drt_engine.explore.source import Files, Source, campaigns_in, related_files
+from drt_engine.explore.start import SaveForm, Start
+from drt_engine.explore.widgets import loaded
+
+__all__ = ["application"]
+
+
+def application(
+    file: Path | None,
+    *,
+    spectra: Path | None = None,
+    processes: Path | None = None,
+    profile: Path | None = None,
+    port: int = 0,
+) -> Served:
+    """Make the server of the explorer.
+
+    Parameters
+    ----------
+    file : Path or None
+        File of spectra or of inversions, or a folder; None for a page where files are dropped.
+    spectra, processes, profile : Path, optional
+        The files that belong to it.
+    port : int
+        Where to listen; a free one by default.
+
+    Raises
+    ------
+    DRTError
+        If the files cannot be read, or have nothing to show.
+    """
+    loaded()
+    found = tuple(campaigns_in(file)) if file is not None and file.is_dir() else ()
+    source = None
+    if file is not None and not file.is_dir():
+        # Opened once for all visits, and before the server says its address.
+        source = Source(related_files(file, spectra, processes, profile))
+    elif len(found) == 1:
+        source = Source(related_files(found[0], spectra, processes, profile))
+    title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
+    return serve(lambda: _Page(source, file, found).body, title, port)
+
+
+class _Page:
+    """One visit."""
+
+    def __init__(self, source: Source | None, folder: Path | None, found: tuple[Path, ...]) -> None:
+        self.body = pn.Column(sizing_mode="stretch_width")
+        self._closing: list[Any] = []
+        pn.state.on_session_destroyed(lambda _: self._close())
+        if source is not None:
+            self._explore(source if not source.changed() else source.again())
+        else:
+            start = Start(self._inverted, folder, found, lambda path: self._explore(Source(related_files(path))))
+            self._closing += [start.background.close, start.imported.close]
+            self.body[:] = [start.panel()]
+
+    def _explore(self, source: Source, *more: Any) -> None:
+        explorer = Explorer(source, more)
+        self._closing.insert(0, explorer.background.close)
+        self.body[:] = [explorer.panel()]
+        explorer.follow()
+
+    def _inverted(self, imported: Imported) -> None:
+        self._explore(Source(Files(imported.spectra, imported.results)), SaveForm(imported).panel())
+
+    def _close(self) -> None:
+        for close in self._closing:
+            close()
