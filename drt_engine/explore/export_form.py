@@ -42,7 +42,7 @@ class ExportForm:
         self.solutions = pn.widgets.Select(label="Solutions", options=[_FROM_FILE, _AGAIN], **width)
         self.format = pn.widgets.Select(label="Format of the figure", options=list(FORMATS), **width)
         self.area = pn.widgets.Checkbox(label="In Ω cm², by the state area", **width)
-        self.table = pn.widgets.Select(label="Numbers", options=[name for name in TABLES], value="gamma", **width)
+        self.table = pn.widgets.Select(label="Numbers", options=list(TABLES), value="gamma", **width)
         self.code = pn.pane.HTML("", sizing_mode="stretch_width")
         self._buttons = [
             self._button("Save figure", lambda: f"{self.figure.value}.{self.format.value}", self._draw),

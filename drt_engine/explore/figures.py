@@ -243,7 +243,7 @@ class Views:
         self._residuals = _Figure("Residuals", (frequency, "(fit − Z) / |Z| / %"), on_row, **logx)
         self._gamma = _Figure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
         self._difference = _Figure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
-        self._maps = {side: _Figure(f"γ of series {side.upper()}", (tau, ""), on_row) for side in ("a", "b")}
+        self._maps = {side: _Figure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
         self._validity = _Figure("Kramers-Kronig residuals of series A / %", (frequency, ""), on_row)
         self._processes = {
             "r": _Figure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
@@ -259,7 +259,7 @@ class Views:
     @property
     def figures(self) -> dict[str, Any]:
         """The figures by name."""
-        return {
+        found = {
             "profile": self._profile.figure,
             "nyquist": self._nyquist.figure,
             "modulus": self._modulus.figure,
@@ -272,6 +272,9 @@ class Views:
             "validity": self._validity.figure,
             **{name: one.figure for name, one in self._processes.items()},
         }
+        for name, one in found.items():
+            one.name = name
+        return found
 
     def _source(self, name: str, *columns: str) -> ColumnDataSource:
         self._sources[name] = ColumnDataSource({column: [] for column in columns}, name=name)
@@ -323,9 +326,7 @@ class Views:
         squared = CustomJSTickFormatter(code="return Number((Math.sign(tick) * tick * tick).toPrecision(2)).toString()")
         for side, one in self._maps.items():
             self._image(one, f"map {side}", self._mapper)
-            one.figure.add_layout(
-                ColorBar(color_mapper=self._mapper, width=8, formatter=squared, title="γ / Ω"), "right"
-            )
+            one.figure.add_layout(ColorBar(color_mapper=self._mapper, width=8, formatter=squared), "right")
             followed = self._source(f"followed {side}", "x", "y", "colour", "label")
             drawn = one.figure.scatter(
                 "x", "y", source=followed, size=6, fill_color="colour", line_color="white", line_width=0.7
@@ -335,7 +336,7 @@ class Views:
         reds = LinearColorMapper(palette=Viridis256, low=low, high=high, nan_color="white")
         self._image(self._validity, "validity", reds)
         power = CustomJSTickFormatter(code="return Number((10 ** tick).toPrecision(1)).toString()")
-        bar = ColorBar(color_mapper=reds, width=8, formatter=power, ticker=BasicTicker(desired_num_ticks=4), title="%")
+        bar = ColorBar(color_mapper=reds, width=8, formatter=power, ticker=BasicTicker(desired_num_ticks=4))
         self._validity.figure.add_layout(bar, "right")
         outliers = self._source("outliers", "x", "y")
         self._validity.figure.scatter("x", "y", source=outliers, size=4, color="red")
@@ -364,7 +365,7 @@ class Views:
         source = self._source(name, "image", "x", "y", "dw", "dh")
         one.figure.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)
         one.figure.x_range.range_padding = one.figure.y_range.range_padding = 0.0
-        decades = list(range(-15, 15))
+        decades = list(range(-16, 16, 2))
         one.figure.xaxis[0].ticker = FixedTicker(ticks=decades)
         one.figure.xaxis[0].major_label_overrides = {
             decade: "10" + str(decade).translate(_SUPERSCRIPTS) for decade in decades
@@ -418,11 +419,11 @@ class Views:
         self._show_profile(session, lines)
         self._show_lines(lines["a"])
         images = {side: gamma_image(line) for side, line in lines.items()}
-        tops = [float(np.nanmax(found[0])) for found in images.values() if found is not None]
-        if tops:
-            self._mapper.update(
-                low=min(0.0, *(float(np.nanmin(i[0])) for i in images.values() if i)) if tops else 0.0, high=max(tops)
-            )
+        drawn = [found[0] for found in images.values() if found is not None]
+        if drawn:
+            # One scale for both, so that they can be compared; negative γ is below zero.
+            low = min(0.0, *(float(np.nanmin(image)) for image in drawn))
+            self._mapper.update(low=low, high=max(float(np.nanmax(image)) for image in drawn) or 1.0)
         along = _labelled(session.series.along)
         for side, one in self._maps.items():
             found, line = images.get(side), lines.get(side)
@@ -469,11 +470,9 @@ class Views:
                 x = line.value
             else:
                 y = states[y_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
-                x = (
-                    np.arange(line.rows.size, dtype=float)
-                    if x_name is None
-                    else states[x_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
-                )
+                x = np.arange(line.rows.size, dtype=float)
+                if x_name is not None:
+                    x = states[x_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
             chosen = session.a if side == "a" else session.b
             size = [11 if row == chosen else 6 for row in line.rows]
             labels = [session.named(int(row)) for row in line.rows]
@@ -514,10 +513,10 @@ class Views:
                 ("courses", ("x", "y", "colour", "dash")),
             )
         }
-        for side, table in tables.items():
-            if table is None:
+        for side, found in tables.items():
+            if found is None:
                 continue
-            table = table.assign(_x=session.series.value[table["spectrum"].to_numpy()]).sort_values("_x")
+            table = found.assign(_x=session.series.value[table["spectrum"].to_numpy()]).sort_values("_x")
             shades = [colours[name] for name in table["process"]]
             labels = [
                 f"{name}: {session.named(int(row))}"
@@ -551,8 +550,8 @@ class Views:
                     )
                 for place, values in zip(targets[name], (table["_x"], y, table["spectrum"]), strict=True):
                     place.extend(values)
-        for name, found in data.items():
-            self._sources[name].data = found
+        for name, columns in data.items():
+            self._sources[name].data = columns
         for name, one in self._processes.items():
             one.targets(*targets[name])
             one.label(_labelled(session.series.along), {"r": "R / Ω", "tau": "τ / s", "c": "C / F"}[name])
@@ -590,8 +589,8 @@ def _title(text: str) -> Any:
 
 
 def _extend(data: dict[str, list[Any]], more: dict[str, Iterable[Any]]) -> None:
-    for key in data:
-        data[key].extend(more[key])
+    for key, column in data.items():
+        column.extend(more[key])
 
 
 def _seen(f: Array, z: Array) -> dict[str, Any]:

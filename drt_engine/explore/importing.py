@@ -1,6 +1,7 @@
 """From instrument files to a campaign that can be explored, in a folder that is gone in the end unless it is saved."""
 
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -133,9 +134,8 @@ class Imported:
         return f"{len(self.collected.files)} files ({said}); {len(self.collected)} spectra"
 
     def _validated(self) -> pd.DataFrame:
-        found = []
-        for info in scan(self.spectra).spectra:
-            found.append(validate(read_spectra(self.spectra, info.grid)).to_frame().assign(grid=info.grid))
+        grids = [info.grid for info in scan(self.spectra).spectra]
+        found = [validate(read_spectra(self.spectra, grid)).to_frame().assign(grid=grid) for grid in grids]
         return pd.concat(found, ignore_index=True)
 
     def invert(self, method: Method, progress: Callable[[int, int, Mapping[str, int]], None]) -> Any:
@@ -167,9 +167,7 @@ class Imported:
         check_outputs(*(target for _, target in pairs), overwrite=False, inputs=[source for source, _ in pairs])
         for source, target in pairs:
             with new_file(target, overwrite=False, inputs=(source,)) as partial:
-                with open(source, "rb") as reading, open(partial, "wb") as writing:
-                    while block := reading.read(2**22):
-                        writing.write(block)
+                shutil.copyfile(source, partial)
         return [target for _, target in pairs]
 
     def close(self) -> None:

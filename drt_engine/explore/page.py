@@ -39,6 +39,7 @@ class Explorer:
         self.background = Background(self.message)
         self._more = more
         self._filling = False
+        self._panes: dict[str, Any] = {}
         self.views = Views(self.clicked)
         self._legend = pn.pane.HTML("", **_FLEX)
         self._heading = pn.pane.HTML("", width=_WIDTH)
@@ -135,10 +136,18 @@ class Explorer:
         except DRTError as error:
             self.message.say(error, "wrong")
             return
+        self._show_or_hide()
         self.table.mark(self.session.a, self.session.b)
         self._show_legend()
         self.export.refresh()
         self.background.do("slow", self._slow_parts(), self._show_slow)
+
+    def _show_or_hide(self) -> None:
+        """Give the room of views that show nothing to the others."""
+        figures = self.views.figures
+        for name in ("difference", "map_b"):
+            if name in self._panes:
+                self._panes[name].visible = figures[name].visible
 
     def _fill(self) -> None:
         """Let the choices on the left say what is chosen."""
@@ -169,7 +178,7 @@ class Explorer:
         return f"<b>{len(source):,} spectra</b>, {how}<small>{names}{remarks}</small>"
 
     def _slow_parts(self) -> Callable[[], dict[str, Any]]:
-        """What is computed in the background for what is chosen now."""
+        """Return what is to be computed in the background for what is chosen now."""
         session, a, b = self.session, self.session.a, self.session.b
 
         def work() -> dict[str, Any]:
@@ -191,6 +200,7 @@ class Explorer:
         self.views.show_validity(self.session, found["validity"])
         self.views.show_processes(self.session, found["processes"])
         self.views.show_difference(found["difference"])
+        self._show_or_hide()
         if found["joined"]:
             self.views.show_single(self.session)
         self._show_legend(found["difference"])
@@ -295,7 +305,10 @@ class Explorer:
         figures = self.views.figures
 
         def pane(*names: str) -> Any:
-            return pn.Column(*(pn.pane.Bokeh(figures[name], margin=0, **_FLEX) for name in names), margin=2, **_FLEX)
+            drawn = [pn.pane.Bokeh(figures[name], margin=0, **_FLEX) for name in names]
+            self._panes[names[0]] = pn.Column(*drawn, margin=2, **_FLEX)
+            self._panes[names[0]].visible = figures[names[0]].visible
+            return self._panes[names[0]]
 
         aside = pn.Column(
             self._heading,

@@ -51,7 +51,7 @@ class _Gate(Router):
 class _Nothing(ErrorHandler):
     """An answer without a word on what is here."""
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - as tornado calls it
         """Write nothing."""
         self.finish()
 

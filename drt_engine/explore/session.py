@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any, Literal, TypeVar, get_args
@@ -185,9 +186,7 @@ class Session:
     @property
     def telling(self) -> list[str]:
         """States that tell series apart and differ within the file."""
-        return self._remembered(
-            "telling", lambda: [n for n in self.series.columns if self.source.states[n].nunique() > 1]
-        )
+        return self._remembered("telling", lambda: [name for name in self.series.columns if self.source.varies(name)])
 
     @property
     def has_own_spectra(self) -> bool:
@@ -342,13 +341,13 @@ class Session:
         return self._remembered(("validity", *_key(line)), lambda: validate(line.spectra))
 
     def processes(self, row: int) -> pd.DataFrame | None:
-        """Processes in the series of a spectrum: those of the file, or those that are found and followed now.
+        """Return processes in the series of a spectrum: those of the file, or else they are found and followed now.
 
         Returns
         -------
         DataFrame or None
-            One row an observation: ``process``, ``spectrum`` (number of the row), ``tau``, ``r``, ``c``, and their errors
-            where they are known; None where nothing was inverted.
+            One row an observation: ``process``, ``spectrum`` (number of the row), ``tau``, ``r``, ``c``, and their
+            errors where they are known; None where nothing was inverted.
         """
         line = self.line(row)
         if line.result is None:
@@ -423,10 +422,9 @@ class Session:
         rows = self.rows(scope)
         spectra, old = self.read(rows)
         new = invert(spectra, method)
-        try:
+        # What has no intervals is shown without.
+        with suppress(DRTError):
             new = new.with_intervals(LEVEL)
-        except DRTError:
-            pass  # a method without intervals is shown without
         self.again = Again(rows, old, new)
         return self.again
 

@@ -66,7 +66,7 @@ class Files:
 def related_files(
     file: Path, spectra: Path | None = None, processes: Path | None = None, profile: Path | None = None
 ) -> Files:
-    """Find the files that belong to one of spectra or of inversions: ``x.h5`` to ``x.drt.h5``, and processes and profile.
+    """Find the files that belong to one of spectra or of inversions, as ``x.h5`` and ``x.drt.h5`` do.
 
     Parameters
     ----------
@@ -261,14 +261,18 @@ class Source:
             for name in self.states.columns
             if pd.api.types.is_numeric_dtype(self.states[name]) and not pd.api.types.is_bool_dtype(self.states[name])
         ]
-        return [*(name for name in numbers if self.states[name].nunique() > 1), _PARTED]
+        return [*(name for name in numbers if self.varies(name)), _PARTED]
+
+    def varies(self, name: str) -> bool:
+        """Whether a state has more than one value."""
+        known = self.states[name].dropna()
+        return bool(len(known)) and bool((known != known.iloc[0]).any())
 
     def result(self, rows: Rows) -> Inversion | None:
         """Read the inversions of some rows, with their spectra; None where nothing was inverted."""
         if self.files.results is None or self.name is None:
             return None
-        found = read_inversion(self.files.results, self.name, self.grid, rows)
-        return found
+        return read_inversion(self.files.results, self.name, self.grid, rows)
 
     def spectra(self, rows: Rows, result: Inversion | None = None) -> Spectra:
         """Read the spectra of some rows: those that were inverted, where something was."""
