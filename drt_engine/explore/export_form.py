@@ -63,7 +63,7 @@ class ExportForm:
             self._message.say("")
             return made
 
-        button = pn.widgets.FileDownload(callback=called, filename="", label=label, button_type="default", width=240)
+        button = pn.widgets.FileDownload(callback=called, filename="", label=label, color="default", width=240)
         button.naming = name  # what it is called follows the form
         return button
 

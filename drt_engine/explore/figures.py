@@ -480,7 +480,9 @@ class Views:
             _extend(
                 places, {"x": x, "y": y, "fill": _shades(line.value), "colour": edge, "size": size, "label": labels}
             )
-            measured = _curve_of(session, line) if y_name and x_name else None
+            measured = session.curve(int(line.rows[0])) if y_name else None
+            if measured is not None and x_name not in measured.columns:
+                measured = None
             order = np.argsort(x, kind="stable")
             curve["x"].append(x[order] if measured is None else measured[x_name].to_numpy())
             curve["y"].append(y[order] if measured is None else measured["voltage"].to_numpy())
@@ -516,7 +518,7 @@ class Views:
         for side, found in tables.items():
             if found is None:
                 continue
-            table = found.assign(_x=session.series.value[table["spectrum"].to_numpy()]).sort_values("_x")
+            table = found.assign(_x=session.series.value[found["spectrum"].to_numpy()]).sort_values("_x")
             shades = [colours[name] for name in table["process"]]
             labels = [
                 f"{name}: {session.named(int(row))}"
@@ -623,17 +625,3 @@ def _r_pol(line: Line) -> Array:
 
 def _by_tau(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table.groupby("process", observed=True)["tau"].median().sort_values().index]
-
-
-def _curve_of(session: Session, line: Line) -> pd.DataFrame | None:
-    """Part of the voltage profile that belongs to a series."""
-    profile, states = session.source.profile, session.source.states
-    if profile is None:
-        return None
-    same = np.ones(len(profile), dtype=bool)
-    for name in ("cell", "cycle", "direction"):
-        if name in profile.columns and name in states.columns and name != session.series.along:
-            same &= (profile[name] == states[name].iloc[line.rows[0]]).to_numpy(dtype=bool)
-    wanted = next((name for name in ("charge", "time") if name in states.columns), None)
-    found = profile[same]
-    return found.iloc[:: max(1, len(found) // 1500)] if wanted in found.columns and len(found) else None

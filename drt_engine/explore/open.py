@@ -48,7 +48,20 @@ def application(
     elif len(found) == 1:
         source = Source(related_files(found[0], spectra, processes, profile))
     title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
-    return serve(lambda: _Page(source, file, found).body, title, port)
+    pages: list[_Page] = []
+
+    def page() -> Any:
+        pages.append(_Page(source, file, found))
+        return pages[-1].body
+
+    served = serve(page, title, port)
+
+    def close() -> None:
+        for one in pages:
+            one.close()
+
+    served.at_end.append(close)
+    return served
 
 
 class _Page:
@@ -57,7 +70,7 @@ class _Page:
     def __init__(self, source: Source | None, folder: Path | None, found: tuple[Path, ...]) -> None:
         self.body = pn.Column(sizing_mode="stretch_width")
         self._closing: list[Any] = []
-        pn.state.on_session_destroyed(lambda _: self._close())
+        pn.state.on_session_destroyed(lambda _: self.close())
         if source is not None:
             self._explore(source if not source.changed() else source.again())
         else:
@@ -74,6 +87,7 @@ class _Page:
     def _inverted(self, imported: Imported) -> None:
         self._explore(Source(Files(imported.spectra, imported.results)), SaveForm(imported).panel())
 
-    def _close(self) -> None:
-        for close in self._closing:
-            close()
+    def close(self) -> None:
+        """Forget what only this visit had."""
+        while self._closing:
+            self._closing.pop(0)()

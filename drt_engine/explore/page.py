@@ -44,7 +44,7 @@ class Explorer:
         self._legend = pn.pane.HTML("", **_FLEX)
         self._heading = pn.pane.HTML("", width=_WIDTH)
         self.side = pn.widgets.RadioButtonGroup(
-            options={"clicks choose A": "a", "B": "b"}, value="a", button_type="primary", width=_WIDTH
+            options={"clicks choose A": "a", "B": "b"}, value="a", color="primary", width=_WIDTH
         )
         self.side.param.watch(lambda _: self._turned_to(), "value")
         self._sliders = pn.Column(width=_WIDTH, margin=0)
@@ -54,7 +54,7 @@ class Explorer:
         self._again = pn.pane.HTML("", **_FLEX)
         self._method = MethodForm(source.along, None if source.name is None else self.session.method)
         self._scope = pn.widgets.Select(label="Of", options=list(get_args(Scope)), width=240)
-        self._invert = pn.widgets.Button(label="Invert again", button_type="primary", width=240)
+        self._invert = pn.widgets.Button(label="Invert again", color="primary", width=240)
         self._invert.on_click(lambda _: self.invert_again())
         self.show()
 

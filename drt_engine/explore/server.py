@@ -75,10 +75,13 @@ class Served:
     ----------
     address : str
         What the browser opens.
+    at_end : list of callable
+        Called when it has ended.
     """
 
     def __init__(self, server: Any, address: str) -> None:
         self._server, self.address = server, address
+        self.at_end: list[Callable[[], None]] = []
 
     def run(self) -> None:
         """Serve until :meth:`stop`, or Ctrl-C."""
@@ -89,6 +92,8 @@ class Served:
             pass
         finally:
             self._server.stop(wait=False)
+            for close in self.at_end:
+                close()
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""

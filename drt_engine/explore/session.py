@@ -169,6 +169,7 @@ class Session:
     pins: list[int] = field(default_factory=list)
     again: Again | None = None
     _known: "OrderedDict[Hashable, Any]" = field(default_factory=OrderedDict, repr=False)
+    _names: dict[int, str] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=RLock, repr=False)
 
     def __post_init__(self) -> None:
@@ -182,6 +183,7 @@ class Session:
             raise InputError(f"series cannot run along {name!r}; choose one of {', '.join(self.source.along)}.")
         self.series = Series.of(self.source.states, name)
         self._known.clear()
+        self._names.clear()
 
     @property
     def telling(self) -> list[str]:
@@ -249,10 +251,12 @@ class Session:
 
     def named(self, row: int) -> str:
         """Name a spectrum by the states that tell it apart, or by its number."""
-        states = self.source.states
-        names = [*self.telling, *([] if self.series.along == "spectrum" else [self.series.along])]
-        said = [_spelled(name, states[name].iloc[row]) for name in names if not pd.isna(states[name].iloc[row])]
-        return ", ".join(said) or f"spectrum {row}"
+        if row not in self._names:
+            names = [*self.telling, *([] if self.series.along == "spectrum" else [self.series.along])]
+            values = [(name, self.source.states[name].iloc[row]) for name in names]
+            said = [_spelled(name, value) for name, value in values if not pd.isna(value)]
+            self._names[row] = ", ".join(said) or f"spectrum {row}"
+        return self._names[row]
 
     def one(self, row: int) -> One:
         """Read a spectrum with its solution and, where that is quick, its intervals."""
@@ -334,6 +338,21 @@ class Session:
         if result is not None and result.impedance is None:
             result = result.with_spectra(spectra)
         return spectra, result
+
+    def curve(self, row: int) -> pd.DataFrame | None:
+        """Return the part of the voltage profile that belongs to a series, or about 1000 points of it."""
+        return self._remembered(("curve", int(self.series.member[row])), lambda: self._curve(row))
+
+    def _curve(self, row: int) -> pd.DataFrame | None:
+        profile, states = self.source.profile, self.source.states
+        if profile is None:
+            return None
+        same = np.ones(len(profile), dtype=bool)
+        for name in ("cell", "cycle", "direction"):
+            if name in profile.columns and name in states.columns and name != self.series.along:
+                same &= (profile[name] == states[name].iloc[row]).to_numpy(dtype=bool)
+        found = profile[same]
+        return found.iloc[:: max(1, len(found) // 1000)] if len(found) else None
 
     def validity(self, row: int) -> Validation:
         """Test the series of a spectrum by Kramers and Kronig."""
@@ -443,6 +462,7 @@ class Session:
         along = self.series.along
         self.series = Series.of(self.source.states, along if along in self.source.along else None)
         self._known.clear()
+        self._names.clear()
         self.again = None
         found = [None if row is None else _same_row(row, before, self.source.states) for row in kept]
         self.a, self.b = found[0] or 0, found[1]

@@ -54,10 +54,10 @@ class Start:
         self.columns = pn.widgets.TextInput(
             label="Columns of tables without headings", placeholder="frequency,re,-im", width=_WIDTH
         )
-        self.read = pn.widgets.Button(label="Read the files", button_type="primary", width=_WIDTH)
+        self.read = pn.widgets.Button(label="Read the files", color="primary", width=_WIDTH)
         self.read.on_click(lambda _: self._read())
         self.form = MethodForm(["voltage", "cycle", "temperature", "time"])
-        self.invert = pn.widgets.Button(label="Invert", button_type="primary", width=240, disabled=True)
+        self.invert = pn.widgets.Button(label="Invert", color="primary", width=240, disabled=True)
         self.invert.on_click(lambda _: self._invert())
         self.progress = pn.indicators.Progress(value=0, max=100, width=240, visible=False)
         self._report = pn.pane.HTML("", sizing_mode="stretch_width")
@@ -185,7 +185,7 @@ class SaveForm:
         self._imported = imported
         self.message = Message("", width=260)
         self.path = pn.widgets.TextInput(label="Save as", value=str(Path.cwd() / "campaign.h5"), width=250)
-        self.button = pn.widgets.Button(label="Save campaign", button_type="success", width=250)
+        self.button = pn.widgets.Button(label="Save campaign", color="success", width=250)
         self.button.on_click(lambda _: self._save())
 
     def _save(self) -> None:
