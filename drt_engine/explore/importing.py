@@ -61,7 +61,7 @@ class Imported:
 
     collected: Collected | None = None
     validity: pd.DataFrame | None = None
-    _folder: Any = field(default_factory=lambda: _temporary(), repr=False)
+    _folder: Any = field(default_factory=tempfile.TemporaryDirectory, repr=False)
 
     @property
     def spectra(self) -> Path:
@@ -173,7 +173,3 @@ class Imported:
     def close(self) -> None:
         """Remove what was not saved."""
         self._folder.cleanup()
-
-
-def _temporary() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="drt-engine-", ignore_cleanup_errors=True)
