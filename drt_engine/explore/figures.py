@@ -1,6 +1,6 @@
 """The linked views in the browser. Every click on one of them is a row."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -506,7 +506,7 @@ class Views:
         names = list(dict.fromkeys(name for table in tables.values() if table is not None for name in _by_tau(table)))
         colours = {name: Category10_10[number % 10] for number, name in enumerate(names)}
         targets: dict[str, list[Any]] = {name: [[], [], []] for name in self._processes}
-        data = {
+        data: dict[str, dict[str, list[Any]]] = {
             f"{kind} {name}": {column: [] for column in columns}
             for name in self._processes
             for kind, columns in (
@@ -590,7 +590,7 @@ def _title(text: str) -> Any:
     return Title(text=PlainText(text=text), text_font_size="10pt")
 
 
-def _extend(data: dict[str, list[Any]], more: dict[str, Iterable[Any]]) -> None:
+def _extend(data: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
     for key, column in data.items():
         column.extend(more[key])
 

@@ -253,7 +253,9 @@ class Explorer:
         for column in ("remarks old", "remarks new"):
             if column in table:
                 table[column] = [escaped(text) for text in table[column]]
-        self._again.object = f"<h4>Old and new</h4>{table.to_html(index=False, float_format='%.4g', escape=True)}"
+        self._again.object = (
+            f"<h4>Old and new</h4>{table.to_html(index=False, float_format='{:.4g}'.format, escape=True)}"
+        )
         self.views.show_single(self.session)
         self._show_legend()
         self.export.refresh()

@@ -120,9 +120,8 @@ class Start:
                     shown.isetitem(number, [escaped(value) for value in shown.iloc[:, number]])
             more = "" if len(frame) <= _MOST_ROWS else f"<p>{_MOST_ROWS} of {len(frame):,} are shown.</p>"
             # Escaped above, control characters included.
-            parts.append(
-                f"<h4>{title}</h4>{shown.to_html(index=False, escape=False, float_format='%.3g', border=0)}{more}"
-            )
+            table = shown.to_html(index=False, escape=False, float_format="{:.3g}".format, border=0)
+            parts.append(f"<h4>{title}</h4>{table}{more}")
         return "".join(parts)
 
     def _invert(self) -> None:

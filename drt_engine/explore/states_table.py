@@ -71,12 +71,10 @@ class StatesTable:
 
     def mark(self, *rows: int | None) -> None:
         """Show a selection in the table, on whichever page it is."""
-        for row in rows[:1]:
-            at = np.searchsorted(self._rows, row)
-            if row is not None and at < self._rows.size and self._rows[at] == row:
-                wanted = int(at) // PAGE + 1
-                if wanted != self.page.value:
-                    self.page.value = wanted
+        if rows and rows[0] is not None:
+            at = int(np.searchsorted(self._rows, rows[0]))
+            if at < self._rows.size and self._rows[at] == rows[0] and at // PAGE + 1 != self.page.value:
+                self.page.value = at // PAGE + 1
         here = self._shown()
         self.table.selection = [int(np.flatnonzero(here == row)[0]) for row in rows if row is not None and row in here]
 
@@ -93,7 +91,7 @@ class StatesTable:
 
     def _frame(self) -> pd.DataFrame:
         source, rows = self._session.source, self._shown()
-        frame = source.states.iloc[rows].copy()
+        frame: pd.DataFrame = source.states.iloc[rows].copy()
         for name in frame.columns:
             if not pd.api.types.is_numeric_dtype(frame[name]):
                 frame[name] = [escaped(value) for value in frame[name]]

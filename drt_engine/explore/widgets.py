@@ -103,8 +103,8 @@ class MethodForm:
         made: dict[str, Any] = (method or LogGaussian()).settings()
         width = {"width": 240}
         name = made.get("name") if made.get("name") in (_LOG_GAUSSIAN, _TIKHONOV) else _LOG_GAUSSIAN
-        one, _ = LogGaussian(), Tikhonov()
-        first: dict[str, Any] = made if made.get("name") == name else one.settings()
+        first: dict[str, Any] = made if name == made.get("name") == _LOG_GAUSSIAN else LogGaussian().settings()
+        linear: dict[str, Any] = made if name == made.get("name") == _TIKHONOV else Tikhonov().settings()
         choices = {"each alone": None} | {visible(state): state for state in states if state != "spectrum"}
         along = first.get("along")
         self.method = pn.widgets.Select(label="Method", options=[_LOG_GAUSSIAN, _TIKHONOV], value=name, **width)
@@ -116,11 +116,11 @@ class MethodForm:
         noise = first.get("noise")
         self.noise = _select("Noise", ("auto", "constant", "proportional"), noise if isinstance(noise, str) else None)
         criteria = [name for name in CRITERIA if name != "discrepancy"]
-        self.criterion = _select("λ is chosen by", criteria, first.get("regularisation"))
-        self.order = _select("Order of the penalty", (1, 0, 2), first.get("order"))
-        self.part = _select("Part that is fitted", ("complex", "re", "im"), first.get("part"))
-        self.weighting = _select("Weighting", ("unit", "modulus", "iterated"), first.get("weighting"))
-        self.inductance = pn.widgets.Checkbox(label="Inductance", value=bool(first.get("inductance", True)), **width)
+        self.criterion = _select("λ is chosen by", criteria, linear.get("regularisation"))
+        self.order = _select("Order of the penalty", (1, 0, 2), linear.get("order"))
+        self.part = _select("Part that is fitted", ("complex", "re", "im"), linear.get("part"))
+        self.weighting = _select("Weighting", ("unit", "modulus", "iterated"), linear.get("weighting"))
+        self.inductance = pn.widgets.Checkbox(label="Inductance", value=bool(made.get("inductance", True)), **width)
         self.strength = pn.widgets.TextInput(label="λ, if it is given", placeholder="found from the data", **width)
         self._of_log_gaussian = (self.along, self.tail, self.sign, self.noise)
         self._of_tikhonov = (self.criterion, self.order, self.part, self.weighting)

@@ -60,7 +60,7 @@ def page(chromium, tmp_path):
 
     context.route("**/*", pass_on)
     page = context.new_page()
-    page.set_default_timeout(40_000)
+    page.set_default_timeout(150_000)
     page.on("console", look_at)
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.wrong = wrong

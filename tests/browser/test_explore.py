@@ -99,7 +99,7 @@ def data(page, name):
 
 def until(page, name, key, expected, place=0):
     """Wait until a view shows some numbers: views follow one after the other."""
-    for _ in range(150):
+    for _ in range(400):
         shown = data(page, name)[key]
         if len(shown) > place:
             shown = np.asarray(shown[place] if np.ndim(shown[place]) else shown, dtype=float)
@@ -216,7 +216,7 @@ def test_the_table_chooses(explorer):
 
 def answer(url, **headers):
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as found:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=150) as found:
             return found.status, found.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
