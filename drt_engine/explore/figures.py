@@ -253,6 +253,7 @@ class Views:
         self._phase.figure.x_range = self._modulus.figure.x_range
         self._residuals.figure.x_range = self._modulus.figure.x_range
         self._sources: dict[str, ColumnDataSource] = {}
+        self._drawn: tuple[Any, ...] = ()
         self._draw_single()
         self._draw_series()
 
@@ -417,7 +418,16 @@ class Views:
         """Draw the series of the selections: their profile, their impedances, and γ as maps."""
         lines = {"a": session.line(session.a)} | ({} if session.b is None else {"b": session.line(session.b)})
         self._show_profile(session, lines)
-        self._show_lines(lines["a"])
+        drawn = (session.source, session.series, *(int(session.series.member[line.rows[0]]) for line in lines.values()))
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self._show_lines(lines["a"])
+            self._show_maps(session, lines)
+        for side, row in (("a", session.a), ("b", session.b)):
+            if row is not None:
+                self._mark(f"map {side}", session.series.value[row])
+
+    def _show_maps(self, session: Session, lines: dict[str, Line]) -> None:
         images = {side: gamma_image(line) for side, line in lines.items()}
         drawn = [found[0] for found in images.values() if found is not None]
         if drawn:
@@ -428,15 +438,11 @@ class Views:
         for side, one in self._maps.items():
             found, line = images.get(side), lines.get(side)
             self._sources[f"map {side}"].data = _image_data(found)
+            self._sources[f"followed {side}"].data = {key: [] for key in ("x", "y", "colour", "label")}
             one.figure.visible = side == "a" or found is not None
             one.label("τ / s", along)
             if line is not None:
                 one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
-                row = session.a if side == "a" else session.b
-                assert row is not None
-                self._mark(f"map {side}", session.series.value[row])
-        for side in ("a", "b"):
-            self._sources[f"followed {side}"].data = {key: [] for key in ("x", "y", "colour", "label")}
 
     def _mark(self, name: str, value: float) -> None:
         self._marks[name].update(location=float(value), visible=bool(np.isfinite(value)))
@@ -560,12 +566,17 @@ class Views:
             for side, row in (("a", session.a), ("b", session.b)):
                 self._mark(f"{name} {side}", np.nan if row is None else session.series.value[row])
 
+    def clear_difference(self, *, there: bool) -> None:
+        """Draw no change of γ, in a figure that is seen or not."""
+        self._difference.figure.visible = there
+        self._sources["change"].data = {key: [] for key in ("x", "y", "low", "high")}
+
     def show_difference(self, difference: Difference | None) -> None:
         """Draw how γ changes from A to B."""
-        self._difference.figure.visible = difference is not None
         if difference is None:
-            self._sources["change"].data = {key: [] for key in ("x", "y", "low", "high")}
+            self.clear_difference(there=False)
             return
+        self._difference.figure.visible = True
         low, high = difference.gamma_low, difference.gamma_high
         self._sources["change"].data = {"x": difference.tau, "y": difference.gamma, "low": low, "high": high}
 

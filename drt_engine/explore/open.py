@@ -1,13 +1,18 @@
 """What is opened: a campaign, or the page on which one is made."""
 
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import panel as pn
 
+from drt_engine.errors import DRTError
+from drt_engine.explore.figures import gamma_image
 from drt_engine.explore.importing import Imported
 from drt_engine.explore.page import Explorer
 from drt_engine.explore.server import Served, serve
+from drt_engine.explore.session import Session
 from drt_engine.explore.source import Files, Source, campaigns_in, related_files
 from drt_engine.explore.start import SaveForm, Start
 from drt_engine.explore.widgets import loaded
@@ -48,6 +53,9 @@ def application(
     elif len(found) == 1:
         source = Source(related_files(found[0], spectra, processes, profile))
     title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
+    if source is not None:
+        # Compiled code is loaded while the browser starts, and not when the first page waits for it.
+        Thread(target=_warmed, args=(source,), daemon=True).start()
     pages: list[_Page] = []
 
     def page() -> Any:
@@ -62,6 +70,15 @@ def application(
 
     served.at_end.append(close)
     return served
+
+
+def _warmed(source: Source) -> None:
+    session = Session(source)
+    with suppress(DRTError):
+        session.one(session.a)
+        gamma_image(session.line(session.a))
+        session.validity(session.a)
+        session.processes(session.a)
 
 
 class _Page:

@@ -40,6 +40,7 @@ class Explorer:
         self._more = more
         self._filling = False
         self._panes: dict[str, Any] = {}
+        self._slow_of: tuple[Any, Any] = (None, None)
         self.views = Views(self.clicked)
         self._legend = pn.pane.HTML("", **_FLEX)
         self._heading = pn.pane.HTML("", width=_WIDTH)
@@ -136,11 +137,24 @@ class Explorer:
         except DRTError as error:
             self.message.say(error, "wrong")
             return
+        self._clear_slow()
         self._show_or_hide()
         self.table.mark(self.session.a, self.session.b)
         self._show_legend()
         self.export.refresh()
         self.background.do("slow", self._slow_parts(), self._show_slow)
+
+    def _clear_slow(self) -> None:
+        """Take away what is of another selection and comes anew later: it must not stand beside this one."""
+        session = self.session
+        chosen = (session.a, session.b)
+        lines = tuple(None if row is None else int(session.series.member[row]) for row in chosen)
+        if chosen != self._slow_of[0]:
+            self.views.clear_difference(there=session.b not in (None, session.a))
+        if lines != self._slow_of[1]:
+            self.views.show_processes(session, {})
+            self.views.show_validity(session, None)
+        self._slow_of = chosen, lines
 
     def _show_or_hide(self) -> None:
         """Give the room of views that show nothing to the others."""

@@ -7,12 +7,16 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import drt_engine as drt
+from drt_engine.cli import app
 from drt_engine.simulate import CampaignDesign, campaign
 
 # Bokeh turns frames into columns in a way that pandas is about to give up.
@@ -159,6 +163,10 @@ def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):
     explorer.get_by_text(re.compile("pin: cell C, cycle 500")).wait_for()
     explorer.get_by_label("direction").select_option("discharge")
     explorer.get_by_text(re.compile("B: cell C, cycle 500, discharge")).wait_for()
+    b = int(
+        np.flatnonzero((states["cell"] == "C") & (states["cycle"] == 500) & (states["direction"] == "discharge"))[0]
+    )
+    until(explorer, "change", "y", result.change(0, b).gamma)
     assert len(data(explorer, "gammas")["y"]) == 3
     shoot("explore")
 
@@ -244,6 +252,33 @@ def test_who_has_not_the_address_gets_nothing(address):
         assert answer(url, **headers) == (403, b""), (url, headers)
     with pytest.raises(urllib.error.URLError):  # another address of this machine is not listened to
         urllib.request.urlopen(f"http://127.0.0.2:{host.split(':')[1]}/{secret}/", timeout=5)
+
+
+def test_the_command_opens_the_browser_without_telling_others(folder, monkeypatch):
+    opened, outcome = [], []
+
+    def run():
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+
+        def open_(uri):
+            opened.extend((uri, Path(unquote(urlsplit(uri).path)).read_text()))
+            loop.call_soon(loop.stop)  # as Ctrl-C does a little later
+
+        monkeypatch.setattr("webbrowser.open", open_)
+        outcome.append(CliRunner().invoke(app, ["explore", str(folder / "campaign.h5")]))
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(150)
+    assert outcome[0].exit_code == 0, outcome[0].output
+    address = re.search(r"http://127\.0\.0\.1:\d+/[\w-]{43}/", outcome[0].output).group()
+    uri, text = opened
+    assert address in text
+    assert address[-44:] not in uri
+    assert not Path(unquote(urlsplit(uri).path)).exists()
+    assert CliRunner().invoke(app, ["explore", str(folder / "nothing.h5")]).exit_code != 0
 
 
 @pytest.fixture(scope="module")
