@@ -93,12 +93,15 @@ class _Page:
         else:
             start = Start(self._inverted, folder, found, lambda path: self._explore(Source(related_files(path))))
             self._closing += [start.background.close, start.imported.close]
-            self.body[:] = [start.panel()]
+            self.body.append(start.panel())
 
     def _explore(self, source: Source, *more: Any) -> None:
         explorer = Explorer(source, more)
         self._closing.insert(0, explorer.background.close)
-        self.body[:] = [explorer.panel()]
+        for shown in self.body:
+            # Hidden and not taken away: the field for files fails when it is removed with files in it.
+            shown.visible = False
+        self.body.append(explorer.panel())
         explorer.follow()
 
     def _inverted(self, imported: Imported) -> None:

@@ -214,7 +214,7 @@ def test_what_is_in_view_is_exported(explorer, folder, tmp_path, monkeypatch):
 def test_the_table_chooses(explorer):
     explorer.get_by_label("Only those with").fill("cell == 'C' and voltage > 4")
     explorer.get_by_label("Only those with").press("Enter")
-    explorer.get_by_text("of 1; 4 of 16 spectra").wait_for()
+    explorer.get_by_text("of 1; 4 of 32 spectra").wait_for()
     explorer.get_by_role("gridcell", name="C", exact=True).nth(1).click()
     explorer.get_by_text(re.compile("A: cell C, cycle 1, discharge, voltage 4.7")).wait_for()
     explorer.get_by_label("Only those with").fill("__import__('os')")
@@ -321,13 +321,15 @@ def test_files_are_dropped_inverted_and_saved(page, dropped, tmp_path, shoot):
         page.wait_for_timeout(300)
         page.get_by_role("button", name="Save campaign").click()
         page.get_by_text("Saved: new.h5, new.drt.h5").wait_for()
-    assert np.allclose(drt.read_inversion(tmp_path / "new.drt.h5").gamma[0], gamma)
+    assert np.allclose(drt.read_inversion(tmp_path / "new.drt.h5").gamma[0], gamma.astype(float))
     assert len(drt.read_spectra(tmp_path / "new.h5")) == 2
 
 
 def test_text_of_files_is_text_and_the_page_follows_the_file(page, tmp_path):
     made = campaign(CampaignDesign(cycles=(1,), voltages=2, frequencies=21)).spectra
-    states = pd.DataFrame({"cell": [HOSTILE, HOSTILE, "D", "D"], f"note {HOSTILE}": ["a", "b", HOSTILE, "d"]})
+    states = pd.DataFrame(
+        {"cell": [HOSTILE, HOSTILE, "D", "D"], "note " + HOSTILE.replace("/", ""): ["a", "b", HOSTILE, "d"]}
+    )
     states["voltage"] = [2.2, 4.7, 2.2, 4.7]
     file = tmp_path / "campaign.h5"
     with np.errstate(all="ignore"):
