@@ -260,9 +260,9 @@ class Explorer:
         self.background.do("again", work, self._show_again)
 
     def _show_again(self, again: Any) -> None:
-        self.message.say(
-            f"{again.rows.size} spectra inverted again: {', '.join(f'{n} {k}' for k, n in again.new.counts().items())}"
-        )
+        counts = ", ".join(f"{count} {name}" for name, count in again.new.counts().items())
+        what = "1 spectrum" if again.rows.size == 1 else f"{again.rows.size} spectra"
+        self.message.say(f"{what} inverted again: {counts}")
         table = again.table()
         for column in ("remarks old", "remarks new"):
             if column in table:

@@ -14,6 +14,8 @@ __all__ = ["SaveForm", "Start"]
 
 _WIDTH = 460
 _MOST_ROWS = 300
+_OWN = {"digest", "chi_square", "noise_constant", "noise_proportional", "mu", "elements"}
+"""Columns of a report that say nothing to who wants to know whether a spectrum can be trusted."""
 
 
 class Start:
@@ -113,7 +115,7 @@ class Start:
         for title, frame in (("Files", self.imported.report()), ("Validity of the spectra", self.imported.validity)):
             if frame is None or not len(frame):
                 continue
-            shown = frame.head(_MOST_ROWS).copy()
+            shown = frame.drop(columns=[*_OWN & {*frame.columns}]).head(_MOST_ROWS).copy()
             shown.columns = [escaped(name) for name in shown.columns]
             for number, kind in enumerate(shown.dtypes):
                 if kind.kind not in "biuf":

@@ -86,10 +86,10 @@ def shoot(page, tmp_path):
         shades = np.round(imread(path)[..., :3] * 15).astype(int) @ [256, 16, 1]
         assert np.count_nonzero(np.bincount(shades.ravel())) > 8, f"there is little to see on {path}"
         if folder != tmp_path:
-            # Of 128 colours, a page takes a third of the bytes.
+            # Of 255 colours, a page takes a third of the bytes.
             from PIL import Image
 
-            Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+            Image.open(path).convert("RGB").quantize(255).save(path, optimize=True)
         return path
 
     return take

@@ -302,8 +302,14 @@ def test_files_are_dropped_inverted_and_saved(page, dropped, tmp_path, shoot):
         page.get_by_label("States in file names").fill("EIS_{cell}_{voltage}V.csv")
         page.get_by_label("States in file names").press("Enter")
         page.wait_for_timeout(500)
-        page.get_by_role("button", name="Read the files").click()
-        page.get_by_text("2 spectra. Look at the reports").wait_for()
+        for _ in range(30):  # until all three have arrived
+            page.get_by_role("button", name="Read the files").click()
+            page.get_by_text("2 spectra. Look at the reports").wait_for()
+            if page.get_by_text("3 files (2 read, 1 ").count():
+                break
+            page.wait_for_timeout(500)
+        page.get_by_text("nothing measured").or_(page.get_by_text("notes.txt")).first.wait_for()
+        assert page.evaluate("() => window.hacked") is None
         page.get_by_text("Validity of the spectra").wait_for()
         shoot("explore-files")
         page.get_by_role("button", name="Invert", exact=True).click()
