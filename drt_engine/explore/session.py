@@ -174,14 +174,14 @@ class Session:
 
     def __post_init__(self) -> None:
         """Begin with the first series."""
-        self.series = Series.of(self.source.states)
+        self.series = self.source.series()
         self.a = int(self.series.rows(0)[0])
 
     def along(self, name: str) -> None:
         """Let series run along another state."""
         if name not in self.source.along:
             raise InputError(f"series cannot run along {name!r}; choose one of {', '.join(self.source.along)}.")
-        self.series = Series.of(self.source.states, name)
+        self.series = self.source.series(name)
         self._known.clear()
         self._names.clear()
 
@@ -460,7 +460,7 @@ class Session:
         before, kept = self.source.states, [self.a, self.b, *self.pins]
         self.source = self.source.again()
         along = self.series.along
-        self.series = Series.of(self.source.states, along if along in self.source.along else None)
+        self.series = self.source.series(along if along in self.source.along else None)
         self._known.clear()
         self._names.clear()
         self.again = None

@@ -248,6 +248,7 @@ class Source:
                 states[column] = states[column].astype("category")
         self.states = states
         self.remarks = tuple(remarks)
+        self._series: dict[str | None, Series] = {}
 
     def __len__(self) -> int:
         """K, the number of spectra."""
@@ -267,6 +268,12 @@ class Source:
         """Whether a state has more than one value."""
         known = self.states[name].dropna()
         return bool(len(known)) and bool((known != known.iloc[0]).any())
+
+    def series(self, along: str | None = None) -> Series:
+        """Divide the spectra into series; done once for all visits."""
+        if along not in self._series:
+            self._series[along] = Series.of(self.states, along)
+        return self._series[along]
 
     def result(self, rows: Rows) -> Inversion | None:
         """Read the inversions of some rows, with their spectra; None where nothing was inverted."""
