@@ -332,7 +332,7 @@ def test_files_are_dropped_inverted_and_saved(page, dropped, tmp_path, shoot):
 def test_text_of_files_is_text_and_the_page_follows_the_file(page, tmp_path):
     made = campaign(CampaignDesign(cycles=(1,), voltages=2, frequencies=21)).spectra
     states = pd.DataFrame(
-        {"cell": [HOSTILE, HOSTILE, "D", "D"], "note " + HOSTILE.replace("/", ""): ["a", "b", HOSTILE, "d"]}
+        {"cell": [HOSTILE, HOSTILE, "D", "D"], "note <img src=x onerror=window.hacked=1>": ["a", "b", HOSTILE, "d"]}
     )
     states["voltage"] = [2.2, 4.7, 2.2, 4.7]
     file = tmp_path / "campaign.h5"
