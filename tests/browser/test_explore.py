@@ -341,7 +341,7 @@ def test_text_of_files_is_text_and_the_page_follows_the_file(page, tmp_path):
     with served(file) as address:
         page.goto(address)
         page.get_by_text("4 spectra, nothing inverted yet").wait_for()
-        page.get_by_text("onerror=window.hacked=1").first.wait_for()
+        page.get_by_text("onerror=window.hacked=1").first.wait_for(state="attached")
         assert page.evaluate("() => window.hacked") is None
         page.get_by_text("Invert again").first.click()
         page.get_by_label("Of", exact=True).first.select_option("series")
