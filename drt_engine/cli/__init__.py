@@ -1,4 +1,4 @@
-"""The command line: demo, import, info, clean, invert, validate, peaks, plot, export, report, watch, and others."""
+"""The command line: from files of instruments to figures, tables, a report, and a page to look at them in."""
 
 import logging
 import sys
@@ -7,6 +7,7 @@ import sys
 from drt_engine.cli import (  # noqa: F401
     clean,
     demo,
+    explore,
     export,
     import_,
     info,

@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 _KINDS = {"f": "real numbers", "i": "whole numbers", "u": "unsigned integers"}
 _ENCODINGS = ("utf-8", "utf8", "ascii")
+_WIDEST_GAP = 256
 # How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
 _SCALES = (
     "CLASS",
@@ -382,15 +383,17 @@ def _take(dataset: Any, rows: Array) -> Array:
         return np.asarray(dataset[0:0])
     if np.all(np.diff(rows) == 1):
         return np.asarray(dataset[rows[0] : rows[-1] + 1])
-    # HDF5 takes scattered rows one by one; stretches are much faster.
+    # HDF5 takes scattered rows one by one; stretches are much faster, as long as what lies between is not most of it.
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
+    gaps = np.flatnonzero(np.diff(ascending) > max(_WIDEST_GAP, (dataset.chunks or (0,))[0]))
+    ends = np.append(gaps + 1, ascending.size)
     out = np.empty((rows.size, *dataset.shape[1:]), dtype=dataset.dtype)
     most = rows_at_once(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=int)))
     start = 0
     while start < ascending.size:
         first = int(ascending[start])
-        stop = int(np.searchsorted(ascending, first + most))
+        stop = min(int(np.searchsorted(ascending, first + most)), int(ends[np.searchsorted(ends, start, side="right")]))
         stretch = dataset[first : ascending[stop - 1] + 1]
         out[order[start:stop]] = stretch[ascending[start:stop] - first]
         start = stop

@@ -1,0 +1,1 @@
+"""The explorer: an application in the browser, served to this machine alone. Panel is imported in its modules only."""

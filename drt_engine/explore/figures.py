@@ -1,0 +1,638 @@
+"""The linked views in the browser. Every click on one of them is a row."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from bokeh.events import Tap
+from bokeh.models import (
+    BasicTicker,
+    ColorBar,
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    FixedTicker,
+    HoverTool,
+    LinearColorMapper,
+    PlainText,
+    Span,
+)
+from bokeh.palettes import Category10_10, Magma256, Viridis256
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from drt_engine.explore.session import Difference, Line, Session
+from drt_engine.result import Inversion
+from drt_engine.spectra import STATE_UNITS, Spectra
+from drt_engine.text import visible
+from drt_engine.validation import Validation
+
+__all__ = ["COLOURS", "Curve", "Views", "curves_of", "gamma_image", "validity_image"]
+
+Array = NDArray[Any]
+
+COLOURS = {"a": "#0072B2", "b": "#D55E00", "new": "#009E73"}
+"""Of the selections, and of what was inverted again."""
+
+_PINS = ("#CC79A7", "#E69F00", "#56B4E9", "#777777")
+_PIXELS = 240
+_MOST_LINES = 60
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SPAN = 1.0
+_KK_RANGE = (-2.0, 1.0)
+"""Powers of ten of the residual, in per cent, from the first to the last colour of the Kramers-Kronig map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One spectrum as it is drawn.
+
+    Attributes
+    ----------
+    role : {"a", "b", "new", "pin"}
+        What it is.
+    label : str
+        Its name.
+    colour, dash : str
+        How it is drawn.
+    row : int
+        Number of the spectrum.
+    spectra : Spectra
+        The one spectrum.
+    result : Inversion or None
+        Its solution.
+    """
+
+    role: str
+    label: str
+    colour: str
+    dash: str
+    row: int
+    spectra: Spectra
+    result: Inversion | None
+
+
+def curves_of(session: Session) -> list[Curve]:
+    """Return what is drawn of single spectra: pins below, A and B, and what was inverted again above them."""
+    found = []
+    for number, row in enumerate(session.pins):
+        colour = _PINS[number % len(_PINS)]
+        one = session.one(row)
+        found.append(Curve("pin", session.named(row), colour, "solid", row, one.spectra, one.result))
+    sides = [("b", session.b), ("a", session.a)]
+    for side, chosen in sides:
+        if chosen is not None:
+            one = session.one(chosen)
+            found.append(Curve(side, session.named(chosen), COLOURS[side], "solid", chosen, one.spectra, one.result))
+    again = session.again
+    for side, chosen in sides:
+        if again is not None and chosen is not None and chosen in again.rows:
+            place = [int(np.flatnonzero(again.rows == chosen)[0])]
+            new = again.new[place]
+            assert new.impedance is not None
+            spectra = Spectra(new.frequency, new.impedance, new.states)
+            dash = "dashed" if side == "a" else "dotted"
+            label = f"{session.named(chosen)}, inverted again"
+            found.append(Curve("new", label, COLOURS["new"], dash, chosen, spectra, new))
+    return found
+
+
+def gamma_image(line: Line, pixels: int = _PIXELS) -> tuple[Array, tuple[float, float], tuple[float, float]] | None:
+    """Draw γ of a series as pixels.
+
+    Parameters
+    ----------
+    line : Line
+        The series.
+    pixels : int
+        How many there are along each axis.
+
+    Returns
+    -------
+    image : ndarray, shape (pixels, pixels)
+        Square root of γ, √Ω, negative where γ is; a row for each value of the state.
+    log_tau, value : pair of float
+        Decadic logarithms of the relaxation times, s, and values of the state that the image reaches to.
+
+    None where nothing was inverted, or has a solution.
+    """
+    result = line.result
+    if result is None or not result.solved.any():
+        return None
+    known = np.flatnonzero(result.solved & np.isfinite(line.value))
+    if not known.size:
+        return None
+    log_tau = np.linspace(np.log10(result.tau[0]), np.log10(result.tau[-1]), pixels)
+    at = 10.0 ** np.clip(log_tau, np.log10(result.tau[0]), np.log10(result.tau[-1]))
+    gamma = result[known].gamma_at(at.clip(result.tau[0], result.tau[-1]))
+    stripes, ends = _stripes(line.value[known], pixels)
+    image = np.sign(gamma) * np.sqrt(np.abs(gamma))
+    return image[stripes], (float(log_tau[0]), float(log_tau[-1])), ends
+
+
+def validity_image(
+    validation: Validation, value: Array, pixels: int = _PIXELS
+) -> tuple[Array, tuple[float, float], tuple[float, float]] | None:
+    """Draw the residuals of a test by Kramers and Kronig as pixels.
+
+    Returns
+    -------
+    image : ndarray, shape (pixels, F)
+        Decadic logarithm of the modulus of the residual in per cent; NaN where there is none.
+    log_frequency, value : pair of float
+        Decadic logarithms of the frequencies, Hz, and values of the state that the image reaches to.
+    """
+    known = np.flatnonzero(validation.tested & np.isfinite(value))
+    if not known.size:
+        return None
+    stripes, ends = _stripes(value[known], pixels)
+    with np.errstate(divide="ignore"):
+        logs = np.log10(100.0 * np.abs(validation.residual[known]))
+    ascending = validation.frequency[::-1]
+    at = np.linspace(np.log10(ascending[0]), np.log10(ascending[-1]), pixels)
+    points = np.abs(np.log10(ascending)[None, :] - at[:, None]).argmin(axis=1)
+    return logs[:, ::-1][stripes][:, points], (float(at[0]), float(at[-1])), ends
+
+
+def _stripes(value: Array, pixels: int) -> tuple[Array, tuple[float, float]]:
+    """Which of ascending values each pixel shows, and where the first and the last end; stripes meet half way."""
+    if value.size == 1 or value[0] == value[-1]:
+        span = abs(float(value[0])) * 0.05 or 0.5
+        return np.zeros(pixels, dtype=int), (float(value[0]) - span, float(value[0]) + span)
+    middle = 0.5 * (value[1:] + value[:-1])
+    low, high = 2 * value[0] - middle[0], 2 * value[-1] - middle[-1]
+    low, high = (low if low < value[0] else value[0]), (high if high > value[-1] else value[-1])
+    centres = low + (np.arange(pixels) + 0.5) * (high - low) / pixels
+    return np.searchsorted(middle, centres), (float(low), float(high))
+
+
+class _Figure:
+    """A figure whose clicks are rows: the nearest of the points that it names."""
+
+    def __init__(self, title: str, axes: tuple[str, str], on_row: Callable[[int], None], **options: Any) -> None:
+        settings = {"height": 290, "sizing_mode": "stretch_width", "tools": "pan,wheel_zoom,box_zoom,reset"}
+        self.figure = figure(**(settings | options))
+        self.figure.title = _title(title)
+        self.figure.toolbar.logo = None
+        self.figure.toolbar.autohide = True
+        self.label(*axes)
+        self._on_row = on_row
+        self._targets: tuple[Array, Array, Array] = (np.empty(0), np.empty(0), np.empty(0, dtype=int))
+        self._logarithmic = (options.get("x_axis_type") == "log", options.get("y_axis_type") == "log")
+        self._alone = False
+        self.figure.on_event(Tap, self._tapped)
+
+    def label(self, x: str, y: str) -> None:
+        """Say what the axes are, in plain text whatever it holds."""
+        for axis, text in ((self.figure.xaxis[0], x), (self.figure.yaxis[0], y)):
+            axis.axis_label = PlainText(text=visible(text))
+
+    def targets(self, x: Any, y: Any, rows: Any, *, by_y: bool = False) -> None:
+        """Say which rows there are to be clicked; `by_y` for stripes that reach from left to right."""
+        self._targets = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(rows, dtype=int)
+        self._alone = by_y
+
+    def row_at(self, x: float, y: float) -> int | None:
+        """Row of what is nearest to a place in the plot."""
+        places, rows = self._targets[:2], self._targets[2]
+        if not rows.size:
+            return None
+        distance = np.zeros(rows.size)
+        for place, at, logarithmic, left_out in zip(
+            places, (x, y), self._logarithmic, (self._alone, False), strict=True
+        ):
+            if left_out:
+                continue
+            with np.errstate(divide="ignore", invalid="ignore"):
+                scaled, here = (np.log10(place), np.log10(at)) if logarithmic else (place, at)
+            finite = scaled[np.isfinite(scaled)]
+            span = (float(np.ptp(finite)) if finite.size else 0.0) or _SPAN
+            distance += ((scaled - here) / span) ** 2
+        if not np.isfinite(distance).any():
+            return None
+        return int(rows[np.nanargmin(distance)])
+
+    def _tapped(self, event: Any) -> None:
+        if event.x is not None and event.y is not None and (row := self.row_at(event.x, event.y)) is not None:
+            self._on_row(row)
+
+
+class Views:
+    """All views.
+
+    Parameters
+    ----------
+    on_row : callable
+        Called with the row that was clicked.
+
+    Attributes
+    ----------
+    profile, nyquist, modulus, phase, residuals, gamma, map_a, map_b, validity : bokeh figures
+    r, tau, c : bokeh figures
+        Of the processes.
+    """
+
+    def __init__(self, on_row: Callable[[int], None]) -> None:
+        logx, loglog = {"x_axis_type": "log"}, {"x_axis_type": "log", "y_axis_type": "log"}
+        frequency, tau = "f / Hz", "τ / s"
+        self._profile = _Figure("Where spectra were taken", ("", ""), on_row)
+        self._nyquist = _Figure("Nyquist", ("Re Z / Ω", "−Im Z / Ω"), on_row, match_aspect=True)
+        self._modulus = _Figure("Bode", ("", "|Z| / Ω"), on_row, height=140, **loglog)
+        self._phase = _Figure("", (frequency, "−phase / °"), on_row, height=150, **logx)
+        self._residuals = _Figure("Residuals", (frequency, "(fit − Z) / |Z| / %"), on_row, **logx)
+        self._gamma = _Figure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
+        self._difference = _Figure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
+        self._maps = {side: _Figure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
+        self._validity = _Figure("Kramers-Kronig residuals of series A / %", (frequency, ""), on_row)
+        self._processes = {
+            "r": _Figure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
+            "tau": _Figure("Relaxation time", ("", "τ / s"), on_row, height=250, y_axis_type="log"),
+            "c": _Figure("Capacitance", ("", "C / F"), on_row, height=250, y_axis_type="log"),
+        }
+        self._phase.figure.x_range = self._modulus.figure.x_range
+        self._residuals.figure.x_range = self._modulus.figure.x_range
+        self._sources: dict[str, ColumnDataSource] = {}
+        self._drawn: tuple[Any, ...] = ()
+        self._draw_single()
+        self._draw_series()
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures by name."""
+        found = {
+            "profile": self._profile.figure,
+            "nyquist": self._nyquist.figure,
+            "modulus": self._modulus.figure,
+            "phase": self._phase.figure,
+            "residuals": self._residuals.figure,
+            "gamma": self._gamma.figure,
+            "difference": self._difference.figure,
+            "map_a": self._maps["a"].figure,
+            "map_b": self._maps["b"].figure,
+            "validity": self._validity.figure,
+            **{name: one.figure for name, one in self._processes.items()},
+        }
+        for name, one in found.items():
+            one.name = name
+        return found
+
+    def _source(self, name: str, *columns: str) -> ColumnDataSource:
+        self._sources[name] = ColumnDataSource({column: [] for column in columns}, name=name)
+        return self._sources[name]
+
+    def _draw_single(self) -> None:
+        """Set up what is drawn of single spectra."""
+        points = self._source("points", "x", "y", "f", "modulus", "phase", "colour", "label")
+        fits = self._source("fits", "x", "y", "f", "modulus", "phase", "colour", "dash")
+        lines = self._source("series", "x", "y", "colour")
+        self._nyquist.figure.multi_line("x", "y", source=lines, line_color="colour", line_alpha=0.35)
+        for one, x, y in ((self._nyquist, "x", "y"), (self._modulus, "f", "modulus"), (self._phase, "f", "phase")):
+            one.figure.multi_line(x, y, source=fits, line_color="colour", line_dash="dash", line_width=1.5)
+            drawn = one.figure.scatter(x, y, source=points, size=5, line_color="colour", fill_color=None)
+            one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("f / Hz", "@f{0.000a}")]))
+        residuals = self._source("residuals", "f", "real", "imaginary", "colour")
+        for part, marker in (("real", "circle"), ("imaginary", "triangle")):
+            self._residuals.figure.scatter(
+                "f", part, source=residuals, marker=marker, size=5, line_color="colour", fill_color=None,
+                legend_label=part,
+            )  # fmt: skip
+        self._residuals.figure.legend.label_text_font_size = "8pt"
+        self._residuals.figure.legend.background_fill_alpha = 0.5
+        self._residuals.figure.add_layout(Span(location=0, dimension="width", line_color="#999999"))
+        bands = self._source("bands", "x", "y", "colour")
+        self._gamma.figure.patches("x", "y", source=bands, fill_color="colour", fill_alpha=0.18, line_color=None)
+        gammas = self._source("gammas", "x", "y", "colour", "dash", "label")
+        drawn = self._gamma.figure.multi_line(
+            "x", "y", source=gammas, line_color="colour", line_dash="dash", line_width=2
+        )
+        self._gamma.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("τ / s", "$x{0.000a}")]))
+        change = self._source("change", "x", "y", "low", "high")
+        one = self._difference.figure
+        one.varea("x", "low", "high", source=change, fill_color="#555555", fill_alpha=0.25)
+        one.line("x", "y", source=change, line_color="#333333", line_width=2)
+        one.add_layout(Span(location=0, dimension="width", line_color="#999999"))
+        one.x_range, one.visible = self._gamma.figure.x_range, False
+
+    def _draw_series(self) -> None:
+        """Set up what is drawn of series."""
+        curve = self._source("curve", "x", "y", "colour")
+        self._profile.figure.multi_line("x", "y", source=curve, line_color="colour", line_alpha=0.6)
+        places = self._source("places", "x", "y", "fill", "colour", "size", "label")
+        drawn = self._profile.figure.scatter(
+            "x", "y", source=places, size="size", fill_color="fill", line_color="colour", line_width=1.5
+        )
+        self._profile.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+        self._mapper = LinearColorMapper(palette=Magma256, low=0.0, high=1.0, nan_color="white")
+        squared = CustomJSTickFormatter(code="return Number((Math.sign(tick) * tick * tick).toPrecision(2)).toString()")
+        for side, one in self._maps.items():
+            self._image(one, f"map {side}", self._mapper)
+            one.figure.add_layout(ColorBar(color_mapper=self._mapper, width=8, formatter=squared), "right")
+            followed = self._source(f"followed {side}", "x", "y", "colour", "label")
+            drawn = one.figure.scatter(
+                "x", "y", source=followed, size=6, fill_color="colour", line_color="white", line_width=0.7
+            )
+            one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+        low, high = _KK_RANGE
+        reds = LinearColorMapper(palette=Viridis256, low=low, high=high, nan_color="white")
+        self._image(self._validity, "validity", reds)
+        power = CustomJSTickFormatter(code="return Number((10 ** tick).toPrecision(1)).toString()")
+        bar = ColorBar(color_mapper=reds, width=8, formatter=power, ticker=BasicTicker(desired_num_ticks=4))
+        self._validity.figure.add_layout(bar, "right")
+        outliers = self._source("outliers", "x", "y")
+        self._validity.figure.scatter("x", "y", source=outliers, size=4, color="red")
+        for name, one in self._processes.items():
+            source = self._source(f"observed {name}", "x", "y", "colour", "fill", "label")
+            bars = self._source(f"errors {name}", "x", "low", "high", "colour")
+            lines = self._source(f"courses {name}", "x", "y", "colour", "dash")
+            one.figure.segment("x", "low", "x", "high", source=bars, line_color="colour", line_alpha=0.5)
+            one.figure.multi_line("x", "y", source=lines, line_color="colour", line_dash="dash", line_alpha=0.8)
+            drawn = one.figure.scatter("x", "y", source=source, size=6, fill_color="fill", line_color="colour")
+            one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("", "@y{0.000a}")]))
+        self._marks = {}
+        for key, one in {
+            **{f"map {side}": one for side, one in self._maps.items()},
+            "validity": self._validity,
+        }.items():
+            self._marks[key] = Span(dimension="width", line_color="#00C0FF", line_width=1.5, visible=False)
+            one.figure.add_layout(self._marks[key])
+        for name, one in self._processes.items():
+            for side in ("a", "b"):
+                mark = Span(dimension="height", line_color=COLOURS[side], line_alpha=0.5, visible=False)
+                self._marks[f"{name} {side}"] = mark
+                one.figure.add_layout(mark)
+
+    def _image(self, one: _Figure, name: str, mapper: LinearColorMapper) -> None:
+        source = self._source(name, "image", "x", "y", "dw", "dh")
+        one.figure.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)
+        one.figure.x_range.range_padding = one.figure.y_range.range_padding = 0.0
+        decades = list(range(-16, 16, 2))
+        one.figure.xaxis[0].ticker = FixedTicker(ticks=decades)
+        one.figure.xaxis[0].major_label_overrides = {
+            decade: "10" + str(decade).translate(_SUPERSCRIPTS) for decade in decades
+        }
+
+    def show_single(self, session: Session) -> None:
+        """Draw what is selected and pinned, and the difference of old and new."""
+        curves = curves_of(session)
+        points: dict[str, list[Any]] = {key: [] for key in ("x", "y", "f", "modulus", "phase", "colour", "label")}
+        fits: dict[str, list[Any]] = {key: [] for key in ("x", "y", "f", "modulus", "phase", "colour", "dash")}
+        residuals: dict[str, list[Any]] = {key: [] for key in ("f", "real", "imaginary", "colour")}
+        gammas: dict[str, list[Any]] = {key: [] for key in ("x", "y", "colour", "dash", "label")}
+        bands: dict[str, list[Any]] = {key: [] for key in ("x", "y", "colour")}
+        for curve in curves:
+            z, f = curve.spectra.impedance[0], curve.spectra.frequency
+            there = np.isfinite(z)
+            if curve.role != "new":
+                count = int(there.sum())
+                _extend(
+                    points,
+                    _seen(f[there], z[there]) | {"colour": [curve.colour] * count, "label": [curve.label] * count},
+                )
+            result = curve.result
+            if result is None or not result.solved[0]:
+                continue
+            fine = np.geomspace(f[0], f[-1], 200)
+            fit = _seen(fine, result.impedance_at(fine)[0])
+            _extend(
+                fits, {key: [value] for key, value in fit.items()} | {"colour": [curve.colour], "dash": [curve.dash]}
+            )
+            off = 100.0 * (result.impedance_at(f)[0] - z) / np.abs(z)
+            off, at = off[there], f[there]
+            _extend(residuals, {"f": at, "real": off.real, "imaginary": off.imag, "colour": [curve.colour] * at.size})
+            gammas["x"].append(result.tau)
+            gammas["y"].append(result.gamma[0])
+            gammas["colour"].append(curve.colour)
+            gammas["dash"].append(curve.dash)
+            gammas["label"].append(curve.label)
+            known = result.intervals
+            if known is not None and curve.role != "pin" and np.isfinite(known.gamma_low[0]).all():
+                bands["x"].append(np.concatenate([result.tau, result.tau[::-1]]))
+                bands["y"].append(np.concatenate([known.gamma_low[0], known.gamma_high[0][::-1]]))
+                bands["colour"].append(curve.colour)
+        for name, data in (("points", points), ("fits", fits), ("residuals", residuals), ("gammas", gammas)):
+            self._sources[name].data = data
+        self._sources["bands"].data = bands
+
+    def show_series(self, session: Session) -> None:
+        """Draw the series of the selections: their profile, their impedances, and γ as maps."""
+        lines = {"a": session.line(session.a)} | ({} if session.b is None else {"b": session.line(session.b)})
+        self._show_profile(session, lines)
+        drawn = (session.source, session.series, *(int(session.series.member[line.rows[0]]) for line in lines.values()))
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self._show_lines(lines["a"])
+            self._show_maps(session, lines)
+        for side, row in (("a", session.a), ("b", session.b)):
+            if row is not None:
+                self._mark(f"map {side}", session.series.value[row])
+
+    def _show_maps(self, session: Session, lines: dict[str, Line]) -> None:
+        images = {side: gamma_image(line) for side, line in lines.items()}
+        drawn = [found[0] for found in images.values() if found is not None]
+        if drawn:
+            # One scale for both, so that they can be compared; negative γ is below zero.
+            low = min(0.0, *(float(np.nanmin(image)) for image in drawn))
+            self._mapper.update(low=low, high=max(float(np.nanmax(image)) for image in drawn) or 1.0)
+        along = _labelled(session.series.along)
+        for side, one in self._maps.items():
+            found, line = images.get(side), lines.get(side)
+            self._sources[f"map {side}"].data = _image_data(found)
+            self._sources[f"followed {side}"].data = {key: [] for key in ("x", "y", "colour", "label")}
+            one.figure.visible = side == "a" or found is not None
+            one.label("τ / s", along)
+            if line is not None:
+                one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
+
+    def _mark(self, name: str, value: float) -> None:
+        self._marks[name].update(location=float(value), visible=bool(np.isfinite(value)))
+
+    def _show_lines(self, line: Line) -> None:
+        """Draw impedances of a series, of some where there are many."""
+        some = np.unique(np.linspace(0, line.rows.size - 1, min(line.rows.size, _MOST_LINES)).round().astype(int))
+        z = line.spectra.impedance[some]
+        shades = _shades(line.value[some])
+        self._sources["series"].data = {"x": list(z.real), "y": list(-z.imag), "colour": shades}
+        self._nyquist.targets(z.real.ravel(), -z.imag.ravel(), np.repeat(line.rows[some], z.shape[1]))
+        count = line.spectra.frequency.size
+        f, rows = np.tile(line.spectra.frequency, some.size), np.repeat(line.rows[some], count)
+        self._modulus.targets(f, np.abs(z).ravel(), rows)
+        self._phase.targets(f, -np.angle(z, deg=True).ravel(), rows)
+        if line.result is not None:
+            gamma = line.result.gamma[some]
+            rows = np.repeat(line.rows[some], gamma.shape[1])
+            self._gamma.targets(np.tile(line.result.tau, some.size), gamma.ravel(), rows)
+
+    def _show_profile(self, session: Session, lines: dict[str, Line]) -> None:
+        states = session.source.states
+        x_name = next((name for name in ("charge", "time") if name in states.columns), None)
+        y_name = "voltage" if "voltage" in states.columns else None
+        places: dict[str, list[Any]] = {key: [] for key in ("x", "y", "fill", "colour", "size", "label")}
+        curve: dict[str, list[Any]] = {key: [] for key in ("x", "y", "colour")}
+        every: list[Array] = []
+        for side, line in lines.items():
+            if y_name is None:
+                x_name, y = session.series.along, _r_pol(line)
+                x = line.value
+            else:
+                y = states[y_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
+                x = np.arange(line.rows.size, dtype=float)
+                if x_name is not None:
+                    x = states[x_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
+            chosen = session.a if side == "a" else session.b
+            size = [11 if row == chosen else 6 for row in line.rows]
+            labels = [session.named(int(row)) for row in line.rows]
+            edge = [COLOURS[side] if row == chosen else "#333333" for row in line.rows]
+            _extend(
+                places, {"x": x, "y": y, "fill": _shades(line.value), "colour": edge, "size": size, "label": labels}
+            )
+            measured = session.curve(int(line.rows[0])) if y_name else None
+            if measured is not None and x_name not in measured.columns:
+                measured = None
+            order = np.argsort(x, kind="stable")
+            curve["x"].append(x[order] if measured is None else measured[x_name].to_numpy())
+            curve["y"].append(y[order] if measured is None else measured["voltage"].to_numpy())
+            curve["colour"].append(COLOURS[side])
+            every.append(line.rows)
+        self._sources["places"].data = places
+        self._sources["curve"].data = curve
+        self._profile.label(_labelled(x_name or "number in the series"), _labelled(y_name) if y_name else "R_pol / Ω")
+        self._profile.targets(places["x"], places["y"], np.concatenate(every))
+
+    def show_processes(self, session: Session, tables: dict[str, pd.DataFrame | None]) -> None:
+        """Draw processes over the state and into the maps.
+
+        Parameters
+        ----------
+        session : Session
+            What is looked at.
+        tables : mapping of str to DataFrame or None
+            Observations of the series of A and of B, as :meth:`Session.processes` returns them.
+        """
+        names = list(dict.fromkeys(name for table in tables.values() if table is not None for name in _by_tau(table)))
+        colours = {name: Category10_10[number % 10] for number, name in enumerate(names)}
+        targets: dict[str, list[Any]] = {name: [[], [], []] for name in self._processes}
+        data: dict[str, dict[str, list[Any]]] = {
+            f"{kind} {name}": {column: [] for column in columns}
+            for name in self._processes
+            for kind, columns in (
+                ("observed", ("x", "y", "colour", "fill", "label")),
+                ("errors", ("x", "low", "high", "colour")),
+                ("courses", ("x", "y", "colour", "dash")),
+            )
+        }
+        for side, found in tables.items():
+            if found is None:
+                continue
+            table = found.assign(_x=session.series.value[found["spectrum"].to_numpy()]).sort_values("_x")
+            shades = [colours[name] for name in table["process"]]
+            labels = [
+                f"{name}: {session.named(int(row))}"
+                for name, row in zip(table["process"], table["spectrum"], strict=True)
+            ]
+            self._sources[f"followed {side}"].data = {
+                "x": np.log10(table["tau"].to_numpy()), "y": table["_x"].to_numpy(), "colour": shades, "label": labels,
+            }  # fmt: skip
+            for name in self._processes:
+                y = table[name].to_numpy(dtype=float)
+                fill = shades if side == "a" else ["white"] * len(shades)
+                _extend(
+                    data[f"observed {name}"],
+                    {"x": table["_x"], "y": y, "colour": shades, "fill": fill, "label": labels},
+                )
+                if f"{name}_error" in table.columns:
+                    error = table[f"{name}_error"].to_numpy(dtype=float)
+                    good = np.isfinite(error)
+                    low = np.where(y > error, y - error, y * 1e-3 if name != "r" else y - error)
+                    _extend(
+                        data[f"errors {name}"],
+                        {"x": table["_x"][good], "low": low[good], "high": (y + error)[good],
+                         "colour": [shade for shade, here in zip(shades, good, strict=True) if here]},
+                    )  # fmt: skip
+                for process, course in table.groupby("process", observed=True):
+                    line = {"x": course["_x"].to_numpy(), "y": course[name].to_numpy()}
+                    _extend(
+                        data[f"courses {name}"],
+                        {key: [value] for key, value in line.items()}
+                        | {"colour": [colours[str(process)]], "dash": ["solid" if side == "a" else "dashed"]},
+                    )
+                for place, values in zip(targets[name], (table["_x"], y, table["spectrum"]), strict=True):
+                    place.extend(values)
+        for name, columns in data.items():
+            self._sources[name].data = columns
+        for name, one in self._processes.items():
+            one.targets(*targets[name])
+            one.label(_labelled(session.series.along), {"r": "R / Ω", "tau": "τ / s", "c": "C / F"}[name])
+            for side, row in (("a", session.a), ("b", session.b)):
+                self._mark(f"{name} {side}", np.nan if row is None else session.series.value[row])
+
+    def clear_difference(self, *, there: bool) -> None:
+        """Draw no change of γ, in a figure that is seen or not."""
+        self._difference.figure.visible = there
+        self._sources["change"].data = {key: [] for key in ("x", "y", "low", "high")}
+
+    def show_difference(self, difference: Difference | None) -> None:
+        """Draw how γ changes from A to B."""
+        if difference is None:
+            self.clear_difference(there=False)
+            return
+        self._difference.figure.visible = True
+        low, high = difference.gamma_low, difference.gamma_high
+        self._sources["change"].data = {"x": difference.tau, "y": difference.gamma, "low": low, "high": high}
+
+    def show_validity(self, session: Session, validation: Validation | None) -> None:
+        """Draw the Kramers-Kronig residuals of the series of A."""
+        line = session.line(session.a)
+        found = None if validation is None else validity_image(validation, line.value)
+        self._sources["validity"].data = _image_data(found)
+        self._validity.label("f / Hz", _labelled(session.series.along))
+        self._validity.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
+        off = np.argwhere(validation.outlier) if validation is not None else np.empty((0, 2), dtype=int)
+        self._sources["outliers"].data = {
+            "x": np.log10(line.spectra.frequency[off[:, 1]]),
+            "y": line.value[off[:, 0]],
+        }
+        self._mark("validity", session.series.value[session.a])
+
+
+def _title(text: str) -> Any:
+    from bokeh.models import Title
+
+    return Title(text=PlainText(text=text), text_font_size="10pt")
+
+
+def _extend(data: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
+    for key, column in data.items():
+        column.extend(more[key])
+
+
+def _seen(f: Array, z: Array) -> dict[str, Any]:
+    return {"f": f, "x": z.real, "y": -z.imag, "modulus": np.abs(z), "phase": -np.angle(z, deg=True)}
+
+
+def _image_data(found: tuple[Array, tuple[float, float], tuple[float, float]] | None) -> dict[str, list[Any]]:
+    if found is None:
+        return {key: [] for key in ("image", "x", "y", "dw", "dh")}
+    image, (left, right), (low, high) = found
+    return {"image": [image], "x": [left], "y": [low], "dw": [right - left], "dh": [high - low]}
+
+
+def _shades(value: Array) -> list[str]:
+    finite = value[np.isfinite(value)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    share = np.nan_to_num((value - low) / ((high - low) or 1.0))
+    return [Viridis256[int(part)] for part in 230 * share]
+
+
+def _labelled(name: str) -> str:
+    unit = STATE_UNITS.get(name)
+    words = {"degC": "°C", "cm2": "cm²"}
+    return name if unit is None else f"{name} / {words.get(unit, unit)}"
+
+
+def _r_pol(line: Line) -> Array:
+    return np.abs(line.spectra.impedance[:, -1]) if line.result is None else np.asarray(line.result.r_pol)
+
+
+def _by_tau(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table.groupby("process", observed=True)["tau"].median().sort_values().index]

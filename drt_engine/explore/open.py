@@ -1,0 +1,113 @@
+"""What is opened: a campaign, or the page on which one is made."""
+
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import panel as pn
+
+from drt_engine.errors import DRTError
+from drt_engine.explore.figures import gamma_image
+from drt_engine.explore.importing import Imported
+from drt_engine.explore.page import Explorer
+from drt_engine.explore.server import Served, serve
+from drt_engine.explore.session import Session
+from drt_engine.explore.source import Files, Source, campaigns_in, related_files
+from drt_engine.explore.start import SaveForm, Start
+from drt_engine.explore.widgets import loaded
+
+__all__ = ["application"]
+
+
+def application(
+    file: Path | None,
+    *,
+    spectra: Path | None = None,
+    processes: Path | None = None,
+    profile: Path | None = None,
+    port: int = 0,
+) -> Served:
+    """Make the server of the explorer.
+
+    Parameters
+    ----------
+    file : Path or None
+        File of spectra or of inversions, or a folder; None for a page where files are dropped.
+    spectra, processes, profile : Path, optional
+        The files that belong to it.
+    port : int
+        Where to listen; a free one by default.
+
+    Raises
+    ------
+    DRTError
+        If the files cannot be read, or have nothing to show.
+    """
+    loaded()
+    found = tuple(campaigns_in(file)) if file is not None and file.is_dir() else ()
+    source = None
+    if file is not None and not file.is_dir():
+        # Opened once for all visits, and before the server says its address.
+        source = Source(related_files(file, spectra, processes, profile))
+    elif len(found) == 1:
+        source = Source(related_files(found[0], spectra, processes, profile))
+    title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
+    if source is not None:
+        # Compiled code is loaded while the browser starts, and not when the first page waits for it.
+        Thread(target=_warmed, args=(source,), daemon=True).start()
+    pages: list[_Page] = []
+
+    def page() -> Any:
+        pages.append(_Page(source, file, found))
+        return pages[-1].body
+
+    served = serve(page, title, port)
+
+    def close() -> None:
+        for one in pages:
+            one.close()
+
+    served.at_end.append(close)
+    return served
+
+
+def _warmed(source: Source) -> None:
+    session = Session(source)
+    with suppress(DRTError):
+        session.one(session.a)
+        gamma_image(session.line(session.a))
+        session.validity(session.a)
+        session.processes(session.a)
+
+
+class _Page:
+    """One visit."""
+
+    def __init__(self, source: Source | None, folder: Path | None, found: tuple[Path, ...]) -> None:
+        self.body = pn.Column(sizing_mode="stretch_width")
+        self._closing: list[Any] = []
+        pn.state.on_session_destroyed(lambda _: self.close())
+        if source is not None:
+            self._explore(source if not source.changed() else source.again())
+        else:
+            start = Start(self._inverted, folder, found, lambda path: self._explore(Source(related_files(path))))
+            self._closing += [start.background.close, start.imported.close]
+            self.body.append(start.panel())
+
+    def _explore(self, source: Source, *more: Any) -> None:
+        explorer = Explorer(source, more)
+        self._closing.insert(0, explorer.background.close)
+        for shown in self.body:
+            # Hidden and not taken away: the field for files fails when it is removed with files in it.
+            shown.visible = False
+        self.body.append(explorer.panel())
+        explorer.follow()
+
+    def _inverted(self, imported: Imported) -> None:
+        self._explore(Source(Files(imported.spectra, imported.results)), SaveForm(imported).panel())
+
+    def close(self) -> None:
+        """Forget what only this visit had."""
+        while self._closing:
+            self._closing.pop(0)()

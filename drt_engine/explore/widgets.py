@@ -1,0 +1,167 @@
+"""Small parts of the pages: text from files as text, work that goes on behind a page, forms of methods."""
+
+import html
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import panel as pn
+
+from drt_engine.errors import DRTError
+from drt_engine.methods import LogGaussian, Method, Tikhonov, method_from_settings
+from drt_engine.regularisation import CRITERIA
+from drt_engine.text import visible
+
+__all__ = ["Background", "Message", "MethodForm", "escaped", "loaded", "options_of"]
+
+logger = logging.getLogger(__name__)
+
+_LOG_GAUSSIAN, _TIKHONOV = "LogGaussian", "Tikhonov"
+
+
+def escaped(text: object) -> str:
+    """Write text from a file so that a browser shows it and does nothing else."""
+    return html.escape(visible(str(text)))
+
+
+def options_of(values: Any) -> dict[str, Any]:
+    """Return values by what they are called in a list to choose from."""
+    return {visible(f"{value:.6g}" if isinstance(value, float) else str(value)): value for value in values}
+
+
+def loaded() -> None:
+    """Load what the pages need of Panel: all of it is served from here."""
+    pn.extension("tabulator", "filedropper", notifications=False, inline=False, sizing_mode=None)
+
+
+class Message(pn.pane.HTML):  # type: ignore[misc]
+    """A line that says what happened."""
+
+    def say(self, text: object, kind: str = "said") -> None:
+        """Say something; `kind` is ``"said"``, ``"busy"`` or ``"wrong"``."""
+        colour = {"said": "#333333", "busy": "#0072B2", "wrong": "#B00020"}[kind]
+        words = f'<span class="message {kind}" style="color:{colour};overflow-wrap:anywhere">{escaped(text)}</span>'
+        self.object = words if str(text) else ""
+
+
+class Background:
+    """Work of one page that takes longer than a click may: one after another, in a thread.
+
+    What was asked for under a name before is dropped when something newer is asked for under it.
+    """
+
+    def __init__(self, message: Message) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="explore")
+        self._message = message
+        self._newest: dict[str, Future[Any]] = {}
+        self._document = pn.state.curdoc
+
+    def do(self, name: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Do some work, then hand what it returned to a function that may change the page."""
+        if name in self._newest:
+            self._newest[name].cancel()
+        future = self._newest[name] = self._pool.submit(work)
+        future.add_done_callback(lambda finished: self.later(lambda: self._finish(name, finished, done)))
+
+    def later(self, change: Callable[[], None]) -> None:
+        """Change the page from the thread; a page that was closed meanwhile is not changed."""
+        with suppress(RuntimeError, AttributeError):
+            self._document.add_next_tick_callback(change)
+
+    def _finish(self, name: str, future: "Future[Any]", done: Callable[[Any], None]) -> None:
+        if future.cancelled() or self._newest.get(name) is not future:
+            return
+        try:
+            found = future.result()
+        except DRTError as error:
+            self._message.say(error, "wrong")
+        except Exception as error:
+            logger.exception("the explorer failed")
+            self._message.say(f"This should not have happened: {type(error).__name__}: {error}", "wrong")
+        else:
+            done(found)
+
+    def close(self) -> None:
+        """Do nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class MethodForm:
+    """What an inversion is told.
+
+    Parameters
+    ----------
+    states : list of str
+        States along which series can be inverted together.
+    method : Method, optional
+        What stands in the form at first.
+    """
+
+    def __init__(self, states: list[str], method: Method | None = None) -> None:
+        made: dict[str, Any] = (method or LogGaussian()).settings()
+        width = {"width": 240}
+        name = made.get("name") if made.get("name") in (_LOG_GAUSSIAN, _TIKHONOV) else _LOG_GAUSSIAN
+        first: dict[str, Any] = made if name == made.get("name") == _LOG_GAUSSIAN else LogGaussian().settings()
+        linear: dict[str, Any] = made if name == made.get("name") == _TIKHONOV else Tikhonov().settings()
+        choices = {"each alone": None} | {visible(state): state for state in states if state != "spectrum"}
+        along = first.get("along")
+        self.method = pn.widgets.Select(label="Method", options=[_LOG_GAUSSIAN, _TIKHONOV], value=name, **width)
+        self.along = pn.widgets.Select(
+            label="Together along", options=choices, value=along if along in choices.values() else None, **width
+        )
+        self.tail = _select("Tail", ("none", "capacitor", "cpe", "warburg", "warburg-open", "auto"), first.get("tail"))
+        self.sign = _select("Sign of γ", ("positive", "both"), first.get("sign"))
+        noise = first.get("noise")
+        self.noise = _select("Noise", ("auto", "constant", "proportional"), noise if isinstance(noise, str) else None)
+        criteria = [name for name in CRITERIA if name != "discrepancy"]
+        self.criterion = _select("λ is chosen by", criteria, linear.get("regularisation"))
+        self.order = _select("Order of the penalty", (1, 0, 2), linear.get("order"))
+        self.part = _select("Part that is fitted", ("complex", "re", "im"), linear.get("part"))
+        self.weighting = _select("Weighting", ("unit", "modulus", "iterated"), linear.get("weighting"))
+        self.inductance = pn.widgets.Checkbox(label="Inductance", value=bool(made.get("inductance", True)), **width)
+        self.strength = pn.widgets.TextInput(label="λ, if it is given", placeholder="found from the data", **width)
+        self._of_log_gaussian = (self.along, self.tail, self.sign, self.noise)
+        self._of_tikhonov = (self.criterion, self.order, self.part, self.weighting)
+        self.method.param.watch(lambda _: self._switch(), "value")
+        self._switch()
+
+    def _switch(self) -> None:
+        log_gaussian = self.method.value == _LOG_GAUSSIAN
+        for widget in self._of_log_gaussian:
+            widget.visible = log_gaussian
+        for widget in self._of_tikhonov:
+            widget.visible = not log_gaussian
+
+    def panel(self) -> Any:
+        """Return the form."""
+        rest = (*self._of_log_gaussian, *self._of_tikhonov, self.strength, self.inductance)
+        return pn.Column(self.method, *rest, margin=0)
+
+    def chosen(self) -> Method:
+        """Return the method that the form says.
+
+        Raises
+        ------
+        DRTError
+            For settings that cannot be.
+        """
+        settings: dict[str, Any] = {"name": self.method.value, "inductance": self.inductance.value}
+        if self.method.value == _LOG_GAUSSIAN:
+            names: tuple[str, ...] = ("along", "tail", "sign", "noise")
+        else:
+            names = ("order", "part", "weighting")
+            settings["regularisation"] = self.criterion.value
+        settings |= {name: getattr(self, name).value for name in names}
+        if text := self.strength.value.strip():
+            try:
+                settings["regularisation"] = float(text.replace(",", "."))
+            except ValueError:
+                settings["regularisation"] = text
+        return method_from_settings(settings)
+
+
+def _select(label: str, options: Any, value: Any) -> Any:
+    choices = list(options)
+    return pn.widgets.Select(label=label, options=choices, value=value if value in choices else choices[0], width=240)

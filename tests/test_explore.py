@@ -1,0 +1,122 @@
+"""What the explorer shows, without a browser."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import drt_engine as drt
+from drt_engine.explore.exporting import FIGURES, View, drawn, numbers, python_lines
+from drt_engine.explore.importing import Imported, Told
+from drt_engine.explore.session import MOST_OF_LINE, Session
+from drt_engine.explore.source import Source, campaigns_in, related_files
+from drt_engine.simulate import CampaignDesign, campaign
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("campaign")
+    made = campaign(CampaignDesign(cycles=(1, 500), voltages=4, frequencies=31))
+    drt.write_spectra(folder / "x.h5", made.spectra)
+    drt.invert_file(folder / "x.h5", folder / "x.drt.h5", method=drt.Tikhonov())
+    return folder
+
+
+@pytest.fixture
+def session(folder):
+    return Session(Source(related_files(folder / "x.h5")))
+
+
+def test_files_that_belong_together_are_found(folder, tmp_path):
+    for name in ("x.h5", "x.drt.h5"):
+        files = related_files(folder / name)
+        assert (files.spectra, files.results) == (folder / "x.h5", folder / "x.drt.h5")
+    assert campaigns_in(folder) == [folder / "x.drt.h5"]
+    assert campaigns_in(tmp_path) == []
+
+
+def test_the_nearest_spectrum_keeps_what_is_not_changed(session):
+    states = session.source.states
+    row = session.nearest(2, "cycle", 500)
+    assert states.loc[row, ["cell", "cycle", "direction", "voltage"]].tolist() == [
+        *states.loc[2, ["cell"]],
+        500,
+        *states.loc[2, ["direction", "voltage"]],
+    ]
+    assert session.nearest(0, "voltage", 3.0) == 1
+    with pytest.raises(drt.InputError, match="no spectrum has cycle = 7"):
+        session.nearest(0, "cycle", 7)
+
+
+def test_a_change_without_a_common_posterior_adds_variances(session):
+    session.choose(3)
+    session.choose(0, "b")
+    found = session.difference()
+    one, other = (session.one(row).result for row in (3, 0))
+    assert np.array_equal(found.gamma, other.gamma[0] - one.gamma[0])
+    down = np.hypot(other.r_pol[0] - other.intervals.r_pol_low[0], one.intervals.r_pol_high[0] - one.r_pol[0])
+    assert found.r_pol_low == pytest.approx(found.r_pol - down)
+    assert found.r_pol_low < found.r_pol < found.r_pol_high
+    session.b = 3
+    assert session.difference() is None
+
+
+def test_a_long_series_is_thinned_and_all_of_it_is_reached(tmp_path):
+    count = 2 * MOST_OF_LINE + 1
+    f = np.logspace(4, 0, 9)
+    z = np.outer(1 + np.arange(count), 1 / (1 + 2j * np.pi * f * 1e-2))
+    drt.write_spectra(tmp_path / "long.h5", drt.Spectra(f, z, {"time": np.arange(count, dtype=float)[::-1]}))
+    session = Session(Source(related_files(tmp_path / "long.h5")))
+    line = session.line(7)
+    assert line.rows.size == MOST_OF_LINE
+    assert line.total == count
+    assert np.all(np.diff(line.value) > 0)
+    assert {line.rows[0], line.rows[-1]} == {0, count - 1}
+    for row in (0, 1, 300, count - 1):
+        assert np.array_equal(session.one(row).spectra.impedance[0], z[row])
+
+
+def test_the_selection_stays_on_its_spectrum_when_the_file_grows(tmp_path):
+    made = campaign(CampaignDesign(cycles=(1,), voltages=3, frequencies=21)).spectra
+    drt.write_spectra(tmp_path / "x.h5", made[2:])
+    session = Session(Source(related_files(tmp_path / "x.h5")))
+    session.choose(4)
+    session.pin(0)
+    assert not session.reopened()
+    drt.write_spectra(tmp_path / "x.h5", made, overwrite=True)
+    assert session.reopened()
+    assert (session.a, session.pins) == (6, [2])
+
+
+@pytest.mark.parametrize("figure", sorted({*FIGURES} - {"nyquist", "residuals", "waterfall"}))
+def test_every_figure_is_drawn(session, figure):
+    assert drawn(session, View(figure, "series"), "svg").read().startswith(b"<?xml")
+
+
+def test_numbers_and_lines_are_those_of_what_was_inverted_again(session, folder):
+    method = drt.Tikhonov(weighting="modulus")
+    again = session.invert_again(method, "series")
+    assert again.table()["r_pol new"].tolist() == again.new.r_pol.tolist()
+    view = View("nyquist", "selection", again=True)
+    table = pd.read_csv(numbers(session, view, ("gamma",), "csv"))
+    ran = {}
+    exec(python_lines(session, view).replace("nyquist.pdf", str(folder / "nyquist.pdf")), ran)
+    assert np.allclose(ran["result"].gamma.ravel(), table["gamma / ohm"], rtol=1e-9)
+    assert np.array_equal(ran["result"].gamma, again.new.gamma)
+
+
+def test_names_of_received_files_lead_nowhere(tmp_path):
+    imported = Imported()
+    (path,) = imported.received({"../../../evil.csv": "µ"})
+    assert path.name == "evil.csv"
+    assert path.parent.name == "received"
+    assert path.read_text(encoding="utf-8") == "µ"
+    for name in ("..", "", "a/", "x" * 300):
+        with pytest.raises(drt.InputError, match="no name of a file"):
+            imported.received({name: b""})
+    with pytest.raises(drt.InputError, match="there is no such file"):
+        imported.read([Path("nowhere")], Told())
+    with pytest.raises(drt.InputError, match=r"ends in \.h5"):
+        imported.save(tmp_path / "x.txt")
+    imported.close()
