@@ -18,6 +18,7 @@ from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import InversionInfo, SpectraInfo
 from drt_engine.inversion import invert_block, series_in, with_series
 from drt_engine.methods import Method
+from drt_engine.methods.base import sharing
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 
@@ -73,7 +74,7 @@ class Results:
     name = "default"
 
     def __init__(self, path: Path, campaign: Path, method: Method, level: float | None = None) -> None:
-        if method.shared_states is not None:
+        if sharing(method) is not None:
             raise InputError("one λ for a series cannot be chosen while it is measured. Leave out --shared.")
         self.path, self._campaign, self._method, self._level = path, campaign, method, level
         # By grid, the states by which spectra were inverted together.
