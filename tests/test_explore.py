@@ -87,6 +87,10 @@ def test_the_selection_stays_on_its_spectrum_when_the_file_grows(tmp_path):
     drt.write_spectra(tmp_path / "x.h5", made, overwrite=True)
     assert session.reopened()
     assert (session.a, session.pins) == (6, [2])
+    drt.invert_file(tmp_path / "x.h5", tmp_path / "x.drt.h5", method=drt.Tikhonov())
+    assert session.reopened()
+    assert session.source.files.results == tmp_path / "x.drt.h5"
+    assert not session.reopened()
 
 
 @pytest.mark.parametrize("figure", sorted({*FIGURES} - {"nyquist", "residuals", "waterfall"}))

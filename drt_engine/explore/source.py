@@ -334,7 +334,9 @@ class Source:
         return None
 
     def changed(self) -> bool:
-        """Whether a file was replaced or grew since it was opened."""
+        """Whether a file was replaced or grew since it was opened, or one of inversions has come beside it."""
+        if self.files.results is None and self.files.spectra is not None and _results_beside(self.files.spectra):
+            return True
         return self.files.stamp() != self.stamp
 
     def again(self) -> "Source":
