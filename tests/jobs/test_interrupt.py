@@ -47,7 +47,7 @@ def started(path, out, *options):
     )
 
 
-def until(there, process, seconds=300):
+def until(there, process, seconds=60):
     end = time.monotonic() + seconds
     while not there():
         assert process.poll() is None, process.communicate()
@@ -57,7 +57,7 @@ def until(there, process, seconds=300):
 
 def ended(process):
     """What a command wrote to its output, and beside it but for lines on how far it is."""
-    told, error = process.communicate(timeout=300)
+    told, error = process.communicate(timeout=60)
     return told, re.sub(r"^(\d+ of \d+ spectra, .*: |Compiling ).*\n", "", error, flags=re.MULTILINE)
 
 
@@ -170,7 +170,7 @@ def test_processes_do_not_outlive_a_job_that_is_killed(large, expected, out, cli
     until(lambda: len(blocks(out, "results")) >= 3, process)
     process.kill()
     # They hold the pipes as well: this returns when the last of them has ended.
-    process.communicate(timeout=60)
+    process.communicate(timeout=20)
     assert process.returncode == -signal.SIGKILL
     assert "done before" in goes_on(cli, large, out)
     assert arrays(out) == expected
