@@ -223,7 +223,7 @@ def _followed(results: "list[pd.DataFrame]") -> list[tuple[str, ...]]:
     import pandas as pd
 
     from drt_engine.errors import DRTError
-    from drt_engine.tracking import track
+    from drt_engine.tracking import TrackingOptions, track
 
     found = [peaks.assign(spectrum=order, order=float(order)) for order, peaks in enumerate(results) if len(peaks)]
     if not found or len(results) < _FEWEST:
@@ -231,7 +231,9 @@ def _followed(results: "list[pd.DataFrame]") -> list[tuple[str, ...]]:
     every = pd.concat(found, ignore_index=True)
     states = pd.DataFrame({"order": np.arange(len(results), dtype=float)})
     try:
-        tracks = track(every, "order", (), states=states)
+        # Of the first sweeps there are no more than these.
+        options = TrackingOptions(min_length=min(len(results), TrackingOptions().min_length))
+        tracks = track(every, "order", (), states=states, options=options)
     except DRTError:
         return []
     rows: list[tuple[str, ...]] = []

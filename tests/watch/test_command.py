@@ -100,7 +100,8 @@ def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, m
     watch = Watch(folder, place / "campaign.h5", place / "campaign.drt.h5", options)
     with dashboard.Dashboard(watch) as shown:
         shown.show(watch.begin())
-        while watch.wait() == 0.0:
+        while watch.taken < 2:
+            time.sleep(min(watch.wait(), 0.05))
             shown.show(watch.step())
         shown.show([Problem("evil\x1b[2J.mpr", "cut", refused=True), Alarm("alert", "a [red]b[/red]", {})])
     text = screen.export_text()
