@@ -268,11 +268,11 @@ def test_ctrl_c_that_c_code_drops_stops_at_the_next_block(fewer, tmp_path, monke
     def press():
         signal.raise_signal(signal.SIGINT)
 
-    def dropping(*arguments):
+    def dropping(*arguments, **named):
         calls.append(1)
         if len(calls) == 2:
             press()
-        return invert_block(*arguments)
+        return invert_block(*arguments, **named)
 
     monkeypatch.setattr(work, "invert_block", dropping)
     done = run("invert", fewer, "-o", tmp_path / "out.h5", "--block", "1", "--scheduler", "inline")
@@ -297,7 +297,6 @@ def test_plot_draws_each_kind(files, tmp_path, kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "nyquist"], "shows measured spectra. Name their file: --spectra"),
         (["--where", "cel == 'C'"], "is no condition on the states .*cell, cycle"),
         (["--state", "volts"], "'volts' is not known"),
         (["--spectra", "FEWER"], "has 5 spectra and .* has 132"),

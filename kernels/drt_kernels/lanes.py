@@ -8,8 +8,9 @@ none, LLVM takes several instructions in place of one, with the same result.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import extending, types
+from numba import config, extending, types
 from numba.core import cgutils as _cgutils
 from numba.extending import models, register_model
 
@@ -17,9 +18,29 @@ __all__ = ["WIDTH", "fma", "load", "load_at", "same", "store", "store_at", "tota
 
 WIDTH = 4
 
-# Without a type, since what a kernel calls is not what Python does.
-intrinsic: Any = extending.intrinsic
 cgutils: Any = _cgutils
+
+
+def intrinsic(code: Callable[..., Any]) -> Any:
+    """Make an operation of compiled code; where nothing is compiled, the one of the same name in `_AS_PYTHON`."""
+    return _AS_PYTHON[code.__name__] if config.DISABLE_JIT else extending.intrinsic(code)
+
+
+def _put(array: Any, *at_and_value: Any) -> None:
+    *rows, column, value = at_and_value
+    array[(*rows, slice(column, column + WIDTH))] = value
+
+
+# By which it is seen which lines of kernels are tested.
+_AS_PYTHON: dict[str, Callable[..., Any]] = {
+    "load": lambda array, row, column: array[row, column : column + WIDTH].copy(),
+    "load_at": lambda array, index: array[index : index + WIDTH].copy(),
+    "store": _put,
+    "store_at": _put,
+    "same": lambda value: np.full(WIDTH, value),
+    "fma": lambda one, other, added: one * other + added,
+    "total": lambda value: (value[0] + value[2]) + (value[1] + value[3]),
+}
 
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INDEX = ir.IntType(32)

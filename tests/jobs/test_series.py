@@ -14,9 +14,9 @@ from drt_engine.jobs import assemble, work
 from drt_engine.jobs.blocks import Extent, next_block
 from drt_engine.jobs.journal import load_part
 from drt_engine.jobs.source import Source
-from drt_engine.methods import joint
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import in_series_order, likely_series, series_along
+from drt_engine.solvers.chain import Chain
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -313,8 +313,8 @@ def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monke
     path, spectra = sheet
     method = drt.LogGaussian(along=along, series=["cell"] if along != "voltage" else None)
     expected, save, descents = drt.invert(spectra, method), work.save_part, []
-    descend = joint.series.descend
-    monkeypatch.setattr(joint.series, "descend", lambda *given: (descents.append(1), descend(*given))[1])
+    descend = Chain.descend
+    monkeypatch.setattr(Chain, "descend", lambda *given: (descents.append(1), descend(*given))[1])
     drt.invert_file(path, out.with_name("whole.h5"), method=method, block=16, scheduler="inline")
     whole, stops, most = len(descents), 0, 0
     descents.clear()

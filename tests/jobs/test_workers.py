@@ -91,7 +91,7 @@ def test_same_arrays_on_a_cluster_that_loses_a_worker(campaign, expected, cluste
 def test_a_client_is_taken_and_stays_open(campaign, expected, tmp_path):
     distributed = pytest.importorskip("distributed")
     # Its worker is a thread of this process, which has loaded everything.
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
     with distributed.Client(processes=False, set_as_default=False, **options) as client:
         drt.invert_file(campaign, tmp_path / "out.h5", method=METHOD, scheduler=client)
         assert client.status == "running"
