@@ -9,8 +9,12 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core import config as _config
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
+
+NOT_COMPILED = bool(getattr(_config, "DISABLE_JIT", False))
+"""Whether kernels run as plain Python, by which it is seen which of their lines are tested."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +84,9 @@ class pointed:  # noqa: N801 - a decorator
         return self
 
     def found(self) -> Any:
-        """Return what a compiled function can be given as an argument."""
+        """Return what a compiled function can be given as an argument; where nothing is compiled, the function."""
+        if NOT_COMPILED:
+            return self._function
         with _MAKING:
             if self._made is None:
                 kinds = sigutils.normalize_signature(self._signature)  # type: ignore[no-untyped-call]

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import config, extending, types
+from numba import extending, types
 from numba.core import cgutils as _cgutils
 from numba.extending import models, register_model
+
+from drt_kernels.compiling import NOT_COMPILED
 
 __all__ = ["WIDTH", "fma", "load", "load_at", "same", "store", "store_at", "total"]
 
@@ -23,7 +25,7 @@ cgutils: Any = _cgutils
 
 def intrinsic(code: Callable[..., Any]) -> Any:
     """Make an operation of compiled code; where nothing is compiled, the one of the same name in `_AS_PYTHON`."""
-    return _AS_PYTHON[code.__name__] if config.DISABLE_JIT else extending.intrinsic(code)
+    return _AS_PYTHON[code.__name__] if NOT_COMPILED else extending.intrinsic(code)
 
 
 def _put(array: Any, *at_and_value: Any) -> None:

@@ -533,6 +533,7 @@ def test_neighbours_give_the_second_derivative_and_leverages(capacitance):
     np.testing.assert_allclose(found["near"][1], found["exact"][1], atol=1e-4)
 
 
+@pytest.mark.compiled
 def test_types_that_are_kept_are_those_that_numba_finds():
     some = grid()
     locked = some._replace(slope=some.slope.copy())
