@@ -36,6 +36,24 @@ INPUTS = {
         "--profile": "profile.csv",
     },
     "export": {"file": "campaign.drt.h5", "--spectra": "campaign.h5", "--tracks": "tracks.h5"},
+    "report": {"file": "campaign.drt.h5"},
+    "conductivity": {"file": "campaign.h5"},
+    "polarisation": {"files": "profile.csv"},
+    "composite": {"file": "campaign.h5"},
+    # It writes nothing that was there before it.
+    "explore": {
+        "file": "campaign.drt.h5",
+        "--spectra": "campaign.h5",
+        "--tracks": "tracks.h5",
+        "--profile": "profile.csv",
+    },
+    # It adds to its files, and has tests of its own of what it leaves alone.
+    "watch": {
+        "folder": ".",
+        "--states": "states.csv",
+        "--output": "campaign.h5",
+        "--results": "campaign.drt.h5",
+    },
 }
 OUTPUTS = {
     "demo": ("--output",),
@@ -47,14 +65,21 @@ OUTPUTS = {
     "peaks": ("--output", "--store", "--tracks", "--tables", "--figure"),
     "plot": ("--output",),
     "export": ("--output",),
+    "report": ("--output",),
+    "conductivity": ("--output", "--arcs", "--arrhenius", "--figure"),
+    "polarisation": ("--output", "--steps", "--figure"),
+    "composite": ("--output", "--figure"),
+    "explore": (),
+    "watch": (),
 }
 MORE = {
     "clean": ("--drop", "50"),
     "peaks": ("--along", "voltage"),
     "plot": ("--kind", "composite"),
     "export": ("--tables", "results"),
+    "composite": ("--connection", "ee"),
 }
-ENDINGS = {"export": ".csv"}
+ENDINGS = {"export": ".csv", "report": ".html"}
 FOLDERS = (("demo", "--output"), ("peaks", "--tables"))
 HDF5 = (("import", "--output"), ("clean", "--output"), ("invert", "--output"), ("peaks", "--store"))
 
