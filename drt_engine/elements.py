@@ -152,6 +152,7 @@ def tail_kinds(amplitude: Array, exponent: Array, diffusion: Array) -> list[Tail
         elif np.isfinite(t):
             kinds.append("warburg-open")
         else:
+            # numpy's type of an element may be anything; exponents are real.
             kinds.append({1.0: "capacitor", 0.5: "warburg"}.get(float(n), "cpe"))  # type: ignore[arg-type]
     return kinds
 

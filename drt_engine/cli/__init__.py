@@ -3,7 +3,7 @@
 import logging
 import sys
 
-# Each registers its command.
+# Each registers its command when it is imported, and is not used by name here.
 from drt_engine.cli import (  # noqa: F401
     clean,
     demo,

@@ -277,6 +277,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for heading, side in _HEADINGS.items():
+        # Sides are text in the table above, of which rich takes four words.
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*map(_text, row))

@@ -474,6 +474,7 @@ class Session:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
+                # Each key has what its own `make` returned, which the dictionary cannot say.
                 return self._known[key]  # type: ignore[no-any-return]
             source = self.source
         value = make()

@@ -36,7 +36,7 @@ def loaded() -> None:
     pn.extension("tabulator", "filedropper", notifications=False, inline=False, sizing_mode=None)
 
 
-class Message(pn.pane.HTML):  # type: ignore[misc]
+class Message(pn.pane.HTML):  # type: ignore[misc]  # panel has no types
     """A line that says what happened."""
 
     def say(self, text: object, kind: str = "said") -> None:

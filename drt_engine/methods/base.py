@@ -40,8 +40,8 @@ class Solution:
     at_edge: NDArray[np.bool_]
     by_cvxpy: NDArray[np.bool_]
     noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
-    noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]
-    doubtful: NDArray[np.bool_] = None  # type: ignore[assignment]
+    noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]  # likewise
+    doubtful: NDArray[np.bool_] = None  # type: ignore[assignment]  # False, below
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
