@@ -157,14 +157,17 @@ class PreparedLogGaussian:
         with np.errstate(divide="ignore"):
             scaled[:, : self.grid.logs] = np.log(scaled[:, : self.grid.logs])
         rows, number = scaled.shape
-        mean, covariance = np.full((rows, number), np.nan), np.full((rows, number, number), np.nan)
-        hyper = np.full((rows, 3), np.nan)
-        known = np.flatnonzero(np.isfinite(scaled).all(axis=1) & (regularisation > 0.0))
-        some = np.empty((known.size, number)), np.empty((known.size, number, number)), np.empty((known.size, 3))
+        found = np.empty((rows, number)), np.empty((rows, number, number)), np.empty((rows, 3))
+        known = np.isfinite(scaled).all(axis=1) & (regularisation > 0.0)
+        some = [part[: np.count_nonzero(known)] for part in found]
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
         log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.work(), *some)
-        mean[known], covariance[known], hyper[known] = some
+        if not known.all():
+            for part in found:
+                part[known] = part[: np.count_nonzero(known)].copy()
+                part[~known] = np.nan
+        mean, covariance, hyper = found
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         return self.as_posterior(parameters, size, (mean, covariance), known_noise)
 
@@ -184,13 +187,14 @@ class PreparedLogGaussian:
         noise : ndarray, shape (K, 2)
             a, ohm, and b.
         """
-        (mean, covariance), problem, rows = normal, self.problem, len(size)
+        (mean, covariance), problem = normal, self.problem
         with np.errstate(divide="ignore"):
             solution = np.log(parameters.coefficients / size[:, None])
         step = size[:, None] / problem.scale[self.grid.logs :]
-        factors = np.hstack([np.ones((rows, self.grid.logs)), step])
-        covariance *= factors[:, :, None] * factors[:, None, :]
-        shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self.grid.logs)
+        covariance[:, self.grid.logs :] *= step[:, :, None]
+        covariance[:, :, self.grid.logs :] *= step[:, None, :]
+        mean[:, self.grid.logs :] *= step
+        shift, covariance, uncut = cut_at_zero(mean, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
         goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)

@@ -164,7 +164,7 @@ def test_cutting_off_is_that_of_sampling():
     root = rng.standard_normal((5, 5))
     covariance = root @ root.T + np.eye(5)
     mean = np.array([1.0, -2.0, 0.5, -1.5, 0.8])
-    moved, left, _uncut = (one[0] for one in cut_at_zero(mean[None], covariance[None], 3))
+    moved, left, _uncut = (one[0] for one in cut_at_zero(mean[None], covariance[None].copy(), 3))
     drawn = rng.multivariate_normal(mean, covariance, 2_000_000)
     drawn = drawn[(drawn[:, 3:] > 0).all(axis=1)]
     np.testing.assert_allclose(moved, drawn.mean(axis=0), atol=0.05)
