@@ -77,9 +77,9 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        from drt_engine.hdf5.inversions import versions
+        from drt_engine import __version__
 
-        say(f"drt-engine {versions()['drt-engine']}")
+        say(f"drt-engine {__version__}")
         raise typer.Exit
 
 
