@@ -23,7 +23,7 @@ from drt_engine.readers.named import (
     with_units,
 )
 from drt_engine.readers.side_by_side import apart, put_together, state_in
-from drt_engine.readers.states import TABLE_STATES, State
+from drt_engine.readers.states import TABLE_STATES, State, untaken_above
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import is_number
 from drt_engine.readers.unnamed import inferred
@@ -35,6 +35,10 @@ MAX_UNPACKED = 512 * 2**20
 
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PREAMBLE = 200
+
+
+def _as_text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Sheet:
 
     def cells(self, row: int) -> list[str]:
         """Return the cells of a row as text."""
-        return ["" if cell is None else str(cell).strip() for cell in self.rows[row]]
+        return [_as_text(cell) for cell in self.rows[row]]
 
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit in the eighth digit, as instruments print no more and Excel hides how many there were."""
@@ -75,7 +79,7 @@ class Sheet:
 
     def _number(self, row: int, index: int, missing: frozenset[str]) -> float:
         cell = self.rows[row][index] if index < len(self.rows[row]) else None
-        text = "" if cell is None else str(cell).strip()
+        text = _as_text(cell)
         if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             return float(cell)
         if isinstance(cell, str) and is_number(text):
@@ -123,7 +127,10 @@ class Excel:
             sheet = _table(f"{path} [{name}]", rows, options)
             if sheet is not None:
                 above = rows[sheet[1] - 2] if sheet[1] is not None and sheet[1] > 1 else ()
-                recordings.append((name, _read_sheet(*sheet, options, above)))
+                done = _read_sheet(*sheet, options, above)
+                top = ("\t".join(map(_as_text, row)) for row in rows[: (sheet[1] or int(sheet[0].lines[0])) - 1])
+                more = untaken_above(top, {state for sweep in done.sweeps for state in sweep.state})
+                recordings.append((name, replace(done, remarks=(*done.remarks, *more))))
         if not recordings:
             fault = format_error(
                 path,
@@ -161,7 +168,7 @@ def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions, above: 
         return format_error(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
 
     remarks = []
-    cells = ["" if cell is None else str(cell).strip() for cell in above]
+    cells = [_as_text(cell) for cell in above]
     if heading is not None and not options.columns and (beside := apart(sheet, cells)):
         found = []
         for part in beside:
@@ -223,7 +230,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) -> tuple[Sheet, int | None] | None:
     """Return the table of a sheet and the row of its headings, or None if it holds no impedance."""
-    text = [tuple("" if cell is None else str(cell).strip() for cell in row) for row in rows[:_PREAMBLE]]
+    text = [tuple(_as_text(cell) for cell in row) for row in rows[:_PREAMBLE]]
     heading = next((n for n, cells in enumerate(text, start=1) if holds_impedance(cells)), None)
     if heading is None:
         return _named_table(source, rows, text, options)
