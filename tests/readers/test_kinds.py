@@ -139,7 +139,8 @@ KINDS = {
         z=(Z, circuit(2)), states=({"temperature": 60}, {"temperature": 300})),
     **{
         f"{line!r} above": Kind(
-            table(line, "f\tre\tim", *CARTESIAN), remark=f"lines above the table that look like states and {WHAT}{name!r}")
+            table(line, "f\tre\tim", *CARTESIAN),
+            remark=f"lines above the table that look like states and {WHAT}{name!r}")
         for line, name in {
             "Temp: 25": "Temp", "# Temperature = 298 K": "Temperature", "Area (mm2);113.1": "Area (mm2)",
             "// E = 3.5 V": "E", "OCP,0.5": "OCP", '"Cell voltage (V)"\t3.6': "Cell voltage (V)",
