@@ -33,6 +33,12 @@ __all__ = ["READER"]
 MAX_UNPACKED = 512 * 2**20
 """Largest workbook that is read, bytes once unpacked."""
 
+MAX_ROWS, MAX_CELLS = 2**20, 2**24
+"""Most rows of a sheet, which is what Excel can have, and most cells of a workbook that are kept."""
+
+_SMALL, _MOST_PACKED = 2**21, 50
+"""What is larger once unpacked, bytes, is packed no better than so many times: Excel gains a factor of 5 to 20."""
+
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PREAMBLE = 200
 
@@ -205,18 +211,19 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_UNPACKED:
+            most = min(MAX_UNPACKED, max(_SMALL, _MOST_PACKED * path.stat().st_size))
+            if size > most:
                 raise format_error(
                     path,
                     None,
-                    f"{size / 2**20:.0f} MiB once unpacked; up to {MAX_UNPACKED // 2**20} MiB are read. Split it.",
+                    f"{size / 2**20:.0f} MiB once unpacked; of this file {most // 2**20} are read. Split it.",
                 )
             damaged = archive.testzip()
             if damaged is not None:
                 raise format_error(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         try:
-            return {sheet.title: [tuple(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
+            return _rows_of(path, book.worksheets)
         finally:
             book.close()
     except FileFormatError:
@@ -224,8 +231,30 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
     except Exception as error:  # whatever a damaged archive provokes
         cure = "Save an old workbook (.xls) as .xlsx." if path.suffix.lower() == ".xls" else "Save it again."
         raise format_error(
-            path, "byte 0", f"no workbook that openpyxl can read ({type(error).__name__}: {error}). {cure}"
+            path, "byte 0", f"no workbook that openpyxl can read ({_one_line(error)}). {cure}"
         ) from error
+
+
+def _rows_of(path: Path, worksheets: Sequence[Any]) -> dict[str, list[tuple[object, ...]]]:
+    found, cells = dict[str, list[tuple[object, ...]]](), 0
+    for sheet in worksheets:
+        # What the file says of its size need not be so: rows would be lost, or waited for.
+        sheet.reset_dimensions()
+        rows = found[sheet.title] = []
+        for row in sheet.iter_rows(values_only=True):
+            cells += len(row)
+            if len(rows) == MAX_ROWS or cells > MAX_CELLS:
+                raise format_error(
+                    path,
+                    f"sheet {sheet.title!r}",
+                    f"more than {MAX_ROWS} rows, or {MAX_CELLS} cells in all. Delete what is empty, or split it.",
+                )
+            rows.append(tuple(row))
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) -> tuple[Sheet, int | None] | None:
