@@ -289,11 +289,11 @@ def test_rows_that_all_refer_to_one_long_text(whole, tmp_path):
     shutil.copy(whole, path)
 
     def one_text(group, name, shape):
-        texts = group.create_dataset(name, shape, h5py.string_dtype(), chunks=shape)
-        texts[:] = ["x" * 2**20, *"B" * (ROWS - 1)]
+        texts = group.create_dataset(name, shape[:1], h5py.string_dtype(), chunks=shape[:1])
+        texts[:] = ["x" * 2**20, *"B" * (shape[0] - 1)]
         group.file.flush()
         reference = texts.id.read_direct_chunk((0,))[1][:16]
-        texts.id.write_direct_chunk((0,), reference * ROWS)
+        texts.id.write_direct_chunk((0,), reference * shape[0])
 
     with h5py.File(path, "r+") as file:
         everywhere(one_text, "cell")(file, tmp_path)
