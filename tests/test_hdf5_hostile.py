@@ -284,6 +284,30 @@ def test_what_is_no_file_is_refused_at_once(folder, noisy, kind):
         raise CliRunner().invoke(app, ["invert", str(folder / "job.toml")]).exception
 
 
+def test_rows_that_all_refer_to_one_long_text(whole, tmp_path):
+    path = tmp_path / "made up.h5"
+    shutil.copy(whole, path)
+
+    def one_text(group, name, shape):
+        texts = group.create_dataset(name, shape[:1], h5py.string_dtype(), chunks=shape[:1])
+        texts[:] = ["x" * 2**20, *"B" * (shape[0] - 1)]
+        group.file.flush()
+        reference = texts.id.read_direct_chunk((0,))[1][:16]
+        texts.id.write_direct_chunk((0,), reference * shape[0])
+
+    with h5py.File(path, "r+") as file:
+        everywhere(one_text, "cell")(file, tmp_path)
+    for function in (
+        drt.read_spectra,
+        drt.read_inversion,
+        read_tracks,
+        lambda path: drt.read_spectra(path, rows=[7, 0, 5, 3, 6, 1]),
+        lambda path: drt.invert_file(path, path.with_name("new.h5"), method=drt.Tikhonov()),
+    ):
+        with pytest.raises(drt.FileFormatError, match="/cell has more text than the file"):
+            function(path)
+
+
 def test_what_is_harmless_is_read(whole, tmp_path):
     path = tmp_path / "mine.h5"
     shutil.copy(whole, path)

@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 _KINDS = {"f": "real numbers", "i": "whole numbers", "u": "unsigned integers"}
 _ENCODINGS = ("utf-8", "utf8", "ascii")
+_REFERRED_AT_ONCE = 16
 _WIDEST_GAP = 256
 # How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
 _SCALES = (
@@ -131,8 +132,21 @@ class GridReader:
         missing = chunks_missing(self._datasets[name], rows)
         if missing is not None:
             raise self.error(f"is damaged: rows {missing[0]} to {missing[1]} cannot be found.", name)
+        if self._datasets[name].dtype.kind == "O":
+            return self._referred(name, np.arange(self.spectra) if rows is None else rows)
         values = self._datasets[name][()] if rows is None else _take(self._datasets[name], rows)
         return np.asarray(values, dtype=self._dtypes.get(name, values.dtype.newbyteorder("=")))
+
+    def _referred(self, name: str, rows: Array) -> Array:
+        """Texts of any length, which rows refer to: few at once, as all of many rows may refer to one that is long."""
+        out, size = np.empty(rows.size, dtype=object), 0
+        for k in range(0, rows.size, _REFERRED_AT_ONCE):
+            piece = _take(self._datasets[name], rows[k : k + _REFERRED_AT_ONCE])
+            size += sum(map(len, piece.tolist()))
+            if size > self._bytes:
+                raise self.error(f"has more text than the file of {self._bytes} bytes can hold. It is made up.", name)
+            out[k : k + piece.size] = piece
+        return out
 
     def states(self, rows: Array, names: Collection[str] | None = None) -> pd.DataFrame:
         """State columns of some rows: those of these names, or all."""
@@ -390,6 +404,8 @@ def _take(dataset: Any, rows: Array) -> Array:
     ends = np.append(gaps + 1, ascending.size)
     out = np.empty((rows.size, *dataset.shape[1:]), dtype=dataset.dtype)
     most = rows_at_once(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=int)))
+    if dataset.dtype.kind == "O":
+        most = _REFERRED_AT_ONCE
     start = 0
     while start < ascending.size:
         first = int(ascending[start])

@@ -145,7 +145,9 @@ def spectra_of(
 
 def _names_for(headings: Sequence[str], parts: Sequence[re.Match[str] | None], suffix: str) -> dict[str, str]:
     """Return which columns stand for what in the spectrum of one electrode."""
-    rename = {"Ecell/V": "Ewe/V", "<Ecell>/V": "<Ewe>/V"}
+    rename = {}
+    if not any(re.match("<?Ewe>?/", heading) for heading in headings):  # a cycler has the potential of the cell alone
+        rename = {name: name.replace("Ecell", "Ewe") for name in headings if re.match("<?Ecell>?/", name)}
     if any("Q-Qo" in heading for heading in headings):
         rename |= {heading: "_" for heading in headings if heading.startswith("Capacity")}
     for heading, match in zip(headings, parts, strict=True):

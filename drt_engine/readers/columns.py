@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import NoMeasurementError, format_error
 from drt_engine.readers.headings import Meaning, meaning_of
-from drt_engine.readers.states import untaken
+from drt_engine.readers.states import maybe_kelvin, untaken
 
 __all__ = [
     "NEEDED",
@@ -323,6 +323,9 @@ def rows_of(
             cells, remark = side_column(table, column.index, missing)
             values[name] = _scaled(column, cells)
             notes += remark
+            if column.meaning.assumed and name == "temperature" and maybe_kelvin(values[name]):
+                del values[name]
+                notes.append(_unit_of_temperature(columns, cells))
     notes += untaken(table.headings, {column.index for column in columns.values()})
     notes += _contradictions(table, columns, values, keep)
     area: dict[str, Floats] = {}
@@ -485,6 +488,17 @@ def _with_unit_of_phase(
         heading_line if table.unit == "line" or heading_line is None else f"{table.unit} {heading_line}",
         f"{phase.heading!r} has no unit, and all its values lie within ±π/2: they may be degrees or radians. Say "
         f"which, with columns='{numbers.format('rad')}' or columns='{numbers.format('deg')}'.",
+    )
+
+
+def _unit_of_temperature(columns: Mapping[str, TableColumn], cells: Floats) -> str:
+    """Return what to say of a temperature that may be in K as well as in °C."""
+    column = columns["temperature"]
+    numbers = _numbered({name: columns[name] for name in spectrum_of(columns)})
+    return (
+        f"temperature not taken: {column.heading!r} has no unit, and {cells[~np.isnan(cells)][0]:g} may be in K or in "
+        f"°C. Say which, with columns='{numbers},temperature/K={column.index + 1}' or columns='{numbers},"
+        f"temperature/°C={column.index + 1}'"
     )
 
 

@@ -23,7 +23,7 @@ from drt_engine.readers.named import (
     with_units,
 )
 from drt_engine.readers.side_by_side import apart, put_together, state_in
-from drt_engine.readers.states import TABLE_STATES, State
+from drt_engine.readers.states import TABLE_STATES, State, untaken_above
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import is_number
 from drt_engine.readers.unnamed import inferred
@@ -33,8 +33,18 @@ __all__ = ["READER"]
 MAX_UNPACKED = 512 * 2**20
 """Largest workbook that is read, bytes once unpacked."""
 
+MAX_ROWS, MAX_CELLS = 2**20, 2**24
+"""Most rows of a sheet, which is what Excel can have, and most cells of a workbook that are kept."""
+
+_SMALL, _MOST_PACKED = 2**21, 50
+"""What is larger once unpacked, bytes, is packed no better than so many times: Excel gains a factor of 5 to 20."""
+
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PREAMBLE = 200
+
+
+def _as_text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Sheet:
 
     def cells(self, row: int) -> list[str]:
         """Return the cells of a row as text."""
-        return ["" if cell is None else str(cell).strip() for cell in self.rows[row]]
+        return [_as_text(cell) for cell in self.rows[row]]
 
     def resolution(self, row: int, index: int) -> float:
         """Return half a unit in the eighth digit, as instruments print no more and Excel hides how many there were."""
@@ -75,7 +85,7 @@ class Sheet:
 
     def _number(self, row: int, index: int, missing: frozenset[str]) -> float:
         cell = self.rows[row][index] if index < len(self.rows[row]) else None
-        text = "" if cell is None else str(cell).strip()
+        text = _as_text(cell)
         if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             return float(cell)
         if isinstance(cell, str) and is_number(text):
@@ -123,7 +133,10 @@ class Excel:
             sheet = _table(f"{path} [{name}]", rows, options)
             if sheet is not None:
                 above = rows[sheet[1] - 2] if sheet[1] is not None and sheet[1] > 1 else ()
-                recordings.append((name, _read_sheet(*sheet, options, above)))
+                done = _read_sheet(*sheet, options, above)
+                top = ("\t".join(map(_as_text, row)) for row in rows[: (sheet[1] or int(sheet[0].lines[0])) - 1])
+                more = untaken_above(top, {state for sweep in done.sweeps for state in sweep.state})
+                recordings.append((name, replace(done, remarks=(*done.remarks, *more))))
         if not recordings:
             fault = format_error(
                 path,
@@ -161,7 +174,7 @@ def _read_sheet(sheet: Sheet, heading: int | None, options: ReadOptions, above: 
         return format_error(sheet.source, f"row {heading if heading is not None else sheet.lines[0]}", message)
 
     remarks = []
-    cells = ["" if cell is None else str(cell).strip() for cell in above]
+    cells = [_as_text(cell) for cell in above]
     if heading is not None and not options.columns and (beside := apart(sheet, cells)):
         found = []
         for part in beside:
@@ -198,18 +211,19 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_UNPACKED:
+            most = min(MAX_UNPACKED, max(_SMALL, _MOST_PACKED * path.stat().st_size))
+            if size > most:
                 raise format_error(
                     path,
                     None,
-                    f"{size / 2**20:.0f} MiB once unpacked; up to {MAX_UNPACKED // 2**20} MiB are read. Split it.",
+                    f"{size / 2**20:.0f} MiB once unpacked; of this file {most // 2**20} are read. Split it.",
                 )
             damaged = archive.testzip()
             if damaged is not None:
                 raise format_error(path, damaged, "its checksum does not fit: the workbook is damaged. Save it again.")
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), read_only=True, data_only=True)
         try:
-            return {sheet.title: [tuple(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
+            return _rows_of(path, book.worksheets)
         finally:
             book.close()
     except FileFormatError:
@@ -217,13 +231,35 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
     except Exception as error:  # whatever a damaged archive provokes
         cure = "Save an old workbook (.xls) as .xlsx." if path.suffix.lower() == ".xls" else "Save it again."
         raise format_error(
-            path, "byte 0", f"no workbook that openpyxl can read ({type(error).__name__}: {error}). {cure}"
+            path, "byte 0", f"no workbook that openpyxl can read ({_one_line(error)}). {cure}"
         ) from error
+
+
+def _rows_of(path: Path, worksheets: Sequence[Any]) -> dict[str, list[tuple[object, ...]]]:
+    found, cells = dict[str, list[tuple[object, ...]]](), 0
+    for sheet in worksheets:
+        # What the file says of its size need not be so: rows would be lost, or waited for.
+        sheet.reset_dimensions()
+        rows = found[sheet.title] = []
+        for row in sheet.iter_rows(values_only=True):
+            cells += len(row)
+            if len(rows) == MAX_ROWS or cells > MAX_CELLS:
+                raise format_error(
+                    path,
+                    f"sheet {sheet.title!r}",
+                    f"more than {MAX_ROWS} rows, or {MAX_CELLS} cells in all. Delete what is empty, or split it.",
+                )
+            rows.append(tuple(row))
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) -> tuple[Sheet, int | None] | None:
     """Return the table of a sheet and the row of its headings, or None if it holds no impedance."""
-    text = [tuple("" if cell is None else str(cell).strip() for cell in row) for row in rows[:_PREAMBLE]]
+    text = [tuple(_as_text(cell) for cell in row) for row in rows[:_PREAMBLE]]
     heading = next((n for n, cells in enumerate(text, start=1) if holds_impedance(cells)), None)
     if heading is None:
         return _named_table(source, rows, text, options)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AREA_UNIT", "QUANTITIES", "Meaning", "meaning_of", "without_number"]
+__all__ = ["AREA_UNIT", "QUANTITIES", "SQUARE_CENTIMETRES", "Meaning", "meaning_of", "without_number"]
 
 QUANTITIES = {
     "frequency": "frequency",
@@ -138,8 +138,11 @@ _PLAIN: dict[str, dict[str, tuple[float, float]]] = {
     },
     "": {"": (1.0, 0.0), "#": (1.0, 0.0)},
 }
-AREA_UNIT = re.compile(r"(.{0,20}?(?:ohms?|[\u2126\u03a9]))[ .·*x×⋅-]?cm(?:2|²|\^2|\^\{2\})", re.IGNORECASE)
-"""A resistance times an area, and the unit of the resistance."""
+AREA_UNIT = re.compile(r"(.{0,20}?(?:ohms?|[\u2126\u03a9]))[ .·*x×⋅-]?([cm]?m)(?:2|²|\^2|\^\{2\})", re.IGNORECASE)
+"""A resistance times an area, and the units of the resistance and of the length."""
+
+SQUARE_CENTIMETRES = {"cm": 1.0, "m": 1e4, "mm": 1e-2}
+"""Areas in cm², by the unit of the length in small letters."""
 
 _NUMBERED = re.compile(r"[ ._-]?(?:\(\d{1,4}\)|\d{1,4})$")
 _LOOK_ALIKES = str.maketrans(
@@ -163,7 +166,7 @@ class Meaning:
     rank : int
         Among columns of one quantity that of the least rank is meant: ``<Ewe>/V`` before ``Ewe/V``.
     assumed : bool
-        Whether the heading states no unit where there are two usual ones, as of a phase.
+        Whether the heading states no unit where there are two usual ones, as of a phase or a temperature.
     per_area : bool
         Whether the unit is one of resistance times area, ohm cm².
     """
@@ -198,8 +201,8 @@ def meaning_of(heading: str) -> Meaning | str | None:
             area = AREA_UNIT.fullmatch(unit) if QUANTITIES[quantity] == "resistance" else None
             scale = _scale(area[1].strip() if area else unit, quantity, name.strip())
             if scale is not None:
-                sign = -1.0 if minus else 1.0
-                assumed = quantity == "phase" and not unit
+                sign = (-1.0 if minus else 1.0) * (SQUARE_CENTIMETRES[area[2].lower()] if area else 1.0)
+                assumed = quantity in ("phase", "temperature") and not unit
                 rank = _rank(quantity, name)
                 return Meaning(quantity, sign * scale[0], sign * scale[1], rank, assumed, area is not None)
             if QUANTITIES[quantity] in ("frequency", "resistance", "angle"):

@@ -15,6 +15,7 @@ from drt_engine.readers.columns import rows_of
 from drt_engine.readers.file_states import TEXTS, as_numbers, number_of
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
+from drt_engine.readers.states import maybe_kelvin
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import TextFile
 from drt_engine.spectra import RESERVED, STATE_UNITS
@@ -177,6 +178,9 @@ def _states(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         if name in RESERVED:
             name = f"given {name}"
         values: list[Any] = [row.get(heading, "").strip() for row in rows]
+        no_unit = meaning is None or (isinstance(meaning, Meaning) and meaning.assumed)
+        if name == "temperature" and no_unit and maybe_kelvin([number_of(name, one) for one in values]):
+            name = "temperature in K or °C"
         if name in STATE_UNITS:
             numbers = [number_of(name, one) for one in values]
             values = [None if one is None else float(f"{factor * one + offset:.12g}") for one in numbers]

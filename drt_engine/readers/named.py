@@ -8,7 +8,14 @@ import numpy as np
 
 from drt_engine.errors import FileFormatError, InputError
 from drt_engine.readers.columns import NEEDED, HeadedTable, TableColumn, find_columns
-from drt_engine.readers.headings import AREA_UNIT, QUANTITIES, Meaning, meaning_of, without_number
+from drt_engine.readers.headings import (
+    AREA_UNIT,
+    QUANTITIES,
+    SQUARE_CENTIMETRES,
+    Meaning,
+    meaning_of,
+    without_number,
+)
 
 __all__ = ["Named", "chosen_columns", "columns_of", "flipped", "holds_impedance", "parse_columns", "with_units"]
 
@@ -71,6 +78,8 @@ def parse_columns(spec: str) -> list[Named]:
                 f"columns has {part!r}, which is not known; expected names among {signed}, with a unit after a stroke "
                 "if it is not the SI one, or _ for a column to be ignored."
             )
+        if area:
+            meaning = replace(meaning, factor=meaning.factor * SQUARE_CENTIMETRES[area[2].lower()])
         if equals and not where:
             raise InputError(f"columns has {part!r}; a number or a heading was expected after the equals sign.")
         if equals and re.fullmatch(r"\d{1,9}", where) and int(where) < 1:

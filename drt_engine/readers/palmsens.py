@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.headings import Meaning, meaning_of
-from drt_engine.readers.states import State
+from drt_engine.readers.states import State, untaken
 from drt_engine.readers.sweeps import recording
 
 __all__ = ["READER", "PalmSens"]
@@ -88,7 +88,8 @@ class PalmSens:
             empty += _count(measurement) - len(found) if found else 0
             for channel, titles, arrays in found:
                 where = f"measurement {number}{f', channel {channel}' if channel else ''}, {titles[-1]!r}"
-                rows, notes = _rows(path, where, arrays)
+                rows, notes = _rows(path, where, {name: arrays[name] for name in arrays if name in _ARRAYS.values()})
+                notes += untaken([name for name in arrays if name not in _ARRAYS.values()], ())
                 label = " / ".join(dict.fromkeys(title for title in titles if title))
                 states: dict[str, object] = {"channel": channel} if channel else {}
                 done = recording(rows, self.name, states=states | ({"label": label} if label else {}))
@@ -155,13 +156,13 @@ def _title(owner: Any) -> str:
 
 
 def _arrays(owner: Any) -> dict[str, Mapping[str, Any]]:
-    """Return the arrays of a data set by what they hold; of two with one description the first."""
+    """Return the arrays of a data set by what they hold, or as a heading; of two with one description the first."""
     found: dict[str, Mapping[str, Any]] = {}
     for array in _list(owner.get("dataset") if isinstance(owner, dict) else None, "values"):
         if isinstance(array, dict):
-            name = _ARRAYS.get(str(array.get("description") or "").strip().lower())
-            if name is not None:
-                found.setdefault(name, array)
+            name = str(array.get("description") or "").strip()
+            unit = _UNITS.get(_unit_of(array).lower(), ("", ""))[1]
+            found.setdefault(_ARRAYS.get(name.lower(), f"{name}/{unit}" if unit else name), array)
     return found
 
 

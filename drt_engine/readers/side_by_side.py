@@ -13,6 +13,7 @@ from drt_engine.readers.base import Recording, Sweep
 from drt_engine.readers.columns import HeadedTable
 from drt_engine.readers.file_states import number_of
 from drt_engine.readers.headings import Meaning, meaning_of, without_number
+from drt_engine.readers.states import untaken
 
 __all__ = ["Part", "apart", "put_together", "state_in"]
 
@@ -147,6 +148,8 @@ def put_together(parts: Sequence[Part], found: Sequence[Recording]) -> Recording
     for recorded, value in zip(found, values, strict=True):
         given = {state: value} if value != "" else {}
         sweeps += [replace(sweep, state={**sweep.state, **given}) for sweep in recorded.sweeps]
-    remarks = dict.fromkeys(remark for recorded in found for remark in recorded.remarks)
+    headings, taken = parts[0].table.headings, {index for part in parts for index in part.at}
+    notes = [*untaken(headings, taken), *(remark for recorded in found for remark in recorded.remarks)]
+    remarks = dict.fromkeys(notes)
     beside = f"{len(parts)} spectra stand beside each other"
     return replace(found[0], sweeps=tuple(sweeps), remarks=(beside, *remarks))

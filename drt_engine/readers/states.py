@@ -15,18 +15,20 @@ from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.text import is_number
 
 if TYPE_CHECKING:
-    from drt_engine.readers.columns import Rows
+    from drt_engine.readers.columns import Floats, Rows
 
 __all__ = [
     "BOUNDS",
     "TABLE_STATES",
     "State",
     "kind_of",
+    "maybe_kelvin",
     "plausible",
     "plausible_values",
     "stated",
     "states_table",
     "untaken",
+    "untaken_above",
     "untaken_fields",
 ]
 
@@ -52,18 +54,28 @@ _AREA_UNIT = re.compile(r"(?:sq\.? ?(?P<of>[a-zµ]{1,2})|(?P<side>[a-zµ]{1,2})(
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 _QUANTITY = {"open_circuit_voltage": "voltage", "bias": "voltage"}
 
+_ABOVE = re.compile(r"\W{0,20}([^:=;,\t]*+)[:=;,\t]++[\s\"']*+([+-]?\d.*)", re.DOTALL)
+"""A line that says something by name, as ``# Temp: 25`` or ``Area (cm2);0.5``."""
+
+_COLDEST = -100.0
+"""No temperature below this is taken to be meant where a value without a unit may be in K, °C."""
+
 _LONGEST = 200
 """No heading and no field of a header is longer that holds a state, characters."""
 
 _KINDS = {  # what a heading or the name of a field may hold: its words, its units
-    "voltage": (r"potential|voltage|\be(?:we|ce|cell|oc|dc)\b|\bv(?:dc|oc)\b|\b[euv]\b(?=\s*[(/])", r"v"),
+    "voltage": (
+        r"potential|voltage|spannung|\be(?:we|ce|cell|oc|dc)\b|\bv(?:dc|oc|bat)\b|\b[euv]\b(?=\s*[(/]|\s+vs\b)|^[euv]$"
+        r"|\boc[vp]\b|\bdc bias\b|\bbias\b(?=\s*[(/])|\b[uv] (?:cell|bat)|\bcell [euv]\b",
+        r"v",
+    ),
     "current": (r"current|\bidc\b|\bi\b(?=\s*[(/])", r"a"),
-    "temperature": (r"temp|^t$", r"°c|degc|deg\.? ?c|k"),
+    "temperature": (r"temp|^t$|^t (?:cell|sample)", r"°c|degc|deg\.? ?c|k"),
     "area": (r"\barea\b|surface", r"[cm]?m(?:²|\^?2)"),
-    "cycle": (r"cycle", None),
+    "cycle": (r"cycle|zyklus|\bcyc\b", None),
     "channel": (r"channel", None),
     "time": (r"\btime\b", None),
-    "charge": (r"charge|capacity|\bd?q\b|q-qo", r"c|a[.·* ]?h|as"),
+    "charge": (r"charge|capacity|\bd?q\b|q-qo|\bso[ch]\b|\bdod\b|^m?ah$", r"c|a[.·* ]?h|as"),
 }
 _LOOKS = {
     kind: re.compile(words + (rf"|[/(\[,]\s*[numµk]?(?:{units})\s*[)\]]?\s*$" if units else ""))
@@ -245,7 +257,37 @@ def untaken(headings: Sequence[str], taken: Collection[int]) -> tuple[str, ...]:
     return _named("columns", [h for i, h in enumerate(headings) if i not in taken and kind_of(h)])
 
 
-def untaken_fields(fields: Mapping[str, str], taken: Collection[str], states: Collection[str]) -> tuple[str, ...]:
+def untaken_above(lines: Iterable[str], states: Collection[str]) -> tuple[str, ...]:
+    """Return a remark that names what stands above a table, as ``Temp: 25``, and looks like a state, or nothing.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Lines above the headings.
+    states : collection of str
+        States that were taken from anywhere.
+    """
+    matches = (_ABOVE.match(line[:_LONGEST]) for line in lines)
+    return untaken_fields(
+        {match[1].strip(" \"'"): match[2] for match in matches if match}, (), states, "lines above the table"
+    )
+
+
+def maybe_kelvin(values: "Floats | Sequence[float | None]") -> bool:
+    """Say whether temperatures without a unit may be in K as well as in °C.
+
+    Parameters
+    ----------
+    values : sequence of float
+        All of a column; NaN, None, 0 and what is no temperature say nothing.
+    """
+    known = [value for value in values if value is not None and value > -273.15 and value != 0]  # NaN is not above
+    return bool(known) and min(known) >= _COLDEST + 273.15
+
+
+def untaken_fields(
+    fields: Mapping[str, str], taken: Collection[str], states: Collection[str], what: str = "fields of the header"
+) -> tuple[str, ...]:
     """Return a remark that names the fields of a header which look like a state that nothing else gave, or nothing.
 
     Parameters
@@ -256,6 +298,8 @@ def untaken_fields(fields: Mapping[str, str], taken: Collection[str], states: Co
         Fields that became states or metadata.
     states : collection of str
         States that were taken from anywhere.
+    what : str, optional
+        Where they stand.
     """
     names = []
     for name, value in fields.items():
@@ -263,7 +307,7 @@ def untaken_fields(fields: Mapping[str, str], taken: Collection[str], states: Co
         says = number is not None and is_number(number[1]) and float(number[1].replace(",", ".")) != 0
         if kind not in (None, "time") and says and name not in taken and kind not in states:
             names.append(name)
-    return _named("fields of the header", names)
+    return _named(what, names)
 
 
 def _named(what: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -126,6 +126,8 @@ def _branches(
         into, turn, onward = np.diff(log_f[[before[-2], before[-1], piece[0], piece[1]]])
         beside = [max(abs(turn), abs(onward)), max(abs(into), abs(onward))]
         in_step = abs(into) <= IN_STEP * beside[0] and abs(turn) <= IN_STEP * beside[1]
+        if before.size == 2:  # a single point, and the jump from there to where the sweep begins
+            in_step |= abs(turn) <= IN_STEP * abs(onward)
         if into * turn < 0 < turn * onward and in_step:
             joined[k] = np.concatenate([before[-1:], piece])
     kept = []

@@ -23,7 +23,7 @@ from drt_engine.readers.named import (
     with_units,
 )
 from drt_engine.readers.side_by_side import Part, apart, put_together
-from drt_engine.readers.states import TABLE_STATES, State
+from drt_engine.readers.states import TABLE_STATES, State, untaken_above
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import (
     Delimiter,
@@ -42,7 +42,7 @@ __all__ = ["READER"]
 
 _PREAMBLE = 500
 _WORDS = re.compile(r"[^\W\deE_]|[|'\"]")
-_COMMENT = re.compile(r"\s*(?:#+|%+|//+)\s*")
+_COMMENT = re.compile(r"\A\s*(?:#+|%+|//+)\s*")
 _CHANNEL = re.compile(r"\s*(?:CH|Channel)[ .#:]{0,3}(\d{1,6})\b", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 _BETWEEN = re.compile(r"[\t;, ]+")
@@ -76,17 +76,20 @@ class PlainTable:
         if has_lists(text.lines):
             return read_lists(text, options, self.name)
         blocks = _blocks(text.lines)
-        text = replace(text, lines=_without_comments(text.lines, {block.heading for block in blocks}))
+        said = text.lines
+        text = replace(text, lines=_without_comments(said, {block.heading for block in blocks}))
         named = parse_columns(options.columns) if options.columns else None
         if not blocks:
             rows, remarks = _read_headless(text, named, options)
-            return recording(rows, self.name, remarks=remarks)
+            more = untaken_above(said[: int(rows.lines[0]) - 1], rows.states)
+            return recording(rows, self.name, remarks=[*remarks, *more])
         parts, remarks = [], list[str]()
         for block in blocks:
             table = _headed(text, block, options)
             beside = [] if named or len(blocks) > 1 else apart(table, _above(text, block, table))
             if beside:
-                return put_together(beside, [self._part(one, text, block) for one in beside])
+                done = put_together(beside, [self._part(one, text, block) for one in beside])
+                return replace(done, remarks=(*done.remarks, *untaken_above(_other_lines(said, blocks), ())))
             columns = columns_of(table, partial(text.error, block.heading))
             part = rows_of(table, columns, heading_line=block.heading)
             remarks += without_unit(columns)
@@ -96,7 +99,9 @@ class PlainTable:
         if len(parts) > 1:
             lines = ", ".join(str(block.heading) for block in blocks[:5]) + ", ..." * (len(blocks) > 5)
             remarks.append(f"{len(parts)} tables, each below its own headings (lines {lines})")
-        return recording(join_rows(parts), self.name, remarks=[*dict.fromkeys(remarks), *_unended(text)])
+        rows = join_rows(parts)
+        remarks += untaken_above(_other_lines(said, blocks), rows.states)
+        return recording(rows, self.name, remarks=[*dict.fromkeys(remarks), *_unended(text)])
 
     def _part(self, part: Part, text: TextFile, block: "_Block") -> Recording:
         columns = columns_of(part, partial(text.error, block.heading))
@@ -116,6 +121,13 @@ class _Block:
 def _above(text: TextFile, block: _Block, table: TextTable) -> list[str]:
     """Return the cells of the line above the headings."""
     return split_cells(text.lines[block.heading - 2], table.delimiter) if block.heading > 1 else []
+
+
+def _other_lines(lines: Sequence[str], blocks: Sequence[_Block]) -> list[str]:
+    """Return the lines above the tables of a file that are neither headings nor rows."""
+    headings = {block.heading for block in blocks}
+    above = enumerate(lines[: max(headings) - 1], start=1)
+    return [line for n, line in above if line.strip() and n not in headings and not _is_row(line)]
 
 
 def _without_comments(lines: Sequence[str], headings: set[int]) -> tuple[str, ...]:

@@ -423,3 +423,16 @@ def test_an_area_without_a_unit_is_remarked_on(tmp_path):
         assert read.sweeps[0].state["area"] == 1.5
         assert ("area of '1.5' has no unit: taken as cm²" in read.remarks) is noted
     assert said != text
+
+
+@pytest.mark.parametrize(
+    ("headings", "volts"),
+    [(("Ecell/mV", "x"), 3e-3), (("Ecell/V", "Ewe/V"), 4), (("Ewe/V", "Ecell/V"), 3), (("<Ecell>/V", "I/mA"), 3)],
+)
+def test_the_potential_of_a_cell_is_taken_where_there_is_no_electrode(tmp_path, headings, volts):
+    text = mpt(points(1)).splitlines()
+    at = next(n for n, line in enumerate(text) if line.startswith("freq/Hz"))
+    names = [name.replace("<Ewe>", "x<Ewe>") for name in text[at].split("\t")]
+    text[at:] = ["\t".join([*names, *headings]), *(line + "\t3\t4" for line in text[at + 1 :])]
+    read = read_file(put(tmp_path, "\n".join(text) + "\n"))
+    assert read.sweeps[0].state["voltage"] == pytest.approx(volts)

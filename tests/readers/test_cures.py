@@ -138,6 +138,15 @@ def test_the_names_of_zurich_instruments_are_in_radians(tmp_path):
     assert any("read in radians" in remark for remark in read.remarks)
 
 
+def test_each_cure_of_a_temperature_without_a_unit(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(text(("f", "|Z|", "phase/deg", "Temp"), F, *POLAR, F * 0 + 300))
+    (remark,) = [remark for remark in read_file(path).remarks if "Temp" in remark]
+    assert [spectrum(path, cure)[1].sweeps[0].state["temperature"] for cure in CURE.findall(remark)] == [
+        pytest.approx(26.85), 300,
+    ]  # fmt: skip
+
+
 INSTRUMENTS = {
     "ch-instruments": (test_ch_instruments.WHOLE, "frequency=1,re=2,im=3"),
     "powersuite": (test_powersuite.WHOLE, "frequency=1,re=2,im=3"),

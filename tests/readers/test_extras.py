@@ -1,6 +1,7 @@
 """Readers that stand on other packages: what they pass on, what they refuse, and what they say when one is missing."""
 
 import sys
+import zipfile
 from types import ModuleType
 
 import numpy as np
@@ -112,3 +113,41 @@ def test_an_error_that_a_reader_did_not_foresee_names_the_file(tmp_path, monkeyp
     monkeypatch.setattr(type(READERS["table"]), "read", read)
     with pytest.raises(FileFormatError, match=r"a\.csv: the table reader could not make sense of it \(IndexError"):
         read_file(path)
+
+
+ROWS_THAT_ARE_NOT = {
+    "a row beyond all": ((b'<row r="4"', b'<row r="99999999999"'), "more than 1048576 rows"),
+    "rows that are far too wide": (
+        (b"</sheetData>", b"".join(b'<row><c r="XFD%d"/></row>' % n for n in range(8, 1100)) + b"</sheetData>"),
+        "16777216 cells in all",
+    ),
+    "a bomb": ((b"</sheetData>", b" " * 2**22 + b"</sheetData>"), "once unpacked; of this file 2 are read"),
+    "entities in each other": (
+        (b"<worksheet", b'<!DOCTYPE s [<!ENTITY a "1"><!ENTITY b "&a;&a;">]><worksheet'), "byte 0: no workbook that",
+    ),
+    "a size that is not so": ((b"A1:C7", b"A1:B2"), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ROWS_THAT_ARE_NOT)
+def test_workbooks_that_say_more_or_less_than_they_hold(tmp_path, what):
+    openpyxl = pytest.importorskip("openpyxl")
+    (old, new), reason = ROWS_THAT_ARE_NOT[what]
+    book = openpyxl.Workbook()
+    for row in [("f/Hz", "re/Ohm", "im/Ohm"), *((10.0**k, 9.0 - k, -1.0) for k in range(6))]:
+        book.active.append(row)
+    book.save(tmp_path / "whole.xlsx")
+    path = tmp_path / "a.xlsx"
+    with (
+        zipfile.ZipFile(tmp_path / "whole.xlsx") as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as changed,
+    ):
+        for name in whole.namelist():
+            changed.writestr(name, whole.read(name).replace(old, new) if "sheet1" in name else whole.read(name))
+    assert path.read_bytes() != (tmp_path / "whole.xlsx").read_bytes()
+    if reason is None:
+        assert len(read_file(path).sweeps[0]) == 6
+        return
+    with pytest.raises(FileFormatError, match=reason) as caught:
+        read_file(path)
+    assert "\n" not in str(caught.value)

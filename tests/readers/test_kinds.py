@@ -40,6 +40,7 @@ def replaced(lines, at, cells, delimiter="\t"):
     return [*lines[:at], delimiter.join(row), *lines[at + 1 :]]
 
 
+WHAT = "were not taken: "
 CARTESIAN = rows(F, Z.real, Z.imag)
 NEGATIVE = rows(F, Z.real, -Z.imag)
 CHECKED = rows(F, Z.real, Z.imag, abs(Z), DEGREES)
@@ -126,6 +127,40 @@ KINDS = {
         table("f,re,im", *rows(F, Z.real, Z.imag, delimiter=","), "f,re,im",
               *rows(F, 2 * Z.real, 2 * Z.imag, delimiter=",")),
         z=(Z, 2 * Z), states=({"sequence": 0}, {"sequence": 1})),
+    **{
+        f"a temperature of {value} without a unit": Kind(
+            table("f\tre\tim\tTemp", *rows(F, Z.real, Z.imag, F * 0 + value)),
+            states=({} if value > 173 else {"temperature": value},),
+            remark=f"{value:g} may be in K or in °C" if value > 173 else "")
+        for value in (25, -40, 173, 298, 1073)
+    },
+    "temperatures without a unit, one of them in °C alone": Kind(
+        table("f\tre\tim\tTemp", *rows(np.r_[F, F], TWO.real, TWO.imag, np.repeat([60.0, 300.0], 25))),
+        z=(Z, circuit(2)), states=({"temperature": 60}, {"temperature": 300})),
+    **{
+        f"{line!r} above": Kind(
+            table(line, "f\tre\tim", *CARTESIAN),
+            remark=f"lines above the table that look like states and {WHAT}{name!r}")
+        for line, name in {
+            "Temp: 25": "Temp", "# Temperature = 298 K": "Temperature", "Area (mm2);113.1": "Area (mm2)",
+            "// E = 3.5 V": "E", "OCP,0.5": "OCP", '"Cell voltage (V)"\t3.6': "Cell voltage (V)",
+        }.items()
+    },
+    **{
+        f"the heading {heading!r}": Kind(
+            table(f"f\tre\tim\t{heading}", *rows(F, Z.real, Z.imag, F * 0 + 4)), remark=f"{WHAT}{heading!r}")
+        for heading in ("E vs Ref", "E vs. Li/Li+", "SoC / %", "V_cell", "OCV", "DC bias (V)", "mAh", "T_cell", "cyc")
+    },
+    **{
+        f"an impedance in {unit}": Kind(
+            table(f"f/Hz\tZ' ({unit})\tZ'' ({unit})", *CARTESIAN), z=(area * Z,), states=({"area": 1},))
+        for unit, area in {"Ohm.m²": 1e4, "ohm mm^2": 1e-2, "kΩ·cm²": 1e3}.items()
+    },
+    "a point at a low frequency, then down": Kind(
+        table("f,re,im", "1000,9,-1", *rows(F, Z.real, Z.imag, delimiter=",")), remark="1 points before the turn"),
+    "a column beside several spectra": Kind(
+        table("f,re1,im1,re2,im2,Temp", *rows(F, Z.real, Z.imag, 2 * Z.real, 2 * Z.imag, F * 0 + 25, delimiter=",")),
+        z=(Z, 2 * Z), states=({}, {}), remark=f"{WHAT}'Temp'"),
     "up from the middle, then down": Kind(
         table("f,re,im", *rows(F[10:0:-1], 9 + 0 * F[:10], F[:10] * 0 - 1, delimiter=","),
               *rows(F, Z.real, Z.imag, delimiter=",")),
@@ -176,6 +211,7 @@ def test_workbooks_with_an_empty_last_row_or_without_headings(tmp_path, last, he
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     for row in [
+        ["Temp", 25],
         *([headings] if headings else []),
         *zip(F.tolist(), Z.real.tolist(), (-Z.imag).tolist(), strict=True),
         last,
@@ -184,6 +220,7 @@ def test_workbooks_with_an_empty_last_row_or_without_headings(tmp_path, last, he
     book.save(tmp_path / "a.xlsx")
     read = read_file(tmp_path / "a.xlsx")
     np.testing.assert_allclose(read.sweeps[0].impedance, Z, rtol=1e-9)
+    assert any(f"{WHAT}'Temp'" in remark for remark in read.remarks)
 
 
 def test_times_of_points_reach_the_campaign_and_its_file(tmp_path):

@@ -102,6 +102,7 @@ def test_what_is_not_taken_is_said(tmp_path):
         ({"drop": ("potential",), "extra": [array("potential", "Volt", 1e9 * F)]}, "voltage of 2e+13 V is beyond"),
         ({"drop": ("potential",), "extra": [array("potential", "Volt", [np.nan, *F[1:]])]}, "1 values of the voltage"),
         ({"drop": ("Idc",), "extra": [array("Idc", "", F)]}, "current not taken: its unit '' is not known"),
+        ({"extra": [array("Edc", "Volt", F), array("Eac", "Volt", F)]}, "were not taken: 'Edc/V'"),
     ],
 )
 def test_damaged_side_arrays_refuse_nothing(tmp_path, change, words):
