@@ -1,6 +1,7 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from drt_engine.model.gsvd import factorise
 from drt_engine.model.problem import Parameters, Problem, filled, row_by_row
 from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
+from drt_engine.uncertainty.ceilings import largest_allowed
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
@@ -169,7 +171,20 @@ class PreparedLogGaussian:
                 part[~known] = np.nan
         mean, covariance, hyper = found
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
-        return self.as_posterior(parameters, size, (mean, covariance), known_noise)
+        found = self.as_posterior(parameters, size, (mean, covariance), known_noise)
+        allowed = np.full(parameters.coefficients.shape, np.inf)
+        if known.size:
+            allowed[known] = self._allowed((values / size[:, None] * problem.scale)[known], parts[known], hyper[known])
+        return replace(found, regularisation=regularisation, allowed=allowed * size[:, None])
+
+    def _allowed(self, solution: Array, parts: Array, hyper: Array) -> Array:
+        """Largest γ that the data allow, for spectra of size 1, shape (K, M)."""
+        variance = (hyper[:, 0, None] * parts[:, 0] + hyper[:, 1, None] * parts[:, 1]) / self.normal
+        weights = np.tile(1.0 / np.sqrt(variance), 2)
+        return (
+            largest_allowed(self.problem.matrix, weights, solution, self.grid.logs)
+            / self.problem.scale[: self.grid.logs]
+        )
 
     def as_posterior(
         self, parameters: Parameters, size: Array, normal: tuple[Array, Array], noise: Array

@@ -30,6 +30,17 @@ _BETWEEN = 0.25
 """Standard deviation of ln γ between relaxation times, as a share of the largest change of its slope beside them times
 their spacing; the error of a straight line is at most an eighth of that."""
 
+_STEEP, _STEEP_SLOPE, _STEEP_REACH = 0.2, 1.0, 0.45
+"""Standard deviation of ln γ for each unit by which its slope exceeds the first one that tails of processes have, and
+how far in ln τ that reaches, falling as an exponential function: γ with edges has such slopes, and where an edge is, is
+only known as well as the kernel lets see it."""
+
+_AT_ONE, _POWER = 0.7, 0.3
+"""Bands are as many times as wide as the covariance says where λ is 1, and narrower with this power of λ where it is
+more: the straighter ln γ is found to be, the less is it off by more than noise. By the coverage on scenarios."""
+
+_ALLOWED = 1.25
+"""How many times as large as the data allow, by an estimate, the upper end of a band may be."""
 
 TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
@@ -163,6 +174,10 @@ class LogPosterior:
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     goes_on : bool
         Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
+    regularisation : ndarray, shape (K,), optional
+        λ of spectra that were inverted alone, by which the width of bands is corrected.
+    allowed : ndarray, shape (K, M), optional
+        Largest |γ| that the data allow, ohm.
     """
 
     expansion: Expansion
@@ -173,13 +188,21 @@ class LogPosterior:
     shift: Array
     uncut: Array
     goes_on: bool = False
+    regularisation: Array | None = None
+    allowed: Array | None = None
 
     @cached_property
     def deviation(self) -> Array:
-        """Standard deviation of ln γ, shape (K, M); the width that γ may have between relaxation times included."""
+        """Standard deviation of ln γ, shape (K, M), by which bands are drawn.
+
+        That of the covariance, corrected for λ, with the width that γ may have between relaxation times and what is
+        not known of edges.
+        """
         logs = self.expansion.tau.size
         variance = np.diagonal(self.covariance, axis1=1, axis2=2)[:, :logs]
-        return np.asarray(np.sqrt(variance + (_BETWEEN * self._bends()) ** 2))
+        if self.regularisation is not None:
+            variance = variance * (_AT_ONE * self.regularisation[:, None] ** -_POWER) ** 2
+        return np.asarray(np.sqrt(variance + (_BETWEEN * self._bends()) ** 2 + (_STEEP * self._steep()) ** 2))
 
     def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
         """Interval of γ at each relaxation time, positive by itself.
@@ -205,6 +228,10 @@ class LogPosterior:
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.parameters.coefficients
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        if self.allowed is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                most = np.log(_ALLOWED * self.allowed / np.abs(gamma))
+            high = np.minimum(high, np.maximum(most, 0.0))
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
@@ -312,16 +339,29 @@ class LogPosterior:
 
     def _bends(self) -> Array:
         """Largest change of the slope of ln γ at a relaxation time and beside it, times the spacing, shape (K, M)."""
-        y = np.log(self.expansion.tau)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u = np.log(np.abs(self.parameters.coefficients))
-            slope = np.diff(u, axis=1) / np.diff(y)
-        change = np.zeros_like(u)
+        y, slope = np.log(self.expansion.tau), self._slopes()
+        change = np.zeros_like(self.parameters.coefficients)
         change[:, 1:-1] = np.abs(np.diff(slope, axis=1)) * 0.5 * (y[2:] - y[:-2])
         widest = change.copy()
         widest[:, 1:] = np.maximum(widest[:, 1:], change[:, :-1])
         widest[:, :-1] = np.maximum(widest[:, :-1], change[:, 1:])
         return widest
+
+    def _steep(self) -> Array:
+        """By how much slopes of ln γ near each relaxation time are above those of tails, shape (K, M)."""
+        y = np.log(self.expansion.tau)
+        excess = np.maximum(np.abs(self._slopes()) - _STEEP_SLOPE, 0.0)
+        apart = np.maximum(np.maximum(y[:-1] - y[:, None], y[:, None] - y[1:]), 0.0)
+        steep = np.zeros_like(self.parameters.coefficients)
+        for interval, reach in enumerate(np.exp(-apart / _STEEP_REACH).T):
+            steep = np.maximum(steep, excess[:, interval, None] * reach)
+        return steep
+
+    def _slopes(self) -> Array:
+        """Slopes of ln |γ| between relaxation times, shape (K, M - 1)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = np.log(np.abs(self.parameters.coefficients))
+            return np.asarray(np.diff(u, axis=1) / np.diff(np.log(self.expansion.tau)))
 
 
 def check_level(level: object) -> None:
