@@ -64,6 +64,9 @@ _DOUBT = 1e-4
 _MOST_LEFT_OUT = 0.25
 """If more of a series is left out, its spectra have nothing in common."""
 
+_LOOSER = 4.0
+"""By how much v is larger where errors are found: it is not known exactly, and what changes changes in few places."""
+
 _FLAT = 3.0
 """Standard deviation of ln R and ln τ, and of shapes, that nothing else is known of."""
 
@@ -151,16 +154,18 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
     count = (singles[1] - series) // data.each
     numbers, often = np.unique(count[count > 0], return_counts=True)
     tried = numbers[often >= max(_LEAST_SHARE * len(count), 1.0)]
-    best: _Paths | None = None
     with single_threaded_blas():
-        for number in tried:
-            paths = _Paths(data, position, _linked(singles, count, int(number), series, data.each, position))
+        every = [
+            _Paths(data, position, _linked(singles, count, int(number), series, data.each, position))
+            for number in tried
+        ]
+        for paths in every:
             paths.fit()
-            if best is None or paths.criterion() < best.criterion():
-                best = paths
-        if best is None:
+        if not every:
             return None
-        return best.without_strangers(singles)
+        # How many data are independent is told by the model that leaves the least structure.
+        trust = max(paths.trust for paths in every)
+        return min(every, key=lambda paths: paths.criterion(trust)).without_strangers(singles)
 
 
 def _linked(
@@ -378,12 +383,18 @@ class _Paths:
         self.variance = self.variance * np.exp(change)
         return float(np.abs(change).max())
 
-    def criterion(self) -> float:
-        """Bayesian information criterion with as many parameters as the data determine; lower is better."""
+    def criterion(self, trust: float) -> float:
+        """Bayesian information criterion with as many parameters as the data determine; lower is better.
+
+        Parameters
+        ----------
+        trust : float
+            Share of the data that are independent.
+        """
         points = self.data.x.size
         raw = self.residual**2 / np.tile(np.maximum(self.share, 1e-12), 2)
         square = (raw[:, :points] + raw[:, points:])[self.data.weights[:, :points] > 0.0]
-        independent = self.trust * float(self.used.sum())
+        independent = trust * float(self.used.sum())
         if self.data.known:
             misfit = float(square.sum())
         elif self.data.robust:
@@ -391,7 +402,7 @@ class _Paths:
             misfit = float(((_FREEDOM + 2.0) * np.log1p(square / (_FREEDOM * scale)) + 2.0 * math.log(scale)).sum())
         else:
             misfit = float(2.0 * square.size * math.log(max(float(square.mean()), 1e-300)))
-        return self.trust * misfit + float(np.sum(self.determined)) * math.log(max(independent, 2.0))
+        return trust * misfit + float(np.sum(self.determined)) * math.log(max(independent, 2.0))
 
     # ---- what comes of it
 
@@ -422,6 +433,8 @@ class _Paths:
 
     def _result(self, fitted: NDArray[np.bool_]) -> PathFit:
         """Order the parts of each state by ln τ, with errors of R in the unit of R."""
+        self.variance = self.variance * _LOOSER
+        self._invert()
         states, size = self.theta.shape
         number = (size - self.series) // self.data.each
         parameters, errors = self._outer(self.theta), np.sqrt(np.maximum(self.known, 0.0))
