@@ -207,7 +207,7 @@ class _Paths:
         unit = np.tile([*_EXPECTED[:2], *[_EXPECTED[2]] * (data.each - 2)], number)
         typical = np.abs(np.median(start[:, : self.series], axis=0))
         elements = _EXPECTED_ELEMENT * np.where(typical > 0.0, typical, np.abs(start[:, : self.series]).max(axis=0))
-        # An element that is zero throughout has no size of its own: that of its share of the impedance.
+        # A series element that is zero throughout has no size of its own: that of its share of the impedance.
         share = np.abs(data.z).max() / np.abs(data.model[1]).max(axis=1)
         elements = np.where(elements > 0.0, elements, _EXPECTED_ELEMENT * share)
         self.expected = np.concatenate([elements, unit]) ** 2
@@ -330,13 +330,43 @@ class _Paths:
         """Leave blocks of the inverse, with what is at a bound held."""
         gradient = self._gradient()
         self.held = ((self.theta <= self.low) & (gradient > 0.0)) | ((self.theta >= self.high) & (gradient < 0.0))
-        self._build(1e-12)
-        self.invertible = self.matrix.factor()
+        self.information = self._strength * np.matmul(self.jac, self.jac.transpose(0, 2, 1))
+        self._factor_orthogonally()
+        self.invertible = bool(np.isfinite(self.matrix.own).all())
         if self.invertible:
             self.matrix.invert(len(self.theta))
         self.determined = np.einsum("kpq,kqp->k", self.information, self.matrix.own) if self.invertible else self.used
         every = np.arange(self.theta.shape[1])
         self.known = np.where(self.held, 0.0, self.matrix.own[:, every, every])
+
+    def _factor_orthogonally(self) -> None:
+        """Factor as Cholesky does, but from the rows of the least-squares problem.
+
+        Smooth paths of what the data hardly tell have a condition of 1e7, of which the matrix has the square.
+        """
+        states, size = self.theta.shape
+        free = ~self.held
+        own = np.linalg.qr(math.sqrt(self._strength) * self.jac.transpose(0, 2, 1), mode="r") * free[:, None, :]
+        # One row each for what is held and for what nothing else is known of.
+        single = np.where(free, np.sqrt(self.flat), 1.0)
+        coupled = self.coefficient[:, :, None] / np.sqrt(self.variance) * free[self.state]
+        carried = np.zeros((0, 2 * size))
+        every = np.arange(size)
+        for k in range(states):
+            used = len(carried)
+            rows = np.zeros((used + 3 * size, 3 * size))
+            rows[:used, : 2 * size] = carried
+            rows[used : used + len(own[k]), :size] = own[k]
+            rows[used + size + every, every] = single[k]
+            if k < len(coupled):
+                for n in range(3):
+                    rows[used + 2 * size + every, n * size + every] = coupled[k, n]
+            factor = np.linalg.qr(rows, mode="r")
+            factor *= np.where(np.diag(factor) < 0.0, -1.0, 1.0)[:, None]
+            self.matrix.own[k] = factor[:size, :size].T
+            for d in range(self.reach):
+                self.matrix.off[k, d] = factor[:size, (d + 1) * size : (d + 2) * size].T
+            carried = factor[size:, size:]
 
     def _take_noise(self) -> float:
         """Weights of outliers, size of the noise and correlation of the residuals; return how much that changes."""
