@@ -259,8 +259,7 @@ class _Paths:
 
     def _build(self, damping: float) -> None:
         own, off, matrix = self.matrix.own, self.matrix.off, self.matrix
-        self.information = self._strength * np.matmul(self.jac, self.jac.transpose(0, 2, 1))
-        own[:] = self.information
+        own[:] = self._strength * np.matmul(self.jac, self.jac.transpose(0, 2, 1))
         off[:] = 0.0
         states, size = self.theta.shape
         diagonal, beside = np.tile(self.flat, (states, 1)), np.zeros((states, self.reach, size))
@@ -319,54 +318,51 @@ class _Paths:
         self._take_noise()
         for _ in range(_ROUNDS):
             self._descend(_STEPS)
-            self._invert()
+            self._find_covariance()
             moved = max(self._take_noise(), self._take_strengths())
             if moved <= _SETTLED:
                 break
         self._descend(_LAST_STEPS)
-        self._invert()
+        self._find_covariance()
 
-    def _invert(self) -> None:
-        """Leave blocks of the inverse, with what is at a bound held."""
+    def _find_covariance(self) -> None:
+        """Find covariances of each state and of its two neighbours together, with what is at a bound held.
+
+        By orthogonal factors, with what is known of three states from those before them and from those after: paths
+        that the data hardly tell have a condition of 1e7, of which the matrix has the square, and recursions for its
+        inverse lose all digits.
+        """
         gradient = self._gradient()
         self.held = ((self.theta <= self.low) & (gradient > 0.0)) | ((self.theta >= self.high) & (gradient < 0.0))
-        self.information = self._strength * np.matmul(self.jac, self.jac.transpose(0, 2, 1))
-        self._factor_orthogonally()
-        self.invertible = bool(np.isfinite(self.matrix.own).all())
-        if self.invertible:
-            self.matrix.invert(len(self.theta))
-        self.determined = np.einsum("kpq,kqp->k", self.information, self.matrix.own) if self.invertible else self.used
-        every = np.arange(self.theta.shape[1])
-        self.known = np.where(self.held, 0.0, self.matrix.own[:, every, every])
-
-    def _factor_orthogonally(self) -> None:
-        """Factor as Cholesky does, but from the rows of the least-squares problem.
-
-        Smooth paths of what the data hardly tell have a condition of 1e7, of which the matrix has the square.
-        """
         states, size = self.theta.shape
         free = ~self.held
-        own = np.linalg.qr(math.sqrt(self._strength) * self.jac.transpose(0, 2, 1), mode="r") * free[:, None, :]
-        # One row each for what is held and for what nothing else is known of.
-        single = np.where(free, np.sqrt(self.flat), 1.0)
-        coupled = self.coefficient[:, :, None] / np.sqrt(self.variance) * free[self.state]
-        carried = np.zeros((0, 2 * size))
+        # What is held has a row of its own, and so has what nothing else is known of.
+        single = np.where(free, np.sqrt(self.flat), 1.0)[:, :, None] * np.eye(size)
+        rows = math.sqrt(self._strength) * self.jac.transpose(0, 2, 1) * free[:, None, :]
+        own = np.linalg.qr(np.concatenate([rows, single], axis=1), mode="r")
+        number = len(self.coefficient)
+        steps = self.coefficient[:, :, None] / np.sqrt(self.variance) * free[self.state]
+        coupled = np.zeros((number, size, 3, size))
         every = np.arange(size)
-        for k in range(states):
-            used = len(carried)
-            rows = np.zeros((used + 3 * size, 3 * size))
-            rows[:used, : 2 * size] = carried
-            rows[used : used + len(own[k]), :size] = own[k]
-            rows[used + size + every, every] = single[k]
-            if k < len(coupled):
-                for n in range(3):
-                    rows[used + 2 * size + every, n * size + every] = coupled[k, n]
-            factor = np.linalg.qr(rows, mode="r")
-            factor *= np.where(np.diag(factor) < 0.0, -1.0, 1.0)[:, None]
-            self.matrix.own[k] = factor[:size, :size].T
-            for d in range(self.reach):
-                self.matrix.off[k, d] = factor[:size, (d + 1) * size : (d + 2) * size].T
-            carried = factor[size:, size:]
+        coupled[:, every, :, every] = steps.transpose(2, 0, 1)
+        three = np.zeros((number, 8 * size, 3, size))
+        three[:, : 3 * size] = np.einsum("nm,rnab->rnamb", np.eye(3), own[self.state]).reshape(number, -1, 3, size)
+        three[:, 3 * size : 4 * size] = coupled
+        before, after = slice(4 * size, 6 * size), slice(6 * size, 8 * size)
+        for r in range(number - 1):
+            three[r + 1, before, :2] = _passed_on(three[r, before, :2], own[r], coupled[r], last=False)
+        for r in range(number - 1, 0, -1):
+            three[r - 1, after, 1:] = _passed_on(three[r, after, 1:], own[r + 2], coupled[r], last=True)
+        factor = np.linalg.qr(three.reshape(number, 8 * size, 3 * size), mode="r")
+        inverse = np.linalg.inv(factor)
+        found = (inverse @ inverse.transpose(0, 2, 1)).reshape(number, 3, size, 3, size)
+        spread = np.einsum("rn,rnpmp,rm->rp", self.coefficient, found, self.coefficient)
+        self.spread = np.where(free[self.state].any(axis=1), spread, 0.0)
+        first = np.minimum(np.arange(states), number - 1)
+        place = np.arange(states) - first
+        self.covariance = found[first, place, :, place]
+        self.covariance[np.broadcast_to(self.held[:, :, None] | self.held[:, None, :], self.covariance.shape)] = 0.0
+        self.determined = np.einsum("knp,kpq,knq->k", rows, self.covariance, rows, optimize=True)
 
     def _take_noise(self) -> float:
         """Weights of outliers, size of the noise and correlation of the residuals; return how much that changes."""
@@ -397,17 +393,7 @@ class _Paths:
 
     def _take_strengths(self) -> float:
         """Find how large second differences are; return by how much the largest changes."""
-        if not self.invertible:
-            return np.inf
-        every = np.arange(self.theta.shape[1])
-        own, off = self.matrix.own[:, every, every], self.matrix.off[:, :, every, every]
-        spread = np.zeros_like(self.e)
-        for n in range(3):
-            spread += self.coefficient[:, n, None] ** 2 * own[self.state[:, n]]
-            for m in range(n):
-                at = self.state[:, m], self.state[:, n] - self.state[:, m] - 1
-                spread += 2.0 * (self.coefficient[:, n] * self.coefficient[:, m])[:, None] * off[at]
-        counts = (1.0 - spread.clip(min=0.0) / self.variance).clip(min=0.0).sum(axis=0)
+        counts = (1.0 - self.spread / self.variance).clip(min=0.0).sum(axis=0)
         found = ((self.e**2).sum(axis=0) + _PRIOR_COUNT * self.expected) / (counts + _PRIOR_COUNT)
         change = np.log(found / self.variance).clip(-_LONGEST, _LONGEST)
         self.variance = self.variance * np.exp(change)
@@ -464,10 +450,11 @@ class _Paths:
     def _result(self, fitted: NDArray[np.bool_]) -> PathFit:
         """Order the parts of each state by ln τ, with errors of R in the unit of R."""
         self.variance = self.variance * _LOOSER
-        self._invert()
+        self._find_covariance()
         states, size = self.theta.shape
         number = (size - self.series) // self.data.each
-        parameters, errors = self._outer(self.theta), np.sqrt(np.maximum(self.known, 0.0))
+        parameters = self._outer(self.theta)
+        errors = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
         errors[self.held] = np.nan
         errors[:, self.logs] *= parameters[:, self.logs]
         together = np.full((states, number, 2), np.nan)
@@ -479,11 +466,37 @@ class _Paths:
                 [np.arange(self.series), (self.logs[order][:, None] + np.arange(self.data.each)).ravel()]
             )
             parameters[k], errors[k] = parameters[k, where], errors[k, where]
-            own = self.matrix.own[k][np.ix_(where, where)]
-            deviation = np.sqrt(np.maximum(np.diag(own), 1e-300))
-            own = own / np.outer(deviation, deviation)
+            own = self.covariance[k][np.ix_(where, where)]
+            deviation = np.sqrt(np.diag(own))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                own = own / np.outer(deviation, deviation)
             together[k, :-1, 0] = own[self.logs[:-1], self.logs[1:]]
             together[k, :, 1] = own[self.logs, self.logs + 1]
             rho[k] = kernels.correlation(self.residual[k]) if points > 1 else 0.0
         squares = (self.residual**2).sum(axis=1)
-        return PathFit(parameters, errors, together, squares, rho, self.converged and self.invertible, fitted)
+        return PathFit(parameters, errors, together, squares, rho, self.converged, fitted)
+
+
+def _passed_on(known: Array, own: Array, coupled: Array, *, last: bool) -> Array:
+    """What is known of two states of three by way of the first, or of the last one: rows, shape (2 P, 2, P).
+
+    Parameters
+    ----------
+    known : ndarray, shape (2 P, 2, P)
+        Rows of that state and of the middle one, in order.
+    own : ndarray, shape (P, P)
+        Rows of that state alone.
+    coupled : ndarray, shape (P, 3, P)
+        Rows of all three.
+    last : bool
+        Whether it is the last one.
+    """
+    size = len(own)
+    rows = np.zeros((4 * size, 3, size))
+    rows[: 2 * size, slice(1, 3) if last else slice(0, 2)] = known
+    rows[2 * size : 3 * size, 2 if last else 0] = own
+    rows[3 * size :] = coupled
+    # The one that goes comes first.
+    order = [2, 0, 1] if last else [0, 1, 2]
+    factor = np.linalg.qr(rows[:, order].reshape(4 * size, 3 * size), mode="r")
+    return np.asarray(factor[size:, size:].reshape(2 * size, 2, size))
