@@ -59,7 +59,8 @@ _LEAST_SHARE = 0.1
 """Numbers of elements are tried that this share of the spectra alone have."""
 
 _DOUBT = 1e-4
-"""Chance at which a spectrum whose neighbours fit it so badly is left out."""
+"""Chance of noise at which a spectrum that its neighbours fit so badly is left out, and the form of the elements is
+doubted."""
 
 _MOST_LEFT_OUT = 0.25
 """If more of a series is left out, its spectra have nothing in common."""
@@ -447,6 +448,20 @@ class _Paths:
         here = (self.residual**2).sum(axis=1)
         return np.asarray(self._strength * (here - alone))
 
+    def _in_common(self, fitted: NDArray[np.bool_]) -> tuple[float, float]:
+        """By how much residuals that all states have in common widen variances, and their correlation.
+
+        Noise is another one in each state, and falls out of the mean. What is left if the form of the elements is not
+        that of the processes does not: it is alike in all states, and far below the noise of each.
+        """
+        mean = self.residual[fitted].mean(axis=0)
+        freedom = max(np.count_nonzero(mean) - self.theta.shape[1], 1)
+        square = float(np.count_nonzero(fitted) * (mean**2).sum()) / self.scale
+        if square <= chdtri(freedom, _DOUBT):
+            return 1.0, 0.0
+        rho = float(kernels.correlation(mean))
+        return square / freedom * (1.0 + rho) / (1.0 - rho), rho
+
     def _result(self, fitted: NDArray[np.bool_]) -> PathFit:
         """Order the parts of each state by ln τ, with errors of R in the unit of R."""
         self.variance = self.variance * _LOOSER
@@ -454,12 +469,12 @@ class _Paths:
         states, size = self.theta.shape
         number = (size - self.series) // self.data.each
         parameters = self._outer(self.theta)
-        errors = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        wider, common = self._in_common(fitted)
+        errors = math.sqrt(wider) * np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
         errors[self.held] = np.nan
         errors[:, self.logs] *= parameters[:, self.logs]
         together = np.full((states, number, 2), np.nan)
-        points = self.data.x.size
-        rho = np.zeros(states)
+        rho = np.full(states, common)
         for k in range(states):
             order = np.argsort(parameters[k, self.logs + 1], kind="stable")
             where = np.concatenate(
@@ -472,7 +487,7 @@ class _Paths:
                 own = own / np.outer(deviation, deviation)
             together[k, :-1, 0] = own[self.logs[:-1], self.logs[1:]]
             together[k, :, 1] = own[self.logs, self.logs + 1]
-            rho[k] = kernels.correlation(self.residual[k]) if points > 1 else 0.0
+            rho[k] = max(common, kernels.correlation(self.residual[k]))
         squares = (self.residual**2).sum(axis=1)
         return PathFit(parameters, errors, together, squares, rho, self.converged, fitted)
 
