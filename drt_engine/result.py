@@ -519,8 +519,13 @@ class Inversion(ResultArrays):
         *,
         series: Sequence[str] = (),
         along: str | None = None,
+        together: bool | None = None,
     ) -> "Deconvolution":
         """Part spectra into ZARC, Havriliak-Negami or Gaussian processes, starting from the peaks of γ.
+
+        The parts of spectra that were inverted together are fitted together as well: ln R, ln τ and the shape of each
+        go on smoothly along the state, as far as the data allow, and a small process that no single spectrum
+        determines is determined by its neighbours.
 
         Parameters
         ----------
@@ -537,7 +542,10 @@ class Inversion(ResultArrays):
         series : sequence of str
             State columns that tell series apart; each spectrum starts from the one before in its series.
         along : str, optional
-            State column that orders a series; by default the rows are in order.
+            State column that orders a series; by default the rows are in order, or as the inversion has them.
+        together : bool, optional
+            Whether the spectra of a series are fitted together. By default those that were inverted together are, and
+            others if asked for, along the state that is named. A series that breaks is fitted in parts.
 
         Returns
         -------
@@ -549,6 +557,7 @@ class Inversion(ResultArrays):
         ------
         InputError
             If there are not as many spectra on the same frequencies.
+            For spectra that are to be fitted together without a state along which they are.
         UnknownNameError
             For a state column that does not exist.
         """
@@ -569,12 +578,39 @@ class Inversion(ResultArrays):
         capacitive = bool(getattr(method, "capacitance", False)) or bool(np.isfinite(self.capacitance).any())
         terms = coil, capacitive
         chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
-        chains = _chains(self.states, tuple(series), along)
+        chains = self._fitted_along(tuple(series), along, together)
         peaks = self.peaks()
         found = deconvolve(
             self.frequency, measured, peaks[peaks["r"] > 0.0], chosen, sigma, chains, known=known, model=model
         )
         return replace(found, states=self.states)
+
+    def _fitted_along(
+        self, series: tuple[str, ...], along: str | None, together: bool | None
+    ) -> Sequence[NDArray[np.intp] | OrderedSeries]:
+        """Series whose spectra start from each other, in parts where they break; ordered ones are fitted together."""
+        method = self.method
+        joint = isinstance(method, LogGaussian) and method.along is not None and not np.isnan(self.coupling).all()
+        if together is None:
+            together = joint and along in (None, method.columns[0])  # type: ignore[attr-defined]
+        if not together:
+            return _chains(self.states, series, along)
+        if joint and along in (None, method.columns[0]):  # type: ignore[attr-defined]
+            one, *two = method.columns  # type: ignore[attr-defined]
+            lines = series_along(self.states, one, series or (*(method.series or ()), *two) or None)  # type: ignore[attr-defined]
+        elif along is not None:
+            lines = series_along(self.states, along, series or None)
+        else:
+            raise InputError("spectra are fitted together along a state; got along=None. Name one: along='voltage'.")
+        broken = (self.status & Status.BREAK) != 0
+        parts = [
+            OrderedSeries(line.rows[part], line.value[part], line.position[part])
+            for line in lines
+            for part in np.split(np.arange(line.rows.size), np.flatnonzero(broken[line.rows]))
+            if part.size
+        ]
+        named = np.concatenate([part.rows for part in parts]) if parts else np.empty(0, dtype=np.intp)
+        return [*parts, *(np.array([row]) for row in np.setdiff1d(np.arange(len(self)), named))]
 
     def _given(self, model: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Impedance of tails, lossy inductances and negative γ, ohm, shape (K, F)."""

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation import series_of
 
-__all__ = ["OrderedSeries", "Sheet", "in_series_order", "likely_series", "series_along", "series_columns", "sheets_of"]
+__all__ = [
+    "OrderedSeries",
+    "Sheet",
+    "in_series_order",
+    "likely_series",
+    "second_differences",
+    "series_along",
+    "series_columns",
+    "sheets_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -237,6 +246,21 @@ def likely_series(states: pd.DataFrame) -> tuple[str, list[OrderedSeries]] | Non
             if lines:
                 return along, lines
     return None
+
+
+def second_differences(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Second differences of neighbours in units of the median distance: of which, and their factors, shape (R, 3).
+
+    Parameters
+    ----------
+    position : ndarray, shape (K,)
+        Where three states or more stand, ascending.
+    """
+    distance = np.diff(position)
+    first = np.arange(len(position) - 2)
+    one, two = 1.0 / distance[:-1], 1.0 / distance[1:]
+    coefficient = np.stack([one, -one - two, two], axis=1) / np.sqrt(0.5 * (distance[:-1] + distance[1:]))[:, None]
+    return np.stack([first, first + 1, first + 2], axis=1), coefficient
 
 
 def in_series_order(lines: Sequence[OrderedSeries], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

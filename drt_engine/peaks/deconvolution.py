@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.peaks.elements import Deconvolution, ln_tau_bounds, series_element_columns
 from drt_engine.peaks.finding import without_edges
+from drt_engine.peaks.paths import LEAST_STATES, PathData, fit_paths
 from drt_engine.peaks.shapes import SHAPES, ElementShape, Shape
+from drt_engine.series import OrderedSeries
 from drt_engine.threads import run_tiles
 from drt_kernels import deconvolution as kernels
 
@@ -20,7 +22,7 @@ __all__ = ["DeconvolutionOptions", "deconvolve"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
-Chains = Sequence[NDArray[np.intp]]
+Chains = Sequence[NDArray[np.intp] | OrderedSeries]
 
 _LINKS = 32
 """Spectra of a chain that start from each other, one after the other; chains are cut there, and are worked on at once,
@@ -139,9 +141,11 @@ def deconvolve(
     sigma : ndarray, shape (K, F), optional
         Standard deviation of the real and of the imaginary part, ohm, where it is known. Must be given if `impedance`
         is not measured but the model's, which has no noise of its own to tell.
-    chains : sequence of ndarray of int, optional
+    chains : sequence of ndarray of int or OrderedSeries, optional
         Row numbers of the spectra of each series, in the order of their state; a spectrum starts from the one before.
-        By default all spectra are one series in their order. Rows that no chain names have no elements.
+        By default all spectra are one series in their order. Rows that no chain names have no elements. Those of an
+        `OrderedSeries` of five spectra or more are then fitted together, with each part on a smooth path along the
+        state, but for spectra that do not go with their neighbours; see ``joint`` of the result.
     known : bool
         Whether `sigma` is known as it stands; if not, only its course over the frequencies is, and its size follows
         from the residuals.
@@ -176,6 +180,8 @@ def deconvolve(
         found = _fit(data, _by_peaks(data, peaks, simple, chosen, len(names)), simple, chosen, names, tiles)
         starts = _extended(found, simple, shape, len(names))
     fitted = _fit(data, starts, shape, chosen, names, tiles)
+    lines = [chain for chain in chains or () if isinstance(chain, OrderedSeries)]
+    _fit_together(data, fitted, shape, chosen, names, lines)
     return fitted.result(data, chosen.shape, names)
 
 
@@ -227,7 +233,7 @@ class _Data:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """What the kernel writes, with K rows each; see there."""
+    """What the kernel writes, with K rows each; see there. A fifth column of the state: fitted with its neighbours."""
 
     parameters: Array
     errors: Array
@@ -237,18 +243,17 @@ class _Fitted:
     @classmethod
     def blank(cls, rows: int, size: int, most: int) -> "_Fitted":
         return cls(
-            np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 4))
+            np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 5))
         )
 
     def result(self, data: _Data, shape: ElementShape, names: tuple[str, ...]) -> Deconvolution:
-        size, cost, rho, converged = self.state.T
+        size, cost, rho, converged, joint = self.state.T
         done = size > 0
         # Back to ohm: the series terms and, of each part, the resistance.
         units = np.ones_like(self.parameters)
-        first, each = len(names), SHAPES[shape].size
+        units[:, _in_ohm(units.shape[1], len(names), SHAPES[shape].size)] = data.size[:, None]
         place = np.arange(units.shape[1])
-        units[:, (place < first) | ((place - first) % each == 0)] = data.size[:, None]
-        parameters = np.where(np.arange(units.shape[1]) < size[:, None], self.parameters * units, np.nan)
+        parameters = np.where(place < size[:, None], self.parameters * units, np.nan)
         found = Deconvolution(
             data.frequency,
             shape,
@@ -259,6 +264,7 @@ class _Fitted:
             np.where(done, cost, np.nan),
             np.where(done, rho, np.nan),
             converged > 0,
+            joint=joint > 0,
         )
         f = data.frequency.size
         used = data.weights[:, :f] > 0.0
@@ -308,6 +314,61 @@ def _fit(
 
     run_tiles(work, tiles)
     return out
+
+
+def _fit_together(
+    data: _Data,
+    out: _Fitted,
+    shape: Shape,
+    options: DeconvolutionOptions,
+    names: tuple[str, ...],
+    lines: Sequence[OrderedSeries],
+) -> None:
+    """Fit the spectra of each series together, from what was found for each; what is found so takes its place."""
+    most = options.elements or options.most
+    x, model = np.log(2.0 * np.pi * data.frequency), (shape.kind, series_element_columns(names, data.frequency))
+    bounds = _bounds(data.frequency, shape, len(names), most)
+
+    def work(line: OrderedSeries) -> None:
+        here = out.state[line.rows, 0] > 0.0
+        rows = line.rows[here]
+        if rows.size < LEAST_STATES:
+            return
+        # One size for all: what belongs to a series is compared with each other.
+        ratio = data.size[rows] / data.size[rows].max()
+        units = _in_ohm(out.parameters.shape[1], len(names), shape.size)
+        own = np.where(units, ratio[:, None], 1.0)
+        part = PathData(
+            x,
+            data.stacked[rows] * ratio[:, None],
+            data.weights[rows] / ratio[:, None],
+            model,
+            bounds,
+            shape.size,
+            data.known,
+            options.robust,
+        )
+        found = fit_paths(
+            part, line.position[here], (out.parameters[rows] * own, out.state[rows, 0].astype(np.int64))
+        )
+        if found is None:
+            return
+        kept, size = rows[found.fitted], found.parameters.shape[1]
+        number = found.together.shape[1]
+        out.parameters[kept], out.errors[kept], out.together[kept] = 0.0, np.nan, np.nan
+        out.parameters[kept, :size] = (found.parameters / own[:, :size])[found.fitted]
+        out.errors[kept, :size] = (found.errors / own[:, :size])[found.fitted]
+        out.together[kept, :number] = found.together[found.fitted]
+        rest = np.full(kept.size, size), found.squares[found.fitted], found.correlation[found.fitted]
+        out.state[kept] = np.stack([*rest, np.full(kept.size, found.converged), np.ones(kept.size)], axis=1)
+
+    run_tiles(work, lines)
+
+
+def _in_ohm(size: int, first: int, each: int) -> NDArray[np.bool_]:
+    """Which parameters are in proportion to the impedance: series elements and resistances."""
+    place = np.arange(size)
+    return np.asarray((place < first) | ((place - first) % each == 0))
 
 
 def _bounds(frequency: Array, shape: Shape, series: int, most: int) -> tuple[Array, Array]:
@@ -360,7 +421,8 @@ def _extended(found: _Fitted, simple: Shape, shape: Shape, series: int) -> tuple
 
 
 def _tiles(rows: int, chains: Chains | None) -> list[NDArray[np.intp]]:
-    series = [np.arange(rows)] if chains is None else [np.asarray(chain, dtype=np.intp) for chain in chains]
+    given = [np.arange(rows)] if chains is None else chains
+    series = [np.asarray(getattr(chain, "rows", chain), dtype=np.intp) for chain in given]
     named = np.concatenate(series) if series else np.empty(0, dtype=np.intp)
     if named.size and (named.min() < 0 or named.max() >= rows or np.unique(named).size < named.size):
         raise InputError(f"chains must name rows from 0 to {rows - 1}, each at most once; got {named!r}.")

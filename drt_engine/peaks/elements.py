@@ -50,6 +50,9 @@ class Deconvolution:
         Whether the sum of squares is at a minimum.
     states : DataFrame, optional
         What each spectrum was measured at, K rows.
+    joint : ndarray of bool, shape (K,), optional
+        Whether a spectrum was fitted together with its neighbours along the state. Where it was not, though its series
+        was, it does not go with them; by default, none was.
     """
 
     frequency: Array
@@ -62,9 +65,12 @@ class Deconvolution:
     correlation: Array
     converged: NDArray[np.bool_]
     states: pd.DataFrame | None = None
+    joint: NDArray[np.bool_] = None  # type: ignore[assignment]  # none, below
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""
+        if self.joint is None:
+            object.__setattr__(self, "joint", np.zeros(len(self), dtype=bool))
         for field in fields(self):
             array = getattr(self, field.name)
             if isinstance(array, np.ndarray):
@@ -134,6 +140,8 @@ class Deconvolution:
             frequencies, an exponent at 0.3, or φ at 1, a single relaxation time. There are no elements with R at 0.
         ``inside``
             Whether τ is between 1/ω_max and 1/ω_min.
+        ``joint``
+            Whether the spectrum was fitted together with its neighbours along the state.
         """
         shape, count = SHAPES[self.shape], self.count
         most = self.together.shape[1]
@@ -167,6 +175,7 @@ class Deconvolution:
             "merged": merged | next_one,
             "at_bound": self._at_bound(values),
             "inside": (tau >= 1.0 / omega.max()) & (tau <= 1.0 / omega.min()),
+            "joint": np.repeat(self.joint, count),
         }
         found = pd.DataFrame(table)
         return found if self.states is None else with_states(found, self.states)
