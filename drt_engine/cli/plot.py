@@ -179,6 +179,11 @@ def plot(
             cells=None if cells is None else _cells(cells, states),
             look=look,
         )
+        if Kind.AGEING in kinds and shown.state == "cycle":
+            raise input_error(
+                "ageing compares two cycles of spectra along another state, such as voltage, and no other state of "
+                "numbers tells them apart. Name one: --state; or draw processes over the cycles: --kind processes."
+            )
         if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
             shown = replace(shown, tracks=_follow(shown, states))
         made = [_figure(one, shown) for one in kinds]
@@ -289,6 +294,10 @@ def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
         first = "discharge" if name == "direction" and (values == "discharge").any() else first
         if not pd.isna(first) and (values == first).sum() > 1:
             rows, fixed[name] = rows[values == first], first
+    if "source" in rows.columns and rows[state].duplicated().any():
+        # Nothing but the file tells the series apart.
+        first = rows["source"].iloc[0]
+        rows, fixed["source"] = rows[rows["source"] == first], first
     return None if rows[state].duplicated().any() else fixed
 
 
