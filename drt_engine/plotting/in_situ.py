@@ -47,6 +47,7 @@ Abscissa = Literal["charge", "specific_capacity", "time"]
 
 _PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
 _MARGIN = 0.06
+_R_POL = r"$R_\mathrm{pol}$"
 _MANY = 60
 _MOST_WIDE = 3
 
@@ -222,6 +223,11 @@ def draw_columns(
         _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
         axes.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
     _widen(panels[0])
+    resistances = [axes for axes in panels[0] if axes.get_ylabel() == _R_POL]
+    if resistances:
+        # One unit for all panels, as they share their limits and only the first is labelled.
+        largest = max(axes.dataLim.y1 for axes in resistances)
+        in_ohms([(axes.yaxis, _R_POL) for axes in resistances], float(largest))
     for column, axes in zip(columns, panels[1], strict=True):
         nyquist(column.spectra, column.result, state=scale, ax=axes)
     flat = frame(list(panels[1]), 0.3, 0.8 if not narrow else 0.45)
@@ -280,7 +286,7 @@ def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wi
     states = column.chosen.states
     abscissa = _abscissa(column, state, wish)
     if abscissa is None:
-        name, y, label = state, column.result.r_pol, r"$R_\mathrm{pol}$"
+        name, y, label = state, column.result.r_pol, _R_POL
         x = _every([column], name).array
         order = np.argsort(x, kind="stable")
         axes.plot(x[order], y[order], color="0.55", lw=0.8 if len(x) <= _MANY else 0.2, zorder=2)
@@ -290,8 +296,6 @@ def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wi
         _draw_curves(axes, states if column.curve is None else column.curve, abscissa)
     axes.set_xlabel(display_label(name))
     axes.set_ylabel(label)
-    if abscissa is None:
-        in_ohms({axes.yaxis: label}, float(np.max(y)))
     size, edge = (12.0, 0.3) if len(x) <= _MANY else (4.0, 0.0)
     axes.scatter(x, y, s=size, c=colours.rgba, edgecolors="black", linewidths=edge, zorder=3)
 

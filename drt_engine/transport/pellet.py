@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from drt_engine.checks import is_real
 from drt_engine.errors import InputError
@@ -207,7 +207,7 @@ def _of_grid(
     if "contact_resistance" in states.columns:
         own = states["contact_resistance"].to_numpy(dtype=float)
         resistance = np.where(np.isfinite(own), own, resistance)
-    quantile = student.ppf(0.5 + level / 2, np.maximum(rows.freedom, 1))
+    quantile = stdtrit(np.maximum(rows.freedom, 1), 0.5 + level / 2)
     arcs = _arc_table(rows, geometry, quantile)
     table = _table(rows, geometry, resistance, quantile, arcs)
     return with_states(table, states), arcs, rows.x

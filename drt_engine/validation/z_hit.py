@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
 from drt_engine.checks import is_real
 from drt_engine.errors import InputError
@@ -121,6 +120,8 @@ def _operator(frequency: bytes, smoothing: int) -> Array:
 
     The phase is smoothed, then a cubic spline through it is integrated and differentiated; all of it is linear.
     """
+    from scipy.interpolate import make_interp_spline
+
     x = np.log(np.frombuffer(frequency))[::-1]
     unit = np.eye(x.size)
     smooth = unit if smoothing == 1 else _smoother(x, smoothing)
