@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure
-from drt_engine.plotting.cells import CellColumn, choose_cells, with_curves
+from drt_engine.plotting.cells import CellColumn, Profile, choose_cells, with_curves
 from drt_engine.plotting.colours import BESIDE, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.distributions import (
     MOST_LINES,
@@ -106,7 +106,7 @@ class Below:
 def composite(
     spectra: SeveralSpectra,
     result: SeveralInversions,
-    profile: pd.DataFrame | None = None,
+    profile: Profile | None = None,
     *,
     cells: Sequence[Any] | None = None,
     at: Mapping[str, Any] | None = None,
@@ -129,10 +129,11 @@ def composite(
         Measured spectra, on one frequency grid or on several, whose rows count through.
     result : Inversion or sequence of Inversion
         Their result.
-    profile : DataFrame, optional
+    profile : DataFrame, Trace or sequence of Trace, optional
         Voltage curves: ``voltage`` (V) with ``charge`` (C) or ``capacity_mAh``, ``specific_capacity`` (mAh/g), or
         ``time`` (s), and with ``cell``, ``cycle`` and ``direction`` where there are several;
-        :func:`drt_engine.readers.read_profile` reads them from a csv. Spectra of which only the voltage is known stand
+        :func:`drt_engine.readers.read_profile` reads them from a csv. Or what a potentiostat recorded, as
+        :func:`drt_engine.read_traces` gives it, over its time. Spectra of which only the voltage is known stand
         where the curve first comes to it. By default the voltages of the spectra.
     cells : sequence, optional
         Which cells, from left to right, at most three; by default all, or the first three.

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import areas
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure
-from drt_engine.plotting.cells import CellColumn, cell_title, choose_cells, matches, with_curves
+from drt_engine.plotting.cells import CellColumn, Profile, cell_title, choose_cells, matches, with_curves
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
@@ -134,7 +134,7 @@ def ageing(
     spectra: SeveralSpectra,
     result: SeveralInversions,
     tracks: Tracks | None = None,
-    profile: pd.DataFrame | None = None,
+    profile: Profile | None = None,
     *,
     at: Mapping[str, Any] | None = None,
     cycles: tuple[int, int] | None = None,
@@ -158,7 +158,7 @@ def ageing(
     tracks : Tracks, optional
         Processes that were followed along the state that evolves; their spectra are the rows of `result`. By default
         the peaks are followed along the voltage.
-    profile : DataFrame, optional
+    profile : DataFrame, Trace or sequence of Trace, optional
         Voltage curves, as of :func:`composite`.
     at : mapping of str to value or list of values, optional
         Which spectra, by their states, as of :func:`composite`: ``{"cell": ["B", "C"], "direction": "charge"}``. By
