@@ -1,4 +1,4 @@
-"""A bar for who waits for an inversion in memory."""
+"""A bar for who waits for an inversion, or for fits, in memory."""
 
 import sys
 import time
@@ -14,13 +14,15 @@ _SECONDS = 2.0
 
 
 @contextmanager
-def shown(total: int) -> Iterator[Callable[[int], None]]:
+def shown(total: int, doing: str = "inverting") -> Iterator[Callable[[int], None]]:
     """Show how many spectra are done, where somebody is looking and it takes longer than two seconds.
 
     Parameters
     ----------
     total : int
         How many there are.
+    doing : str
+        What is done with them.
 
     Yields
     ------
@@ -30,7 +32,7 @@ def shown(total: int) -> Iterator[Callable[[int], None]]:
     if not _watched():
         yield lambda _: None
         return
-    bar = _Bar(total)
+    bar = _Bar(total, doing)
     try:
         yield bar.more
     finally:
@@ -46,8 +48,8 @@ def _watched() -> bool:
 class _Bar:
     """A bar that appears when it is worth it."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
+    def __init__(self, total: int, doing: str) -> None:
+        self._total, self._done, self._doing = total, 0, doing
         self._begin = time.monotonic()
         self._lock = Lock()
         self._bar: Any = None
@@ -65,7 +67,7 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = TextColumn("inverting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        columns = TextColumn(self._doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._bar.add_task("", total=self._total)
         self._bar.start()

@@ -132,6 +132,12 @@ def test_a_row_may_hold_a_spectrum_as_lists(tmp_path, run):
     frame = pd.DataFrame(rows)
     frame["Z"] = [str(one).replace("(", "").replace(")", "") for one in frame["Z"]]
     frame.to_csv(tmp_path / "a.csv")
+    frame.rename(columns={"omega": "freq"}).to_csv(tmp_path / "a.csv")
+    code, said = run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5", "--overwrite")
+    assert "if it is the angular frequency ω, say so: --columns 'omega=1,re=2,im=3'" in " ".join(said.split())
+    columns = ("--columns", "omega=1,re=2,im=3")
+    assert run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5", "--overwrite", *columns)[0] == 0
+    np.testing.assert_allclose(drt.read_spectra(tmp_path / "c.h5").frequency, F, rtol=1e-12)
     frame.loc[1, "Z"] = frame.loc[1, "Z"][:200] + ", ..., 1+1j]"
     frame.to_csv(tmp_path / "b.csv")
     assert run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5")[0] == 0

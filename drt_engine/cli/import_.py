@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["import_"]
 
-_MOST_NAMES = 3
+_MOST_NAMES, _MOST_GRIDS = 3, 9
 _CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 
@@ -110,9 +110,7 @@ def import_(
         if not len(found) and not adding:
             raise input_error(_nothing(files, found))
         total = add_spectra(output, dict(found.spectra), keep=adding, overwrite=overwrite)
-    what = (
-        ", ".join(f"{len(some)} on {some.frequency.size} frequencies" for some in found.spectra.values()) or "none new"
-    )
+    what = _on_grids([(len(some), some.frequency.size) for some in found.spectra.values()])
     if len(found):
         every = pd.concat([spectra.states for spectra in found.spectra.values()], ignore_index=True)
         say(*(f"  {line}" for line in state_lines(every)))
@@ -121,6 +119,14 @@ def import_(
     if strict and refused:
         say(f"drt-engine: {refused} files were refused.", err=True)
         raise typer.Exit(1)
+
+
+def _on_grids(sizes: list[tuple[int, int]]) -> str:
+    """Say how many spectra are on how many frequencies, grid by grid if the grids are few."""
+    if len(sizes) > _MOST_GRIDS:
+        least, most = (end(count for _, count in sizes) for end in (min, max))
+        return f"on {len(sizes)} grids of {least} to {most} frequencies"
+    return ", ".join(f"{spectra} on {count} frequencies" for spectra, count in sizes) or "none new"
 
 
 def _inputs(files: list[Path], states: Path | None, output: Path) -> list[Path]:

@@ -53,6 +53,7 @@ class Undetermined(StrEnum):
 
 _TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature")
 _OF_FILES = ("source", "digest", "sweep", "sheet", "spectrum")
+_RECORDED = (".mpt", ".mpr", ".dta")
 _TRACED = (Kind.COMPOSITE, Kind.AGEING, Kind.PROCESSES, Kind.WATERFALL, Kind.HEAT_MAP)
 
 
@@ -104,7 +105,7 @@ def plot(
         ),
     ] = None,
     where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Voltage profile, csv, for composite and ageing.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Voltage profile for composite and ageing: csv, or a file of the potentiostat.")] = None,
     view: Annotated[View, typer.Option(help="How composite and ageing show γ.")] = View.WATERFALL,
     cycles: Annotated[str | None, typer.Option(help="Cycles that ageing compares: '1,500'. [first and last]")] = None,
     cells: Annotated[str | None, typer.Option(help="Cells of composite and ageing, in this order: 'C,B'.")] = None,
@@ -179,6 +180,11 @@ def plot(
             cells=None if cells is None else _cells(cells, states),
             look=look,
         )
+        if Kind.AGEING in kinds and shown.state == "cycle":
+            raise input_error(
+                "ageing compares two cycles of spectra along another state, such as voltage, and no other state of "
+                "numbers tells them apart. Name one: --state; or draw processes over the cycles: --kind processes."
+            )
         if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
             shown = replace(shown, tracks=_follow(shown, states))
         made = [_figure(one, shown) for one in kinds]
@@ -289,6 +295,10 @@ def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
         first = "discharge" if name == "direction" and (values == "discharge").any() else first
         if not pd.isna(first) and (values == first).sum() > 1:
             rows, fixed[name] = rows[values == first], first
+    if "source" in rows.columns and rows[state].duplicated().any():
+        # Nothing but the file tells the series apart.
+        first = rows["source"].iloc[0]
+        rows, fixed["source"] = rows[rows["source"] == first], first
     return None if rows[state].duplicated().any() else fixed
 
 
@@ -308,7 +318,6 @@ def _read(
     """Read what is drawn: all of it, or the rows that are chosen, of all grids or of one."""
     from drt_engine.cli.contents import chosen_parts, of_parts, tracks_of
     from drt_engine.outputs import require_file
-    from drt_engine.readers import read_profile
 
     spectra, tracks, profile = others
     name, grid, table = names
@@ -320,13 +329,25 @@ def _read(
         [part.result for part in parts],
         measured if len(measured) == len(parts) else None,
         None if tracks is None else of_parts(tracks_of(tracks, table, file), parts, file, grid),
-        None if profile is None else read_profile(profile),
+        None if profile is None else _profile(profile),
         "voltage",
         View.WATERFALL,
         None,
         None,
         {},
     )
+
+
+def _profile(path: Path) -> "pd.DataFrame":
+    """Read voltage curves: a table, or a file of a potentiostat."""
+    import pandas as pd
+
+    from drt_engine import read_traces
+    from drt_engine.readers import read_profile
+
+    if path.suffix.lower() not in _RECORDED:
+        return read_profile(path)
+    return pd.concat([one.to_frame() for one in read_traces(path)], ignore_index=True)
 
 
 def _of_processes(tracks: "Tracks", state: str | None, look: dict[str, Any]) -> "Figure":

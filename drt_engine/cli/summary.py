@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["named_row", "quality", "state_lines", "values_of"]
 
-_MOST_VALUES, _MOST_ROWS = 6, 2000
+_MOST_VALUES, _MOST_ROWS, _MOST_LETTERS = 6, 2000, 40
 _OWN = ("digest", "sweep")
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature", "state", "source")
 
@@ -37,13 +37,18 @@ def values_of(column: "pd.Series[Any]") -> str:
     distinct = known.drop_duplicates()
     number = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
     values = [f"{value:.6g}" if number else str(value) for value in (distinct.sort_values() if number else distinct)]
-    values = list(dict.fromkeys(values))
+    values = [_short(value) for value in dict.fromkeys(values)]
     text = ", ".join(values) or "none"
     if len(values) > _MOST_VALUES:
         some = f"{values[0]} to {values[-1]}" if number else f"{', '.join(values[:3])}, …"
         text = f"{some} ({len(values)} values)"
     missing = len(column) - len(known)
     return text + (f"; none in {missing} of {len(column)} spectra" if missing and len(known) else "")
+
+
+def _short(value: str) -> str:
+    """Shorten a text that would fill lines, such as a comment."""
+    return value if len(value) <= _MOST_LETTERS else f"{value[: _MOST_LETTERS - 1]}…"
 
 
 def named_row(row: int, states: "pd.DataFrame") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say, show_table
+from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say, show_table, spelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,9 @@ Where = Annotated[str | None, typer.Option(help="Which spectra: a condition on t
 Thickness = Annotated[float | None, typer.Option(help="Thickness of all, cm, if it is no state.")]
 Area = Annotated[float | None, typer.Option(help="Area of all, cm², if it is no state.")]
 Level = Annotated[float, typer.Option(help="Probability of the intervals.")]
+
+
+_MANY = 200
 
 
 class Convention(StrEnum):
@@ -68,6 +71,8 @@ def conductivity(
 
     _check(output, arcs, arrhenius, figure, overwrite=overwrite, inputs=(file,))
     parts = _spectra(file, where, thickness=thickness, area=area, temperature=temperature)
+    if (count := sum(map(len, parts))) > _MANY:
+        say(f"Fitting {count} spectra, some ten milliseconds each.")
     result = find(parts, contact=contact, level=level)
     table = result.table
     _show(table, ("sample", "cell", "temperature"), ("r_total", "sigma", "sigma_low", "sigma_high"))
@@ -188,7 +193,9 @@ def _only(parts: "list[Spectra]") -> "Spectra":
 
 
 def _show(table: "pd.DataFrame", states: "tuple[str, ...]", numbers: "tuple[str, ...]") -> None:
-    """Print the first rows of a table."""
+    """Print the first rows of a table, and what each of its remarks means."""
+    from drt_engine.transport.flags import Flag
+
     names = [name for name in dict.fromkeys(states) if name in table.columns]
     rows = [
         (*(row[name] for name in names), *(f"{row[name]:.4g}" for name in numbers), row["remarks"])
@@ -197,6 +204,11 @@ def _show(table: "pd.DataFrame", states: "tuple[str, ...]", numbers: "tuple[str,
     show_table((*names, *numbers, "remarks"), rows, left=(*names, "remarks"))
     if len(table) > 40:
         say(f"  and {len(table) - 40} more")
+    for flag in Flag:
+        count = int(((table["status"] & int(flag)) != 0).sum()) if "status" in table.columns and flag else 0
+        if count:
+            word = str(flag.name).lower().replace("_", " ")
+            say(f"  {count} of {len(table)} {word}: {spelled(flag.message)}")
 
 
 def _write(table: "pd.DataFrame", output: Path | None, *, overwrite: bool, inputs: Any) -> None:

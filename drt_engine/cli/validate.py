@@ -130,12 +130,12 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
 
 
 def _draw(found: "dict[str, Validation]", state: str | None, figure: Path, *, overwrite: bool) -> None:
-    from drt_engine.plotting import nothing, save, validity_map
+    from drt_engine.plotting import nothing, save, validity_map, validity_residuals
 
-    if len(found) > 1:
-        raise input_error(f"--figure draws one grid; the file has {', '.join(found)}. Name one: --grid.")
-    (one,) = found.values()
+    every = [one for one in found.values() if one.tested.any()]
     drawn: Any = nothing("no spectra")
-    if len(one):
-        drawn = validity_map(one) if state is None else validity_map(one, state)
+    if len(every) == 1 and int(every[0].tested.sum()) == 1:
+        drawn = validity_residuals(every[0][every[0].tested])
+    elif every:
+        drawn = validity_map(every) if state is None else validity_map(every, state)
     save(drawn, figure, overwrite=overwrite)

@@ -9,7 +9,6 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from drt_engine import plotting
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.explore.session import LEVEL, Rows, Scope, Session
 from drt_engine.result import Inversion
@@ -175,14 +174,18 @@ def drawn(session: Session, view: View, suffix: str, dpi: float = 300.0) -> Byte
     DRTError
         Where the figure cannot be drawn of these spectra.
     """
+    from drt_engine.plotting import save
+
     if suffix not in FORMATS:
         raise UnknownNameError("format", suffix, FORMATS)
     with tempfile.TemporaryDirectory() as folder:
-        path = plotting.save(_figure(session, view), Path(folder) / f"figure.{suffix}", dpi=dpi)
+        path = save(_figure(session, view), Path(folder) / f"figure.{suffix}", dpi=dpi)
         return BytesIO(path.read_bytes())
 
 
 def _figure(session: Session, view: View) -> Any:
+    from drt_engine import plotting
+
     spectra, result = _read(session, view)
     along = session.series.along
     look: dict[str, Any] = {"per_area": view.per_area}

@@ -86,7 +86,37 @@ class Explorer:
             width=_WIDTH - 20,
         )
         self.along.param.watch(lambda event: self._turned_along(event.new), "value")
-        self._sliders[:] = [*self._choices.values(), self._place, self.along]
+        self._sliders[:] = [*self._which(), *self._choices.values(), self._place, self.along]
+
+    def _which(self) -> list[Any]:
+        """Make choices of the inversion and of the frequency grid, where a file has several."""
+        source = self.session.source
+        made = []
+        for label, names, chosen in (
+            ("Inversion", source.names, source.name),
+            ("Frequency grid", source.grids, source.grid),
+        ):
+            if len(names) < 2:
+                continue
+            widget = pn.widgets.Select(
+                label=label, options={escaped(name): name for name in names}, value=chosen, width=_WIDTH - 20
+            )
+            inversion = label == "Inversion"
+            widget.param.watch(lambda event, inversion=inversion: self._turned_of(event.new, inversion), "value")
+            made.append(widget)
+        return made
+
+    def _turned_of(self, name: str, inversion: bool) -> None:
+        """Look at another inversion or another grid."""
+        source = self.session.source
+        try:
+            self.session.of(*((name, source.grid) if inversion else (source.name, name)))
+        except DRTError as error:
+            self.message.say(error, "wrong")
+            return
+        self._build_sliders()
+        self.table.reload()
+        self.show()
 
     def _choosing(self, name: str) -> Callable[[Any], None]:
         def chosen(event: Any) -> None:

@@ -457,8 +457,31 @@ class Session:
         """
         if not self.source.changed():
             return False
+        self._turn_to(self.source.again())
+        return True
+
+    def of(self, name: str | None, grid: str) -> None:
+        """Look at another inversion, or another frequency grid, of the same files.
+
+        Selections and pins stay on spectra of the same states, where there are some.
+
+        Parameters
+        ----------
+        name : str or None
+            The inversion; None where nothing was inverted.
+        grid : str
+            The grid; the first that the inversion has if it has no such one.
+
+        Raises
+        ------
+        DRTError
+            As :class:`Source` does.
+        """
+        self._turn_to(Source(self.source.files, name, grid))
+
+    def _turn_to(self, source: Source) -> None:
         before, kept = self.source.states, [self.a, self.b, *self.pins]
-        self.source = self.source.again()
+        self.source = source
         along = self.series.along
         self.series = self.source.series(along if along in self.source.along else None)
         self._known.clear()
@@ -467,7 +490,6 @@ class Session:
         found = [None if row is None else _same_row(row, before, self.source.states) for row in kept]
         self.a, self.b = found[0] or 0, found[1]
         self.pins = [row for row in found[2:] if row is not None]
-        return True
 
     def _remembered(self, key: Hashable, make: Callable[[], T]) -> T:
         # What takes long is made in another thread than what is clicked.

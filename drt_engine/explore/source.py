@@ -231,14 +231,14 @@ class Source:
             chosen = next(found for found in inverted if (found.name, found.grid) == (self.name, self.grid))
             if chosen.older_campaign is not None:
                 remarks.append("Spectra were added or masked since this was inverted.")
-            answers = answers_of(files.results, self.name, self.grid)
+            answers = answers_of(files.results, self.name, self.grid, categories=True)
             states, self.residual, self.status = answers.states, answers.residual, answers.status
         else:
             assert files.spectra is not None
             self.grids = tuple(found.grid for found in scan(files.spectra).spectra)
             self.grid = grid if grid in self.grids else self.grids[0]
             with opened_grid(files.spectra, self.grid) as reader:
-                states = reader.states(reader.rows(None))
+                states = reader.states(reader.rows(None), categories=True)
         if not len(states):
             raise InputError(f"{files.every[0]}: the grid {self.grid} has no spectra. See drt-engine info.")
         for column in states.columns:

@@ -45,6 +45,8 @@ class Start:
         self.message = Message("", width=_WIDTH)
         self.background = Background(self.message)
         self.files = pn.widgets.FileDropper(multiple=True, previews=[], width=_WIDTH, height=170)
+        self.files.param.watch(lambda _: self._arrived(), "value")
+        self._wanted = False
         self.folder = pn.widgets.TextInput(
             label="or a folder or file on this computer", value="" if folder is None else str(folder), width=_WIDTH
         )
@@ -78,14 +80,25 @@ class Start:
         button.on_click(clicked)
         return button
 
+    def _arrived(self) -> None:
+        """Say that files are here, or read them where that was asked for before they were."""
+        count = len(self.files.value or {})
+        if self._wanted and count:
+            self._read()
+        elif count:
+            self.message.say(f"{count} file{'s' * (count != 1)} arrived. Read the files when all are there.")
+
     def _read(self) -> None:
         told = Told(self.name.value.strip(), self.columns.value.strip(), self.cell.value.strip(), self.area.value)
         try:
             paths = self.imported.received(self.files.value)
             if named := self.folder.value.strip():
                 paths.append(Path(named).expanduser())
+            self._wanted = not paths
             if not paths:
-                raise InputError("there is nothing to read: drop files, or name a folder.")
+                # Files take a while to arrive, and the button may be pressed before.
+                self.message.say("There is nothing to read yet: drop files, or name a folder.", "busy")
+                return
         except DRTError as error:
             self.message.say(error, "wrong")
             return

@@ -148,19 +148,20 @@ class GridReader:
             out[k : k + piece.size] = piece
         return out
 
-    def states(self, rows: Array, names: Collection[str] | None = None) -> pd.DataFrame:
-        """State columns of some rows: those of these names, or all."""
+    def states(self, rows: Array, names: Collection[str] | None = None, categories: bool = False) -> pd.DataFrame:
+        """State columns of some rows: those of these names, or all; text as categories or as it is."""
         chosen = self.columns if names is None else names
-        columns = {name: self._state(name, rows) for name in chosen}
+        columns = {name: self._state(name, rows, categories) for name in chosen}
         return pd.DataFrame(columns, index=pd.RangeIndex(rows.size))
 
-    def _state(self, name: str, rows: Array) -> "pd.Series[Any]":
+    def _state(self, name: str, rows: Array, categories: bool) -> "pd.Series[Any]":
         column = self.columns[name]
         if column.kind != "text":
             with self.errors_with_path(name):
                 return decode(column, self.read(name, rows))
         step = rows_at_once(column.width or 1)
-        return decode_text(column, (self.read(name, rows[k : k + step]) for k in range(0, rows.size, step)))
+        pieces = (self.read(name, rows[k : k + step]) for k in range(0, rows.size, step))
+        return decode_text(column, pieces, categories)
 
     def error(self, cause: str, name: str | None = None) -> FileFormatError:
         """Error that names the file, the group and the cause."""

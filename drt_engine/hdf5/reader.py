@@ -177,7 +177,7 @@ class Answers:
     impedance_at: Callable[[Array], Array | None]
 
 
-def answers_of(path: PathLike, name: str, grid: str) -> Answers:
+def answers_of(path: PathLike, name: str, grid: str, categories: bool = False) -> Answers:
     """Read how good the solutions of an inversion are.
 
     Parameters
@@ -186,6 +186,8 @@ def answers_of(path: PathLike, name: str, grid: str) -> Answers:
         The file.
     name, grid : str
         Names of the inversion and of the grid.
+    categories : bool
+        Whether text among the states is returned as categories.
 
     Raises
     ------
@@ -206,7 +208,7 @@ def answers_of(path: PathLike, name: str, grid: str) -> Answers:
 
     with opened(None) as reader:
         settings = reader.json_object("settings")
-        states = reader.states(reader.rows(None))
+        states = reader.states(reader.rows(None), categories=categories)
         with_capacitance = bool(settings.get("capacitance", False))
         return Answers(reader.read("residual"), reader.read("status"), states, with_capacitance, impedance_at)
 

@@ -101,13 +101,14 @@ class Texts:
 
     Attributes
     ----------
-    values : list of str or None
-        The texts so far; None is missing.
+    known : list of str
+        The texts that there are, each once, in the order in which they came.
     """
 
     def __init__(self, missing: str | None) -> None:
-        self.values: list[str | None] = []
-        self._known: dict[str | bytes, str | None] = {}
+        self.known: list[str] = []
+        self._number: dict[str | bytes, int] = {}
+        self._codes: list[Array] = []
         self._missing = missing
 
     def add(self, raw: Array) -> None:
@@ -126,13 +127,28 @@ class Texts:
         if raw.ndim > 1:
             width = raw.shape[1]
             raw = np.ascontiguousarray(raw).view(f"S{width}")[:, 0] if width else np.zeros(len(raw), dtype="S1")
-        pieces = raw.tolist()
-        for piece in set(pieces):
-            if piece in self._known:
-                continue
-            text = piece.decode("utf-8") if isinstance(piece, bytes) else str(piece)
-            self._known[piece] = None if text == self._missing else text
-        self.values += [self._known[piece] for piece in pieces]
+        if not raw.size:
+            return
+        # The same text stands in many rows after one another, as states have it: each run is looked up once.
+        starts = np.flatnonzero(np.concatenate([[True], raw[1:] != raw[:-1]]))
+        firsts = raw[starts].tolist()
+        for piece in set(firsts):
+            if piece not in self._number:
+                text = piece.decode("utf-8") if isinstance(piece, bytes) else str(piece)
+                self._number[piece] = -1 if text == self._missing else self._number_of(text)
+        codes = np.array([self._number[piece] for piece in firsts], dtype=np.int32)
+        self._codes.append(np.repeat(codes, np.diff(starts, append=raw.size)))
+
+    def _number_of(self, text: str) -> int:
+        if text not in self._number:
+            self._number[text] = len(self.known)
+            self.known.append(text)
+        return self._number[text]
+
+    @property
+    def codes(self) -> Array:
+        """Numbers of the texts so far in `known`, shape (K,); -1 is missing."""
+        return np.concatenate([np.empty(0, dtype=np.int32), *self._codes])
 
 
 def _bytes(text: str | bytes) -> bytes:

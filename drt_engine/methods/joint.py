@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from drt_engine.methods.base import Solution
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian, rounded
@@ -627,6 +626,8 @@ class SeriesProblem:
 
     def _bent(self) -> Array:
         """Largest bend about each interval of each difference, shape (R, M − 1)."""
+        from scipy.ndimage import maximum_filter1d
+
         padded = np.zeros((len(self.chain.b), self._grid.logs + 1))
         padded[:, 1:-2] = np.abs(self._bends())
         # Column m of the filter has the nodes m − 2 … m + 1 of the padded row, which are m − 1 … m + 2 of the grid.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from drt_engine.errors import InputError
 from drt_engine.model.basis import BasisName, Expansion
@@ -346,6 +345,8 @@ def _tables(expansion: Expansion) -> tuple[_Tables, _Tables]:
 
 @lru_cache(maxsize=8)
 def _cached_tables(tau: bytes, basis: BasisName, mu: float) -> tuple[_Tables, _Tables]:
+    from scipy.ndimage import gaussian_filter1d
+
     expansion = Expansion(np.frombuffer(tau), basis, mu)
     y = np.log(expansion.tau)
     spacing = float(np.median(np.diff(y)))

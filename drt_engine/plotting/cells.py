@@ -14,8 +14,9 @@ from drt_engine.plotting.look import current
 from drt_engine.plotting.selection import Selection, listed, select
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.traces import Trace
 
-__all__ = ["CellColumn", "cell_title", "choose_cells", "matches", "with_curves"]
+__all__ = ["CellColumn", "Profile", "cell_title", "choose_cells", "matches", "with_curves"]
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,11 @@ def choose_cells(
     ]
 
 
-def with_curves(columns: Sequence[CellColumn], profile: pd.DataFrame | None) -> list[CellColumn]:
+Profile = pd.DataFrame | Trace | Sequence[Trace]
+"""Voltage curves as a table, or as a potentiostat recorded them."""
+
+
+def with_curves(columns: Sequence[CellColumn], profile: Profile | None) -> list[CellColumn]:
     """Give each cell its voltage curve, and let time begin with what is shown.
 
     Raises
@@ -125,6 +130,10 @@ def with_curves(columns: Sequence[CellColumn], profile: pd.DataFrame | None) -> 
     InputError
         For a profile without voltage, or without rows of a cell.
     """
+    if isinstance(profile, Trace):
+        profile = profile.to_frame()
+    elif isinstance(profile, list | tuple) and profile and all(isinstance(one, Trace) for one in profile):
+        profile = pd.concat([one.to_frame() for one in profile], ignore_index=True)
     found = list(getattr(profile, "columns", ()))
     if profile is not None and "voltage" not in found:
         raise InputError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure
-from drt_engine.plotting.cells import CellColumn, choose_cells, with_curves
+from drt_engine.plotting.cells import CellColumn, Profile, choose_cells, with_curves
 from drt_engine.plotting.colours import BESIDE, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.distributions import (
     MOST_LINES,
@@ -47,6 +47,7 @@ Abscissa = Literal["charge", "specific_capacity", "time"]
 
 _PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
 _MARGIN = 0.06
+_R_POL = r"$R_\mathrm{pol}$"
 _MANY = 60
 _MOST_WIDE = 3
 
@@ -105,7 +106,7 @@ class Below:
 def composite(
     spectra: SeveralSpectra,
     result: SeveralInversions,
-    profile: pd.DataFrame | None = None,
+    profile: Profile | None = None,
     *,
     cells: Sequence[Any] | None = None,
     at: Mapping[str, Any] | None = None,
@@ -128,10 +129,11 @@ def composite(
         Measured spectra, on one frequency grid or on several, whose rows count through.
     result : Inversion or sequence of Inversion
         Their result.
-    profile : DataFrame, optional
+    profile : DataFrame, Trace or sequence of Trace, optional
         Voltage curves: ``voltage`` (V) with ``charge`` (C) or ``capacity_mAh``, ``specific_capacity`` (mAh/g), or
         ``time`` (s), and with ``cell``, ``cycle`` and ``direction`` where there are several;
-        :func:`drt_engine.readers.read_profile` reads them from a csv. Spectra of which only the voltage is known stand
+        :func:`drt_engine.readers.read_profile` reads them from a csv. Or what a potentiostat recorded, as
+        :func:`drt_engine.read_traces` gives it, over its time. Spectra of which only the voltage is known stand
         where the curve first comes to it. By default the voltages of the spectra.
     cells : sequence, optional
         Which cells, from left to right, at most three; by default all, or the first three.
@@ -222,6 +224,11 @@ def draw_columns(
         _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
         axes.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
     _widen(panels[0])
+    resistances = [axes for axes in panels[0] if axes.get_ylabel() == _R_POL]
+    if resistances:
+        # One unit for all panels, as they share their limits and only the first is labelled.
+        largest = max(axes.dataLim.y1 for axes in resistances)
+        in_ohms([(axes.yaxis, _R_POL) for axes in resistances], float(largest))
     for column, axes in zip(columns, panels[1], strict=True):
         nyquist(column.spectra, column.result, state=scale, ax=axes)
     flat = frame(list(panels[1]), 0.3, 0.8 if not narrow else 0.45)
@@ -280,7 +287,7 @@ def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wi
     states = column.chosen.states
     abscissa = _abscissa(column, state, wish)
     if abscissa is None:
-        name, y, label = state, column.result.r_pol, r"$R_\mathrm{pol}$"
+        name, y, label = state, column.result.r_pol, _R_POL
         x = _every([column], name).array
         order = np.argsort(x, kind="stable")
         axes.plot(x[order], y[order], color="0.55", lw=0.8 if len(x) <= _MANY else 0.2, zorder=2)
@@ -290,8 +297,6 @@ def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wi
         _draw_curves(axes, states if column.curve is None else column.curve, abscissa)
     axes.set_xlabel(display_label(name))
     axes.set_ylabel(label)
-    if abscissa is None:
-        in_ohms({axes.yaxis: label}, float(np.max(y)))
     size, edge = (12.0, 0.3) if len(x) <= _MANY else (4.0, 0.0)
     axes.scatter(x, y, s=size, c=colours.rgba, edgecolors="black", linewidths=edge, zorder=3)
 

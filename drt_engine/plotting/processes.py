@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import areas
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure
-from drt_engine.plotting.cells import CellColumn, cell_title, choose_cells, matches, with_curves
+from drt_engine.plotting.cells import CellColumn, Profile, cell_title, choose_cells, matches, with_curves
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
@@ -134,7 +134,7 @@ def ageing(
     spectra: SeveralSpectra,
     result: SeveralInversions,
     tracks: Tracks | None = None,
-    profile: pd.DataFrame | None = None,
+    profile: Profile | None = None,
     *,
     at: Mapping[str, Any] | None = None,
     cycles: tuple[int, int] | None = None,
@@ -158,13 +158,13 @@ def ageing(
     tracks : Tracks, optional
         Processes that were followed along the state that evolves; their spectra are the rows of `result`. By default
         the peaks are followed along the voltage.
-    profile : DataFrame, optional
+    profile : DataFrame, Trace or sequence of Trace, optional
         Voltage curves, as of :func:`composite`.
     at : mapping of str to value or list of values, optional
         Which spectra, by their states, as of :func:`composite`: ``{"cell": ["B", "C"], "direction": "charge"}``. By
         default all cells, or the first two, and the discharge if there is one.
     cycles : pair of int, optional
-        The earlier and the later cycle; the first and the last by default.
+        The earlier and the later cycle; by default the first and the last that all these cells have.
     view : CompositeView, "waterfall" or "heat map"
         How the DRT is drawn.
     **options
@@ -192,7 +192,7 @@ def ageing(
     fixed: dict[str, Any] = {"direction": "discharge"} if discharged else {}
     fixed |= dict(at or {})
     cells = fixed.pop("cell", None)
-    first, last = _cycles(measured, cycles)
+    first, last = _cycles(measured.states, cycles, fixed, cells)
     columns: list[CellColumn] = []
     for cycle in (first, last):
         chosen = choose_cells(measured, fitted, cells, fixed | {"cycle": cycle}, {state, view.along or state}, 2)
@@ -245,15 +245,24 @@ def _here(fixed: Mapping[str, Any], tracks: Tracks) -> dict[str, Any]:
     return {name: value for name, value in fixed.items() if name in tracks.table.columns}
 
 
-def _cycles(spectra: Spectra, cycles: tuple[int, int] | None) -> tuple[Any, Any]:
-    if "cycle" not in spectra.states:
+def _cycles(
+    states: pd.DataFrame, cycles: tuple[int, int] | None, fixed: Mapping[str, Any], cells: Any
+) -> tuple[Any, Any]:
+    """Return the cycles that are compared: by default the first and the last that all drawn cells have."""
+    if "cycle" not in states:
         raise InputError("states must have the column 'cycle' to compare before and after ageing; there is none.")
-    known = spectra.states["cycle"]
-    if cycles is None:
-        return known.min(), known.max()
-    if len(cycles) != 2:
-        raise InputError(f"cycles must be the earlier and the later one; got {cycles!r}.")
-    return cycles[0], cycles[1]
+    if cycles is not None:
+        if len(cycles) != 2:
+            raise InputError(f"cycles must be the earlier and the later one; got {cycles!r}.")
+        return cycles[0], cycles[1]
+    there = states[matches(states, {name: value for name, value in fixed.items() if name in states.columns})]
+    known = set(there["cycle"].dropna())
+    if "cell" in there:
+        names = there["cell"].unique()[:2] if cells is None else [cells] if isinstance(cells, str) else cells
+        common = set.intersection(known, *(set(there["cycle"][there["cell"] == name]) for name in names))
+        known = common or known
+    known = known or set(states["cycle"])
+    return min(known), max(known)
 
 
 def _observations(

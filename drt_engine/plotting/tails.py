@@ -15,6 +15,8 @@ _SQUASHED = 2.0
 _SHOWN = 0.35
 _ROUGH = 0.02
 _NOISE = 1.03
+_NARROW = 2.4
+"""Inches of an axis beside which the words take two lines."""
 
 
 def keep_arcs(axes: Axes, impedance: NDArray[np.complex128]) -> None:
@@ -94,12 +96,14 @@ def _tail(y: NDArray[np.float64]) -> int:
 
 def _say(axes: Axes, blocking: Sequence[float], inductive: Sequence[float]) -> None:
     words = []
+    narrow = axes.get_window_extent().width < _NARROW * axes.get_figure(root=True).dpi
+    between = "\n" if narrow else " "
     for lengths, name in ((blocking, "blocking"), (inductive, "inductive")):
         if lengths:
             factor, unit = ohms(10.0 * max(lengths))
             length = max(lengths) * factor
             number = f"{length:.0f}" if length >= 100.0 else f"{length:.3g}"
-            words.append(f"{name} tail, to {number} {unit}, not shown whole")
+            words.append(f"{name} tail, to {number} {unit},{between}not shown whole")
     axes.text(
         0.02, 0.98, "\n".join(words), transform=axes.transAxes, va="top", size=current().font_size - 2.0, color="0.35"
     )

@@ -17,10 +17,12 @@ from drt_engine.plotting.look import LookOptions, current, ohms, styled
 from drt_engine.spectra import Spectra
 from drt_engine.text import drawn
 from drt_engine.transport import Arrhenius, Composite, Conductivity, Polarisation
+from drt_engine.transport.dc import since_step
 
 __all__ = ["arrhenius", "conductivities", "polarisation", "total_resistance"]
 
 _GREY = "0.45"
+_ABOVE = 0.75
 
 
 @styled
@@ -198,12 +200,15 @@ def polarisation(
     for k, (number, step) in enumerate(steps.iterrows()):
         trace, colour = result.traces[int(str(number))], NAMED[k % len(NAMED)]
         values = trace.current if by_voltage else trace.voltage
-        time = trace.time - trace.time[0]
+        time = since_step(trace.time)
         axes.plot(time, values / 10.0**power, ".", ms=2.0, color=colour, alpha=0.6)
         axes.plot(time, result.response_at(int(str(number)), time) / 10.0**power, color=colour, lw=0.8)
         style = "--" if np.isfinite(step["steady_low"]) else ":"
         axes.axhline(step["steady"] / 10.0**power, color=colour, lw=0.7, ls=style)
-    axes.set_xlabel("time / s")
+    # Room for the inset above all lines.
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + _ABOVE * (high - low))
+    axes.set_xlabel("Time since the step / s")
     axes.set_ylabel(f"{'$I$' if by_voltage else '$V$'} / {unit}")
     _inset(axes, result, sample, power, by_voltage)
     return figure_of(axes)
@@ -211,7 +216,7 @@ def polarisation(
 
 def _inset(axes: Axes, result: Polarisation, sample: int, power: int, by_voltage: bool) -> None:
     steps = result.steps[result.steps["sample"] == sample]
-    inset = dress(axes.inset_axes((0.56, 0.56, 0.42, 0.4)))
+    inset = dress(axes.inset_axes((0.56, 0.68, 0.42, 0.3)))
     level, steady = steps["level"].to_numpy(), steps["steady"].to_numpy() / 10.0**power
     known = np.isfinite(steps["steady_low"].to_numpy())
     inset.plot(level[known], steady[known], "o", color="0.2", ms=2.5)
@@ -256,7 +261,9 @@ def conductivities(
         states = one.table[[key for key in ("sample", "cell", "temperature") if key in one.table.columns]]
         for row, title in enumerate(titles(states) if states.shape[1] else [""] * len(one)):
             own = {}
-            for kind, column in (("ion", "sigma_ion"), ("e", "sigma_e"), ("dc", "sigma_dc")):
+            measured = bool(np.isfinite(one.table["r_dc"].iloc[row])) if "r_dc" in one.table.columns else False
+            # Without direct current there is no place for its bar.
+            for kind, column in (("ion", "sigma_ion"), ("e", "sigma_e"), *([("dc", "sigma_dc")] if measured else [])):
                 ends = (float(one.table[f"{column}{end}"].iloc[row]) for end in ("", "_low", "_high"))
                 own["dc of ion" if kind == "dc" and one.connection == "ii" else kind] = tuple(ends)
             label = " ".join(part for part in (name, title if len(one) > 1 or not name else "") if part)
@@ -283,7 +290,9 @@ def _draw_bars(axes: Axes, bars: Any, looks: Mapping[str, tuple[int, str, str, s
     floor = min((own[k][1] for _, own in bars for k in used if np.isfinite(own.get(k, (np.nan,))[0])), default=1.0)
     for place, (_, own) in enumerate(bars):
         for kind in used:
-            value, low, high = own.get(kind, (np.nan,) * 3)
+            if kind not in own:
+                continue
+            value, low, high = own[kind]
             _, colour, hatch, label = looks[kind]
             x = place + (used.index(kind) - 0.5 * (len(used) - 1)) * width
             if not np.isfinite(value):
@@ -294,6 +303,7 @@ def _draw_bars(axes: Axes, bars: Any, looks: Mapping[str, tuple[int, str, str, s
             if np.isfinite(low) and np.isfinite(high):
                 axes.errorbar(x, value, yerr=[[value - low], [high - value]], color="0.2", lw=0.8, capsize=2.0)
     axes.set_yscale("log")
+    axes.set_xlim(-0.5, len(bars) - 0.5)
     axes.set_ylim(bottom=0.25 * floor)
     if handles:
         axes.legend(

@@ -1,8 +1,11 @@
 """Figures of validity: the residuals of one spectrum, and a map of those of a campaign."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -23,6 +26,9 @@ Part = Literal["modulus", "re", "im"]
 
 _LABELS = {"modulus": "|$Δ$| / %", "re": "Re $Δ$ / %", "im": "Im $Δ$ / %"}
 _BELOW = 100.0
+_STRIPES = 600
+
+Array = NDArray[np.float64]
 
 
 @styled
@@ -89,7 +95,7 @@ def validity_residuals(
 
 @styled
 def validity_map(
-    validation: Validation,
+    validation: Validation | Sequence[Validation],
     state: str = "spectrum",
     *,
     rows: Any = None,
@@ -105,8 +111,8 @@ def validity_map(
 
     Parameters
     ----------
-    validation : Validation
-        The result of :func:`drt_engine.validate`.
+    validation : Validation or sequence of Validation
+        The result of :func:`drt_engine.validate`, on one frequency grid or on several, whose rows count through.
     state : str
         Column of numbers, two or more, each once; the number of the row by default.
     rows : array_like of int or bool, slice or int, optional
@@ -136,28 +142,28 @@ def validity_map(
     """
     if part not in get_args(Part):
         raise UnknownNameError("part", part, get_args(Part))
-    some = _chosen(validation, rows)
-    states = some.states
-    if "spectrum" not in states.columns:
-        numbers = row_numbers(len(validation), rows)
-        states = states.assign(spectrum=numbers[validation.tested[numbers]])
-    quantity = Selection(np.arange(len(some)), states, None, None).quantity(state)
+    parts, states = _tested(validation, rows)
+    quantity = Selection(np.arange(len(states)), states, None, None).quantity(state)
     order = quantity.distinct("A map of validity", 2)
-    percent = 100.0 * some.residual[order]
+    frequency, percent = _stripes([(one.frequency, 100.0 * one.residual) for one in parts])
+    percent = percent[order]
     values = {"modulus": np.abs(percent), "re": percent.real, "im": percent.imag}[part]
     axes, _ = axes_for(ax, 2.6)
     edges = _edges(quantity.array[order])
     mesh = axes.pcolormesh(
-        np.exp(_edges(np.log(some.frequency))),
+        frequency,
         edges,
         np.ma.masked_invalid(values),
         cmap=colour_map("magma" if part == "modulus" else "RdBu_r"),
         norm=_norm(values, part) if norm is None else norm,
         rasterized=True,
     )
-    row, point = np.nonzero(some.outlier[order])
-    axes.plot(some.frequency[point], quantity.array[order][row], ls="none", marker=".", ms=2.0, color="#56B4E9")
-    bad = quantity.array[order][~some.valid[order]]
+    first = 0
+    for one in parts:
+        row, point = np.nonzero(one.outlier)
+        axes.plot(one.frequency[point], quantity.array[first + row], ls="none", marker=".", ms=2.0, color="#56B4E9")
+        first += len(one)
+    bad = quantity.array[~np.concatenate([one.valid for one in parts])]
     axes.plot(
         np.full(bad.size, 1.015),
         bad,
@@ -169,13 +175,51 @@ def validity_map(
         transform=axes.get_yaxis_transform(),
     )
     decades(axes, "$f$ / Hz")
-    axes.set_xlim(some.frequency[-1], some.frequency[0])
+    axes.set_xlim(min(one.frequency[-1] for one in parts), max(one.frequency[0] for one in parts))
     axes.set_ylim(edges[0], edges[-1])
     axes.set_ylabel(quantity.label)
     state_ticks(axes, quantity)
     bar = figure_of(axes).colorbar(mesh, ax=axes, **(BESIDE | {"pad": 0.04}))
     finish_bar(bar, _LABELS[part])
     return figure_of(axes)
+
+
+def _tested(validation: Validation | Sequence[Validation], rows: Any) -> tuple[list[Validation], pd.DataFrame]:
+    """Return the chosen rows that were tested, grid by grid, and their states with their numbers."""
+    every = list(validation) if isinstance(validation, list | tuple) else [validation]
+    if len(every) == 1:
+        some = _chosen(every[0], rows)
+        numbers = row_numbers(len(every[0]), rows)
+        parts, numbers = [some], numbers[every[0].tested[numbers]]
+    else:
+        checked = [one for one in every if _chosen(one, None) is not None]
+        tested = np.concatenate([one.tested for one in checked])
+        numbers = row_numbers(tested.size, rows)
+        numbers = np.sort(numbers[tested[numbers]])
+        ends = np.cumsum([0, *map(len, checked)])
+        own = [numbers[(numbers >= low) & (numbers < high)] - low for low, high in pairwise(ends.tolist())]
+        parts = [one[here] for one, here in zip(checked, own, strict=True) if here.size]
+    states = pd.concat([one.states for one in parts], ignore_index=True)
+    return parts, states if "spectrum" in states.columns else states.assign(spectrum=numbers)
+
+
+def _stripes(parts: Sequence[tuple[Array, NDArray[np.complex128]]]) -> tuple[Array, NDArray[np.complex128]]:
+    """Return the edges of frequencies and residuals between them, of one grid or of several.
+
+    Several grids have edges of their own: all are cut into the same narrow stripes, each of which has the residual of
+    the frequency that it is nearest to.
+    """
+    edges = [_edges(np.log(frequency)) for frequency, _ in parts]
+    if len(parts) == 1:
+        return np.exp(edges[0]), parts[0][1]
+    common = np.linspace(max(one[0] for one in edges), min(one[-1] for one in edges), _STRIPES + 1)
+    middle = 0.5 * (common[1:] + common[:-1])
+    rows = []
+    for own, (_, residual) in zip(edges, parts, strict=True):
+        at = np.searchsorted(-own, -middle) - 1
+        inside = (at >= 0) & (at < residual.shape[1])
+        rows.append(np.where(inside, residual[:, np.clip(at, 0, residual.shape[1] - 1)], complex(np.nan, np.nan)))
+    return np.exp(common), np.concatenate(rows)
 
 
 def _chosen(validation: Validation, rows: Any) -> Validation:
@@ -194,7 +238,9 @@ def _norm(values: NDArray[np.float64], part: Part) -> Normalize:
     return LogNorm(largest / _BELOW, largest) if part == "modulus" else Normalize(-largest, largest)
 
 
-def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+def _edges(centres: Array) -> Array:
+    if centres.size == 1:
+        return centres + np.array([0.5, -0.5])
     middle = 0.5 * (centres[1:] + centres[:-1])
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 

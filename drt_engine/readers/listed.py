@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
-from drt_engine.readers.columns import rows_of
+from drt_engine.readers.columns import TableColumn, rows_of, without_unit
 from drt_engine.readers.file_states import TEXTS, as_numbers, number_of
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
@@ -142,7 +142,22 @@ def _spectrum(path: Path, line: int, lists: Mapping[str, str], options: ReadOpti
         each = ", ".join(f"{size} of {heading}" for heading, size in sizes.items())
         raise error(f"the lists of a row must be equally long; got {each or 'none'}.")
     table = _Lists(f"{path}, line {line}", tuple(columns), np.stack([*columns.values()], axis=1), options.flip_im)
-    return recording(rows_of(table, columns_of(table, error, columns=options.columns)), name)
+    found = columns_of(table, error, columns=options.columns)
+    return recording(rows_of(table, found), name, remarks=_without_unit(table, found))
+
+
+def _without_unit(table: _Lists, columns: Mapping[str, TableColumn]) -> list[str]:
+    """Say that frequencies were taken as Hz, and how to say that they are angular ones."""
+    said = without_unit(columns)
+    if not said:
+        return []
+    numbers = ",".join(
+        f"{'-' * (column.meaning.factor < 0)}{name}={column.index + 1}"
+        for name, column in columns.items()
+        if name in ("re", "im")
+    )
+    named = f"omega={columns['frequency'].index + 1},{numbers}"
+    return [f"{said[0]}; if it is the angular frequency ω, say so: columns={named!r}"]
 
 
 def _numbers(cell: str, heading: str, error: Any) -> NDArray[Any]:

@@ -205,7 +205,8 @@ def _agreed(
     the unit of a phase. By number or heading, the user overrules it, a minus sign only by ``+`` or by the heading
     itself; the unit is that of the heading if none is named.
     """
-    heading, unit_given = headings[index], "/" in one.name
+    # ω is a name and a unit at once: rad/s.
+    heading, unit_given = headings[index], "/" in one.name or _is_angular(one)
     said = meaning_of(heading)
     if isinstance(said, str) and one.meaning.quantity in NEEDED and not unit_given:
         raise error(
@@ -226,6 +227,10 @@ def _agreed(
         return one.meaning
     factor = float(np.copysign(said.factor, one.meaning.factor))
     return replace(one.meaning, factor=factor, offset=said.offset, assumed=said.assumed, per_area=said.per_area)
+
+
+def _is_angular(one: Named) -> bool:
+    return one.meaning.quantity == "frequency" and one.meaning.factor != 1.0
 
 
 def _is_turned(one: Named, heading: str) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.progress import shown
 from drt_engine.spectra import Spectra
 from drt_engine.threads import run_tiles
 from drt_engine.transport.arcs import FIXED, Complex, PelletFits, fit_arcs, pellet_impedance, tail_at
@@ -91,10 +92,13 @@ def fitted(spectra: Spectra, most: int, factor: Array) -> Chosen:
     enough = np.sum(np.isfinite(z) & (np.abs(z) > 0), axis=1) >= FIXED + 3 * _MOST_ARCS
     good = np.flatnonzero(enough)
 
-    def work(tile: NDArray[np.intp]) -> None:
-        _fit_tile((omega, z[tile], factor[tile]), most, tile, out)
+    with shown(good.size, "fitting") as more:
 
-    run_tiles(work, [good[start : start + _TILE] for start in range(0, good.size, _TILE)])
+        def work(tile: NDArray[np.intp]) -> None:
+            _fit_tile((omega, z[tile], factor[tile]), most, tile, out)
+            more(tile.size)
+
+        run_tiles(work, [good[start : start + _TILE] for start in range(0, good.size, _TILE)])
     return out
 
 

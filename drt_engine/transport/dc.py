@@ -146,9 +146,7 @@ def _steps(parts: Sequence[tuple[int, Trace]], floor: float, level: float) -> tu
     signals = []
     for (_, step), control in zip(parts, controls, strict=True):
         response = step.current if control == "voltage" else step.voltage
-        # the step began one sampling interval before its first point, at the latest
-        time = step.time - step.time[0] + float(np.min(np.diff(step.time)[np.diff(step.time) > 0], initial=np.inf))
-        signals.append((time, np.asarray(response)))
+        signals.append((since_step(step.time), np.asarray(response)))
     relaxed = relax(signals, level)
     half = relaxed.quantile * relaxed.end_error
     status = np.where(relaxed.steady, 0, int(Flag.NOT_STEADY))
@@ -180,6 +178,12 @@ def _steps(parts: Sequence[tuple[int, Trace]], floor: float, level: float) -> tu
         }
     )
     return steps, relaxed
+
+
+def since_step(time: Array) -> Array:
+    """Return times since a step began, s: one sampling interval before its first point, at the latest."""
+    apart = np.diff(time)
+    return np.asarray(time - time[0] + float(np.min(apart[apart > 0], initial=np.inf)))
 
 
 def _controls(parts: Sequence[tuple[int, Trace]]) -> list[str]:
