@@ -120,6 +120,7 @@ def test_the_l_curve_has_the_curvature_of_finite_differences_in_fifty_digits(cas
         assert scores[1, g] == pytest.approx(-expected, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["default", "many-re"])
 def test_equals_the_dense_formula_in_fifty_digits(case):
     problem = problem_of(**CASES[case])

@@ -255,6 +255,7 @@ def test_an_output_that_is_there_is_left_alone(campaign, out, cli):
 # A full disk
 
 
+@pytest.mark.slow
 def test_a_full_disk(campaign, out, expected, cli):
     before = digest(campaign)
     job = ("invert", campaign, "-o", out, *METHOD, *IN_TURN)
@@ -310,6 +311,7 @@ def meanwhile(monkeypatch):
     return at
 
 
+@pytest.mark.slow
 def test_an_input_that_vanishes_and_comes_back(campaign, out, expected, cli, meanwhile):
     away = campaign.with_name("away.h5")
     for count in (8, 23):
@@ -324,6 +326,7 @@ def test_an_input_that_vanishes_and_comes_back(campaign, out, expected, cli, mea
     assert arrays(out) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 23])
 def test_blocks_of_an_input_that_changed_are_never_taken(campaign, out, expected, two_grids, cli, meanwhile, count):
     original, stamp = campaign.read_bytes(), campaign.stat()

@@ -88,6 +88,7 @@ def test_same_arrays_on_a_cluster_that_loses_a_worker(campaign, expected, cluste
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.slow
 def test_a_client_is_taken_and_stays_open(campaign, expected, tmp_path):
     distributed = pytest.importorskip("distributed")
     # Its worker is a thread of this process, which has loaded everything.

@@ -30,6 +30,7 @@ def check(ran, kills, sweeps):
     assert broken >= 2
 
 
+@pytest.mark.slow
 def test_a_watch_that_is_killed_has_every_sweep_once():
     check(killed("--sweeps=12", "--kills=3", "--seconds=9"), 3, 12)
 
