@@ -40,8 +40,8 @@ def trace(voltages=(0.005, 0.01, -0.005, -0.01), multiple=12, noise=1e-3, offset
 
 
 @pytest.mark.slow
-def test_steady_current_covers_in_1000_draws():
-    found = relax(held(10, 1000, 1e-3), 0.95)
+def test_steady_current_covers_in_400_draws():
+    found = relax(held(10, 400, 1e-3), 0.95)
     assert found.steady.mean() > 0.9
     covered = np.abs(found.end - 0.01 / R_E) < found.quantile * found.end_error
     assert 0.93 <= covered.mean() <= 0.97
