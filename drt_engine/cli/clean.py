@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["clean"]
 
-_NEAR = 0.01
+_NEAR = 0.01  # a frequency without a range means those within one per cent of it, as --drop says
 
 
 @app.command(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["peaks"]
 
-_LONGEST_STEM = 100
+_LONGEST_STEM = 100  # a name has at most 255 bytes on usual disks
 _FOLLOWED = ("table", "events", "unassigned")
 _EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 
