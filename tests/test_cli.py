@@ -285,6 +285,7 @@ def test_ctrl_c_that_c_code_drops_stops_at_the_next_block(fewer, tmp_path, monke
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.recorded
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["composite", "nyquist", "bode", "residuals", "gamma", "waterfall", "heat-map"])
 def test_plot_draws_each_kind(files, tmp_path, kind):

@@ -33,6 +33,7 @@ def demo(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_a_report_says_what_there_is(demo, tmp_path):
     out = tmp_path / "report.html"
     done = run(demo, "-o", out, "--where", "cell == 'B'")
@@ -63,6 +64,7 @@ def test_spectra_alone_are_reported_with_what_is_wrong(tmp_path, noisy):
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_processes_of_the_file_are_taken_with_the_rows_that_are_chosen(demo, tmp_path):
     import h5py
 
@@ -82,6 +84,7 @@ def test_processes_of_the_file_are_taken_with_the_rows_that_are_chosen(demo, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_several_grids_and_spectra_without_a_solution(tmp_path, noisy):
     z = noisy.impedance.copy()
     z[1] = np.nan
@@ -96,6 +99,7 @@ def test_several_grids_and_spectra_without_a_solution(tmp_path, noisy):
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_what_cannot_be_reported_is_refused(demo, tmp_path, monkeypatch):
     out = tmp_path / "a.html"
     before = demo.read_bytes()
@@ -123,6 +127,7 @@ def test_data_of_figures_end_no_script():
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_a_thousand_spectra_take_less_than_six_megabytes(tmp_path):
     spectra = campaign(CampaignDesign(cycles=tuple(range(1, 12)), voltages=24)).spectra
     assert len(spectra) == 1056

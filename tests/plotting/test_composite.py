@@ -91,6 +91,7 @@ def test_cells_are_shown_in_the_order_asked_for():
         np.testing.assert_array_equal(shown, SPECTRA.impedance[rows_of(cell, 50, "charge")].real)
 
 
+@pytest.mark.slow
 def test_charge_and_discharge_follow_each_other_in_time():
     figure = composite("charge and discharge")
     top, _, bottom = panels(figure, 2)

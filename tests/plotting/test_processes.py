@@ -195,6 +195,8 @@ def test_courses_are_told_apart_by_everything_but_the_state():
     assert sum(line.get_linestyle() == "--" for line in lines) == 2 * VOLTAGES.size
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_ageing_shows_the_changes_of_both_cells():
     figure = drawn("ageing")
     titles = [axes.get_title() for axes in figure.axes[:4]]

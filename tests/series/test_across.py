@@ -73,10 +73,14 @@ def errors(result, spectra):
     return np.median(np.trapezoid(wrong, np.log(TAU)) / np.trapezoid(exact[good], np.log(TAU)))
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_what_is_alike_in_every_cycle_is_found_better(ageing, along, across):
     assert errors(across, ageing) < 0.9 * errors(along, ageing)
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_every_answer_is_certified_for_all_series_together(across):
     good = across.solved
     assert good.sum() == len(across) - 1
@@ -86,6 +90,8 @@ def test_every_answer_is_certified_for_all_series_together(across):
     assert np.isnan(across.coupling_across[~good]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_changes_across_are_found_better_and_held_by_their_intervals(along, across):
     # The same voltage in two cycles: nothing changes.
     pairs = [(k, k + 8) for k in (0, 1, 2, 3, 4, 6, 7)]
@@ -98,6 +104,8 @@ def test_changes_across_are_found_better_and_held_by_their_intervals(along, acro
     assert np.median(np.abs(after).max(axis=2)) < 0.5 * np.median(np.abs(before).max(axis=2))
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_states_between_are_found_along_either_column(across):
     between = across.gamma_at(TAU, cycle=75)
     assert between.shape == (8, TAU.size)

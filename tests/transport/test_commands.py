@@ -30,6 +30,7 @@ def pellets(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_conductivity_writes_its_tables_and_figure(pellets, tmp_path):
     tables = [tmp_path / name for name in ("sigma.csv", "arcs.csv", "ea.csv")]
     figure = tmp_path / "ea.png"
@@ -47,6 +48,7 @@ def test_conductivity_writes_its_tables_and_figure(pellets, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_polarisation_and_composite_stand_side_by_side(tmp_path):
     time, volts = np.linspace(0.01, 3.0, 80), [0.01, -0.01, 0.02]
     current = np.concatenate([LINE.step_current(time, v) for v in volts])
