@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 _KINDS = {"f": "real numbers", "i": "whole numbers", "u": "unsigned integers"}
 _ENCODINGS = ("utf-8", "utf8", "ascii")
-_WIDEST_GAP = 256  # rows that are read in vain take less time than another access
+_WIDEST_GAP = 256
 # How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
 _SCALES = (
     "CLASS",
