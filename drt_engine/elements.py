@@ -31,7 +31,7 @@ EXPONENTS = 0.4, 1.0
 """Smallest and largest exponent of a constant-phase element that is looked for: below, it is all but a resistance."""
 
 _SHAPES = {"cpe": ("exponent",), "warburg-open": ("diffusion",)}
-_STEP = 1e-4
+_STEP = 1e-4  # of central differences: its square is their error, and rounding is below 1e-11
 _FAR = 30.0
 """Real part of √(jωT) from which on coth is 1 to all digits."""
 

@@ -33,7 +33,7 @@ PathLike = str | os.PathLike[str]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PARTIAL = re.compile(r"\.(?P<stem>.*)\.(?P<random>[0-9a-f]{8})(?P<check>[0-9a-f]{8})\.drt-engine\.partial", re.DOTALL)
-_STEM_BYTES = 100
+_STEM_BYTES = 100  # a name has at most 255 on usual disks, and the rest of a provisional one takes 40
 _TRIALS = 100
 
 

@@ -24,8 +24,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Record no lines in slow tests: this takes half of their time again, and the others run the same lines."""
-    measured = coverage.Coverage.current() if item.get_closest_marker("slow") else None
+    """Record no lines in slow tests: this takes half of their time again, and the others run most of the same lines."""
+    unrecorded = item.get_closest_marker("slow") and not item.get_closest_marker("recorded")
+    measured = coverage.Coverage.current() if unrecorded else None
     if measured is None:
         return (yield)
     measured.stop()

@@ -58,6 +58,7 @@ def one_thread():
         yield
 
 
+@pytest.mark.slow
 def test_agrees_on_varied_problems():
     rng = np.random.default_rng(2024)
     uncertified, vague, total = 0, 0, 0

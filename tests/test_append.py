@@ -95,6 +95,7 @@ def campaign(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_appending_keeps_all_that_it_does_not_change(campaign):
     kept = everything(campaign, but=("spectra/grid-0", "inversions/default/grid-0", "processes/default"))
     results = {grid: drt.read_inversion(campaign, grid=grid) for grid in ("grid-0", "short")}
@@ -127,6 +128,7 @@ def test_appending_keeps_all_that_it_does_not_change(campaign):
     assert next(info for info in scan(campaign).inversions if info.grid == "grid-0").older_campaign == older
 
 
+@pytest.mark.slow
 def test_results_of_an_older_campaign_say_so_wherever_they_are_shown(campaign, tmp_path, caplog):
     older = digest(campaign)
     with h5py.File(campaign, "r+") as file:
@@ -156,6 +158,7 @@ def test_results_of_an_older_campaign_say_so_wherever_they_are_shown(campaign, t
     assert (tmp_path / "a.csv").exists()
 
 
+@pytest.mark.slow
 def test_an_inversion_beside_an_older_campaign_says_so(tmp_path):
     path, out = tmp_path / "campaign.h5", tmp_path / "campaign.drt.h5"
     drt.write_spectra(path, some(6))
@@ -173,6 +176,7 @@ def test_an_inversion_beside_an_older_campaign_says_so(tmp_path):
         raise run(*drawn).exception
 
 
+@pytest.mark.slow
 def test_what_cannot_grow_is_refused_and_nothing_changes(campaign):
     content = campaign.read_bytes()
     other = drt.Spectra(FREQUENCY * 1.1, some(1).impedance, {})
@@ -235,6 +239,7 @@ def append_one(path, number):
         add_spectra(path, {"default": some(1, source=[name], digest=[f"digest {number}"])}, keep=True)
 
 
+@pytest.mark.slow
 def test_several_who_append_at_once_all_get_in(tmp_path):
     path = tmp_path / "a.h5"
     drt.write_spectra(path, some(1, source=["first"], digest=["digest"]))
@@ -353,6 +358,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, room):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     resource = pytest.importorskip("resource")
     frequency, rows = np.logspace(5, -2, 400), 16_000

@@ -91,6 +91,7 @@ def test_info_for_programs(files):
     assert inversion["source"] == "campaign.h5"
 
 
+@pytest.mark.slow
 def test_invert_does_what_the_function_does(fewer, tmp_path):
     out = tmp_path / "out.h5"
     done = run(
@@ -115,6 +116,7 @@ def test_invert_does_what_the_function_does(fewer, tmp_path):
     np.testing.assert_allclose(result.gamma, drt.invert(drt.read_spectra(fewer), method).gamma, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_invert_shares_and_weights(fewer, tmp_path):
     out = tmp_path / "out.h5"
     options = (
@@ -140,6 +142,7 @@ def test_invert_shares_and_weights(fewer, tmp_path):
     assert drt.read_inversion(out).method.shared is True
 
 
+@pytest.mark.slow
 def test_invert_names_its_output_and_does_not_overwrite(fewer):
     assert run("invert", fewer).exit_code == 0
     assert fewer.with_name("few.drt.h5").exists()
@@ -147,6 +150,7 @@ def test_invert_names_its_output_and_does_not_overwrite(fewer):
     assert run("invert", fewer, "--overwrite").exit_code == 0
 
 
+@pytest.mark.slow
 def test_info_says_where_an_inversion_is_from(fewer, tmp_path):
     where = "cycle >= 0"
     assert run("invert", fewer, "-o", tmp_path / "out.h5", "--where", where, "--name", "some").exit_code == 0
@@ -281,6 +285,8 @@ def test_ctrl_c_that_c_code_drops_stops_at_the_next_block(fewer, tmp_path, monke
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.recorded
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["composite", "nyquist", "bode", "residuals", "gamma", "waterfall", "heat-map"])
 def test_plot_draws_each_kind(files, tmp_path, kind):
     folder, _ = files

@@ -125,6 +125,7 @@ def campaign(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_validate_finds_tells_and_draws(campaign, tmp_path, run):
     table, figure = tmp_path / "validity.csv", tmp_path / "validity.png"
     code, printed, _ = run("validate", campaign, "-o", table, "--by", "cell,direction")

@@ -160,6 +160,7 @@ def test_mistakes_are_explained(folder, tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_processes_of_another_inversion_are_refused(folder, tmp_path):
     other = tmp_path / "other.drt.h5"
     result = drt.read_inversion(folder / "campaign.drt.h5")
@@ -173,6 +174,7 @@ def test_processes_of_another_inversion_are_refused(folder, tmp_path):
     done("plot", other, "--tracks", tmp_path / "free.h5", *some)
 
 
+@pytest.mark.slow
 def test_a_figure_is_as_a_journal_asks_for_it(folder, tmp_path):
     file, measured = folder / "campaign.drt.h5", folder / "campaign.h5"
     where = "cell == 'C' and cycle == 1 and direction == 'discharge'"
@@ -198,6 +200,7 @@ def test_a_figure_is_as_a_journal_asks_for_it(folder, tmp_path):
         assert message in str(done.exception)
 
 
+@pytest.mark.slow
 def test_plot_draws_over_a_state_that_the_file_has(tmp_path):
     f = np.geomspace(1e4, 1, 21)
     z = np.array([1 + k / (1 + 2j * np.pi * f * 1e-2) for k in (1, 2, 3)])

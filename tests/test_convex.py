@@ -221,6 +221,7 @@ def test_without_noise_the_huber_loss_is_that_of_squares(cases):
     assert_same(result.gamma[0], triangle, 1e-4)
 
 
+@pytest.mark.slow
 def test_outliers_hardly_matter_to_the_huber_loss():
     frequency, tau = np.logspace(6, -2, 61), np.logspace(-6.8, 1.2, 801)
     cell = simulate.Resistor(10) + simulate.ZARC(50, 1e-4, 0.85) + simulate.ZARC(20, 0.5, 0.8)
@@ -288,6 +289,7 @@ CONSTRAINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"loss": "huber", "l1": 1e-3, "upper": 30.0, "r_inf": 9.0}], ids=["", "more"])
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_constraints_hold_and_are_certified(noisy, name, options):
@@ -367,6 +369,7 @@ def test_a_spectrum_beyond_all_numbers_fails_alone(noisy):
     assert_same(result.gamma[2], invert(noisy[2:3], upper=1e5).gamma[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_threads_and_neighbours_change_no_bit(noisy, threads, monkeypatch):
     import drt_engine.inversion as module
@@ -383,6 +386,7 @@ def test_threads_and_neighbours_change_no_bit(noisy, threads, monkeypatch):
         np.testing.assert_array_equal(getattr(result, name), getattr(expected, name)[rows], err_msg=name)
 
 
+@pytest.mark.slow
 def test_threads_with_problems_of_their_own_share_the_filters_of_warnings(noisy):
     """Each group of points has its statement and its lock; the solver's remarks must not get past any of them."""
     z = np.concatenate([noisy.impedance] * 2)
@@ -493,6 +497,7 @@ def test_the_certificate_sees_curved_constraints():
     assert dataclasses.replace(case, shared=loose).optimality(point) > 1e-5
 
 
+@pytest.mark.slow
 def test_distances_from_cones():
     rng = np.random.default_rng(1)
     second = Cones(np.zeros((3, 1)), np.zeros((3, 0)), np.zeros(3), second_order=(3,))

@@ -74,10 +74,17 @@ def same_text(printed, shown):
     ]
 
 
+def saved_empty(figure, path, **options):
+    """Make the file of a figure: drawing it into the file takes longer than all else on a page, and has tests."""
+    figure.canvas.get_supported_filetypes()[options["format"]]
+    Path(path).touch()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", saved_empty)
     namespace = {"__name__": "page"}
     printed = ""
     for language, code, line in code_blocks(name):

@@ -93,11 +93,15 @@ def test_the_selection_stays_on_its_spectrum_when_the_file_grows(tmp_path):
     assert not session.reopened()
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 @pytest.mark.parametrize("figure", sorted({*FIGURES} - {"nyquist", "residuals", "waterfall"}))
 def test_every_figure_is_drawn(session, figure):
     assert drawn(session, View(figure, "series"), "svg").read().startswith(b"<?xml")
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_numbers_and_lines_are_those_of_what_was_inverted_again(session, folder):
     method = drt.Tikhonov(weighting="modulus")
     again = session.invert_again(method, "series")

@@ -367,6 +367,7 @@ def test_refuses_what_is_no_campaign(tmp_path, spectra, inversion):
 # Other readers
 
 
+@pytest.mark.slow
 def test_xarray_opens_every_group(tmp_path, campaign, inversion, spectra):
     result = tmp_path / "result.h5"
     drt.write_inversion(result, inversion, name="first", grid="long")

@@ -237,6 +237,7 @@ def test_at_least_25_files_are_tried():
     assert len(HOSTILE) >= 25
 
 
+@pytest.mark.slow
 def test_every_function_and_command_refuses(hostile, noisy):
     path, message = hostile
     before = {item.name for item in path.parent.iterdir()}

@@ -111,6 +111,7 @@ def test_between_relaxation_times_it_lies_beside_the_curve(result):
         np.testing.assert_allclose(np.log(ratio), 0.5 * np.log(ends[:, 1:] * ends[:, :-1]), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_and_neighbours_change_no_bit(spoiled, by_method, threads):
     with limited_threads(threads):

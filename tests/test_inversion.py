@@ -70,6 +70,7 @@ def test_finds_the_distribution():
     assert np.median(error) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 7.0, 1e6])
 def test_is_equivariant(noisy, method, factor):
     result = drt.invert(noisy, method)
@@ -85,6 +86,7 @@ def test_is_equivariant(noisy, method, factor):
         np.testing.assert_allclose(one, factor * other, rtol=1e-9, atol=1e-9 * factor * other.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-6, 7.0, 1e6])
 def test_intervals_are_equivariant(noisy, method, factor):
     if isinstance(method, drt.Convex):
@@ -97,6 +99,7 @@ def test_intervals_are_equivariant(noisy, method, factor):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.nanmax(other, initial=0.0), err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method):
     result = drt.invert(noisy, method)
     rng = np.random.default_rng(1)
@@ -108,6 +111,7 @@ def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method):
         np.testing.assert_allclose(getattr(again, name), expected, rtol=1e-9, atol=1e-9 * scale, err_msg=name)
 
 
+@pytest.mark.slow
 def test_bad_spectra_get_a_status_and_change_nothing_in_the_others(noisy, method):
     good = drt.invert(noisy, method)
     z = np.repeat(noisy.impedance, 2, axis=0)

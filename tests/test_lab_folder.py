@@ -112,6 +112,7 @@ def check_growth(results):
     assert r_pol["coated Li-rich", 500] / r_pol["coated Li-rich", 1] == pytest.approx(1.13, rel=0.1)
 
 
+@pytest.mark.slow
 def test_four_commands_from_the_folder_to_figures_and_workbook(lab, tmp_path, run, monkeypatch):
     openpyxl = pytest.importorskip("openpyxl")
     monkeypatch.chdir(tmp_path)
@@ -147,6 +148,7 @@ def test_four_commands_from_the_folder_to_figures_and_workbook(lab, tmp_path, ru
     assert bare["r_pol / ohm cm2"].item() == pytest.approx(30 * 0.785, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_same_in_a_few_lines_of_python(lab, tmp_path):
     pytest.importorskip("openpyxl")
     # fmt: off
@@ -183,6 +185,7 @@ def test_an_instrument_file_stands_beside_them(lab, tmp_path, run):
     assert "3.2, 3.6, 3.8, 4.2, 4.4" in said
 
 
+@pytest.mark.slow
 def test_a_file_with_a_mask_is_inverted_without_what_is_masked(lab, tmp_path, run):
     campaign, out = tmp_path / "c.h5", tmp_path / "c.drt.h5"
     assert run("import", *on_one_grid(lab), "-o", campaign, "--set", "cycle=1", "--cell", "bare")[0] == 0
@@ -256,6 +259,7 @@ def mistakes(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_first_mistakes_are_answered(tmp_path, run):
     for name, (expected, words) in mistakes(tmp_path).items():
         code, said = run("import", tmp_path / name, "-o", tmp_path / f"{name}.h5")

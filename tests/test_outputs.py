@@ -164,6 +164,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["same", "symbolic link", "hard link", "other spelling"])
 @pytest.mark.parametrize(("name", "option", "file"), CASES)
 def test_no_command_replaces_what_it_reads(folder, name, option, file, kind):

@@ -73,6 +73,8 @@ def run(monkeypatch, capsys):
     return command
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_the_command_writes_tables_and_a_figure(simulated, result, tmp_path, run):
     campaign, inversions = tmp_path / "campaign.h5", tmp_path / "campaign.drt.h5"
     drt.write_spectra(campaign, simulated.spectra)

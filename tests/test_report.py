@@ -32,6 +32,8 @@ def demo(tmp_path_factory):
     return folder / "demo.drt.h5"
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_a_report_says_what_there_is(demo, tmp_path):
     out = tmp_path / "report.html"
     done = run(demo, "-o", out, "--where", "cell == 'B'")
@@ -61,6 +63,8 @@ def test_spectra_alone_are_reported_with_what_is_wrong(tmp_path, noisy):
     assert 'id="worst-0"' in page
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_processes_of_the_file_are_taken_with_the_rows_that_are_chosen(demo, tmp_path):
     import h5py
 
@@ -79,6 +83,8 @@ def test_processes_of_the_file_are_taken_with_the_rows_that_are_chosen(demo, tmp
     assert again.tracks.along == "cycle"
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_several_grids_and_spectra_without_a_solution(tmp_path, noisy):
     z = noisy.impedance.copy()
     z[1] = np.nan
@@ -92,6 +98,8 @@ def test_several_grids_and_spectra_without_a_solution(tmp_path, noisy):
     assert page.count("<td>one</td>") == page.count("<td>two</td>") == 6
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_what_cannot_be_reported_is_refused(demo, tmp_path, monkeypatch):
     out = tmp_path / "a.html"
     before = demo.read_bytes()
@@ -118,6 +126,8 @@ def test_data_of_figures_end_no_script():
         as_data({"nan": float("nan")})
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_a_thousand_spectra_take_less_than_six_megabytes(tmp_path):
     spectra = campaign(CampaignDesign(cycles=tuple(range(1, 12)), voltages=24)).spectra
     assert len(spectra) == 1056

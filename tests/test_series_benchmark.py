@@ -132,6 +132,7 @@ def test_coverage_of_intervals_that_are_known(series, made):
     assert row["covered_change"] == pytest.approx(np.mean(one.pairs("voltage")[:, 0] % 2))
 
 
+@pytest.mark.slow
 def test_it_runs_on_two_states(series, monkeypatch, capsys, tmp_path):
     case = two_states(series)
     monkeypatch.setattr(series, "SETS", {"development": ((case,), 0), "held-out": ((case,), 5)})

@@ -189,6 +189,7 @@ def tested(tmp_path, run):
     return tmp_path / "c.drt.h5"
 
 
+@pytest.mark.slow
 def test_figures_without_options_choose_a_series_and_say_which(tested, tmp_path, run):
     code, said = run("plot", tested, "-o", tmp_path / "w.svg")
     assert code == 0, said
@@ -203,6 +204,7 @@ def test_figures_without_options_choose_a_series_and_say_which(tested, tmp_path,
     assert ">Cell B</text>" in drawn
 
 
+@pytest.mark.slow
 def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
     states = {"cycle": [1, 2, 1, 2], "source": ["a", "a", "b", "b"]}
     drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, [impedance("bare", 1, 3 + k) for k in range(4)], states))
@@ -213,6 +215,7 @@ def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
     assert ">Spectrum</text>" in (tmp_path / "w.svg").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_processes_of_several_grids_are_stored_drawn_and_exported(tested, tmp_path, run):
     store, out = tmp_path / "p.h5", tmp_path / "n.csv"
     followed = ("--along", "voltage", "--series", "cell,temperature", "--store", store)

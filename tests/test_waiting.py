@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import drt_engine as drt
 from drt_engine import progress
@@ -48,6 +49,7 @@ def test_every_spectrum_is_counted_once(noisy):
     assert sum(counted) == len(noisy)
 
 
+@pytest.mark.slow
 def test_a_line_says_that_kernels_are_compiled(tmp_path):
     code = (
         "import numba, numpy as np\n"

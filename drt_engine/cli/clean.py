@@ -1,15 +1,20 @@
 """``drt-engine clean``: which points of a campaign are left out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from drt_engine.cli.app import app, for_spreadsheets, input_error, say
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from drt_engine.validation import Cleaning
+
 __all__ = ["clean"]
 
-_NEAR = 0.01
+_NEAR = 0.01  # a frequency without a range means those within one per cent of it, as --drop says
 
 
 @app.command(
@@ -45,14 +50,11 @@ def clean(
     Measured values stay in the file; a mask beside them says which points are left out, and why. All that reads the
     file goes by it. What was left out before stays so, until --undo.
     """
-    import numpy as np
     import pandas as pd
 
-    from drt_engine.hdf5 import mask_points, read_spectra, scan
+    from drt_engine.hdf5 import mask_points, scan
     from drt_engine.outputs import check_outputs, new_file
-    from drt_engine.selection import rows_where
     from drt_engine.validation import Cleaning
-    from drt_engine.validation import clean as cleaned_of
 
     asked = frequency_range is not None or bool(drop) or inductive_tail or outliers
     if asked == undo:
@@ -65,34 +67,20 @@ def clean(
     span: Any = None if frequency_range is None else _range("--frequency-range", frequency_range)
     bands = [_band(text) for text in drop or ()]
     silent = set(bands)
-    cleaning = Cleaning(
-        frequency_range=span,
-        bands=bands,
-        inductive_tail=inductive_tail,
-        outliers=outliers,
-    )
+    cleaning = Cleaning(frequency_range=span, bands=bands, inductive_tail=inductive_tail, outliers=outliers)
     masks: dict[str, Any] = {}
-    records, changed, left = [], 0, 0
+    records, changed = [], 0
     for name in [info.grid for info in scan(file).spectra] if grid is None else [grid]:
-        before, raw = read_spectra(file, name), read_spectra(file, name, masked=False)
-        rows = np.arange(len(raw)) if where is None else rows_where(raw.states, where)
-        mask = np.where(np.isnan(before.impedance) & ~np.isnan(raw.impedance), _codes(file, name), 0).astype(np.uint8)
-        if undo:
-            changed += int(np.count_nonzero(mask[rows]))
-            mask[rows] = 0
-        elif rows.size:
-            found = cleaned_of(before[rows], cleaning)
-            mask[rows] |= found.mask()
-            changed += len(found.record)
-            records.append(found.record.assign(spectrum=rows[found.record["spectrum"].to_numpy(dtype=int)], grid=name))
-        silent &= {band for band in bands if not np.any((raw.frequency >= band[0]) & (raw.frequency <= band[1]))}
-        masks[name] = mask
-        left += int(np.count_nonzero(mask))
-        _warn_of_few(name, before.impedance, raw.impedance, mask)
+        one = _cleaned(file, name, where, None if undo else cleaning)
+        masks[name] = one.mask
+        changed += one.changed
+        records += one.records
+        silent &= {band for band in bands if not ((one.frequency >= band[0]) & (one.frequency <= band[1])).any()}
     for low, high in sorted(silent):
         say(f"--drop: no frequency between {low:.4g} and {high:.4g} Hz was measured; name a wider range.", err=True)
     mask_points(file, masks, out=output)
     table = pd.concat(records, ignore_index=True) if records else pd.DataFrame()
+    left = sum(int((mask != 0).sum()) for mask in masks.values())
     if undo:
         say(f"{changed} points taken in again; {left} are left out.")
     else:
@@ -104,6 +92,39 @@ def clean(
             for_spreadsheets(table).to_csv(partial, index=False)
         say(f"  {record}")
     say(f"  {file if output is None else output}")
+
+
+class _Cleaned(NamedTuple):
+    """One grid: which points are left out, how many have become so or are not so any more, and the record of these."""
+
+    frequency: Any
+    mask: Any
+    changed: int
+    records: "list[pd.DataFrame]"
+
+
+def _cleaned(file: Path, grid: str, where: str | None, cleaning: "Cleaning | None") -> _Cleaned:
+    """Clean some spectra of a grid; without a `cleaning`, none of their points is left out."""
+    import numpy as np
+
+    from drt_engine.hdf5 import read_spectra
+    from drt_engine.selection import rows_where
+    from drt_engine.validation import clean as cleaned_of
+
+    before, raw = read_spectra(file, grid), read_spectra(file, grid, masked=False)
+    rows = np.arange(len(raw)) if where is None else rows_where(raw.states, where)
+    mask = np.where(np.isnan(before.impedance) & ~np.isnan(raw.impedance), _codes(file, grid), 0).astype(np.uint8)
+    changed, records = 0, []
+    if cleaning is None:
+        changed = int(np.count_nonzero(mask[rows]))
+        mask[rows] = 0
+    elif rows.size:
+        found = cleaned_of(before[rows], cleaning)
+        mask[rows] |= found.mask()
+        changed = len(found.record)
+        records = [found.record.assign(spectrum=rows[found.record["spectrum"].to_numpy(dtype=int)], grid=grid)]
+    _warn_of_few(grid, before.impedance, raw.impedance, mask)
+    return _Cleaned(raw.frequency, mask, changed, records)
 
 
 def _codes(file: Path, grid: str) -> Any:

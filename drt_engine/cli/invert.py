@@ -23,7 +23,7 @@ _JOB = (
     *("workers", "scheduler", "level", "where", "name", "block", "compression", "dtype"),
     *("overwrite", "restart", "strict"),
 )
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # exit code of programs that Ctrl-C ended: 128 and the number of SIGINT
 
 
 @app.command(

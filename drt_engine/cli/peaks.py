@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,8 @@ from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, sa
 from drt_engine.cli.contents import SERIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from drt_engine.cli.contents import Part
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["peaks"]
 
-_LONGEST_STEM = 100
+_LONGEST_STEM = 100  # a name has at most 255 bytes on usual disks
 _FOLLOWED = ("table", "events", "unassigned")
 _EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 
@@ -72,11 +74,8 @@ def peaks(
     The column spectrum of all tables is the row of the inversion, from 0, whichever were chosen. The peaks of several
     grids stand in one table, with the column grid, and are followed together.
     """
-    import pandas as pd
-
     from drt_engine.cli.contents import chosen_parts, followed, grids_of, placed, states_of
     from drt_engine.outputs import check_outputs
-    from drt_engine.peaks import without_edges
 
     if along is None and any(option is not None for option in (store, tracks, tables, figure)):
         raise input_error(
@@ -89,16 +88,8 @@ def peaks(
     several = len(grids_of(file, name, None)) > 1
     fitted = spectra is not None or shape is not None or elements is not None or capacitance is not None
     how = (shape or "zarc", elements, capacitance), (series.split(","), along)
-    found, first = [], 0
-    for part in parts:
-        own = _elements(part, *how) if fitted else part.result.peaks()
-        found.append(own.assign(spectrum=own["spectrum"] + first))
-        first += part.rows.size
-    every = pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
-    what, beyond = "elements" if fitted else "peaks", len(every) - len(without_edges(every))
-    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
-    grids = f" on {len(parts)} grids" if len(parts) > 1 else ""
-    say(f"{len(every) - beyond} {what} in {first} spectra{grids}{rest}.")
+    every = _every_row(parts, [_elements(part, *how) if fitted else part.result.peaks() for part in parts])
+    _say_how_many(every, parts, "elements" if fitted else "peaks")
     written, course = [(output, placed(every, parts, several=several))], None
     if along is not None:
         course = followed(every, states_of(parts), (along, series.split(",")), pins)
@@ -109,6 +100,24 @@ def peaks(
         written += _tables_of(course, tracks, tables)
     _write(written, course, (store, figure), inputs, overwrite)
     say(*(f"  {path}" for path in (output, store, tracks, tables, figure) if path is not None))
+
+
+def _every_row(parts: "Sequence[Part]", found: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    """Rows of all grids in one table, whose spectra are counted through."""
+    import pandas as pd
+
+    first = accumulate((part.rows.size for part in parts[:-1]), initial=0)
+    counted = [own.assign(spectrum=own["spectrum"] + start) for own, start in zip(found, first, strict=True)]
+    return pd.concat([one for one in counted if len(one)] or counted[:1], ignore_index=True)
+
+
+def _say_how_many(every: "pd.DataFrame", parts: "Sequence[Part]", what: str) -> None:
+    from drt_engine.peaks import without_edges
+
+    beyond = len(every) - len(without_edges(every))
+    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
+    grids = f" on {len(parts)} grids" if len(parts) > 1 else ""
+    say(f"{len(every) - beyond} {what} in {sum(part.rows.size for part in parts)} spectra{grids}{rest}.")
 
 
 def _elements(

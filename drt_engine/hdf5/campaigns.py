@@ -27,8 +27,11 @@ __all__ = ["add_spectra", "growing", "known_files", "mask_points"]
 
 Array = NDArray[Any]
 
+# Another program that adds to the file is waited for so long: a copy of a large campaign takes some time.
 _SECONDS_TO_WAIT = 60.0
+# Whoever held the lock removes its file; only a program that does nothing else could be met so often.
 _LOCK_TRIALS = 100
+# Impedances that are copied at once.
 _BYTES_AT_ONCE = 2**24
 # What this package writes at a state column by itself.
 _OWN = ("_FillValue", "missing_value", "dtype", "flag_values", "flag_meanings", "_Encoding", "calendar", "time_zone")

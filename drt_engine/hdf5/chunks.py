@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["chunks_missing"]
 
-_CHECKSUM_BYTES = 4
+_CHECKSUM_BYTES = 4  # of Fletcher's sum, behind each chunk
 
 
 def chunks_missing(dataset: Any, rows: NDArray[np.int64] | None) -> tuple[int, int] | None:

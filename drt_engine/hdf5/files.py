@@ -35,7 +35,7 @@ _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Typ
 _CHUNK_CACHE = 2**20
 _COPIED_AT_ONCE = 2**22
 
-_SECONDS_LOCKED = 3.0
+_SECONDS_LOCKED = 3.0  # the writer lets go right after it has given the name
 
 
 @contextmanager

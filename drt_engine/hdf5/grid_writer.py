@@ -37,7 +37,7 @@ Precision = Literal["float64", "float32"]
 DEFAULT_NAME = "default"
 """Name of a grid, and of an inversion, that the user gives none."""
 
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 512 * 1024  # two of them fit into the cache of a dataset, which is 1 MiB in HDF5
 MOST_CHUNK_ROWS = 8192  # bounds what a column of a short campaign wastes
 
 # Of a text column, so that texts which grow from block to block do not need many chunks.

@@ -14,6 +14,7 @@ from drt_engine.outputs import PathLike
 
 __all__ = ["require_inside", "unstored"]
 
+# A campaign of many grids has some hundreds, three deep; a file made to exhaust a reader has more than these.
 _MOST_OBJECTS = 100_000
 _DEEPEST = 64
 # Deflate makes at best 1 byte of 1032; nothing else that comes with HDF5 makes less.

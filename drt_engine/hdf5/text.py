@@ -20,8 +20,8 @@ MISSING_TEXT = "\N{SYMBOL FOR NULL}"
 LONGEST_TEXT = 65535
 """Bytes of the longest text that can be stored; every row of its column takes as many."""
 
-_PIECE_BYTES = 4 * 2**20
-_MOST_ROWS = 8192
+_PIECE_BYTES = 4 * 2**20  # which bounds the memory of long texts
+_MOST_ROWS = 8192  # and that of short ones, whose objects in Python are larger than they
 
 
 def longest(raw: Array) -> int:

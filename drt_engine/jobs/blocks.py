@@ -8,11 +8,18 @@ from numpy.typing import NDArray
 
 __all__ = ["Block", "BlockSize", "Extent", "apart", "gaps", "next_block"]
 
+# The first block is so small that slow spectra do not make it long; the largest is that of a chunk of the file.
 _FIRST, _LARGEST = 4, 8192
+# A first block may be short by chance; so much larger at most is the next one.
 _GROWTH = 8
+# Below these, what each block costs would count.
 _FEWEST_SHARED = 32
+# What a block takes: usually, where longer blocks take less time a spectrum, and at most, since it is what is lost
+# when a job is killed.
 _WANTED_SECONDS, _LONG_SECONDS, _MOST_SECONDS = 0.5, 2.0, 5.0
+# Blocks of twice the length pay if a spectrum takes less than this share of its time in them.
 _PAYS = 0.75
+# So many blocks of each worker are left when blocks become smaller.
 _BLOCKS_LEFT_A_WORKER = 4
 
 

@@ -9,7 +9,7 @@ from drt_engine.jobs.work import Done, Task, run_on_one_thread
 
 __all__ = ["DaskWorkers"]
 
-_SECONDS_TO_ANSWER = 20
+_SECONDS_TO_ANSWER = 20  # after which the address of a scheduler is taken for a wrong one
 
 
 class DaskWorkers:

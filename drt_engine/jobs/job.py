@@ -36,8 +36,8 @@ __all__ = ["JobSummary", "Progress", "invert_file"]
 Progress = Callable[[int, int, Mapping[str, int]], None]
 """Called with how many spectra are done, how many there are, and the done ones by status."""
 
-_MOST_ROUNDS = 3
-_SECONDS_A_LOOK = 0.5
+_MOST_ROUNDS = 3  # of making damaged blocks again; a disk that damages them every time would never end
+_SECONDS_A_LOOK = 0.5  # between two, since each reads a file
 
 logger = logging.getLogger(__name__)
 

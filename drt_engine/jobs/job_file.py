@@ -26,7 +26,7 @@ _JOB: Mapping[str, type] = {
 }
 _ROOT: Mapping[str, type] = {"input": str, "output": str, "method": dict, "job": dict}
 _SCHEDULERS = ("inline", "threads", "processes")
-_MOST_BYTES = 2**16
+_MOST_BYTES = 2**16  # far more than all settings take; what is larger is some other file
 # Of a line; the time that a key of so many parts takes to read grows with their square.
 _MOST_DOTS = 2000
 _MOST_WORKERS = 256

@@ -20,7 +20,7 @@ __all__ = ["SCHEDULERS", "Workers", "workers_for"]
 SCHEDULERS = ("inline", "threads", "processes")
 """Schedulers that have a name; others are addresses of Dask clusters."""
 
-_MOST_LOST_WORKERS = 3
+_MOST_LOST_WORKERS = 3  # in a row: one or two may die of something else than their work
 
 
 class Workers(Protocol):

@@ -29,7 +29,7 @@ OPTIMALITY_TOLERANCE = 1e-8
 _SERIES_ELEMENTS = ("r_inf", "inductance", "elastance")
 
 
-_ROWS = 16
+_ROWS = 16  # rows in a product of one shape, whatever their number is: BLAS then adds in the same order
 
 
 def filled(rows: NDArray[T]) -> NDArray[T]:

@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("browser")
+            item.add_marker("slow")
+            item.add_marker("recorded")
 
 
 # Of this folder's tests only: while it is open, asyncio takes its loop as the running one of the thread.

@@ -124,7 +124,7 @@ def saved(page, button, path):
     return path
 
 
-def test_a_voltage_is_clicked_and_all_views_change(explorer, folder, shoot):
+def test_a_voltage_is_clicked_and_all_views_change_and_are_exported(explorer, folder, shoot, tmp_path, monkeypatch):
     result = drt.read_inversion(folder / "campaign.drt.h5")
     shoot("explore-first")
     places = data(explorer, "places")
@@ -141,6 +141,35 @@ def test_a_voltage_is_clicked_and_all_views_change(explorer, folder, shoot):
     # And from the map.
     click(explorer, "map_a", -2.0, 2.2)
     explorer.get_by_text(re.compile(r"A: cell B, cycle 1, charge, voltage 2.2 ")).wait_for()
+    # That is the spectrum of the beginning.
+    explorer.get_by_text("Export", exact=True).click()
+    figure = saved(explorer, "Save figure", tmp_path / "gamma.svg").read_text()
+    assert figure.startswith("<?xml")
+    assert "path" in figure
+    explorer.get_by_label("Of", exact=True).last.select_option("series")
+    explorer.get_by_text("rows = [0, 1, 2, 3]").wait_for()
+    table = pd.read_csv(saved(explorer, "Save numbers as csv", tmp_path / "gamma.csv"))
+    saved(explorer, "Save all numbers for Excel", tmp_path / "numbers.xlsx")
+    lines = saved(explorer, "Save Python lines", tmp_path / "lines.py").read_text()
+    result = drt.read_inversion(folder / "campaign.drt.h5", rows=[0, 1, 2, 3])
+    assert np.array_equal(table["gamma / ohm"], result.gamma.ravel())
+    book = pd.read_excel(tmp_path / "numbers.xlsx", sheet_name=None)
+    assert np.allclose(book["results"]["r_pol / ohm"], result.r_pol, rtol=1e-14)
+    monkeypatch.chdir(tmp_path)
+    ran = {}
+    exec(lines, ran)
+    assert np.array_equal(ran["result"].gamma, result.gamma)
+    assert np.allclose(ran["gamma"]["gamma_low"], table["gamma_low / ohm"], rtol=1e-12)
+    assert (tmp_path / "gamma.pdf").read_bytes().startswith(b"%PDF")
+    # The table chooses as well.
+    explorer.get_by_label("Only those with").fill("cell == 'C' and voltage > 4")
+    explorer.get_by_label("Only those with").press("Enter")
+    explorer.get_by_text("of 1; 4 of 32 spectra").wait_for()
+    explorer.get_by_role("gridcell", name="C", exact=True).nth(1).click()
+    explorer.get_by_text(re.compile("A: cell C, cycle 1, discharge, voltage 4.7")).wait_for()
+    explorer.get_by_label("Only those with").fill("__import__('os')")
+    explorer.get_by_label("Only those with").press("Enter")
+    explorer.get_by_text(re.compile("is no condition")).wait_for()
 
 
 def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):
@@ -185,39 +214,6 @@ def test_the_selection_is_inverted_again(explorer, folder, shoot):
     assert f"{old.r_pol[0]:.4g}" in table
     assert f"{new.r_pol[0]:.4g}" in table
     shoot("explore-again")
-
-
-def test_what_is_in_view_is_exported(explorer, folder, tmp_path, monkeypatch):
-    explorer.get_by_text("Export", exact=True).click()
-    figure = saved(explorer, "Save figure", tmp_path / "gamma.svg").read_text()
-    assert figure.startswith("<?xml")
-    assert "path" in figure
-    explorer.get_by_label("Of", exact=True).last.select_option("series")
-    explorer.get_by_text("rows = [0, 1, 2, 3]").wait_for()
-    table = pd.read_csv(saved(explorer, "Save numbers as csv", tmp_path / "gamma.csv"))
-    saved(explorer, "Save all numbers for Excel", tmp_path / "numbers.xlsx")
-    lines = saved(explorer, "Save Python lines", tmp_path / "lines.py").read_text()
-    result = drt.read_inversion(folder / "campaign.drt.h5", rows=[0, 1, 2, 3])
-    assert np.array_equal(table["gamma / ohm"], result.gamma.ravel())
-    book = pd.read_excel(tmp_path / "numbers.xlsx", sheet_name=None)
-    assert np.allclose(book["results"]["r_pol / ohm"], result.r_pol, rtol=1e-14)
-    monkeypatch.chdir(tmp_path)
-    ran = {}
-    exec(lines, ran)
-    assert np.array_equal(ran["result"].gamma, result.gamma)
-    assert np.allclose(ran["gamma"]["gamma_low"], table["gamma_low / ohm"], rtol=1e-12)
-    assert (tmp_path / "gamma.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_the_table_chooses(explorer):
-    explorer.get_by_label("Only those with").fill("cell == 'C' and voltage > 4")
-    explorer.get_by_label("Only those with").press("Enter")
-    explorer.get_by_text("of 1; 4 of 32 spectra").wait_for()
-    explorer.get_by_role("gridcell", name="C", exact=True).nth(1).click()
-    explorer.get_by_text(re.compile("A: cell C, cycle 1, discharge, voltage 4.7")).wait_for()
-    explorer.get_by_label("Only those with").fill("__import__('os')")
-    explorer.get_by_label("Only those with").press("Enter")
-    explorer.get_by_text(re.compile("is no condition")).wait_for()
 
 
 def answer(url, **headers):

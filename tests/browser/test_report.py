@@ -50,7 +50,7 @@ def demo_report(demo):
     return report(demo, demo.with_name("demo.html"))
 
 
-def test_numbers_are_those_of_the_file(page, demo, demo_report, shoot):
+def test_numbers_are_those_of_the_file_can_be_sorted_and_printed(page, demo, demo_report, shoot, tmp_path):
     opened(page, demo_report)
     result = drt.read_inversion(demo)
     frame = result.to_frame()
@@ -73,10 +73,7 @@ def test_numbers_are_those_of_the_file(page, demo, demo_report, shoot):
     page.set_viewport_size({"width": 1180, "height": 1100})
     page.evaluate("document.getElementById('evolution').scrollIntoView()")
     shoot("report")
-
-
-def test_a_click_on_a_heading_sorts(page, demo, demo_report):
-    opened(page, demo_report)
+    # A click on a heading sorts.
     heading = page.locator("#every th", has_text="r_pol / ohm").first
     at = page.locator("#every th").all_inner_texts().index(heading.inner_text())
     expected = np.sort(drt.read_inversion(demo).r_pol)
@@ -90,6 +87,12 @@ def test_a_click_on_a_heading_sorts(page, demo, demo_report):
     first = page.locator("#every tbody tr").first.inner_text()
     assert "charge" in first
     assert "discharge" not in first
+    # And it can be printed.
+    page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
+    assert (tmp_path / "report.pdf").stat().st_size > 50_000
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert page.eval_on_selector(".scroll", "one => getComputedStyle(one).overflow") == "visible"
 
 
 def test_figures_can_be_zoomed_and_say_which_spectrum_it_is(page, demo_report):
@@ -144,12 +147,3 @@ def test_text_of_files_is_text_everywhere(page, tmp_path, frequency):
     for share in np.linspace(0.05, 0.75, 12):
         page.mouse.move(box["x"] + share * box["width"], box["y"] + 0.4 * box["height"])
     assert page.evaluate("window.evil === undefined")
-
-
-def test_it_can_be_printed(page, demo_report, tmp_path):
-    opened(page, demo_report)
-    page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
-    assert (tmp_path / "report.pdf").stat().st_size > 50_000
-    page.emulate_media(media="print")
-    assert not page.locator("nav").is_visible()
-    assert page.eval_on_selector(".scroll", "one => getComputedStyle(one).overflow") == "visible"

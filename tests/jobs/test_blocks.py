@@ -20,6 +20,7 @@ def covered(draw):
     return draw(st.integers(cuts[-1] if cuts else 0, 70)), parts
 
 
+@pytest.mark.slow
 @given(covered())
 def test_gaps_are_what_is_not_covered(case):
     total, done = case

@@ -90,9 +90,9 @@ def expected(campaign, out, cli):
 def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
     whole = campaign.read_bytes()
     rng = np.random.default_rng(3)
-    # Twenty of each through the whole command; the reader itself is tried with far more by test_fuzz_hdf5.py.
-    cases = [(whole[:size], True) for size in rng.choice(len(whole), 20, replace=False)]
-    for at in rng.choice(len(whole), 20, replace=False):
+    # Ten of each through the whole command; the reader itself is tried with far more by test_fuzz_hdf5.py.
+    cases = [(whole[:size], True) for size in rng.choice(len(whole), 10, replace=False)]
+    for at in rng.choice(len(whole), 10, replace=False):
         damaged = bytearray(whole)
         damaged[at] ^= rng.integers(1, 256)
         cases.append((bytes(damaged), False))
@@ -109,7 +109,7 @@ def test_damage_is_refused_or_does_not_matter(campaign, out, expected, cli):
             assert ran.refused("campaign.h5: "), ran
             assert not out.exists()
         assert campaign.read_bytes() == content
-    assert 0 < harmless < 20
+    assert 0 < harmless < 10
 
 
 def changed(change):
@@ -255,6 +255,7 @@ def test_an_output_that_is_there_is_left_alone(campaign, out, cli):
 # A full disk
 
 
+@pytest.mark.slow
 def test_a_full_disk(campaign, out, expected, cli):
     before = digest(campaign)
     job = ("invert", campaign, "-o", out, *METHOD, *IN_TURN)
@@ -310,6 +311,7 @@ def meanwhile(monkeypatch):
     return at
 
 
+@pytest.mark.slow
 def test_an_input_that_vanishes_and_comes_back(campaign, out, expected, cli, meanwhile):
     away = campaign.with_name("away.h5")
     for count in (8, 23):
@@ -324,6 +326,7 @@ def test_an_input_that_vanishes_and_comes_back(campaign, out, expected, cli, mea
     assert arrays(out) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 23])
 def test_blocks_of_an_input_that_changed_are_never_taken(campaign, out, expected, two_grids, cli, meanwhile, count):
     original, stamp = campaign.read_bytes(), campaign.stat()

@@ -111,6 +111,7 @@ def test_every_row_has_a_status_and_the_good_ones_do_not_notice(files, method, c
         assert not among.solved[kinds == kind].any()
 
 
+@pytest.mark.slow
 def test_strict_says_by_its_exit_code_that_some_have_no_answer(files, cli):
     folder, _ = files
     options = (folder / "mixed.h5", "-o", folder / "strict.h5", "--overwrite", "--where")

@@ -149,6 +149,7 @@ def test_ctrl_c_when_the_file_is_there_comes_too_late(campaign, out, cli, monkey
     assert sorted(path.name for path in out.parent.iterdir()) == ["campaign.h5", "out.h5"]
 
 
+@pytest.mark.slow
 def test_killed_between_the_file_and_the_end_of_its_blocks(campaign, out, cli, monkeypatch):
     from drt_engine.jobs.journal import Journal
 

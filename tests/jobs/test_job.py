@@ -104,6 +104,7 @@ def test_same_as_invert(campaign, method, tmp_path):
         assert found.method == method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"block": 1}, {"block": 7}, {"block": 4096}, {"compression": "gzip"}], ids=str)
 def test_same_arrays_for_any_block(campaign, method, tmp_path, options):
     drt.invert_file(campaign, tmp_path / "a.h5", method=method)
@@ -229,6 +230,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     assert peaks[40_000] < peaks[20_000] + 80_000
 
 
+@pytest.mark.slow
 def test_memory_of_writing_does_not_grow(tmp_path):
     peaks = {}
     for blocks in (8, 40):

@@ -25,6 +25,7 @@ def names(folder):
 # Which spectra
 
 
+@pytest.mark.slow
 def test_where_takes_the_spectra_for_which_it_holds(campaign, out, cli):
     where = "cell == 'C' and cycle >= 3"
     ran = cli("invert", campaign, "-o", out, *METHOD, "--where", where)
@@ -61,6 +62,7 @@ def test_where_and_a_shared_lambda_of_what_is_taken(campaign, out):
 # Precision and compression
 
 
+@pytest.mark.slow
 def test_stored_smaller(campaign, tmp_path, cli):
     for name, options in {
         "a": (),
@@ -110,6 +112,7 @@ def job_file(campaign):
     return write
 
 
+@pytest.mark.slow
 def test_a_job_file_says_it_all(campaign, out, cli, job_file, monkeypatch, tmp_path_factory):
     path = job_file(
         """
@@ -166,6 +169,7 @@ def test_a_job_file_for_another_method(campaign, out, cli, job_file):
     assert drt.read_inversion(out, grid="long").method == drt.Convex(regularisation=1e-2)
 
 
+@pytest.mark.slow
 def test_a_job_file_in_which_lambda_is_shared(campaign, out, cli, job_file):
     for shared, method in (
         ('["cell", "cycle"]', drt.Tikhonov(shared=("cell", "cycle"))),

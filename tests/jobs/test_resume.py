@@ -104,6 +104,7 @@ def test_an_unfinished_job_goes_on_in_single_precision(campaign, out):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-6, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -151,6 +152,7 @@ def test_other_versions_are_refused(campaign, out, cli, monkeypatch):
     assert ran.refused("out.h5: a job that was not finished", "versions: drt-engine was ", "and is '99'")
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_from_the_same_job_in_python(campaign, out, cli):
     unfinished(campaign, out, method=SHARED)
     assert "8 of them done before" in cli("invert", campaign, "-o", out, "--method", "tikhonov", "--shared", "cell").out
@@ -180,6 +182,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kind"), [(FIXED, "results"), (SHARED, "results"), (SHARED, "scores")], indirect=["method"]
 )
@@ -195,6 +198,7 @@ def test_damage_before_a_job_goes_on(campaign, out, expected, method, kind, dama
         assert f"{path.name} is damaged and is made again" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_after_the_last_block(campaign, out, expected, method, damage):
     folder = out.with_name(f".{out.name}.job")
@@ -245,6 +249,7 @@ def test_a_disk_that_damages_every_block_ends_the_job(campaign, out):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_blocks_of_workers_that_went_on_alone_are_counted_once(campaign, out, expected, method):
     # Their job was killed; the next one chose blocks of other sizes, and theirs come at any time.
     theirs = unfinished(campaign, out.with_name("other.h5"), stop=18, method=method, block=6)
@@ -269,6 +274,7 @@ def test_blocks_of_workers_that_went_on_alone_are_counted_once(campaign, out, ex
 # Two jobs at once
 
 
+@pytest.mark.slow
 def test_a_second_job_is_refused_while_the_first_runs_on(campaign, answers, out, cli):
     expected = answers(FIXED)
     begun, go_on = threading.Event(), threading.Event()

@@ -70,6 +70,7 @@ def test_the_data_have_what_the_tests_are_about(expected):
     assert expected.method.series == ("cell", "cycle")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"block": 1}, {"block": 7}, {"block": 4096}, {"scheduler": "inline"}], ids=str)
 def test_same_as_in_memory_for_any_block_and_threads(campaign, out, expected, options):
     summary = drt.invert_file(campaign, out, method=METHOD, **options)
@@ -84,6 +85,7 @@ def test_same_with_workers(campaign, out, expected):
     assert_same(drt.read_inversion(out), expected, 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [3, 16384])
 def test_rows_in_any_order(out, tmp_path, three_series, expected, monkeypatch, at_once):
     monkeypatch.setattr(assemble, "_AT_ONCE", at_once)
@@ -104,6 +106,7 @@ def test_some_of_the_spectra(campaign, out, three_series):
     assert_same(drt.read_inversion(out), expected)
 
 
+@pytest.mark.slow
 def test_a_column_that_tells_series_apart_in_the_whole_file_alone(tmp_path, out, three_series):
     # In the block of a series alone every spectrum has another number, which would not tell series apart.
     states = three_series.states.assign(step=np.tile(np.arange(4), 5)[: len(three_series)])[["step", "voltage"]]
@@ -115,6 +118,7 @@ def test_a_column_that_tells_series_apart_in_the_whole_file_alone(tmp_path, out,
     assert_same(drt.read_inversion(out), expected)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(campaign, out, expected):
     class Enough(Exception):
         pass
@@ -134,6 +138,7 @@ def test_killed_and_resumed(campaign, out, expected):
     assert_same(drt.read_inversion(out), expected)
 
 
+@pytest.mark.slow
 def test_a_block_that_is_lost_is_made_again(campaign, out, expected):
     folder, calls = out.with_name(f".{out.name}.job"), []
 
@@ -162,6 +167,7 @@ def test_refused_before_work_begins(campaign, tmp_path, out, method, error, said
     assert [item.name for item in tmp_path.iterdir()] == ["campaign.h5"]
 
 
+@pytest.mark.slow
 def test_along_times(tmp_path, out, three_series):
     states = pd.DataFrame({"cell": three_series.states["cell"], "date": pd.date_range("2024", periods=17, freq="h")})
     spectra = drt.Spectra(three_series.frequency, three_series.impedance, states)
@@ -179,6 +185,7 @@ def test_a_file_without_a_spectrum_that_is_taken(campaign, out):
 # What a file tells in memory
 
 
+@pytest.mark.slow
 def test_changes_and_states_in_between_from_a_file(campaign, out, expected):
     drt.invert_file(campaign, out, method=METHOD)
     found = drt.read_inversion(out)
@@ -199,6 +206,7 @@ def test_changes_and_states_in_between_from_a_file(campaign, out, expected):
 # The command line
 
 
+@pytest.mark.slow
 def test_what_along_would_do_and_what_was_done(campaign, out, cli, expected):
     alone = cli("invert", campaign, "-o", out)
     assert alone.out.splitlines()[-1] == "  --along voltage would invert 3 series of 4 to 6 spectra together"
@@ -214,6 +222,7 @@ def test_what_along_would_do_and_what_was_done(campaign, out, cli, expected):
     assert "along: voltage" in cli("info", out).out
 
 
+@pytest.mark.slow
 def test_a_job_file_with_series(campaign, out, cli, expected):
     path = campaign.with_name("job.toml")
     settings = 'along = "voltage"\nseries = ["cell", "cycle"]\nnoise = "auto"'
@@ -308,6 +317,7 @@ def sheet(tmp_path, three_series):
     return tmp_path / "sheet.h5", spectra
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("along", ["voltage", ("voltage", "cycle")])
 def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monkeypatch, along):
     path, spectra = sheet
@@ -341,6 +351,7 @@ def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monke
     assert [item.name for item in out.parent.iterdir() if ".job" in item.name] == []
 
 
+@pytest.mark.slow
 def test_a_damaged_or_foreign_file_of_what_was_begun_counts_as_nothing(sheet, out, in_small_steps, monkeypatch):
     path, spectra = sheet
     save, saved = work.save_part, []
@@ -374,6 +385,7 @@ def test_a_damaged_or_foreign_file_of_what_was_begun_counts_as_nothing(sheet, ou
     assert_same(drt.read_inversion(out), drt.invert(spectra, METHOD))
 
 
+@pytest.mark.slow
 def test_progress_within_a_series(sheet, out, in_small_steps, monkeypatch):
     path, _ = sheet
     shown, save = [], work.save_part

@@ -71,6 +71,7 @@ def test_same_arrays_for_all_workers_and_blocks(campaign, expected, tmp_path, op
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.recorded
 @pytest.mark.slow
 def test_same_arrays_on_a_cluster_that_loses_a_worker(campaign, expected, cluster, tmp_path):
     killed = []
@@ -88,6 +89,8 @@ def test_same_arrays_on_a_cluster_that_loses_a_worker(campaign, expected, cluste
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.recorded
+@pytest.mark.slow
 def test_a_client_is_taken_and_stays_open(campaign, expected, tmp_path):
     distributed = pytest.importorskip("distributed")
     # Its worker is a thread of this process, which has loaded everything.
@@ -98,6 +101,7 @@ def test_a_client_is_taken_and_stays_open(campaign, expected, tmp_path):
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.recorded
 @pytest.mark.slow
 def test_processes_that_die_are_replaced(campaign, expected, tmp_path):
     killed = []
@@ -114,6 +118,7 @@ def test_processes_that_die_are_replaced(campaign, expected, tmp_path):
     assert arrays(tmp_path / "out.h5") == expected
 
 
+@pytest.mark.recorded
 @pytest.mark.slow
 def test_schedulers_that_cannot_be(campaign, tmp_path, monkeypatch):
     out = tmp_path / "out.h5"

@@ -140,6 +140,7 @@ def test_the_order_of_frequencies_does_not_matter(noisy):
     np.testing.assert_array_equal(drt.invert(shuffled, LogGaussian()).gamma, drt.invert(noisy, LogGaussian()).gamma)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_neighbours_and_threads_change_no_bit(noisy, method, threads, monkeypatch):
     many = drt.Spectra(noisy.frequency, np.tile(noisy.impedance, (100, 1)))

@@ -94,6 +94,7 @@ def test_intervals_of_tails_hold_what_was_put_in(found):
     assert np.isnan(given.tail_exponent_low[[0, 1, 3]]).all()
 
 
+@pytest.mark.slow
 def test_the_doubt_about_the_exponent_widens_the_interval_of_r_pol(found):
     known = drt.invert(spectra(ARCS + TAILS["warburg"], first=3), drt.LogGaussian(tail="warburg"), level=0.95)
     free = drt.invert(spectra(ARCS + TAILS["warburg"], first=3), drt.LogGaussian(tail="cpe"), level=0.95)
@@ -191,6 +192,7 @@ def test_a_capacitor_is_what_capacitance_is():
     assert list(one.tail) == ["capacitor"]
 
 
+@pytest.mark.slow
 def test_files_jobs_and_the_command_line(found, tmp_path):
     given = drt.Spectra(FREQUENCY, found.impedance)
     drt.write_spectra(tmp_path / "a.h5", given)

@@ -68,6 +68,7 @@ def test_a_wall_is_a_row_of_its_own_and_no_part_of_a_peak(name):
             assert own.iloc[0]["kind"] == "edge"
 
 
+@pytest.mark.slow
 def test_no_peak_is_more_than_gamma_between_its_valleys_and_rows_add_up_on_random_spectra():
     rng = np.random.default_rng(6)
     z = np.empty((150, FREQUENCY.size), complex)

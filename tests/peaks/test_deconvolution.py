@@ -52,6 +52,7 @@ def test_standard_errors_are_the_spread_over_noise(noise, known):
         assert np.all(np.abs(values.mean(axis=0) - truth) < 0.15 * spread), name
 
 
+@pytest.mark.slow
 def test_errors_from_the_impedance_of_the_model_are_honest_too():
     some = spectra(TWO, 500, seed=8)
     result = drt.invert(some, drt.Tikhonov())

@@ -89,6 +89,7 @@ def test_width_and_prominence_of_a_single_peak_are_those_of_its_curve(basis):
     assert peak.r == pytest.approx(30, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phi", [(0.65, 0.9), (0.9, 1.0)], ids=["broad", "sharp"])
 @pytest.mark.parametrize("noise", [0.0003, 0.002, 0.01])
 def test_one_process_hardly_ever_shows_two_peaks(phi, noise):

@@ -52,6 +52,7 @@ def test_one_point_that_is_off_by_its_own_size_hardly_matters(method):
     assert np.abs(squares.to_numpy().reshape(-1, 2)[1:] - r[0]).max() > 0.3
 
 
+@pytest.mark.slow
 def test_robust_errors_are_the_spread_of_normal_noise_and_of_noise_with_heavy_tails():
     rng = np.random.default_rng(3)
     e = rng.standard_normal((200, 71)) + 1j * rng.standard_normal((200, 71))

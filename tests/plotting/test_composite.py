@@ -26,6 +26,7 @@ def scattered(axes):
     return np.asarray(axes.collections[-1].get_offsets())
 
 
+@pytest.mark.slow
 def test_two_cells_side_by_side():
     figure = composite("two cells")
     top, middle, bottom = panels(figure, 2)
@@ -57,6 +58,7 @@ def test_two_cells_side_by_side():
     assert figure.axes[6].get_ylim() == pytest.approx((2.2, 4.7))
 
 
+@pytest.mark.slow
 def test_the_layout_stays_when_the_figure_is_drawn_again():
     figure = composite("two cells")
     places = []
@@ -79,6 +81,7 @@ def test_an_ohm_is_as_long_on_both_axes_of_every_cell(name):
     np.testing.assert_allclose(lengths, lengths[0][0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_cells_are_shown_in_the_order_asked_for():
     figure = plotting.composite(SPECTRA, RESULT, cells=["C", "B"], at={"cycle": 50, "direction": "charge"})
     top, middle, _ = panels(figure, 2)
@@ -88,6 +91,7 @@ def test_cells_are_shown_in_the_order_asked_for():
         np.testing.assert_array_equal(shown, SPECTRA.impedance[rows_of(cell, 50, "charge")].real)
 
 
+@pytest.mark.slow
 def test_charge_and_discharge_follow_each_other_in_time():
     figure = composite("charge and discharge")
     top, _, bottom = panels(figure, 2)
@@ -101,6 +105,7 @@ def test_charge_and_discharge_follow_each_other_in_time():
     assert [axes.get_ylabel() for axes in figure.axes[6:]] == ["Voltage / V", r"$\gamma$ / Ω"]
 
 
+@pytest.mark.slow
 def test_without_voltage_the_resistance_is_shown_over_the_state():
     states = pd.DataFrame({"cell": "35C02", "state": "V", "cycle": [1, 4, 9, 3], "time": [0.0, 3e5, 8e5, 2e5]})
     spectra, result = made(states)
@@ -112,6 +117,7 @@ def test_without_voltage_the_resistance_is_shown_over_the_state():
     np.testing.assert_array_equal(bottom.get_yticks(), [1, 3, 4, 9])
 
 
+@pytest.mark.slow
 def test_waterfalls_of_one_scale_have_one_bar():
     figure = plotting.composite(SPECTRA, RESULT)
     texts = [[text.get_text() for text in axes.texts] for axes in panels(figure, 2)[2]]
@@ -130,6 +136,7 @@ def test_waterfalls_of_one_scale_have_one_bar():
     )
 
 
+@pytest.mark.slow
 def test_states_without_a_cell_make_one_column():
     spectra, result = made(pd.DataFrame({"voltage": [3.0, 3.5, 4.0], "time": [10.0, 20.0, 30.0]}))
     figure = plotting.composite(spectra, result, view=CompositeView(along="spectrum"))
@@ -140,6 +147,7 @@ def test_states_without_a_cell_make_one_column():
     assert figure.get_figwidth() == plotting.SINGLE_COLUMN
 
 
+@pytest.mark.slow
 def test_files_keep_text_as_text(tmp_path):
     axes, again = (plotting.waterfall(RESULT, rows=ONE) for _ in range(2))
     pdf, svg = (plotting.save(axes, tmp_path / f"figure.{kind}") for kind in ("pdf", "svg"))

@@ -63,6 +63,7 @@ def check_layout(figure, monkeypatch):
     assert figure.get_figwidth() in (plotting.SINGLE_COLUMN, plotting.DOUBLE_COLUMN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FIGURES, *COMPOSITES])
 def test_nothing_covers_anything_or_is_cut_off(name, monkeypatch):
     figure = composite(name) if name in COMPOSITES else FIGURES[name]()
@@ -75,6 +76,7 @@ def test_nothing_covers_anything_or_is_cut_off(name, monkeypatch):
 USERS = {"font.size": 20.0, "ytick.labelsize": 20.0, "axes.labelsize": "large", "savefig.bbox": "tight"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_settings_of_the_user_stay(name):
     with mpl.rc_context(USERS):
@@ -104,6 +106,7 @@ def test_axes_that_are_given_are_drawn_into(name):
     assert axes.yaxis.label.get_fontsize() == size
 
 
+@pytest.mark.slow
 def test_no_window_and_no_pyplot():
     code = (
         "import sys, numpy as np, drt_engine as drt\n"

@@ -19,6 +19,7 @@ AREA = STATES.assign(area=np.linspace(0.5, 2.0, len(STATES)))
 WITH_AREA = drt.Spectra(SPECTRA.frequency, SPECTRA.impedance, AREA), replace(RESULT, states=AREA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_function_returns_a_figure_that_shows_itself(name):
     figure = FIGURES[name]()
@@ -50,6 +51,7 @@ def test_labels_say_the_unit_that_the_numbers_are_in(times, unit):
     assert np.array_equal(points(axes)[0].get_xdata(), spectra.impedance[0].real)
 
 
+@pytest.mark.slow
 def test_per_area_everything_is_in_ohm_square_centimetres():
     spectra, result = WITH_AREA
     by = AREA["area"].to_numpy()[ONE]
@@ -100,6 +102,7 @@ def test_limits_cut_and_rescale():
         plotting.gamma(RESULT, rows=ONE, undetermined="green")
 
 
+@pytest.mark.slow
 def test_each_may_have_a_scale_of_its_own():
     axes = plotting.waterfall(RESULT, rows=ONE, own_scales=True).axes[0]
     rises = [np.ptp(line.get_ydata()) for line in curves(axes)]
@@ -109,6 +112,7 @@ def test_each_may_have_a_scale_of_its_own():
     assert sum(text.get_text().startswith(r"$\gamma$ =") for axes in figure.axes[4:6] for text in axes.texts) == 2
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_the_journal():
     figure = plotting.gamma(RESULT, rows=ONE, state="cell", size=(2.5, 1.5), font_size=6.0)
     assert tuple(figure.get_size_inches()) == (2.5, 1.5)

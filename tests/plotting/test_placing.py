@@ -25,6 +25,7 @@ def placed(spectra, result, profile):
     return column.chosen.states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["charge", "specific_capacity", "time"])
 def test_a_voltage_is_found_between_the_points_of_the_curve(name):
     spectra, result = measured(voltage=[4.0, 3.75, 3.0])
@@ -64,6 +65,7 @@ def test_what_is_known_is_not_placed_anew():
     assert placed(spectra, result, profile)["charge"].tolist() == [1.0, 7.0]
 
 
+@pytest.mark.slow
 def test_voltages_alone_show_the_resistance_over_them():
     spectra, result = measured(voltage=[4.0, 3.5, 3.0])
     (axes, *_) = composite(spectra, result).axes

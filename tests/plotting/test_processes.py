@@ -113,6 +113,7 @@ def test_axes_that_are_given_get_no_legend():
     assert axes.get_legend() is None
 
 
+@pytest.mark.slow
 def test_each_cell_of_the_composite_has_its_own_processes():
     figure = plotting.composite(SPECTRA, RESULT, at={"cycle": 50, "direction": "charge"}, tracks=TRACKS)
     for axes, cell in zip(figure.axes[4:6], "BC", strict=True):
@@ -142,6 +143,7 @@ def test_small_multiples_show_the_table():
     assert panels[1, 0].get_yscale() == "log"
 
 
+@pytest.mark.slow
 def test_cells_of_one_colour_have_markers_of_their_own():
     figure = plotting.processes(TRACKS, at={"direction": "discharge"}, names=["P4"], quantities=["r"])
     axes, (legend,) = figure.axes[0], figure.legends
@@ -169,6 +171,7 @@ def test_many_states_get_a_band_and_small_markers():
     assert max(line.get_markersize() for line in axes.get_lines() if line.get_marker() == "o") == 1.0
 
 
+@pytest.mark.slow
 def test_ticks_are_at_few_states_and_do_not_touch_where_there_are_many(monkeypatch):
     few = plotting.processes(TRACKS, "cycle", names=["P2"], quantities=["r"])
     np.testing.assert_array_equal(few.axes[0].get_xticks(), [1, 50])
@@ -192,6 +195,8 @@ def test_courses_are_told_apart_by_everything_but_the_state():
     assert sum(line.get_linestyle() == "--" for line in lines) == 2 * VOLTAGES.size
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_ageing_shows_the_changes_of_both_cells():
     figure = drawn("ageing")
     titles = [axes.get_title() for axes in figure.axes[:4]]
@@ -211,6 +216,7 @@ def test_ageing_shows_the_changes_of_both_cells():
     assert f"+{round(grown)}" in [text.get_text() for text in resistance.texts]
 
 
+@pytest.mark.slow
 def test_vector_files_keep_text(tmp_path):
     figure = drawn("over cycle")
     assert "Cycle</text>" in plotting.save(figure, tmp_path / "cycle.svg").read_text()

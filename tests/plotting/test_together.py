@@ -57,6 +57,8 @@ def test_rows_of_several_grids_are_evaluated_by_their_own_result():
         one_result([spectra[0]])
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_figures_of_several_grids_show_all_and_per_area_by_the_area_of_each():
     spectra, results = on_two_grids()
     areas = np.linspace(0.5, 2.0, len(ONE))

@@ -319,6 +319,9 @@ def test_options_that_make_no_sense_are_refused_before_any_file(folder):
 def test_the_long_term_cells_with_one_call(real_data):
     got = collect(real_data / "zhang2020", options(name="EIS_state_{state}_{cell}.txt"))
     (spectra,) = got.spectra.values()
-    assert len(spectra) == 3939
+    assert spectra.impedance.shape == (3939, 60)
+    assert np.isfinite(spectra.impedance).all()
+    for _, cycles in spectra.states.groupby("source")["cycle"]:
+        assert cycles.tolist() == list(range(1, len(cycles) + 1))
     assert spectra.states["cell"].value_counts().to_dict() == {"35C02": 1908, "25C07": 1260, "25C08": 771}
     assert [one.source for one in got.files if one.status != "read"] == ["capacity35C02.txt", "ref.txt"]

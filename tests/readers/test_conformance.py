@@ -139,6 +139,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=names_of(CASES))
 def test_every_file_gives_what_it_holds_or_is_refused_with_the_reason(real_data, case):
     check(real_data, case)
@@ -150,14 +151,3 @@ def test_binary_and_text_of_one_measurement_agree(real_data):
     assert np.all(np.abs(binary.impedance - text.impedance) <= 1e-6 * np.abs(text.impedance))
     for name in ("time", "cycle", "voltage", "current"):
         assert binary.state[name] == pytest.approx(text.state[name], rel=1e-6)
-
-
-@pytest.mark.slow
-def test_all_sweeps_of_the_long_term_cells(real_data):
-    count = 0
-    for file in sorted((real_data / "zhang2020").glob("EIS_state_*.txt")):
-        read = read_file(file, options=FIVE)
-        assert all(sweep.finished and len(sweep) == 60 for sweep in read.sweeps)
-        assert [sweep.state["cycle"] for sweep in read.sweeps] == list(range(1, len(read.sweeps) + 1))
-        count += len(read.sweeps)
-    assert count == 3939

@@ -121,6 +121,7 @@ def test_agrees_with_impedance_py(real_data, case):
 CONFIRMED = {"gamry", "versastudio", "relaxis"}  # a second printing of every impedance in the file, to all digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.file.rpartition("/")[2])
 def test_damaged_copies(real_data, tmp_path, case):
     """Refused with a place, or the points of the whole file, of which only the damaged one may differ."""

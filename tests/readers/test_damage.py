@@ -83,6 +83,7 @@ def damaged(path, raw, options, kinds=DAMAGE, copies=COPIES):
     return counts
 
 
+@pytest.mark.slow
 def test_text_of_ec_lab(tmp_path):
     raw = mpt(points(2, F), fi=100, ff=10).encode("cp1252")
     counts = damaged(tmp_path / "a.mpt", raw, ReadOptions())
@@ -101,6 +102,7 @@ def test_tables_with_modulus_and_phase(tmp_path, heading):
     assert counts["cut", "error"] >= 60
 
 
+@pytest.mark.slow
 def test_impedances_with_modulus_and_phase_survive_no_flipped_bit(tmp_path):
     """A flipped digit of a frequency alone shows nowhere; those of the impedance do."""
     lines = text_table(points(1, F), SEVEN).splitlines(keepends=True)
@@ -117,6 +119,7 @@ def test_impedances_with_modulus_and_phase_survive_no_flipped_bit(tmp_path):
         assert outcome(path, original, ReadOptions()) != "wrong"
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["PEIS_SSB.mpr", "PEIS_LPSCl_IonBlocking_-25C.mpr"])
 def test_binaries_of_ec_lab(real_data, tmp_path, name):

@@ -79,6 +79,7 @@ def test_what_pyimpspec_cannot_read_or_reads_wrong(parser, given, reason):
         read_file(parser(*given))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".dfr", ".i2b", ".idf", ".ids", ".p00"])
 def test_damaged_files_end_in_our_error(tmp_path, suffix):
     pytest.importorskip("pyimpspec")

@@ -73,6 +73,7 @@ condition = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(condition)
 @settings(max_examples=80, derandomize=True, deadline=None, database=None)
 def test_it_chooses_what_pandas_chose(text):
@@ -237,6 +238,7 @@ def run_job(path):
     drt.invert_file(job.input, job.output, **job.job)
 
 
+@pytest.mark.slow
 def test_none_runs_from_a_job_file(campaign_of_two, tmp_path, cli):
     canary, path, source = tmp_path / "canary", tmp_path / "job.toml", campaign_of_two / "c.h5"
 

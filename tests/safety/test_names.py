@@ -79,6 +79,7 @@ def test_invert(folder, cli):
     assert harmless(refused.err)
 
 
+@pytest.mark.slow
 def test_peaks_and_plot(folder, cli, wide):
     outputs = {"-o": "p.csv", "--store": "p.h5", "--tracks": "t.csv", "--tables": "s"}
     options = [part for option, name in outputs.items() for part in (option, folder / name)]

@@ -179,6 +179,7 @@ def every_pattern():
     return sorted({pattern for path in folder.rglob("*.py") for pattern in patterns_of(path)})
 
 
+@pytest.mark.slow
 def test_every_pattern_against_long_runs():
     """Twenty thousand characters: what is quadratic takes seconds."""
     patterns = every_pattern()

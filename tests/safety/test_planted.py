@@ -163,6 +163,7 @@ def test_what_a_killed_job_leaves_before_its_mark_is_taken_up(files, small, tmp_
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_planted_identity_is_no_path(small, tmp_path, quick):
     folder = tmp_path / ".out.h5.job"
     (tmp_path / "else").mkdir()

@@ -73,10 +73,14 @@ def errors(result, spectra):
     return np.median(np.trapezoid(wrong, np.log(TAU)) / np.trapezoid(exact[good], np.log(TAU)))
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_what_is_alike_in_every_cycle_is_found_better(ageing, along, across):
     assert errors(across, ageing) < 0.9 * errors(along, ageing)
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_every_answer_is_certified_for_all_series_together(across):
     good = across.solved
     assert good.sum() == len(across) - 1
@@ -86,6 +90,8 @@ def test_every_answer_is_certified_for_all_series_together(across):
     assert np.isnan(across.coupling_across[~good]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_changes_across_are_found_better_and_held_by_their_intervals(along, across):
     # The same voltage in two cycles: nothing changes.
     pairs = [(k, k + 8) for k in (0, 1, 2, 3, 4, 6, 7)]
@@ -98,6 +104,8 @@ def test_changes_across_are_found_better_and_held_by_their_intervals(along, acro
     assert np.median(np.abs(after).max(axis=2)) < 0.5 * np.median(np.abs(before).max(axis=2))
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_states_between_are_found_along_either_column(across):
     between = across.gamma_at(TAU, cycle=75)
     assert between.shape == (8, TAU.size)
@@ -107,6 +115,7 @@ def test_states_between_are_found_along_either_column(across):
         across.gamma_at(TAU, voltage=3.33, cycle=75)
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_does_not_matter(ageing):
     some = ageing[(ageing.states["voltage"] < 3.35) & (ageing.states["cycle"] < 120)]
     order = np.random.default_rng(3).permutation(len(some))
@@ -115,14 +124,15 @@ def test_the_order_of_rows_does_not_matter(ageing):
     np.testing.assert_array_equal(again.status, result.status[order])
 
 
+@pytest.mark.slow
 def test_a_cell_that_jumps_between_two_cycles_is_flagged_across():
-    voltage, cycles = np.array([3.0, 3.2, 3.4]), np.arange(12)
+    voltage, cycles = np.array([3.0, 3.2, 3.4]), np.arange(24)
     impedance = np.vstack([measured(voltage, seed=40 + n) for n in cycles])
-    impedance[6 * 3 :] += 40.0 / (1.0 + (2j * np.pi * FREQUENCY * 0.1) ** 0.9)
-    frame = pd.DataFrame({"cell": "A", "cycle": np.repeat(cycles, 3), "voltage": np.tile(voltage, 12)})
+    impedance[12 * 3 :] += 40.0 / (1.0 + (2j * np.pi * FREQUENCY * 0.1) ** 0.9)
+    frame = pd.DataFrame({"cell": "A", "cycle": np.repeat(cycles, 3), "voltage": np.tile(voltage, 24)})
     result = drt.invert(drt.Spectra(FREQUENCY, impedance, frame), drt.LogGaussian(along=ALONG))
     flagged = np.flatnonzero(result.status & np.uint16(Status.BREAK_ACROSS))
-    np.testing.assert_array_equal(flagged, [18, 19, 20])
+    np.testing.assert_array_equal(flagged, [36, 37, 38])
     # What was before and after is not made alike.
-    resistance = result.r_pol.reshape(12, 3)
-    np.testing.assert_allclose(resistance[6] - resistance[5], 40.0, rtol=0.05)
+    resistance = result.r_pol.reshape(24, 3)
+    np.testing.assert_allclose(resistance[12] - resistance[11], 40.0, rtol=0.05)

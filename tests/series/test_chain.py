@@ -296,6 +296,7 @@ def test_solutions_are_those_of_the_dense_matrix(shape):
     np.testing.assert_allclose(out, exact, atol=(1e-4 if iterated else 1e-8) * np.abs(exact).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "normal"), [("two states", True), ("two lines", False)])
 def test_a_descent_ends_where_scipys_minimiser_does(name, normal):
     at = problem(*SHAPES[name], normal=normal)

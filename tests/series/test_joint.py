@@ -62,6 +62,7 @@ def test_a_series_of_one_is_what_it_is_alone(spectra, single):
     assert np.all(result.status == drt.Status.ALONE)
 
 
+@pytest.mark.slow
 def test_answers_depend_on_no_other_series_no_order_of_rows_and_no_threads(spectra, joint):
     other = measured(VOLTAGE[:4], seed=9)
     order = np.random.default_rng(2).permutation(12)
@@ -161,6 +162,7 @@ def test_two_states_are_a_series():
     assert np.isfinite(result.change(0, 1).r_pol_low)
 
 
+@pytest.mark.slow
 def test_a_series_that_breaks_says_where():
     """One resistance doubles between two of 24 states."""
     voltage = np.linspace(3.0, 3.2, 24)

@@ -94,6 +94,7 @@ def ending(element, exponent):
     return density
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("element", "decay"), SMOOTH, ids=str)
 def test_smooth_gamma_makes_the_impedance(element, decay):
     y0, width = np.log(TAU), 45 / decay

@@ -29,6 +29,8 @@ def pellets(tmp_path):
     return path
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_conductivity_writes_its_tables_and_figure(pellets, tmp_path):
     tables = [tmp_path / name for name in ("sigma.csv", "arcs.csv", "ea.csv")]
     figure = tmp_path / "ea.png"
@@ -45,6 +47,8 @@ def test_conductivity_writes_its_tables_and_figure(pellets, tmp_path):
     run("conductivity", pellets, "--where", "temperature > 30", "--figure", tmp_path / "z.png")
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_polarisation_and_composite_stand_side_by_side(tmp_path):
     time, volts = np.linspace(0.01, 3.0, 80), [0.01, -0.01, 0.02]
     current = np.concatenate([LINE.step_current(time, v) for v in volts])

@@ -48,6 +48,7 @@ def test_rails_are_found_in_their_units(connection):
     assert row["remarks"] == "ok"
 
 
+@pytest.mark.slow
 def test_the_interval_of_ions_between_metals_widens_with_their_resistance():
     widths = {}
     for ratio in (0.1, 10.0):
@@ -72,6 +73,7 @@ def test_no_ratio_of_rails_gives_a_confident_wrong_value():
         assert np.mean(off[off.notna()] > half[off.notna()]) < 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("r_ion", "r_e"), [(300.0, 100.0), (100.0, 300.0)])
 def test_across_the_electrode_rails_are_not_told_apart_without_direct_current(r_ion, r_e):
     spectra = electrodes(line(r_ion, r_e, "ie"), noise=2e-3)
@@ -105,6 +107,7 @@ def measured(r_ion, r_e, **states):
     return drt.polarisation(drt.Trace(clock, np.repeat(steps, time.size), current, GEOMETRY | states))
 
 
+@pytest.mark.slow
 def test_direct_current_stands_beside():
     spectra = electrodes(line(360.0, 107.0), 2).with_states(sample=["a", "b"])
     table = drt.composite(spectra, "ee", dc=measured(360.0, 107.0, sample="b")).table
@@ -115,6 +118,7 @@ def test_direct_current_stands_beside():
         drt.composite(spectra.with_states(sample=[1, 2])[[0, 1]], "ee", dc=measured(360.0, 107.0))
 
 
+@pytest.mark.slow
 def test_a_charge_transfer_is_found_and_may_be_said():
     spectra = electrodes(line(360.0, 107.0, "ie", r_ct=200.0), 4, noise=2e-3)
     table = drt.composite(spectra, "ie").table
@@ -124,6 +128,7 @@ def test_a_charge_transfer_is_found_and_may_be_said():
     assert np.isfinite(forced["r_ct"]).all()
 
 
+@pytest.mark.slow
 def test_separators_and_contacts_are_subtracted_with_their_errors():
     between = Resistor(30) + ZARC(20, 1e-4, 0.9)
     whole = between + Resistor(5) + line(360.0, 107.0, "ii")
@@ -141,6 +146,7 @@ def test_separators_and_contacts_are_subtracted_with_their_errors():
         drt.composite(spectra, "ii", separator=drt.Spectra(FREQUENCY[1:], separator.impedance[:, 1:]))
 
 
+@pytest.mark.slow
 def test_what_is_no_line_is_flagged():
     strange = Resistor(10) + ZARC(50, 1e-4, 0.95) + ZARC(50, 1.0, 0.95) + Inductor(1e-6)
     table = drt.composite(electrodes(strange, 3), "ee").table
@@ -151,6 +157,7 @@ def test_what_is_no_line_is_flagged():
     assert tail["rail_large"].isna().all() or np.all(tail["status"].to_numpy() & int(Flag.NOT_DETERMINED))
 
 
+@pytest.mark.slow
 def test_missing_points_geometry_and_rows():
     spectra = electrodes(line(360.0, 107.0), 3, noise=1e-3, thickness=None)
     z = spectra.impedance.copy()

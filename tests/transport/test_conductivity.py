@@ -206,6 +206,7 @@ def test_activation_energy_does_not_move_with_geometry(factor):
     assert wide["sigma_25_high"] > 1.1 * one["sigma_25_high"]
 
 
+@pytest.mark.slow
 def test_intervals_of_activation_energies_cover_in_1000_draws():
     rng = np.random.default_rng(5)
     kelvin = CELSIUS + 273.15

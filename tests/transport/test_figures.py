@@ -39,6 +39,8 @@ def steps(line):
     return drt.polarisation(drt.Trace(np.arange(1, 241) * 0.04, np.repeat(volts, 80), current, states))
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_nyquist_marks_the_total_and_shades_the_tail(pellets, tmp_path):
     result = drt.conductivity(pellets)
     figure = total_resistance(pellets, result, rows=[1])
@@ -54,6 +56,8 @@ def test_nyquist_marks_the_total_and_shades_the_tail(pellets, tmp_path):
         total_resistance(pellets[[0]], result)
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_arrhenius_has_the_convention_on_its_axis(pellets, tmp_path):
     for convention, label in (("ln(sigma T)", "S K cm"), ("ln(sigma)", "S cm")):
         lines = drt.conductivity(pellets).arrhenius(convention=convention)
@@ -79,6 +83,8 @@ def test_polarisation_has_the_steady_state_and_an_inset(steps, tmp_path):
         polarisation(steps, sample=3)
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_bars_stand_beside_each_other_and_what_is_not_determined_says_so(line, steps, tmp_path):
     z = ProportionalNoise(0.002).add(line.impedance(FREQUENCY / 10)[None], 0)
     spectra = drt.Spectra(FREQUENCY / 10, z, {"thickness": [0.05], "area": [0.785]})

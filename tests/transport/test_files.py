@@ -38,6 +38,8 @@ def test_tables_come_back_as_they_were(spectra, tmp_path):
         drt.write_conductivity(tmp_path / "b.h5", 3)
 
 
+@pytest.mark.slow
+@pytest.mark.recorded
 def test_the_command_stores_by_the_ending(spectra, tmp_path):
     path, out = tmp_path / "in.h5", tmp_path / "out.h5"
     drt.write_spectra(path, spectra)

@@ -31,6 +31,7 @@ def test_false_alarms_are_below_one_per_cent():
     assert np.median(found.noise) == pytest.approx(0.002, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overhead", [0.0, 3.0, 1e9])
 def test_a_drift_of_two_per_cent_is_found_and_measured(overhead):
     made, z = small_campaign()
@@ -43,6 +44,7 @@ def test_a_drift_of_two_per_cent_is_found_and_measured(overhead):
     assert np.median(shrinking.drift) == pytest.approx(-0.02, abs=0.006)
 
 
+@pytest.mark.slow
 def test_one_point_off_by_three_per_cent_is_found_and_named():
     made, z = small_campaign()
     rng = np.random.default_rng(5)
@@ -123,6 +125,7 @@ def regression(z, extra, elements):
     )
 
 
+@pytest.mark.slow
 def test_the_score_is_the_largest_f_statistic_over_its_critical_value():
     z = cells(rows=12)
     method = LinearKramersKronig(elements=(24, 24), resolution=0.0, capacitance=False, noise="proportional")

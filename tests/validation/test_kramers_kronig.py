@@ -117,6 +117,7 @@ def test_impedance_py_agrees(lin_kk, part, name, capacitance):
         np.testing.assert_allclose(same.residual[0], re + 1j * im, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("admittance", [False, True])
 @pytest.mark.parametrize(("part", "name"), [("complex", "complex"), ("re", "real"), ("im", "imaginary")])
 @pytest.mark.parametrize("weighting", ["modulus", "unit"])
@@ -160,6 +161,7 @@ def test_scale_does_not_matter():
             np.testing.assert_allclose(getattr(scaled, name), getattr(whole, name), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
 def test_neighbours_and_threads_change_no_bit(threads, monkeypatch):
     monkeypatch.setenv("DRT_ENGINE_THREADS", threads)

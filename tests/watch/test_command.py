@@ -63,6 +63,7 @@ def test_wrong_use_is_refused(folder):
         assert not (folder.parent / "campaign.h5").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poll", [False, True])
 def test_what_comes_is_taken_until_it_is_ended(folder, poll):
     campaign, log = folder.parent / "campaign.h5", folder.parent / "log"

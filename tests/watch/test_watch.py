@@ -73,6 +73,7 @@ def check_results(folder, method=QUICK):
         assert one.states.equals(other.states)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_taken_once_in_four_formats(folder):
     _, good, broken = instrument.campaign(12, 1.0)
     instrument.run(folder, [replace(one, at=0.0) for one in instrument.campaign(12, 1.0)[0]])
@@ -88,6 +89,7 @@ def test_what_is_there_is_taken_once_in_four_formats(folder):
     assert again.spectra == len(good)
 
 
+@pytest.mark.slow
 def test_a_growing_file_gives_its_finished_sweeps_and_none_twice(folder):
     path, lines = folder / "a.mpt", instrument.mpt(0, 3).splitlines(keepends=True)
     head = len(lines) - 3 * instrument.FREQUENCY.size
@@ -168,6 +170,7 @@ def test_a_damaged_file_is_reported_once_and_the_watch_goes_on(folder, monkeypat
     assert watch.refused == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["put_solutions", "add_spectra"])
 def test_what_was_not_written_any_more_is_made_up_for(folder, monkeypatch, where):
     (folder / "a.mpt").write_bytes(instrument.mpt(0))
@@ -193,6 +196,7 @@ def test_what_was_not_written_any_more_is_made_up_for(folder, monkeypatch, where
     check_results(folder)
 
 
+@pytest.mark.slow
 def test_series_are_inverted_together_whenever_one_of_them_comes(folder):
     method = drt.LogGaussian(along="voltage", series=("cell",))
     options = {"method": method, "reading": CollectOptions(name="{cell}_{voltage}.mpt")}
@@ -207,6 +211,7 @@ def test_series_are_inverted_together_whenever_one_of_them_comes(folder):
     check_results(folder, method)
 
 
+@pytest.mark.slow
 def test_others_may_add_to_the_campaign_and_mask_points(folder):
     (folder / "a.mpt").write_bytes(instrument.mpt(0))
     watch, other = start(folder), start(folder)
@@ -227,6 +232,7 @@ def test_others_may_add_to_the_campaign_and_mask_points(folder):
     check_results(folder)
 
 
+@pytest.mark.slow
 def test_a_file_that_gets_another_name_or_is_copied_is_not_taken_again(folder):
     (folder / "a.tmp.mpt").write_bytes(instrument.mpt(0))
     watch = start(folder)
@@ -303,6 +309,7 @@ def test_a_watch_refuses_what_it_cannot_go_on_with(folder, tmp_path):
     assert text.read_text() == "no campaign"
 
 
+@pytest.mark.slow
 def test_results_of_another_version_are_made_again(folder):
     (folder / "a.mpt").write_bytes(instrument.mpt(0))
     watch = start(folder)
