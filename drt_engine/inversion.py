@@ -26,7 +26,7 @@ from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
 from drt_engine.steps import WHOLE, Kept, Steps
 from drt_engine.threads import run_tiles
-from drt_engine.uncertainty.intervals import Tile, tiles
+from drt_engine.uncertainty.intervals import SHARE_OF_INTERVALS, Tile, tiles
 from drt_engine.uncertainty.posterior import areas_between
 from drt_kernels import certificate
 
@@ -134,7 +134,8 @@ def invert_block(
     which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
 
     columns = method.columns if isinstance(method, LogGaussian) else ()
-    course = _Course(out, kept or Kept(), _STAGES.get(len(columns), (0.0, 1.0)))
+    before = 1.0 if level is None else 1.0 - SHARE_OF_INTERVALS
+    course = _Course(out, kept or Kept(), [before * share for share in _STAGES.get(len(columns), (0.0, 1.0))])
 
     def work(tile: Tile) -> None:
         rows, points = tile
@@ -163,7 +164,7 @@ def invert_block(
     result = Inversion(
         spectra.frequency, expansion, **out, states=spectra.states, method=method, impedance=spectra.impedance
     )
-    return result if level is None else result.with_intervals(level)
+    return result if level is None else replace(result, intervals=result._intervals(level, kept=kept))
 
 
 def with_series(method: Method, states: pd.DataFrame) -> Method:

@@ -21,6 +21,7 @@ from drt_engine.result_fields import PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, 
 from drt_engine.series import OrderedSeries, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
+from drt_engine.steps import Kept
 from drt_engine.uncertainty.intervals import (
     INTERVAL_UNITS,
     FittedSpectra,
@@ -361,7 +362,7 @@ class Inversion(ResultArrays):
         found = self._intervals(level)
         return found.r_inf_low, found.r_inf_high
 
-    def _intervals(self, level: float, tau: Array | None = None) -> Intervals:
+    def _intervals(self, level: float, tau: Array | None = None, kept: Kept | None = None) -> Intervals:
         if tau is None and self.intervals is not None and self.intervals.level == level:
             return self.intervals
         if self.impedance is None:
@@ -369,7 +370,7 @@ class Inversion(ResultArrays):
                 "intervals need the measured spectra, and a result from an older file has none. Attach them: "
                 "result.with_spectra(spectra); or ask for intervals when inverting: level=0.95."
             )
-        found = intervals_of(self.method, self._fitted_spectra(self.impedance), level, tau, self._joined)
+        found = intervals_of(self.method, self._fitted_spectra(self.impedance), level, tau, self._joined, kept)
         return found.without((self.status & Status.MISFIT) != 0)
 
     def _fitted_spectra(self, impedance: NDArray[np.complex128]) -> FittedSpectra:

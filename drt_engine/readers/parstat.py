@@ -72,12 +72,13 @@ def _refuse_far_from_signals(table: TextTable, rows: Rows) -> None:
     if volts is None or amps is None:
         return
     known = np.flatnonzero((volts > 0) & (amps > 0) & (rows.impedance != 0))
-    ratio = volts[known] / amps[known] / np.abs(rows.impedance[known])
-    bad = np.flatnonzero(np.abs(np.log(ratio)) > np.log(_FACTOR))
+    with np.errstate(over="ignore"):  # by a current that is a damaged number
+        measured = volts[known] / amps[known]
+    bad = np.flatnonzero(np.abs(np.log(measured) - np.log(np.abs(rows.impedance[known]))) > np.log(_FACTOR))
     if bad.size:
         i = int(known[bad[0]])
         raise rows.error(
             i,
-            f"Zre and Zim give {abs(rows.impedance[i]):.4g} ohm, where |Vac|/|Iac| is {volts[i] / amps[i]:.4g} ohm. "
+            f"Zre and Zim give {abs(rows.impedance[i]):.4g} ohm, where |Vac|/|Iac| is {measured[bad[0]]:.4g} ohm. "
             "The row is damaged, or columns were exchanged: export the file again.",
         )

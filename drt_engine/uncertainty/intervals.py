@@ -12,6 +12,7 @@ from drt_engine.elements import EXPONENTS
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
+from drt_engine.steps import Kept
 from drt_engine.threads import run_tiles
 from drt_engine.uncertainty.posterior import HasPosterior, check_level
 
@@ -46,7 +47,14 @@ INTERVAL_UNITS = {
 }
 """Units of the arrays of intervals."""
 
-_TILE = 64
+LEVEL = "intervals"
+"""The part of the work in which they are found."""
+
+SHARE_OF_INTERVALS = 0.2
+"""Share of the work on a block that it is to find them."""
+
+_TILE, _PART = 64, 256
+"""Spectra whose intervals are found at once: of those that were inverted alone, and of a series."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +163,7 @@ def intervals_of(
     level: float,
     tau: ArrayLike | None = None,
     joined: "JointSeries | None" = None,
+    kept: Kept | None = None,
 ) -> Intervals:
     """Intervals of solutions.
 
@@ -170,6 +179,8 @@ def intervals_of(
         Where γ is wanted, s; by default at the relaxation times.
     joined : JointSeries, optional
         Series among them that were inverted together.
+    kept : Kept, optional
+        Where it is kept how far they are; it goes on from what is there.
 
     Raises
     ------
@@ -181,9 +192,28 @@ def intervals_of(
     size = given.expansion.tau.size if tau is None else np.size(tau)
     out = {name: np.full((count, size) if name.startswith("gamma") else count, np.nan) for name in INTERVAL_UNITS}
 
+    kept, done = kept or Kept(), np.zeros(count, dtype=bool)
+    arrays: dict[str, NDArray[Any]] = out | {"done": done}
+    kept.restore(LEVEL, arrays)
+
     def work(piece: Piece) -> None:
         rows, find = piece
+        if done[rows].all():
+            return
         found = find()
+        if rows.size <= _PART:
+            put(rows, found)
+            return
+        for k in range(0, rows.size, _PART):
+            put(rows[k : k + _PART], found.part(slice(k, k + _PART)))
+
+    def put(rows: NDArray[np.intp], found: Any) -> None:
+        with kept.lock:
+            _put(rows, found)
+            done[rows] = True
+        kept.offer(LEVEL, SHARE_OF_INTERVALS * float(done.mean()), lambda: {n: one.copy() for n, one in arrays.items()})
+
+    def _put(rows: NDArray[np.intp], found: Any) -> None:
         out["gamma_low"][rows], out["gamma_high"][rows] = found.gamma_interval(level, tau)
         out["r_pol_low"][rows], out["r_pol_high"][rows] = found.r_pol_interval(level)
         if "r_inf" in found.series_elements:

@@ -1,6 +1,6 @@
 """How sure solutions are: a normal distribution of ln γ and of R_inf, L and 1/C around them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -190,6 +190,12 @@ class LogPosterior:
     goes_on: bool = False
     regularisation: Array | None = None
     allowed: Array | None = None
+
+    def part(self, rows: slice) -> "LogPosterior":
+        """Return that of some of the solutions."""
+        names = ("covariance", "noise", "shift", "uncut")
+        arrays = {name: getattr(self, name)[rows] for name in names}
+        return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
 
     @cached_property
     def deviation(self) -> Array:

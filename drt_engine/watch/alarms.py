@@ -42,10 +42,13 @@ class Alarm:
 
     def values(self) -> dict[str, str]:
         """Describe it in environment variables: ``DRT_ALARM``, ``DRT_ALARM_KIND`` and one for each state and result."""
-        found = {"DRT_ALARM": self.text, "DRT_ALARM_KIND": self.kind}
+        found: dict[str, str] = {}
         for name, value in self.row.items():
             if name.isidentifier() and name.isascii() and not pd.isna(value):
                 found[f"DRT_{name.upper()}"] = format(value, ".9g") if isinstance(value, float) else str(value)
+        # No state of a file takes the place of the alarm, or sets what drt-engine itself goes by.
+        found = {name: value for name, value in found.items() if not name.startswith("DRT_ENGINE")}
+        found |= {"DRT_ALARM": self.text, "DRT_ALARM_KIND": self.kind}
         # No value can end another or hold a control character.
         return {name: visible(value) for name, value in found.items()}
 

@@ -17,6 +17,8 @@ from drt_engine.jobs.source import Source
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import in_series_order, likely_series, series_along
 from drt_engine.solvers.chain import Chain
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+from drt_engine.uncertainty.posterior import LogPosterior
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -318,16 +320,20 @@ def sheet(tmp_path, three_series):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("along", ["voltage", ("voltage", "cycle")])
-def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monkeypatch, along):
+@pytest.mark.parametrize(("along", "level"), [("voltage", 0.9), (("voltage", "cycle"), None)])
+def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monkeypatch, along, level):
     path, spectra = sheet
     method = drt.LogGaussian(along=along, series=["cell"] if along != "voltage" else None)
-    expected, save, descents = drt.invert(spectra, method), work.save_part, []
-    descend = Chain.descend
+    monkeypatch.setattr("drt_engine.uncertainty.intervals._PART", 2)
+    expected, save, descents, found = drt.invert(spectra, method, level=level), work.save_part, [], []
+    descend, interval = Chain.descend, LogPosterior.gamma_interval
     monkeypatch.setattr(Chain, "descend", lambda *given: (descents.append(1), descend(*given))[1])
-    drt.invert_file(path, out.with_name("whole.h5"), method=method, block=16, scheduler="inline")
-    whole, stops, most = len(descents), 0, 0
+    monkeypatch.setattr(LogPosterior, "gamma_interval", lambda *given: (found.append(1), interval(*given))[1])
+    drt.invert_file(path, out.with_name("whole.h5"), method=method, block=16, scheduler="inline", level=level)
+    whole, pieces, stops, most = len(descents), len(found), 0, 0
+    assert pieces >= 8 or level is None
     descents.clear()
+    found.clear()
     for _ in range(1000):
         saved = []
 
@@ -339,7 +345,7 @@ def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monke
 
         monkeypatch.setattr(work, "save_part", stop_at_the_eighth)
         try:
-            drt.invert_file(path, out, method=method, block=16, scheduler="inline")
+            drt.invert_file(path, out, method=method, block=16, scheduler="inline", level=level)
             break
         except _Stopped:
             stops += 1
@@ -348,6 +354,12 @@ def test_a_series_goes_on_where_it_was_stopped(sheet, out, in_small_steps, monke
     assert stops > 4
     # Nothing but the step in which it was stopped is done again.
     assert whole <= len(descents) <= whole + stops
+    assert pieces <= len(found) <= pieces + stops
+    if level is not None:
+        for name in INTERVAL_UNITS:
+            np.testing.assert_array_equal(
+                getattr(drt.read_inversion(out).intervals, name), getattr(expected.intervals, name), err_msg=name
+            )
     assert [item.name for item in out.parent.iterdir() if ".job" in item.name] == []
 
 

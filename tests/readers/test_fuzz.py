@@ -150,7 +150,7 @@ CONTENT = st.one_of(
 def end_well(path, raw, options):
     """Read it, and put it into a campaign if it can be read."""
     path.write_bytes(raw)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         done = read_file(path, options=options)
     except FileFormatError as error:
@@ -166,7 +166,7 @@ def end_well(path, raw, options):
         points = [np.isfinite(z).sum() for spectra in found.spectra.values() for z in spectra.impedance]
         assert sorted(points) == sorted(n for n in map(len, done.sweeps) if n >= MIN_POINTS)
         assert not any(np.isinf(spectra.impedance).any() for spectra in found.spectra.values())
-    assert time.monotonic() - began < 30, "a small file took half a minute"
+    assert time.process_time() - began < 30, "a small file took half a minute of the processor"
 
 
 @pytest.mark.slow

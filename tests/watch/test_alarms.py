@@ -79,13 +79,16 @@ def test_the_program_is_told_in_its_environment_and_no_shell_reads_it(tmp_path):
     )
     hook = Hook(f"{sys.executable} {program} {out} 'one argument' $HOME ;")
     name = f"$(touch {evil})`touch {evil}`\x1b[2J\0\n.mpt"
-    hook.start(Alarm("alert", "r_pol > 1", {"source": name, "r_pol": 1.5, "cell": None, "R in %": 1}))
+    ours = {"alarm": "none", "alarm_kind": "none", "engine_threads": 99}
+    hook.start(Alarm("alert", "r_pol > 1", {"source": name, "r_pol": 1.5, "cell": None, "R in %": 1} | ours))
     hook.start(Alarm("kramers-kronig", "drift", {}))
     hook.finish()
     told = [json.loads(line) for line in out.read_text().splitlines()]
     arguments, values = told[0]
     assert arguments == ["one argument", "$HOME", ";"]
     assert values["DRT_ALARM"] == "r_pol > 1"
+    assert values["DRT_ALARM_KIND"] == "alert"
+    assert values.get("DRT_ENGINE_THREADS") != "99"
     assert values["DRT_R_POL"] == "1.5"
     assert values["DRT_SOURCE"].startswith("$(touch")
     assert "\x1b" not in values["DRT_SOURCE"]
