@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from bands import Bands, bands_of
-from fresh import FRESH, FRESH_2
+from fresh import FRESH, FRESH_2, FRESH_3
 from peers import Peer, missing_peers, peers
 from scenarios import DEVELOPMENT, HELD_OUT, LIMITS, TASK, Scenario, distance, summits
 
@@ -36,6 +36,7 @@ SETS = {
     "held-out": HELD_OUT,
     "fresh": FRESH,
     "fresh-2": FRESH_2,
+    "fresh-3": FRESH_3,
 }
 METHODS: dict[str, Any] = {
     "LogGaussian": LogGaussian(),

@@ -13,7 +13,7 @@ from scenarios import Scenario, normal
 
 from drt_engine.simulate import ZARC, Element, HavriliakNegami, Inductor, Resistor
 
-__all__ = ["FRESH", "FRESH_2", "FractalWarburg", "drawn"]
+__all__ = ["FRESH", "FRESH_2", "FRESH_3", "FractalWarburg", "drawn"]
 
 Array = np.ndarray
 
@@ -166,3 +166,6 @@ def _one(k: int, rng: np.random.Generator) -> Scenario:
 
 FRESH_2 = drawn(24, 20261123)
 """Drawn before the figures of ``FRESH`` were known."""
+
+FRESH_3 = drawn(24, 20261128)
+"""Drawn from the same population after the width of bands had been settled with all others in view."""
