@@ -281,8 +281,8 @@ def main() -> None:
         for name, lacking in missing_peers().items():
             print(f"{name} is not run: {', '.join(lacking)} not installed")
     tables = []
-    # fresh-2 is kept for the next change of the method, so "all" leaves it alone.
-    for name in [each for each in SETS if each != "fresh-2"] if options.set == "all" else [options.set]:
+    # fresh-3 is kept for the next change of the method, so "all" leaves it alone.
+    for name in [each for each in SETS if each != "fresh-3"] if options.set == "all" else [options.set]:
         print(f"\n== {name}, {options.seeds} seeds from {options.first}")
         tables.append(measure(name, seeds, others))
         show(tables[-1])
