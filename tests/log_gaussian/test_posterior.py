@@ -160,7 +160,7 @@ def test_no_upper_end_is_far_above_what_the_data_allow():
         assert nnls(np.delete(a, node, axis=1), data - half * a[:, node], maxiter=10000)[1] ** 2 < most
         assert nnls(np.delete(a, node, axis=1), data - 8 * half * a[:, node], maxiter=10000)[1] ** 2 > most
     # Without it the band says nothing there.
-    assert (replace(posterior, allowed=None).gamma_interval(0.95)[1][0, [15, 62]] > 5 * high[0, [15, 62]]).all()
+    assert replace(posterior, allowed=None).gamma_interval(0.95)[1][0, 62] > 5 * high[0, 62]
 
 
 def test_bands_are_wider_where_gamma_is_steep():
