@@ -13,7 +13,7 @@ from scenarios import Scenario, normal
 
 from drt_engine.simulate import ZARC, Element, HavriliakNegami, Inductor, Resistor
 
-__all__ = ["FRESH", "FRESH_2", "FractalWarburg", "drawn"]
+__all__ = ["FRESH", "FRESH_2", "FRESH_3", "FractalWarburg", "drawn"]
 
 Array = np.ndarray
 
@@ -115,7 +115,7 @@ FRESH = (
 """Written down before anything was run on them. In ``beyond`` a maximum lies beyond the window."""
 
 
-def drawn(number: int, seed: int) -> tuple[Scenario, ...]:
+def drawn(number: int, seed: int, name: str = "drawn") -> tuple[Scenario, ...]:
     """Draw scenarios at random.
 
     Windows start at 10⁴ to 10⁷ Hz and are five to eight decades wide, with 6 to 15 frequencies a decade. One to four
@@ -130,11 +130,13 @@ def drawn(number: int, seed: int) -> tuple[Scenario, ...]:
         How many.
     seed : int
         Of the random numbers.
+    name : str
+        What they are called, before a number.
     """
-    return tuple(_one(k, np.random.default_rng([seed, k])) for k in range(number))
+    return tuple(_one(f"{name}_{k:02d}", np.random.default_rng([seed, k])) for k in range(number))
 
 
-def _one(k: int, rng: np.random.Generator) -> Scenario:
+def _one(name: str, rng: np.random.Generator) -> Scenario:
     highest = 10.0 ** rng.integers(4, 8)
     decades = int(rng.integers(5, 9))
     fastest, slowest = 10**0.333 / (2e0 * np.pi * highest), 10 ** (decades - 0.333) / (2.0 * np.pi * highest)
@@ -154,7 +156,7 @@ def _one(k: int, rng: np.random.Generator) -> Scenario:
     noise, proportional = 10 ** rng.uniform(np.log10(5e-4), -2), bool(rng.random() < 1 / 3)
     per_decade = int(rng.integers(6, 16))
     return Scenario(
-        f"drawn_{k:02d}",
+        name,
         tuple(elements),
         float(noise),
         highest,
@@ -166,3 +168,6 @@ def _one(k: int, rng: np.random.Generator) -> Scenario:
 
 FRESH_2 = drawn(24, 20261123)
 """Drawn before the figures of ``FRESH`` were known."""
+
+FRESH_3 = drawn(24, 20261128, "third")
+"""Drawn from the same population after the width of bands had been settled with all others in view."""

@@ -22,7 +22,7 @@ def _lists():
 
 
 SCENARIOS, NEW = _lists()
-ALL = (*SCENARIOS.TASK, *SCENARIOS.DEVELOPMENT, *SCENARIOS.HELD_OUT, *NEW.FRESH, *NEW.FRESH_2)
+ALL = (*SCENARIOS.TASK, *SCENARIOS.DEVELOPMENT, *SCENARIOS.HELD_OUT, *NEW.FRESH, *NEW.FRESH_2, *NEW.FRESH_3)
 
 
 def zarc(omega, r, tau, phi):
@@ -67,7 +67,7 @@ def test_there_are_ten():
 
 
 def test_no_two_scenarios_have_one_name():
-    assert len({one.name for one in ALL}) == len(ALL) == 10 + 13 + 12 + 16 + 24
+    assert len({one.name for one in ALL}) == len(ALL) == 10 + 13 + 12 + 16 + 24 + 24
 
 
 @pytest.mark.parametrize("one", SCENARIOS.TASK, ids=lambda one: one.name)

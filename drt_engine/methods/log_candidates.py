@@ -254,9 +254,7 @@ class LogModels:
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
         goes_on = bool(2.0 * np.pi * self.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
-        return LogPosterior(
-            expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on, regularisation
-        )
+        return LogPosterior(expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on)
 
     @property
     def series_elements(self) -> tuple[str, ...]:

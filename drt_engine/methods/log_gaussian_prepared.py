@@ -175,7 +175,7 @@ class PreparedLogGaussian:
         allowed = np.full(parameters.coefficients.shape, np.inf)
         if known.size:
             allowed[known] = self._allowed((values / size[:, None] * problem.scale)[known], parts[known], hyper[known])
-        return replace(found, regularisation=regularisation, allowed=allowed * size[:, None])
+        return replace(found, allowed=allowed * size[:, None])
 
     def _allowed(self, solution: Array, parts: Array, hyper: Array) -> Array:
         """Largest γ that the data allow, for spectra of size 1, shape (K, M)."""

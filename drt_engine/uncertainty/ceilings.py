@@ -41,24 +41,18 @@ def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, q
     room = np.abs(solution)
     room[:, logs:] = np.inf
     order = np.argsort(-room, axis=1, kind="stable")
-    gram = np.einsum("ni,kn,nj->kij", matrix, weights**2, matrix, optimize=True)
+    gram = (matrix.T * weights[:, None, :] ** 2) @ matrix
     gram = np.take_along_axis(np.take_along_axis(gram, order[:, :, None], 1), order[:, None, :], 2)
     room = np.take_along_axis(room, order, 1)
     own = np.einsum("kii->ki", gram).copy()
-    left, factor = own.copy(), np.zeros_like(gram)
-    out, found, place = np.full((rows, size), np.inf), np.zeros((rows, size), dtype=bool), np.arange(size)
-    for k in range(size):
-        # The first k make room. Cholesky's factor of these leaves of each other column what they cannot take its place.
-        value = room + quantile / np.sqrt(np.maximum(left, _ROUNDING * own))
-        ready = ~found & (place >= k) & (value >= room[:, k, None])
-        out[ready], found = value[ready], found | ready
-        if found.all():
-            break
-        column = gram[:, :, k] - np.einsum("kij,kj->ki", factor[:, :, :k], factor[:, k, :k])
-        independent = left[:, k] > _ROUNDING * own[:, k]
-        pivot = np.where(independent, left[:, k], np.inf)
-        factor[:, :, k] = column / np.sqrt(pivot)[:, None]
-        left = left - factor[:, :, k] ** 2
-    back = np.empty_like(out)
-    np.put_along_axis(back, order, out, axis=1)
+    np.einsum("kii->ki", gram)[:] += _ROUNDING * own
+    # Row i of Cholesky's factor, up to column k, is what the first k can take the place of in column i.
+    taken = np.cumsum(np.linalg.cholesky(gram) ** 2, axis=2)
+    left = np.maximum(own[:, :, None] - np.concatenate([np.zeros((rows, size, 1)), taken[:, :, :-1]], axis=2), 0.0)
+    value = room[:, :, None] + quantile / np.sqrt(left + _ROUNDING * own[:, :, None])
+    # The first k make room for a coefficient, with k as small as the next one is smaller than what it becomes.
+    ready = (value >= room[:, None, :]) & np.tri(size, dtype=bool)
+    first = ready.argmax(axis=2)[:, :, None]
+    back = np.empty_like(room)
+    np.put_along_axis(back, order, np.take_along_axis(value, first, 2)[:, :, 0], axis=1)
     return back[:, :logs]

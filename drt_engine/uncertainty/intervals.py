@@ -250,7 +250,6 @@ def posterior_of(
     place = np.full(len(given.impedance), -1)
     place[rows] = np.arange(rows.size)
     wanted = place >= 0
-    # λ and what the data allow, which bands of γ have beside these, are those of spectra that were inverted alone.
     names = ("covariance", "noise", "shift", "uncut")
     whole: dict[str, Array] = {}
     for members, find in _pieces(method, given, joined, wanted):
@@ -259,9 +258,8 @@ def posterior_of(
         for name in names:
             part = getattr(last, name)
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
-    posterior: LogPosterior = replace(
-        last, parameters=given.parameters.rows(rows), regularisation=None, allowed=None, **whole
-    )
+    # Bands of γ, for which there is what the data allow, are made tile by tile.
+    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), allowed=None, **whole)
     return posterior
 
 

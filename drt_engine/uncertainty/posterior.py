@@ -35,10 +35,6 @@ _STEEP, _STEEP_SLOPE, _STEEP_REACH = 0.2, 1.0, 0.45
 how far in ln τ that reaches, falling as an exponential function: γ with edges has such slopes, and where an edge is, is
 only known as well as the kernel lets see it."""
 
-_AT_ONE, _POWER = 0.7, 0.3
-"""Bands are as many times as wide as the covariance says where λ is 1, and narrower with this power of λ where it is
-more: the straighter ln γ is found to be, the less is it off by more than noise. By the coverage on scenarios."""
-
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
 
@@ -174,8 +170,6 @@ class LogPosterior:
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     goes_on : bool
         Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
-    regularisation : ndarray, shape (K,), optional
-        λ of spectra that were inverted alone, by which the width of bands is corrected.
     allowed : ndarray, shape (K, M), optional
         Largest |γ| that the data allow, ohm.
     """
@@ -188,7 +182,6 @@ class LogPosterior:
     shift: Array
     uncut: Array
     goes_on: bool = False
-    regularisation: Array | None = None
     allowed: Array | None = None
 
     def part(self, rows: slice) -> "LogPosterior":
@@ -201,13 +194,10 @@ class LogPosterior:
     def deviation(self) -> Array:
         """Standard deviation of ln γ, shape (K, M), by which bands are drawn.
 
-        That of the covariance, corrected for λ, with the width that γ may have between relaxation times and what is
-        not known of edges.
+        That of the covariance, with the width that γ may have between relaxation times and what is not known of edges.
         """
         logs = self.expansion.tau.size
         variance = np.diagonal(self.covariance, axis1=1, axis2=2)[:, :logs]
-        if self.regularisation is not None:
-            variance = variance * (_AT_ONE * self.regularisation[:, None] ** -_POWER) ** 2
         return np.asarray(np.sqrt(variance + (_BETWEEN * self._bends()) ** 2 + (_STEEP * self._steep()) ** 2))
 
     def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:

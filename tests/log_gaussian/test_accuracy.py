@@ -51,7 +51,8 @@ def test_as_good_where_nothing_was_chosen(accuracy):
 @pytest.mark.parametrize("name", ["task", "held-out"])
 def test_intervals_cover(accuracy, name):
     rows = [accuracy.covered(drt.LogGaussian(), one, SEEDS) for one in accuracy.SETS[name]]
-    assert 0.90 <= np.mean([row.gamma for row in rows]) <= 0.98
+    assert 0.93 <= np.mean([row.gamma for row in rows]) <= 0.99
+    assert min(row.gamma for row in rows) >= 0.85
     assert 0.85 <= np.mean([row.r_pol for row in rows]) <= 0.99
     assert 0.85 <= np.nanmean([row.peaks for row in rows]) <= 0.99
 
@@ -62,6 +63,22 @@ def test_intervals_of_tikhonov_cover_what_is_smooth_and_not_what_is_sharp(accura
     assert 0.9 <= np.mean([row.gamma for name, row in rows.items() if name not in sharp]) <= 0.99
     assert rows["near_rc"].gamma < 0.2
     assert 0.8 <= np.mean([row.r_pol for row in rows.values()]) <= 0.99
+
+
+def test_circuits_that_others_made(accuracy, real_data, monkeypatch):
+    monkeypatch.setenv("DRT_ENGINE_DATA", str(real_data))
+    third_party = importlib.import_module("third_party")
+    known = third_party.read(80)
+    assert len(known) == 23
+    # What is told with three digits is found to nine.
+    assert np.mean([each.left <= 1e-6 for each in known]) > 0.9
+    found = third_party.measure([each for each in known if each.left <= 1e-6], 0.0, third_party.METHODS)
+    assert found["solved"].all()
+    errors = found.groupby("method")["error"].median()
+    assert errors["LogGaussian"] < 0.05
+    assert errors["LogGaussian"] < 0.4 * errors["Tikhonov"]
+    inside = found[(found["method"] == "LogGaussian") & (found["status"] == 0)]
+    assert inside["r_window"].abs().max() < 0.02
 
 
 def test_limits_do_not_break_it(accuracy):

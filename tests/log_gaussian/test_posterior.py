@@ -1,7 +1,10 @@
 """Intervals: that they cover what they should, follow from the covariance, and refuse what makes no sense."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 from scipy.special import ndtr
 from scipy.stats import truncnorm
 
@@ -74,7 +77,9 @@ def test_the_noise_is_found(forty):
 
 def test_levels_and_resistances_follow_from_the_covariance(forty):
     _, result, posterior = forty
-    one, other = posterior.gamma_interval(0.6827), posterior.gamma_interval(0.9545)
+    # Without what the data allow at most, which has no level.
+    plain = replace(posterior, allowed=None)
+    one, other = plain.gamma_interval(0.6827), plain.gamma_interval(0.9545)
     shift = np.abs(posterior.shift[:, : result.tau.size])
     width = [np.log(high / low) - shift for low, high in (one, other)]
     np.testing.assert_allclose(width[1], 2 * width[0], rtol=1e-3)
@@ -136,6 +141,45 @@ def test_sharp_peaks_are_as_wide_as_the_grid():
     top = result.gamma.argmax(axis=1)
     assert (posterior.deviation[np.arange(3), top] > 0.5).all()
     np.testing.assert_allclose(result.r_pol, 50.0, rtol=2e-3)
+
+
+def test_no_upper_end_is_far_above_what_the_data_allow():
+    # One ideal RC element: γ is nothing at all elsewhere, and what it may be there is what noise can hide.
+    frequency, noise_of = np.logspace(4, -2, 61), 0.1
+    z = 10 + 50 / (1 + 2j * np.pi * frequency * 1e-2) + noise_of * noise(np.random.default_rng(1), (1, 61))
+    result, posterior = posterior_of(drt.Spectra(frequency, z), LogGaussian(noise=(noise_of, 0.0)))
+    _, high = posterior.gamma_interval(0.95)
+    problem = LogGaussian().problem(frequency, result.expansion)
+    b, size = problem.data(z)
+    a, data = problem.matrix * (size[0] / noise_of), b[0] * (size[0] / noise_of)
+    own = np.hstack([result.coefficients[0], result.r_inf, result.inductance]) / size[0] * problem.scale
+    most = np.sum((a @ own - data) ** 2) + 3.84
+    for node in (15, 22, 30, 46, 55, 62):
+        # Twice the largest that leaves no more than the solution, whatever the others are.
+        half = 0.5 * high[0, node] / size[0] * problem.scale[node]
+        assert nnls(np.delete(a, node, axis=1), data - half * a[:, node], maxiter=10000)[1] ** 2 < most
+        assert nnls(np.delete(a, node, axis=1), data - 8 * half * a[:, node], maxiter=10000)[1] ** 2 > most
+    # Without it the band says nothing there.
+    assert replace(posterior, allowed=None).gamma_interval(0.95)[1][0, 62] > 5 * high[0, 62]
+
+
+def test_bands_are_wider_where_gamma_is_steep():
+    frequency = np.logspace(5, -2, 71)
+    y = np.linspace(np.log(1e-3), np.log(3e-2), 2001)
+    weight = np.full(y.size, y[1] - y[0])
+    weight[[0, -1]] *= 0.5
+    box = 10 + (1 / (1 + 2j * np.pi * frequency[:, None] * np.exp(y))) @ (12 * weight)
+    arc = 10 + zarc(frequency, 40, 5e-3, 0.75)
+    z = np.concatenate([one + 0.2 * noise(np.random.default_rng(3), (4, 71)) for one in (box, arc)])
+    result, posterior = posterior_of(drt.Spectra(frequency, z), LogGaussian())
+    tau = np.geomspace(1e-3, 3e-2, 60)[1:-1]
+    low, high = posterior.gamma_interval(0.95, tau)
+    assert share(low[:4], high[:4], 12.0) > 0.8
+    edges, middle = np.abs(np.log(result.tau / 1e-3)) < 0.3, np.abs(np.log(result.tau / 5e-3)) < 0.5
+    wide = posterior.deviation[:4]
+    assert np.median(wide[:, edges]) > 2 * np.median(wide[:, middle])
+    straight = posterior.deviation[4:][:, np.abs(np.log(result.tau / 5e-3)) < 3]
+    assert np.median(wide[:, edges]) > 2 * np.median(straight)
 
 
 def test_what_has_no_answer_has_no_interval(forty):
