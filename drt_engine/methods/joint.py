@@ -115,8 +115,8 @@ _SHARINGS = 8
 _FASTEST = 6.0
 """Courses across lines that the solver looks at as a whole have waves longer than this many lines."""
 
-_SCALINGS = 20
-"""Steps of finding components of a variance."""
+_SCALINGS = 40
+"""Most steps of finding components of a variance, and halvings of each."""
 
 
 class SeriesHyperparameters(NamedTuple):
@@ -821,17 +821,33 @@ def _coarse(value: float) -> float:
 def _components(counts: Array, square: Array, parts: Array, start: Array, about: tuple[Array, Array]) -> Array:
     """Logarithms of components v of variances Σ_c v_c parts_c with the least Σ counts ln variance + square / variance.
 
-    By Fisher scoring. `about` has what the logarithms are expected to be, and with which precisions.
+    By Fisher scoring with a line search: where one component is far below the other, a whole step goes astray. `about`
+    has what the logarithms are expected to be, and with which precisions.
     """
     log, (expected, precision) = start.astype(float), about
+
+    def cost(log: Array) -> float:
+        variance = np.exp(log) @ parts
+        fit = float(counts @ np.log(variance) + (square / variance).sum())
+        return fit + 0.5 * float((precision * (log - expected) ** 2).sum())
+
+    before = cost(log)
     for _ in range(_SCALINGS):
         each = np.exp(log)[:, None] * parts
         variance = each.sum(axis=0)
         part = each / variance
         gradient = part @ (counts - square / variance) + precision * (log - expected)
         information = (part * counts) @ part.T + np.diag(precision + 1e-9)
-        step = -np.linalg.solve(information, gradient).clip(-1.0, 1.0)
-        log = log + step
+        step = -np.linalg.solve(information, gradient)
+        step /= max(float(np.abs(step).max()), 1.0)
+        for _ in range(_SCALINGS):
+            after = cost(log + step)
+            if after <= before:
+                break
+            step *= 0.5
+        else:
+            break
+        log, before = log + step, after
         if np.abs(step).max() < 1e-4:
             break
     return log

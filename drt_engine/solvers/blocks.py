@@ -108,4 +108,6 @@ class BlockMatrix:
             if last:
                 beside = after[: last * size, : last * size] @ rows
                 own[k] += rows.T @ beside
+                # Rounding errors that are not symmetric would grow from state to state, those that are fade.
+                own[k] = 0.5 * (own[k] + own[k].T)
                 off[k, :last] = -beside.reshape(last, size, size)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
 
+from drt_engine.solvers.blocks import BlockMatrix
 from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms
 from drt_kernels.log_gaussian import Grid
 
@@ -270,6 +271,26 @@ def test_blocks_of_the_inverse_are_those_of_the_dense_inverse(shape, as_known):
             block = at.chain.matrix.own[k] if i == k else at.chain.matrix.off[k, i - k - 1].T
             wrong = (block - inverse[k, :, i]) / np.outer(scale[k], scale[i])
             assert np.abs(wrong).max() < 1e-8
+
+
+def test_blocks_of_the_inverse_stay_exact_along_a_long_series():
+    """Rounding errors of one state must not grow in those before it."""
+    states, size = 200, 6
+    rng, matrix = np.random.default_rng(0), BlockMatrix(200, 2, size)
+    data = rng.standard_normal((states, 2, size))
+    matrix.own += 100.0 * data.transpose(0, 2, 1) @ data + 1e-3 * np.eye(size)
+    slopes = np.diff(np.eye(size), axis=0)
+    held, t = 1e4 * slopes.T @ slopes + 0.1 * np.eye(size), (1.0, -2.0, 1.0)
+    for i in range(3):
+        matrix.own[i : states - 2 + i] += t[i] ** 2 * held
+        for j in range(i + 1, 3):
+            matrix.off[i : states - 2 + i, j - i - 1] += t[i] * t[j] * held
+    assert matrix.factor()
+    right = np.zeros((size, states, size))
+    right[np.arange(size), 0, np.arange(size)] = 1.0
+    first = matrix.solve(right)[:, 0]
+    matrix.invert(states)
+    np.testing.assert_allclose(matrix.own[0], first, rtol=1e-9, atol=1e-9 * np.abs(first).max())
 
 
 def test_a_column_held_at_zero_is_free_in_the_blocks_of_the_inverse():
