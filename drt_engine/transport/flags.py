@@ -52,8 +52,8 @@ _MESSAGES = {
     Flag.ONLY_TAIL: "The blocking tail is larger than the resistance at all frequencies: measure at higher ones.",
     Flag.INDUCTANCE: "The inductance hides the resistance: subtract a short-circuit measurement, or use shorter leads.",
     Flag.MODEL: "Another number of arcs describes the data better and has another resistance; the interval reaches it.",
-    Flag.SHAPE: "Two arcs overlap so far that they may be one of another shape than a depressed semicircle; the interval "
-    "reaches the resistance that it would have.",
+    Flag.SHAPE: "Two arcs overlap so far that they may be one of another shape than a depressed semicircle; the "
+    "interval reaches the resistance that it would have.",
     Flag.MISFIT: "The residual has a structure that is not noise; intervals are widened by its correlation.",
     Flag.NOT_DETERMINED: "The data do not determine the value.",
     Flag.LOOSE_TAIL: "An arc has nearly the capacitance of the tail: whether it is the electrolyte's is not certain.",

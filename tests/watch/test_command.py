@@ -2,12 +2,10 @@
 
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -105,13 +103,6 @@ def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, m
         while watch.taken < 2:
             time.sleep(min(watch.wait(), 0.05))
             shown.show(watch.step())
-        picture = os.environ.get("DRT_ENGINE_SCREENSHOTS")
-        if picture:
-            # That of the documentation, without fonts from elsewhere; what is on the screen now is all that it has.
-            last = Console(record=True, width=118, file=io.StringIO())
-            last.print(shown._drawn())
-            svg = re.sub(r"@font-face \{.*?\}", "", last.export_svg(title="drt-engine watch"), flags=re.DOTALL)
-            Path(picture, "watch.svg").write_text(svg, encoding="utf-8")
         shown.show([Problem("evil\x1b[2J.mpr", "cut", refused=True), Alarm("alert", "a [red]b[/red]", {})])
     text = screen.export_text()
     for said in ("A_2.mpt sweep 1", "R_pol", "Kramers-Kronig: valid", "processes over the last 2 sweeps", "▁█"):
