@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,3 +129,23 @@ def test_names_of_received_files_lead_nowhere(tmp_path):
     with pytest.raises(drt.InputError, match=r"ends in \.h5"):
         imported.save(tmp_path / "x.txt")
     imported.close()
+
+
+def test_another_grid_and_another_inversion_are_chosen(tmp_path):
+    f = np.logspace(4, 0, 20)
+    grids = {
+        name: drt.Spectra(part, 5 + 20 / (1 + 2j * np.pi * part * 1e-2) * np.ones((2, 1)), {"voltage": [3.0, 3.5]})
+        for name, part in (("wide", f), ("narrow", f[:15]))
+    }
+    path, other = tmp_path / "x.h5", tmp_path / "y.h5"
+    for target, name, method in ((path, "one", drt.Tikhonov()), (other, "two", drt.Tikhonov(regularisation="gcv"))):
+        drt.write_inversion(target, {grid: drt.invert(some, method) for grid, some in grids.items()}, name=name)
+    with h5py.File(path, "a") as file, h5py.File(other) as more:
+        more.copy("inversions/two", file["inversions"])
+    session = Session(Source(related_files(path)))
+    session.choose(1)
+    assert (session.source.names, set(session.source.grids)) == (("one", "two"), {"wide", "narrow"})
+    session.of("two", "narrow")
+    assert (session.source.name, session.source.grid, session.a) == ("two", "narrow", 1)
+    assert session.method == drt.Tikhonov(regularisation="gcv")
+    assert session.one(1).spectra.frequency.size == 15

@@ -105,7 +105,9 @@ def plot(
         ),
     ] = None,
     where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Voltage profile for composite and ageing: csv, or a file of the potentiostat.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Voltage profile for composite and ageing: csv, or a file of the potentiostat.")
+    ] = None,
     view: Annotated[View, typer.Option(help="How composite and ageing show γ.")] = View.WATERFALL,
     cycles: Annotated[str | None, typer.Option(help="Cycles that ageing compares: '1,500'. [first and last]")] = None,
     cells: Annotated[str | None, typer.Option(help="Cells of composite and ageing, in this order: 'C,B'.")] = None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import panel as pn
 
-from drt_engine.errors import DRTError, InputError
+from drt_engine.errors import DRTError
 from drt_engine.explore.importing import Imported, Told
 from drt_engine.explore.widgets import Background, Message, MethodForm, escaped
 

@@ -55,10 +55,8 @@ def _firsts(rows: NDArray[np.int64], long: int) -> list[int]:
     """First rows of the chunks that some rows are in; rows in order, as they mostly are, need not be sorted."""
     chunk = rows // long
     changes = np.diff(chunk)
-    if chunk.size and (changes >= 0).all():
-        chunk = chunk[np.concatenate([[True], changes > 0])]
-    else:
-        chunk = np.unique(chunk)
+    ascending = chunk.size > 0 and bool((changes >= 0).all())
+    chunk = chunk[np.concatenate([[True], changes > 0])] if ascending else np.unique(chunk)
     return (chunk * long).tolist()  # type: ignore[no-any-return]  # numpy's stubs
 
 

@@ -155,9 +155,7 @@ def decode(column: StoredColumn, raw: NDArray[Any]) -> "pd.Series[Any]":
     return pd.Series(pd.arrays.IntegerArray(numbers, absent))
 
 
-def decode_text(
-    column: StoredColumn, pieces: Iterable[NDArray[Any]], categories: bool = False
-) -> "pd.Series[Any]":
+def decode_text(column: StoredColumn, pieces: Iterable[NDArray[Any]], categories: bool = False) -> "pd.Series[Any]":
     """Turn text that is stored into a state column, piece by piece.
 
     Parameters

@@ -130,16 +130,17 @@ def with_curves(columns: Sequence[CellColumn], profile: Profile | None) -> list[
     InputError
         For a profile without voltage, or without rows of a cell.
     """
+    curves: Any = profile
     if isinstance(profile, Trace):
-        profile = profile.to_frame()
+        curves = profile.to_frame()
     elif isinstance(profile, list | tuple) and profile and all(isinstance(one, Trace) for one in profile):
-        profile = pd.concat([one.to_frame() for one in profile], ignore_index=True)
-    found = list(getattr(profile, "columns", ()))
-    if profile is not None and "voltage" not in found:
+        curves = pd.concat([one.to_frame() for one in profile], ignore_index=True)
+    found = list(getattr(curves, "columns", ()))
+    if curves is not None and "voltage" not in found:
         raise InputError(
-            f"profile must be a DataFrame with a column 'voltage', V; got a {type(profile).__name__} with {found}."
+            f"profile must be a DataFrame with a column 'voltage', V; got a {type(curves).__name__} with {found}."
         )
-    return [_since_start(column, None if profile is None else _curve(column, profile)) for column in columns]
+    return [_since_start(column, None if curves is None else _curve(column, curves)) for column in columns]
 
 
 def _curve(column: CellColumn, profile: pd.DataFrame) -> pd.DataFrame:

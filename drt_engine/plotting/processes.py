@@ -25,7 +25,6 @@ from drt_engine.plotting.selection import Selection, display_factor, display_lab
 from drt_engine.plotting.small_panels import UNDETERMINED, few_places, scale_ordinate
 from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra, processes_in
 from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
-from drt_engine.spectra import Spectra
 from drt_engine.text import drawn
 from drt_engine.tracking import Tracks, change
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
+from drt_engine.plotting.canvas import figure_of
 from drt_engine.plotting.look import current, ohms
 
 __all__ = ["keep_arcs"]
@@ -96,7 +97,7 @@ def _tail(y: NDArray[np.float64]) -> int:
 
 def _say(axes: Axes, blocking: Sequence[float], inductive: Sequence[float]) -> None:
     words = []
-    narrow = axes.get_window_extent().width < _NARROW * axes.get_figure(root=True).dpi
+    narrow = axes.get_window_extent().width < _NARROW * figure_of(axes).dpi
     between = "\n" if narrow else " "
     for lengths, name in ((blocking, "blocking"), (inductive, "inductive")):
         if lengths:

@@ -186,7 +186,7 @@ def validity_map(
 
 def _tested(validation: Validation | Sequence[Validation], rows: Any) -> tuple[list[Validation], pd.DataFrame]:
     """Return the chosen rows that were tested, grid by grid, and their states with their numbers."""
-    every = list(validation) if isinstance(validation, list | tuple) else [validation]
+    every: list[Any] = list(validation) if isinstance(validation, list | tuple) else [validation]
     if len(every) == 1:
         some = _chosen(every[0], rows)
         numbers = row_numbers(len(every[0]), rows)
@@ -240,7 +240,7 @@ def _norm(values: NDArray[np.float64], part: Part) -> Normalize:
 
 def _edges(centres: Array) -> Array:
     if centres.size == 1:
-        return centres + np.array([0.5, -0.5])
+        return np.asarray(centres + np.array([0.5, -0.5]))
     middle = 0.5 * (centres[1:] + centres[:-1])
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 

@@ -143,10 +143,10 @@ def _spectrum(path: Path, line: int, lists: Mapping[str, str], options: ReadOpti
         raise error(f"the lists of a row must be equally long; got {each or 'none'}.")
     table = _Lists(f"{path}, line {line}", tuple(columns), np.stack([*columns.values()], axis=1), options.flip_im)
     found = columns_of(table, error, columns=options.columns)
-    return recording(rows_of(table, found), name, remarks=_without_unit(table, found))
+    return recording(rows_of(table, found), name, remarks=_without_unit(found))
 
 
-def _without_unit(table: _Lists, columns: Mapping[str, TableColumn]) -> list[str]:
+def _without_unit(columns: Mapping[str, TableColumn]) -> list[str]:
     """Say that frequencies were taken as Hz, and how to say that they are angular ones."""
     said = without_unit(columns)
     if not said:

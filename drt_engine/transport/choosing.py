@@ -20,6 +20,9 @@ _TILE = 128
 _MOST_ARCS = 3
 _BETTER = 10.0
 _STRUCTURE = 4.0
+_APART = 20.0
+"""Ratio of time constants below which two arcs may be one of another shape."""
+_LOOSE = 5.0
 
 
 @dataclass
@@ -142,7 +145,43 @@ def _fit_tile(given: tuple[Array, Complex, Array], most: int, tile: NDArray[np.i
         wins = _score(more, data[doubtful]) < score.min(axis=0)[doubtful] - _BETTER
         other = more.total(more.counted(factor[doubtful])[0])[0]
         out.other[tile[doubtful]] = np.where(wins, other, out.other[tile[doubtful]])
+    flags |= _shapes((omega, z, factor), (steps[-1], best == most, totals[-1], deviations[-1]), tile, out)
     out.status[tile] = flags
+
+
+def _shapes(
+    given: tuple[Array, Complex, Array],
+    chosen: tuple[PelletFits, NDArray[np.bool_], Array, Array],
+    tile: NDArray[np.intp],
+    out: Chosen,
+) -> NDArray[np.int64]:
+    """Flag arcs that overlap, and let intervals reach what they would be as one arc of another shape.
+
+    Depressed semicircles approach such an arc in steps that grow smaller: what is still missing is about as much as one
+    more arc brings, as for the arcs of Havriliak and Negami [1]_.
+
+    .. [1] S. Havriliak, S. Negami, Polymer 8 (1967) 161.
+    """
+    (omega, z, factor), (step, best, totals, deviations) = given, chosen
+    flags = np.zeros(tile.size, dtype=np.int64)
+    if step.part("tau").shape[1] < 2:
+        return flags
+    gaps = np.diff(np.sort(step.part("tau"), axis=1), axis=1)
+    rows = np.flatnonzero(best & np.any(gaps < np.log(_APART), axis=1) & step.counted(factor)[0].all(axis=1))
+    if not rows.size:
+        return flags
+    count = step.part("tau").shape[1]
+    more = fit_arcs(omega, z[rows], count + 1, PelletFits(step.fits.take(rows), count))
+    total, gradient = more.total(more.counted(factor[rows])[0])
+    # one more arc that is not determined says nothing
+    known = _deviation(more, gradient) < _LOOSE * deviations[rows]
+    reach = 2.0 * (total - totals[rows])
+    # what is reached has an error of its own
+    reach = np.where(known, reach + np.sign(reach) * deviations[rows], 0.0)
+    further = np.abs(reach) > np.abs(out.other[tile[rows]] - out.total[tile[rows]])
+    out.other[tile[rows]] = np.where(further, out.total[tile[rows]] + reach, out.other[tile[rows]])
+    flags[rows] = np.where(known, int(Flag.SHAPE), 0)
+    return flags
 
 
 def _averaged(score: Array, totals: Array, deviations: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ __all__ = ["Flag", "remarks"]
 class Flag(enum.IntFlag):
     """Remarks on a sample; 0 is all well, and several may come together.
 
-    With ``ABOVE_WINDOW``, ``MODEL``, ``MISFIT``, ``LOOSE_TAIL``, ``GEOMETRY``, ``EXCHANGE``, ``CURVED``,
+    With ``ABOVE_WINDOW``, ``MODEL``, ``SHAPE``, ``MISFIT``, ``LOOSE_TAIL``, ``GEOMETRY``, ``EXCHANGE``, ``CURVED``,
     ``LACK_OF_FIT`` and ``FEW`` there is a result, which the remark says how to read. With the others what was asked for
     is NaN.
     """
@@ -34,6 +34,7 @@ class Flag(enum.IntFlag):
     LACK_OF_FIT = 16384
     FEW = 32768
     BELOW_FLOOR = 65536
+    SHAPE = 131072
 
     @property
     def message(self) -> str:
@@ -51,6 +52,8 @@ _MESSAGES = {
     Flag.ONLY_TAIL: "The blocking tail is larger than the resistance at all frequencies: measure at higher ones.",
     Flag.INDUCTANCE: "The inductance hides the resistance: subtract a short-circuit measurement, or use shorter leads.",
     Flag.MODEL: "Another number of arcs describes the data better and has another resistance; the interval reaches it.",
+    Flag.SHAPE: "Two arcs overlap so far that they may be one of another shape than a depressed semicircle; the "
+    "interval reaches the resistance that it would have.",
     Flag.MISFIT: "The residual has a structure that is not noise; intervals are widened by its correlation.",
     Flag.NOT_DETERMINED: "The data do not determine the value.",
     Flag.LOOSE_TAIL: "An arc has nearly the capacitance of the tail: whether it is the electrolyte's is not certain.",

@@ -72,3 +72,20 @@ def test_voltages_alone_show_the_resistance_over_them():
     assert axes.get_ylabel().startswith(r"$R_\mathrm{pol}$")
     with pytest.raises(InputError, match="the profile has 'voltage', 'when'"):
         composite(spectra, result, pd.DataFrame({"voltage": [4.0, 3.0], "when": [0.0, 1.0]}), view=CompositeView())
+
+
+def test_what_a_potentiostat_recorded_is_the_curve():
+    spectra, result = measured(voltage=[4.0, 3.75, 3.0])
+    trace = drt.Trace([5.0, 15.0, 35.0], [4.0, 3.5, 3.0], [1e-3] * 3)
+    assert placed(spectra, result, [trace])["time"].tolist() == [0.0, 5.0, 30.0]
+    (axes, *_) = composite(spectra, result, trace).axes
+    np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), [4.0, 3.5, 3.0])
+
+
+def test_cells_are_shown_over_one_unit_of_resistance():
+    z = np.outer([1.0, 1.1, 200.0, 210.0], 0.05 + 0.4 / (1 + (2j * np.pi * F * 1e-2) ** 0.9))
+    spectra = drt.Spectra(F, z, {"cell": ["A", "A", "B", "B"], "cycle": [1, 2, 1, 2]})
+    figure = composite(spectra, drt.invert(spectra, drt.Tikhonov()), state="cycle")
+    figure.draw_without_rendering()
+    first, second = ([label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes[:2])
+    assert first == second

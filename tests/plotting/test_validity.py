@@ -1,5 +1,7 @@
 """Figures of validity: what the artists hold against the residuals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,23 @@ def test_mistakes_are_explained(found):
         validity_map(found, part="phase")
     with pytest.raises(InputError, match="state 'volt' is not known"):
         validity_map(found, "volt")
+
+
+def test_grids_are_in_one_map(found):
+    other = validate(drt.Spectra(FREQUENCY[5:30:2], NOISY.impedance[:3, 5:30:2]))
+    one = replace(found, states=found.states[[]])
+    axes = validity_map([one, other]).axes[0]
+    mesh = axes.collections[0]
+    shown = mesh.get_array().reshape(mesh.get_coordinates().shape[0] - 1, -1)
+    kept = int(found.tested.sum())
+    assert len(shown) == kept + 3
+    middle = np.sqrt(mesh.get_coordinates()[0, 1:, 0] * mesh.get_coordinates()[0, :-1, 0])
+    for rows, part, residual in (
+        (slice(0, kept), found, found.residual[found.tested]),
+        (slice(kept, None), other, other.residual),
+    ):
+        at = [int(np.argmin(np.abs(np.log(middle / frequency)))) for frequency in part.frequency]
+        expected = np.ma.masked_invalid(100 * np.abs(residual))
+        np.testing.assert_allclose(shown[rows][:, at].filled(0), expected.filled(0))
+    beyond = shown[kept:][:, (middle > 2 * other.frequency[0]) | (middle < 0.5 * other.frequency[-1])]
+    assert beyond.mask.all()

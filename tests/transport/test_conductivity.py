@@ -306,3 +306,10 @@ def test_a_sulphide_pellet_is_read_alike_from_every_format(real_data, name):
     assert np.isnan(row["sigma"])  # the file has no geometry
     arcs = drt.conductivity(drt.collect([path]).spectra, arcs=1).arcs
     assert arcs["c"][0] == pytest.approx(84e-12, rel=0.05)
+
+
+def test_overlapping_arcs_may_be_one_of_another_shape():
+    arc = HavriliakNegami(500.0, 5e-6, 0.9, 0.8) + ConstantPhase(2e-6, 0.9)
+    table = drt.conductivity(pellets(arc, 40, 0.003, frequency=np.logspace(6, -1, 50))).table
+    assert ((table["status"] & int(Flag.SHAPE)) != 0).all()
+    assert ((table["r_total_low"] <= 500) & (table["r_total_high"] >= 500)).mean() >= 0.85

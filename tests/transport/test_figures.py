@@ -94,7 +94,7 @@ def test_bars_stand_beside_each_other_and_what_is_not_determined_says_so(line, s
     axes = figure.axes[0]
     heights = [patch.get_height() for patch in axes.patches]
     assert heights == pytest.approx([found.table[name][0] for name in ("sigma_ion", "sigma_e", "sigma_dc")])
-    assert [text.get_text() for text in axes.texts] == ["not determined"] * 3
+    assert [text.get_text() for text in axes.texts] == ["not determined"] * 2
     assert [text.get_text() for text in axes.get_xticklabels()] == ["bare", "coated"]
     save(figure, tmp_path / "a.png")
     assert total_resistance(spectra, found).axes
