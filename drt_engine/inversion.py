@@ -419,9 +419,8 @@ def _replace(
 
 def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:
     """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
-    omega = 2.0 * np.pi * frequency
     whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
-    inside = row_by_row(coefficients, areas_between(expansion, 1.0 / omega.max(), 1.0 / omega.min())[:, None])[:, 0]
+    inside = row_by_row(coefficients, areas_between(expansion, *expansion.window(frequency))[:, None])[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
 

@@ -548,11 +548,17 @@ class Inversion(ResultArrays):
         Raises
         ------
         InputError
-            If there are not as many spectra on the same frequencies.
+            If there are not as many spectra on the same frequencies, and for a distribution of diffusion times.
         UnknownNameError
             For a state column that does not exist.
         """
         from drt_engine.peaks import DeconvolutionOptions, deconvolve
+
+        if self.expansion.kernel != "relaxation":
+            raise InputError(
+                f"deconvolution and circuits are made of relaxations; got a distribution with kernel="
+                f"{self.expansion.kernel!r}. Take the rows of peaks(), or invert with kernel='relaxation'."
+            )
 
         measured = (self if spectra is None else self.with_spectra(spectra)).impedance
         model = self.impedance_at(self.frequency)

@@ -15,7 +15,7 @@ __all__ = ["invert"]
 _METHODS = {"tikhonov": "Tikhonov", "log-gaussian": "LogGaussian"}
 _METHOD = (
     *("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance"),
-    *("along", "series", "tail", "sign"),
+    *("along", "series", "tail", "sign", "kernel"),
 )
 _OF_TIKHONOV = {"basis", "order", "part", "shared", "weighting"}
 _OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign"}
@@ -79,6 +79,13 @@ def invert(
     sign: Annotated[
         str, typer.Option(help="positive; or both, for inductive loops and negative resistances.")
     ] = "positive",
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="What γ is a distribution of: relaxation; or diffusion times, transmissive-planar, "
+            "transmissive-spherical, blocking-planar, blocking-spherical."
+        ),
+    ] = "relaxation",
     lossy_inductance: Annotated[
         bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")
     ] = False,

@@ -253,7 +253,7 @@ class LogModels:
             covariance[k][np.ix_(place, place)] = spread[0]
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
-        goes_on = bool(2.0 * np.pi * self.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
+        goes_on = bool(expansion.tau[-1] > expansion.window(self.discretisation.frequency)[1])
         return LogPosterior(expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on)
 
     @property

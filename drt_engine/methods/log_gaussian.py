@@ -16,8 +16,9 @@ from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, s
 from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
-from drt_engine.model.discretisation import discretise
+from drt_engine.model.discretisation import default_tau, discretise
 from drt_engine.model.problem import Parameters, Problem, assemble
+from drt_engine.model.responses import RESPONSES, ResponseName
 from drt_engine.model.weighting import checked_deviations
 from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior
@@ -27,7 +28,6 @@ __all__ = ["LogGaussian"]
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-_PER_DECADE = 10
 _DECADES_BEYOND = 1.0
 
 
@@ -79,6 +79,9 @@ class LogGaussian:
     sign : {"positive", "both"}
         Whether γ may be negative in a range of relaxation times, as for inductive loops and negative differential
         resistances. It is only where that is more probable.
+    kernel : str
+        What γ is a distribution of, as of :class:`Tikhonov`: ``"relaxation"``, or diffusion with τ = l²/D,
+        ``"transmissive-planar"``, ``"transmissive-spherical"``, ``"blocking-planar"``, ``"blocking-spherical"``.
 
     Raises
     ------
@@ -103,6 +106,7 @@ class LogGaussian:
     series: Sequence[str] | None = None
     tail: Tail = "none"
     sign: Sign = "positive"
+    kernel: ResponseName = "relaxation"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -126,6 +130,13 @@ class LogGaussian:
             raise UnknownNameError("tail", self.tail, get_args(Tail))
         if self.sign not in SIGNS:
             raise UnknownNameError("sign", self.sign, SIGNS)
+        if self.kernel not in tuple(RESPONSES):
+            raise UnknownNameError("kernel", self.kernel, RESPONSES)
+        if self.kernel != "relaxation" and self.several:
+            raise InputError(
+                f"tails, negative γ and lossy inductances go with kernel='relaxation'; got kernel={self.kernel!r} with "
+                f"tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out one or the other."
+            )
         if self.capacitance and self.tail not in ("none", "capacitor"):
             raise InputError(
                 f"capacitance=True is tail='capacitor', and a model has one tail; got tail={self.tail!r} as well. "
@@ -186,8 +197,8 @@ class LogGaussian:
         frequency : ndarray, shape (F,)
             Frequencies, Hz.
         """
-        tau = _default_tau(frequency) if self.tau is None else np.array(self.tau)
-        return Expansion(tau, "piecewise-linear", np.nan)
+        tau = default_tau(frequency, _DECADES_BEYOND, self.kernel) if self.tau is None else np.array(self.tau)
+        return Expansion(tau, "piecewise-linear", np.nan, self.kernel)
 
     @property
     def linear(self) -> bool:
@@ -331,14 +342,14 @@ _PREPARING = Lock()
 
 @lru_cache(maxsize=8)
 def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> PreparedLogGaussian:
-    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, method.kernel)
     problem = method.problem(np.frombuffer(frequency), expansion)
     return PreparedLogGaussian(problem, method.noise, method.robust)
 
 
 @lru_cache(maxsize=8)
 def _models(method: LogGaussian, frequency: bytes, tau: bytes) -> LogModels:
-    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, method.kernel)
     found = discretise(np.frombuffer(frequency), expansion, 1)
     tail = "capacitor" if method.capacitance else method.tail
     return LogModels(found, tail, method.inductance, method.sign, (method.noise, method.robust))
@@ -361,9 +372,3 @@ def _checked_noise(noise: object) -> Noise:
         f"in ohm and b as a share, not negative and not both 0; or pairs of frequency and standard deviation; "
         f"got {noise!r}."
     )
-
-
-def _default_tau(frequency: Array) -> Array:
-    low = -np.log10(2.0 * np.pi * frequency.max()) - _DECADES_BEYOND
-    high = -np.log10(2.0 * np.pi * frequency.min()) + _DECADES_BEYOND
-    return np.logspace(low, high, round((high - low) * _PER_DECADE) + 1)

@@ -50,6 +50,9 @@ _SPREAD, _SPREAD_SLOPE = 0.3, 3.0
 """Share of γ at the start that is spread over its neighbours, and how steeply its logarithm falls to the sides: zeros
 have no logarithm, and where ln γ is flat the search takes long."""
 
+_BLOCKING_START = 1.5
+"""Power of τ that the least γ at the start goes with, for responses that grow as 1/τ towards short times."""
+
 _NORMAL = 0.7267475952571825
 """Square of the scale of Student's distribution that is found for normal noise, as a share of its variance: with x half
 of a χ² of two degrees of freedom, the mean of (ν + 2) x / (ν _NORMAL / 2 + x) is 2."""
@@ -193,7 +196,7 @@ class PreparedLogGaussian:
         shift, covariance, uncut = cut_at_zero(mean * factors, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
-        goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
+        goes_on = bool(expansion.tau[-1] > expansion.window(problem.discretisation.frequency)[1])
         return LogPosterior(expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on)
 
     def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
@@ -257,13 +260,36 @@ class PreparedLogGaussian:
         b : ndarray, shape (K, n)
             Scaled data.
         """
-        x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
+        x = self._start_of(b)
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         gamma = (1.0 - _SPREAD) * gamma + _SPREAD * row_by_row(gamma, self._spreading)
-        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6)
+        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6) * self._least
         series_elements = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
         return np.hstack([np.log(np.maximum(gamma, least)), series_elements])
+
+    def _start_of(self, b: Array) -> Array:
+        if not self.problem.discretisation.expansion.response.blocking:
+            return self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
+        # The modulus goes over decades: without weights, only the lowest frequencies would be fitted.
+        out = np.empty((len(b), self.problem.scale.size))
+        for row, data in enumerate(b):
+            real, imaginary = np.split(data, 2)
+            weights = 1.0 / np.maximum(np.hypot(real, imaginary), _LEAST_MODULUS)
+            weighted = self.problem.weighted(weights)
+            start = solver_for("pivoting", factorise(weighted), np.array([_START]))
+            x = start(filled((data * np.tile(weights, 2))[None]), np.zeros(16, dtype=np.intp))[0]
+            out[row] = x / weighted.scale * self.problem.scale
+        return out
+
+    @cached_property
+    def _least(self) -> Array:
+        """Factor of the least γ at the start, shape (M,): less at short times if the response grows towards them."""
+        expansion = self.problem.discretisation.expansion
+        if not expansion.response.blocking:
+            return np.ones(expansion.tau.size)
+        longest = expansion.window(self.problem.discretisation.frequency)[1]
+        return np.asarray(np.minimum(expansion.tau / longest, 1.0) ** _BLOCKING_START)
 
     def _values(self, solutions: Array) -> Array:
         x = solutions.copy()
@@ -279,15 +305,16 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
     bend = np.stack([1.0 / spacing[:-1], -1.0 / spacing[:-1] - 1.0 / spacing[1:], 1.0 / spacing[1:]], axis=1)
     missing = -problem.scale.size % 4
     columns = np.concatenate([problem.transposed, np.zeros((missing, len(problem.matrix)))])
-    window = -np.log(2.0 * np.pi * found.frequency)
+    first, last = np.log(found.expansion.window(found.frequency))
     middle = 0.5 * (y[1:] + y[:-1])
-    side = np.where(middle < window.min(), 1.0, 0.0) - np.where(middle > window.max(), 1.0, 0.0)
+    # A distribution of blocking elements has a finite elastance, ∫ γ/τ d ln τ.
+    early = TAIL_SLOPE + 1.0 if found.expansion.response.blocking else TAIL_SLOPE
     return log_gaussian.Grid(
         columns=np.ascontiguousarray(columns),
         logs=y.size,
         size=problem.scale.size,
         slope=_SLOPE / spacing,
-        lean=TAIL_SLOPE * side * spacing,
+        lean=np.where(middle < first, early, np.where(middle > last, -TAIL_SLOPE, 0.0)) * spacing,
         bend=bend,
         knee=0.5 * _KNEE * (spacing[1:] + spacing[:-1]),
         rate=_RATE,

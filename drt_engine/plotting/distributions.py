@@ -117,7 +117,7 @@ def gamma(
             Line2D([], [], color=colours.rgba[0] if len(chosen) == 1 else "0.35", label="DRT"),
             Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
         ]
-    decades(axes, r"$\tau$ / s")
+    decades(axes, _time(chosen.fitted))
     axes.set_xlim(tau[0], tau[-1])
     _gamma_axis(axes, float(np.nanmax(scaled)), limited=beyond is not None)
     _say_beyond(axes, beyond)
@@ -197,7 +197,7 @@ def waterfall(
     for k in order[::-1]:
         line = np.where(values[k] <= top, values[k], np.nan)
         axes.plot(tau, quantity.array[k] + heights[k] * line, color=colours.rgba[k], lw=0.8)
-    _state_axis(axes, quantity)
+    _state_axis(axes, quantity, chosen.fitted)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
     axes.set_ylim(low - pad, high + (pad if beyond is None else 3.0 * pad))
@@ -331,7 +331,7 @@ def heat_map(
         rasterized=True,
     )
     _say_beyond(axes, beyond, "white")
-    _state_axis(axes, quantity)
+    _state_axis(axes, quantity, chosen.fitted)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         beside = figure_of(axes).colorbar(mesh, ax=axes, **BESIDE)
@@ -540,8 +540,14 @@ def _edges(centres: Array) -> Array:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def _state_axis(axes: Axes, quantity: Quantity) -> None:
-    decades(axes, r"$\tau$ / s")
+def _time(result: Inversion) -> str:
+    """Name of the abscissa."""
+    response = result.expansion.response
+    return r"$\tau$ / s" if response.name == "relaxation" else rf"{response.time} $\tau$ / s"
+
+
+def _state_axis(axes: Axes, quantity: Quantity, result: Inversion) -> None:
+    decades(axes, _time(result))
     axes.set_ylabel(quantity.label)
     state_ticks(axes, quantity)
 
