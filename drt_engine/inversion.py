@@ -225,6 +225,7 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
     remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
+    remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
     remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], solution.parameters

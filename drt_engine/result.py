@@ -17,7 +17,7 @@ from drt_engine.methods.joint_posterior import Change, JointSeries, change_betwe
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
-from drt_engine.result_fields import PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
+from drt_engine.result_fields import OF_GAMMA, PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
 from drt_engine.series import OrderedSeries, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
@@ -174,8 +174,25 @@ class Inversion(ResultArrays):
 
     @cached_property
     def r_pol(self) -> Array:
-        """Polarisation resistance ∫ γ d ln τ, ohm, shape (K,)."""
-        return np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
+        """Polarisation resistance, ohm, shape (K,): ∫ γ d ln τ; of an admittance 1/Y(0) − R_inf."""
+        whole = np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
+        if (own := self.representation == "admittance").any():
+            with np.errstate(divide="ignore"):
+                whole[own] = 1.0 / (1.0 / self.r_inf[own] - whole[own]) - self.r_inf[own]
+        return whole
+
+    @property
+    def representation(self) -> NDArray[np.str_]:
+        """What γ of each spectrum is in, shape (K,): ``"impedance"``, in ohm, or ``"admittance"``, in S."""
+        return np.where((self.status & np.uint16(Status.ADMITTANCE)) != 0, "admittance", "impedance")
+
+    @property
+    def gamma_units(self) -> str:
+        """Units of γ: ``"ohm"``, ``"S"``, or both where representations differ."""
+        return (
+            " or ".join({"impedance": "ohm", "admittance": "S"}[name] for name in np.unique(self.representation)[::-1])
+            or "ohm"
+        )
 
     @property
     def _parameters(self) -> Parameters:
@@ -188,6 +205,8 @@ class Inversion(ResultArrays):
             tail_exponent=self.tail_exponent,
             tail_tau=self.tail_tau,
             inductance_exponent=self.inductance_exponent,
+            parallel_capacitance=self.parallel_capacitance,
+            admittance=self.representation == "admittance",
         )
 
     @property
@@ -468,7 +487,10 @@ class Inversion(ResultArrays):
     def peaks(self, options: "PeakOptions | None" = None) -> pd.DataFrame:
         """Maxima and shoulders of γ that noise and the method do not make by themselves, and what lies beyond them.
 
-        The resistances of a spectrum's rows add up to R_pol. Rows of kind ``"edge"`` are no peaks: they hold what lies
+        The resistances of a spectrum's rows add up to R_pol. Of an admittance R and C are those of a resistor and a
+        capacitor in series, in parallel to the others, 1/R is the area, and height and prominence are in S.
+
+        Rows of kind ``"edge"`` are no peaks: they hold what lies
         beyond the valleys of the first and of the last peak, where γ rises again towards the end of the data.
         :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does.
 
@@ -498,7 +520,7 @@ class Inversion(ResultArrays):
 
         problem = self.method.problem(self.frequency, self.expansion)
         found = find_peaks(problem, self._parameters, self.regularisation, self.residual, options, posterior=posterior)
-        return with_states(found, self.states)
+        return with_states(_branches(found, self.representation == "admittance"), self.states)
 
     def _peaks_by_response(self, measured: NDArray[np.complex128], options: "PeakOptions | None") -> pd.DataFrame:
         """Peaks of solutions that respond linearly to noise, by the problem with the weights that it had."""
@@ -554,6 +576,11 @@ class Inversion(ResultArrays):
         """
         from drt_engine.peaks import DeconvolutionOptions, deconvolve
 
+        if (self.representation == "admittance").any():
+            raise InputError(
+                "deconvolution and circuits are of impedances; got spectra whose γ is in the admittance. Leave out: "
+                "result[result.representation == 'impedance']."
+            )
         if self.expansion.kernel != "relaxation":
             raise InputError(
                 f"deconvolution and circuits are made of relaxations; got a distribution with kernel="
@@ -720,7 +747,8 @@ class Inversion(ResultArrays):
         )
         if self.intervals is not None:
             dataset.attrs["level"] = self.intervals.level
-        for name, unit in (RESULT_UNITS | INTERVAL_UNITS | dict(STATE_UNITS)).items():
+        of_gamma = dict.fromkeys(OF_GAMMA, self.gamma_units)
+        for name, unit in (RESULT_UNITS | INTERVAL_UNITS | of_gamma | dict(STATE_UNITS)).items():
             if name in dataset.variables:
                 dataset[name].attrs["units"] = unit
         dataset["status"].attrs |= status_attributes()
@@ -734,6 +762,17 @@ def _chains(states: pd.DataFrame, series: tuple[str, ...], along: str | None) ->
         raise UnknownNameError("the state column along", along, map(str, states.columns))
     order = np.arange(len(states)) if along is None else states[along].reset_index(drop=True).argsort().to_numpy()
     return [order[member[order] == number] for number in range(int(member.max(initial=-1)) + 1)]
+
+
+def _branches(peaks: pd.DataFrame, admittance: NDArray[np.bool_]) -> pd.DataFrame:
+    """Peaks of an admittance as a resistance and a capacitance in series, whose conductance is the area of the peak."""
+    own = admittance[peaks["spectrum"].to_numpy(dtype=int)]
+    if own.any():
+        conductance = peaks.loc[own, "r"].to_numpy(copy=True)
+        peaks.loc[own, "r_error"] /= conductance**2
+        peaks.loc[own, "r"] = 1.0 / conductance
+        peaks.loc[own, "c"] = peaks.loc[own, "tau"] * conductance
+    return peaks
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ __all__ = ["invert"]
 _METHODS = {"tikhonov": "Tikhonov", "log-gaussian": "LogGaussian"}
 _METHOD = (
     *("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance"),
-    *("along", "series", "tail", "sign", "kernel"),
+    *("along", "series", "tail", "sign", "kernel", "representation"),
 )
 _OF_TIKHONOV = {"basis", "order", "part", "shared", "weighting"}
-_OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign"}
+_OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign", "representation"}
 _JOB = (
     *("workers", "scheduler", "level", "where", "name", "block", "compression", "dtype"),
     *("overwrite", "restart", "strict"),
@@ -86,6 +86,10 @@ def invert(
             "transmissive-spherical, blocking-planar, blocking-spherical."
         ),
     ] = "relaxation",
+    representation: Annotated[
+        str,
+        typer.Option(help="What γ is in: impedance, admittance, for negative resistances; or auto, for each spectrum."),
+    ] = "impedance",
     lossy_inductance: Annotated[
         bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")
     ] = False,

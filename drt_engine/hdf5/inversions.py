@@ -30,9 +30,10 @@ from drt_engine.hdf5.grid_writer import (
 from drt_engine.methods import Method
 from drt_engine.model.basis import Expansion
 from drt_engine.result import Inversion
+from drt_engine.result_fields import GAMMA_UNITS, OF_GAMMA
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
-__all__ = ["inversion_attributes", "inversion_group", "per_spectrum", "versions", "write_inversion"]
+__all__ = ["gamma_units", "inversion_attributes", "inversion_group", "per_spectrum", "versions", "write_inversion"]
 
 Array = NDArray[Any]
 
@@ -108,6 +109,7 @@ def write_inversion(
                 measured=some.impedance is not None,
             )
             writer.put_attributes(inversion_attributes(some.method, some.expansion) | origin)
+            writer.put_units(gamma_units(some.method))
             writer.write(0, per_spectrum(some) | {column_name: raw for column_name, (_, raw) in stored.items()})
 
 
@@ -147,6 +149,11 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
         "versions": json.dumps(versions()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def gamma_units(method: Method) -> dict[str, str]:
+    """Units of what has those of γ, for what a method inverts."""
+    return dict.fromkeys(OF_GAMMA, GAMMA_UNITS[getattr(method, "representation", "impedance")])
 
 
 def per_spectrum(inversion: Inversion) -> dict[str, Array]:

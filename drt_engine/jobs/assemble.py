@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from drt_engine.hdf5.files import NewFile
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
-from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
+from drt_engine.hdf5.inversions import gamma_units, inversion_attributes, inversion_group, per_spectrum
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.hdf5.scan import SpectraInfo
 from drt_engine.jobs.blocks import Block, Extent
@@ -77,6 +77,7 @@ def assemble(
         frequency = np.sort(info.frequency)[::-1]
         expansion = method.expansion(frequency)
         writer = _begin(output, info, extent, plan, frequency, expansion)
+        writer.put_units(gamma_units(method))
         writer.put_attributes(inversion_attributes(method, expansion) | dict(provenance))
         of_grid = {block: parts[block] for block in sorted(parts) if block.grid == number}
         with opened_grid(source.path, info.grid) as reader:

@@ -91,6 +91,7 @@ class LogModels:
         self._coil = coil
         self._known: OrderedDict[tuple[Terms, bytes], Candidate] = OrderedDict()
         self._turn = Lock()
+        self._reciprocal = discretisation.expansion.kernel == "admittance"
         self._plus = np.ones(discretisation.expansion.tau.size)
         self._prepared = self.candidate(self._terms[0], self._plus).model.prepared
 
@@ -254,7 +255,9 @@ class LogModels:
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
         goes_on = bool(expansion.tau[-1] > expansion.window(self.discretisation.frequency)[1])
-        return LogPosterior(expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on)
+        return LogPosterior(
+            expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on, self._reciprocal
+        )
 
     @property
     def series_elements(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A prior on ln γ instead of γ: tails that are straight lines in ln γ against ln τ, and positive by itself."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal, get_args
@@ -9,16 +9,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.elements import SIGNS, Sign, Tail
+from drt_engine.elements import SIGNS, Representation, Sign, Tail
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Solution
+from drt_engine.methods.base import Solution, misfits
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import default_tau, discretise
-from drt_engine.model.problem import Parameters, Problem, assemble
-from drt_engine.model.responses import RESPONSES, ResponseName
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble
+from drt_engine.model.responses import KERNELS, ResponseName
 from drt_engine.model.weighting import checked_deviations
 from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior
@@ -29,6 +29,9 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _DECADES_BEYOND = 1.0
+
+_BETTER = 0.7
+"""Share of the residual of the impedance that that of the admittance is below, for it to be taken."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class LogGaussian:
     kernel : str
         What γ is a distribution of, as of :class:`Tikhonov`: ``"relaxation"``, or diffusion with τ = l²/D,
         ``"transmissive-planar"``, ``"transmissive-spherical"``, ``"blocking-planar"``, ``"blocking-spherical"``.
+    representation : {"impedance", "admittance", "auto"}
+        What γ is in. ``"admittance"``: Y = 1/R_inf + jωC − ∫ γ/(1 + jωτ) d ln τ with γ in S, for cells that are stable
+        at a held voltage and not at a held current, as with a negative resistance; `inductance` says whether there is
+        C. The noise is that of the impedance. ``"auto"``: where the impedance leaves a structure in the residuals and
+        the admittance describes the spectrum better. Such spectra have the remark ``ADMITTANCE``.
 
     Raises
     ------
@@ -107,6 +115,7 @@ class LogGaussian:
     tail: Tail = "none"
     sign: Sign = "positive"
     kernel: ResponseName = "relaxation"
+    representation: Representation = "impedance"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -130,8 +139,9 @@ class LogGaussian:
             raise UnknownNameError("tail", self.tail, get_args(Tail))
         if self.sign not in SIGNS:
             raise UnknownNameError("sign", self.sign, SIGNS)
-        if self.kernel not in tuple(RESPONSES):
-            raise UnknownNameError("kernel", self.kernel, RESPONSES)
+        if self.kernel not in KERNELS:
+            raise UnknownNameError("kernel", self.kernel, KERNELS)
+        self._check_representation()
         if self.kernel != "relaxation" and self.several:
             raise InputError(
                 f"tails, negative γ and lossy inductances go with kernel='relaxation'; got kernel={self.kernel!r} with "
@@ -148,6 +158,24 @@ class LogGaussian:
                 f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out "
                 "along, or choose these."
             )
+
+    def _check_representation(self) -> None:
+        if self.representation not in get_args(Representation):
+            raise UnknownNameError("representation", self.representation, get_args(Representation))
+        if self.representation == "impedance":
+            return
+        others = {
+            "along": self.along,
+            "tail": None if self.tail == "none" else self.tail,
+            "kernel": None if self.kernel == "relaxation" else self.kernel,
+            "capacitance": self.capacitance or None,
+            "inductance": self.inductance if self.inductance == "cpe" else None,
+        }
+        for name, value in others.items():
+            if value is not None:
+                raise InputError(
+                    f"representation={self.representation!r} does not go with {name}={value!r}. Leave out one of them."
+                )
 
     @property
     def several(self) -> bool:
@@ -230,9 +258,35 @@ class LogGaussian:
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
         """
+        if self.representation == "admittance":
+            return self._solve_admittance(frequency, impedance, expansion)
+        found = self._solve(frequency, impedance, expansion)
+        if self.representation == "impedance":
+            return found
+        wrong = misfits(found, impedance, expansion.areas) | ~(found.optimality <= OPTIMALITY_TOLERANCE)
+        rows = np.flatnonzero(wrong)
+        if not rows.size:
+            return found
+        other = self._solve_admittance(frequency, impedance[rows], expansion)
+        place = np.arange(len(impedance))
+        better = (other.optimality <= OPTIMALITY_TOLERANCE) & (
+            (_misfit(other, impedance[rows]) < _BETTER * _misfit(found, impedance)[rows])
+            | ~(found.optimality[rows] <= OPTIMALITY_TOLERANCE)
+        )
+        place[rows[better]] = len(impedance) + np.flatnonzero(better)
+        return Solution.joined([found, other]).part(place, np.arange(frequency.size))
+
+    def _solve(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
         return prepared.solve(impedance, given)
+
+    def _solve_admittance(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
+        shorted = (impedance == 0.0).any(axis=1)
+        admittance: ComplexArray = 1.0 / np.where(shorted[:, None], 1.0 + 0.0j, impedance)
+        found = self._solve(frequency, admittance, replace(expansion, kernel="admittance"))
+        optimality = np.where(shorted, np.nan, found.optimality)
+        return replace(found, parameters=found.parameters.reciprocal(), fit=1.0 / found.fit, optimality=optimality)
 
     def solve_series(
         self,
@@ -323,33 +377,43 @@ class LogGaussian:
         LogPosterior
             NaN where there is no solution, and for a γ of zeros.
         """
+        parameters, lam = solutions
+        if parameters.admittance.any():
+            # Of a tile all are, or none.
+            expansion, impedance = replace(expansion, kernel="admittance"), 1.0 / impedance
+            parameters = parameters.reciprocal()
         prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
-        return prepared.posterior(impedance, *solutions, noise)
+        return prepared.posterior(impedance, parameters, lam, noise)
 
     def models(self, frequency: Array, expansion: Expansion) -> LogModels:
         """Collect what the spectra of a grid share, for several models."""
         with _PREPARING:
-            return _models(self, frequency.tobytes(), expansion.tau.tobytes())
+            return _models(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.kernel)
 
     def prepared(self, frequency: Array, expansion: Expansion) -> PreparedLogGaussian:
         """Collect what the spectra of a grid share."""
         with _PREPARING:
-            return _prepared(self, frequency.tobytes(), expansion.tau.tobytes())
+            return _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.kernel)
 
 
 _PREPARING = Lock()
 
 
+def _misfit(solution: Solution, impedance: ComplexArray) -> Array:
+    """Root mean square of the relative residual, shape (K,)."""
+    return np.asarray(np.sqrt(np.mean(np.abs((solution.fit - impedance) / impedance) ** 2, axis=1)))
+
+
 @lru_cache(maxsize=8)
-def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> PreparedLogGaussian:
-    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, method.kernel)
+def _prepared(method: LogGaussian, frequency: bytes, tau: bytes, kernel: ResponseName) -> PreparedLogGaussian:
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, kernel)
     problem = method.problem(np.frombuffer(frequency), expansion)
     return PreparedLogGaussian(problem, method.noise, method.robust)
 
 
 @lru_cache(maxsize=8)
-def _models(method: LogGaussian, frequency: bytes, tau: bytes) -> LogModels:
-    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, method.kernel)
+def _models(method: LogGaussian, frequency: bytes, tau: bytes, kernel: ResponseName) -> LogModels:
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, kernel)
     found = discretise(np.frombuffer(frequency), expansion, 1)
     tail = "capacitor" if method.capacitance else method.tail
     return LogModels(found, tail, method.inductance, method.sign, (method.noise, method.robust))

@@ -91,6 +91,8 @@ class PreparedLogGaussian:
     def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
         self.problem = problem
         self._noise: Any = noise
+        # The noise is that of the impedance, also where the data are admittances.
+        self._reciprocal = problem.discretisation.expansion.kernel == "admittance"
         # Pairs of frequency and deviation, if it is those.
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
@@ -197,7 +199,9 @@ class PreparedLogGaussian:
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
         goes_on = bool(expansion.tau[-1] > expansion.window(problem.discretisation.frequency)[1])
-        return LogPosterior(expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on)
+        return LogPosterior(
+            expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on, self._reciprocal
+        )
 
     def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
         """Scaled data and sizes, without the last bits: the rounding of a unit must not reach the hyperparameters."""
@@ -212,13 +216,17 @@ class PreparedLogGaussian:
         rows, points = len(b), b.shape[1] // 2
         parts, given = np.ones((rows, 2, points)), np.full((rows, 3), np.nan)
         parts[:, 1] = np.maximum(b[:, :points] ** 2 + b[:, points:] ** 2, _LEAST_MODULUS**2)
+        floors = size
+        if self._reciprocal:
+            # The deviation of Y is |Y|² times that of Z.
+            parts[:, 0], floors = parts[:, 1] ** 2, 1.0 / size
         if self._noise == "constant":
             given[:, 1] = 0.0
         elif self._noise == "proportional":
             given[:, 0] = 0.0
         elif self._table is not None:
             sigma = deviations_at(self.problem.discretisation.frequency, self._table)
-            parts[:, 0] = self.normal * (sigma / size[:, None]) ** 2
+            parts[:, 0] *= self.normal * (sigma / floors[:, None]) ** 2
             given[:, :2] = 1.0, 0.0
             return parts, given
         elif not isinstance(self._noise, str):
@@ -226,7 +234,7 @@ class PreparedLogGaussian:
             noise = np.full(rows, floor), np.full(rows, share)
         if noise is not None:
             known = np.isfinite(noise[0]) & np.isfinite(noise[1])
-            given[known, 0] = self.normal * (noise[0] / size)[known] ** 2
+            given[known, 0] = self.normal * (noise[0] / floors)[known] ** 2
             given[known, 1] = self.normal * noise[1][known] ** 2
         return parts, given
 
@@ -234,7 +242,8 @@ class PreparedLogGaussian:
         """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
         if self._table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
-        return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
+        floors = 1.0 / size if self._reciprocal else size
+        return np.sqrt(hyper[:, 0] / self.normal) * floors, np.sqrt(hyper[:, 1] / self.normal)
 
     def work(self) -> log_gaussian.Work:
         """Make the arrays of the compiled search."""

@@ -16,7 +16,7 @@ from drt_engine.methods.tikhonov_prepared import PreparedTikhonov
 from drt_engine.model.basis import BASES, BasisName, Expansion, ShapeType, checked_tau, is_positive, shape_factor
 from drt_engine.model.discretisation import default_tau, discretise
 from drt_engine.model.problem import Parameters, Part, Problem, assemble
-from drt_engine.model.responses import RESPONSES, ResponseName
+from drt_engine.model.responses import KERNELS, ResponseName
 from drt_engine.model.weighting import WeightingName, checked_weighting
 from drt_engine.regularisation import CRITERIA, CriterionName
 from drt_engine.solvers import SOLVERS, SolverName
@@ -110,7 +110,7 @@ class Tikhonov:
             ("basis", self.basis, BASES),
             ("part", self.part, get_args(Part)),
             ("solver", self.solver, SOLVERS),
-            ("kernel", self.kernel, RESPONSES),
+            ("kernel", self.kernel, KERNELS),
         )
         for what, got, known in choices:
             if not isinstance(got, str) or got not in known:

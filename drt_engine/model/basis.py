@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -291,6 +291,8 @@ class Expansion:
             For a kernel whose integral with the basis functions is infinite.
         """
         omega = 2.0 * np.pi * np.atleast_1d(np.asarray(frequency, dtype=float))
+        if self.kernel == "admittance":
+            return -replace(self, kernel="relaxation").impedance(frequency)
         if self.kernel != "relaxation":
             if self._kind is None:
                 return hat_impedance(self.response, omega, self.tau)

@@ -233,7 +233,7 @@ def draw_columns(
     # One bar for all panels of the row, unless they have a scale each.
     first = 0 if current().own_scales else len(columns) - 1
     for axes, of_panel in zip(panels[2, first:], ohm[first:], strict=bool(ohm)):
-        scale_bar(axes, *of_panel)
+        scale_bar(axes, *of_panel, columns[0].result.gamma_units.replace("ohm", "Ω"))
     for axes in panels[1, 1:]:
         axes.get_legend().remove()
     every = panels.tolist()

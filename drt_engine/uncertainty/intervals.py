@@ -247,7 +247,10 @@ def _pieces(
         if wanted is None or wanted[line.rows].any():
             pieces.append((line.rows, partial(joined.posterior, number)))  # type: ignore[union-attr]  # it has lines
     alone = np.flatnonzero(solved if wanted is None else solved & wanted)
-    parts = tiles(np.isfinite(given.impedance), alone, _TILE)
+    usable, reciprocal = np.isfinite(given.impedance), given.parameters.admittance
+    parts = [
+        tile for some in (alone[~reciprocal[alone]], alone[reciprocal[alone]]) for tile in tiles(usable, some, _TILE)
+    ]
     return pieces + [(tile[0], partial(given.posterior, method, tile)) for tile in parts]
 
 
@@ -271,6 +274,8 @@ def tiles(usable: NDArray[np.bool_], which: NDArray[np.intp], most: int) -> list
     most : int
         Rows of a tile.
     """
+    if not which.size:
+        return []
     packed = np.packbits(usable[which], axis=1)
     _, first, member = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
     groups: Iterable[Tile] = ((which[member == k], np.flatnonzero(usable[which[at]])) for k, at in enumerate(first))

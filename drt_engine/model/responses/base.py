@@ -16,7 +16,12 @@ __all__ = ["Response", "ResponseName", "hat_impedance", "radial_impedance"]
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 ResponseName = Literal[
-    "relaxation", "transmissive-planar", "transmissive-spherical", "blocking-planar", "blocking-spherical"
+    "relaxation",
+    "transmissive-planar",
+    "transmissive-spherical",
+    "blocking-planar",
+    "blocking-spherical",
+    "admittance",
 ]
 
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
