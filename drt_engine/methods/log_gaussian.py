@@ -283,7 +283,7 @@ class LogGaussian:
 
     def _solve_admittance(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
         shorted = (impedance == 0.0).any(axis=1)
-        admittance: ComplexArray = 1.0 / np.where(shorted[:, None], 1.0 + 0.0j, impedance)
+        admittance = np.reciprocal(np.where(shorted[:, None], 1.0, impedance)).astype(complex)
         found = self._solve(frequency, admittance, replace(expansion, kernel="admittance"))
         optimality = np.where(shorted, np.nan, found.optimality)
         return replace(found, parameters=found.parameters.reciprocal(), fit=1.0 / found.fit, optimality=optimality)

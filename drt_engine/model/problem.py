@@ -271,7 +271,8 @@ class Problem:
         if self.unseen:
             rest = impedance / size[:, None] - _curves(physical[:, : self.penalised], self.discretisation.impedance)
             values |= self._fit_unseen(rest, size)
-        return Parameters(physical[:, : self.penalised] * size[:, None], *(values[name] for name in _SERIES_ELEMENTS))
+        coefficients = physical[:, : self.penalised] * size[:, None]
+        return Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"])
 
     def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
         other: Part = "re" if self.part == "im" else "im"
