@@ -133,6 +133,7 @@ def invert_block(
     shared = sharing(method)
     which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
 
+    times = _times(spectra, method)
     columns = method.columns if isinstance(method, LogGaussian) else ()
     course = _Course(out, kept or Kept(), _STAGES.get(len(columns), (0.0, 1.0)))
 
@@ -141,7 +142,10 @@ def invert_block(
         if course.is_past(1, rows):
             return
         z = np.take(spectra.impedance[rows], points, axis=1)
-        if shared is None or which is None:
+        if times is not None and isinstance(method, LogGaussian):
+            own = np.take(times[rows], points, axis=1)
+            solution = method.solve_drifting(spectra.frequency[points], z, expansion, own)
+        elif shared is None or which is None:
             solution = method.solve(spectra.frequency[points], z, expansion)
         else:
             solution = shared.solve(spectra.frequency[points], z, expansion, which[rows])
@@ -161,9 +165,27 @@ def invert_block(
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
-        spectra.frequency, expansion, **out, states=spectra.states, method=method, impedance=spectra.impedance
+        spectra.frequency,
+        expansion,
+        **out,
+        states=spectra.states,
+        method=method,
+        impedance=spectra.impedance,
+        point_time=times,
     )
     return result if level is None else result.with_intervals(level)
+
+
+def _times(spectra: Spectra, method: Method) -> NDArray[np.float64] | None:
+    """When each point was measured, where the method asks for it."""
+    if getattr(method, "drift", "none") == "none":
+        return None
+    if spectra.point_time is None:
+        raise InputError(
+            "drift='auto' needs the time of each point, and these spectra have none. Give it: "
+            "Spectra(frequency, impedance, states, point_time), or import files that have it; or leave out drift."
+        )
+    return spectra.point_time
 
 
 def with_series(method: Method, states: pd.DataFrame) -> Method:
@@ -226,6 +248,8 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
     remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
     remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
+    drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)
+    remarks = remarks + drifts * np.int64(Status.DRIFT)
     remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], solution.parameters

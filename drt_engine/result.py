@@ -13,6 +13,7 @@ from drt_engine.elements import tail_kinds
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods.drift import drifting_impedance
 from drt_engine.methods.joint_posterior import Change, JointSeries, change_between
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
@@ -77,6 +78,13 @@ class Inversion(ResultArrays):
         The spectra, ohm; None where it was read from a file without them, see :meth:`with_spectra`.
     intervals : Intervals or None
         Intervals of γ, R_pol and R_inf, if they were asked for.
+    point_time : ndarray, shape (K, F), or None
+        When each point was measured, s, where the method allows for drift.
+    drift_fast, drift_slow : ndarray, shape (K,)
+        Change of ln γ from the first to the last point of the sweep at the shortest and at the longest relaxation time
+        of the data; linear in ln τ between. 0 without drift. γ is that in the middle of the sweep.
+    parallel_capacitance : ndarray, shape (K,)
+        C of the admittance, F, where γ is in it; 0 elsewhere.
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
         NaN where the method finds none.
@@ -100,12 +108,14 @@ class Inversion(ResultArrays):
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
+    point_time: Array | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
         super().__post_init__()
         rows, points = self.status.size, self.frequency.shape
-        shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
+        shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points}
+        shapes |= dict.fromkeys(("impedance", "point_time"), (rows, *points))
         for field in fields(self):
             array = getattr(self, field.name)
             if not isinstance(array, np.ndarray):
@@ -146,7 +156,7 @@ class Inversion(ResultArrays):
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
         arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
-        for name in ("impedance", "intervals"):
+        for name in ("impedance", "intervals", "point_time"):
             given = getattr(self, name)
             arrays[name] = None if given is None else given[chosen]
         return replace(self, **arrays, states=self.states.iloc[chosen].reset_index(drop=True))
@@ -207,12 +217,14 @@ class Inversion(ResultArrays):
             inductance_exponent=self.inductance_exponent,
             parallel_capacitance=self.parallel_capacitance,
             admittance=self.representation == "admittance",
+            drift_fast=self.drift_fast,
+            drift_slow=self.drift_slow,
         )
 
     @property
     def spectra(self) -> Spectra | None:
         """The spectra that were inverted, with their states; None where it was read from a file without them."""
-        return None if self.impedance is None else Spectra(self.frequency, self.impedance, self.states)
+        return None if self.impedance is None else Spectra(self.frequency, self.impedance, self.states, self.point_time)
 
     @property
     def tail(self) -> NDArray[np.str_]:
@@ -325,7 +337,36 @@ class Inversion(ResultArrays):
                 f"spectra must be the {len(self)} that were inverted, on their {self.frequency.size} frequencies; "
                 f"got {len(spectra)} on {spectra.frequency.size}. Choose the same rows of both."
             )
-        return replace(self, impedance=spectra.impedance)
+        times = self.point_time if spectra.point_time is None else spectra.point_time
+        return replace(self, impedance=spectra.impedance, point_time=times)
+
+    def at_one_time(self) -> Spectra:
+        """Return the spectra that would have been measured in the middle of each sweep, had the cell not drifted.
+
+        What the model says of the drift is taken off the measured spectra; noise stays as it is. Spectra without drift
+        are returned as they are.
+
+        Returns
+        -------
+        Spectra
+            On the same frequencies, with the same states.
+
+        Raises
+        ------
+        InputError
+            If the result has no spectra, or drifts without the time of each point.
+        """
+        drifts = (self.drift_fast != 0.0) | (self.drift_slow != 0.0)
+        if self.impedance is None or (self.point_time is None and drifts.any()):
+            raise InputError(
+                "this needs the spectra with the time of each point. Attach them: result.with_spectra(spectra)."
+            )
+        z = self.impedance.copy()
+        if self.point_time is not None:
+            own, times = self._parameters.rows(np.flatnonzero(drifts)), self.point_time[drifts]
+            still = own.impedance(self.frequency, self.expansion.impedance(self.frequency))
+            z[drifts] += still - drifting_impedance(own, self.frequency, self.expansion, times)
+        return Spectra(self.frequency, z, self.states)
 
     def with_intervals(self, level: float = 0.95) -> "Inversion":
         """Compute intervals of γ, R_pol and R_inf and keep them.
@@ -393,7 +434,9 @@ class Inversion(ResultArrays):
 
     def _fitted_spectra(self, impedance: NDArray[np.complex128]) -> FittedSpectra:
         noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
-        return FittedSpectra(self.frequency, impedance, self.expansion, self._parameters, self.regularisation, noise)
+        return FittedSpectra(
+            self.frequency, impedance, self.expansion, self._parameters, self.regularisation, noise, self.point_time
+        )
 
     @cached_property
     def _joined(self) -> JointSeries | None:

@@ -170,6 +170,24 @@ class ResultArrays:
             0.0,
         ),
     )
+    drift_fast: Array = field(
+        default=_ABSENT,
+        metadata=_later(
+            "1",
+            r"change of $\ln\gamma$ over the sweep at $\tau = 1/\omega_\text{max}$",
+            "change of ln(gamma) over the sweep at the shortest relaxation time of the data",
+            0.0,
+        ),
+    )
+    drift_slow: Array = field(
+        default=_ABSENT,
+        metadata=_later(
+            "1",
+            r"the same at $\tau = 1/\omega_\text{min}$",
+            "change of ln(gamma) over the sweep at the longest relaxation time of the data",
+            0.0,
+        ),
+    )
     status: NDArray[np.uint16] = field(metadata=_of(None, "flags", "status flags, 0 is all well"))
 
     def __post_init__(self) -> None:

@@ -147,6 +147,8 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}
         if reader.has("impedance_real") and reader.has("impedance_imag"):
             arrays["impedance"] = _complex(reader, chosen)
+        if reader.has("point_time"):
+            arrays["point_time"] = reader.read("point_time", chosen)
         if with_intervals:
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS if reader.has(key)}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)

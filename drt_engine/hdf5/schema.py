@@ -247,6 +247,13 @@ INVERSION = Group(
             )
             for part, name in (("real", "real"), ("imag", "imaginary"))
         ),
+        Variable(
+            "point_time",
+            (SPECTRUM, "frequency"),
+            "s",
+            "when each point was measured, since the first of its spectrum",
+            required=False,
+        ),
     ),
 )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from drt_engine.elements import SIGNS, Representation, Sign, Tail
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Solution, misfits
+from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
@@ -90,6 +91,10 @@ class LogGaussian:
         at a held voltage and not at a held current, as with a negative resistance; `inductance` says whether there is
         C. The noise is that of the impedance. ``"auto"``: where the impedance leaves a structure in the residuals and
         the admittance describes the spectrum better. Such spectra have the remark ``ADMITTANCE``.
+    drift : {"none", "auto"}
+        Whether ln γ may change while a spectrum is measured, in proportion to the time of each point, by an amount that
+        is linear in ln τ; that needs the ``point_time`` of the spectra. ``"auto"``: where that is 20 times more
+        probable. γ is then that in the middle of the sweep, with the remark ``DRIFT``.
 
     Raises
     ------
@@ -116,6 +121,7 @@ class LogGaussian:
     sign: Sign = "positive"
     kernel: ResponseName = "relaxation"
     representation: Representation = "impedance"
+    drift: Literal["none", "auto"] = "none"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -142,6 +148,14 @@ class LogGaussian:
         if self.kernel not in KERNELS:
             raise UnknownNameError("kernel", self.kernel, KERNELS)
         self._check_representation()
+        if self.drift not in ("none", "auto"):
+            raise UnknownNameError("drift", self.drift, ("none", "auto"))
+        if self.drift != "none" and (self.several or self.along is not None or self.representation != "impedance"):
+            raise InputError(
+                "drift='auto' goes with single spectra, positive γ in the impedance, no tail or a capacitor, and "
+                f"a plain inductance; got along={self.along!r}, tail={self.tail!r}, sign={self.sign!r}, "
+                f"inductance={self.inductance!r}, representation={self.representation!r}. Leave out drift or these."
+            )
         if self.kernel != "relaxation" and self.several:
             raise InputError(
                 f"tails, negative γ and lossy inductances go with kernel='relaxation'; got kernel={self.kernel!r} with "
@@ -275,6 +289,42 @@ class LogGaussian:
         )
         place[rows[better]] = len(impedance) + np.flatnonzero(better)
         return Solution.joined([found, other]).part(place, np.arange(frequency.size))
+
+    def solve_drifting(
+        self, frequency: Array, impedance: ComplexArray, expansion: Expansion, point_time: Array
+    ) -> Solution:
+        """Invert spectra whose cell may have changed while they were measured; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve` takes them.
+        point_time : ndarray, shape (K, F)
+            When each point was measured, s.
+        """
+        given = np.nan if isinstance(self.regularisation, str) else float(self.regularisation)
+        found = self.solve(frequency, impedance, expansion)
+        lam = np.full(len(impedance), given)
+        return with_drift(self.prepared(frequency, expansion), found, lam, impedance, point_time)
+
+    def posterior_drifting(
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        solutions: tuple[Parameters, Array],
+        times: tuple[tuple[Array, Array] | None, Array],
+    ) -> LogPosterior:
+        """Say how sure solutions with drift are; as :meth:`posterior`.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion, solutions
+            As :meth:`posterior` takes them.
+        times : tuple
+            The noise, and when each point was measured, s, shape (K, F).
+        """
+        return posterior_with_drift(self.prepared(frequency, expansion), impedance, solutions, *times)
 
     def _solve(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)

@@ -84,6 +84,9 @@ class Parameters:
         C of the admittance 1/R_inf + jωC − ∫ γ/(1 + jωτ) d ln τ, F; 0 without one.
     admittance : ndarray of bool, shape (K,)
         Whether γ is in that admittance, in S.
+    drift_fast, drift_slow : ndarray, shape (K,)
+        Change of ln γ over the sweep at the shortest and at the longest relaxation time of the data; γ is that in the
+        middle of the sweep.
     """
 
     coefficients: Array
@@ -96,6 +99,8 @@ class Parameters:
     inductance_exponent: Array = None  # type: ignore[assignment]
     parallel_capacitance: Array = None  # type: ignore[assignment]
     admittance: NDArray[np.bool_] = None  # type: ignore[assignment]
+    drift_fast: Array = None  # type: ignore[assignment]
+    drift_slow: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Fill in what a model does not have."""
@@ -107,6 +112,8 @@ class Parameters:
             ("inductance_exponent", 1.0),
             ("parallel_capacitance", 0.0),
             ("admittance", False),
+            ("drift_fast", 0.0),
+            ("drift_slow", 0.0),
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(rows, value))
