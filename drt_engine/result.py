@@ -621,16 +621,17 @@ class Inversion(ResultArrays):
 
         if (self.representation == "admittance").any():
             raise InputError(
-                "deconvolution and circuits are of impedances; got spectra whose γ is in the admittance. Leave out: "
+                "deconvolution is of impedances; got spectra whose γ is in the admittance. Leave out: "
                 "result[result.representation == 'impedance']."
             )
         if self.expansion.kernel != "relaxation":
             raise InputError(
-                f"deconvolution and circuits are made of relaxations; got a distribution with kernel="
+                f"deconvolution is made of relaxations; got a distribution with kernel="
                 f"{self.expansion.kernel!r}. Take the rows of peaks(), or invert with kernel='relaxation'."
             )
 
-        measured = (self if spectra is None else self.with_spectra(spectra)).impedance
+        whole = self if spectra is None else self.with_spectra(spectra)
+        measured = whole.impedance if whole.point_time is None else whole.at_one_time().impedance
         model = self.impedance_at(self.frequency)
         known = measured is None
         if measured is None:
@@ -694,12 +695,19 @@ class Inversion(ResultArrays):
         Returns
         -------
         EquivalentCircuit
-            ``string``, ``initial``, ``names`` and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
+            Of ZARC elements; of finite-length Warburg elements for a distribution of diffusion times, and of branches
+            in parallel for an admittance, both by the peaks of γ and without a fit. ``string``, ``initial``, ``names``
+            and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
         """
-        from drt_engine.peaks import SeriesTerms, equivalent_circuit
+        from drt_engine.peaks import SeriesTerms, admittance_circuit, diffusion_circuit, equivalent_circuit
 
         chosen = np.atleast_1d(np.arange(len(self))[row])
         one = self[chosen]
+        if one.representation[0] == "admittance":
+            conductance = 1.0 / float(one.r_inf[0])
+            return admittance_circuit(conductance, float(one.parallel_capacitance[0]), one.peaks())
+        if self.expansion.kernel != "relaxation":
+            return diffusion_circuit(float(one.r_inf[0]), float(one.inductance[0]), one.peaks(), self.expansion.kernel)
         tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
         coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
         negative = one.coefficients.min() < 0.0

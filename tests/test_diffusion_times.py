@@ -128,7 +128,11 @@ def test_files_jobs_figures_and_the_command_line(tmp_path):
     np.testing.assert_array_equal(stored.impedance_at(FREQUENCY), expected.impedance_at(FREQUENCY))
     assert drt.plotting.gamma(stored).axes[0].get_xlabel() == r"diffusion time $\tau$ / s"
     with pytest.raises(InputError, match="made of relaxations"):
-        stored.circuit(0)
+        stored.deconvolve()
+    circuit = stored.circuit(0)
+    assert circuit.string == ("R0-L0-Ws1-Ws2" if stored.inductance[0] > 0 else "R0-Ws1-Ws2")
+    values = dict(zip(circuit.names, circuit.initial, strict=True))
+    np.testing.assert_allclose([values["Ws1_0"], values["Ws2_0"], values["Ws2_1"]], [30, 50, 10], rtol=0.15)
 
 
 def test_series_of_diffusion_times_are_inverted_together():

@@ -40,7 +40,7 @@ _SHIFT = 2.0
 _LONGEST = 0.3
 """Largest change in a step."""
 
-_SHORTEST = 0.25
+_SHORTEST = 0.1
 """Smallest share of a step that is made."""
 
 _ROUNDS, _SETTLED = 20, 3e-3
@@ -162,7 +162,8 @@ class DriftModel:
         y, hyper : ndarray
             The solution without drift.
         """
-        drift, asked, final, length, before = np.zeros(_DRIFTS), given, 0, 1.0, np.inf
+        drift, change, asked, final = np.zeros(_DRIFTS), np.zeros(_DRIFTS), given, 0
+        length = share = 1.0
         for n in range(_ROUNDS + _FINAL_ROUNDS):
             columns = self.columns(y, drift)
             grid, extended = self._grid(columns), self._parts(parts, hyper)
@@ -176,9 +177,13 @@ class DriftModel:
             weights = 1.0 / np.tile(hyper[0] * extended[0] + hyper[1] * extended[1], 2)
             deviation = 1.0 / np.sqrt((columns[self.linear :] ** 2) @ weights)
             jump = float(np.max(np.abs(wanted - drift) / deviation))
-            # The two drifts may be known by their sum alone; steps that do not get shorter go to and fro.
-            length = max(0.5 * length, _SHORTEST) if jump > 0.5 * before else min(2.0 * length, 1.0)
-            before = jump
+            # The two drifts may be known by their sum alone, and whole steps go to and fro then; what the last step
+            # has left of the change tells how much of it to make (B. M. Irons, R. C. Tuck, Int. J. Numer. Methods Eng.
+            # 1 (1969) 275).
+            turn = wanted - drift - change
+            if n > 0 and turn @ turn > 0.0:
+                length = float(np.clip(-share * (change @ turn) / (turn @ turn), _SHORTEST, 1.0))
+            change = wanted - drift
             share = min(length, _LONGEST / max(float(np.abs(wanted - drift).max()), 1e-300))
             y = y + share * (out[0, : self.linear] - y)
             drift = drift + share * (wanted - drift)

@@ -83,8 +83,18 @@ def test_peaks_are_branches_with_a_resistor_and_a_capacitor(mixed):
     conductance = (mixed.coefficients * mixed.expansion.areas).sum(axis=1)[:2]
     np.testing.assert_allclose((1 / peaks["r"]).groupby(peaks["spectrum"]).sum(), conductance, rtol=1e-9)
     np.testing.assert_allclose(peaks["tau"], peaks["r"] * peaks["c"], rtol=1e-12)
-    with pytest.raises(InputError, match="are of impedances"):
-        mixed.circuit(0)
+    with pytest.raises(InputError, match="is of impedances"):
+        mixed.deconvolve()
+
+
+def test_circuits_of_admittances_are_branches_in_parallel(mixed):
+    circuit = mixed.circuit(0)
+    assert circuit.string.startswith("p(R0,")
+    values = dict(zip(circuit.names, circuit.initial, strict=True))
+    # At frequency zero all but R0 is open, at infinite frequency none is.
+    assert values["R0"] == pytest.approx(-100, rel=0.02)
+    whole = sum(1 / value for name, value in values.items() if name.startswith("R"))
+    assert whole == pytest.approx(1 / mixed.r_inf[0], rel=1e-9)
 
 
 def test_a_change_of_unit_changes_nothing_else(mixed):

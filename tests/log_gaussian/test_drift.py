@@ -32,11 +32,15 @@ def swept(rates, noise=1e-3, seeds=3):
     return drt.Spectra(FREQUENCY, z, {"cycle": np.arange(seeds)}, np.tile(TIME, (seeds, 1)))
 
 
-def errors(result):
-    truth = sum(
-        r / (2 * np.pi) * np.sin((1 - n) * np.pi) / (np.cosh(n * np.log(TAU / t)) - np.cos((1 - n) * np.pi))
+def distribution(tau):
+    return sum(
+        r / (2 * np.pi) * np.sin((1 - n) * np.pi) / (np.cosh(n * np.log(tau / t)) - np.cos((1 - n) * np.pi))
         for r, t, n in PROCESSES
     )
+
+
+def errors(result):
+    truth = distribution(TAU)
     return np.trapezoid(np.abs(result.gamma_at(TAU) - truth), np.log(TAU), axis=1) / 70
 
 
@@ -61,8 +65,10 @@ def test_the_drift_is_found_and_taken_off(drifting):
 def test_intervals_allow_for_the_drift(drifting):
     given = drifting.intervals
     assert ((given.r_pol_low <= 70) & (given.r_pol_high >= 70)).all()
-    known = drt.invert(swept((0, 0)), drt.LogGaussian(), level=0.95).intervals
-    assert (given.r_pol_high - given.r_pol_low > known.r_pol_high - known.r_pol_low).all()
+    truth = distribution(drifting.tau)
+    large = truth > 0.02 * truth.max()
+    covered = (given.gamma_low <= truth) & (given.gamma_high >= truth)
+    assert covered[:, large].mean() > 0.9
 
 
 def test_without_drift_the_solution_is_the_plain_one():
@@ -76,8 +82,8 @@ def test_the_spectrum_at_one_time_is_the_one_without_drift(drifting):
     z = drifting.at_one_time().impedance
     still = 10 + sum(zarc(FREQUENCY, *process) for process in PROCESSES)
     noise = drifting.impedance - (10 + sum(zarc(FREQUENCY, *process) * (1 + 0.1 * WITHIN) for process in PROCESSES))
-    np.testing.assert_allclose(z - noise, np.tile(still, (3, 1)), rtol=5e-3)
-    np.testing.assert_allclose(drifting.impedance_at(FREQUENCY), np.tile(still, (3, 1)), rtol=5e-3)
+    np.testing.assert_allclose(z - noise, np.tile(still, (3, 1)), rtol=0.01)
+    np.testing.assert_allclose(drifting.impedance_at(FREQUENCY), np.tile(still, (3, 1)), rtol=0.01)
 
 
 def test_columns_of_the_drift_are_derivatives():
