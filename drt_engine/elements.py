@@ -16,13 +16,26 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXPONENTS", "SIGNS", "TAILS", "Sign", "Tail", "TailName", "Terms", "tail_column", "tail_kinds", "tails"]
+__all__ = [
+    "EXPONENTS",
+    "SIGNS",
+    "TAILS",
+    "Representation",
+    "Sign",
+    "Tail",
+    "TailName",
+    "Terms",
+    "tail_column",
+    "tail_kinds",
+    "tails",
+]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 Tail = Literal["none", "capacitor", "cpe", "warburg", "warburg-open", "auto"]
 TailName = Literal["none", "capacitor", "cpe", "warburg", "warburg-open"]
 Sign = Literal["positive", "both"]
+Representation = Literal["impedance", "admittance", "auto"]
 
 TAILS: tuple[TailName, ...] = get_args(TailName)
 SIGNS: tuple[Sign, ...] = get_args(Sign)

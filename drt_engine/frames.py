@@ -139,18 +139,20 @@ def per_area(result: "Inversion", area: Array | None) -> "Inversion":
     if area is None:
         return result
     column = area[:, None]
+    gamma = np.where((result.representation == "admittance")[:, None], 1.0 / column, column)
     found = result.intervals
     if found is not None:
         scaled: dict[str, Any] = {
-            name: getattr(found, name) * (column if name.startswith("gamma") else area) for name in INTERVAL_UNITS
+            name: getattr(found, name) * (gamma if name.startswith("gamma") else area) for name in INTERVAL_UNITS
         }
         found = replace(found, **scaled)
     return replace(
         result,
-        coefficients=result.coefficients * column,
+        coefficients=result.coefficients * gamma,
         r_inf=result.r_inf * area,
         inductance=result.inductance * area,
         capacitance=result.capacitance / area,
+        parallel_capacitance=result.parallel_capacitance / area,
         noise_floor=result.noise_floor * area,
         impedance=None if result.impedance is None else result.impedance * column,
         intervals=found,

@@ -133,6 +133,7 @@ def invert_block(
     shared = sharing(method)
     which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
 
+    times = _times(spectra, method)
     columns = method.columns if isinstance(method, LogGaussian) else ()
     before = 1.0 if level is None else 1.0 - SHARE_OF_INTERVALS
     course = _Course(out, kept or Kept(), [before * share for share in _STAGES.get(len(columns), (0.0, 1.0))])
@@ -142,7 +143,10 @@ def invert_block(
         if course.is_past(1, rows):
             return
         z = np.take(spectra.impedance[rows], points, axis=1)
-        if shared is None or which is None:
+        if times is not None and isinstance(method, LogGaussian):
+            own = np.take(times[rows], points, axis=1)
+            solution = method.solve_drifting(spectra.frequency[points], z, expansion, own)
+        elif shared is None or which is None:
             solution = method.solve(spectra.frequency[points], z, expansion)
         else:
             solution = shared.solve(spectra.frequency[points], z, expansion, which[rows])
@@ -162,9 +166,27 @@ def invert_block(
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
-        spectra.frequency, expansion, **out, states=spectra.states, method=method, impedance=spectra.impedance
+        spectra.frequency,
+        expansion,
+        **out,
+        states=spectra.states,
+        method=method,
+        impedance=spectra.impedance,
+        point_time=times,
     )
     return result if level is None else replace(result, intervals=result._intervals(level, kept=kept))
+
+
+def _times(spectra: Spectra, method: Method) -> NDArray[np.float64] | None:
+    """When each point was measured, where the method asks for it."""
+    if getattr(method, "drift", "none") == "none":
+        return None
+    if spectra.point_time is None:
+        raise InputError(
+            "drift='auto' needs the time of each point, and these spectra have none. Give it: "
+            "Spectra(frequency, impedance, states, point_time), or import files that have it; or leave out drift."
+        )
+    return spectra.point_time
 
 
 def with_series(method: Method, states: pd.DataFrame) -> Method:
@@ -226,6 +248,9 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
     remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
     remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
+    remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
+    drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)
+    remarks = remarks + drifts * np.int64(Status.DRIFT)
     remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
     good, found = rows[solved], solution.parameters
@@ -420,9 +445,8 @@ def _replace(
 
 def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:
     """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
-    omega = 2.0 * np.pi * frequency
     whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
-    inside = row_by_row(coefficients, areas_between(expansion, 1.0 / omega.max(), 1.0 / omega.min())[:, None])[:, 0]
+    inside = row_by_row(coefficients, areas_between(expansion, *expansion.window(frequency))[:, None])[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
 

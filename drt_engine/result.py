@@ -13,11 +13,12 @@ from drt_engine.elements import tail_kinds
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods.drift import drifting_impedance
 from drt_engine.methods.joint_posterior import Change, JointSeries, change_between
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
-from drt_engine.result_fields import PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
+from drt_engine.result_fields import OF_GAMMA, PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
 from drt_engine.series import OrderedSeries, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
@@ -78,6 +79,13 @@ class Inversion(ResultArrays):
         The spectra, ohm; None where it was read from a file without them, see :meth:`with_spectra`.
     intervals : Intervals or None
         Intervals of γ, R_pol and R_inf, if they were asked for.
+    point_time : ndarray, shape (K, F), or None
+        When each point was measured, s, where the method allows for drift.
+    drift_fast, drift_slow : ndarray, shape (K,)
+        Change of ln γ from the first to the last point of the sweep at the shortest and at the longest relaxation time
+        of the data; linear in ln τ between. 0 without drift. γ is that in the middle of the sweep.
+    parallel_capacitance : ndarray, shape (K,)
+        C of the admittance, F, where γ is in it; 0 elsewhere.
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b: the standard deviation of the real and of the imaginary part that was found is √(a² + b²|Z|²).
         NaN where the method finds none.
@@ -101,12 +109,14 @@ class Inversion(ResultArrays):
     method: Method
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
+    point_time: Array | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
         super().__post_init__()
         rows, points = self.status.size, self.frequency.shape
-        shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points, "impedance": (rows, *points)}
+        shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points}
+        shapes |= dict.fromkeys(("impedance", "point_time"), (rows, *points))
         for field in fields(self):
             array = getattr(self, field.name)
             if not isinstance(array, np.ndarray):
@@ -147,7 +157,7 @@ class Inversion(ResultArrays):
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
         arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
-        for name in ("impedance", "intervals"):
+        for name in ("impedance", "intervals", "point_time"):
             given = getattr(self, name)
             arrays[name] = None if given is None else given[chosen]
         return replace(self, **arrays, states=self.states.iloc[chosen].reset_index(drop=True))
@@ -175,8 +185,25 @@ class Inversion(ResultArrays):
 
     @cached_property
     def r_pol(self) -> Array:
-        """Polarisation resistance ∫ γ d ln τ, ohm, shape (K,)."""
-        return np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
+        """Polarisation resistance, ohm, shape (K,): ∫ γ d ln τ; of an admittance 1/Y(0) − R_inf."""
+        whole = np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
+        if (own := self.representation == "admittance").any():
+            with np.errstate(divide="ignore"):
+                whole[own] = 1.0 / (1.0 / self.r_inf[own] - whole[own]) - self.r_inf[own]
+        return whole
+
+    @property
+    def representation(self) -> NDArray[np.str_]:
+        """What γ of each spectrum is in, shape (K,): ``"impedance"``, in ohm, or ``"admittance"``, in S."""
+        return np.where((self.status & np.uint16(Status.ADMITTANCE)) != 0, "admittance", "impedance")
+
+    @property
+    def gamma_units(self) -> str:
+        """Units of γ: ``"ohm"``, ``"S"``, or both where representations differ."""
+        return (
+            " or ".join({"impedance": "ohm", "admittance": "S"}[name] for name in np.unique(self.representation)[::-1])
+            or "ohm"
+        )
 
     @property
     def _parameters(self) -> Parameters:
@@ -189,12 +216,16 @@ class Inversion(ResultArrays):
             tail_exponent=self.tail_exponent,
             tail_tau=self.tail_tau,
             inductance_exponent=self.inductance_exponent,
+            parallel_capacitance=self.parallel_capacitance,
+            admittance=self.representation == "admittance",
+            drift_fast=self.drift_fast,
+            drift_slow=self.drift_slow,
         )
 
     @property
     def spectra(self) -> Spectra | None:
         """The spectra that were inverted, with their states; None where it was read from a file without them."""
-        return None if self.impedance is None else Spectra(self.frequency, self.impedance, self.states)
+        return None if self.impedance is None else Spectra(self.frequency, self.impedance, self.states, self.point_time)
 
     @property
     def tail(self) -> NDArray[np.str_]:
@@ -307,7 +338,36 @@ class Inversion(ResultArrays):
                 f"spectra must be the {len(self)} that were inverted, on their {self.frequency.size} frequencies; "
                 f"got {len(spectra)} on {spectra.frequency.size}. Choose the same rows of both."
             )
-        return replace(self, impedance=spectra.impedance)
+        times = self.point_time if spectra.point_time is None else spectra.point_time
+        return replace(self, impedance=spectra.impedance, point_time=times)
+
+    def at_one_time(self) -> Spectra:
+        """Return the spectra that would have been measured in the middle of each sweep, had the cell not drifted.
+
+        What the model says of the drift is taken off the measured spectra; noise stays as it is. Spectra without drift
+        are returned as they are.
+
+        Returns
+        -------
+        Spectra
+            On the same frequencies, with the same states.
+
+        Raises
+        ------
+        InputError
+            If the result has no spectra, or drifts without the time of each point.
+        """
+        drifts = (self.drift_fast != 0.0) | (self.drift_slow != 0.0)
+        if self.impedance is None or (self.point_time is None and drifts.any()):
+            raise InputError(
+                "this needs the spectra with the time of each point. Attach them: result.with_spectra(spectra)."
+            )
+        z = self.impedance.copy()
+        if self.point_time is not None:
+            own, times = self._parameters.rows(np.flatnonzero(drifts)), self.point_time[drifts]
+            still = own.impedance(self.frequency, self.expansion.impedance(self.frequency))
+            z[drifts] += still - drifting_impedance(own, self.frequency, self.expansion, times)
+        return Spectra(self.frequency, z, self.states)
 
     def with_intervals(self, level: float = 0.95) -> "Inversion":
         """Compute intervals of γ, R_pol and R_inf and keep them.
@@ -375,7 +435,9 @@ class Inversion(ResultArrays):
 
     def _fitted_spectra(self, impedance: NDArray[np.complex128]) -> FittedSpectra:
         noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
-        return FittedSpectra(self.frequency, impedance, self.expansion, self._parameters, self.regularisation, noise)
+        return FittedSpectra(
+            self.frequency, impedance, self.expansion, self._parameters, self.regularisation, noise, self.point_time
+        )
 
     @cached_property
     def _joined(self) -> JointSeries | None:
@@ -469,7 +531,10 @@ class Inversion(ResultArrays):
     def peaks(self, options: "PeakOptions | None" = None) -> pd.DataFrame:
         """Maxima and shoulders of γ that noise and the method do not make by themselves, and what lies beyond them.
 
-        The resistances of a spectrum's rows add up to R_pol. Rows of kind ``"edge"`` are no peaks: they hold what lies
+        The resistances of a spectrum's rows add up to R_pol. Of an admittance R and C are those of a resistor and a
+        capacitor in series, in parallel to the others, 1/R is the area, and height and prominence are in S.
+
+        Rows of kind ``"edge"`` are no peaks: they hold what lies
         beyond the valleys of the first and of the last peak, where γ rises again towards the end of the data.
         :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does.
 
@@ -499,7 +564,7 @@ class Inversion(ResultArrays):
 
         problem = self.method.problem(self.frequency, self.expansion)
         found = find_peaks(problem, self._parameters, self.regularisation, self.residual, options, posterior=posterior)
-        return with_states(found, self.states)
+        return with_states(_branches(found, self.representation == "admittance"), self.states)
 
     def _peaks_by_response(self, measured: NDArray[np.complex128], options: "PeakOptions | None") -> pd.DataFrame:
         """Peaks of solutions that respond linearly to noise, by the problem with the weights that it had."""
@@ -557,14 +622,26 @@ class Inversion(ResultArrays):
         Raises
         ------
         InputError
-            If there are not as many spectra on the same frequencies.
+            If there are not as many spectra on the same frequencies, and for a distribution of diffusion times.
             For spectra that are to be fitted together without a state along which they are.
         UnknownNameError
             For a state column that does not exist.
         """
         from drt_engine.peaks import DeconvolutionOptions, deconvolve
 
-        measured = (self if spectra is None else self.with_spectra(spectra)).impedance
+        if (self.representation == "admittance").any():
+            raise InputError(
+                "deconvolution is of impedances; got spectra whose γ is in the admittance. Leave out: "
+                "result[result.representation == 'impedance']."
+            )
+        if self.expansion.kernel != "relaxation":
+            raise InputError(
+                f"deconvolution is made of relaxations; got a distribution with kernel="
+                f"{self.expansion.kernel!r}. Take the rows of peaks(), or invert with kernel='relaxation'."
+            )
+
+        whole = self if spectra is None else self.with_spectra(spectra)
+        measured = whole.impedance if whole.point_time is None else whole.at_one_time().impedance
         model = self.impedance_at(self.frequency)
         known = measured is None
         if measured is None:
@@ -655,12 +732,19 @@ class Inversion(ResultArrays):
         Returns
         -------
         EquivalentCircuit
-            ``string``, ``initial``, ``names`` and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
+            Of ZARC elements; of finite-length Warburg elements for a distribution of diffusion times, and of branches
+            in parallel for an admittance, both by the peaks of γ and without a fit. ``string``, ``initial``, ``names``
+            and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
         """
-        from drt_engine.peaks import SeriesTerms, equivalent_circuit
+        from drt_engine.peaks import SeriesTerms, admittance_circuit, diffusion_circuit, equivalent_circuit
 
         chosen = np.atleast_1d(np.arange(len(self))[row])
         one = self[chosen]
+        if one.representation[0] == "admittance":
+            conductance = 1.0 / float(one.r_inf[0])
+            return admittance_circuit(conductance, float(one.parallel_capacitance[0]), one.peaks())
+        if self.expansion.kernel != "relaxation":
+            return diffusion_circuit(float(one.r_inf[0]), float(one.inductance[0]), one.peaks(), self.expansion.kernel)
         tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
         coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
         negative = one.coefficients.min() < 0.0
@@ -751,7 +835,8 @@ class Inversion(ResultArrays):
         )
         if self.intervals is not None:
             dataset.attrs["level"] = self.intervals.level
-        for name, unit in (RESULT_UNITS | INTERVAL_UNITS | dict(STATE_UNITS)).items():
+        of_gamma = dict.fromkeys(OF_GAMMA, self.gamma_units)
+        for name, unit in (RESULT_UNITS | INTERVAL_UNITS | of_gamma | dict(STATE_UNITS)).items():
             if name in dataset.variables:
                 dataset[name].attrs["units"] = unit
         dataset["status"].attrs |= status_attributes()
@@ -765,6 +850,17 @@ def _chains(states: pd.DataFrame, series: tuple[str, ...], along: str | None) ->
         raise UnknownNameError("the state column along", along, map(str, states.columns))
     order = np.arange(len(states)) if along is None else states[along].reset_index(drop=True).argsort().to_numpy()
     return [order[member[order] == number] for number in range(int(member.max(initial=-1)) + 1)]
+
+
+def _branches(peaks: pd.DataFrame, admittance: NDArray[np.bool_]) -> pd.DataFrame:
+    """Peaks of an admittance as a resistance and a capacitance in series, whose conductance is the area of the peak."""
+    own = admittance[peaks["spectrum"].to_numpy(dtype=int)]
+    if own.any():
+        conductance = peaks.loc[own, "r"].to_numpy(copy=True)
+        peaks.loc[own, "r_error"] /= conductance**2
+        peaks.loc[own, "r"] = 1.0 / conductance
+        peaks.loc[own, "c"] = peaks.loc[own, "tau"] * conductance
+    return peaks
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

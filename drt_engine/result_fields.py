@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PER_SPECTRUM", "RESULT_FIELDS", "RESULT_UNITS", "ResultArrays", "ResultField"]
+__all__ = ["GAMMA_UNITS", "OF_GAMMA", "PER_SPECTRUM", "RESULT_FIELDS", "RESULT_UNITS", "ResultArrays", "ResultField"]
 
 Array = NDArray[np.float64]
 
@@ -161,6 +161,33 @@ class ResultArrays:
             "1", r"$m$ of $L(\mathrm{j}\omega)^m$", "exponent of the series inductance, 1 without losses", 1.0
         ),
     )
+    parallel_capacitance: Array = field(
+        default=_ABSENT,
+        metadata=_later(
+            "F",
+            "$C$ in parallel, where γ is in the admittance",
+            "capacitance in parallel, where gamma is in the admittance",
+            0.0,
+        ),
+    )
+    drift_fast: Array = field(
+        default=_ABSENT,
+        metadata=_later(
+            "1",
+            r"change of $\ln\gamma$ over the sweep at $\tau = 1/\omega_\text{max}$",
+            "change of ln(gamma) over the sweep at the shortest relaxation time of the data",
+            0.0,
+        ),
+    )
+    drift_slow: Array = field(
+        default=_ABSENT,
+        metadata=_later(
+            "1",
+            r"the same at $\tau = 1/\omega_\text{min}$",
+            "change of ln(gamma) over the sweep at the longest relaxation time of the data",
+            0.0,
+        ),
+    )
     status: NDArray[np.uint16] = field(metadata=_of(None, "flags", "status flags, 0 is all well"))
 
     def __post_init__(self) -> None:
@@ -187,6 +214,12 @@ RESULT_FIELDS = (
 
 RESULT_UNITS = {"tau": "s"} | {told.name: told.units for told in RESULT_FIELDS if told.units is not None}
 """Units of the arrays of a result."""
+
+OF_GAMMA = ("coefficients", "gamma", "gamma_low", "gamma_high")
+"""Arrays with the units of γ, which are siemens where it is in the admittance."""
+
+GAMMA_UNITS = {"impedance": "ohm", "admittance": "S", "auto": "ohm, or S where the status has ADMITTANCE"}
+"""Units of γ by the representation that a method was asked for."""
 
 PER_SPECTRUM = tuple(told.name for told in _STORED)
 """Arrays of a result that make it up."""

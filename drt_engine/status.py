@@ -14,8 +14,9 @@ class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
     ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS``,
-    ``ALONE``, ``UNRELATED`` and ``TAIL_UNCERTAIN`` are remarks on a good solution, and ``MISFIT`` is one on a solution
-    that does not describe the data. With any other there is no solution and its row is NaN.
+    ``ALONE``, ``UNRELATED``, ``TAIL_UNCERTAIN``, ``ADMITTANCE`` and ``DRIFT`` are remarks on a good solution, and
+    ``MISFIT`` is one on a solution that does not describe the data. With any other there is no solution and its row is
+    NaN.
     """
 
     OK = 0
@@ -33,6 +34,8 @@ class Status(enum.IntFlag):
     TAIL_UNCERTAIN = 2048
     BREAK_ACROSS = 4096
     UNRELATED = 8192
+    ADMITTANCE = 16384
+    DRIFT = 32768
 
     @property
     def failed(self) -> bool:
@@ -67,6 +70,10 @@ _MESSAGES = {
     "as along= orders what belongs together, and that series= tells cells apart.",
     Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
     "and R_pol depends on which it is. Measure at lower frequencies, or say by tail= what is known of the cell.",
+    Status.ADMITTANCE: "γ is a distribution in the admittance, in siemens and not in ohm: 1/R_inf + jωC "
+    "− ∫ γ/(1 + jωτ) d ln τ. R_inf and R_pol, the resistance at frequency zero less R_inf, are in ohm.",
+    Status.DRIFT: "The cell changed during the sweep, and γ is that in the middle of its time. drift_fast and "
+    "drift_slow say by how much ln γ changed from the first to the last point.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

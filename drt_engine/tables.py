@@ -14,7 +14,7 @@ from drt_engine.outputs import PathLike, check_outputs, new_file
 from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.regularisation import series_of
 from drt_engine.result import Inversion
-from drt_engine.result_fields import PER_SPECTRUM, RESULT_UNITS
+from drt_engine.result_fields import OF_GAMMA, PER_SPECTRUM, RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS, Spectra
 from drt_engine.text import for_spreadsheets, without_formula
 from drt_engine.tracking import Tracks
@@ -37,7 +37,8 @@ _UNITS: Mapping[str, Mapping[str, str]] = {
     "processes": _PROCESS_UNITS,
     "validation": _VALIDATION_UNITS | {"noise_constant": "ohm"},
 }
-_BY_AREA = {"ohm": "ohm cm2", "H": "H cm2", "F": "F/cm2"}
+_BY_AREA = {"ohm": "ohm cm2", "H": "H cm2", "F": "F/cm2", "S": "S/cm2"}
+_LIKE_GAMMA = (*OF_GAMMA, "height", "prominence")
 _EXCEL = (1_048_576, 16_384)
 _SUFFIXES = (".csv", ".parquet", ".xlsx")
 
@@ -111,8 +112,14 @@ def gather(
         else:
             table = _of(result).peaks() if name == "peaks" else _of(tracks).table.reset_index(drop=True)
             table = _scaled(table, by)
-        made[name] = _headed(table, _UNITS[name], by is not None)
+        made[name] = _headed(table, _units(name, result), by is not None)
     return made
+
+
+def _units(name: str, result: Inversion | None) -> dict[str, str]:
+    """Units of the columns of a table; those of γ follow what it is in."""
+    gamma = "ohm" if result is None else result.gamma_units
+    return {key: gamma if key in _LIKE_GAMMA else unit for key, unit in _UNITS[name].items()}
 
 
 def _pairs(result: Any, spectra: Any, tracks: Any) -> list[tuple[Inversion | None, Spectra | None]]:

@@ -31,6 +31,8 @@ PAGES = (
     "docs/series.md",
     "docs/jobs.md",
     "docs/tails.md",
+    "docs/diffusion.md",
+    "docs/drift.md",
     "docs/transport.md",
     "docs/export.md",
     "docs/wrong.md",

@@ -248,7 +248,10 @@ def test_scan_tells_what_there_is(campaign, spectra):
 
 # In single precision
 
-TERMS = ("tail_q", "tail_exponent", "tail_tau", "inductance_exponent")
+TERMS = (
+    *("tail_q", "tail_exponent", "tail_tau", "inductance_exponent"),
+    *("parallel_capacitance", "drift_fast", "drift_slow"),
+)
 SINGLE = ("gamma", "coefficients", *TERMS, *(name for name in SCALARS if name != "status"))
 
 

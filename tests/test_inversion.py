@@ -15,6 +15,8 @@ METHODS = {
     "log-gaussian, proportional": drt.LogGaussian(noise="proportional", capacitance=True),
     "log-gaussian, normal": drt.LogGaussian(robust=False, regularisation=0.5, inductance=False),
     "log-gaussian, tail": drt.LogGaussian(tail="cpe"),
+    "log-gaussian, diffusion": drt.LogGaussian(kernel="transmissive-planar"),
+    "blocking": drt.Tikhonov(kernel="blocking-spherical", regularisation=1e-3),
     "default": drt.Tikhonov(),
     "fixed": drt.Tikhonov(regularisation=1e-3),
     "re": drt.Tikhonov(part="re"),

@@ -15,10 +15,10 @@ __all__ = ["invert"]
 _METHODS = {"tikhonov": "Tikhonov", "log-gaussian": "LogGaussian"}
 _METHOD = (
     *("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance"),
-    *("along", "series", "tail", "sign"),
+    *("along", "series", "tail", "sign", "kernel", "representation", "drift"),
 )
 _OF_TIKHONOV = {"basis", "order", "part", "shared", "weighting"}
-_OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign"}
+_OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign", "representation", "drift"}
 _JOB = (
     *("workers", "scheduler", "level", "where", "name", "block", "compression", "dtype"),
     *("overwrite", "restart", "strict"),
@@ -79,6 +79,20 @@ def invert(
     sign: Annotated[
         str, typer.Option(help="positive; or both, for inductive loops and negative resistances.")
     ] = "positive",
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="What γ is a distribution of: relaxation; or diffusion times, transmissive-planar, "
+            "transmissive-spherical, blocking-planar, blocking-spherical."
+        ),
+    ] = "relaxation",
+    representation: Annotated[
+        str,
+        typer.Option(help="What γ is in: impedance, admittance, for negative resistances; or auto, for each spectrum."),
+    ] = "impedance",
+    drift: Annotated[
+        str, typer.Option(help="Whether cells change during a sweep: none; or auto, by the time of each point.")
+    ] = "none",
     lossy_inductance: Annotated[
         bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")
     ] = False,

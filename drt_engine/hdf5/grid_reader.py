@@ -220,7 +220,7 @@ class GridReader:
         kind = np.dtype(variable.dtype).kind
         if dataset.dtype.kind != kind:
             raise self.error(f"holds {dataset.dtype}; expected {_KINDS[kind]}.", variable.name)
-        self._check_units(variable.name, dataset, variable.units)
+        self._check_units(variable.name, dataset, *variable.all_units)
         return dataset
 
     def _column(self, name: str) -> StoredColumn:
@@ -268,9 +268,9 @@ class GridReader:
             raise self.error(f"{cause}. The file is damaged, incomplete or made up.", name)
         return dataset
 
-    def _check_units(self, name: str, dataset: Any, expected: str | None) -> None:
+    def _check_units(self, name: str, dataset: Any, expected: str | None, *others: str | None) -> None:
         units = _scalar(dataset.attrs.get("units"))
-        if expected is not None and units != expected:
+        if expected is not None and units not in (expected, *others):
             found = "no attribute units" if units is None else f"the unit {units!r}"
             raise self.error(f"has {found}; expected {expected!r}. Convert the values and say so.", name)
 

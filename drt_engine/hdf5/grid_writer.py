@@ -194,6 +194,18 @@ class GridWriter:
             for name, value in attributes.items():
                 put_attribute(self._group, name, value)
 
+    def put_units(self, units: Mapping[str, str]) -> None:
+        """Write units of some datasets in place of those of the schema.
+
+        Raises
+        ------
+        FileWriteError
+            If the file cannot be written.
+        """
+        with self._output.writing():
+            for name in units.keys() & self._datasets.keys():
+                put_attribute(self._datasets[name], "units", units[name])
+
     def mark_missing(self, name: str, column: StoredColumn) -> None:
         """Write what stands for missing text, now that the first one has come.
 

@@ -15,7 +15,7 @@ from drt_engine.hdf5.columns import StoredColumn
 from drt_engine.hdf5.files import NewFile, PathLike, digest, reading
 from drt_engine.hdf5.grid_reader import GridReader, check_root, members
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
-from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
+from drt_engine.hdf5.inversions import gamma_units, inversion_attributes, inversion_group, per_spectrum, spectra_kept
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import SpectraInfo
 from drt_engine.methods import Method
@@ -112,7 +112,14 @@ def put_solutions(
                     frequency = np.sort(info.frequency)[::-1]
                     layout = Layout(info.spectra)
                     writer = inversion_group(
-                        output, (name, info.grid), frequency, expansion, source.columns, layout, level, measured=True
+                        output,
+                        (name, info.grid),
+                        frequency,
+                        expansion,
+                        source.columns,
+                        layout,
+                        level,
+                        measured=spectra_kept(solutions.method),
                     )
                     if there and solutions.keep:
                         _copy(writer, path, (name, info.grid), source, solutions.rows)
@@ -124,6 +131,7 @@ def put_solutions(
                         writer.write(first, {key: value[some] for key, value in values.items()})
             if writer.rows != info.spectra:
                 raise FileFormatError(f"{campaign}: was changed while it was read. Start again.")
+            writer.put_units(gamma_units(solutions.method))
             writer.put_attributes(inversion_attributes(solutions.method, expansion) | provenance)
 
 

@@ -1,7 +1,7 @@
 """Inversions into files, with what they were made with and from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -30,13 +30,26 @@ from drt_engine.hdf5.grid_writer import (
 from drt_engine.methods import Method
 from drt_engine.model.basis import Expansion
 from drt_engine.result import Inversion
+from drt_engine.result_fields import GAMMA_UNITS, OF_GAMMA
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
-__all__ = ["inversion_attributes", "inversion_group", "per_spectrum", "versions", "write_inversion"]
+__all__ = [
+    "gamma_units",
+    "inversion_attributes",
+    "inversion_group",
+    "per_spectrum",
+    "spectra_kept",
+    "versions",
+    "write_inversion",
+]
 
 Array = NDArray[Any]
 
-_MEASURED = ("impedance_real", "impedance_imag")
+SPECTRA = ("impedance_real", "impedance_imag")
+"""What a file of inversions has of the spectra."""
+
+TIMED_SPECTRA = (*SPECTRA, "point_time")
+"""The same where the method allows for drift."""
 _PACKAGES = ("drt-engine", "numpy", "scipy", "cvxpy", "numba", "h5py")
 
 
@@ -105,9 +118,10 @@ def write_inversion(
                 columns,
                 layout,
                 level,
-                measured=some.impedance is not None,
+                measured=_known(some),
             )
             writer.put_attributes(inversion_attributes(some.method, some.expansion) | origin)
+            writer.put_units(gamma_units(some.method))
             writer.write(0, per_spectrum(some) | {column_name: raw for column_name, (_, raw) in stored.items()})
 
 
@@ -120,22 +134,29 @@ def inversion_group(
     layout: Layout,
     level: float | None = None,
     *,
-    measured: bool,
+    measured: Collection[str],
 ) -> GridWriter:
     """Begin the group of an inversion.
 
-    `names` are its own and that of the grid, `level` is that of its intervals; `measured` says whether the spectra are
-    known, without which its peaks and intervals are not those that it had.
+    `names` are its own and that of the grid, `level` is that of its intervals; `measured` says what is known of the
+    spectra, without which its peaks and intervals are not those that it had.
     """
     for what, name in zip(("name", "grid"), names, strict=True):
         schema.check_name(what, name)
     coordinates = {"tau": expansion.tau, "frequency": frequency}
     group = schema.INVERSION if level is None else schema.INVERSION_WITH_INTERVALS
-    optional = [one.name for one in group.variables if measured or one.name not in _MEASURED]
+    left_out = {*TIMED_SPECTRA} - {*measured}
+    optional = [one.name for one in group.variables if one.name not in left_out]
     writer = GridWriter(output, group, names, coordinates, columns, layout, optional)
     if level is not None:
         writer.put_attributes({"level": level})
     return writer
+
+
+def _known(inversion: Inversion) -> tuple[str, ...]:
+    if inversion.impedance is None:
+        return ()
+    return SPECTRA if inversion.point_time is None else TIMED_SPECTRA
 
 
 def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]:
@@ -149,12 +170,24 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
     }
 
 
+def spectra_kept(method: Method) -> tuple[str, ...]:
+    """Name what of its spectra is kept beside the results of a method."""
+    return SPECTRA if getattr(method, "drift", "none") == "none" else TIMED_SPECTRA
+
+
+def gamma_units(method: Method) -> dict[str, str]:
+    """Units of what has those of γ, for what a method inverts."""
+    return dict.fromkeys(OF_GAMMA, GAMMA_UNITS[getattr(method, "representation", "impedance")])
+
+
 def per_spectrum(inversion: Inversion) -> dict[str, Array]:
     """Arrays of an inversion that have one row for each spectrum, by name."""
-    names = [variable.name for variable in schema.INVERSION.per_spectrum if variable.name not in _MEASURED]
+    names = [variable.name for variable in schema.INVERSION.per_spectrum if variable.name not in TIMED_SPECTRA]
     found = {name: getattr(inversion, name) for name in names}
     if inversion.impedance is not None:
         found |= {"impedance_real": inversion.impedance.real, "impedance_imag": inversion.impedance.imag}
+    if inversion.impedance is not None and inversion.point_time is not None:
+        found["point_time"] = inversion.point_time
     if inversion.intervals is not None:
         found |= {name: getattr(inversion.intervals, name) for name in INTERVAL_UNITS}
     return found

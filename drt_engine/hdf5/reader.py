@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,9 +143,12 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
         with reader.errors_with_path():
             expansion = Expansion(tau, reader.attributes["basis"], float(reader.attributes["mu"]))
             method = method_from_settings(reader.json_object("settings"))
+            expansion = replace(expansion, kernel=getattr(method, "kernel", "relaxation"))
         arrays: dict[str, Any] = {key: reader.read(key, chosen) for key in PER_SPECTRUM if reader.has(key)}
         if reader.has("impedance_real") and reader.has("impedance_imag"):
             arrays["impedance"] = _complex(reader, chosen)
+        if reader.has("point_time"):
+            arrays["point_time"] = reader.read("point_time", chosen)
         if with_intervals:
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS if reader.has(key)}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)

@@ -9,7 +9,7 @@ import numpy as np
 
 from drt_engine.errors import InputError
 from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
-from drt_engine.result_fields import RESULT_FIELDS, RESULT_UNITS, ResultField
+from drt_engine.result_fields import GAMMA_UNITS, OF_GAMMA, RESULT_FIELDS, RESULT_UNITS, ResultField
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS, LATER_INTERVALS
@@ -103,6 +103,11 @@ class Variable:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     required: bool = True
     former: str | None = None
+
+    @property
+    def all_units(self) -> tuple[str | None, ...]:
+        """Units that it may have: those of γ follow what it is a distribution in."""
+        return tuple(GAMMA_UNITS.values()) if self.name in OF_GAMMA else (self.units,)
 
 
 @dataclass(frozen=True)
@@ -241,6 +246,13 @@ INVERSION = Group(
                 f"impedance_{part}", (SPECTRUM, "frequency"), "ohm", f"{name} part of the impedance", required=False
             )
             for part, name in (("real", "real"), ("imag", "imaginary"))
+        ),
+        Variable(
+            "point_time",
+            (SPECTRUM, "frequency"),
+            "s",
+            "when each point was measured, since the first of its spectrum",
+            required=False,
         ),
     ),
 )

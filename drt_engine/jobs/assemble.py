@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from drt_engine.hdf5.files import NewFile
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
-from drt_engine.hdf5.inversions import inversion_attributes, inversion_group, per_spectrum
+from drt_engine.hdf5.inversions import gamma_units, inversion_attributes, inversion_group, per_spectrum, spectra_kept
 from drt_engine.hdf5.reader import opened_grid, spectra_of
 from drt_engine.hdf5.scan import SpectraInfo
 from drt_engine.jobs.blocks import Block, Extent
@@ -76,7 +76,9 @@ def assemble(
     for number, (info, extent, method) in enumerate(zip(source.grids, source.extents, source.methods, strict=True)):
         frequency = np.sort(info.frequency)[::-1]
         expansion = method.expansion(frequency)
-        writer = _begin(output, info, extent, plan, frequency, expansion)
+        kept = spectra_kept(method)
+        writer = _begin(output, info, extent, plan, expansion, kept)
+        writer.put_units(gamma_units(method))
         writer.put_attributes(inversion_attributes(method, expansion) | dict(provenance))
         of_grid = {block: parts[block] for block in sorted(parts) if block.grid == number}
         with opened_grid(source.path, info.grid) as reader:
@@ -86,7 +88,13 @@ def assemble(
                     arrays["intervals"] = Intervals(plan.level, **ends)
                 spectra = spectra_of(reader, rows, reader.states(rows, ()))
                 result = Inversion(
-                    frequency, expansion, **arrays, states=spectra.states, method=method, impedance=spectra.impedance
+                    frequency,
+                    expansion,
+                    **arrays,
+                    states=spectra.states,
+                    method=method,
+                    impedance=spectra.impedance,
+                    point_time=spectra.point_time if "point_time" in kept else None,
                 )
                 raw = {name: reader.read(name, rows) for name in writer.columns}
                 writer.write(first, per_spectrum(result) | raw)
@@ -96,11 +104,19 @@ def assemble(
 
 
 def _begin(
-    output: NewFile, info: SpectraInfo, extent: Extent, plan: Plan, frequency: Array, expansion: Expansion
+    output: NewFile, info: SpectraInfo, extent: Extent, plan: Plan, expansion: Expansion, kept: tuple[str, ...]
 ) -> GridWriter:
+    frequency = np.sort(info.frequency)[::-1]
     layout = Layout(extent.spectra, plan.compression, plan.dtype)
     return inversion_group(
-        output, (plan.name, info.grid), frequency, expansion, info.columns, layout, plan.level, measured=True
+        output,
+        (plan.name, info.grid),
+        frequency,
+        expansion,
+        info.columns,
+        layout,
+        plan.level,
+        measured=kept,
     )
 
 

@@ -91,6 +91,7 @@ class LogModels:
         self._coil = coil
         self._known: OrderedDict[tuple[Terms, bytes], Candidate] = OrderedDict()
         self._turn = Lock()
+        self._reciprocal = discretisation.expansion.kernel == "admittance"
         self._plus = np.ones(discretisation.expansion.tau.size)
         self._prepared = self.candidate(self._terms[0], self._plus).model.prepared
 
@@ -253,8 +254,10 @@ class LogModels:
             covariance[k][np.ix_(place, place)] = spread[0]
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
-        goes_on = bool(2.0 * np.pi * self.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
-        return LogPosterior(expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on)
+        goes_on = bool(expansion.tau[-1] > expansion.window(self.discretisation.frequency)[1])
+        return LogPosterior(
+            expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on, self._reciprocal
+        )
 
     @property
     def series_elements(self) -> tuple[str, ...]:

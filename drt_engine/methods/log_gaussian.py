@@ -1,7 +1,7 @@
 """A prior on ln γ instead of γ: tails that are straight lines in ln γ against ln τ, and positive by itself."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal, get_args
@@ -9,15 +9,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.elements import SIGNS, Sign, Tail
+from drt_engine.elements import SIGNS, Representation, Sign, Tail
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Solution
+from drt_engine.methods.base import Solution, misfits
+from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
-from drt_engine.model.discretisation import discretise
-from drt_engine.model.problem import Parameters, Problem, assemble
+from drt_engine.model.discretisation import default_tau, discretise
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble
+from drt_engine.model.responses import KERNELS, ResponseName
 from drt_engine.model.weighting import checked_deviations
 from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior
@@ -27,8 +29,10 @@ __all__ = ["LogGaussian"]
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-_PER_DECADE = 10
 _DECADES_BEYOND = 1.0
+
+_BETTER = 0.7
+"""Share of the residual of the impedance that that of the admittance is below, for it to be taken."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,18 @@ class LogGaussian:
     sign : {"positive", "both"}
         Whether γ may be negative in a range of relaxation times, as for inductive loops and negative differential
         resistances. It is only where that is more probable.
+    kernel : str
+        What γ is a distribution of, as of :class:`Tikhonov`: ``"relaxation"``, or diffusion with τ = l²/D,
+        ``"transmissive-planar"``, ``"transmissive-spherical"``, ``"blocking-planar"``, ``"blocking-spherical"``.
+    representation : {"impedance", "admittance", "auto"}
+        What γ is in. ``"admittance"``: Y = 1/R_inf + jωC − ∫ γ/(1 + jωτ) d ln τ with γ in S, for cells that are stable
+        at a held voltage and not at a held current, as with a negative resistance; `inductance` says whether there is
+        C. The noise is that of the impedance. ``"auto"``: where the impedance leaves a structure in the residuals and
+        the admittance describes the spectrum better. Such spectra have the remark ``ADMITTANCE``.
+    drift : {"none", "auto"}
+        Whether ln γ may change while a spectrum is measured, in proportion to the time of each point, by an amount that
+        is linear in ln τ; that needs the ``point_time`` of the spectra. ``"auto"``: where that is 20 times more
+        probable. γ is then that in the middle of the sweep, with the remark ``DRIFT``.
 
     Raises
     ------
@@ -103,6 +119,9 @@ class LogGaussian:
     series: Sequence[str] | None = None
     tail: Tail = "none"
     sign: Sign = "positive"
+    kernel: ResponseName = "relaxation"
+    representation: Representation = "impedance"
+    drift: Literal["none", "auto"] = "none"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -126,6 +145,22 @@ class LogGaussian:
             raise UnknownNameError("tail", self.tail, get_args(Tail))
         if self.sign not in SIGNS:
             raise UnknownNameError("sign", self.sign, SIGNS)
+        if self.kernel not in KERNELS:
+            raise UnknownNameError("kernel", self.kernel, KERNELS)
+        self._check_representation()
+        if self.drift not in ("none", "auto"):
+            raise UnknownNameError("drift", self.drift, ("none", "auto"))
+        if self.drift != "none" and (self.several or self.along is not None or self.representation != "impedance"):
+            raise InputError(
+                "drift='auto' goes with single spectra, positive γ in the impedance, no tail or a capacitor, and "
+                f"a plain inductance; got along={self.along!r}, tail={self.tail!r}, sign={self.sign!r}, "
+                f"inductance={self.inductance!r}, representation={self.representation!r}. Leave out drift or these."
+            )
+        if self.kernel != "relaxation" and self.several:
+            raise InputError(
+                f"tails, negative γ and lossy inductances go with kernel='relaxation'; got kernel={self.kernel!r} with "
+                f"tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out one or the other."
+            )
         if self.capacitance and self.tail not in ("none", "capacitor"):
             raise InputError(
                 f"capacitance=True is tail='capacitor', and a model has one tail; got tail={self.tail!r} as well. "
@@ -137,6 +172,24 @@ class LogGaussian:
                 f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out "
                 "along, or choose these."
             )
+
+    def _check_representation(self) -> None:
+        if self.representation not in get_args(Representation):
+            raise UnknownNameError("representation", self.representation, get_args(Representation))
+        if self.representation == "impedance":
+            return
+        others = {
+            "along": self.along,
+            "tail": None if self.tail == "none" else self.tail,
+            "kernel": None if self.kernel == "relaxation" else self.kernel,
+            "capacitance": self.capacitance or None,
+            "inductance": self.inductance if self.inductance == "cpe" else None,
+        }
+        for name, value in others.items():
+            if value is not None:
+                raise InputError(
+                    f"representation={self.representation!r} does not go with {name}={value!r}. Leave out one of them."
+                )
 
     @property
     def several(self) -> bool:
@@ -186,8 +239,8 @@ class LogGaussian:
         frequency : ndarray, shape (F,)
             Frequencies, Hz.
         """
-        tau = _default_tau(frequency) if self.tau is None else np.array(self.tau)
-        return Expansion(tau, "piecewise-linear", np.nan)
+        tau = default_tau(frequency, _DECADES_BEYOND, self.kernel) if self.tau is None else np.array(self.tau)
+        return Expansion(tau, "piecewise-linear", np.nan, self.kernel)
 
     @property
     def linear(self) -> bool:
@@ -219,9 +272,71 @@ class LogGaussian:
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
         """
+        if self.representation == "admittance":
+            return self._solve_admittance(frequency, impedance, expansion)
+        found = self._solve(frequency, impedance, expansion)
+        if self.representation == "impedance":
+            return found
+        wrong = misfits(found, impedance, expansion.areas) | ~(found.optimality <= OPTIMALITY_TOLERANCE)
+        rows = np.flatnonzero(wrong)
+        if not rows.size:
+            return found
+        other = self._solve_admittance(frequency, impedance[rows], expansion)
+        place = np.arange(len(impedance))
+        better = (other.optimality <= OPTIMALITY_TOLERANCE) & (
+            (_misfit(other, impedance[rows]) < _BETTER * _misfit(found, impedance)[rows])
+            | ~(found.optimality[rows] <= OPTIMALITY_TOLERANCE)
+        )
+        place[rows[better]] = len(impedance) + np.flatnonzero(better)
+        return Solution.joined([found, other]).part(place, np.arange(frequency.size))
+
+    def solve_drifting(
+        self, frequency: Array, impedance: ComplexArray, expansion: Expansion, point_time: Array
+    ) -> Solution:
+        """Invert spectra whose cell may have changed while they were measured; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve` takes them.
+        point_time : ndarray, shape (K, F)
+            When each point was measured, s.
+        """
+        given = np.nan if isinstance(self.regularisation, str) else float(self.regularisation)
+        found = self.solve(frequency, impedance, expansion)
+        lam = np.full(len(impedance), given)
+        return with_drift(self.prepared(frequency, expansion), found, lam, impedance, point_time)
+
+    def posterior_drifting(
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        solutions: tuple[Parameters, Array],
+        times: tuple[tuple[Array, Array] | None, Array],
+    ) -> LogPosterior:
+        """Say how sure solutions with drift are; as :meth:`posterior`.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion, solutions
+            As :meth:`posterior` takes them.
+        times : tuple
+            The noise, and when each point was measured, s, shape (K, F).
+        """
+        return posterior_with_drift(self.prepared(frequency, expansion), impedance, solutions, *times)
+
+    def _solve(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
         return prepared.solve(impedance, given)
+
+    def _solve_admittance(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
+        shorted = (impedance == 0.0).any(axis=1)
+        admittance = np.reciprocal(np.where(shorted[:, None], 1.0, impedance)).astype(complex)
+        found = self._solve(frequency, admittance, replace(expansion, kernel="admittance"))
+        optimality = np.where(shorted, np.nan, found.optimality)
+        return replace(found, parameters=found.parameters.reciprocal(), fit=1.0 / found.fit, optimality=optimality)
 
     def solve_series(
         self,
@@ -312,33 +427,43 @@ class LogGaussian:
         LogPosterior
             NaN where there is no solution, and for a γ of zeros.
         """
+        parameters, lam = solutions
+        if parameters.admittance.any():
+            # Of a tile all are, or none.
+            expansion, impedance = replace(expansion, kernel="admittance"), 1.0 / impedance
+            parameters = parameters.reciprocal()
         prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
-        return prepared.posterior(impedance, *solutions, noise)
+        return prepared.posterior(impedance, parameters, lam, noise)
 
     def models(self, frequency: Array, expansion: Expansion) -> LogModels:
         """Collect what the spectra of a grid share, for several models."""
         with _PREPARING:
-            return _models(self, frequency.tobytes(), expansion.tau.tobytes())
+            return _models(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.kernel)
 
     def prepared(self, frequency: Array, expansion: Expansion) -> PreparedLogGaussian:
         """Collect what the spectra of a grid share."""
         with _PREPARING:
-            return _prepared(self, frequency.tobytes(), expansion.tau.tobytes())
+            return _prepared(self, frequency.tobytes(), expansion.tau.tobytes(), expansion.kernel)
 
 
 _PREPARING = Lock()
 
 
+def _misfit(solution: Solution, impedance: ComplexArray) -> Array:
+    """Root mean square of the relative residual, shape (K,)."""
+    return np.asarray(np.sqrt(np.mean(np.abs((solution.fit - impedance) / impedance) ** 2, axis=1)))
+
+
 @lru_cache(maxsize=8)
-def _prepared(method: LogGaussian, frequency: bytes, tau: bytes) -> PreparedLogGaussian:
-    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
+def _prepared(method: LogGaussian, frequency: bytes, tau: bytes, kernel: ResponseName) -> PreparedLogGaussian:
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, kernel)
     problem = method.problem(np.frombuffer(frequency), expansion)
     return PreparedLogGaussian(problem, method.noise, method.robust)
 
 
 @lru_cache(maxsize=8)
-def _models(method: LogGaussian, frequency: bytes, tau: bytes) -> LogModels:
-    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan)
+def _models(method: LogGaussian, frequency: bytes, tau: bytes, kernel: ResponseName) -> LogModels:
+    expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, kernel)
     found = discretise(np.frombuffer(frequency), expansion, 1)
     tail = "capacitor" if method.capacitance else method.tail
     return LogModels(found, tail, method.inductance, method.sign, (method.noise, method.robust))
@@ -361,9 +486,3 @@ def _checked_noise(noise: object) -> Noise:
         f"in ohm and b as a share, not negative and not both 0; or pairs of frequency and standard deviation; "
         f"got {noise!r}."
     )
-
-
-def _default_tau(frequency: Array) -> Array:
-    low = -np.log10(2.0 * np.pi * frequency.max()) - _DECADES_BEYOND
-    high = -np.log10(2.0 * np.pi * frequency.min()) + _DECADES_BEYOND
-    return np.logspace(low, high, round((high - low) * _PER_DECADE) + 1)

@@ -52,6 +52,9 @@ _SPREAD, _SPREAD_SLOPE = 0.3, 3.0
 """Share of γ at the start that is spread over its neighbours, and how steeply its logarithm falls to the sides: zeros
 have no logarithm, and where ln γ is flat the search takes long."""
 
+_BLOCKING_START = 1.5
+"""Power of τ that the least γ at the start goes with, for responses that grow as 1/τ towards short times."""
+
 _NORMAL = 0.7267475952571825
 """Square of the scale of Student's distribution that is found for normal noise, as a share of its variance: with x half
 of a χ² of two degrees of freedom, the mean of (ν + 2) x / (ν _NORMAL / 2 + x) is 2."""
@@ -90,6 +93,8 @@ class PreparedLogGaussian:
     def __init__(self, problem: Problem, noise: Noise, robust: bool) -> None:
         self.problem = problem
         self._noise: Any = noise
+        # The noise is that of the impedance, also where the data are admittances.
+        self._reciprocal = problem.discretisation.expansion.kernel == "admittance"
         # Pairs of frequency and deviation, if it is those.
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
@@ -212,8 +217,10 @@ class PreparedLogGaussian:
         shift, covariance, uncut = cut_at_zero(mean, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
-        goes_on = bool(2.0 * np.pi * problem.discretisation.frequency.min() * expansion.tau[-1] > 1.0)
-        return LogPosterior(expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on)
+        goes_on = bool(expansion.tau[-1] > expansion.window(problem.discretisation.frequency)[1])
+        return LogPosterior(
+            expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on, self._reciprocal
+        )
 
     def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
         """Scaled data and sizes, without the last bits: the rounding of a unit must not reach the hyperparameters."""
@@ -228,13 +235,17 @@ class PreparedLogGaussian:
         rows, points = len(b), b.shape[1] // 2
         parts, given = np.ones((rows, 2, points)), np.full((rows, 3), np.nan)
         parts[:, 1] = np.maximum(b[:, :points] ** 2 + b[:, points:] ** 2, _LEAST_MODULUS**2)
+        floors = size
+        if self._reciprocal:
+            # The deviation of Y is |Y|² times that of Z.
+            parts[:, 0], floors = parts[:, 1] ** 2, 1.0 / size
         if self._noise == "constant":
             given[:, 1] = 0.0
         elif self._noise == "proportional":
             given[:, 0] = 0.0
         elif self._table is not None:
             sigma = deviations_at(self.problem.discretisation.frequency, self._table)
-            parts[:, 0] = self.normal * (sigma / size[:, None]) ** 2
+            parts[:, 0] *= self.normal * (sigma / floors[:, None]) ** 2
             given[:, :2] = 1.0, 0.0
             return parts, given
         elif not isinstance(self._noise, str):
@@ -242,7 +253,7 @@ class PreparedLogGaussian:
             noise = np.full(rows, floor), np.full(rows, share)
         if noise is not None:
             known = np.isfinite(noise[0]) & np.isfinite(noise[1])
-            given[known, 0] = self.normal * (noise[0] / size)[known] ** 2
+            given[known, 0] = self.normal * (noise[0] / floors)[known] ** 2
             given[known, 1] = self.normal * noise[1][known] ** 2
         return parts, given
 
@@ -250,7 +261,8 @@ class PreparedLogGaussian:
         """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
         if self._table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
-        return np.sqrt(hyper[:, 0] / self.normal) * size, np.sqrt(hyper[:, 1] / self.normal)
+        floors = 1.0 / size if self._reciprocal else size
+        return np.sqrt(hyper[:, 0] / self.normal) * floors, np.sqrt(hyper[:, 1] / self.normal)
 
     def work(self) -> log_gaussian.Work:
         """Make the arrays of the compiled search."""
@@ -276,13 +288,36 @@ class PreparedLogGaussian:
         b : ndarray, shape (K, n)
             Scaled data.
         """
-        x = self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
+        x = self._start_of(b)
         logs = self.grid.logs
         gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
         gamma = (1.0 - _SPREAD) * gamma + _SPREAD * row_by_row(gamma, self._spreading)
-        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6)
+        least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6) * self._least
         series_elements = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
         return np.hstack([np.log(np.maximum(gamma, least)), series_elements])
+
+    def _start_of(self, b: Array) -> Array:
+        if not self.problem.discretisation.expansion.response.blocking:
+            return self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
+        # The modulus goes over decades: without weights, only the lowest frequencies would be fitted.
+        out = np.empty((len(b), self.problem.scale.size))
+        for row, data in enumerate(b):
+            real, imaginary = np.split(data, 2)
+            weights = 1.0 / np.maximum(np.hypot(real, imaginary), _LEAST_MODULUS)
+            weighted = self.problem.weighted(weights)
+            start = solver_for("pivoting", factorise(weighted), np.array([_START]))
+            x = start(filled((data * np.tile(weights, 2))[None]), np.zeros(16, dtype=np.intp))[0]
+            out[row] = x / weighted.scale * self.problem.scale
+        return out
+
+    @cached_property
+    def _least(self) -> Array:
+        """Factor of the least γ at the start, shape (M,): less at short times if the response grows towards them."""
+        expansion = self.problem.discretisation.expansion
+        if not expansion.response.blocking:
+            return np.ones(expansion.tau.size)
+        longest = expansion.window(self.problem.discretisation.frequency)[1]
+        return np.asarray(np.minimum(expansion.tau / longest, 1.0) ** _BLOCKING_START)
 
     def _values(self, solutions: Array) -> Array:
         x = solutions.copy()
@@ -298,15 +333,16 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
     bend = np.stack([1.0 / spacing[:-1], -1.0 / spacing[:-1] - 1.0 / spacing[1:], 1.0 / spacing[1:]], axis=1)
     missing = -problem.scale.size % 4
     columns = np.concatenate([problem.transposed, np.zeros((missing, len(problem.matrix)))])
-    window = -np.log(2.0 * np.pi * found.frequency)
+    first, last = np.log(found.expansion.window(found.frequency))
     middle = 0.5 * (y[1:] + y[:-1])
-    side = np.where(middle < window.min(), 1.0, 0.0) - np.where(middle > window.max(), 1.0, 0.0)
+    # A distribution of blocking elements has a finite elastance, ∫ γ/τ d ln τ.
+    early = TAIL_SLOPE + 1.0 if found.expansion.response.blocking else TAIL_SLOPE
     return log_gaussian.Grid(
         columns=np.ascontiguousarray(columns),
         logs=y.size,
         size=problem.scale.size,
         slope=_SLOPE / spacing,
-        lean=TAIL_SLOPE * side * spacing,
+        lean=np.where(middle < first, early, np.where(middle > last, -TAIL_SLOPE, 0.0)) * spacing,
         bend=bend,
         knee=0.5 * _KNEE * (spacing[1:] + spacing[:-1]),
         rate=_RATE,

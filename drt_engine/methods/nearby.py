@@ -39,7 +39,7 @@ def tables(problem: Problem) -> curvature.Tables:
     spacing = np.diff(y)
     even = logs > curvature.FROM_FAR and bool(np.ptp(spacing) <= _UNIFORM * spacing[0])
     plain = plain_tables(problem.transposed, problem.scale.size)
-    if not even or problem.series_elements[:1] != ("r_inf",):
+    if not even or problem.series_elements[:1] != ("r_inf",) or found.expansion.kernel != "relaxation":
         return plain
     others = np.r_[0, logs - 1, np.arange(logs, problem.scale.size)]
     whole = _whole(found.frequency, y)

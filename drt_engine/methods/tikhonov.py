@@ -16,6 +16,7 @@ from drt_engine.methods.tikhonov_prepared import PreparedTikhonov
 from drt_engine.model.basis import BASES, BasisName, Expansion, ShapeType, checked_tau, is_positive, shape_factor
 from drt_engine.model.discretisation import default_tau, discretise
 from drt_engine.model.problem import Parameters, Part, Problem, assemble
+from drt_engine.model.responses import KERNELS, ResponseName
 from drt_engine.model.weighting import WeightingName, checked_weighting
 from drt_engine.regularisation import CRITERIA, CriterionName
 from drt_engine.solvers import SOLVERS, SolverName
@@ -70,6 +71,10 @@ class Tikhonov:
         that the residuals of the fit before show around each frequency; or one over a standard deviation that is given
         as pairs of frequency (Hz) and deviation (any unit) and interpolated, both on logarithmic axes. ``"modulus"``
         and ``"iterated"`` give each spectrum matrices of its own and take milliseconds instead of microseconds.
+    kernel : str
+        What γ is a distribution of, with s = jωτ: ``"relaxation"``, 1/(1 + s); ``"transmissive-planar"``, tanh √s / √s,
+        ``"transmissive-spherical"``, 1/(1 + √s), ``"blocking-planar"``, coth √s / √s, and ``"blocking-spherical"``,
+        1/(√s coth √s − 1), diffusion with τ = l²/D.
 
     Raises
     ------
@@ -97,6 +102,7 @@ class Tikhonov:
     shape_type: ShapeType = "fwhm"
     noise: float | None = None
     weighting: WeightingName | Sequence[tuple[float, float]] = "unit"
+    kernel: ResponseName = "relaxation"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -104,6 +110,7 @@ class Tikhonov:
             ("basis", self.basis, BASES),
             ("part", self.part, get_args(Part)),
             ("solver", self.solver, SOLVERS),
+            ("kernel", self.kernel, KERNELS),
         )
         for what, got, known in choices:
             if not isinstance(got, str) or got not in known:
@@ -174,8 +181,9 @@ class Tikhonov:
         frequency : ndarray, shape (F,)
             Frequencies, Hz.
         """
-        tau = default_tau(frequency) if self.tau is None else np.array(self.tau)
-        return Expansion(tau, self.basis, shape_factor(BASES[self.basis], tau, self.shape, self.shape_type))
+        tau = default_tau(frequency, kernel=self.kernel) if self.tau is None else np.array(self.tau)
+        mu = shape_factor(BASES[self.basis], tau, self.shape, self.shape_type)
+        return Expansion(tau, self.basis, mu, self.kernel)
 
     def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
         """State the problem of a grid, without weights.
@@ -264,7 +272,7 @@ _PREPARING = Lock()
 
 @lru_cache(maxsize=8)
 def _prepared(method: Tikhonov, frequency: bytes, tau: bytes, mu: float) -> PreparedTikhonov:
-    expansion = Expansion(np.frombuffer(tau), method.basis, mu)
+    expansion = Expansion(np.frombuffer(tau), method.basis, mu, method.kernel)
     problem = method.problem(np.frombuffer(frequency), expansion)
     return PreparedTikhonov(problem, method.regularisation, method.noise, method.weighting, method.solver)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.model.responses import RESPONSES, Response, ResponseName, hat_impedance, radial_impedance
 from drt_engine.threads import run_tiles
 from drt_kernels import piecewise, radial
 from drt_kernels.radial import Radial
@@ -178,16 +179,21 @@ class Expansion:
         Name of the basis.
     mu : float
         Shape factor; NaN for piecewise linear.
+    kernel : str
+        Name of what it is a distribution of; a key of :data:`drt_engine.model.responses.RESPONSES`.
     """
 
     tau: NDArray[np.float64]
     basis: BasisName
     mu: float
+    kernel: ResponseName = "relaxation"
 
     def __post_init__(self) -> None:
         """Check the name and freeze the grid."""
         if self.basis not in BASES:
             raise UnknownNameError("basis", self.basis, BASES)
+        if self.kernel not in RESPONSES:
+            raise UnknownNameError("kernel", self.kernel, RESPONSES)
         tau = checked_tau(self.tau)
         tau.flags.writeable = False
         object.__setattr__(self, "tau", tau)
@@ -195,6 +201,22 @@ class Expansion:
     @property
     def _kind(self) -> Radial | None:
         return BASES[self.basis].radial
+
+    @property
+    def response(self) -> Response:
+        """What it is a distribution of."""
+        return RESPONSES[self.kernel]
+
+    def window(self, frequency: NDArray[np.float64]) -> tuple[float, float]:
+        """Shortest and longest relaxation time that data show, s: 1/ω_max and 1/ω_min, times the corner of the kernel.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz.
+        """
+        corner = self.response.corner
+        return corner / float(2.0 * np.pi * frequency.max()), corner / float(2.0 * np.pi * frequency.min())
 
     def values(self, tau: ArrayLike) -> NDArray[np.float64]:
         """Values of the basis functions.
@@ -260,9 +282,21 @@ class Expansion:
         Returns
         -------
         ndarray of complex, shape (F, M)
-            ∫ φ_m(y) / (1 + jω e^y) dy, within 1e-12 of the largest entry.
+            ∫ φ_m(y) / (1 + jω e^y) dy, or with another kernel in place of 1 / (1 + jω e^y), within 1e-12 of the largest
+            entry.
+
+        Raises
+        ------
+        InputError
+            For a kernel whose integral with the basis functions is infinite.
         """
         omega = 2.0 * np.pi * np.atleast_1d(np.asarray(frequency, dtype=float))
+        if self.kernel == "admittance":
+            return -replace(self, kernel="relaxation").impedance(frequency)
+        if self.kernel != "relaxation":
+            if self._kind is None:
+                return hat_impedance(self.response, omega, self.tau)
+            return radial_impedance(self.response, int(self._kind), self.mu, omega, self.tau)
         re = np.empty((omega.size, self.tau.size))
         im = np.empty_like(re)
         if self._kind is None:

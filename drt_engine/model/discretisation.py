@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.model.basis import BasisName, Expansion
+from drt_engine.model.responses import RESPONSES, ResponseName
 
 __all__ = ["Discretisation", "default_tau", "discretise"]
 
@@ -14,25 +15,37 @@ POINTS_PER_DECADE = 10
 DECADES_BEYOND = 0.5
 
 
-def default_tau(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+def default_tau(
+    frequency: NDArray[np.float64], beyond: float = DECADES_BEYOND, kernel: ResponseName = "relaxation"
+) -> NDArray[np.float64]:
     """Relaxation times for a frequency grid when the user names none.
 
-    Logarithmically uniform, ten a decade, from half a decade below 1/ω_max to half a decade above 1/ω_min, so that a
-    process at the edge of the window has somewhere to go.
+    Logarithmically uniform, ten a decade, from below 1/ω_max to above 1/ω_min, so that a process at the edge of the
+    window has somewhere to go; for another kernel all of them are times its corner.
 
     Parameters
     ----------
     frequency : ndarray, shape (F,)
         Frequencies, Hz.
+    beyond : float
+        Decades below and above.
+    kernel : str
+        What the distribution is one of.
+
+    Raises
+    ------
+    UnknownNameError
+        For another kernel.
 
     Returns
     -------
     ndarray, shape (M,)
         Relaxation times, s, ascending.
     """
-    low = -np.log10(2.0 * np.pi * frequency.max()) - DECADES_BEYOND
-    high = -np.log10(2.0 * np.pi * frequency.min()) + DECADES_BEYOND
-    return np.logspace(low, high, round((high - low) * POINTS_PER_DECADE) + 1)
+    low = -np.log10(2.0 * np.pi * frequency.max()) - beyond
+    high = -np.log10(2.0 * np.pi * frequency.min()) + beyond
+    grid = np.logspace(low, high, round((high - low) * POINTS_PER_DECADE) + 1)
+    return grid if kernel == "relaxation" else grid * RESPONSES[kernel].corner
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +93,16 @@ def discretise(frequency: NDArray[np.float64], expansion: Expansion, order: int)
     InputError
         For an order that the basis does not have.
     """
-    return _discretise(frequency.tobytes(), expansion.tau.tobytes(), expansion.basis, expansion.mu, order)
+    return _discretise(
+        frequency.tobytes(), expansion.tau.tobytes(), expansion.basis, expansion.mu, order, expansion.kernel
+    )
 
 
 @lru_cache(maxsize=16)
-def _discretise(frequency: bytes, tau: bytes, basis: BasisName, mu: float, order: int) -> Discretisation:
-    expansion = Expansion(np.frombuffer(tau), basis, mu)
+def _discretise(
+    frequency: bytes, tau: bytes, basis: BasisName, mu: float, order: int, kernel: ResponseName
+) -> Discretisation:
+    expansion = Expansion(np.frombuffer(tau), basis, mu, kernel)
     roughness = expansion.roughness(order)
     f = np.frombuffer(frequency)
     arrays = expansion.impedance(f), roughness, _factor(roughness)

@@ -80,6 +80,13 @@ class Parameters:
         1/Q, n and T of a tail (1/Q) (jω)⁻ⁿ coth √(jωT) that is no capacitor; 0, NaN and infinite without one.
     inductance_exponent : ndarray, shape (K,)
         m of L (jω)^m; 1 for a coil without losses.
+    parallel_capacitance : ndarray, shape (K,)
+        C of the admittance 1/R_inf + jωC − ∫ γ/(1 + jωτ) d ln τ, F; 0 without one.
+    admittance : ndarray of bool, shape (K,)
+        Whether γ is in that admittance, in S.
+    drift_fast, drift_slow : ndarray, shape (K,)
+        Change of ln γ over the sweep at the shortest and at the longest relaxation time of the data; γ is that in the
+        middle of the sweep.
     """
 
     coefficients: Array
@@ -90,6 +97,10 @@ class Parameters:
     tail_exponent: Array = None  # type: ignore[assignment]
     tail_tau: Array = None  # type: ignore[assignment]
     inductance_exponent: Array = None  # type: ignore[assignment]
+    parallel_capacitance: Array = None  # type: ignore[assignment]
+    admittance: NDArray[np.bool_] = None  # type: ignore[assignment]
+    drift_fast: Array = None  # type: ignore[assignment]
+    drift_slow: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Fill in what a model does not have."""
@@ -99,6 +110,10 @@ class Parameters:
             ("tail_exponent", np.nan),
             ("tail_tau", np.inf),
             ("inductance_exponent", 1.0),
+            ("parallel_capacitance", 0.0),
+            ("admittance", False),
+            ("drift_fast", 0.0),
+            ("drift_slow", 0.0),
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(rows, value))
@@ -140,7 +155,24 @@ class Parameters:
             z[lossy] += tails(
                 omega, self.inductance[lossy], -self.inductance_exponent[lossy], np.full(lossy.sum(), np.inf)
             )
+        if (own := np.flatnonzero(self.admittance)).size:
+            inside = self.rows(own).reciprocal()
+            z[own] = 1.0 / inside.impedance(frequency, -basis)
         return z
+
+    def reciprocal(self) -> "Parameters":
+        """Say those of admittances as those of an impedance whose model is the same, and back."""
+        with np.errstate(divide="ignore"):
+            r_inf = 1.0 / self.r_inf
+        nothing = np.zeros(len(self.r_inf))
+        return Parameters(
+            self.coefficients,
+            r_inf,
+            self.parallel_capacitance,
+            nothing,
+            parallel_capacitance=self.inductance,
+            admittance=~self.admittance,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +278,8 @@ class Problem:
         if self.unseen:
             rest = impedance / size[:, None] - _curves(physical[:, : self.penalised], self.discretisation.impedance)
             values |= self._fit_unseen(rest, size)
-        return Parameters(physical[:, : self.penalised] * size[:, None], **values)
+        coefficients = physical[:, : self.penalised] * size[:, None]
+        return Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"])
 
     def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
         other: Part = "re" if self.part == "im" else "im"

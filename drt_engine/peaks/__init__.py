@@ -1,6 +1,12 @@
 """Peaks of γ(ln τ), circuit elements fitted to spectra, and the equivalent circuit of these."""
 
-from drt_engine.peaks.circuit import EquivalentCircuit, SeriesTerms, equivalent_circuit
+from drt_engine.peaks.circuit import (
+    EquivalentCircuit,
+    SeriesTerms,
+    admittance_circuit,
+    diffusion_circuit,
+    equivalent_circuit,
+)
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
 from drt_engine.peaks.elements import ELEMENT_UNITS, Deconvolution
 from drt_engine.peaks.finding import EDGE, PEAK_UNITS, find_peaks, without_edges
@@ -15,7 +21,9 @@ __all__ = [
     "EquivalentCircuit",
     "PeakOptions",
     "SeriesTerms",
+    "admittance_circuit",
     "deconvolve",
+    "diffusion_circuit",
     "equivalent_circuit",
     "find_peaks",
     "without_edges",

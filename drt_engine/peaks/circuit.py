@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from drt_engine.errors import InputError
 from drt_engine.peaks.elements import Deconvolution
 
-__all__ = ["EquivalentCircuit", "SeriesTerms", "equivalent_circuit"]
+__all__ = ["EquivalentCircuit", "SeriesTerms", "admittance_circuit", "diffusion_circuit", "equivalent_circuit"]
 
 _LEAST = 1e-12
 
@@ -124,6 +125,70 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
         elements += [("", f"R{number}", r, "ohm"), ("", f"L{number}", r * tau, "H")]
     names, initial, units = zip(*((name, value, unit) for _, name, value, unit in elements), strict=True)
     return EquivalentCircuit("-".join(text), initial, names, units)
+
+
+_DIFFUSION = {"transmissive-planar": "Ws", "blocking-planar": "Wo"}
+"""Elements of impedance.py by kernel: R tanh √(jωT) / √(jωT), and the same with coth."""
+
+
+def diffusion_circuit(r_inf: float, inductance: float, peaks: pd.DataFrame, kernel: str) -> EquivalentCircuit:
+    """Return the circuit of the peaks of a distribution of diffusion times, each a finite-length Warburg element.
+
+    Parameters
+    ----------
+    r_inf, inductance : float
+        R_inf, ohm, and L, H.
+    peaks : DataFrame
+        Rows of one spectrum, with ``r`` and ``tau``.
+    kernel : str
+        What it is a distribution of.
+
+    Raises
+    ------
+    InputError
+        For a kernel that impedance.py has no element for.
+    """
+    if kernel not in _DIFFUSION:
+        raise InputError(
+            f"impedance.py has no element for kernel={kernel!r}; it has for {' and '.join(_DIFFUSION)}. Take the rows "
+            "of peaks()."
+        )
+    name = _DIFFUSION[kernel]
+    elements = [("R0", r_inf, "ohm")] + ([("L0", inductance, "H")] if inductance > 0.0 else [])
+    text = [element[0] for element in elements]
+    for number, (r, tau) in enumerate(peaks[["r", "tau"]].itertuples(index=False), start=1):
+        text.append(f"{name}{number}")
+        elements += [(f"{name}{number}_0", float(r), "ohm"), (f"{name}{number}_1", float(tau), "s")]
+    return _circuit("-".join(text), elements)
+
+
+def admittance_circuit(conductance: float, capacitance: float, peaks: pd.DataFrame) -> EquivalentCircuit:
+    """Return the circuit of the peaks of an admittance: in parallel, resistors with a capacitor or an inductor each.
+
+    Parameters
+    ----------
+    conductance, capacitance : float
+        1/R_inf, S, and C, F.
+    peaks : DataFrame
+        Rows of one spectrum, with ``r`` and ``tau``. A negative one is an inductor Rτ in series with R.
+    """
+    positive = peaks[peaks["r"] > 0.0]
+    # −g / (1 + jωτ) is a resistor and a capacitor in series, less g.
+    left = conductance - float((1.0 / positive["r"]).sum())
+    elements, branches = [("R0", 1.0 / left, "ohm")], ["R0"]
+    if capacitance > 0.0:
+        elements.append(("C0", capacitance, "F"))
+        branches.append("C0")
+    for number, (r, tau) in enumerate(peaks[["r", "tau"]].itertuples(index=False), start=1):
+        other = ("C", float(tau / r), "F") if r > 0.0 else ("L", float(-r * tau), "H")
+        branches.append(f"R{number}-{other[0]}{number}")
+        elements += [(f"R{number}", abs(float(r)), "ohm"), (f"{other[0]}{number}", *other[1:])]
+    return _circuit(f"p({','.join(branches)})" if len(branches) > 1 else branches[0], elements)
+
+
+def _circuit(text: str, elements: list[tuple[str, float, str]]) -> EquivalentCircuit:
+    names, initial, units = zip(*elements, strict=True)
+    return EquivalentCircuit(text, initial, names, units)
 
 
 def _tail(terms: SeriesTerms) -> list[tuple[str, str, float, str]]:

@@ -159,12 +159,13 @@ def find_peaks(
         {"sigma": sigma, "weights": weights},
     )
     limits = chosen.limits(posterior is not None)
+    seen = problem.discretisation.expansion.window(frequency)
     if posterior is not None:
-        found, number = features(frequency, parameters.coefficients, posterior, limits, _MOST_ROWS)
-        return _table(frequency, found, number).assign(averaged=False)
+        found, number = features(seen, parameters.coefficients, posterior, limits, _MOST_ROWS)
+        return _table(seen, found, number).assign(averaged=False)
     solutions = _Solutions(parameters, regularisation, residual, sigma)
     found, number, averaged = _by_response(problem, solutions, weights, limits)
-    return _table(frequency, found, number).assign(averaged=np.repeat(averaged, number))
+    return _table(seen, found, number).assign(averaged=np.repeat(averaged, number))
 
 
 def without_edges(peaks: pd.DataFrame) -> pd.DataFrame:
@@ -267,18 +268,18 @@ def _judged(
     noise = _noise(problem, solutions, rows) / math.sqrt(_share_left(problem, response[1]))
     lost = x - row_by_row(row_by_row(x, problem.transposed), response[1].T)
     row = (x, noise, np.ascontiguousarray(lost))
-    frequency = problem.discretisation.frequency
+    seen = problem.discretisation.expansion.window(problem.discretisation.frequency)
     fine, coarse = tables
     if not fine.cusps:
-        _find(fine, frequency, parameters.coefficients, response, row, limits, out)
+        _find(fine, seen, parameters.coefficients, response, row, limits, out)
     before = out[1][:, 1].copy()
-    _find(coarse, frequency, parameters.coefficients, response, row, limits, out)
+    _find(coarse, seen, parameters.coefficients, response, row, limits, out)
     return np.asarray(out[1][:, 1] > before)
 
 
 def _find(
     tables: "_Tables",
-    frequency: Array,
+    seen: tuple[float, float],
     coefficients: Array,
     response: tuple[Array, Array],
     rows: tuple[Array, Array, Array],
@@ -290,7 +291,7 @@ def _find(
     bend = -row_by_row(coefficients, tables.curvature.T)
     extra = ((0, 0), (0, rows[0].shape[1] - coefficients.shape[1]))
     given = (np.pad(tables.functions, extra), np.pad(tables.areas, extra), tables.bounds, *response)
-    shape = (tables.grain, tables.step, *tables.window(frequency))
+    shape = (tables.grain, tables.step, *tables.window(seen))
     kernels.find(gamma, bend, given, rows, limits, shape, *out)
 
 
@@ -330,10 +331,9 @@ class _Tables:
     grain: int
     cusps: bool = False
 
-    def window(self, frequency: Array) -> tuple[int, int]:
-        """First and last sample between 1/ω_max and 1/ω_min, and within the table."""
-        y = -np.log(2.0 * np.pi * np.array([frequency.max(), frequency.min()]))
-        low, high = (y - self.first) / self.step
+    def window(self, seen: tuple[float, float]) -> tuple[int, int]:
+        """First and last sample between the relaxation times that data show, and within the table."""
+        low, high = (np.log(seen) - self.first) / self.step
         last = len(self.functions) - 1
         return min(max(math.ceil(low), 0), last), min(max(math.floor(high), 0), last)
 
@@ -416,13 +416,12 @@ def _tiles(regularisation: Array, rows: NDArray[np.intp]) -> list[NDArray[np.int
     return [group[k : k + _TILE] for group in groups for k in range(0, group.size, _TILE)]
 
 
-def _table(frequency: Array, out: Array, count: NDArray[np.int64]) -> pd.DataFrame:
+def _table(seen: tuple[float, float], out: Array, count: NDArray[np.int64]) -> pd.DataFrame:
     """Rows of the solution in physical units."""
     spectrum = np.repeat(np.arange(count.size), count)
     rows = out[np.arange(out.shape[1]) < count[:, None]]
     y, r, height, width, prominence, significance, y_error, r_error, lower, upper, kind = rows.T
     tau = np.exp(y)
-    omega = 2.0 * np.pi * frequency
     return pd.DataFrame(
         {
             "spectrum": spectrum,
@@ -438,6 +437,6 @@ def _table(frequency: Array, out: Array, count: NDArray[np.int64]) -> pd.DataFra
             "lower": np.exp(lower),
             "upper": np.exp(upper),
             "kind": pd.Categorical(np.array(KINDS)[kind.astype(np.int64) - 1], categories=KINDS),
-            "inside": (tau >= 1.0 / omega.max()) & (tau <= 1.0 / omega.min()),
+            "inside": (tau >= seen[0]) & (tau <= seen[1]),
         }
     )

@@ -27,7 +27,7 @@ _NOTHING, _HIGHEST = 1e-13, 1.2
 
 
 def features(
-    frequency: Array,
+    seen: tuple[float, float],
     coefficients: Array,
     posterior: "Callable[[NDArray[np.intp]], LogPosterior]",
     limits: tuple[float, float],
@@ -37,8 +37,8 @@ def features(
 
     Parameters
     ----------
-    frequency : ndarray, shape (F,)
-        Frequencies of the data, Hz.
+    seen : tuple of float
+        Shortest and longest relaxation time that the data show, s.
     coefficients : ndarray, shape (K, M)
         Piecewise linear γ at the relaxation times, ohm.
     posterior : callable
@@ -62,7 +62,7 @@ def features(
     """
     rows = len(coefficients)
     found, count = np.zeros((rows, most, kernels.COLUMNS)), np.zeros(rows, dtype=np.int64)
-    edges = -np.log(2.0 * np.pi * np.array([frequency.max(), frequency.min()]))
+    edges = np.log(seen)
     positive = np.isfinite(coefficients).all(axis=1) & (coefficients > 0.0).all(axis=1)
 
     def work(tile: NDArray[np.intp]) -> None:

@@ -117,10 +117,10 @@ def gamma(
             Line2D([], [], color=colours.rgba[0] if len(chosen) == 1 else "0.35", label="DRT"),
             Line2D([], [], color="black", lw=0.7, ls=(0, (4, 2)), label="exact"),
         ]
-    decades(axes, r"$\tau$ / s")
+    decades(axes, _time(chosen.fitted))
     axes.set_xlim(tau[0], tau[-1])
-    _gamma_axis(axes, float(np.nanmax(scaled)), limited=beyond is not None)
-    _say_beyond(axes, beyond)
+    _gamma_axis(axes, float(np.nanmax(scaled)), _unit(chosen.fitted), limited=beyond is not None)
+    _say_beyond(axes, beyond, _unit(chosen.fitted))
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
     return figure_of(axes)
@@ -197,14 +197,15 @@ def waterfall(
     for k in order[::-1]:
         line = np.where(values[k] <= top, values[k], np.nan)
         axes.plot(tau, quantity.array[k] + heights[k] * line, color=colours.rgba[k], lw=0.8)
-    _state_axis(axes, quantity)
+    _state_axis(axes, quantity, chosen.fitted)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
     axes.set_ylim(low - pad, high + (pad if beyond is None else 3.0 * pad))
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        scale_bar(axes, None if current().own_scales else float(heights[0]), min(top, float(np.nanmax(scaled))))
-    _say_beyond(axes, beyond)
+        largest = min(top, float(np.nanmax(scaled)))
+        scale_bar(axes, None if current().own_scales else float(heights[0]), largest, _unit(chosen.fitted))
+    _say_beyond(axes, beyond, _unit(chosen.fitted))
     legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
     if tracks is not None:
@@ -330,25 +331,25 @@ def heat_map(
         norm=norm,
         rasterized=True,
     )
-    _say_beyond(axes, beyond, "white")
-    _state_axis(axes, quantity)
+    _say_beyond(axes, beyond, _unit(chosen.fitted), "white")
+    _state_axis(axes, quantity, chosen.fitted)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         beside = figure_of(axes).colorbar(mesh, ax=axes, **BESIDE)
         if own:
             finish_bar(beside, r"$\gamma$ / $\gamma_\mathrm{max}$ of each")
         else:
-            label_gamma(beside)
+            label_gamma(beside, _unit(chosen.fitted))
     legend_above(axes, _mark_breaks(axes, chosen, quantity))
     if tracks is not None:
         _trace(axes, checked_tracks(tracks), chosen, quantity, None, legend=new)
     return figure_of(axes)
 
 
-def label_gamma(bar: Any) -> None:
+def label_gamma(bar: Any, unit: str = "Ω") -> None:
     """Give the colour bar of a heat map its label and unit."""
     finish_bar(bar, "")
-    in_ohms({bar.ax.yaxis: GAMMA}, float(bar.mappable.norm.vmax))
+    in_ohms({bar.ax.yaxis: GAMMA}, float(bar.mappable.norm.vmax), unit)
 
 
 def gamma_norm(values: ArrayLike) -> Normalize:
@@ -406,11 +407,11 @@ def _say_flat(values: Array) -> None:
         )
 
 
-def _say_beyond(axes: Axes, largest: float | None, colour: str = "0.35") -> None:
+def _say_beyond(axes: Axes, largest: float | None, unit: str, colour: str = "0.35") -> None:
     """Say in a figure that γ is not shown whole."""
     if largest is None:
         return
-    factor, unit = ohms(largest)
+    factor, unit = ohms(largest, unit)
     axes.text(
         0.02,
         0.98,
@@ -423,7 +424,7 @@ def _say_beyond(axes: Axes, largest: float | None, colour: str = "0.35") -> None
     )
 
 
-def _gamma_axis(axes: Axes, largest: float, *, limited: bool = False) -> None:
+def _gamma_axis(axes: Axes, largest: float, unit: str, *, limited: bool = False) -> None:
     """Scale an ordinate of γ around all that is drawn, or as the figure is to look."""
     low, high = current().gamma_range or (None, None)
     top, foot = axes.dataLim.y1 or 1.0, min(axes.dataLim.y0, 0.0)
@@ -438,10 +439,10 @@ def _gamma_axis(axes: Axes, largest: float, *, limited: bool = False) -> None:
         )
     else:
         axes.set_ylim(min(-0.02 * top, 1.05 * foot) if low is None else low, 1.05 * top if high is None else high)
-    in_ohms({axes.yaxis: GAMMA}, float(axes.get_ylim()[1]))
+    in_ohms({axes.yaxis: GAMMA}, float(axes.get_ylim()[1]), unit)
 
 
-def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
+def scale_bar(axes: Axes, scale: float | None, most: float, unit: str = "Ω") -> None:
     """Draw beside a waterfall how high a round number of ohms is, up to two thirds of the largest γ.
 
     Parameters
@@ -452,6 +453,8 @@ def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
         Height of an ohm, in the unit of its ordinate; None where each spectrum has another.
     most : float
         The largest γ, ohm.
+    unit : str
+        Ω, or S.
     """
     if scale is None:
         axes.text(
@@ -463,7 +466,7 @@ def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     foot = axes.get_ylim()[0] + 0.03 * float(np.ptp(axes.get_ylim()))
     look: dict[str, Any] = {"color": "black", "lw": 1.2, "solid_capstyle": "butt", "clip_on": False}
-    factor, unit = ohms(10.0 * ohm)
+    factor, unit = ohms(10.0 * ohm, unit)
     axes.add_line(Line2D([1.025, 1.025], [foot, foot + scale * ohm], transform=beside, **look))
     axes.text(
         1.045,
@@ -479,6 +482,11 @@ def scale_bar(axes: Axes, scale: float | None, most: float) -> None:
 
 def shown_gamma(result: Inversion) -> tuple[Array, Array]:
     """Relaxation times, s, and γ, ohm, as they are drawn: within the limits of the figure, shapes (T,) and (K, T)."""
+    if result.gamma_units not in ("ohm", "S"):
+        raise InputError(
+            "γ of some spectra is in ohm and of others in siemens, which have no axis in common. Draw them one by one: "
+            "result[result.representation == 'admittance']."
+        )
     tau = _fine_tau(result.tau)
     if (given := current().tau_range) is not None:
         low, high = (end if wish is None else wish for wish, end in zip(given, tau[[0, -1]], strict=True))
@@ -540,8 +548,19 @@ def _edges(centres: Array) -> Array:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def _state_axis(axes: Axes, quantity: Quantity) -> None:
-    decades(axes, r"$\tau$ / s")
+def _unit(result: Inversion) -> str:
+    """Name the unit of γ."""
+    return "S" if result.gamma_units == "S" else "Ω"
+
+
+def _time(result: Inversion) -> str:
+    """Name of the abscissa."""
+    response = result.expansion.response
+    return r"$\tau$ / s" if response.name == "relaxation" else rf"{response.time} $\tau$ / s"
+
+
+def _state_axis(axes: Axes, quantity: Quantity, result: Inversion) -> None:
+    decades(axes, _time(result))
     axes.set_ylabel(quantity.label)
     state_ticks(axes, quantity)
 

@@ -234,13 +234,14 @@ def draw_columns(
     flat = frame(list(panels[1]), 0.3, 0.8 if not narrow else 0.45)
     shapes = [0.7, 2.2 * flat, 2.2 * flat, 1.1] if narrow else [_PROFILE_SHAPE, flat, _DRT_SHAPE]
     ohm = _draw_distributions(list(panels[2]), columns, scale, view, tracks)
-    _draw_bars(panels, (grid, drt_row), paint(columns[0].chosen, replace(scale, bar=True)), view)
+    unit = columns[0].result.gamma_units.replace("ohm", "Ω")
+    _draw_bars(panels, (grid, drt_row), paint(columns[0].chosen, replace(scale, bar=True)), view, unit)
     for row in panels:
         _join(row)
     # One bar for all panels of the row, unless they have a scale each.
     first = 0 if current().own_scales else len(columns) - 1
     for axes, of_panel in zip(panels[2, first:], ohm[first:], strict=bool(ohm)):
-        scale_bar(axes, *of_panel)
+        scale_bar(axes, *of_panel, unit)
     for axes in panels[1, 1:]:
         axes.get_legend().remove()
     every = panels.tolist()
@@ -380,17 +381,19 @@ def _draw_tracks(
     keys_below(figure_of(panels[0]), trace_keys(tracks, names, any_held(tracks, names, rows)))
 
 
-def _draw_bars(panels: NDArray[Any], place: tuple[GridSpec, int], colours: Paint, view: CompositeView) -> None:
+def _draw_bars(
+    panels: NDArray[Any], place: tuple[GridSpec, int], colours: Paint, view: CompositeView, unit: str
+) -> None:
     """Draw colour bars in a column of their own; bars beside several panels would keep the layout from settling."""
     figure, (grid, drt_row) = figure_of(panels[0, 0]), place
     if colours.mappable is not None:
         bar = figure.colorbar(colours.mappable, cax=figure.add_subplot(grid[:drt_row, -1]))
         finish_bar(bar, colours.label, whole=colours.whole)
     if view.drt == "heat map" and not current().own_scales:
-        label_gamma(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[drt_row, -1])))
+        label_gamma(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[drt_row, -1])), unit)
     elif view.drt == "heat map":
         for axes in panels[2]:
-            label_gamma(figure.colorbar(axes.collections[0], ax=axes, **BESIDE))
+            label_gamma(figure.colorbar(axes.collections[0], ax=axes, **BESIDE), unit)
 
 
 def _join(row: NDArray[Any]) -> None:

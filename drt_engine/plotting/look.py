@@ -178,21 +178,24 @@ def with_areas(spectra: Spectra | None, result: Inversion | None) -> tuple[Spect
     )
 
 
-def ohms(largest: float) -> tuple[float, str]:
+def ohms(largest: float, unit: str = "Ω") -> tuple[float, str]:
     """Return the unit in which numbers up to the largest are short, and its factor: 0.02 ohm is 20 mΩ.
 
     Parameters
     ----------
     largest : float
         The largest number, ohm or ohm cm².
+    unit : str
+        Ω, or S for what is in siemens.
     """
     found = next(((factor, prefix) for end, factor, prefix in _PREFIXES if largest < end), (1e-9, "G"))
     if not largest > 0 or not math.isfinite(largest):
         found = (1.0, "")
-    return found[0], f"{found[1]}Ω{'' if current().per_area is False else ' cm²'}"
+    area = "" if current().per_area is False else " cm⁻²" if unit == "S" else " cm²"
+    return found[0], f"{found[1]}{unit}{area}"
 
 
-def in_ohms(axes: Mapping[Axis, str] | Sequence[tuple[Axis, str]], largest: float) -> None:
+def in_ohms(axes: Mapping[Axis, str] | Sequence[tuple[Axis, str]], largest: float, unit: str = "Ω") -> None:
     """Label axes that hold ohms, with numbers in a unit that keeps them short.
 
     Parameters
@@ -201,8 +204,10 @@ def in_ohms(axes: Mapping[Axis, str] | Sequence[tuple[Axis, str]], largest: floa
         The axes, and the symbol of what is on each.
     largest : float
         The largest number on them, ohm.
+    unit : str
+        As :func:`ohms` takes it.
     """
-    factor, unit = ohms(largest)
+    factor, unit = ohms(largest, unit)
     for axis, symbol in axes.items() if isinstance(axes, Mapping) else axes:
         axis.set_label_text(f"{symbol} / {unit}")
         # On a logarithmic axis powers of ten are short in any unit, and have a formatter of their own.

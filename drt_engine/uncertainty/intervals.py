@@ -56,6 +56,9 @@ SHARE_OF_INTERVALS = 0.2
 _TILE, _PART = 64, 256
 """Spectra whose intervals are found at once: of those that were inverted alone, and of a series."""
 
+_DRIFTS = 2
+"""Kind of spectra that drift."""
+
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
@@ -130,6 +133,8 @@ class FittedSpectra:
         λ of each.
     noise : ndarray, shape (K, 2), or None
         a, ohm, and b of the noise that was found, if one was.
+    point_time : ndarray, shape (K, F), or None
+        When each point was measured, s, if that is known.
     """
 
     frequency: Array
@@ -138,12 +143,27 @@ class FittedSpectra:
     parameters: Parameters
     regularisation: Array
     noise: Array | None = None
+    point_time: Array | None = None
 
     def rows(self, rows: NDArray[np.intp]) -> "FittedSpectra":
         """Return the chosen spectra."""
         parameters, lam = self.parameters.rows(rows), self.regularisation[rows]
         noise = None if self.noise is None else self.noise[rows]
-        return replace(self, impedance=self.impedance[rows], parameters=parameters, regularisation=lam, noise=noise)
+        times = None if self.point_time is None else self.point_time[rows]
+        return replace(
+            self,
+            impedance=self.impedance[rows],
+            parameters=parameters,
+            regularisation=lam,
+            noise=noise,
+            point_time=times,
+        )
+
+    @property
+    def kinds(self) -> NDArray[np.int64]:
+        """What tells spectra apart that cannot be worked on together, shape (K,): representation, drift."""
+        drifts = (self.parameters.drift_fast != 0.0) | (self.parameters.drift_slow != 0.0)
+        return np.asarray(self.parameters.admittance + _DRIFTS * drifts, dtype=np.int64)
 
     def posterior(self, method: "Method", tile: Tile) -> "Posterior":
         """How sure the solutions of a tile are."""
@@ -154,6 +174,17 @@ class FittedSpectra:
         if not isinstance(method, HasPosterior):
             name = type(method).__name__
             raise InputError(f"{name} has no intervals. Invert with LogGaussian() or Tikhonov() for them.")
+        if (some.kinds == _DRIFTS).all():
+            if some.point_time is None:
+                raise InputError(
+                    "intervals and peaks of spectra that drifted need the time of each point. Attach the spectra: "
+                    "result.with_spectra(spectra)."
+                )
+            known = noise, some.point_time[:, points]
+            found: Posterior = method.posterior_drifting(  # type: ignore[attr-defined]  # only its solutions drift
+                self.frequency[points], some.impedance[:, points], self.expansion, solutions, known
+            )
+            return found
         return method.posterior(self.frequency[points], some.impedance[:, points], self.expansion, solutions, noise)
 
 
@@ -278,7 +309,8 @@ def _pieces(
         if wanted is None or wanted[line.rows].any():
             pieces.append((line.rows, partial(joined.posterior, number)))  # type: ignore[union-attr]  # it has lines
     alone = np.flatnonzero(solved if wanted is None else solved & wanted)
-    parts = tiles(np.isfinite(given.impedance), alone, _TILE)
+    usable, kinds = np.isfinite(given.impedance), given.kinds
+    parts = [tile for kind in np.unique(kinds[alone]) for tile in tiles(usable, alone[kinds[alone] == kind], _TILE)]
     return pieces + [(tile[0], partial(given.posterior, method, tile)) for tile in parts]
 
 

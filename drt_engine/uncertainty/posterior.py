@@ -172,6 +172,8 @@ class LogPosterior:
         Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
     allowed : ndarray, shape (K, M), optional
         Largest |γ| that the data allow, ohm.
+    reciprocal : bool
+        Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
     """
 
     expansion: Expansion
@@ -183,11 +185,14 @@ class LogPosterior:
     uncut: Array
     goes_on: bool = False
     allowed: Array | None = None
+    reciprocal: bool = False
 
     def part(self, rows: slice) -> "LogPosterior":
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
+        if self.allowed is not None:
+            arrays["allowed"] = self.allowed[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
 
     @cached_property
@@ -247,11 +252,26 @@ class LogPosterior:
         ----------
         .. [1] D. Dufresne, Scand. Actuar. J. (1990) 39.
         """
+        if self.reciprocal:
+            return self._net_interval(level)
         tau = self.expansion.tau
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
         beyond, r_pol = self._beyond(level), self._r_pol
         more, less = np.maximum(beyond, 0.0), np.minimum(beyond, 0.0)
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+
+    def _net_interval(self, level: float) -> tuple[Array, Array]:
+        """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero."""
+        logs, at = self.expansion.tau.size, self.series_elements.index("r_inf")
+        by = np.zeros(self.shift.shape)
+        by[:, :logs] = -self.parameters.coefficients * self.expansion.areas
+        by[:, logs + at] = 1.0
+        conductance = self.parameters.r_inf - self._r_pol
+        half = _WIDER * quantile(level) * _deviation_along(by, self.covariance)
+        low, high = conductance - half, conductance + half
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.sort([1.0 / low, 1.0 / high], axis=0) - 1.0 / self.parameters.r_inf
+            return tuple(np.where(low * high > 0.0, ends, np.nan))
 
     @property
     def _r_pol(self) -> Array:
@@ -331,7 +351,11 @@ class LogPosterior:
         low, high = most_probable(mean, deviation, level)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
-        return np.minimum(low, value), np.maximum(high, value)
+        low, high = np.minimum(low, value), np.maximum(high, value)
+        if self.reciprocal and name == "r_inf":
+            with np.errstate(divide="ignore"):
+                return 1.0 / high, 1.0 / low
+        return low, high
 
     def _bends(self) -> Array:
         """Largest change of the slope of ln γ at a relaxation time and beside it, times the spacing, shape (K, M)."""
