@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtri
 
 from drt_engine.methods import LogGaussian
 from drt_engine.methods.joint import SeriesHyperparameters, SeriesProblem
@@ -28,9 +30,9 @@ _APART = 4
 _CLOSE = 0.05
 """How exact solutions without some states are, in posterior standard deviations."""
 
-_BY_NOISE, _BY_CHANGES, _AROUND = 1.3, 6.0, 4
-"""How many times the noise, and how many times what is missed by in the median of so many spectra on either side, a
-prediction may miss by."""
+_BY_NOISE, _BY_CHANGES, _AROUND = 1e-4, 6.0, 4
+"""Chance of noise at which a prediction may miss by so much, and how many times what is missed by in the median of so
+many spectra on either side. On simulated campaigns the largest of 264 scores is 0.6."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +239,9 @@ class JointSeries:
         free = 1.0 / np.sqrt(np.bincount(state[here], coefficient[here] ** 2, number))
         changed = np.sqrt(np.maximum(error**2 - 1.0, 0.0)) / free
         usual = np.array([np.nanmedian(changed[max(k - _AROUND, 0) : k + _AROUND + 1]) for k in range(number)])
-        score = error / np.hypot(_BY_NOISE, _BY_CHANGES * free * usual)
+        freedom = np.maximum(2.0 * np.isfinite(self.impedance[line.rows]).sum(axis=1) - 3.0, 1.0)
+        noise = np.sqrt(chdtri(freedom, _BY_NOISE) / freedom)
+        score = error / np.hypot(noise, _BY_CHANGES * free * usual)
         out.score[line.rows] = score
         highest = np.array([score[k] >= np.nanmax(score[max(k - 2, 0) : k + 3]) for k in range(number)])
         return np.asarray((score > 1.0) & highest)
@@ -274,7 +278,7 @@ class JointSeries:
         free += [1.0 / (1j * omega)] if own.elastance[0] > 0.0 else []
         here = np.isfinite(self.impedance[row])
 
-        def weighted(values: NDArray[np.complex128]) -> Array:
+        def weighted(values: NDArray[Any]) -> Array:
             scaled = values[here] / sigma[here]
             return np.concatenate([scaled.real, scaled.imag])
 

@@ -236,7 +236,7 @@ class _Paths:
         self.e = self._second(theta)
         total = self._strength * float((self.residual**2).sum())
         total += float((self.e**2 / self.variance).sum()) + float((self.flat * (theta - self.start) ** 2).sum())
-        return 0.5 * total
+        return float(0.5 * total)
 
     def _second(self, theta: Array) -> Array:
         return np.asarray(np.einsum("rn,rnp->rp", self.coefficient, theta[self.state]))
@@ -251,7 +251,7 @@ class _Paths:
         out = self._strength * np.einsum("kpn,kn->kp", self.jac, self.residual) + self.flat * (self.theta - self.start)
         for n in range(3):
             np.add.at(out, self.state[:, n], self.coefficient[:, n, None] * self.e / self.variance)
-        return out
+        return np.asarray(out)
 
     def _build(self, damping: float) -> None:
         own, off, matrix = self.matrix.own, self.matrix.off, self.matrix
@@ -503,10 +503,11 @@ def _passed_on(known: Array, own: Array, coupled: Array, *, last: bool) -> Array
     """
     size = len(own)
     rows = np.zeros((4 * size, 3, size))
-    rows[: 2 * size, slice(1, 3) if last else slice(0, 2)] = known
+    first = 1 if last else 0
+    rows[: 2 * size, first : first + 2] = known
     rows[2 * size : 3 * size, 2 if last else 0] = own
     rows[3 * size :] = coupled
     # The one that goes comes first.
     order = [2, 0, 1] if last else [0, 1, 2]
-    factor = np.linalg.qr(rows[:, order].reshape(4 * size, 3 * size), mode="r")
+    factor = np.asarray(np.linalg.qr(rows[:, order].reshape(4 * size, 3 * size), mode="r"))
     return np.asarray(factor[size:, size:].reshape(2 * size, 2, size))
