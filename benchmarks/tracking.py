@@ -12,7 +12,8 @@ by process and by the ratio of its τ to the nearest other; errors are medians o
 the medians that no unbiased estimate from one spectrum can go below (the bound of H. Cramér and C. R. Rao, with the
 number and form of the processes known). Invented are tracked peaks that are neither linked nor vague. Sources of peaks
 tell the tracking apart from what it is given: the true processes with scatter and dropouts, plain maxima of γ, the
-peaks of the engine, and the ZARC parts that it takes spectra apart into, each starting from its neighbour in voltage.
+peaks of the engine, and the ZARC parts that it takes spectra apart into, each starting from its neighbour in voltage,
+or fitted together along it.
 
     python benchmarks/tracking.py
 """
@@ -99,11 +100,17 @@ def engine_parts(spectra: drt.Spectra, result: drt.Inversion) -> pd.DataFrame:
     return parts[parts["r"] > 0.0]
 
 
+def parts_together(made: Campaign, result: drt.Inversion) -> pd.DataFrame:
+    """Return the ZARC parts of spectra that were fitted together along the voltage."""
+    return result.deconvolve(made.spectra, series=SERIES, along="voltage", together=True).elements
+
+
 SOURCES: dict[str, Peaks] = {
     "true": true_peaks,
     "plain": plain_maxima,
     "engine": engine_peaks,
     "parts": lambda made, result: engine_parts(made.spectra, result),
+    "together": parts_together,
 }
 
 
@@ -274,7 +281,9 @@ def main() -> None:
             peaks = SOURCES[source](made, result)
             tracks = track(peaks, known=known, states=made.spectra.states)
             print(f"{name}, seed {seed}: {len(made.spectra)} spectra, {len(peaks)} {source}", end="")
-            print(f"{' peaks' if source != 'parts' else ''}; {len(tracks.unassigned)} of them in no process")
+            print(
+                f"{' peaks' if source not in ('parts', 'together') else ''}; {len(tracks.unassigned)} of them in no process"
+            )
             report(*judged(made, tracks), tracks)
     if given.rounds:
         speed(given.copies, given.rounds)

@@ -14,7 +14,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.drift import drifting_impedance
-from drt_engine.methods.joint_posterior import Change, JointSeries, change_between
+from drt_engine.methods.joint_posterior import Change, JointSeries, Prediction, change_between
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
@@ -522,6 +522,26 @@ class Inversion(ResultArrays):
         return change_between(
             level, self.expansion, gamma, variance, float(np.einsum("km,kmn,kn->", parts, covariance, parts))
         )
+
+    def predictions(self) -> Prediction:
+        """Predict each spectrum from the others of its series, to see whether it goes with them.
+
+        Returns
+        -------
+        Prediction
+            With ``impedance``, ``error`` and ``score``, NaN for what is no part of a series along the first state.
+
+        Raises
+        ------
+        InputError
+            If nothing was inverted together, or the result has no spectra.
+        """
+        if self._joined is None:
+            raise InputError(
+                "predictions need spectra that were inverted together, and their impedances. Invert with "
+                "LogGaussian(along='voltage'), or attach the spectra: result.with_spectra(spectra)."
+            )
+        return self._joined.predictions()
 
     def _stand_in(self) -> NDArray[np.complex128]:
         """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""

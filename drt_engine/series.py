@@ -16,9 +16,9 @@ from drt_engine.regularisation import series_of
 __all__ = [
     "OrderedSeries",
     "Sheet",
+    "differences",
     "in_series_order",
     "likely_series",
-    "second_differences",
     "series_along",
     "series_columns",
     "sheets_of",
@@ -248,15 +248,17 @@ def likely_series(states: pd.DataFrame) -> tuple[str, list[OrderedSeries]] | Non
     return None
 
 
-def second_differences(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Second differences of neighbours in units of the median distance: of which, and their factors, shape (R, 3).
+def differences(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Second differences of neighbours, or the first one of two: which, and their factors, shape (R, 3).
 
     Parameters
     ----------
     position : ndarray, shape (K,)
-        Where three states or more stand, ascending.
+        Where two states or more stand, ascending.
     """
     distance = np.diff(position)
+    if len(position) == 2:
+        return np.array([[0, 1, -1]]), np.array([[-1.0, 1.0, 0.0]]) / np.sqrt(distance[0])
     first = np.arange(len(position) - 2)
     one, two = 1.0 / distance[:-1], 1.0 / distance[1:]
     coefficient = np.stack([one, -one - two, two], axis=1) / np.sqrt(0.5 * (distance[:-1] + distance[1:]))[:, None]

@@ -40,7 +40,7 @@ def demo(
     with new_file(files["profile.csv"], overwrite=overwrite) as partial:
         for_spreadsheets(simulated.profile).to_csv(partial, index=False)
     job = {"workers": workers, "overwrite": overwrite, "restart": True}
-    summary = inverted(spectra, inversions, LogGaussian(noise="proportional"), **job)
+    summary = inverted(spectra, inversions, LogGaussian(along="voltage"), **job)
     result = read_inversion(inversions)
     cycles = result.states["cycle"]
     figure = composite(

@@ -10,6 +10,7 @@ from drt_engine.cli.app import Overwrite, app, counted, for_spreadsheets, input_
 from drt_engine.cli.summary import named_row
 
 if TYPE_CHECKING:
+    from drt_engine import Inversion, Spectra
     from drt_engine.validation import Validation, ValidityTest
 
 __all__ = ["Test", "validate"]
@@ -33,6 +34,10 @@ def validate(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table of all spectra, csv.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Map of where data is bad; its ending is its format.")] = None,
     test: Annotated[Test, typer.Option(help="Which test.")] = Test.KRAMERS_KRONIG,
+    inversion: Annotated[
+        Path | None,
+        typer.Option(help="Inversion of these spectra along a state: what their neighbours predict is tested, too."),
+    ] = None,
     admittance: Annotated[bool, typer.Option("--admittance", help="Test the admittance.")] = False,
     where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
     by: Annotated[str | None, typer.Option(help="State columns that the summary is divided by: 'cell,cycle'.")] = None,
@@ -49,16 +54,18 @@ def validate(
     from drt_engine.selection import rows_where
     from drt_engine.validation import validate as test_all
 
-    check_outputs(output, figure, overwrite=overwrite, inputs=(file,))
+    inputs = (file,) if inversion is None else (file, inversion)
+    check_outputs(output, figure, overwrite=overwrite, inputs=inputs)
 
     method = _method(test, admittance=admittance)
     names = [info.grid for info in scan(file).spectra] if grid is None else [grid]
     found: dict[str, Validation] = {}
     for name in names:
         spectra = read_spectra(file, name)
+        tested: Spectra | Inversion = spectra if inversion is None else _together(inversion, name, spectra)
         if where is not None:
-            spectra = spectra[rows_where(spectra.states, where)]
-        found[name] = test_all(spectra, method)
+            tested = tested[rows_where(spectra.states, where)]
+        found[name] = test_all(tested, method)
     # A grid without spectra is no more than a line of zeros, unless there is no other.
     found = {name: one for name, one in found.items() if len(one)} or dict([*found.items()][:1])
     if not found:
@@ -66,7 +73,7 @@ def validate(
     frame = pd.concat([one.to_frame().assign(grid=name) for name, one in found.items()], ignore_index=True)
     _print_summary(found, frame, by.split(",") if by else [])
     if output is not None:
-        with new_file(output, overwrite=overwrite, inputs=(file,)) as partial:
+        with new_file(output, overwrite=overwrite, inputs=inputs) as partial:
             for_spreadsheets(frame).to_csv(partial, index=False)
         say(f"  {output}")
     if figure is not None:
@@ -76,6 +83,12 @@ def validate(
     if strict and bad:
         say(f"drt-engine: {bad} spectra are not valid.", err=True)
         raise typer.Exit(1)
+
+
+def _together(file: Path, grid: str, spectra: "Spectra") -> "Inversion":
+    from drt_engine.hdf5 import read_inversion
+
+    return read_inversion(file, grid=grid).with_spectra(spectra)
 
 
 def _method(test: Test, *, admittance: bool) -> "ValidityTest":
@@ -93,6 +106,7 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
 
     from drt_engine.validation import Validity
 
+    _say_predicted(found)
     for name, one in found.items():
         median = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
         say(
@@ -106,8 +120,9 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
             rows = np.flatnonzero(one.flag & np.uint16(flag)) if flag else np.empty(0, dtype=int)
             if rows.size:
                 word = str(flag.name).lower().replace("_", " ")
-                worst = int(rows[np.argmax(np.nan_to_num(one.score[rows], nan=-np.inf))])
-                size = f", score {one.score[worst]:.3g}" if np.isfinite(one.score[worst]) else ""
+                score = one.prediction if flag is Validity.UNPREDICTED else one.score
+                worst = int(rows[np.argmax(np.nan_to_num(score[rows], nan=-np.inf))])
+                size = f", score {score[worst]:.3g}" if np.isfinite(score[worst]) else ""
                 say(f"  {rows.size} {word}, worst {named_row(worst, one.states)}{size}. {flag.message}")
         out = np.argwhere(one.outlier)
         if len(out):
@@ -127,6 +142,15 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
         share, rms, score = 100 * rows["_valid"].mean(), rows["rms"].median(), rows["score"].median()
         cells.append((*key, len(rows), f"{share:.0f}", f"{rms:.3g}", f"{score:.3g}"))
     show_table((*by, "spectra", "valid / %", "median residual / %", "median score"), cells, left=by)
+
+
+def _say_predicted(found: "dict[str, Validation]") -> None:
+    import numpy as np
+
+    error = np.concatenate([one.prediction_error for one in found.values()])
+    if np.isfinite(error).any():
+        missed = float(np.nanmedian(error))
+        say(f"The others of its series predict a spectrum to {missed:.3g} times its noise, in the median.")
 
 
 def _draw(found: "dict[str, Validation]", state: str | None, figure: Path, *, overwrite: bool) -> None:

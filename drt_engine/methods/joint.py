@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from drt_engine.methods.base import Solution
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian, rounded
 from drt_engine.model.problem import Parameters
+from drt_engine.series import differences
 from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
@@ -511,11 +512,11 @@ class SeriesProblem:
         with single_threaded_blas():
             return -self.chain.solve(right)
 
-    def refine(self, found: SeriesHyperparameters, parameters: Parameters) -> Array:
+    def refine(self, found: SeriesHyperparameters, parameters: Parameters, tolerance: float = _EXACT) -> Array:
         """Find the solution with known hyperparameters from one near it; return γ, shape (K, M)."""
         self.begin(parameters)
         self._weigh(found)
-        self._descend(found, _EXACT, _EXACT_STEPS)
+        self._descend(found, tolerance, _EXACT_STEPS)
         return self.values()[:, : self._grid.logs] * self.size
 
     def variance(self, floor: float, share: float) -> Array:
@@ -774,11 +775,11 @@ _LEAST_VARIANCE = 1e-10
 def _terms(position: Array, across: Array | None, logs: int) -> Terms:
     """Differences along a series, or along each of several and across them at each place."""
     length, lines = len(position), 1 if across is None else len(across)
-    state, coefficient = _differences(position)
+    state, coefficient = differences(position)
     states = [np.where(state < 0, -1, state + length * c) for c in range(lines)]
     coefficients, kinds = [coefficient] * lines, [0] * (lines * len(state))
     if across is not None:
-        state, coefficient = _differences(across)
+        state, coefficient = differences(across)
         states += [np.where(state < 0, -1, state * length + v) for v in range(length)]
         coefficients += [coefficient] * length
         kinds += [1] * (length * len(state))
@@ -788,17 +789,6 @@ def _terms(position: Array, across: Array | None, logs: int) -> Terms:
         np.array(kinds, dtype=np.int64),
         np.ones((len(kinds), logs - 1)),
     )
-
-
-def _differences(position: Array) -> tuple[NDArray[np.int64], Array]:
-    """Second differences of neighbours, or the first one of two: which, and their factors, shape (R, 3)."""
-    distance = np.diff(position)
-    if len(position) == 2:
-        return np.array([[0, 1, -1]]), np.array([[-1.0, 1.0, 0.0]]) / np.sqrt(distance[0])
-    first = np.arange(len(position) - 2)
-    one, two = 1.0 / distance[:-1], 1.0 / distance[1:]
-    coefficient = np.stack([one, -one - two, two], axis=1) / np.sqrt(0.5 * (distance[:-1] + distance[1:]))[:, None]
-    return np.stack([first, first + 1, first + 2], axis=1), coefficient
 
 
 def _courses(lines: int) -> Array:

@@ -256,7 +256,7 @@ class LogModels:
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
         goes_on = bool(expansion.tau[-1] > expansion.window(self.discretisation.frequency)[1])
         return LogPosterior(
-            expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on, self._reciprocal
+            expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on, reciprocal=self._reciprocal
         )
 
     @property

@@ -176,11 +176,11 @@ class PreparedLogGaussian:
                 part[~known] = np.nan
         mean, covariance, hyper = found
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
-        found = self.as_posterior(parameters, size, (mean, covariance), known_noise)
+        posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
         allowed = np.full(parameters.coefficients.shape, np.inf)
-        if known.size:
+        if known.any():
             allowed[known] = self._allowed((values / size[:, None] * problem.scale)[known], parts[known], hyper[known])
-        return replace(found, allowed=allowed * size[:, None])
+        return replace(posterior, allowed=allowed * size[:, None])
 
     def _allowed(self, solution: Array, parts: Array, hyper: Array) -> Array:
         """Largest γ that the data allow, for spectra of size 1, shape (K, M)."""
@@ -219,7 +219,7 @@ class PreparedLogGaussian:
         expansion = problem.discretisation.expansion
         goes_on = bool(expansion.tau[-1] > expansion.window(problem.discretisation.frequency)[1])
         return LogPosterior(
-            expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on, self._reciprocal
+            expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on, reciprocal=self._reciprocal
         )
 
     def data(self, impedance: ComplexArray) -> tuple[Array, Array]:

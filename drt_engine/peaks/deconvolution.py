@@ -348,9 +348,7 @@ def _fit_together(
             data.known,
             options.robust,
         )
-        found = fit_paths(
-            part, line.position[here], (out.parameters[rows] * own, out.state[rows, 0].astype(np.int64))
-        )
+        found = fit_paths(part, line.position[here], (out.parameters[rows] * own, out.state[rows, 0].astype(np.int64)))
         if found is None:
             return
         kept, size = rows[found.fitted], found.parameters.shape[1]

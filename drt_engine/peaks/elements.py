@@ -65,12 +65,12 @@ class Deconvolution:
     correlation: Array
     converged: NDArray[np.bool_]
     states: pd.DataFrame | None = None
-    joint: NDArray[np.bool_] = None  # type: ignore[assignment]  # none, below
+    joint: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Freeze the arrays."""
         if self.joint is None:
-            object.__setattr__(self, "joint", np.zeros(len(self), dtype=bool))
+            object.__setattr__(self, "joint", np.zeros(self.misfit.size, dtype=bool))
         for field in fields(self):
             array = getattr(self, field.name)
             if isinstance(array, np.ndarray):
@@ -175,7 +175,7 @@ class Deconvolution:
             "merged": merged | next_one,
             "at_bound": self._at_bound(values),
             "inside": (tau >= 1.0 / omega.max()) & (tau <= 1.0 / omega.min()),
-            "joint": np.repeat(self.joint, count),
+            "joint": np.repeat(np.asarray(self.joint), count),
         }
         found = pd.DataFrame(table)
         return found if self.states is None else with_states(found, self.states)

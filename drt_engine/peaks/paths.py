@@ -1,9 +1,9 @@
 """Elements of the spectra of a series fitted together, so that each follows a smooth path along the state.
 
 A small process beside a large one is hardly determined by one spectrum: many pairs of R and τ do. Its neighbours have
-the same process, with nearly the same R, τ and shape. So ln R, ln τ and the shape of each part, and the series elements,
-are expected to go on along the state as they go: their second differences e, over distances in units of the median one,
-are taken as normal with a variance v for each parameter of each part,
+the same process, with nearly the same R, τ and shape. So ln R, ln τ and the shape of each part, and the series
+elements, are expected to go on along the state as they go: their second differences e, over distances in units of the
+median one, are taken as normal with a variance v for each parameter of each part,
 
     minimise Σ_k χ²_k(θ_k) / s² + Σ_qr e_rq² / v_q .
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import chdtri
 
-from drt_engine.series import second_differences
+from drt_engine.series import differences
 from drt_engine.solvers.blocks import BlockMatrix
 from drt_engine.threads import single_threaded_blas
 from drt_kernels import deconvolution as kernels
@@ -156,10 +156,7 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
     numbers, often = np.unique(count[count > 0], return_counts=True)
     tried = numbers[often >= max(_LEAST_SHARE * len(count), 1.0)]
     with single_threaded_blas():
-        every = [
-            _Paths(data, position, _linked(singles, count, int(number), series, data.each, position))
-            for number in tried
-        ]
+        every = [_Paths(data, position, _linked(singles, int(number), series, data.each, position)) for number in tried]
         for paths in every:
             paths.fit()
         if not every:
@@ -169,12 +166,10 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
         return min(every, key=lambda paths: paths.criterion(trust)).without_strangers(singles)
 
 
-def _linked(
-    singles: tuple[Array, NDArray[np.int64]], count: NDArray[np.int64], number: int, series: int, each: int, place: Array
-) -> Array:
+def _linked(singles: tuple[Array, NDArray[np.int64]], number: int, series: int, each: int, place: Array) -> Array:
     """Parameters to start from, with R as its logarithm, shape (K, P): from spectra with so many elements."""
-    rows = np.flatnonzero(count == number)
     size = series + number * each
+    rows = np.flatnonzero(singles[1] == size)
     theta = singles[0][rows, :size].copy()
     parts = theta[:, series:].reshape(len(rows), number, each)
     parts[:, :, 0] = np.log(parts[:, :, 0])
@@ -199,7 +194,7 @@ class _Paths:
         states, size = start.shape
         self.series = len(data.model[1])
         self.logs = np.arange(self.series, size, data.each)
-        self.state, self.coefficient = second_differences(position)
+        self.state, self.coefficient = differences(position)
         self.reach = int((self.state.max(axis=1) - self.state[:, 0]).max())
         self.matrix = BlockMatrix(states, self.reach, size)
         self.low, self.high = (bound[:size].copy() for bound in data.bounds)
@@ -238,12 +233,12 @@ class _Paths:
             one = (self.data.x, self.data.z[k], self.data.weights[k] * root[k])
             kernels.evaluate(outer[k], self.data.model, one, self.jac[k], self.residual[k])
         self.jac[:, self.logs] *= outer[:, self.logs, None]
-        self.e = self._differences(theta)
+        self.e = self._second(theta)
         total = self._strength * float((self.residual**2).sum())
         total += float((self.e**2 / self.variance).sum()) + float((self.flat * (theta - self.start) ** 2).sum())
-        return 0.5 * total
+        return float(0.5 * total)
 
-    def _differences(self, theta: Array) -> Array:
+    def _second(self, theta: Array) -> Array:
         return np.asarray(np.einsum("rn,rnp->rp", self.coefficient, theta[self.state]))
 
     @property
@@ -256,7 +251,7 @@ class _Paths:
         out = self._strength * np.einsum("kpn,kn->kp", self.jac, self.residual) + self.flat * (self.theta - self.start)
         for n in range(3):
             np.add.at(out, self.state[:, n], self.coefficient[:, n, None] * self.e / self.variance)
-        return out
+        return np.asarray(out)
 
     def _build(self, damping: float) -> None:
         own, off, matrix = self.matrix.own, self.matrix.off, self.matrix
@@ -493,7 +488,7 @@ class _Paths:
 
 
 def _passed_on(known: Array, own: Array, coupled: Array, *, last: bool) -> Array:
-    """What is known of two states of three by way of the first, or of the last one: rows, shape (2 P, 2, P).
+    """Return what is known of two states of three by way of the first, or of the last one: rows, shape (2 P, 2, P).
 
     Parameters
     ----------
@@ -508,10 +503,11 @@ def _passed_on(known: Array, own: Array, coupled: Array, *, last: bool) -> Array
     """
     size = len(own)
     rows = np.zeros((4 * size, 3, size))
-    rows[: 2 * size, slice(1, 3) if last else slice(0, 2)] = known
+    first = 1 if last else 0
+    rows[: 2 * size, first : first + 2] = known
     rows[2 * size : 3 * size, 2 if last else 0] = own
     rows[3 * size :] = coupled
     # The one that goes comes first.
     order = [2, 0, 1] if last else [0, 1, 2]
-    factor = np.linalg.qr(rows[:, order].reshape(4 * size, 3 * size), mode="r")
+    factor = np.asarray(np.linalg.qr(rows[:, order].reshape(4 * size, 3 * size), mode="r"))
     return np.asarray(factor[size:, size:].reshape(2 * size, 2, size))

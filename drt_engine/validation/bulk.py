@@ -1,11 +1,12 @@
 """validate(): from spectra to what is wrong with each."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.result import Inversion
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.threads import run_tiles, thread_count
 from drt_engine.validation.base import Findings, ValidityTest
@@ -23,7 +24,7 @@ Many: each number of elements in a tile fills up its last block, and threads wai
 Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
-def validate(spectra: Spectra, method: ValidityTest | None = None) -> Validation:
+def validate(spectra: Spectra | Inversion, method: ValidityTest | None = None) -> Validation:
     """Test whether spectra can be the linear and stationary response of anything.
 
     A spectrum that cannot be tested gets a flag and NaN; the others get what they would have got alone. Points that are
@@ -31,8 +32,9 @@ def validate(spectra: Spectra, method: ValidityTest | None = None) -> Validation
 
     Parameters
     ----------
-    spectra : Spectra
-        K spectra.
+    spectra : Spectra or Inversion
+        K spectra; or the result of inverting them together, which are then held against what the others of their series
+        predict as well.
     method : LinearKramersKronig or ZHit, optional
         The test; ``LinearKramersKronig()`` by default.
 
@@ -44,7 +46,8 @@ def validate(spectra: Spectra, method: ValidityTest | None = None) -> Validation
     Raises
     ------
     InputError
-        If `spectra` is not a Spectra or `method` not a test.
+        If `spectra` is neither, `method` no test, and for a result whose spectra are not known or were not inverted
+        together.
 
     Examples
     --------
@@ -54,6 +57,11 @@ def validate(spectra: Spectra, method: ValidityTest | None = None) -> Validation
     >>> validate(spectra).counts()
     {'valid': 8}
     """
+    if isinstance(spectra, Inversion):
+        found = spectra.predictions()
+        tested = validate(Spectra(spectra.frequency, spectra.impedance, spectra.states), method)  # type: ignore[arg-type]
+        flag = tested.flag | np.where(found.score > 1.0, np.uint16(Validity.UNPREDICTED), np.uint16(0))
+        return replace(tested, flag=flag, prediction=found.score, prediction_error=found.error)
     if not isinstance(spectra, Spectra):
         raise InputError(
             f"spectra must be a Spectra; got {type(spectra).__name__}. Make one: Spectra(frequency, impedance)."

@@ -36,6 +36,7 @@ class Validity(enum.IntFlag):
     NOT_FINITE = 256
     TOO_FEW_POINTS = 512
     WRONG_SIGN = 1024
+    UNPREDICTED = 2048
 
     @property
     def message(self) -> str:
@@ -53,6 +54,9 @@ _MESSAGES = {
     Validity.WRONG_SIGN: "The imaginary part has the wrong sign: the spectrum obeys Kramers and Kronig with the other "
     "one. Capacitive means Im Z < 0; take the complex conjugate.",
     Validity.NOISY: "The noise is above the limit. Average longer, or raise the amplitude.",
+    Validity.UNPREDICTED: "The other spectra of its series do not predict this one, by far more than neighbours "
+    "differ here: something was different while it was measured, or its state is written down wrongly. Look at it "
+    "beside them; leave it out of the series if it is no part of it.",
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any violation.",
@@ -62,7 +66,7 @@ _MESSAGES = {
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
 }
 
-_FAULTS = 15 | 1024
+_FAULTS = 15 | 1024 | 2048
 _FAILURES = 768
 _MATRICES = ("residual", "outlier")
 
@@ -99,6 +103,10 @@ class Validation:
         What each spectrum was measured at, K rows.
     method : ValidityTest
         What it was tested with.
+    prediction, prediction_error : ndarray, shape (K,)
+        Score of how far the other spectra of its series miss a spectrum, above 1 where they do not predict it, and by
+        how many standard deviations of the noise; NaN where no inversion was tested. See
+        :meth:`~drt_engine.Inversion.predictions`.
     """
 
     frequency: Array
@@ -115,9 +123,14 @@ class Validation:
     outlier: NDArray[np.bool_]
     states: pd.DataFrame
     method: ValidityTest
+    prediction: Array = None  # type: ignore[assignment]  # NaN, below
+    prediction_error: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
+        for name in ("prediction", "prediction_error"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.flag.size, np.nan))
         rows, points = self.flag.size, self.frequency.size
         for field in fields(self):
             array = getattr(self, field.name)
@@ -207,8 +220,8 @@ class Validation:
         DataFrame
             The columns ``valid``, ``flag`` (names, joined by ``|``), ``score``, ``rms`` (%), ``chi_square``,
             ``elements``, ``mu``, ``noise`` (%), ``noise_constant`` (ohm), ``noise_proportional`` (%), ``drift`` (%),
-            ``drift_error`` (%) and ``outliers`` (how many) follow the states; one that the states have already gets
-            ``_kk`` at its end.
+            ``drift_error`` (%), ``outliers`` (how many), ``prediction`` and ``prediction_error`` follow the states; one
+            that the states have already gets ``_kk`` at its end.
         """
         names = {value: _name(value) for value in np.unique(self.flag).tolist()}
         found = pd.DataFrame(
@@ -226,6 +239,8 @@ class Validation:
                 "drift": 100.0 * self.drift,
                 "drift_error": 100.0 * self.drift_error,
                 "outliers": self.outlier.sum(axis=1),
+                "prediction": self.prediction,
+                "prediction_error": self.prediction_error,
             }
         )
         taken = set(map(str, self.states.columns))

@@ -37,6 +37,7 @@ def test_the_table_has_a_row_for_each_spectrum(found):
     assert list(table.columns) == [
         "cycle", "score", "valid", "flag", "score_kk", "rms", "chi_square", "elements", "mu", "noise",
         "noise_constant", "noise_proportional", "drift", "drift_error", "outliers",
+            "prediction", "prediction_error",
     ]  # fmt: skip
     assert table["flag"].tolist() == ["valid", "outlier", "not_finite", "valid", "valid"]
     assert table["outliers"].tolist() == [0, 1, 0, 0, 0]
