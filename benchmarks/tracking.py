@@ -280,10 +280,9 @@ def main() -> None:
         for source in given.sources:
             peaks = SOURCES[source](made, result)
             tracks = track(peaks, known=known, states=made.spectra.states)
-            print(f"{name}, seed {seed}: {len(made.spectra)} spectra, {len(peaks)} {source}", end="")
-            print(
-                f"{' peaks' if source not in ('parts', 'together') else ''}; {len(tracks.unassigned)} of them in no process"
-            )
+            kind = "" if source in ("parts", "together") else " peaks"
+            print(f"{name}, seed {seed}: {len(made.spectra)} spectra, {len(peaks)} {source}{kind}", end="")
+            print(f"; {len(tracks.unassigned)} of them in no process")
             report(*judged(made, tracks), tracks)
     if given.rounds:
         speed(given.copies, given.rounds)

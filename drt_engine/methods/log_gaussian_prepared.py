@@ -219,7 +219,15 @@ class PreparedLogGaussian:
         expansion = problem.discretisation.expansion
         goes_on = bool(expansion.tau[-1] > expansion.window(problem.discretisation.frequency)[1])
         return LogPosterior(
-            expansion, parameters, problem.series_elements, covariance, noise, shift, uncut, goes_on, reciprocal=self._reciprocal
+            expansion,
+            parameters,
+            problem.series_elements,
+            covariance,
+            noise,
+            shift,
+            uncut,
+            goes_on,
+            reciprocal=self._reciprocal,
         )
 
     def data(self, impedance: ComplexArray) -> tuple[Array, Array]:
