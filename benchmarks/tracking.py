@@ -282,7 +282,7 @@ def main() -> None:
             tracks = track(peaks, known=known, states=made.spectra.states)
             print(f"{name}, seed {seed}: {len(made.spectra)} spectra, {len(peaks)} {source}", end="")
             print(
-                f"{' peaks' if source not in ('parts', 'together') else ''}; {len(tracks.unassigned)} of them in no process"
+                f"{'' if source in ('parts', 'together') else ' peaks'}; {len(tracks.unassigned)} of them in no process"
             )
             report(*judged(made, tracks), tracks)
     if given.rounds:
