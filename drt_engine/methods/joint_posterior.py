@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -119,13 +120,17 @@ class JointSeries:
     held: NDArray[np.bool_]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
+    _kept: Callable[[int], LogPosterior] = field(init=False)
+    _working: RLock = field(init=False)
     _settled: Callable[[int], tuple[SeriesProblem, SeriesHyperparameters]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Note where each spectrum is, and keep the posteriors that were worked on last."""
         where = {int(row): (n, k) for n, line in enumerate(self.lines) for k, row in enumerate(line.rows)}
         object.__setattr__(self, "_of", where)
-        object.__setattr__(self, "posterior", lru_cache(_KEPT)(self._posterior))
+        object.__setattr__(self, "_working", RLock())
+        object.__setattr__(self, "_kept", lru_cache(_KEPT)(self._posterior))
+        object.__setattr__(self, "posterior", self._found_once)
         object.__setattr__(self, "_settled", lru_cache(1)(self._settle))
 
     def line_of(self, row: int) -> int | None:
@@ -147,6 +152,11 @@ class JointSeries:
         problem, found = self._problem(line, line.position, self.impedance[line.rows], self.breaks[line.rows])
         problem.settle(found, self.parameters.rows(line.rows))
         return problem, found
+
+    def _found_once(self, number: int) -> LogPosterior:
+        # A problem is worked on in place, so that two threads that ask for the same series must not do so at once.
+        with self._working:
+            return self._kept(number)
 
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]

@@ -1,11 +1,14 @@
 """Elements on smooth paths along a series, and spectra predicted from the others of it."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import drt_engine as drt
+from drt_engine.methods.joint_posterior import JointSeries
 from drt_engine.series import differences
 from drt_engine.simulate import ProportionalNoise
 
@@ -127,3 +130,22 @@ def test_differences_of_a_parabola_are_its_bend():
     distance = position[state[:, 2]] - position[state[:, 0]]
     np.testing.assert_allclose((factor * position[state] ** 2).sum(axis=1), distance / np.sqrt(0.5 * distance))
     np.testing.assert_allclose((factor * position[state]).sum(axis=1), 0.0, atol=1e-12)
+
+
+def test_threads_do_not_work_on_one_series_at_once(joint, monkeypatch):
+    inside, most = [], []
+    found = JointSeries._posterior
+
+    def noted(series, number):
+        inside.append(number)
+        most.append(len(inside))
+        time.sleep(0.02)
+        out = found(series, number)
+        inside.pop()
+        return out
+
+    monkeypatch.setattr(JointSeries, "_posterior", noted)
+    series = joint[:]._joined
+    with ThreadPoolExecutor(4) as pool:
+        assert len({id(each) for each in pool.map(lambda _: series.posterior(0), range(4))}) == 1
+    assert most == [1]
