@@ -149,7 +149,6 @@ def test_validate_finds_tells_and_draws(campaign, tmp_path, run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--figure", "map.png"), "Name one: --grid"),
         (("--by", "colour"), "'colour' is no state"),
         (("--test", "z-hit", "--admittance"), "modulus and phase"),
     ],

@@ -16,7 +16,7 @@ from drt_engine.model.responses import RESPONSES, radial_impedance
 FREQUENCY = np.logspace(5, -3, 65)
 OMEGA = 2 * np.pi * FREQUENCY
 Y = np.linspace(np.log(1e-7), np.log(1e6), 3001)
-DIFFUSION = [name for name in RESPONSES if name != "relaxation"]
+DIFFUSION = [name for name in RESPONSES if name.startswith(("transmissive", "blocking"))]
 MODES = {"unimodal": [(50, 1.0, 0.8)], "bimodal": [(30, 0.03, 0.6), (50, 10.0, 0.6)]}
 
 

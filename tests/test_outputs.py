@@ -27,7 +27,7 @@ INPUTS = {
     "info": {"file": "campaign.h5"},
     "clean": {"file": "campaign.h5"},
     "invert": {"file": "campaign.h5"},
-    "validate": {"file": "campaign.h5"},
+    "validate": {"file": "campaign.h5", "--inversion": "campaign.drt.h5"},
     "peaks": {"file": "campaign.drt.h5", "--spectra": "campaign.h5"},
     "plot": {
         "file": "campaign.drt.h5",

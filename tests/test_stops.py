@@ -132,15 +132,15 @@ def test_a_row_may_hold_a_spectrum_as_lists(tmp_path, run):
     frame = pd.DataFrame(rows)
     frame["Z"] = [str(one).replace("(", "").replace(")", "") for one in frame["Z"]]
     frame.to_csv(tmp_path / "a.csv")
-    frame.rename(columns={"omega": "freq"}).to_csv(tmp_path / "a.csv")
-    code, said = run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5", "--overwrite")
+    frame.rename(columns={"omega": "freq"}).to_csv(tmp_path / "freq.csv")
+    code, said = run("import", tmp_path / "freq.csv", "-o", tmp_path / "c.h5")
     assert "if it is the angular frequency ω, say so: --columns 'omega=1,re=2,im=3'" in " ".join(said.split())
     columns = ("--columns", "omega=1,re=2,im=3")
-    assert run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5", "--overwrite", *columns)[0] == 0
+    assert run("import", tmp_path / "freq.csv", "-o", tmp_path / "c.h5", "--overwrite", *columns)[0] == 0
     np.testing.assert_allclose(drt.read_spectra(tmp_path / "c.h5").frequency, F, rtol=1e-12)
     frame.loc[1, "Z"] = frame.loc[1, "Z"][:200] + ", ..., 1+1j]"
     frame.to_csv(tmp_path / "b.csv")
-    assert run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5")[0] == 0
+    assert run("import", tmp_path / "a.csv", "-o", tmp_path / "c.h5", "--overwrite")[0] == 0
     spectra = drt.read_spectra(tmp_path / "c.h5")
     np.testing.assert_allclose(spectra.frequency, F, rtol=1e-12)
     np.testing.assert_allclose(spectra.impedance, [impedance("bare", 1, v) for v in (3.6, 3.8)], rtol=1e-12)
@@ -206,8 +206,13 @@ def test_figures_without_options_choose_a_series_and_say_which(tested, tmp_path,
 
 @pytest.mark.slow
 def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
+    z = [impedance("bare", 1, 3 + k) for k in range(4)]
     states = {"cycle": [1, 2, 1, 2], "source": ["a", "a", "b", "b"]}
-    drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, [impedance("bare", 1, 3 + k) for k in range(4)], states))
+    drt.write_spectra(tmp_path / "b.h5", drt.Spectra(F, z, states))
+    assert run("invert", tmp_path / "b.h5", "--method", "tikhonov")[0] == 0
+    _, said = run("plot", tmp_path / "b.drt.h5", "-o", tmp_path / "b.svg")
+    assert "drawn is the series of source a, 2 of 4 spectra. --where chooses others." in said
+    drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, z, {"source": ["a"] * 4}))
     assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
     code, said = run("plot", tmp_path / "c.drt.h5", "-o", tmp_path / "w.svg")
     assert code == 0, said

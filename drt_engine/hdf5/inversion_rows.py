@@ -124,7 +124,7 @@ def put_solutions(
                     if there and solutions.keep:
                         _copy(writer, path, (name, info.grid), source, solutions.rows)
                 if solutions.result is not None:
-                    values = per_spectrum(solutions.result)
+                    values = writer.missing(solutions.rows.size) | per_spectrum(solutions.result)
                     values |= {column: source.read(column, solutions.rows) for column in writer.columns}
                     for some in _runs(solutions.rows):
                         first = int(solutions.rows[some.start])
@@ -166,7 +166,7 @@ def _copy(
         variables = [one.name for one in before.expected.per_spectrum]
         for some in _runs(kept):
             rows = kept[some]
-            values = {key: before.read(key, rows) for key in variables}
+            values = writer.missing(rows.size) | {key: before.read(key, rows) for key in variables if before.has(key)}
             values |= {column: source.read(column, rows) for column in writer.columns}
             writer.write(int(rows[0]), values)
 

@@ -216,15 +216,16 @@ def test_rows_stay_in_place_over_many_chunks(tmp_path):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     peaks = {}
-    # Both have chunks of the largest size, of which the writer holds one.
-    for rows in (20_000, 40_000):
-        path = tmp_path / f"{rows}.h5"
+    # Both have chunks of the largest size, of which the writer holds one. The longer one is worked on twice: what is
+    # made once in a process, and garbage that waits to be collected, are not of the file.
+    for run, rows in enumerate((20_000, 40_000, 40_000)):
+        path = tmp_path / f"{run}.h5"
         with SpectraWriter(path) as writer:
             for first in range(0, rows, 2_000):
                 writer.append(numbered(2_000, first=first))
         tracemalloc.start()
-        drt.invert_file(path, tmp_path / f"{rows}.drt.h5", method=Copying(), block=1024)
-        peaks[rows] = tracemalloc.get_traced_memory()[1]
+        drt.invert_file(path, tmp_path / f"{run}.drt.h5", method=Copying(), block=1024)
+        peaks[rows] = min(peaks.get(rows, np.inf), tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # One more column of the longer file would be 160,000 bytes.
     assert peaks[40_000] < peaks[20_000] + 80_000
