@@ -218,12 +218,12 @@ class GridWriter:
             put_attribute(self._datasets[name], "missing_value", column.missing)
         self.columns[name] = column
 
-    def missing(self, rows: int) -> dict[str, Array]:
-        """Rows of NaN for every array of numbers, in place of what is not known of some spectra."""
-        return {
+    def with_missing(self, values: Mapping[str, Array], rows: int) -> dict[str, Array]:
+        """Add rows of NaN for the arrays of numbers that some spectra lack."""
+        return dict(values) | {
             name: np.full((rows, *stored.shape[1:]), np.nan)
             for name, stored in self._datasets.items()
-            if stored.dtype.kind == "f"
+            if name not in values and stored.dtype.kind == "f"
         }
 
     def write(self, first: int, values: Mapping[str, Array]) -> None:

@@ -124,8 +124,9 @@ def put_solutions(
                     if there and solutions.keep:
                         _copy(writer, path, (name, info.grid), source, solutions.rows)
                 if solutions.result is not None:
-                    values = writer.missing(solutions.rows.size) | per_spectrum(solutions.result)
+                    values = per_spectrum(solutions.result)
                     values |= {column: source.read(column, solutions.rows) for column in writer.columns}
+                    values = writer.with_missing(values, solutions.rows.size)
                     for some in _runs(solutions.rows):
                         first = int(solutions.rows[some.start])
                         writer.write(first, {key: value[some] for key, value in values.items()})
@@ -166,9 +167,9 @@ def _copy(
         variables = [one.name for one in before.expected.per_spectrum]
         for some in _runs(kept):
             rows = kept[some]
-            values = writer.missing(rows.size) | {key: before.read(key, rows) for key in variables if before.has(key)}
+            values = {key: before.read(key, rows) for key in variables if before.has(key)}
             values |= {column: source.read(column, rows) for column in writer.columns}
-            writer.write(int(rows[0]), values)
+            writer.write(int(rows[0]), writer.with_missing(values, rows.size))
 
 
 def _runs(rows: NDArray[np.intp]) -> Iterator[slice]:
