@@ -162,7 +162,7 @@ def invert_block(
             sheets = sheets_of(spectra.states, (one, two[0]), method.series)
             run_tiles(lambda sheet: _join_across(spectra, method, course, sheet), sheets)
         alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
-        status[alone] |= np.uint16(Status.ALONE)
+        status[alone] |= np.uint32(Status.ALONE)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
@@ -252,7 +252,7 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)
     remarks = remarks + drifts * np.int64(Status.DRIFT)
     remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
-    out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint16)
+    out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint32)
     good, found = rows[solved], solution.parameters
     residual = np.empty(len(z))
     certificate.misfit(solution.fit, z, residual)
@@ -329,9 +329,9 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
             # Those of the spectra alone stay.
             return
         _replace(spectra, out, expansion, rows, solution)
-        out["status"][rows[breaks]] |= np.uint16(Status.BREAK)
+        out["status"][rows[breaks]] |= np.uint32(Status.BREAK)
         if solution.coupling[0] < _LEAST_ALIKE:
-            out["status"][rows] |= np.uint16(Status.UNRELATED)
+            out["status"][rows] |= np.uint32(Status.UNRELATED)
             logger.warning(
                 "the %d spectra of a series along %s are no more alike than those of different cells: inverting them "
                 "together changes little (coupling %.2g). Is %s what orders them?",
@@ -354,7 +354,7 @@ def _join_across(spectra: Spectra, method: LogGaussian, course: _Course, sheet: 
     position = sheet.position[0][places], sheet.position[1][lines]
     expansion = method.expansion(spectra.frequency)
     steps, name = course.steps(3, rows[measured])
-    along = ((out["status"][rows] & np.uint16(Status.BREAK)) != 0) & measured
+    along = ((out["status"][rows] & np.uint32(Status.BREAK)) != 0) & measured
     strengths, shifts, across_breaks = _at_places(spectra, method, out, (rows, measured, position[1]), steps)
     breaks = along, across_breaks
     if not strengths:
@@ -386,7 +386,7 @@ def _join_across(spectra: Spectra, method: LogGaussian, course: _Course, sheet: 
             # Those along each series stay.
             return
         _replace(spectra, out, expansion, mine, solution.part(at, np.arange(z.shape[1])))
-        out["status"][rows[breaks[1]]] |= np.uint16(Status.BREAK_ACROSS)
+        out["status"][rows[breaks[1]]] |= np.uint32(Status.BREAK_ACROSS)
 
     course.put(3, sheet.rows[sheet.rows >= 0], replace_all, name)
 
@@ -527,18 +527,18 @@ def _totals(
     return dict(zip(series, sums, strict=True))
 
 
-def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint16], size: int = _TILE) -> list[Tile]:
+def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint32], size: int = _TILE) -> list[Tile]:
     """Divide the rows that can be solved."""
     return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), size)
 
 
-def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint16]:
+def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint32]:
     points = usable.sum(axis=1)
     wrong_sign = _wrong_sign(z, usable)
     status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)
     status = np.where(wrong_sign, Status.WRONG_SIGN, status)
     status = np.where(points < MIN_POINTS, Status.TOO_FEW_POINTS, status)
-    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint16)
+    return np.where(points == 0, Status.NOT_FINITE, status).astype(np.uint32)
 
 
 def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:

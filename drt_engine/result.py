@@ -69,7 +69,7 @@ class Inversion(ResultArrays):
         conditions of Karush, Kuhn and Tucker are violated; their problems are convex, so that zero is the optimum.
         :class:`LogGaussian`: distance from a stationary point in posterior standard deviations; its problem is not
         convex, so that zero is a stationary point and not proven to be the lowest one.
-    status : ndarray of uint16, shape (K,)
+    status : ndarray of uint32, shape (K,)
         Flags of :class:`Status`.
     states : DataFrame
         What each spectrum was measured at, K rows.
@@ -195,7 +195,7 @@ class Inversion(ResultArrays):
     @property
     def representation(self) -> NDArray[np.str_]:
         """What γ of each spectrum is in, shape (K,): ``"impedance"``, in ohm, or ``"admittance"``, in S."""
-        return np.where((self.status & np.uint16(Status.ADMITTANCE)) != 0, "admittance", "impedance")
+        return np.where((self.status & np.uint32(Status.ADMITTANCE)) != 0, "admittance", "impedance")
 
     @property
     def gamma_units(self) -> str:
@@ -471,7 +471,7 @@ class Inversion(ResultArrays):
             if here.sum() >= 2:
                 kept.append(OrderedSeries(line.rows[here], line.value[here], line.position[here]))
         hyper = np.stack([self.regularisation, self.noise_floor, self.noise_relative, coupling, shift], axis=1)
-        breaks = (self.status & np.uint16(flag)) != 0
+        breaks = (self.status & np.uint32(flag)) != 0
         held = np.isfinite(self.coupling_across)
         of_all = self.method, self.frequency, self.impedance, self.expansion, self._parameters, hyper, breaks
         return JointSeries(*of_all, kept, held)

@@ -188,7 +188,7 @@ class ResultArrays:
             0.0,
         ),
     )
-    status: NDArray[np.uint16] = field(metadata=_of(None, "flags", "status flags, 0 is all well"))
+    status: NDArray[np.uint32] = field(metadata=_of(None, "flags", "status flags, 0 is all well"))
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""

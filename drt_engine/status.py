@@ -83,17 +83,17 @@ _MESSAGES = {
 }
 
 
-def count_status(status: NDArray[np.uint16]) -> dict[str, int]:
+def count_status(status: NDArray[np.uint32]) -> dict[str, int]:
     """Count spectra by status; ``ok`` first, then each flag that occurs.
 
     Parameters
     ----------
-    status : ndarray of uint16, shape (K,)
+    status : ndarray of uint32, shape (K,)
         Flags of :class:`Status`.
     """
     counts = {"ok": int(np.count_nonzero(status == 0))}
     for flag in Status:
-        count = int(np.count_nonzero(status & np.uint16(flag)))
+        count = int(np.count_nonzero(status & np.uint32(flag)))
         if count:
             counts[_word(flag)] = count
     return counts
@@ -108,21 +108,21 @@ def _word(flag: Status) -> str:
     return str(flag.name).lower().replace("_", " ")
 
 
-def failures(status: NDArray[np.uint16]) -> NDArray[np.bool_]:
+def failures(status: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Whether a status says that there is no solution, shape (K,).
 
     Parameters
     ----------
-    status : ndarray of uint16, shape (K,)
+    status : ndarray of uint32, shape (K,)
         Flags of :class:`Status`.
     """
-    return np.asarray((status & np.uint16(_FAILURES)) != 0)
+    return np.asarray((status & np.uint32(_FAILURES)) != 0)
 
 
 def status_attributes() -> dict[str, Any]:
     """Attributes that make the status readable by the netCDF climate and forecast conventions."""
     flags = [flag for flag in Status if flag]
     return {
-        "flag_masks": np.array(flags, dtype=np.uint16),
+        "flag_masks": np.array(flags, dtype=np.uint32),
         "flag_meanings": " ".join(str(flag.name).lower() for flag in flags),
     }

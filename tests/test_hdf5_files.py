@@ -18,6 +18,7 @@ import xarray as xr
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
 from drt_engine.hdf5 import SpectraWriter, add_spectra, digest, scan, schema
+from drt_engine.hdf5.inversion_rows import Solutions, put_solutions
 from drt_engine.spectra import STATE_UNITS
 
 METHODS = {
@@ -437,9 +438,16 @@ def test_files_of_earlier_versions_open(tmp_path, spectra):
     found = drt.read_inversion(path)
     np.testing.assert_array_equal(found.coefficients, result.coefficients)
     np.testing.assert_array_equal(found.status, result.status)
-    assert found.status.dtype == np.uint16
+    assert found.status.dtype == np.uint32
     for name in LATER:
         assert np.isnan(getattr(found, name)).all()
+    # Rows are put beside them with room for all flags.
+    drt.write_spectra(tmp_path / "c.h5", spectra)
+    (info,) = scan(tmp_path / "c.h5").spectra
+    put_solutions(path, tmp_path / "c.h5", {info: Solutions(result.method, np.array([0]), result[[0]], True)}, "default")
+    with h5py.File(path) as file:
+        assert file["inversions/default/default/status"].dtype == np.uint32
+    np.testing.assert_array_equal(drt.read_inversion(path).status, result.status)
 
 
 # The page about the format

@@ -96,11 +96,11 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
         median, most = (100.0 * float(value) for value in (np.median(residual[known]), residual[worst]))
         lines.append(f"residual: median {median:.2g} %, worst {most:.2g} % ({named(worst)})")
     for flag in Status:
-        rows = np.flatnonzero(status & np.uint16(flag)) if flag else np.empty(0, dtype=int)
+        rows = np.flatnonzero(status & np.uint32(flag)) if flag else np.empty(0, dtype=int)
         if rows.size:
             word = str(flag.name).lower().replace("_", " ")
             lines.append(f"{rows.size} {word}, first {named(int(rows[0]))}. {spelled(flag.message)}")
-    extrapolated = np.uint16(Status.EXTRAPOLATED)
+    extrapolated = np.uint32(Status.EXTRAPOLATED)
     piled = sum(_unbounded(one.impedance_at, np.flatnonzero(one.status & extrapolated)) for one in each)
     if piled and not each[0].capacitance:
         lines.append(

@@ -205,7 +205,7 @@ class Source:
         What each of K spectra was measured at; text as categories.
     residual : ndarray, shape (K,), or None
         Root mean square of the relative residual of each solution.
-    status : ndarray of uint16, shape (K,), or None
+    status : ndarray of uint32, shape (K,), or None
         Flags of :class:`drt_engine.Status`.
     remarks : tuple of str
         What a person should know of the files.
@@ -220,7 +220,7 @@ class Source:
         self.files, self.stamp = files, files.stamp()
         self.name: str | None = None
         self.residual: NDArray[np.float64] | None = None
-        self.status: NDArray[np.uint16] | None = None
+        self.status: NDArray[np.uint32] | None = None
         remarks = []
         inverted = () if files.results is None else scan(files.results).inversions
         self.names = tuple(dict.fromkeys(found.name for found in inverted))

@@ -162,13 +162,16 @@ class GridWriter:
         Returns
         -------
         GridWriter or None
-            None where the group has to be written anew for more rows: others wrote it, or its chunks are too short for
-            what it would hold.
+            None where the group has to be written anew for more rows: others wrote it, its chunks are too short for
+            what it would hold, or an earlier version wrote it with fewer flags than there are now.
         """
         writer = cls.__new__(cls)
         names = [variable.name for variable in reader.expected.per_spectrum if reader.has(variable.name)]
         text = [name for name, column in reader.columns.items() if column.kind == "text"]
         if not {*names, *reader.columns} <= {*group}:
+            return None
+        flags = [variable for variable in reader.expected.per_spectrum if np.dtype(variable.dtype).kind == "u"]
+        if any(reader.has(one.name) and group[one.name].dtype.itemsize < np.dtype(one.dtype).itemsize for one in flags):
             return None
         dimensions = Dimensions.of(group, schema.SPECTRUM, [*names, *reader.columns], text)
         longest_row = max(group[name].dtype.itemsize * int(np.prod(group[name].shape[1:])) for name in names)

@@ -163,7 +163,7 @@ class Answers:
     ----------
     residual : ndarray, shape (K,)
         Root mean square of the relative residual.
-    status : ndarray of uint16, shape (K,)
+    status : ndarray of uint32, shape (K,)
         Flags of :class:`drt_engine.Status`.
     states : DataFrame
         What each spectrum was measured at.

@@ -170,7 +170,7 @@ class Group:
 def _result(told: ResultField) -> Variable:
     """How an array of a result is stored."""
     dimensions = (SPECTRUM, "tau") if told.by_tau else (SPECTRUM,)
-    flags: dict[str, Any] = {} if told.units is not None else {"dtype": "uint16", "attributes": status_attributes()}
+    flags: dict[str, Any] = {} if told.units is not None else {"dtype": "uint32", "attributes": status_attributes()}
     return Variable(
         told.name,
         dimensions,

@@ -158,4 +158,5 @@ def _read(path: Path, rows: int, size: int, level: float | None) -> dict[str, Ar
         raise DamagedBlock(path)
     if any(arrays[name].shape != ((rows, size) if name in _OVER_TAU else (rows,)) for name in names):
         raise DamagedBlock(path)
-    return arrays
+    # A job that an earlier version began has blocks with fewer flags.
+    return arrays | {"status": arrays["status"].astype(np.uint32)}

@@ -526,7 +526,7 @@ def _mark_breaks(axes: Axes, chosen: Selection, quantity: Quantity) -> list[Arti
 def _breaks(chosen: Selection) -> list[tuple[int, int]]:
     """Find pairs of neighbours along a series between which it breaks, as numbers among the chosen spectra."""
     method, states = chosen.fitted.method, chosen.states
-    after = set(np.flatnonzero(chosen.fitted.status & np.uint16(Status.BREAK)).tolist())
+    after = set(np.flatnonzero(chosen.fitted.status & np.uint32(Status.BREAK)).tolist())
     if not after or not isinstance(method, LogGaussian) or method.along is None:
         return []
     one, *two = method.columns

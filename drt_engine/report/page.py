@@ -214,7 +214,7 @@ def _validity(part: Part) -> Iterable[tuple[str, int, str]]:
 def _statuses(part: Part) -> Iterable[tuple[str, int, str]]:
     result = part.result
     for flag in Status if result is not None else ():
-        count = int(np.count_nonzero(result.status & np.uint16(flag))) if result is not None else 0
+        count = int(np.count_nonzero(result.status & np.uint32(flag))) if result is not None else 0
         if count:
             yield str(flag.name).lower().replace("_", " "), count, flag.message
 

@@ -76,7 +76,7 @@ def test_stored_smaller(campaign, tmp_path, cli):
     with h5py.File(tmp_path / "d.h5") as file:
         gamma = file["inversions/default/long/gamma"]
         assert (gamma.dtype, gamma.compression) == (np.float32, "gzip")
-        assert file["inversions/default/long/status"].dtype == np.uint16
+        assert file["inversions/default/long/status"].dtype == np.uint32
         assert file["inversions/default/long/tau"].dtype == np.float64
 
 

@@ -132,8 +132,8 @@ def test_a_line_stands_where_a_series_breaks():
     # The flag is that of the first spectrum after the break, along the voltage of one cell, cycle and direction.
     method = drt.LogGaussian(along="voltage", series=("cell", "cycle", "direction"))
     after = ONE[np.argsort(STATES["voltage"].to_numpy()[ONE])][[0, 3]]
-    status = RESULT.status.astype(np.uint16)
-    status[after] |= np.uint16(drt.Status.BREAK)
+    status = RESULT.status.astype(np.uint32)
+    status[after] |= np.uint32(drt.Status.BREAK)
     result = replace(RESULT, status=status, method=method, expansion=Expansion(TAU, "piecewise-linear", np.nan))
     ordered = np.sort(STATES["voltage"].to_numpy()[ONE])
     for draw in (plotting.waterfall, plotting.heat_map):

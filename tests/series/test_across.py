@@ -131,7 +131,7 @@ def test_a_cell_that_jumps_between_two_cycles_is_flagged_across():
     impedance[12 * 3 :] += 40.0 / (1.0 + (2j * np.pi * FREQUENCY * 0.1) ** 0.9)
     frame = pd.DataFrame({"cell": "A", "cycle": np.repeat(cycles, 3), "voltage": np.tile(voltage, 24)})
     result = drt.invert(drt.Spectra(FREQUENCY, impedance, frame), drt.LogGaussian(along=ALONG))
-    flagged = np.flatnonzero(result.status & np.uint16(Status.BREAK_ACROSS))
+    flagged = np.flatnonzero(result.status & np.uint32(Status.BREAK_ACROSS))
     np.testing.assert_array_equal(flagged, [36, 37, 38])
     # What was before and after is not made alike.
     resistance = result.r_pol.reshape(24, 3)
