@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk, ssyrk
 from scipy.sparse import csr_array
 
 from drt_engine.solvers.blocks import BlockMatrix
@@ -301,23 +303,7 @@ class Chain:
     def _fill_blocks(self) -> None:
         """Put the blocks together."""
         states, logs, matrix = len(self.y), self.grid.logs, self.matrix
-        points = self.weight.shape[1]
-        kind = matrix.own.dtype
-        rows = self._columns.astype(kind, copy=False)  # (j,q)
-        columns = rows.T
-        one, between, other = (each.astype(kind, copy=False)[:, :, None] for each in self._pair)
-        factors = self._factors.astype(kind, copy=False)
-        for k in range(states):
-            # By states, so that what is worked on stays near the processor.
-            weighted = np.concatenate(
-                [
-                    one[k] * columns[:points] + between[k] * columns[points:],
-                    between[k] * columns[:points] + other[k] * columns[points:],
-                ]
-            )
-            weighted *= factors[k]
-            np.matmul(rows, weighted, out=matrix.own[k])
-            matrix.own[k] *= factors[k][:, None]
+        self._fill_data(matrix.own[:states])
         matrix.off[:] = 0.0
         near, far = self._products(self._near), self._products(self._far) if self._across else []
         bands = self._bands
@@ -333,6 +319,41 @@ class Chain:
             _add_diagonal(block, -1, beside)
         if self._across:
             self._fill_courses(far[0])
+
+    def _fill_data(self, own: Array) -> None:
+        """Put the part of the data into the blocks of the states, of which the lower half counts."""
+        kind, points = own.dtype, self.weight.shape[1]
+        rows = self._columns.astype(kind, copy=False)  # (j,q)
+        one, between, other = self._pair
+        real, imaginary = rows[:, :points], rows[:, points:]
+        factors = self._factors.astype(kind, copy=False)[:, :, None]
+        product = dsyrk if kind == np.float64 else ssyrk
+        if (one >= 0.0).all() and (one * other >= between**2).all():
+            # Weights of pairs have a Cholesky factor, and a product of a matrix with its own transpose takes half the
+            # time of another one.
+            root = np.sqrt(one)
+            mixed = np.divide(between, root, out=np.zeros_like(root), where=root > 0.0)
+            rest = np.sqrt(np.maximum(other - mixed**2, 0.0))
+            root, mixed, rest = (each.astype(kind, copy=False) for each in (root, mixed, rest))
+            weighted, twisted = np.empty_like(rows), bool(mixed.any())
+            for k in range(len(own)):
+                # By states, so that what is worked on stays near the processor.
+                np.multiply(real, root[k], out=weighted[:, :points])
+                np.multiply(imaginary, rest[k], out=weighted[:, points:])
+                if twisted:
+                    weighted[:, :points] += imaginary * mixed[k]
+                weighted *= factors[k]
+                # What is lower here is upper in Fortran's order.
+                product(1.0, weighted.T, beta=0.0, c=own[k].T, trans=1, overwrite_c=1)
+            return
+        one, between, other = (each.astype(kind, copy=False) for each in self._pair)
+        for k in range(len(own)):
+            weighted = np.hstack(
+                [one[k] * real + between[k] * imaginary, between[k] * real + other[k] * imaginary]
+            )
+            np.matmul(rows, weighted.T, out=own[k])
+            own[k] *= factors[k]
+            own[k] *= factors[k].T
 
     def _products(self, coupling: _Coupling) -> list[tuple[Array, Array]]:
         """Diagonals of the coupling of each state with itself and with the following ones."""
@@ -541,8 +562,7 @@ def bends(u: Array, grid: Grid) -> Array:
 
 def _add_diagonal(blocks: Array, number: int, values: Array) -> None:
     """Add values, shape (K, n), to a diagonal of blocks; a negative one lies above the main one."""
-    at = np.arange(values.shape[1])
-    if number >= 0:
-        blocks[:, at + number, at] += values
-    else:
-        blocks[:, at, at - number] += values
+    count, size = values.shape[1], blocks.shape[-1]
+    first = number * size if number >= 0 else -number
+    rows = blocks.strides[0], (size + 1) * blocks.itemsize
+    as_strided(blocks[:, first // size, first % size :], (len(blocks), count), rows)[:] += values
