@@ -35,6 +35,7 @@ NU, LEVEL = 1.0, 0.1
 _NEAR = 0.05
 """Below this residual Newton's matrix is tried first."""
 
+FLOOR = 0.0
 _LONGEST = 3.0
 """Largest change of ln γ in a step."""
 
@@ -278,7 +279,7 @@ class Chain:
         curved = self._firm if mode < _TOUCHING else self.firm / self.looser
         if mode < _TOUCHING:
             curvature = (NU - self._q) / (NU + self._q)
-            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, 0.0))
+            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, FLOOR))
         self._curved = curved * grid.slope
         self._fill_blocks()
 
@@ -333,14 +334,13 @@ class Chain:
             # time of another one.
             root = np.sqrt(one)
             mixed = np.divide(between, root, out=np.zeros_like(root), where=root > 0.0)
-            rest = np.sqrt(np.maximum(other - mixed**2, 0.0))
-            root, mixed, rest = (each.astype(kind, copy=False) for each in (root, mixed, rest))
-            weighted, twisted = np.empty_like(rows), bool(mixed.any())
+            roots = np.hstack([root, np.sqrt(np.maximum(other - mixed**2, 0.0))]).astype(kind, copy=False)
+            twisted, mixed = mixed.any(axis=1), mixed.astype(kind, copy=False)
+            weighted = np.empty_like(rows)
             for k in range(len(own)):
                 # By states, so that what is worked on stays near the processor.
-                np.multiply(real, root[k], out=weighted[:, :points])
-                np.multiply(imaginary, rest[k], out=weighted[:, points:])
-                if twisted:
+                np.multiply(rows, roots[k], out=weighted)
+                if twisted[k]:
                     weighted[:, :points] += imaginary * mixed[k]
                 weighted *= factors[k]
                 # What is lower here is upper in Fortran's order.
