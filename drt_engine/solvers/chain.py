@@ -32,10 +32,9 @@ Array = NDArray[np.float64]
 NU, LEVEL = 1.0, 0.1
 """Degrees of freedom of how e changes with ln τ, and κ₀, which holds e itself where no data do."""
 
-_NEAR = 0.05
+_NEAR = 0.3
 """Below this residual Newton's matrix is tried first."""
 
-FLOOR = 0.0
 _LONGEST = 3.0
 """Largest change of ln γ in a step."""
 
@@ -279,7 +278,7 @@ class Chain:
         curved = self._firm if mode < _TOUCHING else self.firm / self.looser
         if mode < _TOUCHING:
             curvature = (NU - self._q) / (NU + self._q)
-            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, FLOOR))
+            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, self.floor))
         self._curved = curved * grid.slope
         self._fill_blocks()
 
@@ -296,7 +295,7 @@ class Chain:
         sine = np.divide(im, size, out=np.zeros_like(im), where=there)
         d = self.grid.tail * self.distance
         curvature = (1.0 - d) / (1.0 + d)
-        along = np.where(there, weight * (curvature if mode == _TRUE else np.maximum(curvature, 0.0)), weight)
+        along = np.where(there, weight * (curvature if mode == _TRUE else np.maximum(curvature, self.floor)), weight)
         self._pair[0] = cosine**2 * along + sine**2 * weight
         self._pair[1] = cosine * sine * (along - weight)
         self._pair[2] = sine**2 * along + cosine**2 * weight
@@ -481,7 +480,7 @@ class Chain:
         phi = self.evaluate(self.y, model)
         residual = self.differentiate(model)
         self.dual = self._ratio / self._root
-        mode, before, free = _NONE, math.inf, self.free
+        mode, before, free, self.floor = _NONE, math.inf, self.free, 0.3
         for _ in range(limit):
             if not residual > tolerance:
                 break
@@ -494,6 +493,10 @@ class Chain:
                 break
             share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
             phi = self._walk(-self.solve(self.gradient[None], share)[0], phi, model)
+            if self.length < 0.3:
+                self.floor = min(3.0 * self.floor, 1.0)
+            elif self.length == 1.0:
+                self.floor = max(self.floor / 3.0, 0.03)
             before, residual = residual, self.differentiate(model)
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
@@ -521,7 +524,7 @@ class Chain:
         change = math.sqrt(model.lam) / self.grid.knee[: logs - 2] * bends(step, self.grid)
         wanted = (ratio + change * (1.0 - self.dual * ratio / root)) / root
         self.dual = (self.dual + length * (wanted - self.dual)).clip(-1.0, 1.0)
-        self.y[:] = trial
+        self.y[:], self.length = trial, length
         return phi
 
     def factor_touching(self, model: Model, *, invert: bool) -> bool:
