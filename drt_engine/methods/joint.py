@@ -508,7 +508,7 @@ class SeriesProblem:
     ) -> float:
         """Minimise with the noise of all or of each state, shape (1, 2) or (K, 2)."""
         self._take(noise)
-        self.chain.work_roughly(tolerance >= _COARSE)
+        self.chain.work_roughly(tolerance >= _COARSE or len(strength) == 1)
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.own_share, normal), tolerance, limit)
 

@@ -45,8 +45,11 @@ _HALVINGS, _ROUNDING, _RESIDUAL_ROUNDING = 40, 1e-13, 1e-15
 """A step may be halved this often; a decrease below this share of the objective is rounding; and rounding errors of a
 component of a residual: data are divided by their size, so it is a sum of numbers below 1."""
 
-_OLD, _FALLEN = 0.05, 0.1
-"""Below this residual a factor serves for the next step as well, as long as it falls to this share in each."""
+_OLD, _OLD_TURNS = 0.1, 8
+"""Below this residual a factor serves for further steps, as long as so many turns of conjugate gradients are enough."""
+
+_SHORT = 0.3
+"""A step that has to be made shorter than this"""
 
 _CLOSE = 1e-8
 """What is below this and no longer halves has met rounding."""
@@ -262,6 +265,11 @@ class Chain:
 
     def build(self, mode: int, model: Model) -> None:
         """Make the second derivative of the objective."""
+        self._derive(mode, model)
+        self._fill_blocks()
+
+    def _derive(self, mode: int, model: Model) -> None:
+        """Find what the second derivative consists of."""
         grid, logs, lam = self.grid, self.grid.logs, model.lam
         self._turn_weights(mode)
         knee = grid.knee[: logs - 2]
@@ -280,7 +288,6 @@ class Chain:
             curvature = (NU - self._q) / (NU + self._q)
             curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, self.floor))
         self._curved = curved * grid.slope
-        self._fill_blocks()
 
     def _turn_weights(self, mode: int) -> None:
         """Weights of each pair of a real and an imaginary part, and between them, shape (3, K, F)."""
@@ -428,11 +435,13 @@ class Chain:
         """Solve with what was factored last, right = H x, shape (n, K, N); across lines to a share of the error."""
         right = np.where(self._held, 0.0, right)
         if self._across:
-            return np.stack([self._conjugate(each, share) for each in right])
+            return np.stack([self._conjugate(each, share)[0] for each in right])
         return self.matrix.solve(right)
 
     def _precondition(self, left: Array) -> Array:
         """Add the solutions within lines and along courses."""
+        if not self._across:
+            return self.matrix.solve(left[None])[0]
         lines = self.courses.shape[1]
         across = left.reshape(lines, -1)
         whole = np.vstack([left, (self.courses @ across).reshape(-1, left.shape[1])])
@@ -444,31 +453,31 @@ class Chain:
         out[self._held] = 0.0
         return np.asarray(out)
 
-    def _conjugate(self, right: Array, tolerance: float) -> Array:
-        """Solve with the whole matrix by conjugate gradients preconditioned by the factor.
+    def _conjugate(self, right: Array, tolerance: float, turns: int = _TURNS) -> tuple[Array, bool]:
+        """Solve with the whole matrix by conjugate gradients preconditioned by the factor; and whether that was done.
 
-        The factor leaves out how states of different lines are coupled. Where the matrix is not positive definite, what
-        is returned is a direction in which the objective falls. `tolerance` is that of the error in the norm of the
-        preconditioner, of what it is at first.
+        The factor leaves out how states of different lines are coupled, or is that of an earlier step. Where the matrix
+        is not positive definite, what is returned is a direction in which the objective falls. `tolerance` is that of
+        the error in the norm of the preconditioner, of what it is at first.
         """
         out, left = np.zeros_like(right), right.copy()
         way = at = self._precondition(left)
         first = size = float((left * at).sum())
-        for n in range(_TURNS):
+        for n in range(turns):
             if size <= tolerance * tolerance * first:
-                break
+                return out, True
             image = self.multiply(way)
             curvature = float((way * image).sum())
             if not curvature > 0.0:
                 # What was found so far goes downhill, and so does the first direction.
-                return way if n == 0 else out
+                return (way if n == 0 else out), False
             length = size / curvature
             out += length * way
             left -= length * image
             at = self._precondition(left)
             before, size = size, float((left * at).sum())
             way = at + size / before * way
-        return out
+        return out, size <= tolerance * tolerance * first
 
     # ---- the way down
 
@@ -484,16 +493,22 @@ class Chain:
         for _ in range(limit):
             if not residual > tolerance:
                 break
-            # Newton's matrix near the solution and once it has been positive definite.
-            first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
-            fresh = not (mode == _TRUE and before < _OLD and residual < _FALLEN * before and (self.free == free).all())
-            if fresh:
+            step = None
+            if mode < _NONE and residual < _OLD and not self._across and (self.free == free).all():
+                step = self._step_from_old(residual, model)
+            if step is None:
+                # Newton's matrix near the solution and once it has been positive definite.
+                first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
                 mode, free = self._factor_from(first, model), self.free
-            if mode == _NONE:
-                break
-            share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
-            phi = self._walk(-self.solve(self.gradient[None], share)[0], phi, model)
-            if self.length < 0.3:
+                if mode == _NONE and self.matrix is self._rough:
+                    self.matrix = self._whole
+                    mode = self._factor_from(_TAMED, model)
+                if mode == _NONE:
+                    break
+                step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
+            phi = self._walk(step, phi, model)
+            # Far from a parabola, steps are damped more.
+            if self.length < _SHORT:
                 self.floor = min(3.0 * self.floor, 1.0)
             elif self.length == 1.0:
                 self.floor = max(self.floor / 3.0, 0.03)
@@ -501,6 +516,13 @@ class Chain:
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
         return residual
+
+    def _step_from_old(self, residual: float, model: Model) -> Array | None:
+        """Newton's step by conjugate gradients with the factor of a step before; None where that is of no use."""
+        self._derive(_TOUCHING if model.normal else _TRUE, model)
+        right = np.where(self._held, 0.0, self.gradient)
+        found, done = self._conjugate(right, max(_SHARE * min(10.0 * residual, 1.0), _LEAST_SHARE), _OLD_TURNS)
+        return -found if done else None
 
     def _walk(self, step: Array, before: float, model: Model) -> float:
         """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
