@@ -58,7 +58,7 @@ _ROUNDS, _SETTLED, _LONGEST = 10, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
-_NORMAL_STEPS, _STEPS = 8, 5
+_NORMAL_STEPS, _STEPS = 3, 1
 """Most steps of the descent that begins, with a quadratic coupling, and in a round of finding hyperparameters: these
 need no solution, and what is left of the way is gone in the next round."""
 
@@ -671,10 +671,18 @@ class SeriesProblem:
         """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told."""
         if limit:
             self._descend(found, _COARSE, limit)
-        if not self._factor(found, invert=True):
-            return np.zeros(0)
-        known = self._known()
-        return np.array([*self._noise(found, known), *self._strength(found, known)])
+        chain, model = self.chain, Model(self._strengths(found), found.lam, self.own_share)
+        self._take(found.noise[None])
+        chain.work_roughly(False)
+        with single_threaded_blas():
+            step = chain.begin_touching(model)
+            if step is None:
+                return np.zeros(0)
+            chain.matrix.invert(len(chain.y))
+            known = self._known()
+            told = np.array([*self._noise(found, known), *self._strength(found, known)])
+            chain.go(step, model)
+        return told
 
     def _weigh(self, found: SeriesHyperparameters) -> None:
         """Let changes be larger where ln γ bends: a process that moves takes its bends along.

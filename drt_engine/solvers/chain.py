@@ -549,6 +549,18 @@ class Chain:
         self.y[:], self.length = trial, length
         return phi
 
+    def begin_touching(self, model: Model) -> Array | None:
+        """Factor the matrix of parabolas that touch from above at `y`, and return its step; None without one."""
+        self._phi = self.evaluate(self.y, model)
+        self.differentiate(model)
+        self.dual = self._ratio / self._root
+        self.build(_TOUCHING, model)
+        return -self.solve(self.gradient[None])[0] if self.matrix.factor() else None
+
+    def go(self, step: Array, model: Model) -> None:
+        """Go along a step as far as the objective falls, after :meth:`begin_touching`."""
+        self._walk(step, self._phi, model)
+
     def factor_touching(self, model: Model, *, invert: bool) -> bool:
         """Factor the matrix of parabolas that touch from above at `y`, or leave blocks of its inverse.
 
