@@ -51,11 +51,14 @@ _REACH = 2
 """Relaxation times beside an interval whose bends may pass over it when processes move; with four or six, a crossing of
 two processes and a series over 80 K came out worse."""
 
+_WIDER_BENDS = -1.5
+"""Power of the distance of relaxation times that bends are multiplied by, so that s is the same."""
+
 _ROUNDS, _SETTLED, _LONGEST = 10, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
-_NORMAL_STEPS, _STEPS = 8, 5
+_NORMAL_STEPS, _STEPS = 3, 1
 """Most steps of the descent that begins, with a quadratic coupling, and in a round of finding hyperparameters: these
 need no solution, and what is left of the way is gone in the next round."""
 
@@ -211,6 +214,10 @@ def solve_series(
         Before which spectra the series breaks.
     """
     problem = SeriesProblem(prepared, impedance, position)
+    coarser = prepared.coarser
+    if coarser is not None:
+        wider = float(problem._spacing.size / (coarser.grid.logs - 1))
+        problem.small = SeriesProblem(coarser, impedance, position, wider=wider)
     lam = _coarse(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
     found, residual = problem.solve(start, lam, steps or Steps())
     return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
@@ -299,10 +306,17 @@ class SeriesProblem:
         Where each stands along the series, ascending, in steps of the median distance.
     across : ndarray, shape (C,), optional
         Where C series stand, each with states at all positions: K is C V, series after series. By default there is one.
+    wider : float
+        By how much relaxation times are farther apart than those that κ and s are for.
     """
 
     def __init__(
-        self, prepared: PreparedLogGaussian, impedance: ComplexArray, position: Array, across: Array | None = None
+        self,
+        prepared: PreparedLogGaussian,
+        impedance: ComplexArray,
+        position: Array,
+        across: Array | None = None,
+        wider: float = 1.0,
     ) -> None:
         self._prepared, self._problem, self._grid = prepared, prepared.problem, prepared.grid
         self._there = np.isfinite(impedance)
@@ -319,7 +333,7 @@ class SeriesProblem:
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
         self.chain = Chain(scaled, self._grid, self._terms, self._width, courses)
         self._few = max(_AT_ONCE // len(z), 1)
-        self.own_share = _OWN_SHARE
+        self.own_share, self._wider = _OWN_SHARE, wider
         self.cut(np.zeros(len(z), dtype=bool))
 
     # ---- solutions
@@ -341,23 +355,66 @@ class SeriesProblem:
 
     def solve(self, start: SeparateSolutions, lam: float, steps: Steps) -> tuple[SeriesHyperparameters, float]:
         """Find hyperparameters and solution from those of the single spectra; return them and the residual."""
+        small = self.small
         self.begin(start.parameters)
         # The way is not smooth: the last bits of the start, as units of the impedance leave them, must not decide it.
         self.chain.y[:] = _START_GRAIN * np.round(self.chain.y / _START_GRAIN)
-        self._keep_in(steps)
+        if small is not None:
+            small.begin_from(self)
+        steps.on(**self._state(), **({} if small is None else {f"small_{k}": v for k, v in small._state().items()}))
+        self._steps = steps
+        if small is not None:
+            small._steps = steps
         found = _rounded(SeriesHyperparameters(self._first_noise(start), lam, _START, _FIRST_SHIFT))
         found = found._replace(noise=np.where(np.isfinite(self.given), self.given, found.noise))
-        self._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
-        found = self._find_hyperparameters(found)
-        if self._order == 2 and self._cut_at_breaks(found):
-            found = self._find_hyperparameters(found)
+        one = small or self
+        one._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
+        found = one._find_hyperparameters(found)
+        if self._order == 2 and one._cut_at_breaks(found):
+            found = one._find_hyperparameters(found)
         rounded_off = _rounded(found)
         # What is given stays as it is.
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
+        if small is not None:
+            self.cut(small.breaks)
+            self.follow(small)
         self._weigh(found)
         self._minimise(found, _COARSE, _COARSE_STEPS, (_FOUND, _NEAR))
         return found, self._minimise(found, _EXACT, _EXACT_STEPS, (_NEAR, 1.0))
+
+    small: "SeriesProblem | None" = None
+
+    def _logs_of(self, other: "SeriesProblem"):
+        tau, of = (one._problem.discretisation.expansion.tau for one in (self, other))
+        return np.searchsorted(of, tau)
+
+    def begin_from(self, other: "SeriesProblem") -> None:
+        from scipy.interpolate import CubicSpline
+
+        at = self._logs_of(other)
+        logs = self._grid.logs
+        self.chain.y[:, :logs] = other.chain.y[:, at]
+        self.chain.y[:, logs:] = other.chain.y[:, other._grid.logs :]
+        x = np.log(other._problem.discretisation.expansion.tau)
+        self._between = CubicSpline(x[at], np.eye(at.size), axis=0)(x)
+        self._fine = other
+        self.correct()
+
+    def correct(self) -> None:
+        logs, fine = self._grid.logs, self._fine
+        u = self.chain.y[:, :logs]
+        many = np.exp(u @ self._between.T) @ fine.chain._columns[: fine._grid.logs]
+        self.chain.b[:] = fine.chain.b - many + np.exp(u) @ self.chain._columns[:logs]
+
+    def follow(self, small: "SeriesProblem") -> None:
+        logs = self._grid.logs
+        few = small._grid.logs
+        self.chain.y[:, :logs] = small.chain.y[:, :few] @ small._between.T
+        self.chain.y[:, logs:] = small.chain.y[:, few:]
+
+    def _state(self):
+        return {"y": self.chain.y, "relative": self._terms.relative}
 
     def solve_across(self, start: Parameters, known: tuple[Array, float], across: Across, steps: Steps) -> float:
         """Find the solution of several series from solutions of each alone, noise (K, 2) and λ; return the residual."""
@@ -408,7 +465,7 @@ class SeriesProblem:
         *,
         normal: bool = False,
     ) -> float:
-        own = found.noise[None], found.lam, np.array([found.strength])
+        own = found.noise[None], found.lam, self._strengths(found)
         return self._run_in_steps(own, tolerance, limit, share, normal=normal)
 
     def _run_in_steps(
@@ -440,21 +497,25 @@ class SeriesProblem:
             before = residual
 
     def _descend(self, found: SeriesHyperparameters, tolerance: float, limit: int, *, normal: bool = False) -> float:
-        return self._run(found.noise[None], found.lam, np.array([found.strength]), tolerance, limit, normal=normal)
+        return self._run(found.noise[None], found.lam, self._strengths(found), tolerance, limit, normal=normal)
+
+    def _strengths(self, found: SeriesHyperparameters) -> Array:
+        """κ on the relaxation times of this problem: what changes over a wider interval is twice as much over two."""
+        return np.array([found.strength / self._wider])
 
     def _run(
         self, noise: Array, lam: float, strength: Array, tolerance: float, limit: int, *, normal: bool = False
     ) -> float:
         """Minimise with the noise of all or of each state, shape (1, 2) or (K, 2)."""
         self._take(noise)
-        self.chain.work_roughly(tolerance >= _COARSE)
+        self.chain.work_roughly(tolerance >= _COARSE or len(strength) == 1)
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.own_share, normal), tolerance, limit)
 
     def _factor(self, found: SeriesHyperparameters, *, invert: bool = False) -> bool:
         """Factor the second derivative as parabolas have it, or leave blocks of its inverse."""
         self._take(found.noise[None])
-        model = Model(np.array([found.strength]), found.lam, self.own_share)
+        model = Model(self._strengths(found), found.lam, self.own_share)
         self.chain.work_roughly(False)
         with single_threaded_blas():
             return self.chain.factor_touching(model, invert=invert)
@@ -540,7 +601,7 @@ class SeriesProblem:
             own[:, n : n + bent.shape[1]] += bent * grid.bend[:, n]
         own *= self.own_share * _LAMBDA_DEVIATION
         firm, share = self.chain.firm, self.chain.share
-        weight = found.strength * self._terms.relative
+        weight = found.strength / self._wider * self._terms.relative
         slope_term = _COUPLING_DEVIATION * firm * share * firm / ((1.0 + NU) * weight) / np.sqrt(self._spacing)
         step = np.zeros((len(slope_term), logs))
         step[:, :-1] -= slope_term
@@ -580,6 +641,8 @@ class SeriesProblem:
         length = np.full(2, _LONGEST)
         for n in range(_ROUNDS):
             self._weigh(found)
+            if self._wider > 1.0:
+                self.correct()
             share = _BEGUN + (_FOUND - _BEGUN) * np.array([n, n + 1]) / _ROUNDS
             limit = _STEPS
             if limit > self._few:
@@ -599,7 +662,8 @@ class SeriesProblem:
             found = found._replace(
                 noise=noise, strength=strength, shift=max(found.shift * np.exp(before[1]), _LEAST_SHIFT)
             )
-            if max(moved, settled) <= _SETTLED:
+            shifted = 0.3 * abs(before[1]) * min(found.shift / _SHIFT, 1.0)
+            if max(moved, settled, shifted) <= _SETTLED:
                 break
         return found
 
@@ -607,17 +671,25 @@ class SeriesProblem:
         """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told."""
         if limit:
             self._descend(found, _COARSE, limit)
-        if not self._factor(found, invert=True):
-            return np.zeros(0)
-        known = self._known()
-        return np.array([*self._noise(found, known), *self._strength(found, known)])
+        chain, model = self.chain, Model(self._strengths(found), found.lam, self.own_share)
+        self._take(found.noise[None])
+        chain.work_roughly(False)
+        with single_threaded_blas():
+            step = chain.begin_touching(model)
+            if step is None:
+                return np.zeros(0)
+            chain.matrix.invert(len(chain.y))
+            known = self._known()
+            told = np.array([*self._noise(found, known), *self._strength(found, known)])
+            chain.go(step, model)
+        return told
 
     def _weigh(self, found: SeriesHyperparameters) -> None:
         """Let changes be larger where ln γ bends: a process that moves takes its bends along.
 
         The variance of g is 1/κ + s²c², with c the largest bend about an interval in any of the states.
         """
-        self._weigh_by(np.array([found.strength]), np.array([found.shift]))
+        self._weigh_by(self._strengths(found), np.array([found.shift]))
 
     def _weigh_by(self, strength: Array, shift: Array) -> None:
         kind = self._terms.kind
@@ -634,7 +706,7 @@ class SeriesProblem:
         # Column m of the filter has the nodes m − 2 … m + 1 of the padded row, which are m − 1 … m + 2 of the grid.
         about = maximum_filter1d(padded, _REACH, axis=1, mode="constant", origin=-1)[:, : self._spacing.size]
         state = self._terms.state
-        return np.asarray(np.where(state[:, :, None] >= 0, about[state], 0.0).max(axis=1))
+        return np.asarray(np.where(state[:, :, None] >= 0, about[state], 0.0).max(axis=1)) * self._wider**_WIDER_BENDS
 
     def _bends(self) -> Array:
         """Compute changes of the slope of ln γ, shape (K, M − 2)."""
@@ -696,8 +768,8 @@ class SeriesProblem:
         expected = self._determined(found, known) / firm.size
         counts = (expected - firm * known.share).clip(min=1e-3)
         relative = self._terms.relative
-        square = firm / (found.strength * relative) * share**2
-        parts = np.stack([np.ones(firm.size), self._bent().ravel() ** 2])
+        square = firm / (found.strength / self._wider * relative) * share**2
+        parts = np.stack([np.full(firm.size, self._wider), self._bent().ravel() ** 2])
         start = np.log([1.0 / found.strength, found.shift**2])
         about = np.array([0.0, np.log(_SHIFT**2)]), np.array([0.0, _SHIFT_WEIGHT])
         kept = ~np.repeat(self._cut, number)
@@ -717,7 +789,7 @@ class SeriesProblem:
         A jump appears in both with opposite sign, and far above what Student's distribution expects; a course that
         bends quickly appears in several with either sign.
         """
-        changes = np.sqrt(found.strength * self._terms.relative) * self.chain.changes(self.chain.y)[1]
+        changes = np.sqrt(found.strength / self._wider * self._terms.relative) * self.chain.changes(self.chain.y)[1]
         height = np.log1p(changes**2).sum(axis=1)
         length = np.sqrt((changes**2).sum(axis=1))
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -12,7 +12,8 @@ import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
 from drt_engine.model.gsvd import factorise
-from drt_engine.model.problem import Parameters, Problem, filled, row_by_row
+from drt_engine.model.discretisation import discretise
+from drt_engine.model.problem import Parameters, Problem, assemble, filled, row_by_row
 from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
 from drt_engine.uncertainty.ceilings import largest_allowed
@@ -63,6 +64,9 @@ _EXPECTED_FLOOR, _EXPECTED_SHARE = (1e-4, 3.0), (3e-3, 1.5)
 """Medians of a, as a share of the largest part of the spectrum, and of b, and standard deviations of their logarithms,
 before the data are seen."""
 
+_COARSER, _FEWEST = 0.46, 8
+"""Steps of ln τ, a fifth of a decade, of a coarser grid; and fewest relaxation times that it may have."""
+
 _MANTISSA = 2.0**36
 """Data are rounded to so many parts of their own size, 10⁻¹¹: less than any noise, more than rounding errors."""
 
@@ -98,8 +102,30 @@ class PreparedLogGaussian:
         # Pairs of frequency and deviation, if it is those.
         self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
+        self._robust = robust
         self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
-        self._start = solver_for("pivoting", factorise(self.problem), np.array([_START]))
+
+    @cached_property
+    def _start(self) -> Any:
+        return solver_for("pivoting", factorise(self.problem), np.array([_START]))
+
+    @cached_property
+    def coarser(self) -> "PreparedLogGaussian | None":
+        """The same with about five relaxation times a decade, some of those here; None if there are no more here."""
+        found = self.problem.discretisation
+        tau = found.expansion.tau
+        every = round(_COARSER / float(np.median(np.diff(np.log(tau)))))
+        if every < 2 or tau.size < _FEWEST * every:
+            return None
+        chosen = np.append(tau[:-1:every], tau[-1])
+        elements = self.problem.series_elements
+        problem = assemble(
+            discretise(found.frequency, replace(found.expansion, tau=chosen), found.order),
+            "complex",
+            inductance="inductance" in elements,
+            capacitance="elastance" in elements,
+        )
+        return PreparedLogGaussian(problem, self._noise, self._robust)
 
     @cached_property
     def tables(self) -> Tables:

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk, ssyrk
 from scipy.sparse import csr_array
 
 from drt_engine.solvers.blocks import BlockMatrix
@@ -30,7 +32,7 @@ Array = NDArray[np.float64]
 NU, LEVEL = 1.0, 0.1
 """Degrees of freedom of how e changes with ln τ, and κ₀, which holds e itself where no data do."""
 
-_NEAR = 0.05
+_NEAR = 0.3
 """Below this residual Newton's matrix is tried first."""
 
 _LONGEST = 3.0
@@ -43,8 +45,11 @@ _HALVINGS, _ROUNDING, _RESIDUAL_ROUNDING = 40, 1e-13, 1e-15
 """A step may be halved this often; a decrease below this share of the objective is rounding; and rounding errors of a
 component of a residual: data are divided by their size, so it is a sum of numbers below 1."""
 
-_OLD, _FALLEN = 0.05, 0.1
-"""Below this residual a factor serves for the next step as well, as long as it falls to this share in each."""
+_OLD, _OLD_TURNS = 0.1, 8
+"""Below this residual a factor serves for further steps, as long as so many turns of conjugate gradients are enough."""
+
+_SHORT = 0.3
+"""A step that has to be made shorter than this"""
 
 _CLOSE = 1e-8
 """What is below this and no longer halves has met rounding."""
@@ -260,6 +265,11 @@ class Chain:
 
     def build(self, mode: int, model: Model) -> None:
         """Make the second derivative of the objective."""
+        self._derive(mode, model)
+        self._fill_blocks()
+
+    def _derive(self, mode: int, model: Model) -> None:
+        """Find what the second derivative consists of."""
         grid, logs, lam = self.grid, self.grid.logs, model.lam
         self._turn_weights(mode)
         knee = grid.knee[: logs - 2]
@@ -276,9 +286,8 @@ class Chain:
         curved = self._firm if mode < _TOUCHING else self.firm / self.looser
         if mode < _TOUCHING:
             curvature = (NU - self._q) / (NU + self._q)
-            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, 0.0))
+            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, self.floor))
         self._curved = curved * grid.slope
-        self._fill_blocks()
 
     def _turn_weights(self, mode: int) -> None:
         """Weights of each pair of a real and an imaginary part, and between them, shape (3, K, F)."""
@@ -293,7 +302,7 @@ class Chain:
         sine = np.divide(im, size, out=np.zeros_like(im), where=there)
         d = self.grid.tail * self.distance
         curvature = (1.0 - d) / (1.0 + d)
-        along = np.where(there, weight * (curvature if mode == _TRUE else np.maximum(curvature, 0.0)), weight)
+        along = np.where(there, weight * (curvature if mode == _TRUE else np.maximum(curvature, self.floor)), weight)
         self._pair[0] = cosine**2 * along + sine**2 * weight
         self._pair[1] = cosine * sine * (along - weight)
         self._pair[2] = sine**2 * along + cosine**2 * weight
@@ -301,23 +310,7 @@ class Chain:
     def _fill_blocks(self) -> None:
         """Put the blocks together."""
         states, logs, matrix = len(self.y), self.grid.logs, self.matrix
-        points = self.weight.shape[1]
-        kind = matrix.own.dtype
-        rows = self._columns.astype(kind, copy=False)  # (j,q)
-        columns = rows.T
-        one, between, other = (each.astype(kind, copy=False)[:, :, None] for each in self._pair)
-        factors = self._factors.astype(kind, copy=False)
-        for k in range(states):
-            # By states, so that what is worked on stays near the processor.
-            weighted = np.concatenate(
-                [
-                    one[k] * columns[:points] + between[k] * columns[points:],
-                    between[k] * columns[:points] + other[k] * columns[points:],
-                ]
-            )
-            weighted *= factors[k]
-            np.matmul(rows, weighted, out=matrix.own[k])
-            matrix.own[k] *= factors[k][:, None]
+        self._fill_data(matrix.own[:states])
         matrix.off[:] = 0.0
         near, far = self._products(self._near), self._products(self._far) if self._across else []
         bands = self._bands
@@ -333,6 +326,40 @@ class Chain:
             _add_diagonal(block, -1, beside)
         if self._across:
             self._fill_courses(far[0])
+
+    def _fill_data(self, own: Array) -> None:
+        """Put the part of the data into the blocks of the states, of which the lower half counts."""
+        kind, points = own.dtype, self.weight.shape[1]
+        rows = self._columns.astype(kind, copy=False)  # (j,q)
+        one, between, other = self._pair
+        real, imaginary = rows[:, :points], rows[:, points:]
+        factors = self._factors.astype(kind, copy=False)[:, :, None]
+        product = dsyrk if kind == np.float64 else ssyrk
+        if (one >= 0.0).all() and (one * other >= between**2).all():
+            # Weights of pairs have a Cholesky factor, and a product of a matrix with its own transpose takes half the
+            # time of another one.
+            root = np.sqrt(one)
+            mixed = np.divide(between, root, out=np.zeros_like(root), where=root > 0.0)
+            roots = np.hstack([root, np.sqrt(np.maximum(other - mixed**2, 0.0))]).astype(kind, copy=False)
+            twisted, mixed = mixed.any(axis=1), mixed.astype(kind, copy=False)
+            weighted = np.empty_like(rows)
+            for k in range(len(own)):
+                # By states, so that what is worked on stays near the processor.
+                np.multiply(rows, roots[k], out=weighted)
+                if twisted[k]:
+                    weighted[:, :points] += imaginary * mixed[k]
+                weighted *= factors[k]
+                # What is lower here is upper in Fortran's order.
+                product(1.0, weighted.T, beta=0.0, c=own[k].T, trans=1, overwrite_c=1)
+            return
+        one, between, other = (each.astype(kind, copy=False) for each in self._pair)
+        for k in range(len(own)):
+            weighted = np.hstack(
+                [one[k] * real + between[k] * imaginary, between[k] * real + other[k] * imaginary]
+            )
+            np.matmul(rows, weighted.T, out=own[k])
+            own[k] *= factors[k]
+            own[k] *= factors[k].T
 
     def _products(self, coupling: _Coupling) -> list[tuple[Array, Array]]:
         """Diagonals of the coupling of each state with itself and with the following ones."""
@@ -408,11 +435,13 @@ class Chain:
         """Solve with what was factored last, right = H x, shape (n, K, N); across lines to a share of the error."""
         right = np.where(self._held, 0.0, right)
         if self._across:
-            return np.stack([self._conjugate(each, share) for each in right])
+            return np.stack([self._conjugate(each, share)[0] for each in right])
         return self.matrix.solve(right)
 
     def _precondition(self, left: Array) -> Array:
         """Add the solutions within lines and along courses."""
+        if not self._across:
+            return self.matrix.solve(left[None])[0]
         lines = self.courses.shape[1]
         across = left.reshape(lines, -1)
         whole = np.vstack([left, (self.courses @ across).reshape(-1, left.shape[1])])
@@ -424,31 +453,31 @@ class Chain:
         out[self._held] = 0.0
         return np.asarray(out)
 
-    def _conjugate(self, right: Array, tolerance: float) -> Array:
-        """Solve with the whole matrix by conjugate gradients preconditioned by the factor.
+    def _conjugate(self, right: Array, tolerance: float, turns: int = _TURNS) -> tuple[Array, bool]:
+        """Solve with the whole matrix by conjugate gradients preconditioned by the factor; and whether that was done.
 
-        The factor leaves out how states of different lines are coupled. Where the matrix is not positive definite, what
-        is returned is a direction in which the objective falls. `tolerance` is that of the error in the norm of the
-        preconditioner, of what it is at first.
+        The factor leaves out how states of different lines are coupled, or is that of an earlier step. Where the matrix
+        is not positive definite, what is returned is a direction in which the objective falls. `tolerance` is that of
+        the error in the norm of the preconditioner, of what it is at first.
         """
         out, left = np.zeros_like(right), right.copy()
         way = at = self._precondition(left)
         first = size = float((left * at).sum())
-        for n in range(_TURNS):
+        for n in range(turns):
             if size <= tolerance * tolerance * first:
-                break
+                return out, True
             image = self.multiply(way)
             curvature = float((way * image).sum())
             if not curvature > 0.0:
                 # What was found so far goes downhill, and so does the first direction.
-                return way if n == 0 else out
+                return (way if n == 0 else out), False
             length = size / curvature
             out += length * way
             left -= length * image
             at = self._precondition(left)
             before, size = size, float((left * at).sum())
             way = at + size / before * way
-        return out
+        return out, size <= tolerance * tolerance * first
 
     # ---- the way down
 
@@ -460,23 +489,40 @@ class Chain:
         phi = self.evaluate(self.y, model)
         residual = self.differentiate(model)
         self.dual = self._ratio / self._root
-        mode, before, free = _NONE, math.inf, self.free
+        mode, before, free, self.floor = _NONE, math.inf, self.free, 0.3
         for _ in range(limit):
             if not residual > tolerance:
                 break
-            # Newton's matrix near the solution and once it has been positive definite.
-            first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
-            fresh = not (mode == _TRUE and before < _OLD and residual < _FALLEN * before and (self.free == free).all())
-            if fresh:
+            step = None
+            if mode < _NONE and residual < _OLD and not self._across and (self.free == free).all():
+                step = self._step_from_old(residual, model)
+            if step is None:
+                # Newton's matrix near the solution and once it has been positive definite.
+                first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
                 mode, free = self._factor_from(first, model), self.free
-            if mode == _NONE:
-                break
-            share = max(_SHARE * min(residual, 1.0), _LEAST_SHARE)
-            phi = self._walk(-self.solve(self.gradient[None], share)[0], phi, model)
+                if mode == _NONE and self.matrix is self._rough:
+                    self.matrix = self._whole
+                    mode = self._factor_from(_TAMED, model)
+                if mode == _NONE:
+                    break
+                step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
+            phi = self._walk(step, phi, model)
+            # Far from a parabola, steps are damped more.
+            if self.length < _SHORT:
+                self.floor = min(3.0 * self.floor, 1.0)
+            elif self.length == 1.0:
+                self.floor = max(self.floor / 3.0, 0.03)
             before, residual = residual, self.differentiate(model)
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
         return residual
+
+    def _step_from_old(self, residual: float, model: Model) -> Array | None:
+        """Newton's step by conjugate gradients with the factor of a step before; None where that is of no use."""
+        self._derive(_TOUCHING if model.normal else _TRUE, model)
+        right = np.where(self._held, 0.0, self.gradient)
+        found, done = self._conjugate(right, max(_SHARE * min(10.0 * residual, 1.0), _LEAST_SHARE), _OLD_TURNS)
+        return -found if done else None
 
     def _walk(self, step: Array, before: float, model: Model) -> float:
         """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
@@ -500,8 +546,20 @@ class Chain:
         change = math.sqrt(model.lam) / self.grid.knee[: logs - 2] * bends(step, self.grid)
         wanted = (ratio + change * (1.0 - self.dual * ratio / root)) / root
         self.dual = (self.dual + length * (wanted - self.dual)).clip(-1.0, 1.0)
-        self.y[:] = trial
+        self.y[:], self.length = trial, length
         return phi
+
+    def begin_touching(self, model: Model) -> Array | None:
+        """Factor the matrix of parabolas that touch from above at `y`, and return its step; None without one."""
+        self._phi = self.evaluate(self.y, model)
+        self.differentiate(model)
+        self.dual = self._ratio / self._root
+        self.build(_TOUCHING, model)
+        return -self.solve(self.gradient[None])[0] if self.matrix.factor() else None
+
+    def go(self, step: Array, model: Model) -> None:
+        """Go along a step as far as the objective falls, after :meth:`begin_touching`."""
+        self._walk(step, self._phi, model)
 
     def factor_touching(self, model: Model, *, invert: bool) -> bool:
         """Factor the matrix of parabolas that touch from above at `y`, or leave blocks of its inverse.
@@ -541,8 +599,7 @@ def bends(u: Array, grid: Grid) -> Array:
 
 def _add_diagonal(blocks: Array, number: int, values: Array) -> None:
     """Add values, shape (K, n), to a diagonal of blocks; a negative one lies above the main one."""
-    at = np.arange(values.shape[1])
-    if number >= 0:
-        blocks[:, at + number, at] += values
-    else:
-        blocks[:, at, at - number] += values
+    count, size = values.shape[1], blocks.shape[-1]
+    first = number * size if number >= 0 else -number
+    rows = blocks.strides[0], (size + 1) * blocks.itemsize
+    as_strided(blocks[:, first // size, first % size :], (len(blocks), count), rows)[:] += values
