@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_html", "drawn", "for_spreadsheets", "is_number", "visible", "without_formula"]
+__all__ = ["as_html", "drawn", "for_spreadsheets", "is_number", "storable", "visible", "without_formula"]
 
 # No part of a pattern can match what the next one can, so that time grows with the length alone, whatever the text.
 _EXPONENT = r"(?:[eEdD][+-]?\d{1,9}+)?"
@@ -48,6 +48,17 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or unicodedata.category(one) == "Zs" else _escaped(one) for one in text)
+
+
+def storable(text: str) -> str:
+    r"""Write text so that every file takes it: what is no Unicode becomes ``\udce9``, and a null character ``\x00``.
+
+    Parameters
+    ----------
+    text : str
+        For example the name of a file, which on Linux may be any bytes.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", r"\x00").replace("\u2400", r"\u2400")
 
 
 def drawn(text: str) -> str:

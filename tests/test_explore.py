@@ -1,5 +1,6 @@
 """What the explorer shows, without a browser."""
 
+import ast
 from pathlib import Path
 
 import h5py
@@ -113,6 +114,33 @@ def test_numbers_and_lines_are_those_of_what_was_inverted_again(session, folder)
     exec(python_lines(session, view).replace("nyquist.pdf", str(folder / "nyquist.pdf")), ran)
     assert np.allclose(ran["result"].gamma.ravel(), table["gamma / ohm"], rtol=1e-9)
     assert np.array_equal(ran["result"].gamma, again.new.gamma)
+
+
+EVIL = "a'); open('canary', 'w'); ('\"\"\"{1/0}\\\u202e"
+
+
+def test_names_are_text_in_the_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    f, states = (
+        np.logspace(4, 0, 15),
+        pd.DataFrame({EVIL.replace("/", ":"): [1.0, 2.0, 3.0], "cell": [EVIL, "\n", "x"]}),
+    )
+    name = EVIL.replace("/", ":")
+    z = 10 + 20 / (1 + 0.06j * f) * np.arange(1, 4)[:, None]
+    drt.write_spectra(f"{name}.h5", {name: drt.Spectra(f, z, states)})
+    drt.invert_file(f"{name}.h5", f"{name}.drt.h5", method=drt.Tikhonov(regularisation=1e-2), name=name)
+    session = Session(Source(related_files(tmp_path / f"{name}.h5")))
+    session.along(name)
+    session.invert_again(drt.Tikhonov(shared="cell"), "series")
+    for view in (View("nyquist"), View("heat_map"), View("processes", again=True), View("validity_map")):
+        lines = python_lines(session, view)
+        assert lines.replace("\n", "").isprintable()
+        calls = [ast.unparse(one.func) for one in ast.walk(ast.parse(lines)) if isinstance(one, ast.Call)]
+        assert {one.split(".")[0] for one in calls} <= {"drt", "result", "print"}
+    ran = {}
+    exec(python_lines(session, View("nyquist")).partition("figure")[0], ran)
+    assert ran["result"].states[name].tolist() == [1.0]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.h5", f"{name}.drt.h5"}
 
 
 def test_names_of_received_files_lead_nowhere(tmp_path):

@@ -26,6 +26,7 @@ _NAMING = ("cell", "cycle", "voltage", "direction", "temperature")
 _SHOWN = (("R_inf", "r_inf"), ("R_pol", "r_pol"))
 _HEADINGS = {"process": "left", "τ": "right", "R": "right", "since": "right", "R over sweeps": "left"}
 _BESIDE = ("digest", "source", "sweep", "area")
+_LONGEST_LINE, _LONGEST_VALUE = 400, 60
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -64,7 +65,8 @@ def _named(row: "Any") -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    text = f"{value:.5g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def _change(taken: "Taken", name: str) -> str:
@@ -146,7 +148,7 @@ class Dashboard:
         changed = False
         for event in events:
             changed = True
-            now = f"{time.strftime('%H:%M:%S')} {written(event)}"
+            now = _line(f"{time.strftime('%H:%M:%S')} {written(event)}")
             if isinstance(event, Taken):
                 if event.grid != self._grid:
                     self._peaks.clear()
@@ -179,7 +181,7 @@ class Dashboard:
 
         watch = self._watch
         head = (
-            f"{watch.folder} → {watch.campaign}\n{watch.spectra} spectra, {watch.taken} of them taken now; "
+            f"{_line(f'{watch.folder} → {watch.campaign}')}\n{watch.spectra} spectra, {watch.taken} of them taken now; "
             f"{watch.refused} files refused, {watch.without} without a measurement. Ctrl-C ends."
         )
         parts = [Panel(_text(head), title="drt-engine watch")]
@@ -206,7 +208,7 @@ class Dashboard:
             "   ".join(f"{word} {row[key]:.5g} ohm{_change(taken, key)}" for word, key in _SHOWN),
             f"residual {100 * row['residual']:.2g} %, Kramers-Kronig: {valid}   {row['remarks']}",
         ]
-        return _text("\n".join(lines), "" if row["valid"] else "red")
+        return _text("\n".join(map(_line, lines)), "" if row["valid"] else "red")
 
 
 def _peaks(result: "Inversion") -> "pd.DataFrame":
@@ -288,3 +290,9 @@ def _text(text: str, style: str = "") -> Any:
     from rich.text import Text
 
     return Text("\n".join(map(visible, text.split("\n"))), style=style)
+
+
+def _line(text: str) -> str:
+    """Write text from files on one line that leaves room for others."""
+    shown = visible(text)
+    return shown if len(shown) <= _LONGEST_LINE else f"{shown[: _LONGEST_LINE - 1]}…"

@@ -351,7 +351,7 @@ def put_attribute(item: Any, name: str, value: Any) -> None:
     heap that has no checksum, and where that is damaged the HDF5 library crashes or never returns.
     """
     if isinstance(value, str):
-        raw = value.encode("utf-8")
+        raw = value.encode("utf-8", "backslashreplace")  # names of files on Linux may be any bytes
         item.attrs.create(name, np.array(raw, dtype=h5py.string_dtype("utf-8", max(1, len(raw)))))
     else:
         item.attrs[name] = value

@@ -335,7 +335,7 @@ GROUPS = (ROOT, SPECTRA, INVERSION, PROCESSES, EVENTS, UNASSIGNED, CONDUCTIVITY)
 _RESERVED = frozenset(
     {SPECTRUM, *(variable.name for group in (SPECTRA, INVERSION_WITH_INTERVALS) for variable in group.variables)}
 )
-_LEGAL = re.compile(r"[0-9A-Za-z_\u0080-\U0010ffff][^/\x00-\x1f\x7f]*(?<!\s)")
+_LEGAL = re.compile(r"[0-9A-Za-z_\u0080-\ud7ff\ue000-\U0010ffff][^/\x00-\x1f\x7f\ud800-\udfff]*(?<!\s)")
 
 
 def check_name(what: str, name: object) -> str:

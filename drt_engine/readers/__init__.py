@@ -15,6 +15,7 @@ from drt_engine.errors import FileFormatError, UnknownNameError
 from drt_engine.readers.base import HEAD_BYTES, NoMeasurementError, Reader, ReadOptions, Recording, Sweep, format_error
 from drt_engine.readers.file_states import read_profile
 from drt_engine.readers.named import parse_columns
+from drt_engine.readers.states import keepable
 
 __all__ = ["READERS", "ReadOptions", "Reader", "Recording", "Sweep", "find_reader", "read_file", "read_profile"]
 
@@ -136,7 +137,7 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
     path = Path(path)
     chosen = READERS[name] if name is not None else find_reader(path)
     try:
-        done = chosen.read(path, options)
+        done = _with_states_to_keep(chosen.read(path, options))
         if options.columns and chosen.name in _WITHOUT_COLUMNS:
             remark = f"columns is of no use to the {chosen.name} reader: the format says what each number is"
             done = replace(done, remarks=(*done.remarks, remark))
@@ -150,3 +151,11 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
         raise format_error(
             path, None, f"the {chosen.name} reader could not make sense of it ({type(error).__name__}: {error})."
         ) from error
+
+
+def _with_states_to_keep(done: Recording) -> Recording:
+    """Return a recording without states that no campaign can keep, with a remark for each."""
+    found = [keepable(sweep.state) for sweep in done.sweeps]
+    remarks = dict.fromkeys(remark for _, some in found for remark in some)
+    sweeps = tuple(replace(sweep, state=state) for sweep, (state, _) in zip(done.sweeps, found, strict=True))
+    return replace(done, sweeps=sweeps, remarks=(*done.remarks, *remarks))

@@ -28,6 +28,7 @@ from drt_engine.readers.file_states import (
 )
 from drt_engine.readers.named import parse_columns
 from drt_engine.spectra import MIN_POINTS, STATE_UNITS, Spectra
+from drt_engine.text import storable
 
 __all__ = ["CollectOptions", "Collected", "FileReport", "collect"]
 
@@ -224,7 +225,7 @@ def _files(
         else:
             found.append((path, path.name, True))
     counted = Counter(name for _, name, _ in found)
-    return [(path, name if counted[name] == 1 else path.as_posix(), by_name) for path, name, by_name in found]
+    return [(path, storable(name if counted[name] == 1 else path.as_posix()), own) for path, name, own in found]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -241,7 +242,7 @@ def _read(
         texts = pattern.states_of(Path(os.path.abspath(path)).as_posix()) if pattern else {}
         if texts is None:
             return replace(report, status="left out", remarks=(f"its name does not fit {options.name!r}",)), []
-        from_name = numbers_in_path(texts)
+        from_name = numbers_in_path({name: storable(text) for name, text in texts.items()})
         recorded = read_file(path, options=options.reading)
         digest = _digest(path)
         if digest in digests:
@@ -461,6 +462,11 @@ def _column_order(states: Sequence[Mapping[str, Any]]) -> list[str]:
 def _states(states: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame({name: [state.get(name) for state in states] for name in columns})
     frame = frame.dropna(axis="columns", how="all")
+    for name in frame.columns:
+        kinds = set(map(type, frame[name].dropna()))
+        if name not in STATE_UNITS and str in kinds and len(kinds) > 1:
+            # Some files say it in numbers, and others in words.
+            frame[name] = frame[name].map(str, na_action="ignore")
     for name in STATE_UNITS:
         if name in frame and not pd.api.types.is_numeric_dtype(frame[name]):
             try:

@@ -13,6 +13,8 @@ import numpy as np
 
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.text import is_number
+from drt_engine.spectra import RESERVED
+from drt_engine.text import storable, visible
 
 if TYPE_CHECKING:
     from drt_engine.readers.columns import Floats, Rows
@@ -21,6 +23,7 @@ __all__ = [
     "BOUNDS",
     "TABLE_STATES",
     "State",
+    "keepable",
     "kind_of",
     "maybe_kelvin",
     "plausible",
@@ -62,6 +65,14 @@ _COLDEST = -100.0
 
 _LONGEST = 200
 """No heading and no field of a header is longer that holds a state, characters."""
+
+_LONGEST_TEXT = 2000
+"""Characters of a text that are kept: every row of its column takes as many in a file."""
+
+_NAME = re.compile(r"[^\W_][\w .+()%°-]{0,59}(?<! )")
+_NOT_IN_NAMES = re.compile(r"[^\w .+()%°-]")
+_TAKEN = RESERVED | {"source", "digest", "sweep", "finished", "spectrum"}
+"""Names that are of something else in a campaign."""
 
 _KINDS = {  # what a heading or the name of a field may hold: its words, its units
     "voltage": (
@@ -189,6 +200,40 @@ def plausible_values(
             kept.pop(name)
             remarks.append(f"{name} of {float(value):g} {unit} is beyond {low:g} to {high:g} and left out")
     return kept, tuple(remarks)
+
+
+def keepable(state: Mapping[str, object]) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Return the states of a sweep that a campaign can keep, and a remark for each that it cannot.
+
+    Some formats name states in the file itself, and titles are whatever was typed: neither may refuse a measurement.
+
+    Parameters
+    ----------
+    state : mapping of str to object
+        By name. Of a text as long as no title is, the first characters are kept.
+    """
+    kept, remarks = dict[str, object](), list[str]()
+    for given, value in state.items():
+        name, shown = _name_to_keep(given), visible(given[:60])
+        if name is None or (name != given and name in state):
+            remarks.append(f"{shown!r} is no name that a state can have: left out")
+            continue
+        if name != given:
+            remarks.append(f"the state {shown!r} is called {name!r}, since files take no other name")
+        if isinstance(value, str) and name in BOUNDS:
+            remarks.append(f"{name} not taken: {visible(value[:40])!r} is no number")
+            continue
+        if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+            remarks.append(f"{name!r} is a text of {len(value)} characters, of which {_LONGEST_TEXT} are kept")
+        kept[name] = storable(value[:_LONGEST_TEXT]) if isinstance(value, str) else value
+    return kept, tuple(remarks)
+
+
+def _name_to_keep(name: str) -> str | None:
+    """Return a name as a file can have it, or None."""
+    name = _NOT_IN_NAMES.sub("_", name).strip()
+    name = f"given {name}" if name in _TAKEN else name
+    return name if _NAME.fullmatch(name) else None
 
 
 def stated(name: str, text: str | None, unit: str | None = None) -> tuple[float | None, tuple[str, ...]]:

@@ -20,6 +20,7 @@ __all__ = ["Alarm", "Alert", "Hook", "Records"]
 _WORDS = ("first", "previous")
 _SECONDS = 60.0
 _MOST_WAITING = 100
+_LONGEST = 4000
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Alarm:
         # No state of a file takes the place of the alarm, or sets what drt-engine itself goes by.
         found = {name: value for name, value in found.items() if not name.startswith("DRT_ENGINE")}
         found |= {"DRT_ALARM": self.text, "DRT_ALARM_KIND": self.kind}
-        # No value can end another or hold a control character.
-        return {name: visible(value) for name, value in found.items()}
+        # No value can end another, hold a control character, or be longer than a program can be told.
+        return {name: visible(value[:_LONGEST]) for name, value in found.items()}
 
 
 class Records:

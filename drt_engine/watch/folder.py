@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from drt_engine.text import storable
+
 __all__ = ["Folder", "Stamp"]
 
 Stamp = tuple[int, int]
@@ -58,7 +60,10 @@ class Folder:
 
     def __contains__(self, source: str) -> bool:
         """Whether there is a file of that name, from this folder on."""
-        return (self.path / source).is_file()
+        if (self.path / source).is_file():
+            return True
+        # Where the name is not as the file system has it.
+        return "\\" in source and any(storable(one.relative_to(self.path).as_posix()) == source for one in self._files)
 
     def look(self, paths: Iterable[Path] | None = None) -> None:
         """See what has changed: some files, or all.

@@ -22,6 +22,7 @@ from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.status import Status
 from drt_engine.tables import concat
+from drt_engine.text import storable
 from drt_engine.validation import Validation, Validity, validate
 from drt_engine.watch.alarms import Alarm, Alert, Hook, Records
 from drt_engine.watch.folder import Folder, Stamp
@@ -398,7 +399,7 @@ class Watch:
         return found
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
+        return storable(path.relative_to(self.folder).as_posix())
 
 
 def _names(tested: Validation) -> list[str]:

@@ -12,6 +12,7 @@ from drt_engine.errors import DRTError
 from drt_engine.hdf5 import digest
 from drt_engine.readers.collect import CollectOptions, FileReport, collect
 from drt_engine.spectra import Spectra
+from drt_engine.text import storable
 from drt_engine.watch.ledger import Ledger
 
 __all__ = ["Found", "read_new"]
@@ -83,7 +84,7 @@ def read_new(
         nothing left to take.
     """
     grids = {**options.grids, **ledger.grids}
-    source = path.relative_to(options.root or path.parent).as_posix()
+    source = storable(path.relative_to(options.root or path.parent).as_posix())
     still, gap = quiet
     try:
         content = digest(path).removeprefix("sha256:")[:_DIGITS]

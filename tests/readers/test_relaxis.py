@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from drt_engine import collect, read_spectra, write_spectra
 from drt_engine.readers import read_file
 
 from .instrument_files import FREQUENCY, check_damaged, check_true, impedance, junk, refused
@@ -54,6 +55,30 @@ def test_spectrum_with_its_values(tmp_path, end, encoding):
         "voltage": -0.08, "time": 33.7, "J": -5e-6, "FV2": 1.0, "Cell": "A 7", "name": "cell_1",
     }  # fmt: skip
     assert recording.metadata["software"] == "RelaxIS 3.0"
+
+
+def test_names_and_texts_that_no_campaign_can_keep_refuse_nothing(tmp_path):
+    odd = "A/B=3, digest=x, gamma=1, temperature=warm, area=-1, D=" + "d" * 3000 + ", E=\u2400, [2J=1, 2=3, __=4"
+    said = [f"DC=-0.08, TM=33.7, {odd}", "Model: Unassigned Spectra", "cell", "", ""]
+    (tmp_path / "x.txt").write_bytes(content([*TOP, *join(block(said))]))
+    (tmp_path / "y.txt").write_bytes(content([*TOP, *join(block(["DC=1, D=5", *said[1:]], z=2 * Z))]))
+    found = collect(tmp_path)
+    write_spectra(tmp_path / "c.h5", found.spectra)
+    spectra = read_spectra(tmp_path / "c.h5")
+    first, second = spectra.states.to_dict("records")
+    assert first["source"] == "x.txt"
+    assert (first["A_B"], first["given gamma"], first["given digest"]) == (3, 1, "x")
+    assert (first["E"], first["2"], len(first["D"]), second["D"]) == ("\\u2400", 3, 2000, "5.0")
+    assert not {"temperature", "area", "__"} & set(spectra.states.columns)
+    remarks = "\n".join(found.files[0].remarks)
+    for part in (
+        "'A/B' is called 'A_B'",
+        "temperature not taken: 'warm'",
+        "area of -1",
+        "'__' is no name",
+        "2000 are kept",
+    ):
+        assert part in remarks
 
 
 def test_comma_decimals(tmp_path):

@@ -107,9 +107,11 @@ def test_peaks_and_plot(folder, cli, wide):
 def test_import(tmp_path, cli, noisy, wide):
     for number, name in enumerate(NAMES):
         points = zip(noisy.frequency, noisy.impedance[0], strict=True)
-        rows = "\n".join(f"{f:g},{z.real:g},{z.imag:g}" for f, z in points)
+        rows = "\n".join(f"{f:g},{(number + 1) * z.real:g},{(number + 1) * z.imag:g}" for f, z in points)
         content = "frequency,re,im\n" + (rows if number % 3 else "no numbers\x1b[31m[/x],=1,2\n")
         (tmp_path / f"{name.replace('/', '-')[:60]}.csv").write_text(content, encoding="utf-8")
+    # On Linux, the name of a file may be any bytes.
+    (tmp_path / "caf\udce9\udcff.csv").write_text(f"frequency,re,im\n{rows}")
     told = cli("import", tmp_path, "-o", tmp_path / "c.h5", "--report", tmp_path / "r.txt", "--cell", "[/x]\x1b[31m")
     shown(told)
     # Of files with the same remark the terminal has some, and the report all.
@@ -119,6 +121,11 @@ def test_import(tmp_path, cli, noisy, wide):
     assert "[-x].csv" in report
     assert "[red]red[-red].csv" in report
     check_csv(tmp_path / "r.txt", "source")
+    assert "caf\\udce9\\udcff.csv" in drt.read_spectra(tmp_path / "c.h5").states["source"].tolist()
+    (tmp_path / "c.h5").rename(tmp_path / "c\udcff.h5")
+    again = ("--method", "tikhonov", "--where", "sweep == 1 and source == '-2+3.csv'")
+    shown(cli("invert", tmp_path / "c\udcff.h5", "-o", tmp_path / "r\udcff.h5", *again))
+    assert cli("invert", tmp_path / "c\udcff.h5", "-o", tmp_path / "n.h5", "--name", "a\udcff").code == 2
 
 
 def check_csv(path, column):

@@ -79,7 +79,7 @@ def test_the_program_is_told_in_its_environment_and_no_shell_reads_it(tmp_path):
     )
     hook = Hook(f"{sys.executable} {program} {out} 'one argument' $HOME ;")
     name = f"$(touch {evil})`touch {evil}`\x1b[2J\0\n.mpt"
-    ours = {"alarm": "none", "alarm_kind": "none", "engine_threads": 99}
+    ours = {"alarm": "none", "alarm_kind": "none", "engine_threads": 99, "note": "\u202e" * 10**6}
     hook.start(Alarm("alert", "r_pol > 1", {"source": name, "r_pol": 1.5, "cell": None, "R in %": 1} | ours))
     hook.start(Alarm("kramers-kronig", "drift", {}))
     hook.finish()
@@ -90,6 +90,7 @@ def test_the_program_is_told_in_its_environment_and_no_shell_reads_it(tmp_path):
     assert values["DRT_ALARM_KIND"] == "alert"
     assert values.get("DRT_ENGINE_THREADS") != "99"
     assert values["DRT_R_POL"] == "1.5"
+    assert values["DRT_NOTE"] == "\\u202e" * 4000
     assert values["DRT_SOURCE"].startswith("$(touch")
     assert "\x1b" not in values["DRT_SOURCE"]
     assert "DRT_CELL" not in values

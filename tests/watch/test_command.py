@@ -97,6 +97,7 @@ def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, m
     screen = Console(record=True, force_terminal=True, width=150, file=io.StringIO())
     monkeypatch.setattr(dashboard, "console", lambda: screen)
     place = folder.parent
+    (folder / "A_2.mpt").rename(folder / "A_2\nforged\x1b[2J\u202e.mpt")
     options = Options(method=Tikhonov(regularisation=1e-3), settle=0.0, alerts=["r_pol > first"])
     watch = Watch(folder, place / "campaign.h5", place / "campaign.drt.h5", options)
     with dashboard.Dashboard(watch) as shown:
@@ -104,11 +105,20 @@ def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, m
         while watch.taken < 2:
             time.sleep(min(watch.wait(), 0.05))
             shown.show(watch.step())
-        shown.show([Problem("evil\x1b[2J.mpr", "cut", refused=True), Alarm("alert", "a [red]b[/red]", {})])
+        alarm = Alarm("alert", "a [red]b[/red]", {"source": "x\nforged", "cell": "c" * 9999})
+        shown.show([Problem("evil\x1b[2J\nforged.mpr", "cut", refused=True), alarm])
     text = screen.export_text()
-    for said in ("A_2.mpt sweep 1", "R_pol", "Kramers-Kronig: valid", "processes over the last 2 sweeps", "▁█"):
+    for said in (
+        "A_2\\nforged\\x1b[2J\\u202e.mpt sweep 1",
+        "R_pol",
+        "Kramers-Kronig: valid",
+        "processes over the last 2 sweeps",
+        "▁█",
+    ):
         assert said in text
-    assert "evil\\x1b[2J.mpr: damaged" in text
+    assert "evil\\x1b[2J\\nforged.mpr: damaged" in text
+    assert not [line for line in text.splitlines() if line.strip("│ ").startswith("forged")]
+    assert "c" * 61 not in text
     assert "a [red]b[/red]" in text
     assert "alarms: 2" in text
 
