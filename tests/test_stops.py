@@ -6,6 +6,7 @@ import pytest
 
 import drt_engine as drt
 from drt_engine import hdf5
+from drt_engine.cli.summary import quality
 
 from .readers.made import mpt, points
 from .test_lab_folder import F, impedance, plain, table
@@ -251,3 +252,16 @@ def test_what_piles_up_at_the_edge_is_said_with_the_cure(tmp_path, run):
 
 def test_the_package_completes_to_its_public_names():
     assert {name for name in dir(drt) if not name.startswith("_")} == set(drt.__all__) - {"__version__"}
+
+
+def test_a_summary_says_where_distributions_do_not_describe_the_data(tmp_path):
+    frequency = np.logspace(4, -2, 49)
+    z = np.tile(8.0 + drt.simulate.ZARC(12.0, 1e-3, 0.9).impedance(frequency), (12, 1))
+    z *= 1.0 + 1e-3 * np.random.default_rng(2).standard_normal((*z.shape, 2)) @ np.array((1.0, 1j))
+    z[8:] += 1j * np.exp(-10.0 * frequency)
+    spectra = drt.Spectra(frequency, z, states=pd.DataFrame({"cell": ["rest"] * 8 + ["current"] * 4}))
+    drt.write_inversion(tmp_path / "r.h5", drt.invert(spectra))
+    said = quality(tmp_path / "r.h5", "default", ["default"])
+    assert said[1].startswith("8 of 12 solutions describe their spectra, residual median 0.1")
+    assert "4 do not (misfit): their residual is below 1 % in 0, 1 to 5 % in 4, more in 0" in said[1]
+    assert "nearly all of cell current, and few of the others; what they leave lies mostly at 0.01 to 0.1" in said[2]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["named_row", "quality", "state_lines", "values_of"]
 
 _MOST_VALUES, _MOST_ROWS, _MOST_LETTERS = 6, 2000, 40
+_MOST_READ, _MOST_GROUPS = 200, 60
 _OWN = ("digest", "sweep")
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature", "state", "source")
 
@@ -91,15 +92,22 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
 
     lines = []
     known = np.flatnonzero(np.isfinite(residual))
+    misfit = (status & np.uint16(Status.MISFIT)) != 0
     if known.size:
         worst = int(known[np.argmax(residual[known])])
         median, most = (100.0 * float(value) for value in (np.median(residual[known]), residual[worst]))
         lines.append(f"residual: median {median:.2g} %, worst {most:.2g} % ({named(worst)})")
+    if misfit.any():
+        lines.append(_graded(residual, misfit))
     for flag in Status:
         rows = np.flatnonzero(status & np.uint32(flag)) if flag else np.empty(0, dtype=int)
         if rows.size:
             word = str(flag.name).lower().replace("_", " ")
-            lines.append(f"{rows.size} {word}, first {named(int(rows[0]))}. {spelled(flag.message)}")
+            where = _where([one.states for one in each], rows)
+            if flag is Status.MISFIT:
+                own = [place[row] for row in rows[:: 1 + rows.size // _MOST_READ]]
+                where += _at_which_frequencies(path, name, grids, own)
+            lines.append(f"{rows.size} {word}, first {named(int(rows[0]))}{where}. {spelled(flag.message)}")
     extrapolated = np.uint32(Status.EXTRAPOLATED)
     piled = sum(_unbounded(one.impedance_at, np.flatnonzero(one.status & extrapolated)) for one in each)
     if piled and not each[0].capacitance:
@@ -108,6 +116,70 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
             "up at the edge. Try --capacitance."
         )
     return lines
+
+
+def _graded(residual: "NDArray[np.float64]", misfit: "NDArray[np.bool_]") -> str:
+    """Say how many spectra γ describes and how well, and how far it is from the others."""
+    import numpy as np
+
+    solved = np.isfinite(residual)
+    good, bad = 100.0 * residual[solved & ~misfit], 100.0 * residual[solved & misfit]
+    text = f"{good.size} of {solved.sum()} solutions describe their spectra"
+    text += f", residual median {np.median(good):.2g} %" if good.size else ""
+    grades = ((0.0, 1.0, "below 1 %"), (1.0, 5.0, "1 to 5 %"), (5.0, np.inf, "more"))
+    counts = [f"{word} in {np.count_nonzero((bad >= low) & (bad < high))}" for low, high, word in grades]
+    return f"{text}; {bad.size} do not (misfit): their residual is {', '.join(counts)}"
+
+
+def _where(states: "Sequence[pd.DataFrame]", rows: "NDArray[np.intp]") -> str:
+    """Say which values of a state have all of a remark or none of it, if one tells nearly everything."""
+    import numpy as np
+    import pandas as pd
+
+    every = pd.concat(states, ignore_index=True)
+    found = np.zeros(len(every), dtype=bool)
+    found[rows] = True
+    most = 0.2 * min(rows.size, found.size - rows.size)
+    for column in _NAMING:
+        if column not in every.columns or not 2 <= every[column].nunique() <= _MOST_GROUPS:
+            continue
+        number, values = pd.factorize(every[column])
+        size, count = (np.bincount(number[which & (number >= 0)], minlength=len(values)) for which in (True, found))
+        if not most or np.minimum(count, size - count).sum() > most:
+            continue
+        of = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+        most_of = count > size / 2
+        much, few = (", ".join(np.array(of)[which]) for which in (most_of, ~most_of))
+        if int(most_of.sum()) <= max(int((~most_of).sum()), 3):
+            return f"; nearly all of {column} {much}, and few of the others"
+        return f"; few of {column} {few}, and nearly all of the others"
+    return ""
+
+
+def _at_which_frequencies(path: Path, name: str, grids: Sequence[str], place: Sequence[tuple[int, int]]) -> str:
+    """Say between which frequencies nine tenths of the squares of residuals lie, if that is a part of them."""
+    import numpy as np
+
+    from drt_engine.hdf5 import read_inversion
+
+    ends, whole = [], []
+    for number, grid in enumerate(grids):
+        rows = [row for own, row in place if own == number]
+        result = read_inversion(path, name, grid or None, rows) if rows else None
+        if result is None or result.impedance is None:
+            continue
+        off = np.abs(result.impedance_at(result.frequency) / result.impedance - 1.0) ** 2
+        for one in np.where(np.isfinite(off), off, 0.0):
+            share = np.cumsum(one) / max(one.sum(), 1e-300)
+            ends.append(np.log(result.frequency[[np.searchsorted(share, 0.95), np.searchsorted(share, 0.05)]]))
+            whole.append(np.log(result.frequency[0] / result.frequency[-1]))
+    if not ends:
+        return ""
+    low, high = np.median(ends, axis=0)
+    if high - low > 0.6 * np.median(whole):
+        return ""
+    low, high = np.exp([low, high])
+    return f"; what they leave lies mostly at {low:.2g} to {high:.2g} Hz (drt-engine clean --frequency-range)"
 
 
 def _unbounded(impedance_at: Any, rows: "NDArray[np.intp]") -> int:

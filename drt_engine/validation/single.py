@@ -33,6 +33,9 @@ _CONJUGATE = 40.0
 _ACTIVE = 0.1
 """Share of |Z| by which its real part has to be negative, and of points where it is, for a negative resistance."""
 
+_MOSTLY = 0.5
+"""Share of points with a positive Im above which a wrong sign is plausible where neither sign obeys the relations."""
+
 _MANY = 3
 
 _OTHER = 0.7
@@ -98,9 +101,11 @@ class SingleSpectrumTest:
             other = np.concatenate([data[:points], -data[points:]])
             turned = _Search.of(self, one, other, modulus, noise, known=known).explain()
             if turned.cost < best.cost - _CONJUGATE:
-                # A negative resistance obeys the relations with the other sign, too, but not for being turned.
+                # A negative resistance obeys the relations with the other sign, too, but not for being turned; and of
+                # what obeys them with neither sign, such as a cell under current, one sign is a little nearer.
                 passive = np.mean(data[:points] < -_ACTIVE) < _ACTIVE
-                flag |= Validity.WRONG_SIGN if passive else Validity.INCONSISTENT
+                obeys = not _flag(turned) & Validity.INCONSISTENT or np.mean(data[points:] > 0.0) > _MOSTLY
+                flag |= Validity.WRONG_SIGN if passive and obeys else Validity.INCONSISTENT
         most, drift, error, squares, left = best.found[[0, 1, 2, 5, 6]]
         out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(most), drift, error
         out.noise[row] = math.sqrt(squares / left)

@@ -127,3 +127,6 @@ def test_cells_at_rest_pass_and_cells_under_current_do_not(real_data):
     assert rest.rms[0] < 0.5
     assert current.score[0] > 4
     assert current.rms[0] > 4
+    spirals = [first_sweep(real_data / f"zhang2020/EIS_state_{name}.txt") for name in ("VI_25C07", "II_35C02")]
+    flags = [validate(drt.Spectra(*sweep)).flag[0] for sweep in spirals]
+    assert all(flag & drt.Validity.INCONSISTENT and not flag & drt.Validity.WRONG_SIGN for flag in flags)
