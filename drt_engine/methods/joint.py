@@ -13,7 +13,7 @@ from drt_engine.series import differences
 from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
-from drt_engine.uncertainty.posterior import LogPosterior
+from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 
 __all__ = [
     "Across",
@@ -109,6 +109,9 @@ _LOOSER = 16.0
 """By how much less neighbours are held together where intervals are found. At the solution each change has the weight
 of one normal distribution; in truth any of a hundred relaxation times may be where something changes, and which one
 the noise picks is not known. With 1, 95 % intervals of changes of R_pol between neighbours cover 90 %, with 4 94 %."""
+
+_CUTS = 4
+"""How often breaks are looked for."""
 
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
@@ -349,7 +352,10 @@ class SeriesProblem:
         found = found._replace(noise=np.where(np.isfinite(self.given), self.given, found.noise))
         self._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
         found = self._find_hyperparameters(found)
-        if self._order == 2 and self._cut_at_breaks(found):
+        # A jump that is not let go of makes κ small and s large, and others are not seen beside it.
+        for _ in range(_CUTS if self._order == 2 else 0):
+            if not self._cut_at_breaks(found):
+                break
             found = self._find_hyperparameters(found)
         rounded_off = _rounded(found)
         # What is given stays as it is.
@@ -555,14 +561,32 @@ class SeriesProblem:
         out[:, : self._grid.logs] = 0.0
         return out
 
-    def between(self, found: SeriesHyperparameters, one: int, other: int) -> Array:
-        """Covariance of ln γ of two states, shape (M, M); after :meth:`settle`."""
-        logs = self._grid.logs
-        right = np.zeros((logs, *self.chain.y.shape))
-        right[np.arange(logs), other, np.arange(logs)] = -1.0
-        solved = self._solved(found, np.concatenate([right, self._forces(found)]))
-        moved = solved[logs:, :, :logs]
-        return np.asarray(solved[:logs, one, :logs].T + moved[:, one].T @ moved[:, other])
+    def pair(self, found: SeriesHyperparameters, one: int, other: int) -> Array:
+        """Covariance of ln γ of two states, shape (2 M, 2 M); after :meth:`settle`.
+
+        R_inf, L and 1/C of both are cut off at zero together: if each state were cut off by itself, what that tells
+        of the two would not fall out of their difference.
+        """
+        logs, size = self._grid.logs, self._grid.size
+        right = np.zeros((2 * size, *self.chain.y.shape))
+        for place, state in enumerate((one, other)):
+            right[place * size + np.arange(size), state, np.arange(size)] -= 1.0
+        # Forces are those at what was evaluated last.
+        self._factor(found)
+        with single_threaded_blas():
+            solved = -self.chain.solve(np.concatenate([right, self._forces(found), self._left()[None]]))
+        moved, shift = solved[2 * size : -1], solved[-1]
+        covariance = np.concatenate([solved[: 2 * size, state] for state in (one, other)], axis=1)
+        forces = np.concatenate([moved[:, state] for state in (one, other)], axis=1)
+        covariance += forces.T @ forces
+        mean = np.concatenate([self.chain.y[state] + shift[state] for state in (one, other)])
+        if size > logs:
+            at = np.arange(2 * size).reshape(2, size)
+            order = np.concatenate([at[:, :logs].ravel(), at[:, logs:].ravel()])
+            mean, covariance = mean[None, order], covariance[None][:, order][:, :, order]
+            _, covariance, _ = cut_at_zero(mean, covariance, 2 * logs)
+            covariance = covariance[0]
+        return np.asarray(covariance[: 2 * logs, : 2 * logs])
 
     # ---- hyperparameters
 
@@ -705,11 +729,11 @@ class SeriesProblem:
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
     def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
-        """Let go of the differences across breaks; return whether there are any."""
-        breaks = np.zeros(len(self.chain.b), dtype=bool)
-        breaks[2:-1] = self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
+        """Let go of the differences across breaks; return whether there are new ones."""
+        breaks, before = self._breaks.copy(), self._breaks.sum()
+        breaks[2:-1] |= self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
         self.cut(breaks)
-        return bool(breaks.any())
+        return bool(breaks.sum() > before)
 
     def _broken(self, found: SeriesHyperparameters) -> NDArray[np.bool_]:
         """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,).
