@@ -102,16 +102,19 @@ error on slow series is a tenth higher, with less than a third that on series wh
 
 _OPPOSITE, _HIGH, _HIGHER = 0.9, 3.0, 4.0
 """How alike, but for their sign, neighbouring differences are at a break, and how large both are at least: the sum over
-relaxation times of ln(1 + q), itself and in its median. It is 7 in both where a resistance doubles, and between smooth
-states the likeness is below 0.7."""
+relaxation times of ln(1 + q), itself and against the median of the others. It is 7 in both where a resistance doubles,
+and between smooth states the likeness is below 0.7."""
 
 _LOOSER = 16.0
 """By how much less neighbours are held together where intervals are found. At the solution each change has the weight
 of one normal distribution; in truth any of a hundred relaxation times may be where something changes, and which one
 the noise picks is not known. With 1, 95 % intervals of changes of R_pol between neighbours cover 90 %, with 4 94 %."""
 
-_CUTS = 4
-"""How often breaks are looked for."""
+_SEARCHES, _MOVING, _CALM = 4, 0.1, 3.0
+"""How often hyperparameters are looked for again, and s above which something may be mistaken for motion: s is 0.001 to
+0.1 in smooth series of the benchmark, 0.3 where processes cross, and 0.2 to 0.6 where a jump was taken for it. Where
+differences are usually lower than that once they are held together, nothing moves far: they are 0.3 to 1 then, and 10
+to 40 where processes cross and along temperature."""
 
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
@@ -352,11 +355,11 @@ class SeriesProblem:
         found = found._replace(noise=np.where(np.isfinite(self.given), self.given, found.noise))
         self._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
         found = self._find_hyperparameters(found)
-        # A jump that is not let go of makes κ small and s large, and others are not seen beside it.
-        for _ in range(_CUTS if self._order == 2 else 0):
-            if not self._cut_at_breaks(found):
+        for n in range(_SEARCHES if self._order == 2 else 0):
+            again = self._search_again(found, first=n == 0)
+            if again is None:
                 break
-            found = self._find_hyperparameters(found)
+            found = self._find_hyperparameters(again)
         rounded_off = _rounded(found)
         # What is given stays as it is.
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
@@ -728,15 +731,46 @@ class SeriesProblem:
         log = _components(counts.ravel()[kept], square.ravel()[kept], parts[:, kept], start, about)
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
-    def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
-        """Let go of the differences across breaks; return whether there are new ones."""
-        breaks, before = self._breaks.copy(), self._breaks.sum()
-        breaks[2:-1] |= self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
-        self.cut(breaks)
-        return bool(breaks.sum() > before)
+    def _search_again(self, found: SeriesHyperparameters, *, first: bool) -> SeriesHyperparameters | None:
+        """Let go of the differences across breaks; return what the search is to begin with, None if it is done.
 
-    def _broken(self, found: SeriesHyperparameters) -> NDArray[np.bool_]:
-        """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,).
+        A jump that is held makes κ small or s large, and others are not seen beside it.
+        """
+        if self._cut_at(self._steps.do(lambda: self._broken(found)[0].astype(float), _FOUND)):
+            return found
+        if found.shift <= _MOVING:
+            return None
+        held = found._replace(strength=_START, shift=_SHIFT)
+        *broken, usual = self._steps.do(lambda: self._broken_if(held, found), _FOUND).tolist()
+        if self._cut_at(np.array(broken)):
+            return found
+        return held if first and usual < _CALM else None
+
+    def _cut_at(self, broken: Array) -> bool:
+        """Let go of the differences across further breaks; return whether there are any."""
+        breaks = self._breaks.copy()
+        breaks[2:-1] |= broken > 0.0
+        if (breaks == self._breaks).all():
+            return False
+        self.cut(breaks)
+        return True
+
+    def _broken_if(self, held: SeriesHyperparameters, found: SeriesHyperparameters) -> Array:
+        """Where the series breaks if little is expected to move, and how high differences usually are then.
+
+        In a short series, or if a resistance is many times larger after it, a jump is taken for processes that move
+        far in each step. Held together, it remains in one place, and processes that move are drawn apart in all.
+        """
+        y = self.chain.y.copy()
+        self._weigh(held)
+        self._descend(held, _COARSE, _EXACT_STEPS)
+        broken, height = self._broken(held)
+        self.chain.y[:] = y
+        self._weigh(found)
+        return np.append(broken, np.median(height))
+
+    def _broken(self, found: SeriesHyperparameters) -> tuple[NDArray[np.bool_], Array]:
+        """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,); heights.
 
         A jump appears in both with opposite sign, and far above what Student's distribution expects; a course that
         bends quickly appears in several with either sign.
@@ -746,8 +780,13 @@ class SeriesProblem:
         length = np.sqrt((changes**2).sum(axis=1))
         with np.errstate(invalid="ignore", divide="ignore"):
             opposite = -np.sum(changes[1:] * changes[:-1], axis=1) / (length[1:] * length[:-1])
-        least = max(_HIGH, _HIGHER * float(np.median(height)))
-        return np.asarray((np.minimum(height[1:], height[:-1]) > least) & (opposite > _OPPOSITE))
+        lower = np.minimum(height[1:], height[:-1])
+        broken = (lower > _HIGH) & (opposite > _OPPOSITE)
+        for r in np.flatnonzero(broken):
+            # Of few differences, the two across a break are a large part.
+            others = np.delete(height, [r, r + 1])
+            broken[r] = others.size > 0 and lower[r] > _HIGHER * np.median(others)
+        return np.asarray(broken), height
 
     def _determined(self, found: SeriesHyperparameters, known: _Known) -> float:
         """How many changes the prior alone leaves to the coupling: trace of its inverse times the coupling's part."""
