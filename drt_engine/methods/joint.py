@@ -13,7 +13,7 @@ from drt_engine.series import differences
 from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
-from drt_engine.uncertainty.posterior import LogPosterior
+from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 
 __all__ = [
     "Across",
@@ -105,13 +105,19 @@ error on slow series is a tenth higher, with less than a third that on series wh
 
 _OPPOSITE, _HIGH, _HIGHER = 0.9, 3.0, 4.0
 """How alike, but for their sign, neighbouring differences are at a break, and how large both are at least: the sum over
-relaxation times of ln(1 + q), itself and in its median. It is 7 in both where a resistance doubles, and between smooth
-states the likeness is below 0.7."""
+relaxation times of ln(1 + q), itself and against the median of the others. It is 7 in both where a resistance doubles,
+and between smooth states the likeness is below 0.7."""
 
 _LOOSER = 16.0
 """By how much less neighbours are held together where intervals are found. At the solution each change has the weight
 of one normal distribution; in truth any of a hundred relaxation times may be where something changes, and which one
 the noise picks is not known. With 1, 95 % intervals of changes of R_pol between neighbours cover 90 %, with 4 94 %."""
+
+_SEARCHES, _MOVING, _CALM = 4, 0.1, 3.0
+"""How often hyperparameters are looked for again, and s above which something may be mistaken for motion: s is 0.001 to
+0.1 in smooth series of the benchmark, 0.3 where processes cross, and 0.2 to 0.6 where a jump was taken for it. Where
+differences are usually lower than that once they are held together, nothing moves far: they are 0.3 to 1 then, and 10
+to 40 where processes cross and along temperature."""
 
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
@@ -370,8 +376,11 @@ class SeriesProblem:
         one = small or self
         one._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
         found = one._find_hyperparameters(found)
-        if self._order == 2 and one._cut_at_breaks(found):
-            found = one._find_hyperparameters(found)
+        for n in range(_SEARCHES if self._order == 2 else 0):
+            again = one._search_again(found, first=n == 0)
+            if again is None:
+                break
+            found = one._find_hyperparameters(again)
         rounded_off = _rounded(found)
         # What is given stays as it is.
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
@@ -616,14 +625,32 @@ class SeriesProblem:
         out[:, : self._grid.logs] = 0.0
         return out
 
-    def between(self, found: SeriesHyperparameters, one: int, other: int) -> Array:
-        """Covariance of ln γ of two states, shape (M, M); after :meth:`settle`."""
-        logs = self._grid.logs
-        right = np.zeros((logs, *self.chain.y.shape))
-        right[np.arange(logs), other, np.arange(logs)] = -1.0
-        solved = self._solved(found, np.concatenate([right, self._forces(found)]))
-        moved = solved[logs:, :, :logs]
-        return np.asarray(solved[:logs, one, :logs].T + moved[:, one].T @ moved[:, other])
+    def pair(self, found: SeriesHyperparameters, one: int, other: int) -> Array:
+        """Covariance of ln γ of two states, shape (2 M, 2 M); after :meth:`settle`.
+
+        R_inf, L and 1/C of both are cut off at zero together: if each state were cut off by itself, what that tells
+        of the two would not fall out of their difference.
+        """
+        logs, size = self._grid.logs, self._grid.size
+        right = np.zeros((2 * size, *self.chain.y.shape))
+        for place, state in enumerate((one, other)):
+            right[place * size + np.arange(size), state, np.arange(size)] -= 1.0
+        # Forces are those at what was evaluated last.
+        self._factor(found)
+        with single_threaded_blas():
+            solved = -self.chain.solve(np.concatenate([right, self._forces(found), self._left()[None]]))
+        moved, shift = solved[2 * size : -1], solved[-1]
+        covariance = np.concatenate([solved[: 2 * size, state] for state in (one, other)], axis=1)
+        forces = np.concatenate([moved[:, state] for state in (one, other)], axis=1)
+        covariance += forces.T @ forces
+        mean = np.concatenate([self.chain.y[state] + shift[state] for state in (one, other)])
+        if size > logs:
+            at = np.arange(2 * size).reshape(2, size)
+            order = np.concatenate([at[:, :logs].ravel(), at[:, logs:].ravel()])
+            mean, covariance = mean[None, order], covariance[None][:, order][:, :, order]
+            _, covariance, _ = cut_at_zero(mean, covariance, 2 * logs)
+            covariance = covariance[0]
+        return np.asarray(covariance[: 2 * logs, : 2 * logs])
 
     # ---- hyperparameters
 
@@ -776,15 +803,46 @@ class SeriesProblem:
         log = _components(counts.ravel()[kept], square.ravel()[kept], parts[:, kept], start, about)
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
-    def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
-        """Let go of the differences across breaks; return whether there are any."""
-        breaks = np.zeros(len(self.chain.b), dtype=bool)
-        breaks[2:-1] = self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
-        self.cut(breaks)
-        return bool(breaks.any())
+    def _search_again(self, found: SeriesHyperparameters, *, first: bool) -> SeriesHyperparameters | None:
+        """Let go of the differences across breaks; return what the search is to begin with, None if it is done.
 
-    def _broken(self, found: SeriesHyperparameters) -> NDArray[np.bool_]:
-        """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,).
+        A jump that is held makes κ small or s large, and others are not seen beside it.
+        """
+        if self._cut_at(self._steps.do(lambda: self._broken(found)[0].astype(float), _FOUND)):
+            return found
+        if found.shift <= _MOVING:
+            return None
+        held = found._replace(strength=_START, shift=_SHIFT)
+        *broken, usual = self._steps.do(lambda: self._broken_if(held, found), _FOUND).tolist()
+        if self._cut_at(np.array(broken)):
+            return found
+        return held if first and usual < _CALM else None
+
+    def _cut_at(self, broken: Array) -> bool:
+        """Let go of the differences across further breaks; return whether there are any."""
+        breaks = self._breaks.copy()
+        breaks[2:-1] |= broken > 0.0
+        if (breaks == self._breaks).all():
+            return False
+        self.cut(breaks)
+        return True
+
+    def _broken_if(self, held: SeriesHyperparameters, found: SeriesHyperparameters) -> Array:
+        """Where the series breaks if little is expected to move, and how high differences usually are then.
+
+        In a short series, or if a resistance is many times larger after it, a jump is taken for processes that move
+        far in each step. Held together, it remains in one place, and processes that move are drawn apart in all.
+        """
+        y = self.chain.y.copy()
+        self._weigh(held)
+        self._descend(held, _COARSE, _EXACT_STEPS)
+        broken, height = self._broken(held)
+        self.chain.y[:] = y
+        self._weigh(found)
+        return np.append(broken, np.median(height))
+
+    def _broken(self, found: SeriesHyperparameters) -> tuple[NDArray[np.bool_], Array]:
+        """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,); heights.
 
         A jump appears in both with opposite sign, and far above what Student's distribution expects; a course that
         bends quickly appears in several with either sign.
@@ -794,8 +852,13 @@ class SeriesProblem:
         length = np.sqrt((changes**2).sum(axis=1))
         with np.errstate(invalid="ignore", divide="ignore"):
             opposite = -np.sum(changes[1:] * changes[:-1], axis=1) / (length[1:] * length[:-1])
-        least = max(_HIGH, _HIGHER * float(np.median(height)))
-        return np.asarray((np.minimum(height[1:], height[:-1]) > least) & (opposite > _OPPOSITE))
+        lower = np.minimum(height[1:], height[:-1])
+        broken = (lower > _HIGH) & (opposite > _OPPOSITE)
+        for r in np.flatnonzero(broken):
+            # Of few differences, the two across a break are a large part.
+            others = np.delete(height, [r, r + 1])
+            broken[r] = others.size > 0 and lower[r] > _HIGHER * np.median(others)
+        return np.asarray(broken), height
 
     def _determined(self, found: SeriesHyperparameters, known: _Known) -> float:
         """How many changes the prior alone leaves to the coupling: trace of its inverse times the coupling's part."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from threading import RLock
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,10 +20,11 @@ from drt_engine.uncertainty.posterior import LogPosterior, quantile
 __all__ = ["Change", "JointSeries", "Prediction", "change_between"]
 
 Array = NDArray[np.float64]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _KEPT = 4
 """Series whose covariances are kept at once: those of 24 spectra take 6 MB."""
-
 
 _APART = 4
 """Every so many states are left out at once when they are predicted: three on either side stay."""
@@ -81,6 +82,17 @@ class Change:
     r_pol: float
     r_pol_low: float
     r_pol_high: float
+
+
+def _in_turn(work: "Callable[Concatenate[JointSeries, P], T]") -> "Callable[Concatenate[JointSeries, P], T]":
+    """Let one thread after the other do it: the problem of a series is kept, and worked on in place."""
+
+    @wraps(work)
+    def alone(self: "JointSeries", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._working:
+            return work(self, *args, **kwargs)
+
+    return alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,16 +165,16 @@ class JointSeries:
         problem.settle(found, self.parameters.rows(line.rows))
         return problem, found
 
+    @_in_turn
     def _found_once(self, number: int) -> LogPosterior:
-        # A problem is worked on in place, so that two threads that ask for the same series must not do so at once.
-        with self._working:
-            return self._kept(number)
+        return self._kept(number)
 
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
         problem, found = self._settled(number)
         return problem.posterior(found, self.parameters.rows(line.rows))
 
+    @_in_turn
     def change(self, one: int, other: int, level: float) -> Change:
         """Change from one spectrum to another of the same series.
 
@@ -173,26 +185,19 @@ class JointSeries:
         level : float
             Probability that an interval covers the change.
         """
+        gamma, areas = self.parameters.coefficients[[one, other]], self.expansion.areas
+        if one == other:
+            return change_between(level, self.expansion, gamma, np.zeros(areas.size), 0.0)
         number, i = self._of[one]
         _, j = self._of[other]
         problem, found = self._settled(number)
-        logs, areas = self.expansion.tau.size, self.expansion.areas
-        posterior = self.posterior(number)
-        covariance = posterior.covariance[[i, j], :logs, :logs]
-        cross = problem.between(found, i, j)
-        gamma = self.parameters.coefficients[[one, other]]
-        apart = self._apart(np.array([one, other]))
-        variance = (
-            gamma[0] ** 2 * np.diag(covariance[0])
-            + gamma[1] ** 2 * np.diag(covariance[1])
-            - 2.0 * gamma[0] * gamma[1] * np.diag(cross)
-        )
-        parts = gamma * areas
-        of_r_pol = (
-            parts[0] @ covariance[0] @ parts[0]
-            + parts[1] @ covariance[1] @ parts[1]
-            - 2.0 * parts[0] @ cross @ parts[1]
-        )
+        covariance = problem.pair(found, i, j)
+        by = np.concatenate([-gamma[0], gamma[1]])
+        own, cross = np.diag(covariance).reshape(2, -1), np.diag(covariance, areas.size)
+        variance = (gamma**2 * own).sum(axis=0) - 2.0 * gamma[0] * gamma[1] * cross
+        along = by * np.tile(areas, 2)
+        of_r_pol = along @ covariance @ along
+        parts, apart = gamma * areas, self._apart(np.array([one, other]))
         # What each spectrum says alone is known as well.
         variance = np.fmin(variance, np.einsum("km,kmm->m", gamma**2, apart))
         of_r_pol = np.fmin(of_r_pol, np.einsum("km,kmn,kn->", parts, apart, parts))
@@ -209,6 +214,7 @@ class JointSeries:
         )
         return found.covariance[:, :logs, :logs]
 
+    @_in_turn
     def predictions(self) -> Prediction:
         """Predict each spectrum from the others of its series, as if it had not been measured.
 
@@ -299,6 +305,7 @@ class JointSeries:
         out.impedance[row] = beside + unit @ gamma + np.stack(free, axis=1) @ fitted
         out.error[row] = np.linalg.norm(off - held @ fitted) / np.sqrt(off.size - fitted.size)
 
+    @_in_turn
     def at(self, value: float, tau: ArrayLike, level: float | None) -> tuple[Array, Array, Array]:
         """γ of each series at a state that was not measured.
 

@@ -5,7 +5,8 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.errors import InputError
-from drt_engine.uncertainty.posterior import quantile
+from drt_engine.methods import joint as joint_methods
+from drt_engine.uncertainty.posterior import cut_at_zero, quantile
 
 from .conftest import FREQUENCY, VOLTAGE, measured, r_pol, truth
 
@@ -94,6 +95,29 @@ def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, o
     apart = np.einsum("km,kmn,kn->", parts, joint._joined._apart(np.array([one, other])), parts)
     half = quantile(0.9) * np.sqrt(min(variance, apart))
     assert change.r_pol_high - change.r_pol == pytest.approx(half, rel=1e-3)
+
+
+def test_elements_of_both_states_are_cut_off_at_zero_together(joint, monkeypatch):
+    """By draws: L is zero here, and what that tells of the two states falls out of their difference."""
+    problem, found = joint._joined._settle(0)
+    normal = []
+
+    def kept(mean, covariance, first):
+        normal.extend([mean[0].copy(), covariance[0].copy()])
+        return cut_at_zero(mean, covariance, first)
+
+    monkeypatch.setattr(joint_methods, "cut_at_zero", kept)
+    covariance = problem.pair(found, 3, 4)
+    mean, whole = normal
+    draws = np.random.default_rng(1).multivariate_normal(mean, whole, 40_000, method="eigh")
+    logs = joint.tau.size
+    draws = draws[(draws[:, 2 * logs :] >= 0.0).all(axis=1), : 2 * logs]
+    assert 1000 < len(draws) < 30_000
+    weights = (joint.coefficients * joint.expansion.areas)[[3, 4]]
+    along = np.concatenate([-weights[0], weights[1]])
+    assert along @ covariance @ along == pytest.approx(np.var(draws @ along), rel=0.1)
+    change = joint.change(3, 4)
+    assert change.r_pol_high - change.r_pol == pytest.approx(1.96 * np.std(draws @ along), rel=0.1)
 
 
 def test_rows_of_different_series_add_their_variances(two_series):
