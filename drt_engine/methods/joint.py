@@ -69,8 +69,9 @@ single precision, and in the end."""
 _CLOSE = 1e-8
 """A residual below this that no longer halves has met rounding, as the descent has it."""
 
-_AT_ONCE = 2000
-"""States times steps of the descent of a long series that are done at once: about a second, and then they are kept."""
+_AT_ONCE, _FEWEST = 2000, 10
+"""States times steps of the descent of a long series that are done at once, about a second, and then they are kept;
+and fewest steps: what is known of the way is lost after them."""
 
 _BEGUN, _FOUND, _NEAR = 0.1, 0.6, 0.8
 """Shares of the work until hyperparameters are looked for, until they are found, and until the solution is near."""
@@ -338,7 +339,7 @@ class SeriesProblem:
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
         self.chain = Chain(scaled, self._grid, self._terms, self._width, courses)
-        self._few = max(_AT_ONCE // len(z), 1)
+        self._few = max(_AT_ONCE // len(z), _FEWEST)
         self.own_share, self._wider = _OWN_SHARE, wider
         self.cut(np.zeros(len(z), dtype=bool))
 
@@ -389,8 +390,7 @@ class SeriesProblem:
             self.cut(small.breaks)
             self.follow(small)
         self._weigh(found)
-        self._minimise(found, _COARSE, _COARSE_STEPS, (_FOUND, _NEAR))
-        return found, self._minimise(found, _EXACT, _EXACT_STEPS, (_NEAR, 1.0))
+        return found, self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, 1.0))
 
     small: "SeriesProblem | None" = None
 
@@ -973,7 +973,7 @@ def _components(counts: Array, square: Array, parts: Array, start: Array, about:
         else:
             break
         log, before = log + step, after
-        if np.abs(step).max() < 1e-4:
+        if np.abs(step).max() < 3e-3:
             break
     return log
 

@@ -45,9 +45,10 @@ _HALVINGS, _ROUNDING, _RESIDUAL_ROUNDING = 40, 1e-13, 1e-15
 """A step may be halved this often; a decrease below this share of the objective is rounding; and rounding errors of a
 component of a residual: data are divided by their size, so it is a sum of numbers below 1."""
 
-_OLD, _OLD_TURNS = 0.1, 8
+_OLD, _OLD_TURNS = 0.1, 12
 """Below this residual a factor serves for further steps, as long as so many turns of conjugate gradients are enough."""
 
+LEASTFLOOR, FIRSTFLOOR = 0.2, 1.0
 _SHORT = 0.3
 """A step that has to be made shorter than this"""
 
@@ -489,7 +490,7 @@ class Chain:
         phi = self.evaluate(self.y, model)
         residual = self.differentiate(model)
         self.dual = self._ratio / self._root
-        mode, before, free, self.floor = _NONE, math.inf, self.free, 0.3
+        mode, before, free, self.floor = _NONE, math.inf, self.free, FIRSTFLOOR
         for _ in range(limit):
             if not residual > tolerance:
                 break
@@ -511,7 +512,7 @@ class Chain:
             if self.length < _SHORT:
                 self.floor = min(3.0 * self.floor, 1.0)
             elif self.length == 1.0:
-                self.floor = max(self.floor / 3.0, 0.03)
+                self.floor = max(self.floor / 3.0, LEASTFLOOR)
             before, residual = residual, self.differentiate(model)
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
