@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,10 @@ _MOST_BEYOND = 0.1
 
 _BREAKS_ALL = 0.25
 """Share of the places at which series break across that makes all of them break."""
+
+_FEWEST, _OVERLAP = 4, 4
+"""Fewest spectra of a part of a series that is inverted together where the whole has no certified solution, and how
+many on either side help it at most."""
 
 _LEAST_ALIKE = 1.0
 """Strength of the coupling below which neighbours are taken as unrelated: the slope of ln γ then changes by 1 within an
@@ -320,25 +324,70 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
     rows, position = line.rows[member], line.position[member]
     expansion = method.expansion(spectra.frequency)
     steps, name = course.steps(2, rows)
-    solution, breaks = method.solve_series(
-        spectra.frequency, spectra.impedance[rows], expansion, position, _found(out, rows), steps
-    )
+
+    def solve(part: slice, steps: Steps | None = None) -> Part:
+        start = _found(out, rows[part])
+        of_part = spectra.frequency, spectra.impedance[rows[part]], expansion, position[part], start, steps
+        return Part(part, *method.solve_series(*of_part))
+
+    parts = [solve(slice(0, rows.size), steps)]
+    if not parts[0].certified:
+        parts = _in_parts(solve, 0, rows.size)
+        logger.warning(
+            "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one: %s",
+            rows.size, method.columns[0],
+            ", ".join(f"{part.where.start + 1} to {part.where.stop}" for part in parts) or "none",
+        )  # fmt: skip
 
     def replace_all() -> None:
-        if solution.optimality[0] > OPTIMALITY_TOLERANCE:
-            # Those of the spectra alone stay.
-            return
-        _replace(spectra, out, expansion, rows, solution)
-        out["status"][rows[breaks]] |= np.uint32(Status.BREAK)
-        if solution.coupling[0] < _LEAST_ALIKE:
-            out["status"][rows] |= np.uint32(Status.UNRELATED)
-            logger.warning(
-                "the %d spectra of a series along %s are no more alike than those of different cells: inverting them "
-                "together changes little (coupling %.2g). Is %s what orders them?",
-                rows.size, method.columns[0], solution.coupling[0], method.columns[0],
-            )  # fmt: skip
+        for where, solution, breaks in parts:
+            mine = rows[where]
+            _replace(spectra, out, expansion, mine, solution)
+            out["status"][mine[breaks]] |= np.uint32(Status.BREAK)
+            strength = float(out["coupling"][mine[0]])
+            if strength < _LEAST_ALIKE:
+                out["status"][mine] |= np.uint32(Status.UNRELATED)
+                logger.warning(
+                    "the %d spectra of a series along %s are no more alike than those of different cells: inverting "
+                    "them together changes little (coupling %.2g). Is %s what orders them?",
+                    mine.size, method.columns[0], strength, method.columns[0],
+                )  # fmt: skip
 
     course.put(2, line.rows, replace_all, name)
+
+
+class Part(NamedTuple):
+    """Spectra of a series that were inverted together, and what was found for them."""
+
+    where: slice
+    solution: Solution
+    breaks: NDArray[np.bool_]
+
+    @property
+    def certified(self) -> bool:
+        """Whether it is a solution."""
+        return bool(self.solution.optimality[0] <= OPTIMALITY_TOLERANCE)
+
+    def within(self, where: slice) -> "Part":
+        """Return that of some of the spectra."""
+        own = np.arange(where.start, where.stop) - self.where.start
+        return Part(where, self.solution.part(own, np.arange(self.solution.fit.shape[1])), self.breaks[own])
+
+
+def _in_parts(solve: Callable[[slice], Part], first: int, last: int) -> list[Part]:
+    """Invert the halves of a series together that has no certified solution as a whole, or halves of these.
+
+    Each is solved with some spectra on either side, whose own solutions come from the other half: what is on either
+    side of the middle was made from nearly the same data.
+    """
+    middle, parts = (first + last) // 2, []
+    for begin, end in ((first, middle), (middle, last)):
+        if end - begin < _FEWEST:
+            continue
+        beside = min(_OVERLAP, (end - begin) // 2)
+        found = solve(slice(max(begin - beside, first), min(end + beside, last)))
+        parts += [found.within(slice(begin, end))] if found.certified else _in_parts(solve, begin, end)
+    return parts
 
 
 def _join_across(spectra: Spectra, method: LogGaussian, course: _Course, sheet: Sheet) -> None:

@@ -465,16 +465,19 @@ class Inversion(ResultArrays):
     def _joined_by(self, lines: Sequence[OrderedSeries], coupling: Array, shift: Array, flag: Status) -> JointSeries:
         assert isinstance(self.method, LogGaussian)
         assert self.impedance is not None
-        kept = []
-        for line in lines:
-            here = np.isfinite(coupling[line.rows]) & self.solved[line.rows]
-            if here.sum() >= 2:
-                kept.append(OrderedSeries(line.rows[here], line.value[here], line.position[here]))
+        kept, series = [], []
+        for number, line in enumerate(lines):
+            there = np.flatnonzero(np.isfinite(coupling[line.rows]) & self.solved[line.rows])
+            known = np.stack([each[line.rows[there]] for each in (self.regularisation, coupling, shift)])
+            # Where the whole has no certified solution, parts that do have hyperparameters of their own.
+            parts = np.split(there, np.flatnonzero((np.diff(known, axis=1) != 0.0).any(axis=0)) + 1)
+            kept += [OrderedSeries(line.rows[k], line.value[k], line.position[k]) for k in parts if k.size >= 2]
+            series += [number for k in parts if k.size >= 2]
         hyper = np.stack([self.regularisation, self.noise_floor, self.noise_relative, coupling, shift], axis=1)
         breaks = (self.status & np.uint32(flag)) != 0
         held = np.isfinite(self.coupling_across)
         of_all = self.method, self.frequency, self.impedance, self.expansion, self._parameters, hyper, breaks
-        return JointSeries(*of_all, kept, held)
+        return JointSeries(*of_all, kept, np.unique(series, return_inverse=True)[1], held)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.

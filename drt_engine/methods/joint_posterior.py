@@ -116,7 +116,9 @@ class JointSeries:
     breaks : ndarray of bool, shape (K,)
         Whether a series breaks before a spectrum.
     lines : list of OrderedSeries
-        The series, each of spectra with a solution.
+        The series, each of spectra with a solution; or parts of one that were inverted each by itself.
+    series : ndarray of int, shape (len(lines),)
+        Which series each belongs to, counted from zero.
     held : ndarray of bool, shape (K,)
         Whether a solution is held by other series as well: it then stays as it is where a state is put beside it.
     """
@@ -129,6 +131,7 @@ class JointSeries:
     hyper: Array
     breaks: NDArray[np.bool_]
     lines: list[OrderedSeries]
+    series: NDArray[np.intp]
     held: NDArray[np.bool_]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
@@ -323,8 +326,8 @@ class JointSeries:
         gamma, low, high : ndarray, shape (S, T)
             Ohm, one row a series; NaN for a series that does not reach that far.
         """
-        out = np.full((3, len(self.lines), np.size(tau)), np.nan)
-        for number, line in enumerate(self.lines):
+        out = np.full((3, self.series.max(initial=-1) + 1, np.size(tau)), np.nan)
+        for number, line in zip(self.series, self.lines, strict=True):
             if line.value[0] <= value <= line.value[-1]:
                 self._between(line, value, tau, level, out[:, number])
         return out[0], out[1], out[2]

@@ -1,6 +1,7 @@
 """The joint inversion as a user meets it: what it gains, what it leaves as it is, what solutions do not depend on."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,16 +163,48 @@ def test_two_states_are_a_series():
     assert np.isfinite(result.change(0, 1).r_pol_low)
 
 
+@pytest.mark.parametrize("states", [10, pytest.param(24, marks=pytest.mark.slow)])
+def test_a_series_that_breaks_says_where(states):
+    """One resistance doubles in the middle; of few states, this could be taken for motion."""
+    voltage, middle = np.linspace(3.0, 3.2, states), states // 2
+    z = measured(voltage)
+    z[middle:] += zarc(FREQUENCY, 30.0, 1e-4, 0.9)
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
+    np.testing.assert_array_equal((result.status & drt.Status.BREAK) != 0, np.arange(states) == middle)
+    change = result.change(middle - 1, middle)
+    assert change.r_pol_low < 30.0 + r_pol(voltage[middle]) - r_pol(voltage[middle - 1]) < change.r_pol_high
+
+
 @pytest.mark.slow
-def test_a_series_that_breaks_says_where():
-    """One resistance doubles between two of 24 states."""
+def test_a_break_does_not_hide_another():
+    """A time constant becomes twice as long, and later a resistance half as large again."""
     voltage = np.linspace(3.0, 3.2, 24)
     z = measured(voltage)
-    z[12:] += zarc(FREQUENCY, 30.0, 1e-4, 0.9)
+    z[7:] += zarc(FREQUENCY, 30.0, 2e-4, 0.9) - zarc(FREQUENCY, 30.0, 1e-4, 0.9)
+    z[15:] += zarc(FREQUENCY, 15.0, 2e-4, 0.9)
     result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
-    np.testing.assert_array_equal((result.status & drt.Status.BREAK) != 0, np.arange(24) == 12)
-    change = result.change(11, 12)
-    assert change.r_pol_low < 30.0 + r_pol(voltage[12]) - r_pol(voltage[11]) < change.r_pol_high
+    np.testing.assert_array_equal(np.flatnonzero(result.status & np.uint16(drt.Status.BREAK)), [7, 15])
+
+
+def test_where_a_whole_series_has_no_certificate_its_parts_may(spectra, single, monkeypatch, caplog):
+    solve = drt.LogGaussian.solve_series
+
+    def without_the_first(*args):
+        found, breaks = solve(*args)
+        whole = args[4][0] == 0.0
+        return (replace(found, optimality=np.ones_like(found.optimality)) if whole else found), breaks
+
+    monkeypatch.setattr(drt.LogGaussian, "solve_series", without_the_first)
+    result = drt.invert(spectra, METHOD)
+    monkeypatch.undo()
+    np.testing.assert_array_equal((result.status & drt.Status.ALONE) != 0, VOLTAGE[4] > VOLTAGE)
+    np.testing.assert_array_equal(result.coefficients[:4], single.coefficients[:4])
+    assert np.isfinite(result.coupling[4:]).all()
+    assert "5 to 8" in caplog.text
+    change = result.change(4, 7)
+    assert change.r_pol_low < r_pol(VOLTAGE[7]) - r_pol(VOLTAGE[4]) < change.r_pol_high
+    assert np.isfinite(result.gamma_at(WINDOW, voltage=0.5 * (VOLTAGE[5] + VOLTAGE[6]))).all()
+    assert result.gamma_at(WINDOW, voltage=VOLTAGE[1]).shape == (1, WINDOW.size)
 
 
 def test_spectra_of_different_cells_are_said_to_be_no_series(caplog):
