@@ -7,6 +7,7 @@ file: their sizes follow from the size of a record, and |Z| and phase confirm wh
 import importlib
 import io
 import itertools
+import math
 import struct
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.recfunctions import repack_fields
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
@@ -28,6 +30,9 @@ __all__ = ["READER", "RecordTable", "area_of", "checked_modules", "parsed"]
 
 MAX_BYTES = 256 * 2**20
 """Largest file that is read, bytes."""
+
+_MOST_WAYS = 20000
+"""Ways to divide a record among columns of unknown types that are tried, at most."""
 
 _MAGIC = b"BIO-LOGIC MODULAR FILE\x1a"
 
@@ -234,15 +239,16 @@ def _known_to(parser: Any, raw: bytes, module: _Module) -> tuple[bytes, tuple[st
     records = module.data[start:]
     if not (unknown or wide) or not points or len(records) % points:
         return raw, ()
-    kept = [number for number in ids if number in known]
-    cut = _without(parser, records, points, ids, known)
+    cut, kept, unsure = _without(parser, records, points, ids, known)
     data = struct.pack(f"<IB{len(kept)}H", points, len(kept), *kept).ljust(405, b"\0") + cut
     name = raw[module.start : module.start + 41]
     header = name + struct.pack("<II", len(data), 2) + raw[module.start + module.header - 8 :][:8]
     after = module.start + module.header + len(module.data)
     numbers = ", ".join(map(str, unknown))
-    remarks = (f"columns of the types {numbers} are not known and left out",) if unknown else ()
-    return raw[: module.start] + header + data + raw[after:], remarks
+    remarks = [f"columns of the types {numbers} are not known and left out"] if unknown else []
+    if unsure:
+        remarks.append(f"{', '.join(map(repr, unsure))} left out: columns beside them have types that are not known")
+    return raw[: module.start] + header + data + raw[after:], tuple(remarks)
 
 
 def _layout(module: _Module) -> tuple[int, list[int], int]:
@@ -254,44 +260,63 @@ def _layout(module: _Module) -> tuple[int, list[int], int]:
     return points, list(struct.unpack_from(f"{order}{count}H", module.data, 5)), start
 
 
-def _without(parser: Any, records: bytes, points: int, ids: Sequence[int], known: set[int]) -> bytes:
-    """Return the records without the fields of unknown types.
+def _without(
+    parser: Any, records: bytes, points: int, ids: Sequence[int], known: set[int]
+) -> tuple[bytes, list[int], list[str]]:
+    """Return the records without the fields of unknown types, the types that are left, and which others are lost.
 
     Their sizes add up to what the known ones leave of a record. Where it can be divided in several ways, the one is
-    taken that gives frequencies, impedances that agree with |Z|, and the fewest numbers beyond any measurement; if two
-    do, the file is refused.
+    taken that gives frequencies, impedances that agree with |Z|, and the fewest numbers beyond any measurement. If
+    several do, what they agree in is taken; if that is not the impedance, the file is refused.
     """
     size = len(records) // points
-    first_flag = next((number for number in ids if number in parser.VMPdata_colID_flag_map), None)
-    widths: list[int | None] = []
-    for i, number in enumerate(ids):
-        if number in parser.VMPdata_colID_flag_map:  # all flags share the byte of the first
-            widths.append(1 if number == first_flag and number not in ids[:i] else 0)
-        elif number in known:
-            widths.append(np.dtype(parser.VMPdata_colID_dtype_map[number][1]).itemsize)
-        else:
-            widths.append(None)
-    free = size - sum(width for width in widths if width is not None)
-    count = widths.count(None)
-    if count > 6:
-        raise ValueError(f"{count} columns of unknown types")
+    runs = _runs(parser, ids, known)
+    free = size - sum(width for width, count in runs if not count)
     raw = np.frombuffer(records, dtype=np.uint8).reshape(points, size)
     dtype, _ = parser.VMPdata_dtype_from_colIDs([number for number in ids if number in known])
     found: dict[bytes, int] = {}
-    for sizes in itertools.product((4, 8, 1, 2), repeat=count):
+    # Of columns beside each other it matters only how long they are together; each has 1, 2, 4 or 8 bytes.
+    lengths = [
+        {sum(some) for some in itertools.combinations_with_replacement((1, 2, 4, 8), count)}
+        for _, count in runs
+        if count
+    ]
+    if math.prod(map(len, lengths)) > _MOST_WAYS:
+        raise ValueError(f"columns of unknown types at {len(lengths)} places")
+    for sizes in itertools.product(*lengths):
         if sum(sizes) != free:
             continue
         rest = iter(sizes)
-        keep = np.concatenate([np.full(next(rest), False) if w is None else np.full(w, True) for w in widths])
+        keep = np.concatenate([np.full(next(rest), False) if n else np.full(width, True) for width, n in runs])
         cut = np.ascontiguousarray(raw[:, keep]).tobytes()
         odd = _odd_numbers(np.frombuffer(cut, dtype=dtype))
         if odd is not None:
             found[cut] = odd
-    best = [cut for cut, odd in found.items() if odd == min(found.values())]
-    if len(best) != 1:
+    best = [np.frombuffer(cut, dtype=dtype) for cut, odd in found.items() if odd == min(found.values())]
+    names = dtype.names or ()
+    sure = [name for name in names if len({one[name].tobytes() for one in best}) == 1]
+    if not {"freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"} <= {*sure}:
         how = "none" if not found else f"{len(best)} equally good ones"
         raise ValueError(f"columns of unknown types; of the ways to divide records of {size} bytes {how} fit |Z|")
-    return best[0]
+    flags, fields = parser.VMPdata_colID_flag_map, parser.VMPdata_colID_dtype_map
+    kept = [number for number in ids if number in known and ("flags" if number in flags else fields[number][0]) in sure]
+    return repack_fields(best[0][sure]).tobytes(), kept, [name for name in names if name not in sure]
+
+
+def _runs(parser: Any, ids: Sequence[int], known: set[int]) -> list[tuple[int, int]]:
+    """Return the bytes of each known column, and 0 and how many there are for unknown ones beside each other."""
+    runs: list[tuple[int, int]] = []
+    flagged = False
+    for number in ids:
+        if number not in known:
+            last = runs.pop()[1] if runs and runs[-1][1] else 0
+            runs.append((0, last + 1))
+        elif number in parser.VMPdata_colID_flag_map:  # all flags share the byte of the first
+            runs.append((0 if flagged else 1, 0))
+            flagged = True
+        else:
+            runs.append((np.dtype(parser.VMPdata_colID_dtype_map[number][1]).itemsize, 0))
+    return runs
 
 
 def _odd_numbers(records: NDArray[np.void]) -> int | None:
