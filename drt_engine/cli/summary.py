@@ -92,7 +92,7 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
 
     lines = []
     known = np.flatnonzero(np.isfinite(residual))
-    misfit = (status & np.uint16(Status.MISFIT)) != 0
+    misfit = (status & np.uint32(Status.MISFIT)) != 0
     if known.size:
         worst = int(known[np.argmax(residual[known])])
         median, most = (100.0 * float(value) for value in (np.median(residual[known]), residual[worst]))
