@@ -51,10 +51,12 @@ _REACH = 2
 """Relaxation times beside an interval whose bends may pass over it when processes move; with four or six, a crossing of
 two processes and a series over 80 K came out worse."""
 
+_USUAL, _STEEPER = 24, 4
+
 _WIDER_BENDS = -1.5
 """Power of the distance of relaxation times that bends are multiplied by, so that s is the same."""
 
-_ROUNDS, _SETTLED, _LONGEST = 10, 0.1, 1.5
+_ROUNDS, _SETTLED, _LONGEST = 16, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
@@ -69,12 +71,17 @@ single precision, and in the end."""
 _CLOSE = 1e-8
 """A residual below this that no longer halves has met rounding, as the descent has it."""
 
+_FIRM = 1e4
+"""Strength above which single precision has too few digits for the last steps."""
+
 _AT_ONCE, _FEWEST = 2000, 10
 """States times steps of the descent of a long series that are done at once, about a second, and then they are kept;
 and fewest steps: what is known of the way is lost after them."""
 
 _BEGUN, _FOUND, _NEAR = 0.1, 0.6, 0.8
 """Shares of the work until hyperparameters are looked for, until they are found, and until the solution is near."""
+
+_LONG = 48
 
 _GRAIN = 2.0**-10
 """Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace."""
@@ -341,6 +348,7 @@ class SeriesProblem:
         self.chain = Chain(scaled, self._grid, self._terms, self._width, courses)
         self._few = max(_AT_ONCE // len(z), _FEWEST)
         self.own_share, self._wider = _OWN_SHARE, wider
+        self._most = _MOST * max(len(position) / _USUAL, 1.0) ** _STEEPER
         self.cut(np.zeros(len(z), dtype=bool))
 
     # ---- solutions
@@ -517,7 +525,7 @@ class SeriesProblem:
     ) -> float:
         """Minimise with the noise of all or of each state, shape (1, 2) or (K, 2)."""
         self._take(noise)
-        self.chain.work_roughly(tolerance >= _COARSE or len(strength) == 1)
+        self.chain.work_roughly(tolerance >= _COARSE or (len(strength) == 1 and strength[0] <= _FIRM))
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.own_share, normal), tolerance, limit)
 
@@ -682,9 +690,11 @@ class SeriesProblem:
             change = np.log(wanted / [found.strength, found.shift])
             # Halved where it turns round: the two depend on each other.
             length = np.where(change * before < 0.0, 0.5 * length, length)
+            if len(self.chain.y) > _LONG:
+                change = np.where(change * before > 0.0, 2.0 * change, change)
             before = change.clip(-length, length)
             settled = np.abs(np.log(noise[noise > 0.0] / found.noise[noise > 0.0])).max(initial=0.0)
-            strength = min(max(found.strength * np.exp(before[0]), _LEAST), _MOST)
+            strength = min(max(found.strength * np.exp(before[0]), _LEAST), self._most)
             moved = abs(np.log(strength / found.strength))
             found = found._replace(
                 noise=noise, strength=strength, shift=max(found.shift * np.exp(before[1]), _LEAST_SHIFT)
