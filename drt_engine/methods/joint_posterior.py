@@ -352,9 +352,17 @@ class JointSeries:
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
             parameters = Parameters(coefficients, parameters.r_inf, parameters.inductance, parameters.elastance)
+            number = self._of[int(line.rows[0])][0]
+            # Data decide on common factors of γ where there are some. Here, they are expected to go on as they do.
+            problem.expect(self._settled(number)[0].bent_by())
             problem.settle(found, parameters)
-            low, high = problem.posterior(found, parameters).gamma_interval(level, tau)
-            out[1], out[2] = low[at], high[at]
+            own = np.log([each[at] for each in problem.posterior(found, parameters).gamma_interval(level, tau)])
+            measured = self.posterior(number)
+            beside = np.log([each[at - 1 : at + 1] for each in measured.gamma_interval(level, tau)])
+            beside -= np.log(self.expansion.curve(known.coefficients[at - 1 : at + 1], np.asarray(tau, dtype=float)))
+            # It is known no better than the states beside it.
+            low, high = np.log(out[0]) + beside[:, 0] + share * (beside[:, 1] - beside[:, 0])
+            out[1:] = np.exp([np.minimum(own[0], low), np.maximum(own[1], high)])
 
 
 def change_between(level: float, expansion: Expansion, gamma: Array, variance: Array, of_r_pol: float) -> Change:
