@@ -1,5 +1,6 @@
 """A series of spectra under one prior: ln γ changes along it as little and as smoothly as the data allow."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -570,6 +571,15 @@ class SeriesProblem:
             chain.known[:], chain.spread[:] = known.bend, known.share
             self.own_share = self._own_share(found, known)
         chain.looser = _LOOSER
+
+    def bent_by(self) -> float:
+        """Mean of ∫ e² d ln τ: how far ln γ is from going on as it goes, whatever of it data hold."""
+        e, _ = self.chain.changes(self.chain.y)
+        return float((self._width * e[~self._cut] ** 2).sum(axis=1).mean()) if not self._cut.all() else math.inf
+
+    def expect(self, bent: float) -> None:
+        """Expect e to be so large for a state without data, if that is less than κ₀ allows."""
+        self.chain.width = self._width * max(1.0 / (LEVEL * bent), 1.0) if bent > 0.0 else self._width
 
     def posterior(self, found: SeriesHyperparameters, parameters: Parameters) -> LogPosterior:
         """Say how sure the solutions are, each state by itself; after :meth:`settle`."""

@@ -175,7 +175,22 @@ class JointSeries:
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
         problem, found = self._settled(number)
-        return problem.posterior(found, self.parameters.rows(line.rows))
+        joint = problem.posterior(found, self.parameters.rows(line.rows))
+        # What a spectrum says alone is known as well. Where processes cross, its neighbours add doubt and no more.
+        complete = np.flatnonzero(np.isfinite(self.impedance[line.rows]).all(axis=1))
+        if complete.size:
+            rows = line.rows[complete]
+            alone = self._alone(rows)
+            better = self._doubt(alone.covariance, rows) < self._doubt(joint.covariance[complete], rows)
+            for name in ("covariance", "shift", "uncut"):
+                getattr(joint, name)[complete[better]] = getattr(alone, name)[better]
+        return joint
+
+    def _doubt(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
+        """Mean variance of ln γ of some spectra, weighted by γ, shape (K,)."""
+        weight = self.parameters.coefficients[rows] * self.expansion.areas
+        variance = np.diagonal(covariance, axis1=1, axis2=2)[:, : weight.shape[1]]
+        return np.asarray((variance * weight).sum(axis=1) / weight.sum(axis=1))
 
     @_in_turn
     def change(self, one: int, other: int, level: float) -> Change:
@@ -208,14 +223,16 @@ class JointSeries:
 
     def _apart(self, rows: NDArray[np.intp]) -> Array:
         """Covariances of ln γ of some spectra if each were alone, shape (K, M, M); NaN where points are missing."""
-        z, logs = self.impedance[rows], self.expansion.tau.size
-        if not np.isfinite(z).all():
+        logs = self.expansion.tau.size
+        if not np.isfinite(self.impedance[rows]).all():
             return np.full((rows.size, logs, logs), np.nan)
+        return self._alone(rows).covariance[:, :logs, :logs]
+
+    def _alone(self, rows: NDArray[np.intp]) -> LogPosterior:
+        """How sure the solutions of some spectra were if each were alone."""
         lam, floor, share = self.hyper[rows, :3].T
-        found = self.method.prepared(self.frequency, self.expansion).posterior(
-            z, self.parameters.rows(rows), lam, (floor, share)
-        )
-        return found.covariance[:, :logs, :logs]
+        prepared = self.method.prepared(self.frequency, self.expansion)
+        return prepared.posterior(self.impedance[rows], self.parameters.rows(rows), lam, (floor, share))
 
     @_in_turn
     def predictions(self) -> Prediction:
@@ -352,9 +369,17 @@ class JointSeries:
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
             parameters = Parameters(coefficients, parameters.r_inf, parameters.inductance, parameters.elastance)
+            number = self._of[int(line.rows[0])][0]
+            # Data decide on common factors of γ where there are some. Here, they are expected to go on as they do.
+            problem.expect(self._settled(number)[0].bent_by())
             problem.settle(found, parameters)
-            low, high = problem.posterior(found, parameters).gamma_interval(level, tau)
-            out[1], out[2] = low[at], high[at]
+            own = np.log([each[at] for each in problem.posterior(found, parameters).gamma_interval(level, tau)])
+            measured = self.posterior(number)
+            beside = np.log([each[at - 1 : at + 1] for each in measured.gamma_interval(level, tau)])
+            beside -= np.log(self.expansion.curve(known.coefficients[at - 1 : at + 1], np.asarray(tau, dtype=float)))
+            # It is known no better than the states beside it.
+            low, high = np.log(out[0]) + beside[:, 0] + share * (beside[:, 1] - beside[:, 0])
+            out[1:] = np.exp([np.minimum(own[0], low), np.maximum(own[1], high)])
 
 
 def change_between(level: float, expansion: Expansion, gamma: Array, variance: Array, of_r_pol: float) -> Change:

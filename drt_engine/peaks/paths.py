@@ -12,7 +12,7 @@ v and s² are found by the marginal likelihood in the approximation of Laplace (
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,12 @@ _MOST_LEFT_OUT = 0.25
 
 _LOOSER = 4.0
 """By how much v is larger where errors are found: it is not known exactly, and what changes changes in few places."""
+
+_AS_GOOD = 10.0
+"""Paths whose criterion is higher by less are nearly as probable: by a factor of e⁵ at most."""
+
+_RECENT = 6
+"""How many states before one tell how its parts move."""
 
 _FLAT = 3.0
 """Standard deviation of ln R and ln τ, and of shapes, that nothing else is known of."""
@@ -156,26 +162,47 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
     numbers, often = np.unique(count[count > 0], return_counts=True)
     tried = numbers[often >= max(_LEAST_SHARE * len(count), 1.0)]
     with single_threaded_blas():
-        every = [_Paths(data, position, _linked(singles, int(number), series, data.each, position)) for number in tried]
+        every = []
+        for number in tried:
+            start = [_linked(singles, int(number), series, data.each, position, going_on=on) for on in (False, True)]
+            every += [_Paths(data, position, each) for each in (start[:1] if (start[0] == start[1]).all() else start)]
         for paths in every:
             paths.fit()
         if not every:
             return None
         # How many data are independent is told by the model that leaves the least structure.
         trust = max(paths.trust for paths in every)
-        return min(every, key=lambda paths: paths.criterion(trust)).without_strangers(singles)
+        criterion = [paths.criterion(trust) for paths in every]
+        best = int(np.argmin(criterion))
+        found = every[best].without_strangers(singles)
+        for paths, worse in zip(every, criterion - np.array(criterion[best]), strict=True):
+            # Whether parts cross or bounce off each other is not told by such spectra.
+            if found is not None and 0.0 < worse < _AS_GOOD and paths.theta.shape == found.parameters.shape:
+                apart = paths.result(found.fitted).parameters - found.parameters
+                found = replace(found, errors=np.hypot(found.errors, apart))
+        return found
 
 
-def _linked(singles: tuple[Array, NDArray[np.int64]], number: int, series: int, each: int, place: Array) -> Array:
-    """Parameters to start from, with R as its logarithm, shape (K, P): from spectra with so many elements."""
+def _linked(
+    singles: tuple[Array, NDArray[np.int64]], number: int, series: int, each: int, place: Array, *, going_on: bool
+) -> Array:
+    """Parameters to start from, with R as its logarithm, shape (K, P): from spectra with so many elements.
+
+    Each part is the one that is nearest to where it was; or, `going_on`, to where it would be now: paths that cross
+    then do so, where those of the others bounce off each other.
+    """
     size = series + number * each
     rows = np.flatnonzero(singles[1] == size)
     theta = singles[0][rows, :size].copy()
     parts = theta[:, series:].reshape(len(rows), number, each)
     parts[:, :, 0] = np.log(parts[:, :, 0])
     for k in range(1, len(rows)):
-        # What it would be if it went on as before.
-        expected = np.median(parts[max(k - 3, 0) : k, :, :2], axis=0)
+        before = parts[max(k - _RECENT, 0) : k, :, :2]
+        at = place[rows[max(k - _RECENT, 0) : k]]
+        if going_on and len(before) >= 3:
+            slope = np.median(np.diff(before, axis=0) / np.diff(at)[:, None, None], axis=0)
+            before = before + slope * (place[rows[k]] - at)[:, None, None]
+        expected = np.median(before[-3:], axis=0)
         cost = np.abs(parts[k, :, None, :2] - expected[None, :, :]) @ np.array([0.5, 1.0])
         parts[k] = parts[k][np.argsort(linear_sum_assignment(cost)[1])]
     # The median of three drops what one spectrum alone got wrong.
@@ -429,7 +456,7 @@ class _Paths:
             self.used = np.count_nonzero(self.data.weights, axis=1)
             self.fit()
             fitted &= self._excess(singles) <= limit
-        return self._result(fitted)
+        return self.result(fitted)
 
     def _excess(self, singles: tuple[Array, NDArray[np.int64]]) -> Array:
         """By how much the sum of squares of each spectrum is larger than alone, in what is expected of noise."""
@@ -457,7 +484,7 @@ class _Paths:
         rho = float(kernels.correlation(mean))
         return square / freedom * (1.0 + rho) / (1.0 - rho), rho
 
-    def _result(self, fitted: NDArray[np.bool_]) -> PathFit:
+    def result(self, fitted: NDArray[np.bool_]) -> PathFit:
         """Order the parts of each state by ln τ, with errors of R in the unit of R."""
         self.variance = self.variance * _LOOSER
         self._find_covariance()

@@ -56,6 +56,23 @@ def test_a_faint_process_is_determined_by_its_neighbours():
     assert inside >= 0.9
 
 
+def test_processes_that_cross_keep_their_resistances():
+    """The time constants of two arcs pass each other; in between, single spectra show one peak."""
+    x = np.linspace(0.0, 1.0, 16)
+    frequency = np.logspace(4, -1, 41)
+    true = np.array([[(30.0, 2e-3 * 40.0**at, 0.9), (15.0, 8e-2 * 40.0**-at, 0.88)] for at in x])
+    z = np.array([10 + sum(zarc(frequency, *arc) for arc in arcs) for arcs in true])
+    z = ProportionalNoise(0.002).add(z, np.random.default_rng(3))
+    result = drt.invert(drt.Spectra(frequency, z, {"voltage": x}), drt.Tikhonov(shared=True))
+    found = result.deconvolve(along="voltage", together=True).elements
+    assert (found.groupby("spectrum").size() == 2).all()
+    for k, arcs in enumerate(true):
+        own = found[found["spectrum"] == k].sort_values("tau")
+        exact = arcs[np.argsort(arcs[:, 1])]
+        np.testing.assert_array_less(np.abs(own["r"] - exact[:, 0]), np.maximum(4 * own["r_error"], 0.02))
+        np.testing.assert_allclose(own["r"], exact[:, 0], rtol=0.1)
+
+
 def test_paths_do_not_depend_on_units_or_the_order_of_rows(joint, spectra, together):
     order = np.array([3, 0, 7, 1, 6, 2, 5, 4])
     turned = joint[order].deconvolve()
