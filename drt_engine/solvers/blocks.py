@@ -4,6 +4,7 @@ The Cholesky factor is made block by block, and the blocks of the inverse that l
 backwards from it (K. Takahashi, J. Fagan, M.-S. Chin, 8th PICA Conference (1973) 63).
 """
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -15,6 +16,9 @@ from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 __all__ = ["BlockMatrix"]
 
 Array = NDArray[Any]
+
+_OFTEN = 64
+"""After so many states it is told how far the work is."""
 
 
 class BlockMatrix:
@@ -35,12 +39,17 @@ class BlockMatrix:
         Blocks on the diagonal, of which the lower half counts; their factors once factored.
     off : ndarray, shape (K, D, N, N)
         Blocks of rows of state k + 1 + d and columns of state k.
+    tick : callable
+        Called now and then while the matrix is factored or inverted, with the share of that which is done.
     """
+
+    tick: Callable[[float], None]
 
     def __init__(self, states: int, reach: int, size: int) -> None:
         self.own: Array = np.zeros((states, size, size))
         self.off: Array = np.zeros((states, reach, size, size))
         self._potrf, self._potri, self._trsm = dpotrf, dpotri, dtrsm
+        self.tick = lambda _: None
 
     def in_single_precision(self) -> "BlockMatrix":
         """Make a matrix of half as many digits in the same memory: what is put into one is lost in the other."""
@@ -57,6 +66,8 @@ class BlockMatrix:
         states, reach, size, _ = off.shape
         # What is lower here is upper in Fortran's order, so that nothing is copied.
         for k in range(states):
+            if k % _OFTEN == 0:
+                self.tick(k / states)
             _, failed = self._potrf(own[k].T, lower=0, clean=1, overwrite_a=1)
             if failed != 0 or not np.isfinite(own[k, -1, -1]):
                 return False
@@ -93,6 +104,8 @@ class BlockMatrix:
         reach, size = off.shape[1:3]
         after = np.zeros((reach * size, reach * size), dtype=own.dtype)
         for k in range(states - 1, -1, -1):
+            if (states - 1 - k) % _OFTEN == 0:
+                self.tick((states - 1 - k) / states)
             last = min(reach, states - 1 - k)
             if last:
                 for d in range(last):

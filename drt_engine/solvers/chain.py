@@ -13,6 +13,7 @@ a distribution of Student for how e changes with ln τ: most of it is zero, and 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -155,6 +156,10 @@ class Chain:
     def work_roughly(self, rough: bool) -> None:
         """Take Newton's matrix in single precision, which halves the time, or no longer."""
         self.matrix = self._rough if rough else self._whole
+
+    def tell(self, tick: Callable[[float], None]) -> None:
+        """Have it told how far the matrix is factored or inverted, from 0 to 1, each time that this is done."""
+        self._whole.tick = self._rough.tick = tick
 
     # ---- objective
 
@@ -435,6 +440,7 @@ class Chain:
         way = at = self._precondition(left)
         first = size = float((left * at).sum())
         for n in range(_TURNS):
+            self.matrix.tick(n / _TURNS)
             if size <= tolerance * tolerance * first:
                 break
             image = self.multiply(way)
