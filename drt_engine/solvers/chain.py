@@ -53,6 +53,9 @@ _CLOSE = 1e-8
 _SHARE, _LEAST_SHARE, _TURNS = 0.01, 1e-6, 400
 """Steps by conjugate gradients are solved to this share, less near the solution, in at most so many turns."""
 
+_OFTEN = 20
+"""After so many of these it is told how far it is."""
+
 _TRUE, _TAMED, _TOUCHING, _NONE = range(4)
 """Which second derivative is factored: the true one; without what may make it indefinite, term by term; that of
 parabolas that touch from above; and that none of them is positive definite."""
@@ -440,7 +443,8 @@ class Chain:
         way = at = self._precondition(left)
         first = size = float((left * at).sum())
         for n in range(_TURNS):
-            self.matrix.tick(n / _TURNS)
+            if n % _OFTEN == 0:
+                self.matrix.tick(n / _TURNS)
             if size <= tolerance * tolerance * first:
                 break
             image = self.multiply(way)
