@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["WHOLE", "Kept", "Steps"]
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 WHOLE = "whole"
 """The part of the work in which the outcomes of all others are put together."""
@@ -46,7 +47,7 @@ class Kept:
         """
 
     def finish(self, name: str) -> None:
-        """Tell that a part is done: its outcome is in `WHOLE`, when that is offered next."""
+        """Tell that a part is done: its outcome is in the part that puts all together, when that is offered next."""
 
     def found(self, name: str) -> dict[str, Array]:
         """Take what was kept of a part.
@@ -88,6 +89,8 @@ class Steps:
         self._outcomes: list[Array] = []
         self._before = self._kept.found(name)
         self._again: deque[Array] = deque()
+        self._share, self._turns, self._turn = (0.0, 0.0), 0, 0
+        self._last: dict[str, Array] = {}
         with suppress(KeyError, ValueError, TypeError):
             lengths = self._before.pop(_LENGTHS).astype(int)
             self._again.extend(np.split(self._before.pop(_OUTCOMES), np.cumsum(lengths)[:-1]))
@@ -98,7 +101,7 @@ class Steps:
         if self._before and not _fit(self._before, arrays):
             self._again.clear()
 
-    def do(self, step: Callable[[], Array], share: float) -> Array:
+    def do(self, step: Callable[[], Array], share: float, turns: int = 0) -> Array:
         """Do a step, or return what came of it before the work was stopped.
 
         Parameters
@@ -107,6 +110,8 @@ class Steps:
             Changes arrays of :meth:`on` and returns some numbers, shape (N,).
         share : float
             How much of this part is done then, from 0 to 1.
+        turns : int
+            How often :meth:`within` goes from 0 to 1 in a step that takes long; 0 for one that is short.
         """
         if self._again:
             outcome = self._again.popleft()
@@ -114,13 +119,42 @@ class Steps:
                 for name, into in self._arrays.items():
                     into[...] = self._before[name]
         else:
-            outcome = step()
+            outcome = self._told_within(step, share, turns)
+        self._share = share, share
         self._outcomes.append(outcome)
         if not self._again:
             self._kept.offer(self._name, share * self._weight, self._state)
         return outcome
 
+    def end(self, step: Callable[[], T], turns: int) -> T:
+        """Do the last step, whose outcome is too large to be kept; `turns` are as of :meth:`do`."""
+        return self._told_within(step, 1.0, turns)
+
+    def _told_within(self, step: Callable[[], T], share: float, turns: int) -> T:
+        if turns == 0 or type(self._kept) is Kept:
+            return step()
+        self._turns, self._turn, self._share, self._last = turns, 0, (self._share[1], share), self._state()
+        try:
+            return step()
+        finally:
+            self._turns = 0
+
+    def within(self, done: float) -> None:
+        """Tell how far a turn of a step is, from 0 on; what is kept is what there was before the step."""
+        if not self._turns:
+            return
+        self._turn += done == 0.0
+        (before, after), last = self._share, self._last
+        share = before + (after - before) * min((self._turn - 1 + done) / self._turns, 1.0)
+        self._kept.offer(self._name, share * self._weight, lambda: last)
+
+    def finish(self) -> None:
+        """Tell that this part is done."""
+        self._kept.finish(self._name)
+
     def _state(self) -> dict[str, Array]:
+        if not self._outcomes:
+            return {}
         lengths = np.array([one.size for one in self._outcomes])
         told = {_OUTCOMES: np.concatenate(self._outcomes), _LENGTHS: lengths}
         return told | {name: values.copy() for name, values in self._arrays.items()}

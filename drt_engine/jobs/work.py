@@ -32,7 +32,7 @@ from drt_engine.spectra import Spectra
 from drt_engine.status import count_status
 from drt_engine.steps import WHOLE, Kept
 from drt_engine.threads import limited_threads
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+from drt_engine.uncertainty.intervals import INTERVAL_UNITS, LEVEL
 
 __all__ = ["PART", "SHARE", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]
 
@@ -168,7 +168,7 @@ class _KeptInFile(Kept):
             if begin < self._next:
                 return
             self._parts[name] = dict(state())
-            if name == WHOLE:
+            if name in (WHOLE, LEVEL):
                 # What came of finished parts is kept only now.
                 for one in self._finished:
                     self._parts.pop(one, None)

@@ -128,6 +128,9 @@ _SEARCHES, _MOVING, _CALM = 4, 0.1, 3.0
 differences are usually lower than that once they are held together, nothing moves far: they are 0.3 to 1 then, and 10
 to 40 where processes cross and along temperature."""
 
+_SETTLED_BY = 0.6
+"""Share of finding a posterior that is done when it is known how well bends and changes are known."""
+
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
 
@@ -472,6 +475,7 @@ class SeriesProblem:
     def _keep_in(self, steps: Steps) -> None:
         """Name what further steps begin from: the solution, and how much it may change."""
         self._steps = steps
+        self.chain.tell(steps.within)
         steps.on(y=self.chain.y, relative=self._terms.relative)
 
     def _minimise(
@@ -507,6 +511,7 @@ class SeriesProblem:
             (residual,) = self._steps.do(
                 lambda: np.array([self._run(*own, tolerance, steps, normal=normal)]),  # noqa: B023
                 reached,
+                (1 if len(own[2]) == 1 else 2) if steps == 1 else 0,
             )
             # It ends as the descent does, also where no step can be made or has met rounding.
             met = residual == before or (residual <= _CLOSE and residual > 0.5 * before)
@@ -555,21 +560,28 @@ class SeriesProblem:
 
     # ---- how sure they are
 
-    def settle(self, found: SeriesHyperparameters, parameters: Parameters) -> None:
+    def settle(self, found: SeriesHyperparameters, parameters: Parameters, steps: Steps | None = None) -> None:
         """Take up solutions and hyperparameters, and find how well bends and changes are known.
 
         Where they are zero, the second derivatives of their distributions say that they are known far better than they
-        are; the expected precisions of the mixtures of normal distributions that these are do not.
+        are; the expected precisions of the mixtures of normal distributions that these are do not. `steps` keep how far
+        this is.
         """
         self.begin(parameters)
         self._weigh(found)
-        chain = self.chain
+        chain, steps = self.chain, steps or Steps()
+        chain.tell(steps.within)
+        steps.on(known=chain.known, spread=chain.spread)
         chain.looser = 1.0
-        for _ in range(_PASSES):
+
+        def settled() -> Array:
             self._factor(found, invert=True)
             known = self._known()
             chain.known[:], chain.spread[:] = known.bend, known.share
-            self.own_share = self._own_share(found, known)
+            return np.array([self._own_share(found, known)])
+
+        for n in range(_PASSES):
+            (self.own_share,) = steps.do(settled, _SETTLED_BY * (n + 1) / _PASSES, 2).tolist()
         chain.looser = _LOOSER
 
     def bent_by(self) -> float:
@@ -581,14 +593,22 @@ class SeriesProblem:
         """Expect e to be so large for a state without data, if that is less than κ₀ allows."""
         self.chain.width = self._width * max(1.0 / (LEVEL * bent), 1.0) if bent > 0.0 else self._width
 
-    def posterior(self, found: SeriesHyperparameters, parameters: Parameters) -> LogPosterior:
-        """Say how sure the solutions are, each state by itself; after :meth:`settle`."""
+    def posterior(
+        self, found: SeriesHyperparameters, parameters: Parameters, steps: Steps | None = None
+    ) -> LogPosterior:
+        """Say how sure the solutions are, each state by itself; after :meth:`settle`, with the same `steps`."""
         chain = self.chain
-        self._factor(found, invert=True)
-        covariance = chain.matrix.own[: len(chain.y)].copy()
-        moved = self._solved(found, np.concatenate([self._forces(found), self._left()[None]]))
-        covariance += np.einsum("nki,nkj->kij", moved[:-1], moved[:-1])
-        mean = chain.y + moved[-1]
+
+        def moments() -> tuple[Array, Array]:
+            self._factor(found, invert=True)
+            covariance = chain.matrix.own[: len(chain.y)].copy()
+            moved = self._solved(found, np.concatenate([self._forces(found), self._left()[None]]))
+            covariance += np.einsum("nki,nkj->kij", moved[:-1], moved[:-1])
+            return covariance, chain.y + moved[-1]
+
+        steps = steps or Steps()
+        chain.tell(steps.within)
+        covariance, mean = steps.end(moments, 3)
         rows = len(covariance)
         sizes = np.full(rows, self.size)
         noise = np.stack(self._prepared.deviations(np.tile(found.noise, (rows, 1)), sizes), axis=1)
@@ -693,7 +713,7 @@ class SeriesProblem:
             if limit > self._few:
                 self._minimise(found, _COARSE, limit, (share[0], share[1]))
                 limit = 0
-            told = self._steps.do(lambda: self._told(found, limit), share[1])  # noqa: B023
+            told = self._steps.do(lambda: self._told(found, limit), share[1], 0 if limit else 2)  # noqa: B023
             if not told.size:
                 break
             noise, wanted = told[:-2], told[-2:]

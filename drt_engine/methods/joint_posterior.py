@@ -15,6 +15,7 @@ from drt_engine.methods.joint import SeriesHyperparameters, SeriesProblem
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.series import OrderedSeries, differences
+from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior, quantile
 
 __all__ = ["Change", "JointSeries", "Prediction", "change_between"]
@@ -134,7 +135,8 @@ class JointSeries:
     series: NDArray[np.intp]
     held: NDArray[np.bool_]
     _of: dict[int, tuple[int, int]] = field(init=False)
-    posterior: Callable[[int], LogPosterior] = field(init=False)
+    posterior: Callable[..., LogPosterior] = field(init=False)
+    _steps: Steps | None = field(init=False, default=None)
     _kept: Callable[[int], LogPosterior] = field(init=False)
     _working: RLock = field(init=False)
     _settled: Callable[[int], tuple[SeriesProblem, SeriesHyperparameters]] = field(init=False)
@@ -165,17 +167,21 @@ class JointSeries:
     def _settle(self, number: int) -> tuple[SeriesProblem, SeriesHyperparameters]:
         line = self.lines[number]
         problem, found = self._problem(line, line.position, self.impedance[line.rows], self.breaks[line.rows])
-        problem.settle(found, self.parameters.rows(line.rows))
+        problem.settle(found, self.parameters.rows(line.rows), self._steps)
         return problem, found
 
     @_in_turn
-    def _found_once(self, number: int) -> LogPosterior:
-        return self._kept(number)
+    def _found_once(self, number: int, steps: Steps | None = None) -> LogPosterior:
+        object.__setattr__(self, "_steps", steps)
+        try:
+            return self._kept(number)
+        finally:
+            object.__setattr__(self, "_steps", None)
 
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
         problem, found = self._settled(number)
-        joint = problem.posterior(found, self.parameters.rows(line.rows))
+        joint = problem.posterior(found, self.parameters.rows(line.rows), self._steps)
         # What a spectrum says alone is known as well. Where processes cross, its neighbours add doubt and no more.
         complete = np.flatnonzero(np.isfinite(self.impedance[line.rows]).all(axis=1))
         if complete.size:

@@ -30,7 +30,7 @@ from drt_engine.readers.named import parse_columns
 from drt_engine.spectra import MIN_POINTS, STATE_UNITS, Spectra
 from drt_engine.text import storable
 
-__all__ = ["CollectOptions", "Collected", "FileReport", "collect"]
+__all__ = ["CollectOptions", "Collected", "FileReport", "checked", "collect"]
 
 SAME_GRID = 1e-6
 """Two grids are one if their frequencies differ by no more, relative."""
@@ -180,12 +180,7 @@ def collect(
         states of which no row fits a sweep.
     """
     options = options or CollectOptions()
-    if options.reading.columns:
-        parse_columns(options.reading.columns)
-    if options.reading.reader is not None and options.reading.reader not in READERS:
-        raise UnknownNameError("reader", options.reading.reader, READERS)
-    pattern = NamePattern(options.name) if options.name else None
-    side = None if options.states is None else read_side_table(options.states, pattern.columns if pattern else ())
+    pattern, side = checked(options)
     digests = dict(options.known)
     rows: list[tuple[Sweep, dict[str, Any]]] = []
     files = []
@@ -204,6 +199,23 @@ def collect(
         for one in files
     )
     return Collected(_by_grid(rows, options.grids), reports, tuple(remarks))
+
+
+def checked(options: CollectOptions) -> tuple[NamePattern | None, SideTable | None]:
+    """Return the pattern of names and the table of states of options, having checked all of them.
+
+    Raises
+    ------
+    DRTError
+        For options that make no sense, and a table that cannot be read.
+    """
+    if options.reading.columns:
+        parse_columns(options.reading.columns)
+    if options.reading.reader is not None and options.reading.reader not in READERS:
+        raise UnknownNameError("reader", options.reading.reader, READERS)
+    pattern = NamePattern(options.name) if options.name else None
+    side = None if options.states is None else read_side_table(options.states, pattern.columns if pattern else ())
+    return pattern, side
 
 
 def _files(

@@ -5,6 +5,7 @@ backwards from it (K. Takahashi, J. Fagan, M.-S. Chin, 8th PICA Conference (1973
 """
 
 import math
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -16,6 +17,9 @@ from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 __all__ = ["BlockMatrix"]
 
 Array = NDArray[Any]
+
+_OFTEN = 64
+"""After so many states it is told how far the work is."""
 
 
 class BlockMatrix:
@@ -36,12 +40,17 @@ class BlockMatrix:
         Blocks on the diagonal, of which the lower half counts; their factors once factored.
     off : ndarray, shape (K, D, N, N)
         Blocks of rows of state k + 1 + d and columns of state k.
+    tick : callable
+        Called now and then while the matrix is factored or inverted, with the share of that which is done.
     """
+
+    tick: Callable[[float], None]
 
     def __init__(self, states: int, reach: int, size: int) -> None:
         self.own: Array = np.zeros((states, size, size))
         self.off: Array = np.zeros((states, reach, size, size))
         self._take(dpotrf, dpotri, dtrsm, dtrsv, dgemm, dgemv, dsyrk)
+        self.tick = lambda _: None
 
     def _take(self, *routines: Any) -> None:
         """Take the routines of one precision."""
@@ -62,6 +71,8 @@ class BlockMatrix:
         # What is lower here is upper in Fortran's order, so that nothing is copied.
         own, off = self.own.transpose(0, 2, 1), self.off.transpose(0, 1, 3, 2)
         for k in range(states):
+            if k % _OFTEN == 0:
+                self.tick(k / states)
             _, failed = self._potrf(own[k], lower=0, clean=1, overwrite_a=1)
             if failed != 0 or not math.isfinite(self.own[k, -1, -1]):
                 return False
@@ -121,6 +132,8 @@ class BlockMatrix:
         beside = np.zeros((reach, size, size), dtype=own.dtype)
         turned = beside.transpose(0, 2, 1)
         for k in range(states - 1, -1, -1):
+            if (states - 1 - k) % _OFTEN == 0:
+                self.tick((states - 1 - k) / states)
             last = min(reach, states - 1 - k)
             rows = self.off[k, :last].reshape(last * size, size).T
             if last:

@@ -13,6 +13,7 @@ a distribution of Student for how e changes with ln τ: most of it is zero, and 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,6 +58,9 @@ _CLOSE = 1e-8
 
 _SHARE, _LEAST_SHARE, _TURNS = 0.01, 1e-6, 400
 """Steps by conjugate gradients are solved to this share, less near the solution, in at most so many turns."""
+
+_OFTEN = 20
+"""After so many of these it is told how far it is."""
 
 _TRUE, _TAMED, _TOUCHING, _NONE = range(4)
 """Which second derivative is factored: the true one; without what may make it indefinite, term by term; that of
@@ -161,6 +165,10 @@ class Chain:
     def work_roughly(self, rough: bool) -> None:
         """Take Newton's matrix in single precision, which halves the time, or no longer."""
         self.matrix = self._rough if rough else self._whole
+
+    def tell(self, tick: Callable[[float], None]) -> None:
+        """Have it told how far the matrix is factored or inverted, from 0 to 1, each time that this is done."""
+        self._whole.tick = self._rough.tick = tick
 
     # ---- objective
 
@@ -465,6 +473,8 @@ class Chain:
         way = at = self._precondition(left)
         first = size = float((left * at).sum())
         for n in range(turns):
+            if n % _OFTEN == 0:
+                self.matrix.tick(n / turns)
             if size <= tolerance * tolerance * first:
                 return out, True
             image = self.multiply(way)

@@ -12,7 +12,7 @@ from drt_engine.elements import EXPONENTS
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
-from drt_engine.steps import Kept
+from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
 from drt_engine.uncertainty.posterior import HasPosterior, check_level
 
@@ -52,6 +52,9 @@ LEVEL = "intervals"
 
 SHARE_OF_INTERVALS = 0.2
 """Share of the work on a block that it is to find them."""
+
+_TO_POSTERIOR = 0.8
+"""Share of that until the posterior is known that they are made from."""
 
 _TILE, _PART = 64, 256
 """Spectra whose intervals are found at once: of those that were inverted alone, and of a series."""
@@ -226,23 +229,25 @@ def intervals_of(
     kept, done = kept or Kept(), np.zeros(count, dtype=bool)
     arrays: dict[str, NDArray[Any]] = out | {"done": done}
     kept.restore(LEVEL, arrays)
+    ended = done.copy()
 
     def work(piece: Piece) -> None:
         rows, find = piece
         if done[rows].all():
             return
-        found = find()
-        if rows.size <= _PART:
-            put(rows, found)
-            return
+        name = f"{LEVEL}-{rows[0]}"
+        found = find(Steps(kept, name, SHARE_OF_INTERVALS * _TO_POSTERIOR * rows.size / count))
         for k in range(0, rows.size, _PART):
-            put(rows[k : k + _PART], found.part(slice(k, k + _PART)))
-
-    def put(rows: NDArray[np.intp], found: Any) -> None:
-        with kept.lock:
-            _put(rows, found)
-            done[rows] = True
-        kept.offer(LEVEL, SHARE_OF_INTERVALS * float(done.mean()), lambda: {n: one.copy() for n, one in arrays.items()})
+            some = rows[k : k + _PART]
+            with kept.lock:
+                _put(some, found.part(slice(k, k + _PART)) if rows.size > _PART else found)
+                done[some] = True
+                # What led there is kept until all of it is here.
+                ended[rows] = done[rows].all()
+            if ended[rows[0]]:
+                kept.finish(name)
+            share = _TO_POSTERIOR * ended.mean() + (1.0 - _TO_POSTERIOR) * done.mean()
+            kept.offer(LEVEL, SHARE_OF_INTERVALS * float(share), lambda: {n: one.copy() for n, one in arrays.items()})
 
     def _put(rows: NDArray[np.intp], found: Any) -> None:
         out["gamma_low"][rows], out["gamma_high"][rows] = found.gamma_interval(level, tau)
@@ -284,7 +289,7 @@ def posterior_of(
     names = ("covariance", "noise", "shift", "uncut")
     whole: dict[str, Array] = {}
     for members, find in _pieces(method, given, joined, wanted):
-        last = find()
+        last = find(None)
         some = wanted[members]
         for name in names:
             part = getattr(last, name)
@@ -294,8 +299,8 @@ def posterior_of(
     return posterior
 
 
-Piece = tuple[NDArray[np.intp], Callable[[], Any]]
-"""Numbers of some rows, and what finds their posterior."""
+Piece = tuple[NDArray[np.intp], Callable[[Steps | None], Any]]
+"""Numbers of some rows, and what finds their posterior, which may keep how far it is."""
 
 
 def _pieces(
@@ -311,7 +316,7 @@ def _pieces(
     alone = np.flatnonzero(solved if wanted is None else solved & wanted)
     usable, kinds = np.isfinite(given.impedance), given.kinds
     parts = [tile for kind in np.unique(kinds[alone]) for tile in tiles(usable, alone[kinds[alone] == kind], _TILE)]
-    return pieces + [(tile[0], partial(given.posterior, method, tile)) for tile in parts]
+    return pieces + [(tile[0], lambda _, tile=tile: given.posterior(method, tile)) for tile in parts]
 
 
 def frozen(target: object, state: dict[str, Any]) -> None:

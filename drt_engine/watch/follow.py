@@ -17,7 +17,7 @@ from drt_engine.hdf5 import add_spectra, growing, scan
 from drt_engine.hdf5.inversion_rows import numbers_of
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.outputs import check_outputs, remove_left_over
-from drt_engine.readers.collect import CollectOptions
+from drt_engine.readers.collect import CollectOptions, checked
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.status import Status
@@ -148,6 +148,7 @@ class Watch:
         self.options = options or Options()
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder. Make it, or check its name.")
+        checked(self.options.reading)
         self.folder = Path(os.path.abspath(folder))
         check_outputs(overwrite=True, hdf5=(campaign, results))
         self.campaign, self.results = campaign, results

@@ -57,7 +57,8 @@ def test_it_says_what_was_taken_and_raises_alarms(folder):
 
 def test_wrong_use_is_refused(folder):
     assert run(folder, "--once", "--alert", "r_pol >").exit_code == 1
-    for arguments in (["--alert", "first > 1"], ["--on-alert", ""], ["--tail", "cpe"]):
+    for arguments in (["--alert", "first > 1"], ["--on-alert", ""], ["--tail", "cpe"], ["--states", "none.csv"],
+                      ["--name", "{cell"], ["--columns", "x"], ["--reader", "none"]):  # fmt: skip
         done = run(folder, "--once", *arguments)
         assert done.exit_code != 0
         assert not (folder.parent / "campaign.h5").exists()
