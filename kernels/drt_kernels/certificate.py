@@ -6,14 +6,15 @@ Axes in the comments: k = spectra, j = unknowns, f = frequencies.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def optimality(
     x: Array, gradient: Array, lam: Array, data_squares: Array, penalty_squares: Array, norm: Array, out: Array
 ) -> None:
@@ -35,7 +36,7 @@ def optimality(
         out[k] = worst
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def misfit(fit: ComplexArray, z: ComplexArray, out: Array) -> None:
     """Root mean square of |fit − z| / |z|.
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from numba import njit
 from numba.core import config as _config
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, Flags
 
 NOT_COMPILED = bool(getattr(_config, "DISABLE_JIT", False))
 """Whether kernels run as plain Python, by which it is seen which of their lines are tested."""
@@ -45,6 +47,78 @@ def stamp(name: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
+class _Settings(Flags):  # type: ignore[misc]
+    """Settings of a compilation as numba has them, compared without asking for fifty properties of each.
+
+    numba compares them each time that it looks up an operation: a tenth of all the time that compiling takes.
+    """
+
+    _defaults: ClassVar[dict[str, Any]] = {name: option.default for name, option in Flags.options.items()}
+    _hash: ClassVar[int] = hash(tuple(sorted(Flags.options)))
+
+    def values(self) -> dict[str, Any]:
+        return self._defaults | self._values
+
+    def __eq__(self, other: object) -> bool:
+        return bool(super().__eq__(other))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class _Unfinished(JITCodeLibrary):  # type: ignore[misc]
+    """Code of a function that other kernels call and Python does not: what calls it has it optimised.
+
+    numba optimises a function, then again as a part of each that calls it, and of each that calls that one, and makes
+    machine code of it each time.
+    """
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    def get_pointer_to_function(self, _: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, *_: Any) -> None:
+        """Leave it to what calls the function: there is no place for the constants of one that has no machine code."""
+
+    def serialize_using_object_code(self) -> Any:
+        return self.serialize_using_bitcode()
+
+
+class _Entry(Compiler):  # type: ignore[misc]
+    """Compiles a function that Python calls."""
+
+    def _compile_core(self) -> Any:
+        state, codegen = self.state, self.state.targetctx.codegen()
+        state.flags = _Settings(state.flags)
+        if state.library is None:
+            state.library = codegen.create_library(state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        before, codegen._library_class = codegen._library_class, _Unfinished
+        try:
+            return super()._compile_core()
+        finally:
+            codegen._library_class = before
+
+
+class _Inner(_Entry):
+    """Compiles a function that only other kernels call."""
+
+    def _compile_core(self) -> Any:
+        self.state.library = _Unfinished(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super()._compile_core()
+
+
 def compiled(**options: Any) -> Callable[[F], F]:
     """Compile a function as numba's `njit` does, and keep it on disk as long as what it is made from stays.
 
@@ -52,11 +126,22 @@ def compiled(**options: Any) -> Callable[[F], F]:
     """
 
     def wrap(function: F) -> F:
-        found: F = njit(**options)(function)
+        pipeline = _Inner if options.get("no_cpython_wrapper") else _Entry
+        found: F = njit(pipeline_class=pipeline, **options)(function)
         _put_stamp(found, function)
         return found
 
     return wrap
+
+
+def entry(**options: Any) -> Callable[[F], F]:
+    """Compile a function that Python calls; without what lets C call it, which takes time too."""
+    return compiled(cache=True, nogil=True, no_cfunc_wrapper=True, **options)
+
+
+def inner(**options: Any) -> Callable[[F], F]:
+    """Compile a function that only kernels call: a call from Python would crash."""
+    return entry(no_cpython_wrapper=True, **options)
 
 
 class pointed:  # noqa: N801 - a decorator
@@ -90,7 +175,7 @@ class pointed:  # noqa: N801 - a decorator
         with _MAKING:
             if self._made is None:
                 kinds = sigutils.normalize_signature(self._signature)  # type: ignore[no-untyped-call]
-                made = CFunc(self._function, kinds, {}, {"nopython": True} | self._options)
+                made = CFunc(self._function, kinds, {}, {"nopython": True} | self._options, _Entry)
                 made.enable_caching()
                 _put_stamp(made, self._function)
                 made.compile()

@@ -25,8 +25,9 @@ Everything is in this one file, long as it is, because numba's cache on disk doe
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -81,13 +82,13 @@ _REACH_KNOWN = 20.0
 """Weights of noise of known size are 20 / (4 + |z|²/σ²) but at most 1, which they are up to four deviations."""
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def parameters_of(kind: int) -> int:
     """How many parameters a part of a kind has."""
     return 4 if kind == HAVRILIAK_NEGAMI else 3
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED, error_model="numpy")
+@inner(fastmath=_JOINED, error_model="numpy")
 def _zarc(theta: Array, x: Array, jac: Array, res: Array) -> None:
     """Add a ZARC to the residual and write its derivatives; x = ln ω."""
     # (3),(f)->(3,n),(n)
@@ -110,7 +111,7 @@ def _zarc(theta: Array, x: Array, jac: Array, res: Array) -> None:
         res[points + f] += r * d_im
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED, error_model="numpy")
+@inner(fastmath=_JOINED, error_model="numpy")
 def _havriliak_negami(theta: Array, x: Array, jac: Array, res: Array) -> None:
     """Add a Havriliak-Negami element to the residual and write its derivatives."""
     # (4),(f)->(4,n),(n)
@@ -137,7 +138,7 @@ def _havriliak_negami(theta: Array, x: Array, jac: Array, res: Array) -> None:
         res[points + f] += r * d_im
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED, error_model="numpy")
+@inner(fastmath=_JOINED, error_model="numpy")
 def _gaussian(theta: Array, x: Array, jac: Array, res: Array) -> None:
     """Add a Gaussian of ln τ to the residual and write its derivatives; by the trapezoidal rule."""
     # (3),(f)->(3,n),(n)
@@ -176,7 +177,7 @@ def _gaussian(theta: Array, x: Array, jac: Array, res: Array) -> None:
         res[points + f] += r * k_im
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def evaluate(theta: Array, model: Model, data: Data, jac: Array, res: Array) -> float:
     """Weighted residuals, model minus data, their derivatives, and the sum of their squares.
 
@@ -213,7 +214,7 @@ def evaluate(theta: Array, model: Model, data: Data, jac: Array, res: Array) -> 
     return cost
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _products(jac: Array, res: Array, normal: Array, gradient: Array) -> None:
     """JᵀJ, lower triangle, and Jᵀr."""
     # (p,n),(n)->(p,p),(p)
@@ -229,7 +230,7 @@ def _products(jac: Array, res: Array, normal: Array, gradient: Array) -> None:
             normal[p, q] = total
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _free(theta: Array, low: Array, high: Array, gradient: Array, out: Ints) -> int:
     """Numbers of the parameters that no bound holds."""
     count = 0
@@ -241,7 +242,7 @@ def _free(theta: Array, low: Array, high: Array, gradient: Array, out: Ints) -> 
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def _cholesky(normal: Array, free: Ints, damping: float, factor: Array) -> bool:
     """Factor of JᵀJ on the free parameters, with its diagonal scaled to one and damped; reciprocals on the diagonal."""
     # (p,p),(p)->(p,p)
@@ -262,7 +263,7 @@ def _cholesky(normal: Array, free: Ints, damping: float, factor: Array) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def _back_solve(factor: Array, count: int, column: Array) -> None:
     """Solve L Lᵀ y = c, in place."""
     # (p,p),(p)->(p)
@@ -276,7 +277,7 @@ def _back_solve(factor: Array, count: int, column: Array) -> None:
             column[c] -= factor[a, c] * column[a]
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _predicted_decrease(normal: Array, gradient: Array, theta: Array, after: Array) -> float:
     """Decrease of the sum of squares by a step, by the linear model."""
     # (p,p),(p),(p),(p)->()
@@ -290,7 +291,7 @@ def _predicted_decrease(normal: Array, gradient: Array, theta: Array, after: Arr
     return promise
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _right_side(normal: Array, gradient: Array, free: Ints, ends: tuple[Array, Array], out: Array) -> None:
     """Scaled right-hand side of the step of the free parameters, with what the others move already."""
     # (p,p),(p),(p)->(p)
@@ -304,7 +305,7 @@ def _right_side(normal: Array, gradient: Array, free: Ints, ends: tuple[Array, A
         out[a] = total / math.sqrt(normal[p, p]) if normal[p, p] > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _step(work: Work, damping: float, theta: Array, bounds: Bounds, out: Array) -> float:
     """Parameters after a damped step, within their bounds, and the decrease that the linear model promises.
 
@@ -337,7 +338,7 @@ def _step(work: Work, damping: float, theta: Array, bounds: Bounds, out: Array) 
     return _predicted_decrease(normal, gradient, theta, out)
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def fit(theta: Array, model: Model, data: Data, bounds: Bounds, work: Work, limit: int) -> tuple[float, bool]:
     """Minimise the sum of squares over the parameters, in place; the sum, and whether it is at its minimum.
 
@@ -384,7 +385,7 @@ def fit(theta: Array, model: Model, data: Data, bounds: Bounds, work: Work, limi
     return cost, 0.0 <= promise <= _NEARLY * max(_SETTLED * cost / res.size, _EXACT * scale)
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def correlation(res: Array) -> float:
     """Correlation ρ of residuals at neighbouring frequencies; not below zero, and not above 0.9."""
     # (n)->()
@@ -398,7 +399,7 @@ def correlation(res: Array) -> float:
     return min(max(product / square, 0.0), 0.9) if square > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _gain(less: float, more: float, added: int, res: Array, state: Array, known: bool) -> float:
     """Return what a richer model gains in the information criterion over a poorer one, by their sums of squares."""
     # (n),(5)->()
@@ -412,7 +413,7 @@ def _gain(less: float, more: float, added: int, res: Array, state: Array, known:
     return float(gained - added * math.log(independent))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _better(size: int, cost: float, res: Array, best: Best, options: Options) -> bool:
     """Whether a model is better than the best one so far: nearer to the number that is wanted, or by the criterion."""
     wanted, _, _, known = options
@@ -429,7 +430,7 @@ def _better(size: int, cost: float, res: Array, best: Best, options: Options) ->
     return _gain(cost, state[1], before - size, residual, state, known) <= 0.0
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _propose(
     candidate: Array,
     best: Best,
@@ -455,7 +456,7 @@ def _propose(
     return better
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def _responses(size: int, theta: Array, bounds: Bounds, work: Work, out: Array) -> int:
     """Answers of the free parameters to the data, (JᵀJ)⁻¹Jᵀ, rows of zeros for those at a bound; how many are free."""
     # (p)->(p,n)
@@ -478,7 +479,7 @@ def _responses(size: int, theta: Array, bounds: Bounds, work: Work, out: Array) 
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _weakest(size: int, series: int, each: int, theta: Array, response: Array, variance: float) -> tuple[int, float]:
     """First parameter of the part whose resistance is fewest deviations above zero, and how many."""
     # (p),(p,n)->(),()
@@ -493,7 +494,7 @@ def _weakest(size: int, series: int, each: int, theta: Array, response: Array, v
     return which, least
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def _lacking(
     size: int, best: Best, model: Model, data: Data, unit: Array, response: Array, work: Work
 ) -> tuple[float, float]:
@@ -539,7 +540,7 @@ def _lacking(
     return resistance, where
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _halved(theta: Array, series: int, kind: int, out: Array) -> None:
     """Copy the elements, with the broadest of the large ones cut in two."""
     # (p)->(p)
@@ -561,13 +562,13 @@ def _halved(theta: Array, series: int, kind: int, out: Array) -> None:
     out[size] = out[which]
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _clip(theta: Array, bounds: Bounds) -> None:
     for p in range(theta.size):
         theta[p] = min(max(theta[p], bounds[0][p]), bounds[1][p])
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _at_answer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, response: Array) -> None:
     """Compute derivatives and responses at the best model so far."""
     # (p,n)
@@ -577,7 +578,7 @@ def _at_answer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work,
     _responses(size, theta, bounds, work, response)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _shrink(
     best: Best, model: Model, data: Data, bounds: Bounds, work: Work, options: Options, scratch: tuple[Array, Array]
 ) -> None:
@@ -601,7 +602,7 @@ def _shrink(
             break
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _grow(
     best: Best,
     model: Model,
@@ -649,7 +650,7 @@ def _grow(
             break
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _joined(theta: Array, p: int, symmetric: bool, out: Array) -> None:
     """Copy asymmetric elements, with one and the next made one of the same sum."""
     # (p)->(p-4)
@@ -668,7 +669,7 @@ def _joined(theta: Array, p: int, symmetric: bool, out: Array) -> None:
         out[p + 2], out[p + 3] = max(theta[p + 2], theta[q + 2]), 0.6
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, options: Options) -> None:
     """Make neighbours one, the pair that costs least each time, down to one part; keep what is better.
 
@@ -701,7 +702,7 @@ def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, opt
             best[2][:] = now[2]
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _search(
     starts: tuple[Array, Array],
     best: Best,
@@ -728,7 +729,7 @@ def _search(
     _grow(best, model, data, bounds, work, options, (candidate, response, unit))
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _allowed(options: Options, series: int, each: int, count: float) -> Options:
     """Options with no more elements than data have room for: as many parameters as data if their number is given.
 
@@ -742,7 +743,7 @@ def _allowed(options: Options, series: int, each: int, count: float) -> Options:
     return wanted, limit, most, known
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _student(res: Array, weights: Array, spare: float, floor: float, known: bool, share: Array) -> tuple[float, bool]:
     """Write the weights of points by Student's distribution, from residuals that have those of before.
 
@@ -777,7 +778,7 @@ def _student(res: Array, weights: Array, spare: float, floor: float, known: bool
     return moved, other
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _reweighted(weights: Array, share: Array, data: Data, state: Array) -> None:
     """Multiply weights by the roots of the shares, into those of the data, and put the size of the data down."""
     points = share.size
@@ -787,7 +788,7 @@ def _reweighted(weights: Array, share: Array, data: Data, state: Array) -> None:
         state[3] += (data[1][n] * data[2][n]) ** 2
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _robust(
     weights: Array,
     share: Array,
@@ -819,7 +820,7 @@ def _robust(
             break
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _order(theta: Array, series: int, each: int) -> None:
     """Sort the elements by ln τ, in place."""
     # (p)->(p)
@@ -831,7 +832,7 @@ def _order(theta: Array, series: int, each: int) -> None:
             b -= each
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _occupied(theta: Array, size: int, series: int, each: int) -> int:
     """Leave out the elements without resistance, in place; how many parameters are left."""
     # (p)->(p)
@@ -843,7 +844,7 @@ def _occupied(theta: Array, size: int, series: int, each: int) -> int:
     return left
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _variances(res: Array, state: Array, near: Array, weights: Array, spare: float, out: Array) -> None:
     """Variance of each weighted residual: the mean square of those around it, more where neighbours are correlated."""
     # (n),(5),(f,f),(n)->(n)
@@ -859,7 +860,7 @@ def _variances(res: Array, state: Array, near: Array, weights: Array, spare: flo
         out[points + f] = out[f]
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _errors(
     theta: Array,
     best: Best,
@@ -909,7 +910,7 @@ def _errors(
     return deviation / curvature, together
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def deconvolve(
     data: tuple[Array, Array, Array, Array, Array],
     starts: tuple[Array, Ints],

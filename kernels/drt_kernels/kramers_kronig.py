@@ -10,8 +10,9 @@ that axis: the bits of a spectrum do not depend on its neighbours or on its plac
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,7 +22,7 @@ Table = tuple[Ints, Ints, Array, Array]
 _JOINED = {"contract"}
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _combine(sums: Array, table: Table, out: Array) -> None:
     """Entries alpha_p sums[left_p] + beta_p sums[right_p] of the normal matrices of a block."""
     # (s,l),4(p)->(p,l)
@@ -36,7 +37,7 @@ def _combine(sums: Array, table: Table, out: Array) -> None:
             out[p, k] = first * sums[i, k] + second * sums[j, k]
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _factorise(matrix: Array, s: Array, weakest: Array) -> None:  # noqa: C901 - loops in loops, no branches
     """Replace the normal matrices of a block by their Cholesky factors, with reciprocals on the diagonal."""
     # (p,l),(l)->(p,l),(l)
@@ -65,7 +66,7 @@ def _factorise(matrix: Array, s: Array, weakest: Array) -> None:  # noqa: C901 -
             matrix[row + i, k] = 1.0 / math.sqrt(s[k]) if share > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _forward(factor: Array, column: Array) -> None:
     """Solve L y = c for a block, in place."""
     # (p,l),(n,l)->(n,l)
@@ -79,7 +80,7 @@ def _forward(factor: Array, column: Array) -> None:
             column[i, k] *= factor[row + i, k]
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@inner(fastmath=_JOINED)
 def _backward(factor: Array, column: Array) -> None:
     """Solve Lᵀ y = c for a block, in place."""
     # (p,l),(n,l)->(n,l)
@@ -93,7 +94,7 @@ def _backward(factor: Array, column: Array) -> None:
                 column[q, k] -= factor[row + q, k] * column[i, k]
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def factorise(sums: Array, table: Table, factor: Array, weakest: Array) -> None:
     """Cholesky factors, by rows, of the normal matrices alpha_p sums[left_p] + beta_p sums[right_p].
 
@@ -108,7 +109,7 @@ def factorise(sums: Array, table: Table, factor: Array, weakest: Array) -> None:
         _factorise(factor[b], s, weakest[b])
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def forward(factor: Array, columns: Array) -> None:
     """Solve L y = c for every column c, in place."""
     # (b,p,l),(b,q,n,l)->(b,q,n,l)
@@ -117,7 +118,7 @@ def forward(factor: Array, columns: Array) -> None:
             _forward(factor[b], columns[b, c])
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def solve_normal_equations(factor: Array, columns: Array) -> None:
     """Solve L Lᵀ y = c, in place."""
     # (b,p,l),(b,n,l)->(b,n,l)
@@ -126,7 +127,7 @@ def solve_normal_equations(factor: Array, columns: Array) -> None:
         _backward(factor[b], columns[b])
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def try_elements(sums: Array, table: Table, mass: Array, x: Array, mu: Array, weakest: Array) -> None:
     """Solve normal equations for x, which holds their right-hand sides, and say how its terms balance.
 
@@ -154,7 +155,7 @@ def try_elements(sums: Array, table: Table, mass: Array, x: Array, mu: Array, we
             mu[b, k] = 1.0 - minus[k] / plus[k] if plus[k] > 0.0 else -math.inf
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def invert(factor: Array, out: Array) -> None:  # noqa: C901 - loops in loops, no branches
     """Lower triangles of inverse normal matrices, entries beside the diagonal twice, for sums over both triangles."""
     # (b,p,l)->(b,p,l)
@@ -186,7 +187,7 @@ def invert(factor: Array, out: Array) -> None:  # noqa: C901 - loops in loops, n
                     out[b, row + j, k] = times * s[k]
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def largest_point(hat: Array, weights: Array, residual: Array, least: float, out: Array) -> None:
     """By how much the sum of squares falls without the two parts of that point for which it falls most.
 
@@ -212,7 +213,7 @@ def largest_point(hat: Array, weights: Array, residual: Array, least: float, out
                     out[b, k] = max(out[b, k], falls / det)
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def products(columns: Array, out: Array) -> None:
     """Products yᵀ y' of all pairs of columns, lower triangle."""
     # (b,q,n,l)->(b,p,l)
@@ -228,7 +229,7 @@ def products(columns: Array, out: Array) -> None:
                         out[b, p, k] += columns[b, i, q, k] * columns[b, j, q, k]
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def gain(normal: Array, right: Array, own: Array, least: float, out: Array, rank: Ints) -> None:
     """How much of the sum of squares trial columns explain together, and how many of them count.
 
@@ -272,7 +273,7 @@ _LARGE = 1e30  # the product of so many of these is still a number
 _ROUNDS = 3
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def noise_shape(squares: Array, near: Array, values: int, least: float, out: Array) -> None:  # noqa: C901, PLR0912 - loops in loops
     """Choose the noise σ² = a² + b²|Z|² of each spectrum, but for its scale, by its likelihood.
 

@@ -29,6 +29,7 @@ from drt_kernels import curvature, dense
 from drt_kernels.compiling import compiled
 from drt_kernels.curvature import FORCE, SQUARE, WEIGHTS, Tables
 from drt_kernels.dense import BESIDE, FAST, INNER, OUTER
+from drt_kernels.held import hold
 
 Array = NDArray[np.float64]
 
@@ -907,26 +908,26 @@ def maximise(
     they are to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
-    grid = work.grid
+    grid, held = work.grid, hold(work)
     noise = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
-            work.y[j] = start[k, j]
+            held.y[j] = start[k, j]
         for q in range(b.shape[1]):
-            work.data[q] = b[k, q]
-        work.slow[0] = work.factored[0] = 0.0
-        _duals_at_solution(work.y, 1.0, grid, work.dual)
-        _begin(parts[k], given[k], grid, work, noise)
+            held.data[q] = b[k, q]
+        held.slow[0] = held.factored[0] = 0.0
+        _duals_at_solution(held.y, 1.0, grid, held.dual)
+        _begin(parts[k], given[k], grid, held, noise)
         lam = given[k, 2]
         if math.isnan(given[k, 0]) or math.isnan(given[k, 1]) or math.isnan(lam):
-            lam = _find_hyperparameters(parts[k], given[k], noise, grid, work)
+            lam = _find_hyperparameters(parts[k], given[k], noise, grid, held)
         for c in range(2):
             hyper[k, c] = noise[c] if not math.isnan(given[k, c]) else _rounded(noise[c])
         hyper[k, 2] = lam if not math.isnan(given[k, 2]) else _rounded(lam)
-        _weigh(hyper[k], parts[k], work)
-        residual[k] = _descend(hyper[k, 2], _EXACT, _EXACT_STEPS, _AGAIN, grid, work)
+        _weigh(hyper[k], parts[k], held)
+        residual[k] = _descend(hyper[k, 2], _EXACT, _EXACT_STEPS, _AGAIN, grid, held)
         for j in range(grid.size):
-            out[k, j] = work.y[j]
+            out[k, j] = held.y[j]
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -996,38 +997,38 @@ def posteriors(
     are.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
-    grid = work.grid
+    grid, held = work.grid, hold(work)
     noise = np.empty(2)
     found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
-            work.y[j] = solution[k, j]
+            held.y[j] = solution[k, j]
         for q in range(b.shape[1]):
-            work.data[q] = b[k, q]
+            held.data[q] = b[k, q]
         lam = given[k, 2]
-        _begin(parts[k], given[k], grid, work, noise)
+        _begin(parts[k], given[k], grid, held, noise)
         fixed = not (math.isnan(given[k, 0]) or math.isnan(given[k, 1]))
         good = True
         for n in range(_MOST_ROUNDS):
             if n == 0 or not fixed:
-                _weigh(noise, parts[k], work)
-                _evaluate(work.y, lam, grid, work)
-                _differentiate(lam, grid, work)
-                _release(grid, work)
-            good = _curve(lam, n > 0, n > 0 and fixed, grid, work)
+                _weigh(noise, parts[k], held)
+                _evaluate(held.y, lam, grid, held)
+                _differentiate(lam, grid, held)
+                _release(grid, held)
+            good = _curve(lam, n > 0, n > 0 and fixed, grid, held)
             if not good:
                 break
             found[0], found[1] = noise[0], noise[1]
             if not fixed:
-                _noise(given[k], parts[k], grid, work, found)
+                _noise(given[k], parts[k], grid, held, found)
             change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
             noise[0], noise[1] = found[0], found[1]
             if n >= _KNOWN_ROUNDS and change <= _SETTLED:
                 break
         if good:
-            _mirror(work.matrix, grid.size, covariance[k])
-            _shift(covariance[k], grid, work, mean[k])
-            _add_lambda_uncertainty(work.y, lam, grid, work.trial, work.step, covariance[k])
+            _mirror(held.matrix, grid.size, covariance[k])
+            _shift(covariance[k], grid, held, mean[k])
+            _add_lambda_uncertainty(held.y, lam, grid, held.trial, held.step, covariance[k])
         else:
             mean[k, :], covariance[k, :, :] = math.nan, math.nan
         hyper[k, 0], hyper[k, 1], hyper[k, 2] = noise[0], noise[1], lam

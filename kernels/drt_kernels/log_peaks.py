@@ -24,8 +24,9 @@ Everything is in this one file because numba's cache on disk does not notice an 
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,7 +49,7 @@ _LN2 = math.log(2.0)
 _FWHM = 2.0 * math.sqrt(2.0 * _LN2)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _tops(curve: Array, least: float, out: Ints) -> int:
     """Find places that are higher than their neighbours and than a bound; how many."""
     # (m)->(c)
@@ -60,7 +61,7 @@ def _tops(curve: Array, least: float, out: Ints) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _lowest(curve: Array, first: int, last: int) -> int:
     """Place between two, both included, where a curve is lowest."""
     best = first
@@ -70,7 +71,7 @@ def _lowest(curve: Array, first: int, last: int) -> int:
     return best
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _contrast(u: Array, cov: Array, top: int, valley: int) -> float:
     """How many deviations a place is above another, of ln γ or of γ."""
     # (m),(m,m)->()
@@ -84,7 +85,7 @@ def _contrast(u: Array, cov: Array, top: int, valley: int) -> float:
     return float(max(logs, plain))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _above_line(y: Array, u: Array, cov: Array, at: tuple[int, int, int]) -> float:
     """How many deviations u at the middle one of three places is above the straight line between the others."""
     # (m),(m),(m,m)->()
@@ -97,14 +98,14 @@ def _above_line(y: Array, u: Array, cov: Array, at: tuple[int, int, int]) -> flo
     return float(value / math.sqrt(max(variance, _LEAST_VARIANCE)))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _score_maximum(u: Array, cov: Array, top: int, valleys: tuple[int, int], out: Array) -> None:
     """Prominence in ohm and significance of a maximum."""
     out[0] = math.exp(u[top]) - math.exp(max(u[valleys[0]], u[valleys[1]]))
     out[1] = min(_contrast(u, cov, top, valleys[0]), _contrast(u, cov, top, valleys[1]))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _kept_maxima(u: Array, cov: Array, least: float, found: Ints, score: Array) -> int:
     """Maxima that are significant: the least one goes, its valleys become one, until all are."""
     # (m),(m,m)->(c),(c,2)
@@ -130,7 +131,7 @@ def _kept_maxima(u: Array, cov: Array, least: float, found: Ints, score: Array) 
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _bends(y: Array, u: Array, out: Array) -> None:
     """−u″ by divided differences; zero at the ends."""
     # (m),(m)->(m)
@@ -141,7 +142,7 @@ def _bends(y: Array, u: Array, out: Array) -> None:
         out[m] = 2.0 * (before - after) / (y[m + 1] - y[m - 1])
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _dip(y: Array, u: Array, cov: Array, shoulder: int, end: int) -> float:
     """Most deviations that u is below a line from a shoulder to anywhere on the way to another feature."""
     # (m),(m),(m,m)->()
@@ -154,7 +155,7 @@ def _dip(y: Array, u: Array, cov: Array, shoulder: int, end: int) -> float:
     return best
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _hump(y: Array, u: Array, cov: Array, shoulder: int, ends: tuple[int, int]) -> float:
     """Most deviations that u at a shoulder is above a line between places on both sides."""
     # (m),(m),(m,m)->()
@@ -165,7 +166,7 @@ def _hump(y: Array, u: Array, cov: Array, shoulder: int, ends: tuple[int, int]) 
     return best
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _weigh(
     y: Array, u: Array, cov: Array, window: tuple[int, int], features: Features, count: int, some: tuple[int, int]
 ) -> None:
@@ -190,7 +191,7 @@ def _weigh(
                 strength[m, 1] = max(strength[m, 1], _dip(y, u, cov, found[c - 1], m))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _weakest(bend: Array, features: Features, count: int) -> tuple[int, float]:
     """Which shoulder should go first, −1 for none, and with what significance.
 
@@ -210,7 +211,7 @@ def _weakest(bend: Array, features: Features, count: int) -> tuple[int, float]:
     return which, least
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _insert(place: int, kind: int, found: Ints, kinds: Ints, count: int) -> int:
     """Put a feature where it belongs in their order; their number."""
     c = count
@@ -221,7 +222,7 @@ def _insert(place: int, kind: int, found: Ints, kinds: Ints, count: int) -> int:
     return count + 1
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _with_bends(
     y: Array, curves: tuple[Array, Array], cov: Array, limits: Limits, features: Features, tops: int
 ) -> int:
@@ -246,7 +247,7 @@ def _with_bends(
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _with_shoulders(
     y: Array, curves: tuple[Array, Array], cov: Array, limits: Limits, features: Features, tops: int
 ) -> int:
@@ -275,7 +276,7 @@ def _with_shoulders(
     return count
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _vertex(y: Array, u: Array, m: int, rate: Array) -> tuple[float, float]:
     """Distance from a place to the vertex of the parabola through it and its neighbours, and u there.
 
@@ -300,7 +301,7 @@ def _vertex(y: Array, u: Array, m: int, rate: Array) -> tuple[float, float]:
     return shift, u[m] + 0.5 * slope * shift
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _crossing(y: Array, u: Array, m: int, level: float, end: int) -> float:
     """Distance from a place to where u comes down to a level, by parabolas; NaN where a boundary comes first."""
     step = 1 if end > m else -1
@@ -329,7 +330,7 @@ def _crossing(y: Array, u: Array, m: int, level: float, end: int) -> float:
     return float(abs(y[inner] + high * (y[i] - y[inner]) - y[m]))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _width(y: Array, u: Array, m: int, top: tuple[float, float], ends: tuple[int, int]) -> float:
     """Full width at half maximum; a side that another feature hides is as wide as the open one."""
     shift, height = top
@@ -348,14 +349,14 @@ def _width(y: Array, u: Array, m: int, top: tuple[float, float], ends: tuple[int
     return float(_FWHM / math.sqrt(bend)) if bend > 0.0 else math.nan
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _boundary(u: Array, bend: Array, features: tuple[int, int]) -> int:
     """Find the valley between two features; where u has none, the place at which it bends up most."""
     valley = _lowest(u, features[0], features[1])
     return valley if features[0] < valley < features[1] else _lowest(bend, features[0], features[1])
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _up_to(y: Array, gamma: Array, place: float, out: Array) -> None:
     """Area of piecewise linear γ up to a place, in parts by the values that it is made of."""
     # (m)->(m)
@@ -369,7 +370,7 @@ def _up_to(y: Array, gamma: Array, place: float, out: Array) -> None:
         out[m + 1] += gamma[m + 1] * step * 0.5 * t * t
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _line(y: Array, gamma: Array, m: int, shift: float) -> float:
     """γ at a distance from a relaxation time, by the straight line to the next one."""
     if shift == 0.0:
@@ -378,7 +379,7 @@ def _line(y: Array, gamma: Array, m: int, shift: float) -> float:
     return float(gamma[m] + (gamma[other] - gamma[m]) * shift / (y[other] - y[m]))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _spread(q: Array, cov: Array) -> float:
     """√(qᵀCq)."""
     total = 0.0
@@ -391,7 +392,7 @@ def _spread(q: Array, cov: Array) -> float:
     return math.sqrt(max(total, 0.0))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _closing(u: Array, top: int, window: int, end: int) -> int:
     """Place of the valley between a feature and an end of the relaxation times; that end where u only falls to it.
 
@@ -417,14 +418,14 @@ def _closing(u: Array, top: int, window: int, end: int) -> int:
     return end
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _within(found: Ints, window: tuple[int, int]) -> tuple[int, int]:
     """First and one after the last of some places in order that are within a window."""
     # (c)->(),()
     return int(np.searchsorted(found, window[0])), int(np.searchsorted(found, window[1], "right"))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _boundaries(y: Array, curves: tuple[Array, Array, Array], at: Ints, out: tuple[Array, Array, Array]) -> None:
     """Positions of boundaries, the area up to each by relaxation times, and its derivatives by u, as valleys move.
 
@@ -447,7 +448,7 @@ def _boundaries(y: Array, curves: tuple[Array, Array, Array], at: Ints, out: tup
             slope[b, m - 1 : m + 2] += _line(y, gamma, m, shift) * rate
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _describe_top(
     y: Array,
     curves: tuple[Array, Array, Array],
@@ -475,7 +476,7 @@ def _describe_top(
     out[3] = _width(y, u, m, (shift if kind == MAXIMUM else 0.0, height), inner)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _describe_edge(y: Array, gamma: Array, ends: tuple[int, int], out: Array) -> None:
     """Fill in where γ is largest between two places, and how large; what only features have is not known."""
     # (m)->(11)
@@ -484,7 +485,7 @@ def _describe_edge(y: Array, gamma: Array, ends: tuple[int, int], out: Array) ->
     out[0], out[2] = y[m], gamma[m]
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _describe(
     y: Array,
     curves: tuple[Array, Array, Array],
@@ -536,7 +537,7 @@ def _describe(
     return rows
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def find(
     y: Array,
     gamma: Array,

@@ -25,8 +25,9 @@ as what lies beyond. The areas of all rows add up to that of γ.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,7 +76,7 @@ _LEAST_RISE = 1e-6
 _FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _maxima(curve: Array, least: float, out: Ints) -> int:
     """Find samples that are higher than their neighbours and than a bound; how many."""
     # (s)->(c)
@@ -87,7 +88,7 @@ def _maxima(curve: Array, least: float, out: Ints) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _lowest(curve: Array, first: int, last: int) -> int:
     """Sample between two, both included, where a curve is lowest."""
     best = first
@@ -97,7 +98,7 @@ def _lowest(curve: Array, first: int, last: int) -> int:
     return best
 
 
-@njit(cache=True, nogil=True, fastmath=_JOINED)
+@entry(fastmath=_JOINED)
 def _deviations(band: tuple[int, int], tables: Tables, row: Row, work: Work) -> tuple[float, float, float, float]:
     """Value of the functional in the first work array, and the two terms of its variance, with κ = 1."""
     # (j),(n)->(),(),()
@@ -128,7 +129,7 @@ def _deviations(band: tuple[int, int], tables: Tables, row: Row, work: Work) -> 
     return value, noise, mean / data.size * max(own - square, 0.0), bias
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _above(
     s: int, line: tuple[int, int, float, float, float], tables: Tables, row: Row, work: Work
 ) -> tuple[float, float]:
@@ -147,7 +148,7 @@ def _above(
     return value, value / deviation if deviation > 0.0 else math.inf
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _drop(s: int, valleys: tuple[int, int], ripple: float, tables: Tables, row: Row, work: Work) -> tuple[float, float]:
     """Smaller one of the drops from a maximum to its valleys, and the smaller significance of the two."""
     left, z_left = _above(s, (valleys[0], valleys[0], 1.0, _OPEN_MAXIMUM, ripple), tables, row, work)
@@ -155,14 +156,14 @@ def _drop(s: int, valleys: tuple[int, int], ripple: float, tables: Tables, row: 
     return min(left, right), min(z_left, z_right)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _chord(s: int, ends: tuple[int, int], tables: Tables, row: Row, work: Work) -> tuple[float, float]:
     """How far γ is above the straight line between two samples on either side, and the significance of that."""
     share = (ends[1] - s) / (ends[1] - ends[0])
     return _above(s, (ends[0], ends[1], share, _OPEN_SHOULDER, _RIPPLE_SHOULDER), tables, row, work)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _kept_maxima(g: Array, least: float, tables: Tables, row: Row, work: Work, found: Ints, score: Array) -> int:
     """Maxima that are significant: the least one goes, its valleys become one, until all are.
 
@@ -194,7 +195,7 @@ def _kept_maxima(g: Array, least: float, tables: Tables, row: Row, work: Work, f
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _claim(found: Ints, count: int, maxima: Ints, kind: Ints) -> None:
     """Mark of all bends those that are the tops of maxima; the nearest one is."""
     # (c),(c)->(c)
@@ -208,7 +209,7 @@ def _claim(found: Ints, count: int, maxima: Ints, kind: Ints) -> None:
             kind[best] = MAXIMUM
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _kept_bends(bend: Array, least: float, tables: Tables, row: Row, work: Work, places: Places, score: Array) -> int:
     """Bends of γ, maxima of −γ″, that are significant shoulders or the tops of maxima; the least go one by one."""
     # (s),(c)->(c),(c),(c)
@@ -239,7 +240,7 @@ def _kept_bends(bend: Array, least: float, tables: Tables, row: Row, work: Work,
     return count
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _refined(g: Array, s: int) -> tuple[float, float]:
     """Distance from a sample to the maximum of the polynomial around it, in samples, and its value there; by Newton."""
     taylor = np.zeros(7)
@@ -269,7 +270,7 @@ def _refined(g: Array, s: int) -> tuple[float, float]:
     return t, value
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _half_width(g: Array, s: int, height: float, end: int) -> float:
     """Distance in samples from a sample to where γ is half of a height; NaN where a boundary comes first."""
     step = 1 if end > s else -1
@@ -282,7 +283,7 @@ def _half_width(g: Array, s: int, height: float, end: int) -> float:
     return math.nan
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _width(g: Array, s: int, shift: float, height: float, ends: tuple[int, int]) -> float:
     """Full width at half maximum, in samples; a side that another feature hides is as wide as the open one."""
     left = _half_width(g, s, height, ends[0]) + shift
@@ -297,7 +298,7 @@ def _width(g: Array, s: int, shift: float, height: float, ends: tuple[int, int])
     return _FWHM * math.sqrt(height / bend) if bend > 0.0 else math.nan
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _vertex(g: Array, s: int, stride: int) -> float:
     """Distance from a sample to the vertex of the parabola through ln γ there and a stride before and after.
 
@@ -312,7 +313,7 @@ def _vertex(g: Array, s: int, stride: int) -> float:
     return stride * 0.5 * (left - right) / bend if bend < 0.0 and middle >= max(left, right) else 0.0
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _position_error(g: Array, s: int, stride: int, tables: Tables, row: Row, work: Work) -> float:
     """Deviation, in samples, that noise gives to the zero of γ′, by differences over a stride."""
     values, bounds = tables[0], tables[2]
@@ -328,7 +329,7 @@ def _position_error(g: Array, s: int, stride: int, tables: Tables, row: Row, wor
     return stride * math.sqrt(noise) / bend if bend > 0.0 else math.nan
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _move(g: Array, s: int, sign: float, tables: Tables, q: Array) -> None:
     """Add to a functional what an area gains when the valley that bounds it moves: ±γ δy, δy = −δγ′ / γ″."""
     # (j)->(j)
@@ -339,7 +340,7 @@ def _move(g: Array, s: int, sign: float, tables: Tables, q: Array) -> None:
             q[j] -= sign * g[s] * 0.5 * (values[s + 1, j] - values[s - 1, j]) / bend
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _area(
     g: Array, ends: tuple[int, int], whole: tuple[bool, bool], step: float, tables: Tables, row: Row, work: Work
 ) -> tuple[float, float]:
@@ -361,14 +362,14 @@ def _area(
     return value, step * math.sqrt(_deviations(band, tables, row, work)[1])
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _boundary(g: Array, bend: Array, features: tuple[int, int]) -> int:
     """Find the valley between two features; where γ has none, the sample at which it bends up most."""
     valley = _lowest(g, features[0], features[1])
     return valley if features[0] < valley < features[1] else _lowest(bend, features[0], features[1])
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _merge(maxima: Ints, bends: Ints, kinds: Ints, out: Ints, which: Ints) -> int:
     """Maxima and shoulders in order of y; `which` is the number among the maxima, or −1 − that among the bends."""
     count = 0
@@ -389,7 +390,7 @@ def _merge(maxima: Ints, bends: Ints, kinds: Ints, out: Ints, which: Ints) -> in
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _closing(g: Array, top: int, window: int, end: int) -> int:
     """Sample of the valley between a feature and an end of the samples; that end where γ only falls to it.
 
@@ -415,7 +416,7 @@ def _closing(g: Array, top: int, window: int, end: int) -> int:
     return end
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _describe_top(
     curves: tuple[Array, Array],
     feature: tuple[int, int],
@@ -442,7 +443,7 @@ def _describe_top(
     out[6] = _position_error(g, s, grain, tables, row, work) if kind == MAXIMUM else math.nan
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _describe(
     curves: tuple[Array, Array],
     features: tuple[Ints, Ints, Array],
@@ -494,7 +495,7 @@ def _describe(
     return rows
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def find(
     gamma: Array,
     bend: Array,

@@ -9,8 +9,9 @@ the values of a γ that is close to an exponential function between them.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 
@@ -19,7 +20,7 @@ _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
 _LONGEST_PANEL = 2.0
 
 
-@njit(cache=True, nogil=True, inline="never")
+@inner(inline="never")
 def _segment(s0: float, s1: float) -> tuple[float, float, float, float]:
     """∫ (1 − p) K and ∫ p K over one segment, p rising from 0 at s0 = ln ωτ_m to 1 at s1, K = 1/(1 + j e^s).
 
@@ -50,7 +51,7 @@ def _segment(s0: float, s1: float) -> tuple[float, float, float, float]:
     return falling_re, falling_im, rising_re, rising_im
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def piecewise_impedance(omega: Array, tau: Array, out_re: Array, out_im: Array) -> None:
     """Impedance of unit hat functions, ∫ φ_m(y) / (1 + jω e^y) dy.
 
@@ -70,7 +71,7 @@ def piecewise_impedance(omega: Array, tau: Array, out_re: Array, out_im: Array) 
             out_im[f, m + 1] += rising_im
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def piecewise_gram(order: int, tau: Array, out: Array) -> None:
     """Roughness matrix of hat functions of y = ln τ, `tau` ascending.
 
@@ -98,7 +99,7 @@ def piecewise_gram(order: int, tau: Array, out: Array) -> None:
                     out[m - 1 + i, m - 1 + j] += stencil[i] * stencil[j] / mean
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def piecewise_values(at: Array, tau: Array, out: Array) -> None:
     """Values of the hat functions on ascending `tau`, at the relaxation times `at`; zero outside the grid."""
     # (t),(m)->(t,m)
@@ -112,7 +113,7 @@ def piecewise_values(at: Array, tau: Array, out: Array) -> None:
         out[t, m + 1] = p
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
     """Smooth curve through `values` at ascending `tau`, evaluated at the relaxation times `at`; zero outside the grid.
 
@@ -154,7 +155,7 @@ def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
                 out[k, t] = size_at if values[k, m] > 0.0 else -size_at
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _slopes(values: Array, logs: Array, step: Array, secant: Array, slope: Array) -> None:
     """Slopes of ln |γ| at the values, so that cubics between them have no maximum or minimum of their own.
 

@@ -14,8 +14,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,7 +42,7 @@ _STEEP = 0.05
 _OPEN = 3.0
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _solve(factor: Array, right: Array, size: int, out: Array) -> None:
     """Solve L Lᵀ out = right; the diagonal of `factor` holds reciprocals."""
     for i in range(size):
@@ -52,7 +53,7 @@ def _solve(factor: Array, right: Array, size: int, out: Array) -> None:
     _solve_transposed(factor, size, out)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _solve_transposed(factor: Array, size: int, out: Array) -> None:
     """Solve Lᵀ out = out."""
     for i in range(size - 1, -1, -1):
@@ -61,7 +62,7 @@ def _solve_transposed(factor: Array, size: int, out: Array) -> None:
             out[q] -= factor[i, q] * out[i]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _factor_row(matrix: Array, chosen: Ints, i: int, factor: Array) -> bool:
     """Compute row i of the Cholesky factor of matrix[chosen, chosen]; false if it depends on the rows before."""
     source = matrix[chosen[i]]
@@ -82,7 +83,7 @@ def _factor_row(matrix: Array, chosen: Ints, i: int, factor: Array) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _renew(zero: Ints, count: int, is_zero: Flags, is_listed: Flags) -> tuple[int, int]:
     """Bring the list of zeros up to date: those that stay keep their order, new ones come last.
 
@@ -106,7 +107,7 @@ def _renew(zero: Ints, count: int, is_zero: Flags, is_listed: Flags) -> tuple[in
     return kept, size
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _exchange(  # noqa: C901, PLR0912 - one loop over one state
     start: Array, matrix: Array, limit: int, x: Array, zero: Ints, flags: Flags, work: Array
 ) -> bool:
@@ -169,7 +170,7 @@ def _exchange(  # noqa: C901, PLR0912 - one loop over one state
     return False
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@entry(fastmath=_FAST)
 def exchange_active(start: Array, inverse: Array, group: Ints, limit: int, x: Array, solved: Flags) -> None:
     """Correct unconstrained solutions until none of their unknowns is negative.
 
@@ -207,7 +208,7 @@ class _Work(NamedTuple):
     residual: Array  # (n+r)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _new_work(size: int, stacked: int) -> _Work:
     return _Work(
         np.empty((size, size)),
@@ -226,7 +227,7 @@ def _new_work(size: int, stacked: int) -> _Work:
     )
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _begin(b: Array, columns: Array, gram: Array, penalty: Array, lam: float, work: _Work) -> float:
     """Start from zero; return |b|."""
     projection, gradient, scaling = work.projection, work.gradient, work.scaling
@@ -244,7 +245,7 @@ def _begin(b: Array, columns: Array, gram: Array, penalty: Array, lam: float, wo
     return math.sqrt(square)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _choose(
     limit: float, several: bool, state: Marks, gradient: Array, scaling: Array, score: Array, entering: Ints
 ) -> int:
@@ -273,7 +274,7 @@ def _choose(
     return wanted
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _enter(
     chosen: int, count: int, matrix: Array, factor: Array, passive: Ints, projection: Array, forward: Array
 ) -> bool:
@@ -289,7 +290,7 @@ def _enter(
     return bool(forward[count] > 0.0)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _step_inside(x: Array, y: Array, passive: Ints, count: int) -> float:
     """Longest step from x to y that leaves no unknown negative; 1 if y itself does not."""
     step = 1.0
@@ -300,7 +301,7 @@ def _step_inside(x: Array, y: Array, passive: Ints, count: int) -> float:
     return step
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _delete_row(factor: Array, forward: Array, a: int, size: int) -> None:
     """Take unknown a out of the factor and of the forward solution, by rotations of the columns after it."""
     for i in range(a + 1, size):
@@ -324,7 +325,7 @@ def _delete_row(factor: Array, forward: Array, a: int, size: int) -> None:
         forward[k + 1] = c * right - s * left
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _move(
     x: Array, y: Array, step: float, passive: Ints, count: int, state: Marks, factor: Array, forward: Array
 ) -> int:
@@ -344,7 +345,7 @@ def _move(
     return a
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _gradient(x: Array, passive: Ints, count: int, matrix: Array, projection: Array, gradient: Array) -> None:
     """Compute (AᵀA + λM)x − Aᵀb."""
     for i in range(x.size):
@@ -356,7 +357,7 @@ def _gradient(x: Array, passive: Ints, count: int, matrix: Array, projection: Ar
             gradient[i] += value * row[i]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _gradient_by_residual(columns: Array, b: Array, lam: float, x: Array, work: _Work) -> None:
     """Compute Aᵀ(Ax − b) + λLᵀLx from both residuals; formed matrices would lose digits of it."""
     residual, gradient = work.residual, work.gradient
@@ -377,7 +378,7 @@ def _gradient_by_residual(columns: Array, b: Array, lam: float, x: Array, work: 
         gradient[i] = s
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _refine(columns: Array, b: Array, lam: float, x: Array, count: int, work: _Work) -> float:
     """Take one step of refinement; return how large the correction was, as a share of the largest unknown."""
     matrix, factor, passive = work.matrix, work.factor, work.passive
@@ -400,7 +401,7 @@ def _refine(columns: Array, b: Array, lam: float, x: Array, count: int, work: _W
     return correction / largest if largest > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _is_settled(limit: float, work: _Work) -> bool:
     """Whether no unknown at zero has a gradient that is zero to rounding and may belong elsewhere."""
     state, gradient, scaling = work.state, work.gradient, work.scaling
@@ -411,7 +412,7 @@ def _is_settled(limit: float, work: _Work) -> bool:
     return settled
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _grow(  # noqa: C901, PLR0912 - one loop over one state
     b: Array, columns: Array, gram: Array, penalty: Array, lam: float, rounds: int, x: Array, work: _Work
 ) -> bool:
@@ -463,7 +464,7 @@ def _grow(  # noqa: C901, PLR0912 - one loop over one state
     return False
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@entry(fastmath=_FAST)
 def grow_passive(
     b: Array, columns: Array, gram: Array, penalty: Array, lam: Array, limit: int, x: Array, solved: Flags
 ) -> None:

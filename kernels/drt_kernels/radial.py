@@ -13,8 +13,9 @@ import enum
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
 _LONGEST_PANEL = 2.0
 
 
-@njit(cache=True, nogil=True, inline="never")
+@inner(inline="never")
 def _tapered(kind: int, order: int, x: float) -> float:
     """d-th derivative of the inverse quadric or the Cauchy function times its taper."""
     if kind == Radial.CAUCHY:
@@ -72,7 +73,7 @@ def _tapered(kind: int, order: int, x: float) -> float:
     return q2 * w * w - 8.0 * a * x * q1 * w + (8.0 * a * a * x * x - 4.0 * a * w) * q0
 
 
-@njit(cache=True, nogil=True, inline="never")
+@inner(inline="never")
 def _phi(kind: int, order: int, x: float) -> float:  # noqa: C901, PLR0911 - a table, one row a function
     """d-th derivative by x of the function, d = 0, 1, 2, at x ≥ 0."""
     if kind == Radial.GAUSSIAN:
@@ -103,7 +104,7 @@ def _phi(kind: int, order: int, x: float) -> float:  # noqa: C901, PLR0911 - a t
     return -x * (3.0 + x * (3.0 + x)) / 15.0 * e if order == 1 else (x * (x * x - 3.0) - 3.0) / 15.0 * e
 
 
-@njit(cache=True, nogil=True, inline="never")
+@inner(inline="never")
 def _tapered_antiderivative(kind: int, x: float) -> float:
     a = 1.0 / SUPPORT[kind] ** 2
     if kind == Radial.CAUCHY:
@@ -117,7 +118,7 @@ def _tapered_antiderivative(kind: int, x: float) -> float:
     return zeroth - 2.0 * a * square + a * a * fourth
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def tail(kind: int, x: float) -> float:
     """Integral of the function from x ≥ 0 to infinity, by x; twice that from 0 is its area."""
     if kind == Radial.GAUSSIAN:
@@ -138,7 +139,7 @@ def tail(kind: int, x: float) -> float:
     return (48.0 + x * (33.0 + x * (9.0 + x))) / 15.0 * e
 
 
-@njit(cache=True, nogil=True, inline="never")
+@inner(inline="never")
 def _debye_entry(kind: int, mu: float, s: float) -> tuple[float, float]:
     """∫ φ(μ|u|) / (1 + j e^(u + s)) du, real and imaginary part; s = ln ωτ_m.
 
@@ -171,7 +172,7 @@ def _debye_entry(kind: int, mu: float, s: float) -> tuple[float, float]:
     return re, im
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def radial_impedance(kind: int, mu: float, omega: Array, tau: Array, out_re: Array, out_im: Array) -> None:
     """Impedance of unit basis functions, ∫ φ(μ|y − ln τ_m|) / (1 + jω e^y) dy.
 
@@ -183,7 +184,7 @@ def radial_impedance(kind: int, mu: float, omega: Array, tau: Array, out_re: Arr
             out_re[f, m], out_im[f, m] = _debye_entry(kind, mu, math.log(omega[f] * tau[m]))
 
 
-@njit(cache=True, nogil=True, inline="never")
+@inner(inline="never")
 def _overlap(kind: int, order: int, t: float) -> float:
     """∫ φ^(d)(x) φ^(d)(x − t) dx over the line, for t ≥ 0.
 
@@ -209,7 +210,7 @@ def _overlap(kind: int, order: int, t: float) -> float:
     return 2.0 * total
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def radial_gram(kind: int, order: int, mu: float, tau: Array, out: Array) -> None:
     """Roughness matrix ∫ φ_m^(d) φ_n^(d) dy, derivatives by y = ln τ, over the line."""
     # (m)->(m,n)
@@ -220,7 +221,7 @@ def radial_gram(kind: int, order: int, mu: float, tau: Array, out: Array) -> Non
             out[n, m] = out[m, n]
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def radial_values(kind: int, mu: float, at: Array, tau: Array, out: Array) -> None:
     """Values of the functions centred at `tau`, at the relaxation times `at`."""
     # (t),(m)->(t,m)

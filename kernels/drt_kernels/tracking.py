@@ -4,8 +4,9 @@ Axes in the comments: r = rows, c = columns, e = edges, in order of their rows.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -15,7 +16,7 @@ ALONE = -1
 """In the place of a column: the row has none."""
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _relax(
     at: int,
     length: float,
@@ -41,7 +42,7 @@ def _relax(
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _search(
     row: int,
     graph: tuple[Index, Index, Array],
@@ -78,7 +79,7 @@ def _search(
 
 
 # (r+1),(e),(e),(c)->(r)
-@njit(cache=True, nogil=True)
+@entry()
 def assign(start: Index, end: Index, gain: Array, columns: int, partner: Index) -> None:
     """Give each row a column of its own, or none, such that the sum of gains is the largest possible.
 
@@ -136,7 +137,7 @@ def assign(start: Index, end: Index, gain: Array, columns: int, partner: Index) 
 
 
 # (n,d),(n),(n),(n,d)->(n,d),(n,d),(n,d),(n,d),(n,d)
-@njit(cache=True, nogil=True)
+@entry()
 def trends(x: Array, where: Array, chain: Index, weights: tuple[Array, Array], line: Line) -> None:
     """Weighted moments of the peaks that each peak's chain leads to, itself first.
 
@@ -179,7 +180,7 @@ def trends(x: Array, where: Array, chain: Index, weights: tuple[Array, Array], l
 
 
 # (e),(e)->(e)
-@njit(cache=True, nogil=True)
+@entry()
 def predicted_density(
     pair: tuple[Index, Index],
     x: Array,
@@ -232,7 +233,7 @@ def predicted_density(
 
 
 # (n,g,d),(n,g,d),(p,g,d),(p,g,d)->(n,p)
-@njit(cache=True, nogil=True)
+@entry()
 def mean_density(
     trajectory: Array, known: Array, expected: Array, variance: Array, freedom: float, density: Array
 ) -> None:
@@ -268,7 +269,7 @@ def mean_density(
 
 
 # (n,d),(n,d),(n),(f,p,d),(f,p,d)->(n,p)
-@njit(cache=True, nogil=True)
+@entry()
 def density_at(x: Array, known: Array, frame: Index, expected: tuple[Array, Array], freedom: float, out: Array) -> None:
     """Logarithm of the density of peaks about what is expected where they are.
 

@@ -6,8 +6,9 @@ Axes in the comments: k = spectra, i, j = unknowns.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 
@@ -22,7 +23,7 @@ _MOST_FREEDOM = 0.9
 _LEAST_VARIANCE = 1e-14
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _cut(mean: float, deviation: float) -> tuple[float, float]:
     """Mean and variance of a normal distribution that is cut off below zero.
 
@@ -37,7 +38,7 @@ def _cut(mean: float, deviation: float) -> tuple[float, float]:
     return mean + deviation * ratio, deviation * deviation * (1.0 - ratio * (ratio + z))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _factorise(matrix: Array) -> bool:
     """Turn the lower half of a matrix into its Cholesky factor; false if it is not positive definite."""
     size = matrix.shape[0]
@@ -55,7 +56,7 @@ def _factorise(matrix: Array) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _invert(factor: Array, out: Array) -> None:
     """Inverse of a matrix by its Cholesky factor, which is lost."""
     size = factor.shape[0]
@@ -75,7 +76,7 @@ def _invert(factor: Array, out: Array) -> None:
             out[j, i] = s
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _combine(precision: Array, shift: Array, sites: Array, work: Array, mean: Array, covariance: Array) -> bool:
     """Mean and covariance with the sites, whose precisions and shifts are the rows of `sites`; false if that fails."""
     size = precision.shape[0]
@@ -94,7 +95,7 @@ def _combine(precision: Array, shift: Array, sites: Array, work: Array, mean: Ar
     return True
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _refresh(i: int, sites: Array, mean: Array, covariance: Array, column: Array) -> float:
     """Bring the site of a dimension into agreement with its cut distribution; return by how much it moved."""
     variance = covariance[i, i]
@@ -125,7 +126,7 @@ def _refresh(i: int, sites: Array, mean: Array, covariance: Array, column: Array
     return moved
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def cut_off(precision: Array, shift: Array, scale: Array, mean: Array, covariance: Array) -> float:
     """Mean and covariance of exp(−½xᵀPx + hᵀx) on x ≥ 0; return by how much the last sweep moved them.
 
@@ -153,7 +154,7 @@ def cut_off(precision: Array, shift: Array, scale: Array, mean: Array, covarianc
     return moved
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _freedom(gram: Array, hessian: Array, x: Array, work: Array, inverse: Array) -> float:
     """Effective number of parameters of the unknowns that are not zero, tr(H⁻¹AᵀA)."""
     passive = np.flatnonzero(x > 0.0)
@@ -173,7 +174,7 @@ def _freedom(gram: Array, hessian: Array, x: Array, work: Array, inverse: Array)
     return total
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def posteriors(
     matrices: tuple[Array, Array],
     rows: tuple[Array, Array, Array, Array],

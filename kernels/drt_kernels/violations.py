@@ -7,8 +7,9 @@ f = frequencies.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -45,7 +46,7 @@ _REWEIGHTED = 6
 _MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _dot(a: Array, b: Array) -> float:
     s = 0.0
     for i in range(a.size):
@@ -53,7 +54,7 @@ def _dot(a: Array, b: Array) -> float:
     return s
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _append(basis: Array, size: int, column: Array, least: float) -> bool:
     """Orthogonalise a column against the rows of a basis, twice, and append it; false if too little of it is left."""
     own = _dot(column, column)
@@ -74,7 +75,7 @@ def _append(basis: Array, size: int, column: Array, least: float) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _take(basis: Array, size: int, residual: Array) -> float:
     """Take the last vector of a basis out of the residual; its coefficient."""
     vector = basis[size]
@@ -84,7 +85,7 @@ def _take(basis: Array, size: int, residual: Array) -> float:
     return s
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def solve_dense(columns: Array, data: Array, x: Array) -> None:
     """Least squares by orthogonalisation, for one matrix that is too ill-conditioned for its normal equations.
 
@@ -113,7 +114,7 @@ def solve_dense(columns: Array, data: Array, x: Array) -> None:
         x[kept[i]] = s / upper[i, i]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _worst_point(basis: Array, size: int, residual: Array, gone: Flags) -> tuple[int, float]:
     """Return the point whose two parts, left out, lower the sum of squares most, and by how much."""
     points = gone.size
@@ -141,7 +142,7 @@ def _worst_point(basis: Array, size: int, residual: Array, gone: Flags) -> tuple
     return worst, most
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def robust(columns: Array, data: Array, residual: Array, share: Array) -> float:
     """Fit one spectrum so that single points hardly matter; the variance of what is left at most points.
 
@@ -181,13 +182,13 @@ def robust(columns: Array, data: Array, residual: Array, share: Array) -> float:
     return scale
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@inner(fastmath=_FAST)
 def _subtract(column: Array, share: float, vector: Array) -> None:
     for i in range(column.size):
         column[i] -= share * vector[i]
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Flags) -> float:  # noqa: C901 - loops in loops
     """Return points to the fit that the others foretell; the largest F over its critical value of those that stay out.
 
@@ -251,7 +252,7 @@ def settle(columns: Array, data: Array, critical: Array, floor: float, gone: Fla
         gone[best] = False
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _try_one(
     basis: Array, size: int, trial: Array, residual: Array, squares: float, floor: float, least: float
 ) -> tuple[float, float, float]:
@@ -265,7 +266,7 @@ def _try_one(
     return s * s / spread, s * slope, math.sqrt(spread) * abs(slope)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _try_all(
     basis: Array, size: int, trials: Array, residual: Array, squares: float, limits: Array
 ) -> tuple[float, int]:
@@ -282,7 +283,7 @@ def _try_all(
     return total / count / (max(squares - total, 0.0) / left + limits[0]), count
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
     """Leave out the two parts of a point: append a column for each; the new size of the basis."""
     points = residual.size // 2
@@ -295,7 +296,7 @@ def _append_points(basis: Array, size: int, point: int, residual: Array) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _solve_chosen(  # noqa: C901 - loops in loops
     normal: Array, right: Array, chosen: int, factor: Array, x: Array
 ) -> float:
@@ -336,7 +337,7 @@ def _solve_chosen(  # noqa: C901 - loops in loops
     return gained
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def _positive(
     basis: Array, size: int, allowed: Array, is_open: Flags, residual: Array, squares: float, floor: float
 ) -> tuple[float, int, int]:
@@ -379,7 +380,7 @@ def _positive(
     return most / (max(squares - most, 0.0) / max(residual.size - size - joined, 1) + floor), chosen, which
 
 
-@njit(cache=True, nogil=True)
+@entry()
 def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, it would pass ten arrays about
     columns: Array,
     data: Array,
