@@ -12,6 +12,7 @@ from scipy.special import chdtri
 
 from drt_engine.methods import LogGaussian
 from drt_engine.methods.joint import SeriesHyperparameters, SeriesProblem
+from drt_engine.methods.placing import Sweeps, allowing_for_course
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.series import OrderedSeries, differences
@@ -107,6 +108,8 @@ class JointSeries:
         The series, each of spectra with a solution.
     held : ndarray of bool, shape (K,)
         Whether a solution is held by other series as well: it then stays as it is where a state is put beside it.
+    sweeps : list of Sweeps or None
+        When the points of each series were measured, if what the change of the cell adds to them was taken off.
     """
 
     method: LogGaussian
@@ -118,6 +121,7 @@ class JointSeries:
     breaks: NDArray[np.bool_]
     lines: list[OrderedSeries]
     held: NDArray[np.bool_]
+    sweeps: list[Sweeps | None]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[[int], LogPosterior] = field(init=False)
     _kept: Callable[[int], LogPosterior] = field(init=False)
@@ -161,7 +165,12 @@ class JointSeries:
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
         problem, found = self._settled(number)
-        return problem.posterior(found, self.parameters.rows(line.rows))
+        posterior, sweeps = problem.posterior(found, self.parameters.rows(line.rows)), self.sweeps[number]
+        if sweeps is None:
+            return posterior
+        shares, sigma = sweeps.shares(self.breaks[line.rows]), self._deviations(number)
+        sigma = np.where(np.isfinite(self.impedance[line.rows]), sigma, np.nan)
+        return allowing_for_course(posterior, shares, sigma, (self.frequency, self.expansion.impedance(self.frequency)))
 
     def change(self, one: int, other: int, level: float) -> Change:
         """Change from one spectrum to another of the same series.
