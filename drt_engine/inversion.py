@@ -15,13 +15,14 @@ from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import SharesRegularisation, Solution, misfits, sharing
 from drt_engine.methods.joint import Across, SeparateSolutions
+from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
 from drt_engine.progress import shown
 from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
 from drt_engine.result import Inversion
 from drt_engine.result_fields import PER_SPECTRUM
-from drt_engine.series import OrderedSeries, Sheet, series_along, series_columns, sheets_of
+from drt_engine.series import OrderedSeries, Sheet, seconds_of, series_along, series_columns, sheets_of
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
 from drt_engine.steps import WHOLE, Kept, Steps
@@ -139,6 +140,15 @@ def invert_block(
 
     times = _times(spectra, method)
     columns = method.columns if isinstance(method, LogGaussian) else ()
+    lines: list[OrderedSeries] = []
+    if columns and isinstance(method, LogGaussian):
+        lines = series_along(spectra.states, columns[0], (*(method.series or ()), *columns[1:]))
+    of_series = np.zeros(rows, dtype=bool)
+    if times is not None and columns:
+        # Points are placed between the states of a series; what belongs to none drifts by itself.
+        of_series[[row for line in lines for row in line.rows]] = True
+        parts = [part for which_rows in (of_series, ~of_series) for part in _of_those(parts, which_rows)]
+        out["moved"] = np.zeros(spectra.impedance.shape, dtype=complex)
     before = 1.0 if level is None else 1.0 - SHARE_OF_INTERVALS
     course = _Course(out, kept or Kept(), [before * share for share in _STAGES.get(len(columns), (0.0, 1.0))])
 
@@ -147,7 +157,7 @@ def invert_block(
         if course.is_past(1, rows):
             return
         z = np.take(spectra.impedance[rows], points, axis=1)
-        if times is not None and isinstance(method, LogGaussian):
+        if times is not None and isinstance(method, LogGaussian) and not of_series[rows[0]]:
             own = np.take(times[rows], points, axis=1)
             solution = method.solve_drifting(spectra.frequency[points], z, expansion, own)
         elif shared is None or which is None:
@@ -160,7 +170,6 @@ def invert_block(
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and columns:
         one, *two = columns
-        lines = series_along(spectra.states, one, (*(method.series or ()), *two))
         run_tiles(lambda line: _join(spectra, method, course, line), lines)
         if two:
             sheets = sheets_of(spectra.states, (one, two[0]), method.series)
@@ -183,14 +192,25 @@ def invert_block(
 
 def _times(spectra: Spectra, method: Method) -> NDArray[np.float64] | None:
     """When each point was measured, where the method asks for it."""
-    if getattr(method, "drift", "none") == "none":
+    drift = getattr(method, "drift", "none")
+    if drift == "none":
         return None
     if spectra.point_time is None:
         raise InputError(
-            "drift='auto' needs the time of each point, and these spectra have none. Give it: "
+            f"drift={drift!r} needs the time of each point, and these spectra have none. Give it: "
             "Spectra(frequency, impedance, states, point_time), or import files that have it; or leave out drift."
         )
+    if isinstance(method, LogGaussian) and method.along is not None and seconds_of(spectra.states) is None:
+        raise InputError(
+            f"drift={drift!r} with along={method.along!r} needs the state 'time', when each sweep began, in s or as "
+            f"dates; got the states {', '.join(map(str, spectra.states.columns)) or 'none'}. Without it the sweeps "
+            "cannot be put on one clock: add it, or leave out drift or along."
+        )
     return spectra.point_time
+
+
+def _of_those(parts: list[Tile], those: NDArray[np.bool_]) -> list[Tile]:
+    return [(rows[those[rows]], points) for rows, points in parts if those[rows].any()]
 
 
 def with_series(method: Method, states: pd.DataFrame) -> Method:
@@ -216,7 +236,8 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
 def states_needed(method: Method) -> tuple[str, ...]:
     """State columns that the solutions of a method depend on, after :func:`with_series`."""
     if isinstance(method, LogGaussian) and method.along is not None:
-        return *method.columns, *(method.series or ())
+        clock = () if method.drift == "none" or "time" in method.columns else ("time",)
+        return *method.columns, *clock, *(name for name in method.series or () if name not in clock)
     shared = sharing(method)
     return () if shared is None else shared.shared_states or ()
 
@@ -306,11 +327,16 @@ class _Course:
         share = float(self._stages[self._done].mean())
         self._kept.offer(WHOLE, share, lambda: {name: one.copy() for name, one in self._arrays().items()})
 
-    def steps(self, stage: int, rows: NDArray[np.intp]) -> tuple[Steps, str]:
-        """Return steps by which spectra get as far as that, and their name."""
-        name = f"{stage}-{rows[0]}"
+    def steps(self, stage: int, rows: NDArray[np.intp], turn: int | None = None) -> tuple[Steps, str]:
+        """Return steps by which spectra get as far as that, in one or in several turns, and their name."""
+        name = f"{stage}-{rows[0]}" if turn is None else f"{stage}-{rows[0]}-{turn}"
         weight = (self._stages[stage] - self._stages[stage - 1]) * rows.size / self._done.size
-        return Steps(self._kept, name, float(weight)), name
+        return Steps(self._kept, name, float(weight) * (1.0 if turn is None else 0.5 ** (turn + 1))), name
+
+    def finish(self, names: Sequence[str]) -> None:
+        """Take note that parts are done whose outcome is there."""
+        for name in names:
+            self._kept.finish(name)
 
 
 def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedSeries) -> None:
@@ -323,37 +349,73 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
         return
     rows, position = line.rows[member], line.position[member]
     expansion = method.expansion(spectra.frequency)
-    steps, name = course.steps(2, rows)
+    names: list[str] = []
+    sweeps = _sweeps(spectra, method, rows)
+
+    def steps(turn: int | None = None) -> Steps:
+        found, name = course.steps(2, rows, turn)
+        names.append(name)
+        return found
 
     def solve(part: slice, steps: Steps | None = None) -> Part:
         start = _found(out, rows[part])
         of_part = spectra.frequency, spectra.impedance[rows[part]], expansion, position[part], start, steps
         return Part(part, *method.solve_series(*of_part))
 
-    parts = [solve(slice(0, rows.size), steps)]
+    moved: Any = None
+    if sweeps is None:
+        parts = [solve(slice(0, rows.size), steps())]
+    else:
+        given = spectra.frequency, spectra.impedance[rows], expansion
+        placed = method.solve_placed(*given, (position, sweeps), _found(out, rows), steps)
+        parts, moved = [Part(slice(0, rows.size), placed.solution, placed.breaks)], placed.moved
+        if not placed.settled:
+            logger.warning("what %d spectra of a series change within their sweeps does not settle", rows.size)
     if not parts[0].certified:
-        parts = _in_parts(solve, 0, rows.size)
+        # What changes within sweeps is known from neighbours on both sides, which a part does not have.
+        moved, parts = None, _in_parts(solve, 0, rows.size)
         logger.warning(
-            "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one: %s",
-            rows.size, method.columns[0],
+            "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one%s: %s",
+            rows.size, method.columns[0], "" if sweeps is None else ", without drift",
             ", ".join(f"{part.where.start + 1} to {part.where.stop}" for part in parts) or "none",
         )  # fmt: skip
 
     def replace_all() -> None:
-        for where, solution, breaks in parts:
-            mine = rows[where]
-            _replace(spectra, out, expansion, mine, solution)
-            out["status"][mine[breaks]] |= np.uint32(Status.BREAK)
-            strength = float(out["coupling"][mine[0]])
-            if strength < _LEAST_ALIKE:
-                out["status"][mine] |= np.uint32(Status.UNRELATED)
-                logger.warning(
-                    "the %d spectra of a series along %s are no more alike than those of different cells: inverting "
-                    "them together changes little (coupling %.2g). Is %s what orders them?",
-                    mine.size, method.columns[0], strength, method.columns[0],
-                )  # fmt: skip
+        for part in parts:
+            _take(spectra, method, out, rows[part.where], part)
+        if moved is not None:
+            out["moved"][rows] = moved
 
-    course.put(2, line.rows, replace_all, name)
+    course.put(2, line.rows, replace_all, names[-1])
+    course.finish(names[:-1])
+
+
+def _take(spectra: Spectra, method: LogGaussian, out: dict[str, Any], rows: NDArray[np.intp], part: "Part") -> None:
+    """Put in what was found for spectra that were inverted together, and say where they hardly hang together."""
+    _replace(spectra, out, method.expansion(spectra.frequency), rows, part.solution)
+    out["status"][rows[part.breaks]] |= np.uint32(Status.BREAK)
+    strength = float(out["coupling"][rows[0]])
+    if strength < _LEAST_ALIKE:
+        out["status"][rows] |= np.uint32(Status.UNRELATED)
+        logger.warning(
+            "the %d spectra of a series along %s are no more alike than those of different cells: inverting them "
+            "together changes little (coupling %.2g). Is %s what orders them?",
+            rows.size, method.columns[0], strength, method.columns[0],
+        )  # fmt: skip
+
+
+def _sweeps(spectra: Spectra, method: LogGaussian, rows: NDArray[np.intp]) -> Sweeps | None:
+    """When the points of a series were measured, if they are to be placed by it and can be."""
+    start = None if method.drift == "none" else seconds_of(spectra.states)
+    if start is None or spectra.point_time is None:
+        return None
+    found = sweeps_of(start[rows], spectra.point_time[rows], np.isfinite(spectra.impedance[rows]))
+    if found is None:
+        logger.warning(
+            "the %d spectra of a series are inverted without drift: fewer than two have times of their points, or "
+            "their sweeps overlap. The state 'time' is when a sweep began, in s; point_time is since then", rows.size,
+        )  # fmt: skip
+    return found
 
 
 class Part(NamedTuple):

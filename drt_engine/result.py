@@ -15,11 +15,12 @@ from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.drift import drifting_impedance
 from drt_engine.methods.joint_posterior import Change, JointSeries, Prediction, change_between
+from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
-from drt_engine.result_fields import OF_GAMMA, PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
-from drt_engine.series import OrderedSeries, series_along, sheets_of
+from drt_engine.result_fields import OF_GAMMA, OF_POINTS, PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
+from drt_engine.series import OrderedSeries, seconds_of, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
 from drt_engine.steps import Kept
@@ -81,6 +82,8 @@ class Inversion(ResultArrays):
         Intervals of γ, R_pol and R_inf, if they were asked for.
     point_time : ndarray, shape (K, F), or None
         When each point was measured, s, where the method allows for drift.
+    moved : ndarray of complex, shape (K, F), or None
+        What the change of the cell adds at each point, ohm, where points were placed between the states of a series.
     drift_fast, drift_slow : ndarray, shape (K,)
         Change of ln γ from the first to the last point of the sweep at the shortest and at the longest relaxation time
         of the data; linear in ln τ between. 0 without drift. γ is that in the middle of the sweep.
@@ -110,13 +113,14 @@ class Inversion(ResultArrays):
     impedance: NDArray[np.complex128] | None = None
     intervals: Intervals | None = None
     point_time: Array | None = None
+    moved: NDArray[np.complex128] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes and freeze the arrays."""
         super().__post_init__()
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points}
-        shapes |= dict.fromkeys(("impedance", "point_time"), (rows, *points))
+        shapes |= dict.fromkeys(OF_POINTS, (rows, *points))
         for field in fields(self):
             array = getattr(self, field.name)
             if not isinstance(array, np.ndarray):
@@ -157,7 +161,7 @@ class Inversion(ResultArrays):
         """
         chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
         arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
-        for name in ("impedance", "intervals", "point_time"):
+        for name in ("intervals", *OF_POINTS):
             given = getattr(self, name)
             arrays[name] = None if given is None else given[chosen]
         return replace(self, **arrays, states=self.states.iloc[chosen].reset_index(drop=True))
@@ -218,8 +222,9 @@ class Inversion(ResultArrays):
             inductance_exponent=self.inductance_exponent,
             parallel_capacitance=self.parallel_capacitance,
             admittance=self.representation == "admittance",
-            drift_fast=self.drift_fast,
-            drift_slow=self.drift_slow,
+            # In a series, what the change of the cell adds is in `moved`.
+            drift_fast=np.where(np.isfinite(self.coupling), 0.0, self.drift_fast),
+            drift_slow=np.where(np.isfinite(self.coupling), 0.0, self.drift_slow),
         )
 
     @property
@@ -357,17 +362,22 @@ class Inversion(ResultArrays):
         InputError
             If the result has no spectra, or drifts without the time of each point.
         """
-        drifts = (self.drift_fast != 0.0) | (self.drift_slow != 0.0)
+        known = self._parameters
+        drifts = (known.drift_fast != 0.0) | (known.drift_slow != 0.0)
         if self.impedance is None or (self.point_time is None and drifts.any()):
             raise InputError(
                 "this needs the spectra with the time of each point. Attach them: result.with_spectra(spectra)."
             )
-        z = self.impedance.copy()
+        z = self._at_middle(self.impedance).copy()
         if self.point_time is not None:
-            own, times = self._parameters.rows(np.flatnonzero(drifts)), self.point_time[drifts]
+            own, times = known.rows(np.flatnonzero(drifts)), self.point_time[drifts]
             still = own.impedance(self.frequency, self.expansion.impedance(self.frequency))
             z[drifts] += still - drifting_impedance(own, self.frequency, self.expansion, times)
         return Spectra(self.frequency, z, self.states)
+
+    def _at_middle(self, impedance: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Take off what the change of the cell adds, where points were placed between the states of a series."""
+        return impedance if self.moved is None else impedance - np.nan_to_num(self.moved)
 
     def with_intervals(self, level: float = 0.95) -> "Inversion":
         """Compute intervals of γ, R_pol and R_inf and keep them.
@@ -435,8 +445,9 @@ class Inversion(ResultArrays):
 
     def _fitted_spectra(self, impedance: NDArray[np.complex128]) -> FittedSpectra:
         noise = np.stack([self.noise_floor, self.noise_relative], axis=1)
+        z = self._at_middle(impedance)
         return FittedSpectra(
-            self.frequency, impedance, self.expansion, self._parameters, self.regularisation, noise, self.point_time
+            self.frequency, z, self.expansion, self._parameters, self.regularisation, noise, self.point_time
         )
 
     @cached_property
@@ -476,8 +487,19 @@ class Inversion(ResultArrays):
         hyper = np.stack([self.regularisation, self.noise_floor, self.noise_relative, coupling, shift], axis=1)
         breaks = (self.status & np.uint32(flag)) != 0
         held = np.isfinite(self.coupling_across)
-        of_all = self.method, self.frequency, self.impedance, self.expansion, self._parameters, hyper, breaks
-        return JointSeries(*of_all, kept, np.unique(series, return_inverse=True)[1], held)
+        z = self._at_middle(self.impedance)
+        of_all = self.method, self.frequency, z, self.expansion, self._parameters, hyper, breaks
+        return JointSeries(
+            *of_all, kept, np.unique(series, return_inverse=True)[1], held, [self._sweeps(line.rows) for line in kept]
+        )
+
+    def _sweeps(self, rows: NDArray[np.intp]) -> Sweeps | None:
+        """When the points of a series were measured, if its cell changes meanwhile."""
+        start = seconds_of(self.states)
+        if self.moved is None or self.point_time is None or start is None or not self.moved[rows].any():
+            return None
+        assert self.impedance is not None
+        return sweeps_of(start[rows], self.point_time[rows], np.isfinite(self.impedance[rows]))
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GAMMA_UNITS", "OF_GAMMA", "PER_SPECTRUM", "RESULT_FIELDS", "RESULT_UNITS", "ResultArrays", "ResultField"]
+__all__ = [
+    "GAMMA_UNITS",
+    "OF_GAMMA",
+    "OF_POINTS",
+    "PER_SPECTRUM",
+    "RESULT_FIELDS",
+    "RESULT_UNITS",
+    "ResultArrays",
+    "ResultField",
+]
 
 Array = NDArray[np.float64]
 
@@ -214,6 +223,9 @@ RESULT_FIELDS = (
 
 RESULT_UNITS = {"tau": "s"} | {told.name: told.units for told in RESULT_FIELDS if told.units is not None}
 """Units of the arrays of a result."""
+
+OF_POINTS = ("impedance", "point_time", "moved")
+"""Arrays of a result with a value for each point of a spectrum, which it may lack."""
 
 OF_GAMMA = ("coefficients", "gamma", "gamma_low", "gamma_high")
 """Arrays with the units of γ, which are siemens where it is in the admittance."""

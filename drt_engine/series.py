@@ -19,6 +19,7 @@ __all__ = [
     "differences",
     "in_series_order",
     "likely_series",
+    "seconds_of",
     "series_along",
     "series_columns",
     "sheets_of",
@@ -288,6 +289,15 @@ def in_series_order(lines: Sequence[OrderedSeries], spectra: int) -> tuple[NDArr
         place[line.rows] = np.arange(line.rows.size)
     order = np.lexsort((place, first))
     return order, np.append(np.flatnonzero(np.diff(first[order])) + 1, spectra)
+
+
+def seconds_of(states: pd.DataFrame) -> NDArray[np.float64] | None:
+    """When each spectrum began, s, shape (K,): the state ``time``; None where there is none of numbers or dates."""
+    if "time" not in states.columns:
+        return None
+    with suppress(InputError):
+        return _numbers(states["time"], "time")
+    return None
 
 
 def _positions(value: NDArray[np.float64]) -> NDArray[np.float64]:

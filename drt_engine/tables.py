@@ -14,7 +14,7 @@ from drt_engine.outputs import PathLike, check_outputs, new_file
 from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
 from drt_engine.regularisation import series_of
 from drt_engine.result import Inversion
-from drt_engine.result_fields import OF_GAMMA, PER_SPECTRUM, RESULT_UNITS
+from drt_engine.result_fields import OF_GAMMA, OF_POINTS, PER_SPECTRUM, RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS, Spectra
 from drt_engine.text import for_spreadsheets, without_formula
 from drt_engine.tracking import Tracks
@@ -368,10 +368,9 @@ def concat(parts: Sequence[Any]) -> Any:
         return Spectra(first.frequency, z, states, np.concatenate(filled) if known else None)
     _check_alike(parts, states)
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_SPECTRUM}
-    if all(part.impedance is not None for part in parts):
-        arrays["impedance"] = np.concatenate([part.impedance for part in parts])
-    else:
-        arrays["impedance"] = None
+    for name in OF_POINTS:
+        known_ones = [getattr(part, name) for part in parts]
+        arrays[name] = None if any(one is None for one in known_ones) else np.concatenate(known_ones)
     found = [part.intervals for part in parts]
     alike = all(one is not None and one.level == found[0].level for one in found)
     arrays["intervals"] = (

@@ -444,7 +444,8 @@ def test_files_of_earlier_versions_open(tmp_path, spectra):
     # Rows are put beside them with room for all flags.
     drt.write_spectra(tmp_path / "c.h5", spectra)
     (info,) = scan(tmp_path / "c.h5").spectra
-    put_solutions(path, tmp_path / "c.h5", {info: Solutions(result.method, np.array([0]), result[[0]], True)}, "default")
+    again = Solutions(result.method, np.array([0]), result[[0]], True)
+    put_solutions(path, tmp_path / "c.h5", {info: again}, "default")
     with h5py.File(path) as file:
         assert file["inversions/default/default/status"].dtype == np.uint32
     np.testing.assert_array_equal(drt.read_inversion(path).status, result.status)

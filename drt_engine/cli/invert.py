@@ -91,7 +91,11 @@ def invert(
         typer.Option(help="What γ is in: impedance, admittance, for negative resistances; or auto, for each spectrum."),
     ] = "impedance",
     drift: Annotated[
-        str, typer.Option(help="Whether cells change during a sweep: none; or auto, by the time of each point.")
+        str,
+        typer.Option(
+            help="Whether cells change during a sweep: none; auto, by the time of each point; always."
+            " With --along, points are placed between the states of a series."
+        ),
     ] = "none",
     lossy_inductance: Annotated[
         bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")

@@ -50,6 +50,9 @@ SPECTRA = ("impedance_real", "impedance_imag")
 
 TIMED_SPECTRA = (*SPECTRA, "point_time")
 """The same where the method allows for drift."""
+
+PLACED_SPECTRA = (*TIMED_SPECTRA, "moved_real", "moved_imag")
+"""The same where it places points between the states of a series."""
 _PACKAGES = ("drt-engine", "numpy", "scipy", "cvxpy", "numba", "h5py")
 
 
@@ -145,7 +148,7 @@ def inversion_group(
         schema.check_name(what, name)
     coordinates = {"tau": expansion.tau, "frequency": frequency}
     group = schema.INVERSION if level is None else schema.INVERSION_WITH_INTERVALS
-    left_out = {*TIMED_SPECTRA} - {*measured}
+    left_out = {*PLACED_SPECTRA} - {*measured}
     optional = [one.name for one in group.variables if one.name not in left_out]
     writer = GridWriter(output, group, names, coordinates, columns, layout, optional)
     if level is not None:
@@ -156,7 +159,9 @@ def inversion_group(
 def _known(inversion: Inversion) -> tuple[str, ...]:
     if inversion.impedance is None:
         return ()
-    return SPECTRA if inversion.point_time is None else TIMED_SPECTRA
+    if inversion.point_time is None:
+        return SPECTRA
+    return TIMED_SPECTRA if inversion.moved is None else PLACED_SPECTRA
 
 
 def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]:
@@ -172,7 +177,9 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
 
 def spectra_kept(method: Method) -> tuple[str, ...]:
     """Name what of its spectra is kept beside the results of a method."""
-    return SPECTRA if getattr(method, "drift", "none") == "none" else TIMED_SPECTRA
+    if getattr(method, "drift", "none") == "none":
+        return SPECTRA
+    return TIMED_SPECTRA if getattr(method, "along", None) is None else PLACED_SPECTRA
 
 
 def gamma_units(method: Method) -> dict[str, str]:
@@ -182,12 +189,14 @@ def gamma_units(method: Method) -> dict[str, str]:
 
 def per_spectrum(inversion: Inversion) -> dict[str, Array]:
     """Arrays of an inversion that have one row for each spectrum, by name."""
-    names = [variable.name for variable in schema.INVERSION.per_spectrum if variable.name not in TIMED_SPECTRA]
+    names = [variable.name for variable in schema.INVERSION.per_spectrum if variable.name not in PLACED_SPECTRA]
     found = {name: getattr(inversion, name) for name in names}
     if inversion.impedance is not None:
         found |= {"impedance_real": inversion.impedance.real, "impedance_imag": inversion.impedance.imag}
     if inversion.impedance is not None and inversion.point_time is not None:
         found["point_time"] = inversion.point_time
+        if inversion.moved is not None:
+            found |= {"moved_real": inversion.moved.real, "moved_imag": inversion.moved.imag}
     if inversion.intervals is not None:
         found |= {name: getattr(inversion.intervals, name) for name in INTERVAL_UNITS}
     return found

@@ -87,11 +87,11 @@ def spectra_of(reader: GridReader, rows: Array, states: pd.DataFrame, *, masked:
         return Spectra(frequency, impedance, states, times)
 
 
-def _complex(reader: GridReader, rows: Array) -> Array:
-    real = reader.read("impedance_real", rows)
-    impedance = np.empty(real.shape, dtype=complex)
-    impedance.real, impedance.imag = real, reader.read("impedance_imag", rows)
-    return impedance
+def _complex(reader: GridReader, rows: Array, name: str = "impedance") -> Array:
+    real = reader.read(f"{name}_real", rows)
+    values = np.empty(real.shape, dtype=complex)
+    values.real, values.imag = real, reader.read(f"{name}_imag", rows)
+    return values
 
 
 def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> Inversion:
@@ -149,6 +149,8 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
             arrays["impedance"] = _complex(reader, chosen)
         if reader.has("point_time"):
             arrays["point_time"] = reader.read("point_time", chosen)
+        if reader.has("moved_real") and reader.has("moved_imag"):
+            arrays["moved"] = _complex(reader, chosen, "moved")
         if with_intervals:
             ends = {key: reader.read(key, chosen) for key in INTERVAL_UNITS if reader.has(key)}
             arrays["intervals"] = Intervals(float(reader.attributes["level"]), **ends)

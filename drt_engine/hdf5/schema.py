@@ -254,6 +254,16 @@ INVERSION = Group(
             "when each point was measured, since the first of its spectrum",
             required=False,
         ),
+        *(
+            Variable(
+                f"moved_{part}",
+                (SPECTRUM, "frequency"),
+                "ohm",
+                f"{name} part of what the change of the cell during the sweep adds to the impedance",
+                required=False,
+            )
+            for part, name in (("real", "real"), ("imag", "imaginary"))
+        ),
     ),
 )
 

@@ -80,9 +80,10 @@ def assemble(
         writer = _begin(output, info, extent, plan, expansion, kept)
         writer.put_units(gamma_units(method))
         writer.put_attributes(inversion_attributes(method, expansion) | dict(provenance))
+        sizes = {"tau": expansion.tau.size} | ({"moved": frequency.size} if "moved_real" in kept else {})
         of_grid = {block: parts[block] for block in sorted(parts) if block.grid == number}
         with opened_grid(source.path, info.grid) as reader:
-            for first, rows, arrays in _as_in_file(extent, of_grid, expansion.tau.size, plan.level):
+            for first, rows, arrays in _as_in_file(extent, of_grid, sizes, plan.level):
                 if plan.level is not None:
                     ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
                     arrays["intervals"] = Intervals(plan.level, **ends)
@@ -121,12 +122,12 @@ def _begin(
 
 
 def _as_in_file(
-    extent: Extent, parts: Mapping[Block, Path], size: int, level: float | None
+    extent: Extent, parts: Mapping[Block, Path], sizes: Mapping[str, int], level: float | None
 ) -> Iterator[tuple[int, Array, dict[str, Any]]]:
     """Results in the order of the file: where the first goes, row numbers and arrays, some thousand at a time."""
     if extent.ascending:
         for block, path in parts.items():
-            yield block.first, extent.rows_of(block), _read(path, len(block), size, level)
+            yield block.first, extent.rows_of(block), _read(path, len(block), sizes, level)
         return
     # Series are scattered over the file. From block to block as few rows are looked up as the scatter asks for: all of
     # a block where series lie together, all blocks for each piece where they do not.
@@ -138,14 +139,14 @@ def _as_in_file(
         piece: dict[str, Any] = {}
         for number in np.unique(which):
             block, here = blocks[number], which == number
-            for name, values in _read(parts[block], len(block), size, level).items():
+            for name, values in _read(parts[block], len(block), sizes, level).items():
                 into = piece.setdefault(name, np.empty((places.size, *values.shape[1:]), values.dtype))
                 into[here] = values[places[here] - block.first]
         yield first, rows[places], piece
 
 
-def _read(path: Path, rows: int, size: int, level: float | None) -> dict[str, Array]:
-    """Arrays of a block.
+def _read(path: Path, rows: int, sizes: Mapping[str, int], level: float | None) -> dict[str, Array]:
+    """Arrays of a block; `sizes` has the number of relaxation times, and of points where something is told of these.
 
     Raises
     ------
@@ -153,10 +154,11 @@ def _read(path: Path, rows: int, size: int, level: float | None) -> dict[str, Ar
         If they are not those of the block.
     """
     arrays = load_part(path)
-    names = {*PART, *(() if level is None else INTERVAL_UNITS)}
+    names = {*PART, *(() if level is None else INTERVAL_UNITS), *({"moved"} & {*sizes})}
+    columns = {**dict.fromkeys(_OVER_TAU, sizes["tau"]), **sizes}
     if arrays is None or set(arrays) != names:
         raise DamagedBlock(path)
-    if any(arrays[name].shape != ((rows, size) if name in _OVER_TAU else (rows,)) for name in names):
+    if any(arrays[name].shape != ((rows, columns[name]) if name in columns else (rows,)) for name in names):
         raise DamagedBlock(path)
     # A job that an earlier version began has blocks with fewer flags.
     return arrays | {"status": arrays["status"].astype(np.uint32)}

@@ -126,6 +126,8 @@ def run(task: Task) -> Done:
         kept = None if task.kept is None else _KeptInFile(task.kept)
         result = invert_block(_read(task), task.method, task.chosen, task.level, kept=kept)
         known = {name: getattr(result, name) for name in PART}
+        if result.moved is not None:
+            known["moved"] = result.moved
         if result.intervals is not None:
             known |= {name: getattr(result.intervals, name) for name in INTERVAL_UNITS}
         save_part(task.target, known)

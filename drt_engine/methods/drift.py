@@ -20,7 +20,15 @@ from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters
 from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import log_gaussian
 
-__all__ = ["DriftFit", "DriftModel", "drifting_impedance", "posterior_with_drift", "sweep_time", "with_drift"]
+__all__ = [
+    "DriftFit",
+    "DriftModel",
+    "drifting_impedance",
+    "ends_of_window",
+    "posterior_with_drift",
+    "sweep_time",
+    "with_drift",
+]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -82,8 +90,16 @@ def sweep_time(point_time: Array) -> Array | None:
     return np.asarray((point_time - point_time.min()) / np.ptp(point_time) - 0.5)
 
 
-def _shares(tau: Array, window: tuple[float, float]) -> Array:
-    """How much of each drift a relaxation time has, shape (2, M)."""
+def ends_of_window(tau: Array, window: tuple[float, float]) -> Array:
+    """How much of what changes at either end of the window a relaxation time has, shape (2, M).
+
+    Parameters
+    ----------
+    tau : ndarray, shape (M,)
+        Relaxation times, s.
+    window : pair of float
+        The shortest and the longest that the data show, s.
+    """
     late = np.clip((np.log(tau) - np.log(window[0])) / np.log(window[1] / window[0]), 0.0, 1.0)
     return np.stack([1.0 - late, late])
 
@@ -102,7 +118,7 @@ class DriftModel:
     def __init__(self, prepared: PreparedLogGaussian, time: Array) -> None:
         self.prepared = prepared
         found = prepared.problem.discretisation
-        self.shares = _shares(found.expansion.tau, found.expansion.window(found.frequency))
+        self.shares = ends_of_window(found.expansion.tau, found.expansion.window(found.frequency))
         self._time = np.tile(time, 2)
         self.logs, self.linear = prepared.grid.logs, prepared.problem.scale.size
         self._normaliser = log_normaliser(prepared.grid)
@@ -230,7 +246,12 @@ class DriftModel:
 
 
 def with_drift(
-    prepared: PreparedLogGaussian, solution: Solution, given: Array, impedance: ComplexArray, times: Array
+    prepared: PreparedLogGaussian,
+    solution: Solution,
+    given: Array,
+    measured: tuple[ComplexArray, Array],
+    *,
+    surely: bool,
 ) -> Solution:
     """Replace solutions by those with drift where that is more probable.
 
@@ -242,11 +263,13 @@ def with_drift(
         The solutions without, K rows.
     given : ndarray, shape (K,)
         λ, NaN where it is to be found.
-    impedance : ndarray of complex, shape (K, F)
-        The spectra, ohm.
-    times : ndarray, shape (K, F)
-        When each point was measured, s; spectra with a NaN are left as they are.
+    measured : tuple
+        The spectra, ohm, and when each point was measured, s, shape (K, F) each; spectra with a NaN among their times
+        are left as they are.
+    surely : bool
+        Whether the cell is taken to drift; if not, it is where that is 20 times more probable.
     """
+    impedance, times = measured
     b, size = prepared.data(impedance)
     parts, asked = prepared.variance(b, size)
     asked[:, 2] = given
@@ -260,7 +283,9 @@ def with_drift(
             continue
         model = models.setdefault(time.tobytes(), DriftModel(prepared, time))
         found = model.fit(b[k], parts[k], asked[k], y[k], hyper[k])
-        if found is not None and found.evidence > model.without(b[k], parts[k], asked[k], y[k], hyper[k]) + _LIKELY:
+        if found is None:
+            continue
+        if surely or found.evidence > model.without(b[k], parts[k], asked[k], y[k], hyper[k]) + _LIKELY:
             rows[k] = found
             columns = model.columns(found.y, found.drift)[: model.linear]
             whole = np.delete(found.values(model.logs) @ columns, [time.size, -1])
@@ -328,7 +353,7 @@ def drifting_impedance(parameters: Parameters, frequency: Array, expansion: Expa
     """
     basis = expansion.impedance(frequency)
     z = parameters.impedance(frequency, basis)
-    shares = _shares(expansion.tau, expansion.window(frequency))
+    shares = ends_of_window(expansion.tau, expansion.window(frequency))
     for k in np.flatnonzero((parameters.drift_fast != 0.0) | (parameters.drift_slow != 0.0)).tolist():
         points = np.isfinite(times[k])
         time = sweep_time(times[k][points])

@@ -12,6 +12,7 @@ from scipy.special import chdtri
 
 from drt_engine.methods import LogGaussian
 from drt_engine.methods.joint import SeriesHyperparameters, SeriesProblem
+from drt_engine.methods.placing import Sweeps, allowing_for_course
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.series import OrderedSeries, differences
@@ -122,6 +123,8 @@ class JointSeries:
         Which series each belongs to, counted from zero.
     held : ndarray of bool, shape (K,)
         Whether a solution is held by other series as well: it then stays as it is where a state is put beside it.
+    sweeps : list of Sweeps or None
+        When the points of each series were measured, if what the change of the cell adds to them was taken off.
     """
 
     method: LogGaussian
@@ -134,6 +137,7 @@ class JointSeries:
     lines: list[OrderedSeries]
     series: NDArray[np.intp]
     held: NDArray[np.bool_]
+    sweeps: list[Sweeps | None]
     _of: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[..., LogPosterior] = field(init=False)
     _steps: Steps | None = field(init=False, default=None)
@@ -181,7 +185,12 @@ class JointSeries:
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
         problem, found = self._settled(number)
-        joint = problem.posterior(found, self.parameters.rows(line.rows), self._steps)
+        joint, sweeps = problem.posterior(found, self.parameters.rows(line.rows), self._steps), self.sweeps[number]
+        if sweeps is not None:
+            shares, sigma = sweeps.shares(self.breaks[line.rows]), self._deviations(number)
+            sigma = np.where(np.isfinite(self.impedance[line.rows]), sigma, np.nan)
+            columns = self.frequency, self.expansion.impedance(self.frequency)
+            return allowing_for_course(joint, shares, sigma, columns)
         # What a spectrum says alone is known as well. Where processes cross, its neighbours add doubt and no more.
         complete = np.flatnonzero(np.isfinite(self.impedance[line.rows]).all(axis=1))
         if complete.size:

@@ -1,6 +1,6 @@
 """A prior on ln γ instead of γ: tails that are straight lines in ln γ against ln τ, and positive by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from threading import Lock
@@ -15,12 +15,13 @@ from drt_engine.methods.base import Solution, misfits
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels
-from drt_engine.methods.log_gaussian_prepared import Noise, NoiseModel, PreparedLogGaussian
+from drt_engine.methods.log_gaussian_prepared import FREEDOM, Noise, NoiseModel, PreparedLogGaussian
+from drt_engine.methods.placing import Placed, Sweeps, solve_placed
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import default_tau, discretise
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble
 from drt_engine.model.responses import KERNELS, ResponseName
-from drt_engine.model.weighting import checked_deviations
+from drt_engine.model.weighting import checked_deviations, deviations_at
 from drt_engine.steps import Steps
 from drt_engine.uncertainty.posterior import LogPosterior
 
@@ -91,10 +92,12 @@ class LogGaussian:
         at a held voltage and not at a held current, as with a negative resistance; `inductance` says whether there is
         C. The noise is that of the impedance. ``"auto"``: where the impedance leaves a structure in the residuals and
         the admittance describes the spectrum better. Such spectra have the remark ``ADMITTANCE``.
-    drift : {"none", "auto"}
+    drift : {"none", "auto", "always"}
         Whether ln γ may change while a spectrum is measured, in proportion to the time of each point, by an amount that
         is linear in ln τ; that needs the ``point_time`` of the spectra. ``"auto"``: where that is 20 times more
-        probable. γ is then that in the middle of the sweep, with the remark ``DRIFT``.
+        probable; ``"always"``, or True: in any case. γ is then that in the middle of the sweep, with the remark
+        ``DRIFT``. With `along`, each point is placed at its own time between the states of the series instead; that
+        needs the state ``time`` as well, when each sweep began.
 
     Raises
     ------
@@ -121,7 +124,7 @@ class LogGaussian:
     sign: Sign = "positive"
     kernel: ResponseName = "relaxation"
     representation: Representation = "impedance"
-    drift: Literal["none", "auto"] = "none"
+    drift: bool | Literal["none", "auto", "always"] = "none"
 
     def __post_init__(self) -> None:
         """Check every field, so that a mistake shows before the work begins."""
@@ -148,13 +151,17 @@ class LogGaussian:
         if self.kernel not in KERNELS:
             raise UnknownNameError("kernel", self.kernel, KERNELS)
         self._check_representation()
-        if self.drift not in ("none", "auto"):
-            raise UnknownNameError("drift", self.drift, ("none", "auto"))
-        if self.drift != "none" and (self.several or self.along is not None or self.representation != "impedance"):
+        if isinstance(self.drift, bool):  # True is short for "always"
+            object.__setattr__(self, "drift", "always" if self.drift else "none")
+        if self.drift not in ("none", "auto", "always"):
+            raise UnknownNameError("drift", self.drift, ("none", "auto", "always"))
+        two = not isinstance(self.along, str | None) and len(self.along) > 1
+        if self.drift != "none" and (self.several or two or self.representation != "impedance"):
             raise InputError(
-                "drift='auto' goes with single spectra, positive γ in the impedance, no tail or a capacitor, and "
-                f"a plain inductance; got along={self.along!r}, tail={self.tail!r}, sign={self.sign!r}, "
-                f"inductance={self.inductance!r}, representation={self.representation!r}. Leave out drift or these."
+                f"drift={self.drift!r} goes with single spectra or one column along which series run, positive γ in "
+                f"the impedance, no tail or a capacitor, and a plain inductance; got along={self.along!r}, "
+                f"tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}, "
+                f"representation={self.representation!r}. Leave out drift or these."
             )
         if self.kernel != "relaxation" and self.several:
             raise InputError(
@@ -305,7 +312,8 @@ class LogGaussian:
         given = np.nan if isinstance(self.regularisation, str) else float(self.regularisation)
         found = self.solve(frequency, impedance, expansion)
         lam = np.full(len(impedance), given)
-        return with_drift(self.prepared(frequency, expansion), found, lam, impedance, point_time)
+        measured, surely = (impedance, point_time), self.drift == "always"
+        return with_drift(self.prepared(frequency, expansion), found, lam, measured, surely=surely)
 
     def posterior_drifting(
         self,
@@ -373,6 +381,60 @@ class LogGaussian:
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         return solve_series(self.prepared(frequency, expansion), impedance, position, start, given, steps)
+
+    def solve_placed(
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        placed: tuple[Array, Sweeps],
+        start: SeparateSolutions,
+        steps: Callable[[int], Steps],
+    ) -> Placed:
+        """Invert a series together, each point at its own time; called from several threads at once.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion, start
+            As :meth:`solve_series` takes them.
+        placed : tuple
+            Where each spectrum stands along the series, and when its points were measured.
+        steps : callable
+            Where it is kept how far the work is, for each round.
+        """
+        position, sweeps = placed
+
+        def solve(z: ComplexArray, number: int) -> tuple[JointSolution, NDArray[np.bool_]]:
+            return self.solve_series(frequency, z, expansion, position, start, steps(number))
+
+        def likelihood(found: JointSolution) -> tuple[Array, float]:
+            sigma = self.deviations(frequency, impedance, (found.noise_floor, found.noise_relative))
+            size = np.abs(impedance - found.fit) ** 2 / sigma**2
+            if not self.robust:
+                return sigma, float(-0.5 * np.nansum(size) - 2.0 * np.nansum(np.log(sigma)))
+            square = size / self.prepared(frequency, expansion).normal
+            return sigma, float(-np.nansum(0.5 * (FREEDOM + 2.0) * np.log1p(square / FREEDOM) + 2.0 * np.log(sigma)))
+
+        model = frequency, expansion
+        return solve_placed(solve, impedance, sweeps, model, likelihood, surely=self.drift == "always")
+
+    def deviations(self, frequency: Array, impedance: ComplexArray, noise: tuple[Array, Array]) -> Array:
+        """Say the standard deviation of the real and of the imaginary part, ohm, shape (K, F); NaN where no point is.
+
+        Parameters
+        ----------
+        frequency : ndarray, shape (F,)
+            Frequencies, Hz.
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        noise : pair of ndarray, shape (K,) each
+            a, ohm, and b that were found; NaN where the noise is given by frequency.
+        """
+        floor, share = noise
+        table = self.prepared(frequency, self.expansion(frequency)).table
+        if table is not None:
+            return np.where(np.isfinite(impedance), deviations_at(frequency, table), np.nan)
+        return np.asarray(np.hypot(floor[:, None], share[:, None] * np.abs(impedance)))
 
     def solve_across(
         self,

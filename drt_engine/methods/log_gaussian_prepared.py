@@ -21,7 +21,7 @@ from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_ze
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
 
-__all__ = ["Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
+__all__ = ["FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -40,7 +40,7 @@ _KNEE = 0.25
 _WIDTH = 0.3
 """Standard deviation of ln √λ around 0 before the data are seen."""
 
-_FREEDOM = 4.0
+FREEDOM = 4.0
 """Degrees of freedom of Student's distribution."""
 
 _START = 3e-3
@@ -100,10 +100,10 @@ class PreparedLogGaussian:
         # The noise is that of the impedance, also where the data are admittances.
         self._reciprocal = problem.discretisation.expansion.kernel == "admittance"
         # Pairs of frequency and deviation, if it is those.
-        self._table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
+        self.table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
         self.normal = _NORMAL if robust else 1.0
         self._robust = robust
-        self.grid = _grid(self.problem, 1.0 / _FREEDOM if robust else 0.0)
+        self.grid = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
 
     @cached_property
     def _start(self) -> Any:
@@ -277,8 +277,8 @@ class PreparedLogGaussian:
             given[:, 1] = 0.0
         elif self._noise == "proportional":
             given[:, 0] = 0.0
-        elif self._table is not None:
-            sigma = deviations_at(self.problem.discretisation.frequency, self._table)
+        elif self.table is not None:
+            sigma = deviations_at(self.problem.discretisation.frequency, self.table)
             parts[:, 0] *= self.normal * (sigma / floors[:, None]) ** 2
             given[:, :2] = 1.0, 0.0
             return parts, given
@@ -293,7 +293,7 @@ class PreparedLogGaussian:
 
     def deviations(self, hyper: Array, size: Array) -> tuple[Array, Array]:
         """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
-        if self._table is not None:
+        if self.table is not None:
             return np.full(len(size), np.nan), np.full(len(size), np.nan)
         floors = 1.0 / size if self._reciprocal else size
         return np.sqrt(hyper[:, 0] / self.normal) * floors, np.sqrt(hyper[:, 1] / self.normal)

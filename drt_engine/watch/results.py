@@ -13,7 +13,7 @@ from drt_engine.errors import InputError
 from drt_engine.hdf5 import read_spectra, scan
 from drt_engine.hdf5.files import reading
 from drt_engine.hdf5.inversion_rows import Solutions, opened_inversion, put_solutions
-from drt_engine.hdf5.inversions import TIMED_SPECTRA, spectra_kept, versions
+from drt_engine.hdf5.inversions import PLACED_SPECTRA, spectra_kept, versions
 from drt_engine.hdf5.reader import opened_grid
 from drt_engine.hdf5.scan import InversionInfo, SpectraInfo
 from drt_engine.inversion import invert_block, series_in, with_series
@@ -164,7 +164,7 @@ class Results:
             before = reader.spectra
             if not self._checked:
                 expansion = method.expansion(np.sort(info.frequency)[::-1])
-                needless = {*TIMED_SPECTRA} - {*spectra_kept(method)}
+                needless = {*PLACED_SPECTRA} - {*spectra_kept(method)}
                 complete = all(reader.has(one.name) for one in reader.expected.per_spectrum if one.name not in needless)
                 level = reader.attributes.get("level")
                 same = complete and np.array_equal(reader.read("tau"), expansion.tau) and level == self._level

@@ -106,6 +106,7 @@ def test_units_and_neighbours_change_nothing(drifting):
     scaled = drt.Spectra(FREQUENCY, 1e-5 * spectra.impedance, None, spectra.point_time)
     np.testing.assert_allclose(drt.invert(scaled, DRIFT).r_pol, 1e-5 * drifting.r_pol, rtol=1e-8)
     np.testing.assert_array_equal(drt.invert(spectra[1], DRIFT).gamma, drifting.gamma[1:2])
+    np.testing.assert_array_equal(drt.concat([drifting[:1], drifting[1:]]).point_time, drifting.point_time)
 
 
 def test_points_that_are_missing_and_times_that_are(drifting):
@@ -135,9 +136,9 @@ def test_files_jobs_peaks_and_the_command_line(drifting, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error", "text"),
     [
-        ({"drift": True}, UnknownNameError, "auto"),
+        ({"drift": "yes"}, UnknownNameError, "auto"),
         ({"drift": "auto", "tail": "cpe"}, InputError, "Leave out drift"),
-        ({"drift": "auto", "along": "cycle"}, InputError, "Leave out drift"),
+        ({"drift": "auto", "along": ("cycle", "voltage")}, InputError, "Leave out drift"),
     ],
 )
 def test_mistakes_are_told(settings, error, text):
