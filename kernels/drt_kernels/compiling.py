@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -94,6 +95,24 @@ class _Unfinished(JITCodeLibrary):  # type: ignore[misc]
     def serialize_using_object_code(self) -> Any:
         return self.serialize_using_bitcode()
 
+    @classmethod
+    def _unserialize(cls, codegen: Any, state: Any) -> Any:
+        if state[1] == "bitcode":
+            return super()._unserialize(codegen, state)
+        # Of a function that Python calls too.
+        with _made_as(codegen, JITCodeLibrary):
+            return JITCodeLibrary._unserialize(codegen, state)
+
+
+@contextmanager
+def _made_as(codegen: Any, kind: type[JITCodeLibrary]) -> Iterator[None]:
+    """Let code that numba makes while the context lasts be of a kind; only one thread compiles at a time."""
+    before, codegen._library_class = codegen._library_class, kind
+    try:
+        yield
+    finally:
+        codegen._library_class = before
+
 
 class _Entry(Compiler):  # type: ignore[misc]
     """Compiles a function that Python calls."""
@@ -102,13 +121,11 @@ class _Entry(Compiler):  # type: ignore[misc]
         state, codegen = self.state, self.state.targetctx.codegen()
         state.flags = _Settings(state.flags)
         if state.library is None:
-            state.library = codegen.create_library(state.func_id.func_qualname)
+            state.library = JITCodeLibrary(codegen, state.func_id.func_qualname)
         state.library.enable_object_caching()
-        before, codegen._library_class = codegen._library_class, _Unfinished
-        try:
+        # What numba's own operations are made of is compiled on the way.
+        with _made_as(codegen, _Unfinished):
             return super()._compile_core()
-        finally:
-            codegen._library_class = before
 
 
 class _Inner(_Entry):
