@@ -48,7 +48,7 @@ def stamp(name: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
-class _Settings(Flags):  # type: ignore[misc]
+class _Settings(Flags):
     """Settings of a compilation as numba has them, compared without asking for fifty properties of each.
 
     numba compares them each time that it looks up an operation: a tenth of all the time that compiling takes.
@@ -67,7 +67,7 @@ class _Settings(Flags):  # type: ignore[misc]
         return self._hash
 
 
-class _Unfinished(JITCodeLibrary):  # type: ignore[misc]
+class _Unfinished(JITCodeLibrary):
     """Code of a function that other kernels call and Python does not: what calls it has it optimised.
 
     numba optimises a function, then again as a part of each that calls it, and of each that calls that one, and makes
@@ -114,7 +114,7 @@ def _made_as(codegen: Any, kind: type[JITCodeLibrary]) -> Iterator[None]:
         codegen._library_class = before
 
 
-class _Entry(Compiler):  # type: ignore[misc]
+class _Entry(Compiler):
     """Compiles a function that Python calls."""
 
     def _compile_core(self) -> Any:
@@ -191,7 +191,7 @@ class pointed:  # noqa: N801 - a decorator
             return self._function
         with _MAKING:
             if self._made is None:
-                kinds = sigutils.normalize_signature(self._signature)  # type: ignore[no-untyped-call]
+                kinds = sigutils.normalize_signature(self._signature)
                 made = CFunc(self._function, kinds, {}, {"nopython": True} | self._options, _Entry)
                 made.enable_caching()
                 _put_stamp(made, self._function)
