@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -47,7 +48,7 @@ def stamp(name: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
-class _Settings(Flags):  # type: ignore[misc]
+class _Settings(Flags):
     """Settings of a compilation as numba has them, compared without asking for fifty properties of each.
 
     numba compares them each time that it looks up an operation: a tenth of all the time that compiling takes.
@@ -66,7 +67,7 @@ class _Settings(Flags):  # type: ignore[misc]
         return self._hash
 
 
-class _Unfinished(JITCodeLibrary):  # type: ignore[misc]
+class _Unfinished(JITCodeLibrary):
     """Code of a function that other kernels call and Python does not: what calls it has it optimised.
 
     numba optimises a function, then again as a part of each that calls it, and of each that calls that one, and makes
@@ -94,21 +95,37 @@ class _Unfinished(JITCodeLibrary):  # type: ignore[misc]
     def serialize_using_object_code(self) -> Any:
         return self.serialize_using_bitcode()
 
+    @classmethod
+    def _unserialize(cls, codegen: Any, state: Any) -> Any:
+        if state[1] == "bitcode":
+            return super()._unserialize(codegen, state)
+        # Of a function that Python calls too.
+        with _made_as(codegen, JITCodeLibrary):
+            return JITCodeLibrary._unserialize(codegen, state)
 
-class _Entry(Compiler):  # type: ignore[misc]
+
+@contextmanager
+def _made_as(codegen: Any, kind: type[JITCodeLibrary]) -> Iterator[None]:
+    """Let code that numba makes while the context lasts be of a kind; only one thread compiles at a time."""
+    before, codegen._library_class = codegen._library_class, kind
+    try:
+        yield
+    finally:
+        codegen._library_class = before
+
+
+class _Entry(Compiler):
     """Compiles a function that Python calls."""
 
     def _compile_core(self) -> Any:
         state, codegen = self.state, self.state.targetctx.codegen()
         state.flags = _Settings(state.flags)
         if state.library is None:
-            state.library = codegen.create_library(state.func_id.func_qualname)
+            state.library = JITCodeLibrary(codegen, state.func_id.func_qualname)
         state.library.enable_object_caching()
-        before, codegen._library_class = codegen._library_class, _Unfinished
-        try:
+        # What numba's own operations are made of is compiled on the way.
+        with _made_as(codegen, _Unfinished):
             return super()._compile_core()
-        finally:
-            codegen._library_class = before
 
 
 class _Inner(_Entry):
@@ -174,7 +191,7 @@ class pointed:  # noqa: N801 - a decorator
             return self._function
         with _MAKING:
             if self._made is None:
-                kinds = sigutils.normalize_signature(self._signature)  # type: ignore[no-untyped-call]
+                kinds = sigutils.normalize_signature(self._signature)
                 made = CFunc(self._function, kinds, {}, {"nopython": True} | self._options, _Entry)
                 made.enable_caching()
                 _put_stamp(made, self._function)

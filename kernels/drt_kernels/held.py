@@ -35,14 +35,14 @@ class _HeldModel(models.PrimitiveModel):
     """It is a pointer of LLVM."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, manager.lookup(kind.kind).get_value_type().as_pointer())  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, manager.lookup(kind.kind).get_value_type().as_pointer())
 
 
 @infer_getattr
 class _HeldAttribute(AttributeTemplate):
     key = _Held
 
-    def generic_resolve(self, held: Any, name: str) -> Any:
+    def generic_resolve(self, held: Any, name: str) -> Any:  # type: ignore[override]
         """Type of a field."""
         return held.kind.types[held.kind.fields.index(name)]
 

@@ -63,7 +63,7 @@ class _LanesModel(models.PrimitiveModel):
     """They are a vector of LLVM."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, _VECTOR)
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: list[Any]) -> Any:

@@ -14,14 +14,14 @@ USES = """
 import copied_compiling
 import copied_inner
 
-@copied_compiling.compiled(cache=True)
+@copied_compiling.entry()
 def doubled(x):
     return 2 * copied_inner.value(x)
 """
 INNER = """
 import copied_compiling
 
-@copied_compiling.compiled(cache=True)
+@copied_compiling.inner()
 def value(x):
     return x + {}
 """
@@ -63,6 +63,12 @@ def test_a_copy_is_kept_until_any_file_changes(loaded, tmp_path):
     edited = loaded()
     assert edited(5) == 210
     assert sum(edited.stats.cache_misses.values()) == 1
+    # What it calls stays, and is taken from its copy.
+    (tmp_path / "copied_uses.py").write_text(USES.replace("2 *", "3 *"), encoding="utf-8")
+    once_more = loaded()
+    assert once_more(5) == 315
+    assert sum(once_more.stats.cache_misses.values()) == 1
+    assert sum(sys.modules["copied_inner"].value.stats.cache_hits.values()) == 1
 
 
 def test_the_stamp_is_of_all_files_that_are_called():

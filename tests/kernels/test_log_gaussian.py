@@ -11,13 +11,15 @@ import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_kernels import curvature
 from drt_kernels import dense as dense_kernels
 from drt_kernels import log_gaussian as kernel
+from drt_kernels.held import hold
 
 POINTS, LOGS, EXTRAS = 21, 18, 2
 
 
 # What only compiled functions may call, called by one.
 @njit
-def begin(lam, some, work):
+def begin(lam, some, given):
+    work = hold(given)
     kernel._duals_at_solution(work.y, lam, some, work.dual)
     value = kernel._evaluate(work.y, lam, some, work)
     return value, kernel._differentiate(lam, some, work)
@@ -41,7 +43,8 @@ def tables(some):
 
 
 @njit
-def assemble(lam, some, work):
+def assemble(lam, some, given):
+    work = hold(given)
     kernel._prior_weights(work.y, lam, some, 1.0, work.dual, work.stiffness)
     kernel._prior_band(lam, some, work.stiffness, work.band)
     kernel._assemble(kernel._NO, kernel._YES, some, work)
@@ -62,11 +65,12 @@ def solved(leaves, factor, right, out):
 
 @njit
 def needs_exact(some, work):
-    return kernel._needs_exact(some, work)
+    return kernel._needs_exact(some, hold(work))
 
 
 @njit
-def set_matrix(some, work):
+def set_matrix(some, given):
+    work = hold(given)
     kernel._assemble(kernel._NO, kernel._needs_exact(some, work), some, work)
 
 
@@ -299,7 +303,7 @@ def test_hyperparameters_are_where_the_evidence_is_largest():
 
 @njit
 def curve(lam, some, work):
-    return kernel._curve(lam, kernel._NO, kernel._NO, some, work)
+    return kernel._curve(lam, kernel._NO, kernel._NO, some, hold(work))
 
 
 def levered_at(y, b, precision, lam, some):
@@ -322,7 +326,7 @@ def test_leverages_are_those_of_the_dense_matrix():
 
 @njit
 def find_noise(given, both, some, work, noise):
-    kernel._noise(given, both, some, work, noise)
+    kernel._noise(given, both, some, hold(work), noise)
 
 
 def noise_at(y, b, both, given, start, lam, some):
