@@ -268,7 +268,7 @@ _OF_PEAK = (
         "upper",
         "kind",
     ),
-    *("inside", "averaged"),
+    *("inside", "averaged", "shared"),
 )
 
 
