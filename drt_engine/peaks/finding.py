@@ -147,8 +147,8 @@ def find_peaks(
         ``averaged``
             Whether the peak was found in, and its position, height, width and prominence are of, the average.
         ``shared``
-            How much of R may be that of the rows beside it, and of theirs its own, ohm: areas end at the boundaries,
-            and flanks do not. It is no part of ``r_error``; where it is larger than that, deconvolve.
+            How much of R may be that of the rows beside it, or of theirs its own, at most, ohm: areas end at the
+            boundaries, and flanks do not. It is no part of ``r_error``; where it is larger than that, deconvolve.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def find_peaks(
 def _shared(table: pd.DataFrame, problem: Problem, parameters: Parameters) -> pd.DataFrame:
     """Add how much of the resistance of a row may be that of the rows beside it.
 
-    Half of γ at a boundary is taken as a neighbour's, which goes on with the slope that tails of processes have.
+    At most all of γ at a boundary is a neighbour's, which goes on with the slope that tails of processes have.
     """
     expansion, spectrum = problem.discretisation.expansion, table["spectrum"].to_numpy()
     shared = np.zeros(len(table))
@@ -186,7 +186,7 @@ def _shared(table: pd.DataFrame, problem: Problem, parameters: Parameters) -> pd
             continue
         values = expansion.values(table[name].to_numpy()[here])
         at = np.einsum("tm,tm->t", values, parameters.coefficients[spectrum[here]])
-        shared[here] += 0.5 * np.abs(at) / TAIL_SLOPE
+        shared[here] += np.abs(at) / TAIL_SLOPE
     return table.assign(shared=shared)
 
 
