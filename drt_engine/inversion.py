@@ -364,7 +364,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
         placed = method.solve_placed(*given, (position, sweeps), _found(out, rows), steps)
         solution, breaks, moved = placed.solution, placed.breaks, placed.moved
         if not placed.settled:
-            logger.warning("what %d spectra of a series change within their sweeps does not settle", rows.size)
+            logger.warning("the %d spectra of a series are inverted without drift: it does not settle", rows.size)
 
     def replace_all() -> None:
         if solution.optimality[0] > OPTIMALITY_TOLERANCE:
