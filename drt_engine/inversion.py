@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import SharesRegularisation, Solution, misfits, sharing
+from drt_engine.methods.base import SharesRegularisation, Solution, misfits, not_unique, sharing
 from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.model.basis import Expansion
@@ -276,7 +276,10 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
     drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)
     remarks = remarks + drifts * np.int64(Status.DRIFT)
-    remarks = remarks + misfits(solution, z, expansion.areas) * Status.MISFIT
+    wrong = misfits(solution, z, expansion.areas)
+    unsure = ~wrong & not_unique(solution, z, spectra.frequency[points], expansion)
+    remarks = remarks + unsure * np.int64(Status.NOT_UNIQUE)
+    remarks = remarks + wrong * Status.MISFIT
     out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint32)
     good, found = rows[solved], solution.parameters
     residual = np.empty(len(z))
@@ -370,7 +373,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
         placed = method.solve_placed(*given, (position, sweeps), _found(out, rows), steps)
         parts, moved = [Part(slice(0, rows.size), placed.solution, placed.breaks)], placed.moved
         if not placed.settled:
-            logger.warning("what %d spectra of a series change within their sweeps does not settle", rows.size)
+            logger.warning("the %d spectra of a series are inverted without drift: it does not settle", rows.size)
     if not parts[0].certified:
         # What changes within sweeps is known from neighbours on both sides, which a part does not have.
         moved, parts = None, _in_parts(solve, 0, rows.size)
@@ -549,7 +552,7 @@ def _replace(
     spectra: Spectra, out: dict[str, Any], expansion: Expansion, rows: NDArray[np.intp], solution: Solution
 ) -> None:
     """Put joint solutions in place of those that are there."""
-    out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED, dtype=out["status"].dtype)
+    out["status"][rows] &= ~np.array(Status.MISFIT | Status.EXTRAPOLATED | Status.NOT_UNIQUE, dtype=out["status"].dtype)
     for which, points in tiles(np.isfinite(spectra.impedance[rows]), np.arange(rows.size), rows.size):
         _keep(out, (rows[which], points), solution.part(which, points), spectra, expansion)
 

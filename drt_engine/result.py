@@ -903,6 +903,7 @@ def _branches(peaks: pd.DataFrame, admittance: NDArray[np.bool_]) -> pd.DataFram
     if own.any():
         conductance = peaks.loc[own, "r"].to_numpy(copy=True)
         peaks.loc[own, "r_error"] /= conductance**2
+        peaks.loc[own, "shared"] /= conductance**2
         peaks.loc[own, "r"] = 1.0 / conductance
         peaks.loc[own, "c"] = peaks.loc[own, "tau"] * conductance
     return peaks

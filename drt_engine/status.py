@@ -14,9 +14,9 @@ class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
     ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS``,
-    ``ALONE``, ``UNRELATED``, ``TAIL_UNCERTAIN``, ``ADMITTANCE`` and ``DRIFT`` are remarks on a good solution, and
-    ``MISFIT`` is one on a solution that does not describe the data. With any other there is no solution and its row is
-    NaN.
+    ``ALONE``, ``UNRELATED``, ``TAIL_UNCERTAIN``, ``ADMITTANCE``, ``DRIFT`` and ``NOT_UNIQUE`` are remarks on a good
+    solution, and ``MISFIT`` is one on a solution that does not describe the data. With any other there is no solution
+    and its row is NaN.
     """
 
     OK = 0
@@ -36,6 +36,7 @@ class Status(enum.IntFlag):
     UNRELATED = 8192
     ADMITTANCE = 16384
     DRIFT = 32768
+    NOT_UNIQUE = 65536
 
     @property
     def failed(self) -> bool:
@@ -54,9 +55,10 @@ _MESSAGES = {
     "regularisation. Compare with neighbouring spectra, or give a number.",
     Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
     Status.SOLVED_BY_CVXPY: "The fast solver could not certify its solution; cvxpy could, which is slower and as good.",
-    Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. The spectrum is "
-    "not one of relaxations alone (an inductive loop, a negative resistance, a wrong sign, or a cell that was not at "
-    "rest), or the regularisation is too strong. Validate it; its intervals are withheld.",
+    Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. Either the "
+    "spectrum is not one of the model: of relaxations alone (an inductive loop, a negative resistance, a "
+    "wrong sign, or a cell that was not at rest), or with another kernel of such diffusion alone (another geometry or boundary, or a relaxation beside "
+    "it). Or the regularisation is too strong. Validate it; its intervals are withheld.",
     Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
     "1/ω_max to 1/ω_min; expected less. R_pol is an extrapolation: see r_pol_beyond, and measure at lower frequencies.",
     Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
@@ -74,6 +76,9 @@ _MESSAGES = {
     "− ∫ γ/(1 + jωτ) d ln τ. R_inf and R_pol, the resistance at frequency zero less R_inf, are in ohm.",
     Status.DRIFT: "The cell changed during the sweep, and γ is that in the middle of its time. drift_fast and "
     "drift_slow say by how much ln γ changed from the first to the last point.",
+    Status.NOT_UNIQUE: "Another distribution of diffusion times, with resistance at clearly other times, describes the "
+    "data as well: how well this one fits says nothing. Do not read single peaks of it without another reason, or "
+    "measure with less noise.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

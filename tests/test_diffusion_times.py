@@ -98,7 +98,16 @@ def test_diffusion_times_come_back(modes):
         result = drt.invert(spectra, method)
         assert np.median(errors(result, modes)) < 0.15
         np.testing.assert_allclose(result.r_pol, sum(r for r, _, _ in modes), rtol=0.02)
-        assert not (result.status & drt.Status.MISFIT).any()
+        assert (result.status == drt.Status.OK).all()
+
+
+def test_other_distributions_that_fit_as_well_are_told():
+    wrong = drt.invert(
+        measured("blocking-planar", MODES["bimodal"], seeds=3), drt.LogGaussian(kernel="blocking-planar")
+    )
+    assert (errors(wrong, MODES["bimodal"]) > 0.5).all()
+    assert (wrong.status & drt.Status.NOT_UNIQUE).all()
+    assert not (wrong.status & drt.Status.MISFIT).any()
 
 
 def test_blocking_elements_come_back():

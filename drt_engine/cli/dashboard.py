@@ -270,7 +270,7 @@ _OF_PEAK = (
         "upper",
         "kind",
     ),
-    *("inside", "averaged"),
+    *("inside", "averaged", "shared"),
 )
 
 

@@ -208,7 +208,10 @@ class LogModels:
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
         asked = [terms for terms in asked if terms.inductance == self._coil] or asked
         best = max(asked, key=lambda terms: solved[terms].evidence)
-        least, r_pol = solved[best].evidence - _LIKELY, self._r_pol(solved[best])
+        least = solved[best].evidence - _LIKELY
+        # A tail is there where it is that much more probable than none, as drift and signs are.
+        best = next((terms for terms in asked if terms.tail == "none" and solved[terms].evidence > least), best)
+        r_pol = self._r_pol(solved[best])
         others = [self._r_pol(fit) for fit in solved.values() if fit.evidence > least]
         return best, any(abs(other - r_pol) > _SAME * r_pol for other in others)
 

@@ -18,6 +18,7 @@ from drt_engine.peaks.logarithmic import features
 from drt_engine.peaks.noise import LEAST_NOISE
 from drt_engine.peaks.options import PeakOptions
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.posterior import TAIL_SLOPE
 from drt_kernels import peaks as kernels
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ PEAK_UNITS = {
     "prominence": "ohm",
     "tau_error": "s",
     "r_error": "ohm",
+    "shared": "ohm",
     "lower": "s",
     "upper": "s",
 }
@@ -144,6 +146,9 @@ def find_peaks(
             Whether τ is between 1/ω_max and 1/ω_min; of an edge, whether γ is largest there.
         ``averaged``
             Whether the peak was found in, and its position, height, width and prominence are of, the average.
+        ``shared``
+            How much of R may be that of the rows beside it, or of theirs its own, at most, ohm: areas end at the
+            boundaries, and flanks do not. It is no part of ``r_error``; where it is larger than that, deconvolve.
 
     Raises
     ------
@@ -162,10 +167,27 @@ def find_peaks(
     seen = problem.discretisation.expansion.window(frequency)
     if posterior is not None:
         found, number = features(seen, parameters.coefficients, posterior, limits, _MOST_ROWS)
-        return _table(seen, found, number).assign(averaged=False)
+        return _shared(_table(seen, found, number).assign(averaged=False), problem, parameters)
     solutions = _Solutions(parameters, regularisation, residual, sigma)
     found, number, averaged = _by_response(problem, solutions, weights, limits)
-    return _table(seen, found, number).assign(averaged=np.repeat(averaged, number))
+    return _shared(_table(seen, found, number).assign(averaged=np.repeat(averaged, number)), problem, parameters)
+
+
+def _shared(table: pd.DataFrame, problem: Problem, parameters: Parameters) -> pd.DataFrame:
+    """Add how much of the resistance of a row may be that of the rows beside it.
+
+    At most all of γ at a boundary is a neighbour's, which goes on with the slope that tails of processes have.
+    """
+    expansion, spectrum = problem.discretisation.expansion, table["spectrum"].to_numpy()
+    shared = np.zeros(len(table))
+    beside = {"lower": np.diff(spectrum, prepend=-1) == 0, "upper": np.diff(spectrum, append=-1) == 0}
+    for name, here in beside.items():
+        if not here.any():
+            continue
+        values = expansion.values(table[name].to_numpy()[here])
+        at = np.einsum("tm,tm->t", values, parameters.coefficients[spectrum[here]])
+        shared[here] += np.abs(at) / TAIL_SLOPE
+    return table.assign(shared=shared)
 
 
 def without_edges(peaks: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from drt_engine.peaks import PeakOptions, find_peaks, without_edges
 from drt_engine.simulate import ZARC, CampaignDesign, ConstantNoise, campaign
 from drt_engine.threads import limited_threads
 
+from ..conftest import zarc
 from .made import FREQUENCY, inverted_unknowns, one_zarc, peaks_by_posterior, posterior_of, spectra
 
 TWO = [ZARC(20, 1e-4, 0.85), ZARC(30, 1e-2, 0.8)]
@@ -82,6 +83,10 @@ def test_areas_are_those_of_the_piecewise_linear_answer_and_add_up(two):
     np.testing.assert_allclose(peaks.groupby("spectrum")["r"].sum(), result.r_pol, rtol=1e-12)
     np.testing.assert_allclose(peaks["c"], peaks["tau"] / peaks["r"], rtol=1e-14)
     assert not peaks["averaged"].any()
+    # Only boundaries that rows have in common are shared.
+    alone = peaks.groupby("spectrum")["r"].transform("size") == 1
+    assert (peaks["shared"][alone] == 0.0).all()
+    assert (peaks["shared"][~alone] > 0.0).all()
     for peak in peaks.iloc[:4].itertuples():
         tau = np.geomspace(peak.lower, peak.upper, 20001)
         gamma = result.expansion.values(tau) @ result.coefficients[peak.spectrum]
@@ -178,3 +183,16 @@ def test_more_processes_of_two_cells_are_found_than_with_ridge_regression():
 def test_the_frequency_grid_need_not_be_that_of_the_others():
     few = drt.Spectra(FREQUENCY[::3], spectra(TWO, 5).impedance[:, ::3])
     assert (counts(found(few), 5) == 2).all()
+
+
+def test_what_a_small_peak_shares_with_a_large_one_is_told():
+    arcs = zarc(FREQUENCY, 2, 2e-4, 0.9) + zarc(FREQUENCY, 50, 0.05, 0.85)
+    parts = np.random.default_rng(0).normal(size=(2, 20, FREQUENCY.size))
+    z = (8 + arcs) * (1 + 3e-3 * (parts[0] + 1j * parts[1]))
+    peaks = drt.invert(drt.Spectra(FREQUENCY, z), drt.LogGaussian()).peaks()
+    small = peaks[(peaks["tau"] > 1e-4) & (peaks["tau"] < 4e-4)]
+    assert len(small) == 20
+    wrong = (small["r"] - 2).abs()
+    assert (wrong > 1.96 * small["r_error"]).mean() > 0.5
+    assert (small["shared"] > small["r_error"]).all()
+    assert (wrong <= 1.96 * small["r_error"] + small["shared"]).mean() > 0.85
