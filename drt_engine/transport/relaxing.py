@@ -34,6 +34,9 @@ _DOUBT = 0.05
 _AS_GOOD = 2.0
 """Difference of the information criterion below which another model counts as as good."""
 
+_NOT_EXCLUDED = 0.2
+"""Likelihood of a power of time, by the criterion and as a share of the best one, from which it is not excluded."""
+
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
@@ -49,6 +52,8 @@ class Relaxation:
         Largest time constant, s; NaN without one.
     steady : ndarray of bool, shape (K,)
         Whether the signal was held for five times the slowest time constant.
+    doubtful : ndarray of bool, shape (K,)
+        Whether a power of time, which is not excluded, would end outside the interval of a steady signal.
     quantile : ndarray, shape (K,)
         Of Student's t.
     parameters : tuple of ndarray
@@ -62,6 +67,7 @@ class Relaxation:
     begin_high: Array
     slowest: Array
     steady: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
     quantile: Array
     parameters: tuple[Array, ...]
 
@@ -99,12 +105,11 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
     errors = np.stack([np.sqrt(step.covariance[:, 0, 0] * step.chi2 / np.maximum(step.freedom, 1)) for step in steps])
     end = np.sum(weight * ends, axis=0)
     error = np.sqrt(np.sum(weight * (errors**2 + (ends - end) ** 2), axis=0))
-    # The interval reaches, with two standard deviations, where a power of time that is as good would end.
-    error = np.sqrt(error**2 + np.max((chance * (elsewhere - end) / 2.0) ** 2, axis=0))
     rows = np.arange(len(signals))
     chosen = [steps[m].x[k] for k, m in zip(rows, best, strict=True)]
     freedom = np.array([steps[m].freedom[k] for k, m in zip(rows, best, strict=True)])
     quantile = stdtrit(np.maximum(freedom, 1), 0.5 + level / 2)
+    beyond = np.any((chance > _NOT_EXCLUDED) & (np.abs(elsewhere - end) > quantile * error), axis=0)
     last = np.array([_value(x, data.hold[k]) for k, x in zip(rows, chosen, strict=True)])
     scatter = np.array(
         [np.sqrt(steps[m].chi2[k] / max(steps[m].freedom[k], 1)) for k, m in zip(rows, best, strict=True)]
@@ -120,6 +125,7 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
         begin_high=scale * np.maximum(sign * begin[1], sign * begin[2]),
         slowest=slowest[best, rows],
         steady=~unsteady,
+        doubtful=beyond & ~unsteady,
         quantile=quantile,
         parameters=tuple(_plain(x, sign[k] * scale[k]) for k, x in zip(rows, chosen, strict=True)),
     )
@@ -128,8 +134,7 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
 def _power(data: "_Data", steps: Sequence[Fits], best: Array) -> tuple[NDArray[np.bool_], Array, Array]:
     """Whether a power of time describes the signals as well as exponentials do, and is not at its end.
 
-    Beside it the y_∞ of powers of time, shape (6, K), and how plausible these are, 1 where they are as good: an interval
-    that has no room for them would be too narrow.
+    Beside it the y_∞ of powers of time, shape (6, K), and how plausible these are, 1 where they are as good.
     """
     count = data.used.sum(axis=1)
     found, ends, chances = np.zeros(count.size, dtype=bool), [], []
