@@ -210,6 +210,12 @@ class Inversion(ResultArrays):
         )
 
     @property
+    def tau_name(self) -> str:
+        """What τ is called: ``"τ"``, or ``"diffusion time τ"`` and the like where γ is of other times."""
+        response = self.expansion.response
+        return "τ" if response.name == "relaxation" else f"{response.time} τ"
+
+    @property
     def _parameters(self) -> Parameters:
         return Parameters(
             self.coefficients,

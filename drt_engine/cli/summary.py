@@ -141,7 +141,7 @@ def _where(states: "Sequence[pd.DataFrame]", rows: "NDArray[np.intp]") -> str:
     found[rows] = True
     most = 0.2 * min(rows.size, found.size - rows.size)
     for column in _NAMING:
-        if column not in every.columns or not 2 <= every[column].nunique() <= _MOST_GROUPS:
+        if column not in every.columns or not 2 <= every[column].nunique() <= min(_MOST_GROUPS, len(every) // 3):
             continue
         number, values = pd.factorize(every[column])
         size, count = (np.bincount(number[which & (number >= 0)], minlength=len(values)) for which in (True, found))

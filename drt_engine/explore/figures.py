@@ -167,6 +167,14 @@ def _stripes(value: Array, pixels: int) -> tuple[Array, tuple[float, float]]:
     return np.searchsorted(middle, centres), (float(low), float(high))
 
 
+def _units(results: Iterable[Inversion | None]) -> tuple[str, str]:
+    """Return names of what τ is and of the unit of γ, of each kind that there is."""
+    known = [result for result in results if result is not None]
+    names = dict.fromkeys(f"{result.tau_name} / s" for result in known)
+    units = dict.fromkeys(result.gamma_units.replace("ohm", "Ω") for result in known)
+    return " or ".join(names) or "τ / s", " or ".join(units) or "Ω"
+
+
 class _Figure:
     """A figure whose clicks are rows: the nearest of the points that it names."""
 
@@ -375,6 +383,9 @@ class Views:
     def show_single(self, session: Session) -> None:
         """Draw what is selected and pinned, and the difference of old and new."""
         curves = curves_of(session)
+        tau, units = _units([curve.result for curve in curves])
+        self._gamma.label(tau, f"γ / {units}")
+        self._difference.label(tau, f"Δγ / {units}")
         points: dict[str, list[Any]] = {key: [] for key in ("x", "y", "f", "modulus", "phase", "colour", "label")}
         fits: dict[str, list[Any]] = {key: [] for key in ("x", "y", "f", "modulus", "phase", "colour", "dash")}
         residuals: dict[str, list[Any]] = {key: [] for key in ("f", "real", "imaginary", "colour")}
@@ -435,12 +446,14 @@ class Views:
             low = min(0.0, *(float(np.nanmin(image)) for image in drawn))
             self._mapper.update(low=low, high=max(float(np.nanmax(image)) for image in drawn) or 1.0)
         along = _labelled(session.series.along)
+        tau, units = _units([line.result for line in lines.values()])
         for side, one in self._maps.items():
+            one.figure.title = _title(f"γ of series {side.upper()} / {units}")
             found, line = images.get(side), lines.get(side)
             self._sources[f"map {side}"].data = _image_data(found)
             self._sources[f"followed {side}"].data = {key: [] for key in ("x", "y", "colour", "label")}
             one.figure.visible = side == "a" or found is not None
-            one.label("τ / s", along)
+            one.label(tau, along)
             if line is not None:
                 one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
 

@@ -555,8 +555,7 @@ def _unit(result: Inversion) -> str:
 
 def _time(result: Inversion) -> str:
     """Name of the abscissa."""
-    response = result.expansion.response
-    return r"$\tau$ / s" if response.name == "relaxation" else rf"{response.time} $\tau$ / s"
+    return result.tau_name.replace("τ", r"$\tau$ / s")
 
 
 def _state_axis(axes: Axes, quantity: Quantity, result: Inversion) -> None:

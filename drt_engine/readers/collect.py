@@ -251,9 +251,14 @@ def _read(
     """Return the report of one file and its sweeps with the states that file and name give."""
     report = FileReport(source, "refused")
     try:
-        texts = pattern.states_of(Path(os.path.abspath(path)).as_posix()) if pattern else {}
+        place = Path(os.path.abspath(path)).as_posix()
+        texts = pattern.states_of(place) if pattern else {}
         if texts is None:
-            return replace(report, status="left out", remarks=(f"its name does not fit {options.name!r}",)), []
+            ended = f"{options.name}{path.suffix}"
+            fits = path.suffix[1:].isalnum() and NamePattern(ended).states_of(place) is not None
+            cure = f"; {ended!r} would" if fits else ""
+            remark = f"its name does not fit {options.name!r}{cure}"
+            return replace(report, status="left out", remarks=(remark,)), []
         from_name = numbers_in_path({name: storable(text) for name, text in texts.items()})
         recorded = read_file(path, options=options.reading)
         digest = _digest(path)

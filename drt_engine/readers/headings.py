@@ -1,6 +1,7 @@
 """Column headings: which quantity, unit and sign the spelling of one stands for."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,7 @@ _SPELLINGS = {  # in English, then German, French, Chinese and Japanese as instr
     ),
     "temperature": ("t", "temp", "temperature", "temperatur", "température", "温度", "溫度"),
 }
+_SYMBOLS = ("z''", "z'", "|z|")
 _CAPACITIES = frozenset(_SPELLINGS["charge"]) & frozenset(_SPELLINGS["specific_capacity"]) - {"q"}
 _ANGULAR = frozenset({"omega", "ω", "angularfrequency", "kreisfrequenz", "pulsation"})
 _NAMES: dict[str, list[str]] = {}
@@ -194,14 +196,15 @@ def meaning_of(heading: str) -> Meaning | str | None:
     """
     text = re.sub(r"^\s*data:\s*", "", heading.translate(_LOOK_ALIKES).strip(), flags=re.IGNORECASE)
     minus = re.match(r"(?:-|minus\b|neg(?:ative)?\b[.]?)\s*", text, flags=re.IGNORECASE)
-    text = text[minus.end() :] if minus else text
+    inner = None if minus else re.search(r"(?<=\s)-(?=z'')", text, flags=re.IGNORECASE)  # Imaginärteil -Z''
+    text = text[minus.end() :] if minus else text[: inner.start()] + text[inner.end() :] if inner else text
     unknown: str | None = None
     for name, unit in _readings(text):
-        for quantity in _NAMES.get(_squashed(name), ()):
+        for quantity in _quantities(_squashed(name)):
             area = AREA_UNIT.fullmatch(unit) if QUANTITIES[quantity] == "resistance" else None
             scale = _scale(area[1].strip() if area else unit, quantity, name.strip())
             if scale is not None:
-                sign = (-1.0 if minus else 1.0) * (SQUARE_CENTIMETRES[area[2].lower()] if area else 1.0)
+                sign = (-1.0 if minus or inner else 1.0) * (SQUARE_CENTIMETRES[area[2].lower()] if area else 1.0)
                 assumed = quantity in ("phase", "temperature") and not unit
                 rank = _rank(quantity, name)
                 return Meaning(quantity, sign * scale[0], sign * scale[1], rank, assumed, area is not None)
@@ -214,6 +217,17 @@ def without_number(heading: str) -> str:
     """Return a heading without a number at its end, as ``"Re 2"``, if it means something then and did not before."""
     short = _NUMBERED.sub("", heading)
     return short if meaning_of(heading) is None and isinstance(meaning_of(short), Meaning) else heading
+
+
+def _quantities(name: str) -> Sequence[str]:
+    """Return what a name without blanks may stand for, as ``realteil``, or ``realteilz'`` if word and symbol agree."""
+    if name in _NAMES:
+        return _NAMES[name]
+    for symbol in _SYMBOLS:
+        for word in (name.removesuffix(symbol), name.removeprefix(symbol)):
+            if word != name:
+                return [quantity for quantity in _NAMES.get(word, ()) if quantity in _NAMES[symbol]]
+    return ()
 
 
 def _rank(quantity: str, name: str) -> int:

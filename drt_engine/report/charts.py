@@ -135,9 +135,10 @@ def _lines(part: Part, text: list[str]) -> Iterator[Chart]:
     if part.result is not None:
         tau = np.asarray(part.result.tau, dtype=np.float32)
         source = ColumnDataSource(common | {"x": [tau] * rows.size, "y": _float32(part.result.gamma[rows])})
-        plot = _figure("τ / s", "γ / ohm", width=_SIDE, height=_SIDE, x_axis_type="log")
+        of_tau, of_gamma = f"{part.result.tau_name} / s", f"γ / {part.result.gamma_units}"
+        plot = _figure(of_tau, of_gamma, width=_SIDE, height=_SIDE, x_axis_type="log")
         plot.multi_line("x", "y", source=source, line_color="colour", line_width=1.5, hover_line_color="red")
-        plot.add_tools(_hover(("τ / s, γ / ohm", "$data_x{0.000e+0}, $data_y{0.0000}")))
+        plot.add_tools(_hover((f"{of_tau}, {of_gamma}", "$data_x{0.000e+0}, $data_y{0.0000}")))
         drawn.append(plot)
     if drawn:
         names = [name for name, there in (("impedances", part.spectra), ("distributions", part.result)) if there]
@@ -156,12 +157,12 @@ def _maps(part: Part, text: list[str]) -> Chart:
     known = gamma[np.isfinite(gamma) & (gamma > 0.0)]
     most = float(known.max(initial=1e-30))
     mapper = LogColorMapper(Viridis256, low=1e-3 * most, high=most, nan_color="white")
-    drawn = []
+    drawn, of_tau = [], f"{result.tau_name} / s"
     # A picture on a logarithmic axis is right where its lines are spaced so.
     tau = np.geomspace(result.tau[0], result.tau[-1], min(result.tau.size, _MOST_TAU))
     step = np.sqrt(tau[1] / tau[0])
     for cell, rows in _cells(part):
-        plot = _figure("number of the spectrum", "τ / s", title=cell, y_axis_type="log", height=300)
+        plot = _figure("number of the spectrum", of_tau, title=cell, y_axis_type="log", height=300)
         image = np.asarray(result[rows].gamma_at(tau).T, dtype=np.float32)
         low, high = float(tau[0] / step), float(tau[-1] * step)
         plot.image([image], x=-0.5, y=low, dw=rows.size, dh=high - low, color_mapper=mapper)
@@ -170,8 +171,8 @@ def _maps(part: Part, text: list[str]) -> Chart:
         )
         hidden = {"fill_alpha": 0.0, "line_alpha": 0.0}
         strip = plot.vbar("x", width=1.0, bottom=low, top=high, source=source, **hidden)
-        plot.add_tools(_hover(("R_pol / ohm", "@r_pol{0.0000}"), ("τ / s", "$y{0.000e+0}"), renderers=[strip]))
-        plot.add_layout(ColorBar(color_mapper=mapper, title="γ / ohm", width=10), "right")
+        plot.add_tools(_hover(("R_pol / ohm", "@r_pol{0.0000}"), (of_tau, "$y{0.000e+0}"), renderers=[strip]))
+        plot.add_layout(ColorBar(color_mapper=mapper, title=f"γ / {result.gamma_units}", width=10), "right")
         drawn.append([plot])
     return (
         "Evolution of the distribution",

@@ -12,8 +12,8 @@ class Flag(enum.IntFlag):
     """Remarks on a sample; 0 is all well, and several may come together.
 
     With ``ABOVE_WINDOW``, ``MODEL``, ``SHAPE``, ``MISFIT``, ``LOOSE_TAIL``, ``GEOMETRY``, ``EXCHANGE``, ``CURVED``,
-    ``LACK_OF_FIT`` and ``FEW`` there is a result, which the remark says how to read. With the others what was asked for
-    is NaN.
+    ``LACK_OF_FIT``, ``FEW`` and ``POWER_OF_TIME`` there is a result, which the remark says how to read. With the others
+    what was asked for is NaN.
     """
 
     OK = 0
@@ -35,6 +35,7 @@ class Flag(enum.IntFlag):
     FEW = 32768
     BELOW_FLOOR = 65536
     SHAPE = 131072
+    POWER_OF_TIME = 262144
 
     @property
     def message(self) -> str:
@@ -63,6 +64,8 @@ _MESSAGES = {
     Flag.CURVED: "The values do not lie on a straight line within their errors.",
     Flag.LACK_OF_FIT: "The points scatter by more than their errors; the interval follows the scatter.",
     Flag.FEW: "Too few points for an interval.",
+    Flag.POWER_OF_TIME: "A constant-phase coupling, which relaxes as a power of time, is not excluded; the steady "
+    "state would then lie outside the interval. Hold for longer, or with less noise.",
     Flag.BELOW_FLOOR: "The current is below the floor of the instrument that was stated.",
 }
 

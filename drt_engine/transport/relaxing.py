@@ -27,9 +27,15 @@ _MOST = 4
 _STEADY = 5.0
 """Holds of less than so many of the slowest time constant are not steady."""
 
+_STEEPEST = (1.0, 2.0)
+"""Largest β of a power of time: of a constant-phase element, which has n, and of one that ends with exponentials."""
+
 _DOUBT = 0.05
 _AS_GOOD = 2.0
 """Difference of the information criterion below which another model counts as as good."""
+
+_NOT_EXCLUDED = 0.2
+"""Likelihood of a power of time, by the criterion and as a share of the best one, from which it is not excluded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,8 @@ class Relaxation:
         Largest time constant, s; NaN without one.
     steady : ndarray of bool, shape (K,)
         Whether the signal was held for five times the slowest time constant.
+    doubtful : ndarray of bool, shape (K,)
+        Whether a power of time, which is not excluded, would end outside the interval of a steady signal.
     quantile : ndarray, shape (K,)
         Of Student's t.
     parameters : tuple of ndarray
@@ -59,6 +67,7 @@ class Relaxation:
     begin_high: Array
     slowest: Array
     steady: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
     quantile: Array
     parameters: tuple[Array, ...]
 
@@ -90,7 +99,8 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
     weight /= weight.sum(axis=0)
     slowest = np.stack([_slowest(step) for step in steps])
     unsteady = np.sum(weight * (slowest > data.hold / _STEADY), axis=0) > _DOUBT
-    unsteady |= _goes_on(data, steps, score.min(axis=0))
+    goes_on, elsewhere, chance = _power(data, steps, score.min(axis=0))
+    unsteady |= goes_on
     ends = np.stack([step.x[:, 0] for step in steps])
     errors = np.stack([np.sqrt(step.covariance[:, 0, 0] * step.chi2 / np.maximum(step.freedom, 1)) for step in steps])
     end = np.sum(weight * ends, axis=0)
@@ -99,6 +109,7 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
     chosen = [steps[m].x[k] for k, m in zip(rows, best, strict=True)]
     freedom = np.array([steps[m].freedom[k] for k, m in zip(rows, best, strict=True)])
     quantile = stdtrit(np.maximum(freedom, 1), 0.5 + level / 2)
+    beyond = np.any((chance > _NOT_EXCLUDED) & (np.abs(elsewhere - end) > quantile * error), axis=0)
     last = np.array([_value(x, data.hold[k]) for k, x in zip(rows, chosen, strict=True)])
     scatter = np.array(
         [np.sqrt(steps[m].chi2[k] / max(steps[m].freedom[k], 1)) for k, m in zip(rows, best, strict=True)]
@@ -114,22 +125,29 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
         begin_high=scale * np.maximum(sign * begin[1], sign * begin[2]),
         slowest=slowest[best, rows],
         steady=~unsteady,
+        doubtful=beyond & ~unsteady,
         quantile=quantile,
         parameters=tuple(_plain(x, sign[k] * scale[k]) for k, x in zip(rows, chosen, strict=True)),
     )
 
 
-def _goes_on(data: "_Data", steps: Sequence[Fits], best: Array) -> NDArray[np.bool_]:
-    """Whether a power of time describes the signals as well as exponentials do, and is not at its end."""
+def _power(data: "_Data", steps: Sequence[Fits], best: Array) -> tuple[NDArray[np.bool_], Array, Array]:
+    """Whether a power of time describes the signals as well as exponentials do, and is not at its end.
+
+    Beside it the y_∞ of powers of time, shape (6, K), and how plausible these are, 1 where they are as good.
+    """
     count = data.used.sum(axis=1)
-    found = np.zeros(count.size, dtype=bool)
-    for step in steps[:3]:
-        power = _fit(data, (step.x.shape[1] - 1) // 2, step, power=True)
-        score = count * np.log(power.chi2 / count) + power.x.shape[1] * np.log(count)
-        rest = np.exp(power.x[:, -3] - power.x[:, -1] * np.log1p(data.hold * np.exp(-power.x[:, -2])))
-        error = np.sqrt(power.chi2 / np.maximum(power.freedom, 1) / np.max(data.weight, axis=1))
-        found |= (score < best + _AS_GOOD) & (rest > 2 * error)
-    return found
+    found, ends, chances = np.zeros(count.size, dtype=bool), [], []
+    for steepest in _STEEPEST:
+        for step in steps[:3]:
+            power = _fit(data, (step.x.shape[1] - 1) // 2, step, steepest)
+            score = count * np.log(power.chi2 / count) + power.x.shape[1] * np.log(count)
+            rest = np.exp(power.x[:, -3] - power.x[:, -1] * np.log1p(data.hold * np.exp(-power.x[:, -2])))
+            error = np.sqrt(power.chi2 / np.maximum(power.freedom, 1) / np.max(data.weight, axis=1))
+            found |= (score < best + _AS_GOOD) & (rest > 2 * error)
+            ends.append(power.x[:, 0])
+            chances.append(np.exp(-0.5 * np.maximum(score - best - _AS_GOOD, 0.0)))
+    return found, np.stack(ends), np.stack(chances)
 
 
 @dataclass(frozen=True)
@@ -179,7 +197,7 @@ def _edges(t: Array) -> NDArray[np.intp]:
     return np.unique(np.concatenate([[0], wanted[1:-1], [t.size]]))
 
 
-def _fit(data: _Data, terms: int, before: Fits | None, power: bool = False) -> Fits:
+def _fit(data: _Data, terms: int, before: Fits | None, steepest: float = 0.0) -> Fits:
     last = np.array(
         [row[:n][-max(1, n // 10) :].mean() for row, n in zip(data.value, data.used.sum(axis=1), strict=True)]
     )
@@ -190,9 +208,10 @@ def _fit(data: _Data, terms: int, before: Fits | None, power: bool = False) -> F
     term_low = np.column_stack([np.full(rows, -18.0), np.log(first)])
     term_high = np.column_stack([np.full(rows, 7.0), np.log(data.hold) + 3])
     lower, upper = np.hstack([low, *[term_low] * terms]), np.hstack([high, *[term_high] * terms])
+    power = steepest > 0.0
     if power:
         lower = np.column_stack([lower, term_low, np.full(rows, 0.3)])
-        upper = np.column_stack([upper, term_high, np.full(rows, 2.0)])
+        upper = np.column_stack([upper, term_high, np.full(rows, steepest)])
     root = np.sqrt(data.weight)
 
     def model(x: Array, chosen: NDArray[np.intp]) -> tuple[Array, Array]:

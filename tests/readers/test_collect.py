@@ -58,6 +58,8 @@ def test_a_folder_becomes_one_campaign(folder):
     assert report["taken"].tolist() == [1, 2, 2, 0]
     assert "1 unfinished sweeps left out" in report["remarks"]["EIS_II_A1.txt"]
     assert report["remarks"]["readme.txt"] == "its name does not fit 'EIS_{state}_{cell}.txt'"
+    remark = collect(folder, options(name="EIS_II_{cell}1")).files[0].remarks[0]
+    assert remark == "its name does not fit 'EIS_II_{cell}1'; 'EIS_II_{cell}1.txt' would"
 
 
 def test_it_can_be_written_and_read_again(folder, tmp_path):

@@ -276,11 +276,11 @@ def test_one_cell_without_a_value_drops_a_point(tmp_path, cell):
 @pytest.mark.parametrize(
     ("encoding", "headings"),
     [
-        ("cp1252", "Frequenz (Hz);Realteil (Ohm);Imaginärteil (Ohm)"),
+        ("cp1252", "Frequenz (Hz);Realteil Z' (Ohm);Imaginärteil (Ohm)"),
         ("utf-8", "Fréquence (Hz);Partie réelle (Ohm);Partie imaginaire (Ohm)"),
         ("gb18030", "频率(Hz);阻抗实部(Ω);阻抗虚部(Ω)"),
         ("utf-8", "频率（Hz）;实部（Ω）;虚部（Ω）"),
-        ("shift_jis", "周波数[Hz];実部[ohm];虚部[ohm]"),
+        ("shift_jis", "周波数[Hz];実部 Z'[ohm];虚部[ohm]"),
         ("utf-8", "Frequenz (Hz);Zs'[ohm];Zs''[ohm]"),
     ],
 )

@@ -64,6 +64,15 @@ def test_a_constant_phase_coupling_that_goes_on_is_not_steady(phi):
     assert np.mean(found.steady & ~covered) <= 0.05
 
 
+def test_a_power_of_time_that_noise_hides_is_remarked_on():
+    line = TransmissionLine(100.0, 100.0, Q, 0.85, "ee")
+    found = relax(held(100, 20, 1e-2, line), 0.95)
+    wrong = found.steady & (np.abs(found.end - 1e-4) > found.quantile * found.end_error)
+    assert wrong.sum() >= 5
+    assert np.mean(found.doubtful[wrong]) >= 0.8
+    assert relax(held(10, 40, 1e-3), 0.95).doubtful.mean() < 0.4
+
+
 def test_steady_over_initial_current_is_the_share_of_ions():
     result = drt.polarisation(trace(offset=0.0))
     steps = result.steps
