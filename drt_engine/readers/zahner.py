@@ -130,7 +130,8 @@ def _rows(path: Path, file: Any) -> tuple[Rows, list[str]]:
     keep = slice(keep.start, keep.stop + 1)
     with np.errstate(over="ignore", invalid="ignore"):
         z = modulus * np.exp(1j * phase)
-    rows = Rows(path, f[keep], z[keep], _tracks(file, size, keep), np.arange(1, size + 1)[keep], "point")
+    tracks, remarks = _tracks(file, size, keep)
+    rows = Rows(path, f[keep], z[keep], tracks, np.arange(1, size + 1)[keep], "point")
     ok = np.isfinite(rows.frequency) & (rows.frequency > 0) & np.isfinite(rows.impedance) & (modulus[keep] > 0)
     if not np.all(ok):
         i = int(np.argmin(ok))
@@ -140,16 +141,24 @@ def _rows(path: Path, file: Any) -> tuple[Rows, list[str]]:
             "It is damaged.",
         )
     left = size - rows.frequency.size
-    return rows, [f"{left} points of the overlap before or after the long branch left out"] if left else []
+    if left:
+        remarks.append(f"{left} points of the overlap before or after the long branch left out")
+    return rows, remarks
 
 
-def _tracks(file: Any, size: int, keep: slice) -> dict[str, NDArray[np.float64]]:
-    found = {}
+def _tracks(file: Any, size: int, keep: slice) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+    """Return what was measured at each point, and remarks on what is no number."""
+    found, remarks = {}, list[str]()
     for track, name in _TRACKS.items():
         values = np.asarray(file.acqChannels.get(track, ()), dtype=np.float64)
-        if values.size == size and not file.metaDataAcqParsingErrorOccurred and np.any(values):
+        if values.size != size or file.metaDataAcqParsingErrorOccurred:
+            continue
+        missing = np.isnan(values)
+        if missing.any():
+            remarks.append(f"{name} is no number at {missing.sum()} of {size} points and left out there")
+        if np.any(values[~missing]):
             found[name] = values[keep]
-    return found
+    return found, remarks
 
 
 def _header_states(texts: Mapping[str, str]) -> tuple[dict[str, object], list[str]]:

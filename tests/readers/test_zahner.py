@@ -95,6 +95,14 @@ def test_damaged_texts_refuse_nothing(file, change, state, words):
     assert any(words in remark for remark in read.remarks)
 
 
+def test_a_track_that_is_no_number_leaves_that_of_the_header(file):
+    tracks = np.full((len(FREQUENCY), 2), np.nan)
+    tracks[3:, 1] = 0.5
+    read = read_file(file(ism(tracks=tracks)))
+    assert (read.sweeps[0].state["voltage"], read.sweeps[0].state["current"]) == (3.7, 0.5)
+    assert sum("is no number at" in remark for remark in read.remarks) == 2
+
+
 def test_area_in_its_unit(file):
     (sweep,) = read_file(file(ism(area="78.5mm2"))).sweeps
     assert sweep.state["area"] == pytest.approx(0.785)
