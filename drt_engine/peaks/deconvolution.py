@@ -28,8 +28,8 @@ _LINKS = 32
 """Spectra of a chain that start from each other, one after the other; chains are cut there, and are worked on at once,
 so that the solution does not depend on the number of threads."""
 
-_STEPS = 30
-_LEAST_POINTS = 5
+_STEPS = 30  # of Levenberg and Marquardt for one set of elements, at most
+_LEAST_POINTS = 5  # points of a spectrum, at least
 _WIDTH = 0.5
 """Standard deviation, in decades of frequency, of the Gaussian that squared residuals are averaged with."""
 

@@ -49,14 +49,14 @@ EDGE = "edge"
 KINDS = ("maximum", "shoulder", EDGE)
 """Kinds of rows; an edge is no peak but what lies beyond the first or the last one."""
 
-_PER_SPACING = 6
-_BEYOND = 3
-_MOST_SAMPLES = 4000
-_MOST_ROWS = 42
+_PER_SPACING = 6  # samples between two relaxation times
+_BEYOND = 3  # spacings outside the grid, where basis functions end
+_MOST_SAMPLES = 4000  # samples of γ, however wide the grid
+_MOST_ROWS = 42  # of a spectrum: forty features and its two edges
 _PLACES, _LENGTHS = (0, 8, 9), (3, 6)
 """Columns of the kernel that are places and distances in ln τ."""
 
-_NEGLIGIBLE = 1e-9
+_NEGLIGIBLE = 1e-9  # share of the largest γ below which its sign is rounding
 _SMOOTHING = 0.3
 """Standard deviation, in decades, of the Gaussian that γ is averaged with where λ is too small for single maxima."""
 

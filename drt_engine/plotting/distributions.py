@@ -52,12 +52,12 @@ GAMMA = r"$\gamma$"
 MOST_LINES = 40
 """Spectra that a waterfall can show; more of them are drawn as a heat map."""
 
-_PARTS = 5
-_DECADES = 4.0
-_TALLEST = 0.3
-_BAND = 0.25
-_WALL = 1.2
-_FLAT = 0.02
+_PARTS = 5  # lines between two relaxation times, so that γ looks smooth
+_DECADES = 4.0  # that a logarithmic scale shows below its top, where γ touches zero
+_TALLEST = 0.3  # of the axis: the highest peak of a waterfall
+_BAND = 0.25  # opacity that lets a line be seen through two bands
+_WALL = 1.2  # times what is inside: an end higher than that is cut off and written beside
+_FLAT = 0.02  # share of the largest peak below which a row looks like a line
 
 
 @styled

@@ -33,11 +33,11 @@ __all__ = ["ageing", "processes"]
 Quantity = Literal["r", "tau", "c"]
 
 _LABELS = {"r": "$R$", "tau": r"$\tau$ / s", "c": "$C$ / F"}
-_MOST = 6
-_FEW = 6
-_MANY = 60
-_WIDE_NAME = 12
-_ROW, _MARGIN = 1.15, 0.9
+_MOST = 6  # processes that fit side by side
+_FEW = 6  # processes; the marks of more are smaller
+_MANY = 60  # states; with more, lines are thin and ticks few
+_WIDE_NAME = 12  # letters; a longer name takes two lines
+_ROW, _MARGIN = 1.15, 0.9  # heights in inches
 _GREY = "0.7"
 _STYLES = {"charge": "--", "rest": ":"}
 _CHANGES = {"r": "Change of $R$ / %", "tau": r"Change of $\tau$ / %"}

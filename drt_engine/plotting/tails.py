@@ -12,10 +12,10 @@ from drt_engine.plotting.look import current, ohms
 
 __all__ = ["keep_arcs"]
 
-_SQUASHED = 2.0
-_SHOWN = 0.35
-_ROUGH = 0.02
-_NOISE = 1.03
+_SQUASHED = 2.0  # times the arcs' size: a longer tail is cut off
+_SHOWN = 0.35  # share of the arcs' size that is shown of it
+_ROUGH = 0.02  # height over width of what is no arc
+_NOISE = 1.03  # a fall by less is no end of an arc
 _NARROW = 2.4
 """Inches of an axis beside which the words take two lines."""
 

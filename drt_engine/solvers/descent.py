@@ -17,12 +17,12 @@ Flags = NDArray[np.bool_]
 
 logger = logging.getLogger(__name__)
 
-_ROUNDING = 1e-15
-_GOOD = 1e-13
-_TIGHT = 1e-11
-_DEPENDENT = 1e-10
-_ROUNDS_AN_UNKNOWN = 3
-_ROUNDS_OF_BENDING = 30
+_ROUNDING = 1e-15  # of a product of vectors of length one: what is below has no sign
+_GOOD = 1e-13  # optimality at which one need not go on
+_TIGHT = 1e-11  # slack, over the length of a row, at which an inequality holds with equality
+_DEPENDENT = 1e-10  # pivot over the largest one, of a row that is a sum of others
+_ROUNDS_AN_UNKNOWN = 3  # a bound: each may enter and leave again
+_ROUNDS_OF_BENDING = 30  # steps along curved faces, at most
 
 
 def descend(case: Case, point: Point) -> tuple[Point, float]:

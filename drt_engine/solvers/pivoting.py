@@ -17,8 +17,8 @@ _MOST_AMPLIFIED = 1e5
 _MOST_DEPENDENT = 1e5
 """Largest condition number of the modes with which the unconstrained solution is exact to ten digits."""
 
-_ROUNDS_OF_EXCHANGE = 12
-_ROUNDS_AN_UNKNOWN = 10
+_ROUNDS_OF_EXCHANGE = 12  # an exchange that has not ended by then may go in circles; the other way is taken
+_ROUNDS_AN_UNKNOWN = 10  # a bound against rounding: without, the search ends by itself
 
 
 class PivotingSolver:

@@ -7,9 +7,9 @@ from drt_kernels.tracking import assign
 
 __all__ = ["best_pairs", "pair_probabilities"]
 
-_ROUNDS = 60
-_SETTLED = 1e-4
-_LARGEST = 60.0
+_ROUNDS = 60  # of passing on how likely the others are, at most
+_SETTLED = 1e-4  # change that ends them: probabilities are read to three digits
+_LARGEST = 60.0  # gain beyond which a match is certain, so that products of e^gain do not overflow
 
 
 def best_pairs(

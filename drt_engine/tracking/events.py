@@ -15,12 +15,12 @@ __all__ = ["Event", "ProcessEvents", "process_events"]
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-_HOLDS = 0.7
-_CLEAR = 2.0
-_OFTEN = 0.5
-_LARGEST = 3.0
-_SEVERAL = 4
-_RECENT = 4
+_HOLDS = 0.7  # share of two resistances that a merged peak has to show
+_CLEAR = 2.0  # usual steps from state to state that count as no evidence
+_OFTEN = 0.5  # share of states from which a process counts as one that is usually seen
+_LARGEST = 3.0  # logarithm of a ratio of resistances from which on a larger peak hides no more beside it
+_SEVERAL = 4  # series; a rate of fewer says little
+_RECENT = 4  # states beside an event in which a process has to be seen, but for one
 
 
 @dataclass(frozen=True)

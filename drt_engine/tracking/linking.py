@@ -22,14 +22,14 @@ Floats = NDArray[np.float64]
 FREEDOM = 2.0
 """Degrees of freedom of deviations: few, as processes differ in how well they are found."""
 
-_PASSES = 8
-_ROUNDS = 6
-_MEMORY, _FADING = 6, 0.75
-_STEADINESS = (0.03, 0.3, 3.0, 30.0)
-_LEAST_SCALE = 0.02
-_WIDEST = 2.5
-_OWN = 6.0
-_STAYS = 0.4
+_PASSES = 8  # over all states, at most
+_ROUNDS = 6  # of the scale of deviations, as what is known of each depends on it
+_MEMORY, _FADING = 6, 0.75  # states that a prediction is from, and what each older one counts
+_STEADINESS = (0.03, 0.3, 3.0, 30.0)  # how steady a trend may be, a decade apart; the best is kept
+_LEAST_SCALE = 0.02  # of deviations in ln τ and ln R: what peaks are found to at best
+_WIDEST = 2.5  # largest distance of peaks of neighbouring states, in ln τ and ln R, that may be one process
+_OWN = 6.0  # links that the common scale counts as beside those of a process itself
+_STAYS = 0.4  # probability that a process that was missed is missed once more
 # a merger moves a peak and adds to its resistance from one state to the next
 _JUMP = np.array([0.3, 0.5]), 0.05, FREEDOM
 

@@ -20,12 +20,12 @@ __all__ = ["Matched", "match"]
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-_POINTS = 24
-_FIRST_SCALE, _LEAST_SCALE = 0.3, 0.1
-_NEW_PIECE = np.log(1e-2)
-_PINNED = 6.0
-_ALIKE = 1.5
-_SEVERAL = 4
+_POINTS = 24  # states, at most, at which trajectories are compared
+_FIRST_SCALE, _LEAST_SCALE = 0.3, 0.1  # of differences between series, in ln τ and ln R, at first and at least
+_NEW_PIECE = np.log(1e-2)  # density of pieces of processes that no other series has
+_PINNED = 6.0  # gain of a peak that the caller named, beyond what it would have otherwise
+_ALIKE = 1.5  # distance, in scales, of trajectories that are compared at all
+_SEVERAL = 4  # series from which matches are refined together
 _CHAIN = 3.0
 
 

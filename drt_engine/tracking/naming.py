@@ -15,8 +15,8 @@ __all__ = ["settle"]
 
 Ints = NDArray[np.intp]
 
-_NEAR = np.log(3.0)
-_TINY = -50.0
+_NEAR = np.log(3.0)  # a name holds within a factor of three of its τ
+_TINY = -50.0  # ln R of a process that is named but not seen
 
 
 def settle(

@@ -17,10 +17,10 @@ Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Ranges = list[tuple[str, float, float]]
 
-_ROUNDS = 5
-_FEW = 1e-3
+_ROUNDS = 5  # without gain, after which one stops
+_FEW = 1e-3  # share of peaks that still change their process
 _CHAIN = 3.0
-_OWN = 0.5
+_OWN = 0.5  # share of its gain that a process has for itself, as no other would take its peaks
 
 
 @dataclass(frozen=True, eq=False)

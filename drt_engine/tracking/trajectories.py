@@ -20,7 +20,7 @@ FORGETTING = 0.2
 NEW = float(np.log(1e-3))
 """Logarithm of the density of new processes, per unit of ln τ and of ln R."""
 
-_WORTH = 3.0
+_WORTH = 3.0  # a value that is explained counts as the three numbers that tell a peak
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,10 +25,10 @@ __all__ = ["Fit", "Weighted", "choose_elements", "fit", "residuals"]
 Array = NDArray[np.float64]
 RCModels = Callable[[int], RCModel]
 
-_BATCH = 64
-_TRUSTED = 1e-10
-_TURNS = 2
-_SHAPES = 8
+_BATCH = 64  # spectra side by side in arrays, a multiple of what a vector register holds
+_TRUSTED = 1e-10  # smallest pivot of the normal equations, over its diagonal, with which they are exact enough
+_TURNS = 2  # of finding the shape of the noise and fitting with its weights
+_SHAPES = 8  # ratios of the two terms of the noise that are tried
 
 
 @dataclass(frozen=True, eq=False)
