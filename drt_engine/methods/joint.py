@@ -117,6 +117,9 @@ _SEARCHES, _MOVING, _CALM = 4, 0.1, 3.0
 differences are usually lower than that once they are held together, nothing moves far: they are 0.3 to 1 then, and 10
 to 40 where processes cross and along temperature."""
 
+_HELD_STEPS = 60
+"""Most steps of the descent that tells motion from breaks."""
+
 _SHARINGS = 8
 """Rounds of finding what share of the single priors counts."""
 
@@ -773,11 +776,12 @@ class SeriesProblem:
         """
         y = self.chain.y.copy()
         self._weigh(held)
-        self._descend(held, _COARSE, _EXACT_STEPS)
+        residual = self._descend(held, _COARSE, _HELD_STEPS)
         broken, height = self._broken(held)
         self.chain.y[:] = y
         self._weigh(found)
-        return np.append(broken, np.median(height))
+        # On the way, what is still to be moved looks like breaks.
+        return np.append(broken, np.median(height)) if residual <= _COARSE else np.append(broken & False, np.inf)
 
     def _broken(self, found: SeriesHyperparameters) -> tuple[NDArray[np.bool_], Array]:
         """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,); heights.
