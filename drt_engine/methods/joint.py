@@ -36,6 +36,10 @@ _LEAST, _MOST = 1e-2, 3e3
 """Smallest strength, at which states are as good as independent, and largest: straight lines between relaxation times
 are not right to less than the changes of the slope of ln γ that it allows, 0.02, and a jump would cost too much."""
 
+_MOST_OF_FEW, _LEAST_NUMBER = 30.0, 3
+"""The same for few differences, times the square of their number, which is taken to be the latter at least: a course
+through five states is smooth by chance, and with more than 300 their error is 15 % higher."""
+
 _SHIFT, _LEAST_SHIFT, _SHIFT_WEIGHT = 0.03, 1e-4, 0.02
 """How far processes move in ln τ from state to state before the data are seen; the least; and the weight of that as a
 normal distribution of the logarithm of its square has it."""
@@ -116,6 +120,10 @@ _SEARCHES, _MOVING, _CALM = 4, 0.1, 3.0
 0.1 in smooth series of the benchmark, 0.3 where processes cross, and 0.2 to 0.6 where a jump was taken for it. Where
 differences are usually lower than that once they are held together, nothing moves far: they are 0.3 to 1 then, and 10
 to 40 where processes cross and along temperature."""
+
+_MANY = 12
+"""Fewest states of which the search begins again: of ten that drift fast, it then ended with s of 0.01 to 0.05 instead of
+0.1 and an error 15 % higher."""
 
 _HELD_STEPS = 60
 """Most steps of the descent that tells motion from breaks."""
@@ -329,6 +337,7 @@ class SeriesProblem:
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
         self.chain = Chain(scaled, self._grid, self._terms, self._width, courses)
         self._few = max(_AT_ONCE // len(z), 1)
+        self._most = min(_MOST, _MOST_OF_FEW * max(len(position) - 2, _LEAST_NUMBER) ** 2)
         self.own_share = _OWN_SHARE
         self.cut(np.zeros(len(z), dtype=bool))
 
@@ -634,7 +643,7 @@ class SeriesProblem:
             length = np.where(change * before < 0.0, 0.5 * length, length)
             before = change.clip(-length, length)
             settled = np.abs(np.log(noise[noise > 0.0] / found.noise[noise > 0.0])).max(initial=0.0)
-            strength = min(max(found.strength * np.exp(before[0]), _LEAST), _MOST)
+            strength = min(max(found.strength * np.exp(before[0]), _LEAST), self._most)
             moved = abs(np.log(strength / found.strength))
             found = found._replace(
                 noise=noise, strength=strength, shift=max(found.shift * np.exp(before[1]), _LEAST_SHIFT)
@@ -757,7 +766,7 @@ class SeriesProblem:
         *broken, usual = self._steps.do(lambda: self._broken_if(held, found), _FOUND).tolist()
         if self._cut_at(np.array(broken)):
             return found
-        return held if first and usual < _CALM else None
+        return held if first and usual < _CALM and len(self.chain.b) >= _MANY else None
 
     def _cut_at(self, broken: Array) -> bool:
         """Let go of the differences across further breaks; return whether there are any."""
