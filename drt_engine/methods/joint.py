@@ -122,8 +122,8 @@ differences are usually lower than that once they are held together, nothing mov
 to 40 where processes cross and along temperature."""
 
 _MANY = 12
-"""Fewest states of which the search begins again: of ten that drift fast, it then ended with s of 0.01 to 0.05 instead of
-0.1 and an error 15 % higher."""
+"""Fewest states of which the search begins again: of ten that drift fast, it then ended with s of 0.01 to 0.05 instead
+of 0.1 and an error 15 % higher."""
 
 _HELD_STEPS = 60
 """Most steps of the descent that tells motion from breaks."""
