@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from fresh import FractalWarburg
 from scenarios import normal
 
 import drt_engine as drt
@@ -23,6 +24,7 @@ from drt_engine.simulate import (
     HavriliakNegami,
     Inductor,
     Noise,
+    Outliers,
     ProportionalNoise,
     Resistor,
     campaign,
@@ -293,6 +295,25 @@ def _jump(x: float) -> list[Element]:
     ]
 
 
+def _steps(x: float) -> list[Element]:
+    """Let a resistance jump by a factor 1.8, and later a time constant by 2.2."""
+    return [
+        Resistor(9.0),
+        ZARC(14.0, 2e-5, 0.88),
+        ZARC(25.0 * (1.0 if x < 0.35 else 1.8), 2e-3, 0.84),
+        ZARC(40.0 - 8.0 * x, 0.2 * (1.0 if x < 0.66 else 2.2), 0.86),
+    ]
+
+
+def _gerischer(x: float) -> list[Element]:
+    return [
+        Resistor(2.0),
+        ZARC(3.0 - x, 5e-5, 0.9),
+        HavriliakNegami(8.0 + 5.0 * x, 0.05 * 2.0**x, 0.95, 0.5),
+        FractalWarburg(4.0, 3.0 * 1.3**x, 0.45),
+    ]
+
+
 def _crossing(x: float) -> list[Element]:
     return [
         Resistor(5.0),
@@ -338,5 +359,11 @@ DEVELOPMENT = (
     Case("half missing", thinned(Sweep(_drift, _DAY).series, 0.5)),
     Case("refused", Sweep(_drift, _DAY, refused=(3, 11, 12)).series),
     Case("uneven", Sweep(_drift, _UNEVEN).series),
+    Case("outlying", Sweep(_drift, _DAY[:20], noise=Outliers(0.05, 0.08, ProportionalNoise(0.004))).series),
+    Case("two steps", Sweep(_steps, spaced(0.0, 1.0, 36), "time", ConstantNoise(0.002), breaks=(13, 24)).series),
+    Case(
+        "gerischer",
+        Sweep(_gerischer, spaced(0.0, 1.0, 22), "time", ProportionalNoise(0.002), (1e5, 1e-2, 8)).series,
+    ),
 )
 """Series that a method may be chosen on."""

@@ -43,7 +43,7 @@ def two_states(series):
 
 def test_names_are_those_of_one_series_each(series):
     names = [case.name for chosen, _ in series.SETS.values() for case in chosen]
-    assert len(set(names)) == len(names) == 30
+    assert len(set(names)) == len(names) == 33
 
 
 @pytest.mark.slow
