@@ -66,9 +66,13 @@ _ROUNDS, _SETTLED, _LONGEST = 16, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
-_NORMAL_STEPS, _STEPS = 3, 1
-"""Most steps of the descent that begins, with a quadratic coupling, and in a round of finding hyperparameters: these
-need no solution, and what is left of the way is gone in the next round."""
+_NORMAL_STEPS, _FIRST_STEPS, _STEPS = 3, 5, 1
+"""Most steps of the descent that begins, with a quadratic coupling, in the first round of finding hyperparameters, and
+in each other one beside the step from where they are found: these need no solution, and what is left of the way is gone
+in the next round. With one in the first, processes that cross could be held back for good."""
+
+_LEAST_ROUNDS = 3
+"""Rounds that are made in any case."""
 
 _COARSE, _COARSE_STEPS, _EXACT, _EXACT_STEPS = 0.1, 30, 1e-10, 200
 """How exact the solution is, in posterior standard deviations, and after how many steps one gives up: at first, in
@@ -623,7 +627,7 @@ class SeriesProblem:
             self._weigh(found)
             self.attune()
             share = _BEGUN + (_FOUND - _BEGUN) * np.array([n, n + 1]) / _ROUNDS
-            limit = _STEPS
+            limit = _FIRST_STEPS if n == 0 else _STEPS
             if limit > self._few:
                 self._minimise(found, _COARSE, limit, (share[0], share[1]))
                 limit = 0
@@ -644,7 +648,7 @@ class SeriesProblem:
                 noise=noise, strength=strength, shift=max(found.shift * np.exp(before[1]), _LEAST_SHIFT)
             )
             shifted = _SHIFTED * abs(before[1]) * min(found.shift / _SHIFT, 1.0)
-            if max(moved, settled, shifted) <= _SETTLED:
+            if n + 1 >= _LEAST_ROUNDS and max(moved, settled, shifted) <= _SETTLED:
                 break
         return found
 
