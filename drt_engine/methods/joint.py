@@ -71,6 +71,9 @@ _NORMAL_STEPS, _FIRST_STEPS, _STEPS = 3, 5, 1
 in each other one beside the step from where they are found: these need no solution, and what is left of the way is gone
 in the next round. With one in the first, processes that cross could be held back for good."""
 
+_BREAK_STEPS = 10
+"""Most steps towards the solution before breaks are looked for: farther from it, a jump is in several differences."""
+
 _LEAST_ROUNDS = 3
 """Rounds that are made in any case."""
 
@@ -764,6 +767,8 @@ class SeriesProblem:
 
     def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
         """Let go of the differences across breaks; return whether there are any."""
+        self._weigh(found)
+        self._minimise(found, _COARSE, _BREAK_STEPS, (_FOUND, _FOUND))
         breaks = np.zeros(len(self.chain.b), dtype=bool)
         breaks[2:-1] = self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
         self.cut(breaks)
