@@ -66,10 +66,11 @@ _ROUNDS, _SETTLED, _LONGEST = 16, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
-_NORMAL_STEPS, _FIRST_STEPS, _STEPS = 3, 5, 1
+_NORMAL_STEPS, _FIRST_STEPS, _STEPS = 3, 5, 2
 """Most steps of the descent that begins, with a quadratic coupling, in the first round of finding hyperparameters, and
 in each other one beside the step from where they are found: these need no solution, and what is left of the way is gone
-in the next round. With one in the first, processes that cross could be held back for good."""
+in the next round. With one in the first, processes that cross could be held
+back for good, and with one in the others, 3 of 28 jumps of a resistance by a factor of two were smeared."""
 
 _BREAK_STEPS = 10
 """Most steps towards the solution before breaks are looked for: farther from it, a jump is in several differences."""
@@ -386,8 +387,11 @@ class SeriesProblem:
         found = found._replace(noise=np.where(np.isfinite(self.given), self.given, found.noise))
         rough._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
         found = rough._find_hyperparameters(found)
-        if self._order == 2 and rough._cut_at_breaks(found):
-            found = rough._find_hyperparameters(found)
+        if self._order == 2:
+            rough._weigh(found)
+            rough._minimise(found, _COARSE, _BREAK_STEPS, (_FOUND, _FOUND))
+            if rough._cut_at_breaks(found):
+                found = rough._find_hyperparameters(found)
         rounded_off = _rounded(found)
         # What is given stays as it is.
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
@@ -395,7 +399,12 @@ class SeriesProblem:
         self.cut(rough.breaks)
         rough.hand_on()
         self._weigh(found)
-        return found, self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, 1.0))
+        residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, _NEAR))
+        # A jump may be sharp on these relaxation times alone.
+        if self._order == 2 and rough is not self and self._cut_at_breaks(found):
+            self._weigh(found)
+            residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_NEAR, 1.0))
+        return found, residual
 
     def _state(self) -> dict[str, Array]:
         """Name what further steps begin from: the solution, and how much it may change."""
@@ -766,13 +775,13 @@ class SeriesProblem:
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
     def _cut_at_breaks(self, found: SeriesHyperparameters) -> bool:
-        """Let go of the differences across breaks; return whether there are any."""
-        self._weigh(found)
-        self._minimise(found, _COARSE, _BREAK_STEPS, (_FOUND, _FOUND))
+        """Let go of the differences across breaks; return whether there are any that were not known."""
         breaks = np.zeros(len(self.chain.b), dtype=bool)
         breaks[2:-1] = self._steps.do(lambda: self._broken(found).astype(float), _FOUND) > 0.0
-        self.cut(breaks)
-        return bool(breaks.any())
+        new = bool((breaks & ~self._breaks).any())
+        if new:
+            self.cut(self._breaks | breaks)
+        return new
 
     def _broken(self, found: SeriesHyperparameters) -> NDArray[np.bool_]:
         """Whether the series breaks between the middle states of neighbouring differences, shape (R − 1,).
