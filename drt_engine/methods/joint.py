@@ -56,18 +56,32 @@ _REACH = 2
 """Relaxation times beside an interval whose bends may pass over it when processes move; with four or six, a crossing of
 two processes and a series over 80 K came out worse."""
 
+_SHIFTED = 0.3
+"""How much of a change of the logarithm of s counts for that; less where s is so small that it does not matter."""
+
 _USUAL, _STEEPER = 24, 4
+"""A course that is measured in more steps than this has second differences that fall with the square of their number,
+and the largest strength goes with the fourth power."""
 
 _WIDER_BENDS = -1.5
-"""Power of the distance of relaxation times that bends are multiplied by, so that s is the same."""
+"""Power of the distance of relaxation times that bends are multiplied by, so that s is the same. If ln γ were smooth it
+would be −½; but the largest bend about a wider interval is larger."""
 
 _ROUNDS, _SETTLED, _LONGEST = 16, 0.1, 1.5
 """Most rounds of bringing hyperparameters and solution into agreement; change of their logarithms that ends them; and
 largest change in a round."""
 
-_NORMAL_STEPS, _STEPS = 3, 1
-"""Most steps of the descent that begins, with a quadratic coupling, and in a round of finding hyperparameters: these
-need no solution, and what is left of the way is gone in the next round."""
+_NORMAL_STEPS, _FIRST_STEPS, _STEPS = 3, 5, 2
+"""Most steps of the descent that begins, with a quadratic coupling, in the first round of finding hyperparameters, and
+in each other one beside the step from where they are found: these need no solution, and what is left of the way is gone
+in the next round. With one in the first, processes that cross could be held
+back for good, and with one in the others, 3 of 28 jumps of a resistance by a factor of two were smeared."""
+
+_BREAK_STEPS = 10
+"""Most steps towards the solution before breaks are looked for: farther from it, a jump is in several differences."""
+
+_LEAST_ROUNDS = 3
+"""Rounds that are made in any case."""
 
 _COARSE, _COARSE_STEPS, _EXACT, _EXACT_STEPS = 0.1, 30, 1e-10, 200
 """How exact the solution is, in posterior standard deviations, and after how many steps one gives up: at first, in
@@ -86,7 +100,9 @@ and fewest steps: what is known of the way is lost after them."""
 _BEGUN, _FOUND, _NEAR = 0.1, 0.6, 0.8
 """Shares of the work until hyperparameters are looked for, until they are found, and until the solution is near."""
 
-_LONG = 48
+_LONG, _LENGTHENED = 48, 2.0
+"""From more states on, changes of hyperparameters count by this where two follow each other in one direction: there κ
+has a longer way to go."""
 
 _GRAIN = 2.0**-10
 """Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace."""
@@ -243,10 +259,6 @@ def solve_series(
         Before which spectra the series breaks.
     """
     problem = SeriesProblem(prepared, impedance, position)
-    coarser = prepared.coarser
-    if coarser is not None:
-        wider = float(problem._spacing.size / (coarser.grid.logs - 1))
-        problem.small = SeriesProblem(coarser, impedance, position, wider=wider)
     lam = _coarse(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
     found, residual = problem.solve(start, lam, steps or Steps())
     return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
@@ -347,7 +359,7 @@ class SeriesProblem:
         across: Array | None = None,
         wider: float = 1.0,
     ) -> None:
-        self._prepared, self._problem, self._grid = prepared, prepared.problem, prepared.grid
+        self._prepared, self._problem, self._grid, self._position = prepared, prepared.problem, prepared.grid, position
         self._there = np.isfinite(impedance)
         self._impedance = z = np.where(self._there, impedance, 0.0)
         # One size for all: ln γ of neighbours are compared.
@@ -362,7 +374,7 @@ class SeriesProblem:
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
         self.chain = Chain(scaled, self._grid, self._terms, self._width, courses)
         self._few = max(_AT_ONCE // len(z), _FEWEST)
-        self.own_share, self._wider = _OWN_SHARE, wider
+        self.own_share, self._wider, self._steps = _OWN_SHARE, wider, Steps()
         of_few = _MOST_OF_FEW * max(len(position) - 2, _LEAST_NUMBER) ** 2
         self._most = min(of_few, _MOST * max(len(position) / _USUAL, 1.0) ** _STEEPER)
         self.cut(np.zeros(len(z), dtype=bool))
@@ -386,73 +398,58 @@ class SeriesProblem:
 
     def solve(self, start: SeparateSolutions, lam: float, steps: Steps) -> tuple[SeriesHyperparameters, float]:
         """Find hyperparameters and solution from those of the single spectra; return them and the residual."""
-        small = self.small
         self.begin(start.parameters)
         # The way is not smooth: the last bits of the start, as units of the impedance leave them, must not decide it.
         self.chain.y[:] = _START_GRAIN * np.round(self.chain.y / _START_GRAIN)
-        if small is not None:
-            small.begin_from(self)
-        steps.on(**self._state(), **({} if small is None else {f"small_{k}": v for k, v in small._state().items()}))
-        self._steps = steps
-        if small is not None:
-            small._steps = steps
+        coarser = self._prepared.coarser
+        rough = self if coarser is None else _CoarserProblem(self, coarser)
+        steps.on(**self._state(), **rough._state())
+        for one in (self, rough):
+            one._count_by(steps)
         found = _rounded(SeriesHyperparameters(self._first_noise(start), lam, _START, _FIRST_SHIFT))
         found = found._replace(noise=np.where(np.isfinite(self.given), self.given, found.noise))
-        one = small or self
-        one._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
-        found = one._find_hyperparameters(found)
+        rough._minimise(found, _COARSE, _NORMAL_STEPS, (0.0, _BEGUN), normal=True)
+        found = rough._find_hyperparameters(found)
         for n in range(_SEARCHES if self._order == 2 else 0):
-            again = one._search_again(found, first=n == 0)
+            rough._weigh(found)
+            rough._minimise(found, _COARSE, _BREAK_STEPS, (_FOUND, _FOUND))
+            again = rough._search_again(found, first=n == 0)
             if again is None:
                 break
-            found = one._find_hyperparameters(again)
+            found = rough._find_hyperparameters(again)
         rounded_off = _rounded(found)
         # What is given stays as it is.
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
-        if small is not None:
-            self.cut(small.breaks)
-            self.follow(small)
+        self.cut(rough.breaks)
+        rough.hand_on()
         self._weigh(found)
-        return found, self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, 1.0))
+        residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, _NEAR))
+        # A jump may be sharp on these relaxation times alone.
+        if self._order == 2 and rough is not self and self._cut_at(self._broken_now(found, _NEAR)):
+            self._weigh(found)
+            residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_NEAR, 1.0))
+        return found, residual
 
-    small: "SeriesProblem | None" = None
+    def _count_by(self, steps: Steps) -> None:
+        self._steps = steps
+        self.chain.tell(steps.within)
 
-    def _logs_of(self, other: "SeriesProblem"):
-        tau, of = (one._problem.discretisation.expansion.tau for one in (self, other))
-        return np.searchsorted(of, tau)
-
-    def begin_from(self, other: "SeriesProblem") -> None:
-        from scipy.interpolate import CubicSpline
-
-        at = self._logs_of(other)
-        logs = self._grid.logs
-        self.chain.y[:, :logs] = other.chain.y[:, at]
-        self.chain.y[:, logs:] = other.chain.y[:, other._grid.logs :]
-        x = np.log(other._problem.discretisation.expansion.tau)
-        self._between = CubicSpline(x[at], np.eye(at.size), axis=0)(x)
-        self._fine = other
-        self.correct()
-
-    def correct(self) -> None:
-        logs, fine = self._grid.logs, self._fine
-        u = self.chain.y[:, :logs]
-        many = np.exp(u @ self._between.T) @ fine.chain._columns[: fine._grid.logs]
-        self.chain.b[:] = fine.chain.b - many + np.exp(u) @ self.chain._columns[:logs]
-
-    def follow(self, small: "SeriesProblem") -> None:
-        logs = self._grid.logs
-        few = small._grid.logs
-        self.chain.y[:, :logs] = small.chain.y[:, :few] @ small._between.T
-        self.chain.y[:, logs:] = small.chain.y[:, few:]
-
-    def _state(self):
+    def _state(self) -> dict[str, Array]:
+        """Name what further steps begin from: the solution, and how much it may change."""
         return {"y": self.chain.y, "relative": self._terms.relative}
+
+    def attune(self) -> None:
+        """Bring what depends on the solution and is held meanwhile up to date: nothing here."""
+
+    def hand_on(self) -> None:
+        """Give the solution to the problem that this one is rougher than: here, it is that."""
 
     def solve_across(self, start: Parameters, known: tuple[Array, float], across: Across, steps: Steps) -> float:
         """Find the solution of several series from solutions of each alone, noise (K, 2) and λ; return the residual."""
         self.begin(start)
-        self._keep_in(steps)
+        steps.on(**self._state())
+        self._count_by(steps)
         first, last = self._terms.state[:, 0], self._terms.state.max(axis=1)
         self._cut = np.zeros(len(first), dtype=bool)
         length = len(across.position[0])
@@ -483,12 +480,6 @@ class SeriesProblem:
             coupling_across=none,
             shift_across=none.copy(),
         )
-
-    def _keep_in(self, steps: Steps) -> None:
-        """Name what further steps begin from: the solution, and how much it may change."""
-        self._steps = steps
-        self.chain.tell(steps.within)
-        steps.on(y=self.chain.y, relative=self._terms.relative)
 
     def _minimise(
         self,
@@ -718,10 +709,9 @@ class SeriesProblem:
         length = np.full(2, _LONGEST)
         for n in range(_ROUNDS):
             self._weigh(found)
-            if self._wider > 1.0:
-                self.correct()
+            self.attune()
             share = _BEGUN + (_FOUND - _BEGUN) * np.array([n, n + 1]) / _ROUNDS
-            limit = _STEPS
+            limit = _FIRST_STEPS if n == 0 else _STEPS
             if limit > self._few:
                 self._minimise(found, _COARSE, limit, (share[0], share[1]))
                 limit = 0
@@ -733,7 +723,7 @@ class SeriesProblem:
             # Halved where it turns round: the two depend on each other.
             length = np.where(change * before < 0.0, 0.5 * length, length)
             if len(self.chain.y) > _LONG:
-                change = np.where(change * before > 0.0, 2.0 * change, change)
+                change = np.where(change * before > 0.0, _LENGTHENED * change, change)
             before = change.clip(-length, length)
             settled = np.abs(np.log(noise[noise > 0.0] / found.noise[noise > 0.0])).max(initial=0.0)
             strength = min(max(found.strength * np.exp(before[0]), _LEAST), self._most)
@@ -741,27 +731,27 @@ class SeriesProblem:
             found = found._replace(
                 noise=noise, strength=strength, shift=max(found.shift * np.exp(before[1]), _LEAST_SHIFT)
             )
-            shifted = 0.3 * abs(before[1]) * min(found.shift / _SHIFT, 1.0)
-            if max(moved, settled, shifted) <= _SETTLED:
+            shifted = _SHIFTED * abs(before[1]) * min(found.shift / _SHIFT, 1.0)
+            if n + 1 >= _LEAST_ROUNDS and max(moved, settled, shifted) <= _SETTLED:
                 break
         return found
 
     def _told(self, found: SeriesHyperparameters, limit: int) -> Array:
-        """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told."""
+        """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told.
+
+        The factor that this needs serves for a step as well.
+        """
         if limit:
             self._descend(found, _COARSE, limit)
-        chain, model = self.chain, Model(self._strengths(found), found.lam, self.own_share)
-        self._take(found.noise[None])
-        chain.work_roughly(False)
-        with single_threaded_blas():
-            step = chain.begin_touching(model)
-            if step is None:
-                return np.zeros(0)
-            chain.matrix.invert(len(chain.y))
+
+        def look() -> Array:
             known = self._known()
-            told = np.array([*self._noise(found, known), *self._strength(found, known)])
-            chain.go(step, model)
-        return told
+            return np.array([*self._noise(found, known), *self._strength(found, known)])
+
+        self._take(found.noise[None])
+        self.chain.work_roughly(False)
+        with single_threaded_blas():
+            return self.chain.step_touching(Model(self._strengths(found), found.lam, self.own_share), look)
 
     def _weigh(self, found: SeriesHyperparameters) -> None:
         """Let changes be larger where ln γ bends: a process that moves takes its bends along.
@@ -785,7 +775,8 @@ class SeriesProblem:
         # Column m of the filter has the nodes m − 2 … m + 1 of the padded row, which are m − 1 … m + 2 of the grid.
         about = maximum_filter1d(padded, _REACH, axis=1, mode="constant", origin=-1)[:, : self._spacing.size]
         state = self._terms.state
-        return np.asarray(np.where(state[:, :, None] >= 0, about[state], 0.0).max(axis=1)) * self._wider**_WIDER_BENDS
+        largest = np.where(state[:, :, None] >= 0, about[state], 0.0).max(axis=1)
+        return np.asarray(largest * self._wider**_WIDER_BENDS)
 
     def _bends(self) -> Array:
         """Compute changes of the slope of ln γ, shape (K, M − 2)."""
@@ -793,9 +784,9 @@ class SeriesProblem:
 
     def _known(self) -> _Known:
         """Variances from the blocks of the inverse."""
-        logs, bend, at = self._grid.logs, self._grid.bend, np.arange(self._grid.logs)
-        own = self.chain.matrix.own[: len(self.chain.y)]
-        diagonal = [own[:, at[: logs - d], at[d:]] for d in range(3)]
+        logs, bend = self._grid.logs, self._grid.bend
+        own = self.chain.matrix.own[: len(self.chain.y), :logs, :logs]
+        diagonal = [np.diagonal(own, d, 1, 2) for d in range(3)]
         variance = (
             bend[:, 0] ** 2 * diagonal[0][:, :-2]
             + bend[:, 1] ** 2 * diagonal[0][:, 1:-1]
@@ -860,7 +851,7 @@ class SeriesProblem:
 
         A jump that is held makes κ small or s large, and others are not seen beside it.
         """
-        if self._cut_at(self._steps.do(lambda: self._broken(found)[0].astype(float), _FOUND)):
+        if self._cut_at(self._broken_now(found, _FOUND)):
             return found
         if found.shift <= _MOVING:
             return None
@@ -869,6 +860,9 @@ class SeriesProblem:
         if self._cut_at(np.array(broken)):
             return found
         return held if first and usual < _CALM and len(self.chain.b) >= _MANY else None
+
+    def _broken_now(self, found: SeriesHyperparameters, share: float) -> Array:
+        return self._steps.do(lambda: self._broken(found)[0].astype(float), share)
 
     def _cut_at(self, broken: Array) -> bool:
         """Let go of the differences across further breaks; return whether there are any."""
@@ -958,6 +952,47 @@ class SeriesProblem:
 
 
 _LEAST_VARIANCE = 1e-10
+
+
+class _CoarserProblem(SeriesProblem):
+    """The joint problem of a series with fewer relaxation times, from which κ, s and the noise are found.
+
+    The data are less what the finer model says that this one does not, by cubic interpolation of ln γ, so that both fit
+    them alike.
+
+    Parameters
+    ----------
+    finer : SeriesProblem
+        The problem, with a start.
+    prepared : PreparedLogGaussian
+        What single spectra share on some of its relaxation times.
+    """
+
+    def __init__(self, finer: SeriesProblem, prepared: PreparedLogGaussian) -> None:
+        from scipy.interpolate import CubicSpline
+
+        few, many = (one.problem.discretisation.expansion.tau for one in (prepared, finer._prepared))
+        z = np.where(finer._there, finer._impedance, np.nan)
+        super().__init__(prepared, z, finer._position, wider=(many.size - 1) / (few.size - 1))
+        self._finer = finer
+        self._between = CubicSpline(np.log(few), np.eye(few.size), axis=0)(np.log(many)).T
+        self.chain.y[:, : few.size] = finer.chain.y[:, np.searchsorted(many, few)]
+        self.chain.y[:, few.size :] = finer.chain.y[:, many.size :]
+        self.attune()
+
+    def _state(self) -> dict[str, Array]:
+        return {f"rough_{name}": values for name, values in super()._state().items()} | {"rough_b": self.chain.b}
+
+    def attune(self) -> None:
+        """Take from the data what the finer model says at the solution and this one does not."""
+        finer, u = self._finer.chain, self.chain.y[:, : self._grid.logs]
+        self.chain.b[:] = finer.b + self.chain.curves(np.exp(u)) - finer.curves(np.exp(u @ self._between))
+
+    def hand_on(self) -> None:
+        """Give the solution to the finer problem, interpolated."""
+        y, few, many = self.chain.y, self._grid.logs, self._finer._grid.logs
+        self._finer.chain.y[:, :many] = y[:, :few] @ self._between
+        self._finer.chain.y[:, many:] = y[:, few:]
 
 
 def _terms(position: Array, across: Array | None, logs: int) -> Terms:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
-from drt_engine.model.gsvd import factorise
 from drt_engine.model.discretisation import discretise
+from drt_engine.model.gsvd import factorise
 from drt_engine.model.problem import Parameters, Problem, assemble, filled, row_by_row
 from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
@@ -332,7 +332,7 @@ class PreparedLogGaussian:
 
     def _start_of(self, b: Array) -> Array:
         if not self.problem.discretisation.expansion.response.blocking:
-            return self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)]
+            return np.asarray(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
         # The modulus goes over decades: without weights, only the lowest frequencies would be fitted.
         out = np.empty((len(b), self.problem.scale.size))
         for row, data in enumerate(b):

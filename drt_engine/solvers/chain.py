@@ -49,9 +49,10 @@ component of a residual: data are divided by their size, so it is a sum of numbe
 _OLD, _OLD_TURNS = 0.1, 12
 """Below this residual a factor serves for further steps, as long as so many turns of conjugate gradients are enough."""
 
-LEASTFLOOR, FIRSTFLOOR = 0.2, 1.0
-_SHORT = 0.3
-"""A step that has to be made shorter than this"""
+_SHORT, _LEAST_FLOOR, _STIFFER = 0.3, 0.2, 3.0
+"""Far from the solution, a term counts at least by a share of the curvature of its parabola, at first by all of it: by
+more where a step had to be made shorter than the first of these, and by less, down to the second, where it had not. Of
+a series, the one term that a step is too long for makes it short for all."""
 
 _CLOSE = 1e-8
 """What is below this and no longer halves has met rounding."""
@@ -63,7 +64,7 @@ _OFTEN = 20
 """After so many of these it is told how far it is."""
 
 _TRUE, _TAMED, _TOUCHING, _NONE = range(4)
-"""Which second derivative is factored: the true one; without what may make it indefinite, term by term; that of
+"""Which second derivative is factored: the true one; with what may make it indefinite held up, term by term; that of
 parabolas that touch from above; and that none of them is positive definite."""
 
 
@@ -160,6 +161,7 @@ class Chain:
         self.y = np.zeros((states, size))
         self.known = np.zeros((states, logs - 2))  # variance of the bends, where it is to count
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
+        self.floor = self.length = 1.0  # least share of a parabola's curvature, and of the last step that was gone
         self.looser = 1.0  # how much weaker the coupling is taken to be in the matrix of parabolas
 
     def work_roughly(self, rough: bool) -> None:
@@ -171,6 +173,10 @@ class Chain:
         self._whole.tick = self._rough.tick = tick
 
     # ---- objective
+
+    def curves(self, gamma: Array) -> Array:
+        """Compute the part of γ in the data, shape (K, 2 F)."""
+        return np.asarray(gamma @ self._columns[: self.grid.logs])
 
     def evaluate(self, y: Array, model: Model) -> float:
         """Value of the objective; leaves what derivatives are made from."""
@@ -363,9 +369,7 @@ class Chain:
             return
         one, between, other = (each.astype(kind, copy=False) for each in self._pair)
         for k in range(len(own)):
-            weighted = np.hstack(
-                [one[k] * real + between[k] * imaginary, between[k] * real + other[k] * imaginary]
-            )
+            weighted = np.hstack([one[k] * real + between[k] * imaginary, between[k] * real + other[k] * imaginary])
             np.matmul(rows, weighted.T, out=own[k])
             own[k] *= factors[k]
             own[k] *= factors[k].T
@@ -450,7 +454,7 @@ class Chain:
     def _precondition(self, left: Array) -> Array:
         """Add the solutions within lines and along courses."""
         if not self._across:
-            return self.matrix.solve(left[None])[0]
+            return np.asarray(self.matrix.solve(left[None])[0])
         lines = self.courses.shape[1]
         across = left.reshape(lines, -1)
         whole = np.vstack([left, (self.courses @ across).reshape(-1, left.shape[1])])
@@ -500,7 +504,7 @@ class Chain:
         phi = self.evaluate(self.y, model)
         residual = self.differentiate(model)
         self.dual = self._ratio / self._root
-        mode, before, free, self.floor = _NONE, math.inf, self.free, FIRSTFLOOR
+        mode, before, free, self.floor = _NONE, math.inf, self.free, 1.0
         for _ in range(limit):
             if not residual > tolerance:
                 break
@@ -512,17 +516,16 @@ class Chain:
                 first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
                 mode, free = self._factor_from(first, model), self.free
                 if mode == _NONE and self.matrix is self._rough:
-                    self.matrix = self._whole
+                    self.work_roughly(False)
                     mode = self._factor_from(_TAMED, model)
                 if mode == _NONE:
                     break
                 step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
             phi = self._walk(step, phi, model)
-            # Far from a parabola, steps are damped more.
             if self.length < _SHORT:
-                self.floor = min(3.0 * self.floor, 1.0)
+                self.floor = min(_STIFFER * self.floor, 1.0)
             elif self.length == 1.0:
-                self.floor = max(self.floor / 3.0, LEASTFLOOR)
+                self.floor = max(self.floor / _STIFFER, _LEAST_FLOOR)
             before, residual = residual, self.differentiate(model)
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
@@ -560,26 +563,27 @@ class Chain:
         self.y[:], self.length = trial, length
         return phi
 
-    def begin_touching(self, model: Model) -> Array | None:
-        """Factor the matrix of parabolas that touch from above at `y`, and return its step; None without one."""
-        self._phi = self.evaluate(self.y, model)
-        self.differentiate(model)
-        self.dual = self._ratio / self._root
-        self.build(_TOUCHING, model)
-        return -self.solve(self.gradient[None])[0] if self.matrix.factor() else None
+    def step_touching(self, model: Model, look: Callable[[], Array]) -> Array:
+        """Go a step of the parabolas that touch from above.
 
-    def go(self, step: Array, model: Model) -> None:
-        """Go along a step as far as the objective falls, after :meth:`begin_touching`."""
-        self._walk(step, self._phi, model)
+        Returns what `look` tells before the step, while blocks of the inverse are there; nothing if there is no step.
+        """
+        phi = self._touch(model)
+        self.build(_TOUCHING, model)
+        if not self.matrix.factor():
+            return np.zeros(0)
+        step = -self.solve(self.gradient[None])[0]
+        self.matrix.invert(len(self.y))
+        told = look()
+        self._walk(step, phi, model)
+        return told
 
     def factor_touching(self, model: Model, *, invert: bool) -> bool:
         """Factor the matrix of parabolas that touch from above at `y`, or leave blocks of its inverse.
 
         Elements that are held at zero are taken as free. Returns whether it is positive definite.
         """
-        self.evaluate(self.y, model)
-        self.differentiate(model)
-        self.dual = self._ratio / self._root
+        self._touch(model)
         self.free[:] = 1.0
         self.build(_TOUCHING, model)
         if not self.matrix.factor():
@@ -587,6 +591,13 @@ class Chain:
         if invert:
             self.matrix.invert(len(self.y))
         return True
+
+    def _touch(self, model: Model) -> float:
+        """Evaluate and differentiate at `y`; return the value."""
+        phi = self.evaluate(self.y, model)
+        self.differentiate(model)
+        self.dual = self._ratio / self._root
+        return phi
 
     def change_variances(self) -> Array:
         """Variances of g of each difference from the blocks of the inverse, shape (R, M − 1)."""
