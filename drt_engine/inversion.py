@@ -344,11 +344,9 @@ class _Course:
 
 def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedSeries) -> None:
     """Invert a series together, and put its solutions in place of those of the spectra alone."""
-    if course.is_past(2, line.rows):
-        return
     out = course.out
     member = np.isfinite(out["residual"][line.rows]) & out["coefficients"][line.rows].any(axis=1)
-    if member.sum() < 2:
+    if course.is_past(2, line.rows) or member.sum() < 2:
         return
     rows, position = line.rows[member], line.position[member]
     expansion = method.expansion(spectra.frequency)
@@ -379,8 +377,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
         moved, parts = None, _in_parts(solve, 0, rows.size)
         logger.warning(
             "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one%s: %s",
-            rows.size, method.columns[0], "" if sweeps is None else ", without drift",
-            ", ".join(f"{part.where.start + 1} to {part.where.stop}" for part in parts) or "none",
+            rows.size, method.columns[0], _WITHOUT_DRIFT[sweeps is not None], _said(parts),
         )  # fmt: skip
 
     def replace_all() -> None:
@@ -437,6 +434,14 @@ class Part(NamedTuple):
         """Return that of some of the spectra."""
         own = np.arange(where.start, where.stop) - self.where.start
         return Part(where, self.solution.part(own, np.arange(self.solution.fit.shape[1])), self.breaks[own])
+
+
+_WITHOUT_DRIFT = ("", ", without drift")
+
+
+def _said(parts: Sequence[Part]) -> str:
+    """Say which spectra parts hold."""
+    return ", ".join(f"{part.where.start + 1} to {part.where.stop}" for part in parts) or "none"
 
 
 def _in_parts(solve: Callable[[slice], Part], first: int, last: int) -> list[Part]:

@@ -58,7 +58,8 @@ _MESSAGES = {
     Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. Either the "
     "spectrum is not one of the model: of relaxations alone (an inductive loop, a negative resistance, a wrong "
     "sign, or a cell that was not at rest), or with another kernel of such diffusion alone (another geometry or "
-    "boundary, or a relaxation beside it). Or the regularisation is too strong. Validate it; its intervals are withheld.",
+    "boundary, or a relaxation beside it). Or the regularisation is too strong. Validate it; "
+    "its intervals are withheld.",
     Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
     "1/ω_max to 1/ω_min; expected less. R_pol is an extrapolation: see r_pol_beyond, and measure at lower frequencies.",
     Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
