@@ -132,10 +132,10 @@ _OWN_SHARE = 0.5
 """What share of the single priors counts in a series, where neighbours expect much the same: with all of it the median
 error on slow series is a tenth higher, with less than a third that on series whose processes cross is."""
 
-_OPPOSITE, _HIGH, _HIGHER = 0.9, 3.0, 4.0
+_OPPOSITE, _HIGH, _HIGHER, _TWICE = 0.9, 3.0, 4.0, 2.0
 """How alike, but for their sign, neighbouring differences are at a break, and how large both are at least: the sum over
-relaxation times of ln(1 + q), itself and against the median of the others. It is 7 in both where a resistance doubles,
-and between smooth states the likeness is below 0.7."""
+relaxation times of ln(1 + q), itself, against the median of the others, and against the next ones. It is 7 in both
+where a resistance doubles, and between smooth states the likeness is below 0.7."""
 
 _LOOSER = 16.0
 """By how much less neighbours are held together where intervals are found. At the solution each change has the weight
@@ -377,6 +377,7 @@ class SeriesProblem:
         self.own_share, self._wider, self._steps = _OWN_SHARE, wider, Steps()
         of_few = _MOST_OF_FEW * max(len(position) - 2, _LEAST_NUMBER) ** 2
         self._most = min(of_few, _MOST * max(len(position) / _USUAL, 1.0) ** _STEEPER)
+        self._begun = self.chain.y
         self.cut(np.zeros(len(z), dtype=bool))
 
     # ---- solutions
@@ -403,6 +404,7 @@ class SeriesProblem:
         self.chain.y[:] = _START_GRAIN * np.round(self.chain.y / _START_GRAIN)
         coarser = self._prepared.coarser
         rough = self if coarser is None else _CoarserProblem(self, coarser)
+        rough._begun = rough.chain.y.copy()
         steps.on(**self._state(), **rough._state())
         for one in (self, rough):
             one._count_by(steps)
@@ -426,7 +428,7 @@ class SeriesProblem:
         self._weigh(found)
         residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, _NEAR))
         # A jump may be sharp on these relaxation times alone.
-        if self._order == 2 and rough is not self and self._cut_at(self._broken_now(found, _NEAR)):
+        if self._order == 2 and rough is not self and self._cut_at(self._broken_now(found, _NEAR)[0]):
             self._weigh(found)
             residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_NEAR, 1.0))
         return found, residual
@@ -851,18 +853,31 @@ class SeriesProblem:
 
         A jump that is held makes κ small or s large, and others are not seen beside it.
         """
-        if self._cut_at(self._broken_now(found, _FOUND)):
+        broken, high = self._broken_now(found, _FOUND)
+        if self._cut_at(broken):
             return found
-        if found.shift <= _MOVING:
+        moving = found.shift > _MOVING
+        if not (moving or high):
             return None
         held = found._replace(strength=_START, shift=_SHIFT)
         *broken, usual = self._steps.do(lambda: self._broken_if(held, found), _FOUND).tolist()
         if self._cut_at(np.array(broken)):
             return found
-        return held if first and usual < _CALM and len(self.chain.b) >= _MANY else None
+        return held if first and moving and usual < _CALM and len(self.chain.b) >= _MANY else None
 
-    def _broken_now(self, found: SeriesHyperparameters, share: float) -> Array:
-        return self._steps.do(lambda: self._broken(found)[0].astype(float), share)
+    def _broken_now(self, found: SeriesHyperparameters, share: float) -> tuple[Array, bool]:
+        """Where the series breaks at the solution, and whether two neighbouring differences are far above the others.
+
+        Where κ is large and s small already, a jump may have been drawn apart over several states.
+        """
+
+        def look() -> Array:
+            broken, height = self._broken(found)
+            lower = np.minimum(height[1:], height[:-1])
+            return np.append(broken, lower.max(initial=0.0) > max(_HIGH, _HIGHER * float(np.median(height))))
+
+        *broken, high = self._steps.do(look, share).tolist()
+        return np.array(broken), high > 0.0
 
     def _cut_at(self, broken: Array) -> bool:
         """Let go of the differences across further breaks; return whether there are any."""
@@ -880,6 +895,9 @@ class SeriesProblem:
         far in each step. Held together, it remains in one place, and processes that move are drawn apart in all.
         """
         y = self.chain.y.copy()
+        if found.shift <= _MOVING:
+            # What was drawn apart does not come together again.
+            self.chain.y[:] = self._begun
         self._weigh(held)
         residual = self._descend(held, _COARSE, _HELD_STEPS)
         broken, height = self._broken(held)
@@ -895,7 +913,7 @@ class SeriesProblem:
         bends quickly appears in several with either sign.
         """
         changes = np.sqrt(found.strength / self._wider * self._terms.relative) * self.chain.changes(self.chain.y)[1]
-        height = np.log1p(changes**2).sum(axis=1)
+        height = self._wider * np.log1p(changes**2).sum(axis=1)
         length = np.sqrt((changes**2).sum(axis=1))
         with np.errstate(invalid="ignore", divide="ignore"):
             opposite = -np.sum(changes[1:] * changes[:-1], axis=1) / (length[1:] * length[:-1])
@@ -905,6 +923,9 @@ class SeriesProblem:
             # Of few differences, the two across a break are a large part.
             others = np.delete(height, [r, r + 1])
             broken[r] = others.size > 0 and lower[r] > _HIGHER * np.median(others)
+            # One spectrum that is off by itself shows in three differences, twice as far in the middle one.
+            beside = height[[n for n in (r - 1, r + 2) if 0 <= n < height.size]].max(initial=0.0)
+            broken[r] &= lower[r] > _TWICE * beside
         return np.asarray(broken), height
 
     def _determined(self, found: SeriesHyperparameters, known: _Known) -> float:

@@ -98,8 +98,8 @@ def test_every_answer_is_certified_for_all_series_together(across):
 @pytest.mark.slow
 @pytest.mark.recorded
 def test_changes_across_are_found_better(along, across):
-    # The same voltage in two cycles: nothing changes.
-    pairs = [(k, k + 8) for k in (0, 1, 2, 3, 4, 6, 7)]
+    # The same voltage in two cycles that follow each other: nothing changes.
+    pairs = [(k, k + 8) for k in range(24) if 13 not in (k, k + 8)]
     before = np.diff(along.gamma_at(TAU)[pairs], axis=1)
     after = np.diff(across.gamma_at(TAU)[pairs], axis=1)
     # The slope of a line through four noisy values, against the difference of two: √(σ²/5) to √(2σ²), 0.32.
