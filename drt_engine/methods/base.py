@@ -164,6 +164,8 @@ def not_unique(
         kept = columns if solution.parameters.elastance[k] > 0.0 else columns[:, :-1]
         sigma = np.hypot(solution.noise_floor[k], solution.noise_relative[k] * np.abs(z))
         sigma = np.abs(z) if not np.isfinite(sigma).all() else sigma
+        if not (sigma > 0.0).all():
+            continue
         parts = [np.concatenate([one.real, one.imag]) for one in (kept / sigma[:, None], z / sigma)]
         length = np.linalg.norm(parts[0], axis=0)
         if not (np.isfinite(parts[0]).all() and np.isfinite(parts[1]).all() and (length > 0.0).all()):
