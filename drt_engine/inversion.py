@@ -377,7 +377,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
         moved, parts = None, _in_parts(solve, 0, rows.size)
         logger.warning(
             "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one%s: %s",
-            rows.size, method.columns[0], _WITHOUT_DRIFT[sweeps is not None], _said(parts),
+            rows.size, method.columns[0], "" if sweeps is None else ", without drift", _said(parts),
         )  # fmt: skip
 
     def replace_all() -> None:
@@ -434,9 +434,6 @@ class Part(NamedTuple):
         """Return that of some of the spectra."""
         own = np.arange(where.start, where.stop) - self.where.start
         return Part(where, self.solution.part(own, np.arange(self.solution.fit.shape[1])), self.breaks[own])
-
-
-_WITHOUT_DRIFT = ("", ", without drift")
 
 
 def _said(parts: Sequence[Part]) -> str:

@@ -105,7 +105,7 @@ def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[No
         raise OutputBusyError(
             f"{path}: another import has been adding to it for {seconds:g} s. Try again when it is done."
         ) from error
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter where the file system has no locks
         raise FileWriteError(f"{path}: cannot be added to: {place.name}: {error}.") from error
     token = _held.set(_held.get() | {target})
     try:

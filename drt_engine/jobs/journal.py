@@ -285,7 +285,11 @@ class Journal:
             yield
         except DRTError:
             raise
-        except (OSError, NotImplementedError, ValueError) as error:
+        except (
+            OSError,
+            NotImplementedError,
+            ValueError,
+        ) as error:  # no locks in the file system; a name that it refuses
             cause = getattr(error, "strerror", None) or error
             raise FileWriteError(f"{self.out}: cannot be written: {self.folder.name}: {cause}.") from error
 

@@ -57,7 +57,8 @@ _REACH = 2
 two processes and a series over 80 K came out worse."""
 
 _SHIFTED = 0.3
-"""How much of a change of the logarithm of s counts for that; less where s is so small that it does not matter."""
+"""How much of a change of the logarithm of s counts for that where s is no longer large, and less where it is so small
+that it does not matter. A large s is what the search begins with: it must have come to rest by itself."""
 
 _USUAL, _STEEPER = 24, 4
 """A course that is measured in more steps than this has second differences that fall with the square of their number,
@@ -405,7 +406,8 @@ class SeriesProblem:
         coarser = self._prepared.coarser
         rough = self if coarser is None else _CoarserProblem(self, coarser)
         rough._begun = rough.chain.y.copy()
-        steps.on(**self._state(), **rough._state())
+        # Without a coarser grid, both are the same.
+        steps.on(**(self._state() | rough._state()))
         for one in (self, rough):
             one._count_by(steps)
         found = _rounded(SeriesHyperparameters(self._first_noise(start), lam, _START, _FIRST_SHIFT))
@@ -733,7 +735,10 @@ class SeriesProblem:
             found = found._replace(
                 noise=noise, strength=strength, shift=max(found.shift * np.exp(before[1]), _LEAST_SHIFT)
             )
-            shifted = _SHIFTED * abs(before[1]) * min(found.shift / _SHIFT, 1.0)
+            # All of what it should change by: a step that was shortened has not come to rest.
+            shifted = abs(change[1])
+            if found.shift <= _MOVING:
+                shifted *= _SHIFTED * min(found.shift / _SHIFT, 1.0)
             if n + 1 >= _LEAST_ROUNDS and max(moved, settled, shifted) <= _SETTLED:
                 break
         return found

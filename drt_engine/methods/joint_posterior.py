@@ -300,14 +300,9 @@ class JointSeries:
     def _deviations(self, number: int) -> Array:
         """Return standard deviations of the noise of a series, ohm, shape (K, F)."""
         rows = self.lines[number].rows
-        floor, share = self.hyper[rows, 1:3].T[:, :, None]
+        floor, share = self.hyper[rows, 1:3].T
         fit = self.parameters.rows(rows).impedance(self.frequency, self.expansion.impedance(self.frequency))
-        if np.isfinite(floor + share).all():
-            return np.asarray(np.hypot(floor, share * np.abs(fit)))
-        problem, _ = self._settled(number)
-        normal = self.method.prepared(self.frequency, self.expansion).normal
-        with np.errstate(divide="ignore"):
-            return np.asarray(problem.size / np.sqrt(problem.chain.precision * normal))
+        return self.method.deviations(self.frequency, fit, (floor, share))
 
     def _without(self, line: OrderedSeries, left: NDArray[np.bool_]) -> Array:
         """γ of the states of a series without the data of some, shape (K, M)."""

@@ -252,3 +252,28 @@ def test_peaks_of_a_series_follow_the_process_that_moves(joint):
         assert moving["r"] == pytest.approx(20.0 * np.exp(1.2 * (voltage - 3.0)), rel=0.1)
     assert np.median(apart) < 0.04
     assert max(apart) < 0.08  # within the spacing of relaxation times, 0.1, by which tops of flat peaks move
+
+
+@pytest.mark.parametrize("count", [12, 25])
+def test_few_relaxation_times_need_no_coarser_grid(count):
+    tau = np.logspace(-6, 1, count)
+    voltage = np.linspace(3.0, 3.2, 6)
+    spectra = drt.Spectra(FREQUENCY, measured(voltage), {"voltage": voltage})
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage", tau=tau))
+    assert np.isfinite(result.coupling).all()
+    assert result.optimality.max() <= 1e-8
+    np.testing.assert_allclose(result.r_pol, r_pol(voltage), rtol=0.1)
+
+
+def test_the_search_does_not_end_while_all_is_still_taken_for_motion():
+    frequency, rng = np.logspace(5, -2, 50), np.random.default_rng(0)
+    # Davidson and Cole's elements, steep on one side.
+    jw = 2j * np.pi * frequency
+    z = np.array([1.0 + 20.0 / (1.0 + 1e-4 * jw) ** 0.9 + (50.0 + k) / (1.0 + 0.05 * jw) ** 0.85 for k in range(8)])
+    z *= 1.0 + 2e-3 * rng.standard_normal(z.shape)
+    noise = [(float(f), 0.1 + 0.01 * np.log10(f)) for f in frequency]
+    spectra = drt.Spectra(frequency, z, {"voltage": np.linspace(3.0, 3.7, 8)})
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage", noise=noise))
+    assert result.shift.max() < 0.05
+    # What neighbours predict is within the noise that is given, which is more than there is.
+    assert result.predictions().error.max() < 1.5
