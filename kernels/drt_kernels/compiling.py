@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numba
 from numba import njit
@@ -16,6 +16,7 @@ from numba.core import sigutils
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
+from numba.core.registry import CPUDispatcher
 
 NOT_COMPILED = bool(getattr(_config, "DISABLE_JIT", False))
 """Whether kernels run as plain Python, by which it is seen which of their lines are tested."""
@@ -142,6 +143,13 @@ class _Inner(_Entry):
         return super()._compile_core()
 
 
+class _OfKernels(CPUDispatcher):
+    """What only kernels call."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"{self.py_func.__name__} is compiled for other kernels alone. Compile it by entry().")
+
+
 def compiled(**options: Any) -> Callable[[F], F]:
     """Compile a function as numba's `njit` does, and keep it on disk as long as what it is made from stays.
 
@@ -163,8 +171,16 @@ def entry(**options: Any) -> Callable[[F], F]:
 
 
 def inner(**options: Any) -> Callable[[F], F]:
-    """Compile a function that only kernels call: a call from Python would crash."""
-    return entry(no_cpython_wrapper=True, **options)
+    """Compile a function that only kernels call; a call from Python, for which it has no code, is refused."""
+    make = entry(no_cpython_wrapper=True, **options)
+
+    def wrap(function: F) -> F:
+        found: Any = make(function)
+        if isinstance(found, CPUDispatcher):
+            found.__class__ = _OfKernels
+        return cast("F", found)
+
+    return wrap
 
 
 class pointed:  # noqa: N801 - a decorator

@@ -82,3 +82,9 @@ def test_the_stamp_is_of_all_files_that_are_called():
                 assert dict(compiling.stamp(other)).items() <= needed.items()
     assert {"compiling", "curvature", "dense", "lanes"} <= dict(compiling.stamp("log_gaussian")).keys()
     assert "peaks" not in dict(compiling.stamp("log_gaussian"))
+
+
+def test_what_is_compiled_for_kernels_alone_refuses_a_call_from_python(loaded):
+    assert loaded()(5) == 12
+    with pytest.raises(TypeError, match="value is compiled for other kernels alone"):
+        sys.modules["copied_inner"].value(5)
