@@ -15,6 +15,7 @@ from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
 from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
+from drt_kernels.chain import components, determinants
 
 __all__ = [
     "Across",
@@ -101,7 +102,7 @@ and fewest steps: what is known of the way is lost after them."""
 _BEGUN, _FOUND, _NEAR = 0.1, 0.6, 0.8
 """Shares of the work until hyperparameters are looked for, until they are found, and until the solution is near."""
 
-_LONG, _LENGTHENED = 48, 2.0
+_LONG, _LENGTHENED = 12, 2.0
 """From more states on, changes of hyperparameters count by this where two follow each other in one direction: there κ
 has a longer way to go."""
 
@@ -164,9 +165,6 @@ _SHARINGS = 8
 
 _FASTEST = 6.0
 """Courses across lines that the solver looks at as a whole have waves longer than this many lines."""
-
-_SCALINGS = 40
-"""Most steps of finding components of a variance, and halvings of each."""
 
 
 class SeriesHyperparameters(NamedTuple):
@@ -724,8 +722,9 @@ class SeriesProblem:
                 break
             noise, wanted = told[:-2], told[-2:]
             change = np.log(wanted / [found.strength, found.shift])
-            # Halved where it turns round: the two depend on each other.
-            length = np.where(change * before < 0.0, 0.5 * length, length)
+            # Halved where it turns round, since the two depend on each other, and doubled again where it goes on.
+            length = np.where(change * before < 0.0, 0.5 * length, np.where(change * before > 0.0, 2.0 * length, length))
+            length = np.minimum(length, _LONGEST)
             if len(self.chain.y) > _LONG:
                 change = np.where(change * before > 0.0, _LENGTHENED * change, change)
             before = change.clip(-length, length)
@@ -791,30 +790,7 @@ class SeriesProblem:
 
     def _known(self) -> _Known:
         """Variances from the blocks of the inverse."""
-        logs, bend = self._grid.logs, self._grid.bend
-        own = self.chain.matrix.own[: len(self.chain.y), :logs, :logs]
-        diagonal = [np.diagonal(own, d, 1, 2) for d in range(3)]
-        variance = (
-            bend[:, 0] ** 2 * diagonal[0][:, :-2]
-            + bend[:, 1] ** 2 * diagonal[0][:, 1:-1]
-            + bend[:, 2] ** 2 * diagonal[0][:, 2:]
-            + 2.0 * bend[:, 0] * bend[:, 1] * diagonal[1][:, :-1]
-            + 2.0 * bend[:, 1] * bend[:, 2] * diagonal[1][:, 1:]
-            + 2.0 * bend[:, 0] * bend[:, 2] * diagonal[2]
-        )
-        return _Known(self.chain.change_variances(), np.maximum(variance, 0.0), self._fit_variance())
-
-    def _fit_variance(self) -> Array:
-        logs, size, own = self._grid.logs, self._grid.size, self.chain.matrix.own
-        matrix = self._grid.columns[:size].T
-        states, points = self.chain.precision.shape
-        out = np.empty((states, points))
-        for k in range(states):
-            scale = np.append(self.chain.value[k, :logs], self.chain.free[k, logs:])
-            columns = matrix * scale
-            each = ((columns @ own[k]) * columns).sum(axis=1)
-            out[k] = each[:points] + each[points:]
-        return out
+        return _Known(*self.chain.variances())
 
     def _noise(self, found: SeriesHyperparameters, known: _Known) -> Array:
         """Components of the variance that residuals and what is not known of the model show."""
@@ -827,9 +803,8 @@ class SeriesProblem:
         square = weight * (chain.residual[:, :points] ** 2 + chain.residual[:, points:] ** 2) + known.fit
         parts = self._parts.transpose(1, 0, 2)[:, self._there][free]
         expected, width = self._grid.noise[0][free], self._grid.noise[1][free]
-        log = _components(
-            2.0 * np.ones(parts.shape[1]), square[self._there], parts, np.log(found.noise[free]), (expected, width**-2)
-        )
+        counts, parts = np.full(parts.shape[1], 2.0), np.ascontiguousarray(parts)
+        log = components(counts, square[self._there], parts, np.log(found.noise[free]), expected, width**-2)
         out = found.noise.copy()
         out[free] = np.maximum(np.exp(log), _LEAST_VARIANCE)
         return out
@@ -848,9 +823,10 @@ class SeriesProblem:
         square = firm / (found.strength / self._wider * relative) * share**2
         parts = np.stack([np.full(firm.size, self._wider), self._bent().ravel() ** 2])
         start = np.log([1.0 / found.strength, found.shift**2])
-        about = np.array([0.0, np.log(_SHIFT**2)]), np.array([0.0, _SHIFT_WEIGHT])
+        expected, precision = np.array([0.0, np.log(_SHIFT**2)]), np.array([0.0, _SHIFT_WEIGHT])
         kept = ~np.repeat(self._cut, number)
-        log = _components(counts.ravel()[kept], square.ravel()[kept], parts[:, kept], start, about)
+        parts = np.ascontiguousarray(parts[:, kept])
+        log = components(counts.ravel()[kept], square.ravel()[kept], parts, start, expected, precision)
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
     def _search_again(self, found: SeriesHyperparameters, *, first: bool) -> SeriesHyperparameters | None:
@@ -973,7 +949,7 @@ class SeriesProblem:
         shares, strengths = np.repeat(own_share * factors[:, 0], count), np.outer(factors[:, 1], eigen).ravel()
         bands = shares[None, :, None] * own[:, None, :] + strengths[None, :, None] * coupled[:, None, :]
         bands[0] += _LOOSE + LEVEL * np.tile(eigen, 4)[:, None] * self._width
-        below, above, less, more = _log_determinants(bands).reshape(4, count).sum(axis=1) * states / count
+        below, above, less, more = determinants(bands).reshape(4, count).sum(axis=1) * states / count
         return float((above - below) / (2.0 * _STEP)), float((more - less) / (2.0 * _STEP))
 
 
@@ -1055,54 +1031,3 @@ def _rounded(found: SeriesHyperparameters) -> SeriesHyperparameters:
 def _coarse(value: float) -> float:
     """Round the logarithm of a hyperparameter."""
     return float(np.exp(_GRAIN * np.round(np.log(value) / _GRAIN))) if value > 0.0 else value
-
-
-def _components(counts: Array, square: Array, parts: Array, start: Array, about: tuple[Array, Array]) -> Array:
-    """Logarithms of components v of variances Σ_c v_c parts_c with the least Σ counts ln variance + square / variance.
-
-    By Fisher scoring with a line search: where one component is far below the other, a whole step goes astray. `about`
-    has what the logarithms are expected to be, and with which precisions.
-    """
-    log, (expected, precision) = start.astype(float), about
-
-    def cost(log: Array) -> float:
-        variance = np.exp(log) @ parts
-        fit = float(counts @ np.log(variance) + (square / variance).sum())
-        return fit + 0.5 * float((precision * (log - expected) ** 2).sum())
-
-    before = cost(log)
-    for _ in range(_SCALINGS):
-        each = np.exp(log)[:, None] * parts
-        variance = each.sum(axis=0)
-        part = each / variance
-        gradient = part @ (counts - square / variance) + precision * (log - expected)
-        information = (part * counts) @ part.T + np.diag(precision + 1e-9)
-        step = -np.linalg.solve(information, gradient)
-        step /= max(float(np.abs(step).max()), 1.0)
-        for _ in range(_SCALINGS):
-            after = cost(log + step)
-            if after <= before:
-                break
-            step *= 0.5
-        else:
-            break
-        log, before = log + step, after
-        if np.abs(step).max() < 3e-3:
-            break
-    return log
-
-
-def _log_determinants(bands: Array) -> Array:
-    """Logarithms of the determinants of symmetric matrices of which diagonals 0, 1 and 2 are given, shape (3, J, M)."""
-    _, count, size = bands.shape
-    total = np.zeros(count)
-    pivot = [np.ones(count), np.ones(count)]
-    one, two, far = np.zeros(count), np.zeros(count), np.zeros(count)
-    for m in range(size):
-        # Factors of the rows before: `one` of m − 1, `two` of m − 2 at this row, `far` of m − 1 at the next.
-        d = bands[0, :, m] - one**2 * pivot[1] - two**2 * pivot[0]
-        total += np.log(d)
-        following = (bands[1, :, m] - far * pivot[1] * one) / d
-        one, two, far = following, far, bands[2, :, m] / d
-        pivot = [pivot[1], d]
-    return total

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk, ssyrk
-from scipy.sparse import csr_array
 
 from drt_engine.solvers.blocks import BlockMatrix
+from drt_kernels import chain as kernel
+from drt_kernels.blas import routines
 from drt_kernels.log_gaussian import Grid
 
 __all__ = ["LEVEL", "NU", "Chain", "Model", "Terms"]
@@ -46,13 +46,23 @@ _HALVINGS, _ROUNDING, _RESIDUAL_ROUNDING = 40, 1e-13, 1e-15
 """A step may be halved this often; a decrease below this share of the objective is rounding; and rounding errors of a
 component of a residual: data are divided by their size, so it is a sum of numbers below 1."""
 
-_OLD, _OLD_TURNS = 0.1, 12
+_OLD, _OLD_TURNS = 0.01, 12
 """Below this residual a factor serves for further steps, as long as so many turns of conjugate gradients are enough."""
 
 _SHORT, _LEAST_FLOOR, _STIFFER = 0.3, 0.2, 3.0
 """Far from the solution, a term counts at least by a share of the curvature of its parabola, at first by all of it: by
 more where a step had to be made shorter than the first of these, and by less, down to the second, where it had not. Of
 a series, the one term that a step is too long for makes it short for all."""
+
+_FEW, _LITTLE, _LEAST_HEIGHT = 32, 0.02, 1e-9
+"""How many differences are looked at by themselves in a step, at most, those that are off by more than this share of
+what the objective is to fall by: two or three of a few thousand would shorten ten steps."""
+
+_FEW_ROUNDS, _FEW_SETTLED = 60, 1e-3
+"""Most rounds of that, and what the objective falls by in the last."""
+
+_FIRST_LENGTH, _DOUBLINGS = 1e-3, 11
+"""Change of ln γ that a step from a saddle begins with, and how often it is doubled at most."""
 
 _CLOSE = 1e-8
 """What is below this and no longer halves has met rounding."""
@@ -99,33 +109,6 @@ class Model:
     normal: bool = False
 
 
-class _Coupling:
-    """Which states differences combine, as sparse matrices."""
-
-    def __init__(self, terms: Terms, states: int, chosen: NDArray[np.bool_]) -> None:
-        rows = np.flatnonzero(chosen)
-        state, coefficient = terms.state[rows], terms.coefficient[rows] * (terms.state[rows] >= 0)
-        shape = (len(terms.kind), states)
-        at = np.maximum(state, 0)
-        self.along = _sparse(np.repeat(rows, 3), at.ravel(), coefficient.ravel(), shape)
-        # Of products: those of a state with itself, with the next one, with the one after it.
-        self.pairs: list[Any] = [_sparse(at.ravel(), np.repeat(rows, 3), coefficient.ravel() ** 2, shape[::-1])]
-        near = state.max(axis=1) - state[:, 0] if rows.size else np.zeros(1, dtype=int)
-        for distance in range(1, int(near.max()) + 1):
-            found = [
-                (at[:, p], rows, coefficient[:, p] * coefficient[:, n] * (state[:, n] - state[:, p] == distance))
-                for p in range(3)
-                for n in range(p + 1, 3)
-            ]
-            number, column, value = (np.concatenate(each) for each in zip(*found, strict=True))
-            self.pairs.append(_sparse(number, column, value, shape[::-1]))
-
-
-def _sparse(rows: Any, columns: Any, values: Any, shape: tuple[int, int]) -> Any:
-    kept = values != 0.0
-    return csr_array((values[kept], (rows[kept], columns[kept])), shape=shape)
-
-
 class Chain:
     """A series and what is known about it so far.
 
@@ -148,13 +131,23 @@ class Chain:
         self.b, self.grid, self.terms, self.width, self.courses = b, grid, terms, width, courses
         self._columns = np.ascontiguousarray(grid.columns[:size])  # (j,q)
         self._squares = self._columns**2
+        self._rows = {kind: self._columns.astype(kind) for kind in (np.float64, np.float32)}
+        self._linear = routines("d")
         near = terms.kind == 0
-        self._near, self._far = _Coupling(terms, states, near), _Coupling(terms, states, ~near)
         self._across = bool((~near).any())
-        self._along = self._near.along + self._far.along
-        self._square = self._along.power(2).T.tocsr()
+        self._states = np.ascontiguousarray(terms.state, dtype=np.int64)
+        self._differences = kernel.Differences(
+            self._states,
+            np.ascontiguousarray(terms.coefficient),
+            near,
+            np.ones((len(near), logs - 1)),
+            np.zeros(logs),
+            NU,
+            False,
+        )
         lines = courses.shape[1] if len(courses) else 1
-        shape = states + len(courses) * (states // lines), len(self._near.pairs) - 1, size
+        reach = int((terms.state[near].max(axis=1) - terms.state[near, 0]).max(initial=0))
+        shape = states + len(courses) * (states // lines), reach, size
         self.matrix = self._whole = BlockMatrix(*shape)
         self._rough = self._whole.in_single_precision()
         self.precision = np.zeros((states, b.shape[1] // 2))
@@ -162,6 +155,7 @@ class Chain:
         self.known = np.zeros((states, logs - 2))  # variance of the bends, where it is to count
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
         self.floor = self.length = 1.0  # least share of a parabola's curvature, and of the last step that was gone
+        self._falling: Array | None = None  # direction of negative curvature that conjugate gradients have met
         self.looser = 1.0  # how much weaker the coupling is taken to be in the matrix of parabolas
 
     def work_roughly(self, rough: bool) -> None:
@@ -180,208 +174,81 @@ class Chain:
 
     def evaluate(self, y: Array, model: Model) -> float:
         """Value of the objective; leaves what derivatives are made from."""
-        grid, logs, lam, tail = self.grid, self.grid.logs, model.lam, self.grid.tail
-        points = self.precision.shape[1]
-        self.value = y.copy()
-        u = y[:, :logs]
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.exp(u, out=self.value[:, :logs])
-            self.residual = self.value @ self._columns - self.b
-            self.distance = self.precision * (self.residual[:, :points] ** 2 + self.residual[:, points:] ** 2)
-        total = float(
-            0.5 * self.distance.sum() if tail == 0.0 else (0.5 / tail + 1.0) * np.log1p(tail * self.distance).sum()
+        self._differences = self._differences._replace(
+            weight=model.strength[self.terms.kind, None] * self.terms.relative,
+            level=LEVEL * self.width,
+            normal=model.normal,
         )
-        self._lean = u[:, 1:] - u[:, :-1] - grid.lean
-        total += 0.5 * lam * model.share * float((grid.slope * self._lean**2).sum())
-        self.bends = bends(u, grid)
-        self._ratio = math.sqrt(lam) / grid.knee[: logs - 2] * self.bends
-        self._root = np.sqrt(1.0 + self._ratio**2)
-        # √(1 + r) − 1 without the loss of digits.
-        total += model.share * grid.rate * float((grid.knee[: logs - 2] * self._ratio**2 / (1.0 + self._root)).sum())
-        return total + self._couple(u, model)
+        self._here = here = kernel.evaluate(
+            *(self._linear, y, self.b, self._columns, self.precision, self.grid, self._differences),
+            *(model.lam, model.share),
+        )
+        return float(here.total)
+
+    @property
+    def value(self) -> Array:
+        """γ and the elements, shape (K, N)."""
+        return np.asarray(self._here.value)
+
+    @property
+    def residual(self) -> Array:
+        """Of the data, shape (K, 2 F)."""
+        return np.asarray(self._here.residual)
+
+    @property
+    def share(self) -> Array:
+        """How the differences change with ln τ, g, shape (R, M − 1)."""
+        return np.asarray(self._here.share)
+
+    @property
+    def firm(self) -> Array:
+        """Curvature of the parabolas of the coupling, or as the mixture of normal distributions has it.
+
+        There g counts to be as wide as it is known.
+        """
+        d, q = self._differences, self._here.q
+        firm = d.weight if d.normal else d.weight * (1.0 + NU) / (NU + q + d.weight * self.spread)
+        return np.asarray(firm)
 
     def changes(self, y: Array) -> tuple[Array, Array]:
         """Differences e of ln γ along the states, shape (R, M), and g, shape (R, M − 1), at some point."""
-        e = self._along @ y[:, : self.grid.logs]
+        e = kernel.differ(y, self.grid.logs, self._differences)
         # `slope` holds 1/h.
         return e, np.diff(e, axis=1) * np.sqrt(self.grid.slope)
 
-    def _couple(self, u: Array, model: Model) -> float:
-        """Value of the coupling; leaves g and the curvature of a parabola that touches from above."""
-        self._e, self.share = self.changes(u)
-        weight = model.strength[self.terms.kind, None] * self.terms.relative
-        self._q = weight * self.share**2
-        if model.normal:
-            total, self._firm = 0.5 * float(self._q.sum()), weight
-        else:
-            total = 0.5 * (1.0 + NU) * float(np.log1p(self._q / NU).sum())
-            self._firm = weight * (1.0 + NU) / (NU + self._q)
-        #: Curvature of the parabola, or as the mixture of normal distributions has it, with g as wide as it is known.
-        self.firm = self._firm if model.normal else weight * (1.0 + NU) / (NU + self._q + weight * self.spread)
-        return total + 0.5 * LEVEL * float((self.width * self._e**2).sum())
-
     def differentiate(self, model: Model) -> float:
         """Gradient at the point evaluated last, which elements are free; return the largest |g_j / d_j|."""
-        grid, logs, lam, tail, y = self.grid, self.grid.logs, model.lam, self.grid.tail, self.y
-        self.weight = self.precision * (1.0 + 2.0 * tail) / (1.0 + tail * self.distance)
-        both = np.hstack([self.weight, self.weight])
-        self.gradient = (both * self.residual) @ self._columns.T
-        self.scale = both @ self._squares.T
-        values, inner = self.value[:, :logs], self.gradient[:, :logs]
-        inner *= values
-        self.pressure = inner.copy()
-        slope_term = model.share * lam * grid.slope * self._lean
-        inner[:, :-1] -= slope_term
-        inner[:, 1:] += slope_term
-        knee = grid.knee[: logs - 2]
-        bent = model.share * grid.rate * math.sqrt(lam) * self._ratio / self._root
-        for n in range(3):
-            inner[:, n : logs - 2 + n] += bent * grid.bend[:, n]
-        force = self._firm * self.share * np.sqrt(grid.slope)
-        step = LEVEL * self.width * self._e
-        step[:, 1:] += force
-        step[:, :-1] -= force
-        inner += self._along.T @ step
-        stiffness = model.share * grid.rate * lam / (knee * self._root)
-        firm = self._firm * grid.slope
-        held = np.broadcast_to(LEVEL * self.width, step.shape).copy()
-        held[:, 1:] += firm
-        held[:, :-1] += firm
-        scale = self.scale[:, :logs]
-        scale *= values**2
-        scale += self._band(model, stiffness)[0] + self._square @ held
-        self.free = np.ones(y.shape)
-        elements = slice(logs, None)
-        self.free[:, elements] = (y[:, elements] > 0.0) | (self.gradient[:, elements] < 0.0)
-        unit = np.sqrt(self.scale)
-        # A state without data does not show R_inf, L and 1/C: there is nothing to be fulfilled.
-        here = np.divide(self.gradient, unit, out=np.zeros_like(unit), where=unit > 0.0)
-        here[:, elements] = np.minimum(y[:, elements] * unit[:, elements], here[:, elements])
-        worst = float(np.abs(here).max())
-        return math.inf if math.isnan(worst) else worst
-
-    def _band(self, model: Model, stiffness: Array) -> Array:
-        """Diagonals of the second derivative of the single priors, shape (3, K, M)."""
-        grid, logs = self.grid, self.grid.logs
-        band = np.zeros((3, len(self.y), logs))
-        slope = model.share * model.lam * grid.slope
-        band[0, :, :-1] += slope
-        band[0, :, 1:] += slope
-        band[1, :, :-1] -= slope
-        one, two, three = grid.bend[: logs - 2].T
-        for n, each in enumerate((one, two, three)):
-            band[0, :, n : logs - 2 + n] += stiffness * each**2
-        band[1, :, :-2] += stiffness * (one * two)
-        band[1, :, 1:-1] += stiffness * (two * three)
-        band[2, :, :-2] += stiffness * (one * three)
-        return band
+        worst, self.gradient, self.scale, self.weight, self.pressure, self.free = kernel.differentiate(
+            *(self._linear, self.y, self._columns, self._squares, self.precision, self.grid, self._differences),
+            *(model.lam, model.share, self._here),
+        )
+        return float(worst)
 
     # ---- Newton's matrix
 
     def build(self, mode: int, model: Model) -> None:
         """Make the second derivative of the objective."""
         self._derive(mode, model)
-        self._fill_blocks()
+        matrix, states = self.matrix, len(self.y)
+        kernel.fill(
+            *(matrix.routines, matrix.own, matrix.off, self._rows[matrix.own.dtype.type]),
+            *(self._curvature, self._differences),
+        )
+        if self._across:
+            self._fill_courses()
 
     def _derive(self, mode: int, model: Model) -> None:
         """Find what the second derivative consists of."""
-        grid, logs, lam = self.grid, self.grid.logs, model.lam
-        self._turn_weights(mode)
-        knee = grid.knee[: logs - 2]
-        stiffness = grid.rate * lam / (knee * self._root) * (1.0 - self.dual * self._ratio / self._root)
-        as_known = grid.rate * lam / np.sqrt(knee**2 + lam * (self.bends**2 + self.known))
-        self._bands = self._band(model, model.share * np.where(self.known > 0.0, as_known, stiffness))
-        force = np.maximum(self.pressure, 0.0) if mode > _TRUE else self.pressure
-        self._bands[0] += _RIDGE * self._bands[0] + force
-        # Without data nothing holds what is no part of γ, and it stays where it is.
-        self._held = (self.free == 0.0) | (self.scale == 0.0)
-        self._held[:, :logs] = False
-        self._factors = np.where(self._held, 0.0, 1.0)
-        self._factors[:, :logs] = self.value[:, :logs]
-        curved = self._firm if mode < _TOUCHING else self.firm / self.looser
-        if mode < _TOUCHING:
-            curvature = (NU - self._q) / (NU + self._q)
-            curved = curved * (curvature if mode == _TRUE else np.maximum(curvature, self.floor))
-        self._curved = curved * grid.slope
+        least = {_TRUE: -math.inf, _TAMED: self.floor, _TOUCHING: 1.0}[mode]
+        curved = self._here.firm if mode < _TOUCHING else self.firm / self.looser
+        if mode < _TOUCHING and not model.normal:
+            curved = curved * np.maximum((NU - self._here.q) / (NU + self._here.q), least)
+        self._curvature = kernel.derive(
+            *(self.grid, self._differences, model.lam, model.share, self._here, self.weight, self.pressure),
+            *(self.free, self.scale, least, self.known, self.dual, curved),
+        )
 
-    def _turn_weights(self, mode: int) -> None:
-        """Weights of each pair of a real and an imaginary part, and between them, shape (3, K, F)."""
-        points, weight = self.weight.shape[1], self.weight
-        self._pair = np.stack([weight, np.zeros_like(weight), weight])
-        if mode == _TOUCHING:
-            return
-        re, im = self.residual[:, :points], self.residual[:, points:]
-        size = np.hypot(re, im)
-        there = size > 0.0
-        cosine = np.divide(re, size, out=np.ones_like(re), where=there)
-        sine = np.divide(im, size, out=np.zeros_like(im), where=there)
-        d = self.grid.tail * self.distance
-        curvature = (1.0 - d) / (1.0 + d)
-        along = np.where(there, weight * (curvature if mode == _TRUE else np.maximum(curvature, self.floor)), weight)
-        self._pair[0] = cosine**2 * along + sine**2 * weight
-        self._pair[1] = cosine * sine * (along - weight)
-        self._pair[2] = sine**2 * along + cosine**2 * weight
-
-    def _fill_blocks(self) -> None:
-        """Put the blocks together."""
-        states, logs, matrix = len(self.y), self.grid.logs, self.matrix
-        self._fill_data(matrix.own[:states])
-        matrix.off[:] = 0.0
-        near, far = self._products(self._near), self._products(self._far) if self._across else []
-        bands = self._bands
-        _add_diagonal(matrix.own[:states], 0, bands[0] + near[0][0])
-        _add_diagonal(matrix.own[:states], 1, bands[1][:, :-1] + near[0][1])
-        _add_diagonal(matrix.own[:states], 2, bands[2][:, :-2])
-        at = np.arange(logs, self.y.shape[1])
-        matrix.own[:states, at, at] += self._held[:, logs:]
-        for distance, (diagonal, beside) in enumerate(near[1:]):
-            block = matrix.off[:states, distance]
-            _add_diagonal(block, 0, diagonal)
-            _add_diagonal(block, 1, beside)
-            _add_diagonal(block, -1, beside)
-        if self._across:
-            self._fill_courses(far[0])
-
-    def _fill_data(self, own: Array) -> None:
-        """Put the part of the data into the blocks of the states, of which the lower half counts."""
-        kind, points = own.dtype, self.weight.shape[1]
-        rows = self._columns.astype(kind, copy=False)  # (j,q)
-        one, between, other = self._pair
-        real, imaginary = rows[:, :points], rows[:, points:]
-        factors = self._factors.astype(kind, copy=False)[:, :, None]
-        product = dsyrk if kind == np.float64 else ssyrk
-        if (one >= 0.0).all() and (one * other >= between**2).all():
-            # Weights of pairs have a Cholesky factor, and a product of a matrix with its own transpose takes half the
-            # time of another one.
-            root = np.sqrt(one)
-            mixed = np.divide(between, root, out=np.zeros_like(root), where=root > 0.0)
-            roots = np.hstack([root, np.sqrt(np.maximum(other - mixed**2, 0.0))]).astype(kind, copy=False)
-            twisted, mixed = mixed.any(axis=1), mixed.astype(kind, copy=False)
-            weighted = np.empty_like(rows)
-            for k in range(len(own)):
-                # By states, so that what is worked on stays near the processor.
-                np.multiply(rows, roots[k], out=weighted)
-                if twisted[k]:
-                    weighted[:, :points] += imaginary * mixed[k]
-                weighted *= factors[k]
-                # What is lower here is upper in Fortran's order.
-                product(1.0, weighted.T, beta=0.0, c=own[k].T, trans=1, overwrite_c=1)
-            return
-        one, between, other = (each.astype(kind, copy=False) for each in self._pair)
-        for k in range(len(own)):
-            weighted = np.hstack([one[k] * real + between[k] * imaginary, between[k] * real + other[k] * imaginary])
-            np.matmul(rows, weighted.T, out=own[k])
-            own[k] *= factors[k]
-            own[k] *= factors[k].T
-
-    def _products(self, coupling: _Coupling) -> list[tuple[Array, Array]]:
-        """Diagonals of the coupling of each state with itself and with the following ones."""
-        diagonal = np.broadcast_to(LEVEL * self.width, (len(self._curved), self.width.size)).copy()
-        diagonal[:, 1:] += self._curved
-        diagonal[:, :-1] += self._curved
-        return [(pair @ diagonal, -(pair @ self._curved)) for pair in coupling.pairs]
-
-    def _fill_courses(self, far: tuple[Array, Array]) -> None:
+    def _fill_courses(self) -> None:
         """Blocks of courses across lines, from the blocks of all lines.
 
         A course φ_i has, at each place along the lines, one state for all lines: lines are coupled so strongly that
@@ -394,18 +261,25 @@ class Chain:
         for blocks in (matrix.own, matrix.off):
             flat = blocks[:states].reshape(lines, -1)
             blocks[states:] = ((self.courses**2) @ flat).reshape(blocks[states:].shape)
-        _add_diagonal(matrix.own[:states], 0, far[0])
-        _add_diagonal(matrix.own[:states], 1, far[1])
         rows = np.flatnonzero(self.terms.kind > 0)
-        place = self.terms.state[rows, 0] % length
-        number = np.maximum(self.terms.state[rows], 0) // length
-        coefficient = self.terms.coefficient[rows] * (self.terms.state[rows] >= 0)
+        state, curved = self._states[rows], self._curvature.curved[rows]
+        place, number = state[:, 0] % length, np.maximum(state, 0) // length
+        coefficient = self.terms.coefficient[rows] * (state >= 0)
+        # What differences across lines add to the blocks of each state.
+        diagonal, beside = np.zeros((states, self.width.size)), np.zeros((states, self.width.size - 1))
+        for p in range(3):
+            share = coefficient[:, p, None] ** 2
+            np.add.at(diagonal, np.maximum(state[:, p], 0), share * LEVEL * self.width)
+            np.add.at(beside, np.maximum(state[:, p], 0), share * curved)
+        diagonal[:, 1:] += beside
+        diagonal[:, :-1] += beside
+        _add_diagonal(matrix.own[:states], 0, diagonal)
+        _add_diagonal(matrix.own[:states], 1, -beside)
         for i in range(courses):
             total = (coefficient * self.courses[i][number]).sum(axis=1) ** 2
             diagonal, beside = np.zeros((length, self.width.size)), np.zeros((length, self.width.size - 1))
-            curved = total[:, None] * self._curved[rows]
             np.add.at(diagonal, place, total[:, None] * LEVEL * self.width)
-            np.add.at(beside, place, curved)
+            np.add.at(beside, place, total[:, None] * curved)
             diagonal[:, 1:] += beside
             diagonal[:, :-1] += beside
             block = matrix.own[states + i * length : states + (i + 1) * length]
@@ -414,26 +288,9 @@ class Chain:
 
     def multiply(self, v: Array) -> Array:
         """Multiply the whole matrix that was built last by v, shape (K, N)."""
-        points, logs = self.weight.shape[1], self.grid.logs
-        image = (v * self._factors) @ self._columns
-        one, between, other = self._pair
-        re, im = image[:, :points], image[:, points:]
-        out = np.asarray(np.hstack([one * re + between * im, between * re + other * im]) @ self._columns.T)
-        out *= self._factors
-        out += self._held * v
-        u, inner = v[:, :logs], out[:, :logs]
-        bands = self._bands
-        inner += bands[0] * u
-        for n in (1, 2):
-            inner[:, n:] += bands[n][:, :-n] * u[:, :-n]
-            inner[:, :-n] += bands[n][:, :-n] * u[:, n:]
-        e = self._along @ u
-        step = LEVEL * self.width * e
-        force = self._curved * np.diff(e, axis=1)
-        step[:, 1:] += force
-        step[:, :-1] -= force
-        inner += self._along.T @ step
-        return out
+        return np.asarray(
+            kernel.multiply(self._linear, v, self._columns, self._curvature, self._differences),
+        )
 
     def _factor_from(self, mode: int, model: Model) -> int:
         """Factor in the first mode that goes, from one on; return it, or `_NONE`."""
@@ -446,7 +303,7 @@ class Chain:
 
     def solve(self, right: Array, share: float = _LEAST_SHARE) -> Array:
         """Solve with what was factored last, right = H x, shape (n, K, N); across lines to a share of the error."""
-        right = np.where(self._held, 0.0, right)
+        right = np.where(self._curvature.held > 0.0, 0.0, right)
         if self._across:
             return np.stack([self._conjugate(each, share)[0] for each in right])
         return self.matrix.solve(right)
@@ -463,7 +320,7 @@ class Chain:
             left.shape
         )
         # A row of the identity has nothing to be moved.
-        out[self._held] = 0.0
+        out[self._curvature.held > 0.0] = 0.0
         return np.asarray(out)
 
     def _conjugate(self, right: Array, tolerance: float, turns: int = _TURNS) -> tuple[Array, bool]:
@@ -473,7 +330,7 @@ class Chain:
         is not positive definite, what is returned is a direction in which the objective falls. `tolerance` is that of
         the error in the norm of the preconditioner, of what it is at first.
         """
-        out, left = np.zeros_like(right), right.copy()
+        out, left, self._falling = np.zeros_like(right), right.copy(), None
         way = at = self._precondition(left)
         first = size = float((left * at).sum())
         for n in range(turns):
@@ -484,6 +341,7 @@ class Chain:
             image = self.multiply(way)
             curvature = float((way * image).sum())
             if not curvature > 0.0:
+                self._falling = way
                 # What was found so far goes downhill, and so does the first direction.
                 return (way if n == 0 else out), False
             length = size / curvature
@@ -503,24 +361,27 @@ class Chain:
         """
         phi = self.evaluate(self.y, model)
         residual = self.differentiate(model)
-        self.dual = self._ratio / self._root
+        self.dual = self._here.ratio / self._here.root
         mode, before, free, self.floor = _NONE, math.inf, self.free, 1.0
         for _ in range(limit):
             if not residual > tolerance:
                 break
             step = None
             if mode < _NONE and residual < _OLD and not self._across and (self.free == free).all():
-                step = self._step_from_old(residual, model)
+                step = self._step_from_old(residual, phi, model)
             if step is None:
                 # Newton's matrix near the solution and once it has been positive definite.
                 first = _TOUCHING if model.normal else (_TRUE if mode == _TRUE or residual < _NEAR else _TAMED)
                 mode, free = self._factor_from(first, model), self.free
-                if mode == _NONE and self.matrix is self._rough:
+                # With few digits it may seem to be indefinite.
+                if self.matrix is self._rough and (mode == _NONE or (mode > first == _TRUE and residual < _OLD)):
                     self.work_roughly(False)
-                    mode = self._factor_from(_TAMED, model)
+                    mode = self._factor_from(_TAMED if mode == _NONE else _TRUE, model)
                 if mode == _NONE:
                     break
                 step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
+                if not (model.normal or self._across):
+                    step = self._amended(step)
             phi = self._walk(step, phi, model)
             if self.length < _SHORT:
                 self.floor = min(_STIFFER * self.floor, 1.0)
@@ -531,12 +392,59 @@ class Chain:
                 break
         return residual
 
-    def _step_from_old(self, residual: float, model: Model) -> Array | None:
+    def _step_from_old(self, residual: float, phi: float, model: Model) -> Array | None:
         """Newton's step by conjugate gradients with the factor of a step before; None where that is of no use."""
         self._derive(_TOUCHING if model.normal else _TRUE, model)
-        right = np.where(self._held, 0.0, self.gradient)
+        right = np.where(self._curvature.held > 0.0, 0.0, self.gradient)
         found, done = self._conjugate(right, max(_SHARE * min(10.0 * residual, 1.0), _LEAST_SHARE), _OLD_TURNS)
-        return -found if done else None
+        if done:
+            return -found
+        return None if self._falling is None else self._way_from_saddle(-self._falling, phi, model)
+
+    def _way_from_saddle(self, way: Array, before: float, model: Model) -> Array:
+        """Go along a direction of negative curvature as long as the objective falls; return the step.
+
+        Newton's steps grow slowly there, by a share of their length.
+        """
+        logs = self.grid.logs
+        way[:, logs:] *= self.free[:, logs:]
+        length = _FIRST_LENGTH / float(np.abs(way).max())
+        for _ in range(_DOUBLINGS):
+            trial = self.y + 2.0 * length * way
+            trial[:, logs:] = np.maximum(trial[:, logs:], 0.0)
+            phi = self.evaluate(trial, model)
+            if not phi < before:
+                break
+            before, length = phi, 2.0 * length
+        self.evaluate(self.y, model)
+        return length * way
+
+    def _amended(self, step: Array) -> Array:
+        """Let the few differences that a step changes by more than its parabolas allow for go where they belong.
+
+        What they are changed by, and the rest with them, is a combination of the solutions for a force at each; that is
+        a problem of their number alone.
+        """
+        here, slope, weight = self._here, self.grid.slope, self._differences.weight
+        curved, change = self._curvature.curved / slope, self.changes(step)[1]
+        force = here.firm * here.share
+        q = weight * (here.share + change) ** 2
+        above = 0.5 * (1.0 + NU) * np.log((NU + q) / (NU + here.q)) - change * (force + 0.5 * curved * change)
+        height = np.abs(above).ravel()
+        chosen = np.argsort(-height, kind="stable")[:_FEW]
+        chosen = chosen[height[chosen] > max(-_LITTLE * float((step * self.gradient).sum()), _LEAST_HEIGHT)]
+        if not chosen.size:
+            return step
+        r, m = np.unravel_index(chosen, change.shape)
+        right, number = np.zeros((chosen.size, *step.shape)), np.arange(chosen.size)
+        for state, coefficient in zip(self.terms.state[r].T, self.terms.coefficient[r].T, strict=True):
+            each = np.where(state >= 0, coefficient * np.sqrt(slope[m]), 0.0)
+            right[number, state, m + 1] += each
+            right[number, state, m] -= each
+        way = self.solve(right)
+        moved = np.stack([self.changes(one)[1][r, m] for one in way], axis=1)
+        some = (each[r, m] for each in (change, here.share, weight, force, curved))
+        return np.asarray(step + np.tensordot(_few_forces(0.5 * (moved + moved.T), *some), way, axes=1))
 
     def _walk(self, step: Array, before: float, model: Model) -> float:
         """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
@@ -547,7 +455,7 @@ class Chain:
         size = np.abs(self.residual[:, :points]) + np.abs(self.residual[:, points:])
         slack = _ROUNDING * abs(before) + _RESIDUAL_ROUNDING * float((self.weight * size).sum())
         length = _LONGEST / longest if longest > _LONGEST else 1.0
-        ratio, root = self._ratio, self._root
+        ratio, root = self._here.ratio, self._here.root
         for _ in range(_HALVINGS):
             trial = self.y + length * step
             trial[:, logs:] = np.maximum(trial[:, logs:], 0.0)
@@ -596,20 +504,44 @@ class Chain:
         """Evaluate and differentiate at `y`; return the value."""
         phi = self.evaluate(self.y, model)
         self.differentiate(model)
-        self.dual = self._ratio / self._root
+        self.dual = self._here.ratio / self._here.root
         return phi
 
-    def change_variances(self) -> Array:
-        """Variances of g of each difference from the blocks of the inverse, shape (R, M − 1)."""
-        logs, blocks = self.grid.logs, [self.matrix.own[: len(self.y)]]
-        blocks += [self.matrix.off[: len(self.y), d] for d in range(self.matrix.off.shape[1])]
-        out = np.zeros((len(self.terms.kind), logs - 1))
-        for number, (block, pair) in enumerate(zip(blocks, self._near.pairs, strict=True)):
-            inner = np.diagonal(block, axis1=1, axis2=2)[:, :logs]
-            above = np.diagonal(block, 1, axis1=1, axis2=2)[:, : logs - 1]
-            below = np.diagonal(block, -1, axis1=1, axis2=2)[:, : logs - 1]
-            out += (2.0 if number else 1.0) * (pair.T @ (inner[:, 1:] + inner[:, :-1] - above - below))
-        return np.maximum(out * self.grid.slope, 0.0)
+    def variances(self) -> tuple[Array, Array, Array]:
+        """Variances from the blocks of the inverse: of g, shape (R, M − 1), bends, (K, M − 2), and the model, (K, F)."""
+        matrix, logs = self.matrix, self.grid.logs
+        scale = self.free.copy()
+        scale[:, :logs] = self.value[:, :logs]
+        found: tuple[Array, Array, Array] = kernel.variances(
+            *(matrix.routines, matrix.own, matrix.off, self._rows[matrix.own.dtype.type], scale),
+            *(self.grid, self._differences),
+        )
+        return found
+
+
+def _few_forces(moved: Array, change: Array, share: Array, weight: Array, force: Array, curved: Array) -> Array:
+    """Find the forces at a few differences with the least value of the objective, shape (J,).
+
+    By parabolas that touch the coupling from above, until it no longer falls.
+    """
+    out = np.zeros(len(change))
+
+    def value(out: Array) -> float:
+        d = change + moved @ out
+        q = (NU + weight * (share + d) ** 2) / (NU + weight * share**2)
+        return float(0.5 * out @ moved @ out + (0.5 * (1.0 + NU) * np.log(q) - d * (force + 0.5 * curved * d)).sum())
+
+    before = value(out)
+    for _ in range(_FEW_ROUNDS):
+        d = change + moved @ out
+        firm = weight * (1.0 + NU) / (NU + weight * (share + d) ** 2)
+        left = out + firm * (share + d) - force - curved * d
+        trial = out - np.linalg.solve(np.eye(len(out)) + (firm - curved)[:, None] * moved, left)
+        after = value(trial)
+        if not after < before - _FEW_SETTLED:
+            break
+        out, before = trial, after
+    return out
 
 
 def bends(u: Array, grid: Grid) -> Array:

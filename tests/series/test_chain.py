@@ -225,7 +225,7 @@ def test_newtons_matrix_is_the_second_derivative(shape):
     at = problem(*shape)
     dense, y = Dense(at), flat(at.chain)
     evaluated(at.chain, at.model)
-    at.chain.dual = at.chain._ratio / at.chain._root
+    at.chain.dual = at.chain._here.ratio / at.chain._here.root
     at.chain.build(TRUE, at.model)
     steps = 1e-5 * np.eye(y.size)
     exact = np.array([(dense.gradient(y + step) - dense.gradient(y - step)) / 2e-5 for step in steps])

@@ -1,0 +1,187 @@
+"""Products and factors of matrices by the BLAS and LAPACK of scipy, called from compiled code without Python.
+
+numba calls few of their routines by itself, none of them in place. Here the address of a routine is an argument of the
+kernel, found when it runs, so that the kernel may be kept on disk.
+
+Arrays are C's: rows are contiguous, and Fortran sees their transposes. What is lower here is upper there.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import extending, types
+from numba.core import cgutils as _cgutils
+from numpy.typing import NDArray
+
+from drt_kernels.compiling import NOT_COMPILED, inner
+
+__all__ = [
+    "FIRST_TURNED",
+    "PLAIN",
+    "TURNED",
+    "add_image",
+    "add_product",
+    "add_square",
+    "cholesky",
+    "divide",
+    "divide_one",
+    "inverse",
+    "routines",
+]
+
+Array = NDArray[Any]
+
+cgutils: Any = _cgutils
+
+_NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv"), ("potrf", "potri")
+_GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _POTRF, _POTRI = range(7)
+
+# Scalars of numpy: numba would compile a function again for each literal that it is called with.
+PLAIN, TURNED, FIRST_TURNED = np.int64(0), np.int64(1), np.int64(2)
+
+_U, _L, _N, _T = (np.uint8(ord(letter)) for letter in "ULNT")
+
+
+@lru_cache(maxsize=2)
+def routines(kind: str) -> NDArray[np.int64]:
+    """Addresses of the routines of a precision, "d" or "s"."""
+    blas, lapack = _NAMES
+    if NOT_COMPILED:
+        return np.zeros(len(blas) + len(lapack), dtype=np.int64)
+    found = [extending.get_cython_function_address("scipy.linalg.cython_blas", kind + name) for name in blas]
+    found += [extending.get_cython_function_address("scipy.linalg.cython_lapack", kind + name) for name in lapack]
+    return np.array(found, dtype=np.int64)
+
+
+def _call(typing: Any, address: Any, given: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
+    """Call a routine of Fortran: whole numbers of 64 bits are addresses, of all else the address is given."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        taken = []
+        for at, kind in enumerate(signature.args[1]):
+            value = builder.extract_value(values[1], at)
+            if isinstance(kind, types.Integer) and kind.bitwidth == 64:
+                taken.append(builder.inttoptr(value, pointer))
+            else:
+                taken.append(builder.bitcast(cgutils.alloca_once_value(builder, value), pointer))
+        kind = ir.FunctionType(ir.VoidType(), [pointer] * len(taken))
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), taken)
+        return context.get_dummy_value()
+
+    return types.void(address, given), code
+
+
+_fortran: Any = None if NOT_COMPILED else extending.intrinsic(_call)
+
+
+def _inner(function: Any) -> Any:
+    """Compile a function; where nothing is compiled, take numpy's in place of it, by the same name."""
+    return _AS_PYTHON[function.__name__] if NOT_COMPILED else inner()(function)
+
+
+def _add_product(_: Array, out: Array, one: Array, other: Array, how: Any, factor: Any, keep: Any) -> None:
+    product = one @ other if how == PLAIN else one @ other.T if how == TURNED else one.T @ other
+    out[:] = keep * out + factor * product
+
+
+def _add_square(_: Array, out: Array, one: Array, factor: Any, keep: Any) -> None:
+    out[:] = keep * out + factor * one @ one.T
+
+
+def _cholesky(_: Array, matrix: Array) -> bool:
+    try:
+        matrix[:] = np.linalg.cholesky(np.tril(matrix) + np.tril(matrix, -1).T)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _inverse(_: Array, factor: Array) -> None:
+    whole = np.tril(factor)
+    factor[:] = np.linalg.inv(whole @ whole.T)
+
+
+def _divide(_: Array, factor: Array, rows: Array, how: Any) -> None:
+    whole = np.tril(factor)
+    rows[:] = np.linalg.solve(whole.T if how == TURNED else whole, rows.T).T
+
+
+def _divide_one(_: Array, factor: Array, row: Array, how: Any) -> None:
+    _divide(_, factor, row[None], how)
+
+
+def _add_image(_: Array, out: Array, matrix: Array, row: Array, how: Any, factor: Any) -> None:
+    out += factor * ((matrix.T if how == TURNED else matrix) @ row)
+
+
+# By which it is seen which lines of kernels are tested.
+_AS_PYTHON: dict[str, Callable[..., Any]] = {
+    one.__name__[1:]: one
+    for one in (_add_product, _add_square, _cholesky, _inverse, _divide, _divide_one, _add_image)
+}
+
+
+@_inner
+def add_product(at: Array, out: Array, one: Array, other: Array, how: Any, factor: Any, keep: Any) -> None:
+    """Make `out` of keep times itself and factor times A B, A Bᵀ for `TURNED`, or Aᵀ B for `FIRST_TURNED`."""
+    rows, columns = np.int32(out.shape[0]), np.int32(out.shape[1])
+    between = np.int32(one.shape[0] if how == FIRST_TURNED else one.shape[1])
+    first, second = _T if how == TURNED else _N, _T if how == FIRST_TURNED else _N
+    width, other_width = np.int32(one.shape[1]), np.int32(other.shape[1])
+    a, b, c = one.ctypes.data, other.ctypes.data, out.ctypes.data
+    _fortran(at[_GEMM], (first, second, columns, rows, between, factor, b, other_width, a, width, keep, c, columns))
+
+
+@_inner
+def add_square(at: Array, out: Array, one: Array, factor: Any, keep: Any) -> None:
+    """Make the lower half of `out` of keep times itself and factor times A Aᵀ."""
+    rows, width = np.int32(one.shape[0]), np.int32(one.shape[1])
+    _fortran(at[_SYRK], (_U, _T, rows, width, factor, one.ctypes.data, width, keep, out.ctypes.data, rows))
+
+
+@_inner
+def cholesky(at: Array, matrix: Array) -> bool:
+    """Put L of H = L Lᵀ into the lower half of H; return whether H is positive definite."""
+    size, failed = np.int32(matrix.shape[0]), np.zeros(1, dtype=np.int32)
+    _fortran(at[_POTRF], (_U, size, matrix.ctypes.data, size, failed.ctypes.data))
+    return bool(failed[0] == 0)
+
+
+@_inner
+def inverse(at: Array, factor: Array) -> None:
+    """Put the lower half of H⁻¹ in the place of that of L."""
+    size, failed = np.int32(factor.shape[0]), np.zeros(1, dtype=np.int32)
+    _fortran(at[_POTRI], (_U, size, factor.ctypes.data, size, failed.ctypes.data))
+
+
+@_inner
+def divide(at: Array, factor: Array, rows: Array, how: Any) -> None:
+    """Solve L x = r for each row r, or Lᵀ x = r for `TURNED`, in place."""
+    size, number = np.int32(rows.shape[1]), np.int32(rows.shape[0])
+    one = rows.dtype.type(1)
+    _fortran(
+        at[_TRSM],
+        (_L, _U, _N if how == TURNED else _T, _N, size, number, one, factor.ctypes.data, size, rows.ctypes.data, size),
+    )
+
+
+@_inner
+def divide_one(at: Array, factor: Array, row: Array, how: Any) -> None:
+    """Solve for one row, as :func:`divide`."""
+    size = np.int32(row.shape[0])
+    flag = _N if how == TURNED else _T
+    _fortran(at[_TRSV], (_U, flag, _N, size, factor.ctypes.data, size, row.ctypes.data, np.int32(1)))
+
+
+@_inner
+def add_image(at: Array, out: Array, matrix: Array, row: Array, how: Any, factor: Any) -> None:
+    """Add factor times A x, or Aᵀ x for `TURNED`, of square A."""
+    size, each, flag = np.int32(row.shape[0]), np.int32(1), _N if how == TURNED else _T
+    _fortran(
+        at[_GEMV],
+        (flag, size, size, factor, matrix.ctypes.data, size, row.ctypes.data, each, abs(factor), out.ctypes.data, each),
+    )

@@ -1,0 +1,611 @@
+"""A series of spectra: objective and derivatives, and matrices that have blocks for each state and its neighbours.
+
+Axes in the comments: k = states of a series in order, f = frequencies, q = data (real parts, then imaginary ones),
+j = unknowns of a state (ln γ at m relaxation times, then R_inf, L and 1/C), i = inner relaxation times, r = differences
+between states. What is minimised is in :mod:`drt_engine.solvers.chain`.
+
+The Cholesky factor is made block by block, and the blocks of the inverse that lie where the matrix has blocks follow
+backwards from it (K. Takahashi, J. Fagan, M.-S. Chin, 8th PICA Conference (1973) 63).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drt_kernels.blas import (
+    FIRST_TURNED,
+    PLAIN,
+    TURNED,
+    add_image,
+    add_product,
+    add_square,
+    cholesky,
+    divide,
+    divide_one,
+    inverse,
+)
+from drt_kernels.compiling import entry, inner
+from drt_kernels.log_gaussian import Grid
+
+__all__ = [
+    "Curvature",
+    "Differences",
+    "Here",
+    "components",
+    "derive",
+    "determinants",
+    "differ",
+    "differentiate",
+    "evaluate",
+    "factor",
+    "fill",
+    "invert",
+    "multiply",
+    "solve",
+    "variances",
+]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+_NUMBERS: dict[str, Any] = {"error_model": "numpy"}
+
+# Share of the prior's curvature that is added to it: where γ vanishes, nothing else holds a common factor of it.
+_RIDGE = 1e-11
+
+
+class Differences(NamedTuple):
+    """Differences between states that are expected to be small, and what that means."""
+
+    state: NDArray[np.int64]  # (r,3) which states; the last is -1 for a difference of two
+    coefficient: Floats  # (r,3)
+    near: NDArray[np.bool_]  # (r) whether its states are neighbours in the chain
+    weight: Floats  # (r,m-1) κ of each
+    level: Floats  # (m) κ₀ times widths of the relaxation times
+    freedom: float  # ν
+    normal: bool  # whether the coupling is quadratic
+
+
+class Here(NamedTuple):
+    """The objective at a point, and what its derivatives are made from."""
+
+    total: float
+    value: Floats  # (k,j) γ and the elements
+    residual: Floats  # (k,q)
+    distance: Floats  # (k,f) square of the residual in standard deviations
+    lean: Floats  # (k,m-1) how far slopes are from those that are expected
+    ratio: Floats  # (k,i) √λ c/d of bends c
+    root: Floats  # (k,i) √(1 + ratio²)
+    e: Floats  # (r,m)
+    share: Floats  # (r,m-1) g
+    q: Floats  # (r,m-1) κ g²
+    firm: Floats  # (r,m-1) curvature of the parabola that touches the coupling from above
+
+
+@inner(**_NUMBERS)
+def _gather(out: Floats, u: Floats, d: Differences) -> None:
+    """Differences of rows."""
+    for r in range(len(d.state)):
+        out[r] = 0.0
+        for p in range(3):
+            k = d.state[r, p]
+            if k >= 0:
+                out[r] += d.coefficient[r, p] * u[k, : out.shape[1]]
+
+
+@entry(**_NUMBERS)
+def differ(y: Floats, logs: int, d: Differences) -> Any:
+    """Compute differences of ln γ along the states, shape (R, M)."""
+    e = np.empty((len(d.state), logs))
+    _gather(e, y, d)
+    return e
+
+
+@inner(**_NUMBERS)
+def _scatter(out: Floats, e: Floats, d: Differences) -> None:
+    """Add what belongs to differences to the rows that they are of."""
+    for r in range(len(d.state)):
+        for p in range(3):
+            k = d.state[r, p]
+            if k >= 0:
+                out[k, : e.shape[1]] += d.coefficient[r, p] * e[r]
+
+
+@entry(**_NUMBERS)
+def evaluate(at: Array, y: Floats, b: Floats, columns: Floats, precision: Floats, grid: Grid, d: Differences,
+             lam: float, share: float) -> Here:  # fmt: skip
+    """Value of the objective at y, shape (K, N), and what derivatives are made from."""
+    states, logs, points, tail = len(y), grid.logs, precision.shape[1], grid.tail
+    inside = logs - 2
+    value, residual = y.copy(), b.copy()
+    for k in range(states):
+        for m in range(logs):
+            value[k, m] = math.exp(y[k, m])
+    add_product(at, residual, value, columns, PLAIN, 1.0, -1.0)
+    distance, total = np.empty((states, points)), 0.0
+    for k in range(states):
+        for f in range(points):
+            s = precision[k, f] * (residual[k, f] ** 2 + residual[k, points + f] ** 2)
+            distance[k, f] = s
+            total += 0.5 * s if tail == 0.0 else (0.5 / tail + 1.0) * math.log1p(tail * s)
+    lean, ratio, root = np.empty((states, logs - 1)), np.empty((states, inside)), np.empty((states, inside))
+    sloped, bent, stretch = 0.0, 0.0, math.sqrt(lam)
+    for k in range(states):
+        for m in range(logs - 1):
+            lean[k, m] = y[k, m + 1] - y[k, m] - grid.lean[m]
+            sloped += grid.slope[m] * lean[k, m] ** 2
+        for i in range(inside):
+            bend = grid.bend[i, 0] * y[k, i] + grid.bend[i, 1] * y[k, i + 1] + grid.bend[i, 2] * y[k, i + 2]
+            x = stretch / grid.knee[i] * bend
+            ratio[k, i], root[k, i] = x, math.sqrt(1.0 + x * x)
+            # √(1 + r) − 1 without the loss of digits.
+            bent += grid.knee[i] * x * x / (1.0 + root[k, i])
+    total += share * (0.5 * lam * sloped + grid.rate * bent)
+    number, nu = len(d.state), d.freedom
+    e, g = np.empty((number, logs)), np.empty((number, logs - 1))
+    q, firm = np.empty_like(g), np.empty_like(g)
+    _gather(e, y, d)
+    held, coupled = 0.0, 0.0
+    for r in range(number):
+        for m in range(logs):
+            held += d.level[m] * e[r, m] ** 2
+        for m in range(logs - 1):
+            g[r, m] = (e[r, m + 1] - e[r, m]) * math.sqrt(grid.slope[m])
+            q[r, m] = d.weight[r, m] * g[r, m] ** 2
+            if d.normal:
+                coupled += 0.5 * q[r, m]
+                firm[r, m] = d.weight[r, m]
+            else:
+                coupled += 0.5 * (1.0 + nu) * math.log1p(q[r, m] / nu)
+                firm[r, m] = d.weight[r, m] * (1.0 + nu) / (nu + q[r, m])
+    return Here(total + coupled + 0.5 * held, value, residual, distance, lean, ratio, root, e, g, q, firm)
+
+
+@inner(**_NUMBERS)
+def _band(band: Floats, grid: Grid, stiffness: Floats, lam: float, share: float) -> None:
+    """Diagonals of the second derivative of the single priors, shape (3, K, M), with stiffnesses of bends."""
+    band[:] = 0.0
+    for k in range(band.shape[1]):
+        for m in range(grid.logs - 1):
+            s = share * lam * grid.slope[m]
+            band[0, k, m] += s
+            band[0, k, m + 1] += s
+            band[1, k, m] -= s
+        for i in range(grid.logs - 2):
+            s, one, two, three = stiffness[k, i], grid.bend[i, 0], grid.bend[i, 1], grid.bend[i, 2]
+            band[0, k, i] += s * one * one
+            band[0, k, i + 1] += s * two * two
+            band[0, k, i + 2] += s * three * three
+            band[1, k, i] += s * one * two
+            band[1, k, i + 1] += s * two * three
+            band[2, k, i] += s * one * three
+
+
+@entry(**_NUMBERS)
+def differentiate(at: Array, y: Floats, columns: Floats, squares: Floats, precision: Floats, grid: Grid,
+                  d: Differences, lam: float, share: float, here: Here) -> Any:  # fmt: skip
+    """Differentiate at the point evaluated last.
+
+    Returns the largest |g_j / d_j|, with d_j² the diagonal of the Gauss-Newton matrix, the gradient, that diagonal,
+    weights of the data, what the data press ln γ with, and which elements are free.
+    """
+    states, size, logs, points, tail = len(y), grid.size, grid.logs, precision.shape[1], grid.tail
+    inside = logs - 2
+    weight, weighted, both = np.empty((states, points)), np.empty_like(here.residual), np.empty_like(here.residual)
+    for k in range(states):
+        for f in range(points):
+            w = precision[k, f] * (1.0 + 2.0 * tail) / (1.0 + tail * here.distance[k, f])
+            weight[k, f] = both[k, f] = both[k, points + f] = w
+            weighted[k, f] = w * here.residual[k, f]
+            weighted[k, points + f] = w * here.residual[k, points + f]
+    gradient, scale = np.empty((states, size)), np.empty((states, size))
+    add_product(at, gradient, weighted, columns, TURNED, 1.0, 0.0)
+    add_product(at, scale, both, squares, TURNED, 1.0, 0.0)
+    pressure, stiffness = np.empty((states, logs)), np.empty((states, inside))
+    for k in range(states):
+        for m in range(logs):
+            v = here.value[k, m]
+            gradient[k, m] *= v
+            scale[k, m] *= v * v
+            pressure[k, m] = gradient[k, m]
+        for m in range(logs - 1):
+            s = share * lam * grid.slope[m] * here.lean[k, m]
+            gradient[k, m] -= s
+            gradient[k, m + 1] += s
+        for i in range(inside):
+            s = share * grid.rate * math.sqrt(lam) * here.ratio[k, i] / here.root[k, i]
+            stiffness[k, i] = share * grid.rate * lam / (grid.knee[i] * here.root[k, i])
+            for n in range(3):
+                gradient[k, i + n] += s * grid.bend[i, n]
+    band = np.empty((3, states, logs))
+    _band(band, grid, stiffness, lam, share)
+    scale[:, :logs] += band[0]
+    step, held = np.empty_like(here.e), np.empty_like(here.e)
+    for r in range(len(step)):
+        for m in range(logs):
+            step[r, m], held[r, m] = d.level[m] * here.e[r, m], d.level[m]
+        for m in range(logs - 1):
+            force, firm = here.firm[r, m] * here.share[r, m] * math.sqrt(grid.slope[m]), here.firm[r, m] * grid.slope[m]
+            step[r, m] -= force
+            step[r, m + 1] += force
+            held[r, m] += firm
+            held[r, m + 1] += firm
+    _scatter(gradient, step, d)
+    for r in range(len(step)):
+        for p in range(3):
+            k = d.state[r, p]
+            if k >= 0:
+                scale[k, :logs] += d.coefficient[r, p] ** 2 * held[r]
+    free, worst = np.ones((states, size)), 0.0
+    for k in range(states):
+        for j in range(size):
+            unit = math.sqrt(scale[k, j])
+            # A state without data does not show R_inf, L and 1/C: there is nothing to be fulfilled.
+            x = gradient[k, j] / unit if unit > 0.0 else 0.0
+            if j >= logs:
+                if not (y[k, j] > 0.0 or gradient[k, j] < 0.0):
+                    free[k, j] = 0.0
+                x = min(y[k, j] * unit, x)
+            if math.isnan(x):
+                worst = math.inf
+            worst = max(worst, abs(x))
+    return worst, gradient, scale, weight, pressure, free
+
+
+class Curvature(NamedTuple):
+    """What the second derivative consists of."""
+
+    pair: Floats  # (3,k,f) weights of real and imaginary part, and between them
+    bands: Floats  # (3,k,m) diagonals of the single priors
+    factors: Floats  # (k,j) what columns of the data are multiplied by
+    held: Floats  # (k,j) 1 where an element stays where it is
+    curved: Floats  # (r,m-1) curvature of the coupling in e
+
+
+@entry(**_NUMBERS)
+def derive(grid: Grid, d: Differences, lam: float, share: float, here: Here, weight: Floats, pressure: Floats,
+           free: Floats, scale: Floats, least: float, known: Floats, dual: Floats, firm: Floats) -> Any:  # fmt: skip
+    """Find what the second derivative consists of.
+
+    `least` is the least share of the curvature of touching parabolas that data have, which is in `firm`, that of the
+    coupling, already. `known` are variances of the bends, where they are to count; `dual` forces of the bends.
+    """
+    states, logs, points = len(scale), grid.logs, weight.shape[1]
+    pair = np.empty((3, states, points))
+    for k in range(states):
+        for f in range(points):
+            w, re, im = weight[k, f], here.residual[k, f], here.residual[k, points + f]
+            size = math.hypot(re, im)
+            if size > 0.0 and least < 1.0:
+                t = grid.tail * here.distance[k, f]
+                along = w * max((1.0 - t) / (1.0 + t), least)
+                c, s = re / size, im / size
+                pair[0, k, f] = c * c * along + s * s * w
+                pair[1, k, f] = c * s * (along - w)
+                pair[2, k, f] = s * s * along + c * c * w
+            else:
+                pair[0, k, f], pair[1, k, f], pair[2, k, f] = w, 0.0, w
+    stiffness = np.empty((states, logs - 2))
+    for k in range(states):
+        for i in range(logs - 2):
+            ratio, root, knee = here.ratio[k, i], here.root[k, i], grid.knee[i]
+            if known[k, i] > 0.0:
+                s = grid.rate * lam / math.sqrt(knee * knee + knee * knee * ratio * ratio + lam * known[k, i])
+            else:
+                s = grid.rate * lam / (knee * root) * (1.0 - dual[k, i] * ratio / root)
+            stiffness[k, i] = share * s
+    bands = np.empty((3, states, logs))
+    _band(bands, grid, stiffness, lam, share)
+    force = pressure if least < 0.0 else np.maximum(pressure, 0.0)
+    factors, held = np.empty(scale.shape), np.zeros(scale.shape)
+    for k in range(states):
+        for m in range(logs):
+            bands[0, k, m] += _RIDGE * bands[0, k, m] + force[k, m]
+            factors[k, m] = here.value[k, m]
+        for j in range(logs, scale.shape[1]):
+            # Without data nothing holds what is no part of γ, and it stays where it is.
+            held[k, j] = 1.0 if free[k, j] == 0.0 or scale[k, j] == 0.0 else 0.0
+            factors[k, j] = 1.0 - held[k, j]
+    return Curvature(pair, bands, factors, held, firm * grid.slope)
+
+
+@inner(**_NUMBERS)
+def _fill_data(at: Array, own: Array, rows: Array, c: Curvature, k: int, work: Array, weights: Array) -> None:
+    """Put the part of the data into the block of a state, of which the lower half counts."""
+    size, points = rows.shape[0], c.pair.shape[2]
+    zero, one = own.dtype.type(0), own.dtype.type(1)
+    positive = True
+    for f in range(points):
+        a, m, b = c.pair[0, k, f], c.pair[1, k, f], c.pair[2, k, f]
+        positive = positive and a >= 0.0 and a * b >= m * m
+    for f in range(points):
+        a, m, b = c.pair[0, k, f], c.pair[1, k, f], c.pair[2, k, f]
+        if positive:
+            # Weights of pairs have a Cholesky factor, and a product of a matrix with its own transpose takes half the
+            # time of another one.
+            root = math.sqrt(a)
+            mixed = m / root if root > 0.0 else 0.0
+            weights[0, f], weights[1, f], weights[2, f] = root, mixed, math.sqrt(max(b - mixed * mixed, 0.0))
+        else:
+            weights[0, f], weights[1, f], weights[2, f] = a, m, b
+    lower = zero if positive else one
+    for j in range(size):
+        scale = own.dtype.type(c.factors[k, j])
+        for f in range(points):
+            re, im = rows[j, f] * scale, rows[j, points + f] * scale
+            work[0, j, f] = weights[0, f] * re + weights[1, f] * im
+            work[0, j, points + f] = weights[2, f] * im + lower * weights[1, f] * re
+            work[1, j, f], work[1, j, points + f] = re, im
+    if positive:
+        add_square(at, own, work[0], one, zero)
+    else:
+        add_product(at, own, work[1], work[0], TURNED, one, zero)
+
+
+@entry(**_NUMBERS)
+def fill(at: Array, own: Array, off: Array, rows: Array, c: Curvature, d: Differences) -> None:
+    """Put the blocks of the second derivative together, as far as neighbours in the chain are concerned."""
+    states, logs, size = c.bands.shape[1], c.bands.shape[2], rows.shape[0]
+    work, weights = np.empty((2, size, rows.shape[1]), rows.dtype), np.empty((3, c.pair.shape[2]), rows.dtype)
+    off[:] = 0.0
+    for k in range(states):
+        _fill_data(at, own[k], rows, c, k, work, weights)
+        for m in range(logs):
+            own[k, m, m] += c.bands[0, k, m]
+        for m in range(logs - 1):
+            own[k, m + 1, m] += c.bands[1, k, m]
+        for m in range(logs - 2):
+            own[k, m + 2, m] += c.bands[2, k, m]
+        for j in range(logs, size):
+            own[k, j, j] += c.held[k, j]
+    for r in range(len(d.state)):
+        if not d.near[r]:
+            continue
+        for p in range(3):
+            for n in range(p, 3):
+                k, i = d.state[r, p], d.state[r, n]
+                if k < 0 or i < 0:
+                    continue
+                share = d.coefficient[r, p] * d.coefficient[r, n]
+                block = own[k] if n == p else off[k, i - k - 1]
+                for m in range(logs):
+                    block[m, m] += share * d.level[m]
+                for m in range(logs - 1):
+                    s = share * c.curved[r, m]
+                    block[m, m] += s
+                    block[m + 1, m + 1] += s
+                    block[m + 1, m] -= s
+                    if n != p:
+                        block[m, m + 1] -= s
+
+
+@entry(**_NUMBERS)
+def multiply(at: Array, v: Floats, columns: Floats, c: Curvature, d: Differences) -> Any:
+    """Multiply the whole second derivative by v, shape (K, N)."""
+    states, logs, points = len(v), c.bands.shape[2], c.pair.shape[2]
+    image, out = np.empty((states, 2 * points)), v * c.factors
+    add_product(at, image, out, columns, PLAIN, 1.0, 0.0)
+    for k in range(states):
+        for f in range(points):
+            re, im, m = image[k, f], image[k, points + f], c.pair[1, k, f]
+            image[k, f], image[k, points + f] = c.pair[0, k, f] * re + m * im, m * re + c.pair[2, k, f] * im
+    add_product(at, out, image, columns, TURNED, 1.0, 0.0)
+    for k in range(states):
+        for j in range(v.shape[1]):
+            out[k, j] = out[k, j] * c.factors[k, j] + c.held[k, j] * v[k, j]
+        for m in range(logs):
+            out[k, m] += c.bands[0, k, m] * v[k, m]
+        for n in range(1, 3):
+            for m in range(logs - n):
+                out[k, m + n] += c.bands[n, k, m] * v[k, m]
+                out[k, m] += c.bands[n, k, m] * v[k, m + n]
+    e = np.empty((len(d.state), logs))
+    _gather(e, v, d)
+    step = np.empty_like(e)
+    for r in range(len(e)):
+        step[r] = d.level * e[r]
+        for m in range(logs - 1):
+            force = c.curved[r, m] * (e[r, m + 1] - e[r, m])
+            step[r, m + 1] += force
+            step[r, m] -= force
+    _scatter(out, step, d)
+    return out
+
+
+@entry(**_NUMBERS)
+def factor(at: Array, own: Array, off: Array, first: int, last: int) -> bool:
+    """Replace rows of states from `first` to before `last` of the matrix by those of its Cholesky factor.
+
+    Returns whether it is positive definite.
+    """
+    states, reach, size = off.shape[:3]
+    one = own.dtype.type(1)
+    for k in range(first, last):
+        if not cholesky(at, own[k]) or not math.isfinite(own[k, size - 1, size - 1]):
+            return False
+        near = min(reach, states - 1 - k)
+        # Where states are coupled, so are their first relaxation times.
+        if near == 0 or not off[k, :near, 0].any():
+            continue
+        divide(at, own[k], off[k, :near].reshape(near * size, size), PLAIN)
+        for n in range(near):
+            for i in range(n):
+                add_product(at, off[k + 1 + i, n - i - 1], off[k, n], off[k, i], TURNED, -one, one)
+            add_square(at, own[k + 1 + n], off[k, n], -one, one)
+    return True
+
+
+@entry(**_NUMBERS)
+def solve(at: Array, own: Array, off: Array, out: Array) -> None:
+    """Solve with the factor in place, shape (K, n, N)."""
+    states, reach = off.shape[:2]
+    one, single = own.dtype.type(1), out.shape[1] == 1
+    for k in range(states):
+        if single:
+            divide_one(at, own[k], out[k, 0], PLAIN)
+        else:
+            divide(at, own[k], out[k], PLAIN)
+        for n in range(min(reach, states - 1 - k)):
+            if single:
+                add_image(at, out[k + 1 + n, 0], off[k, n], out[k, 0], PLAIN, -one)
+            else:
+                add_product(at, out[k + 1 + n], out[k], off[k, n], TURNED, -one, one)
+    for k in range(states - 1, -1, -1):
+        for n in range(min(reach, states - 1 - k)):
+            if single:
+                add_image(at, out[k, 0], off[k, n], out[k + 1 + n, 0], TURNED, -one)
+            else:
+                add_product(at, out[k], out[k + 1 + n], off[k, n], PLAIN, -one, one)
+        if single:
+            divide_one(at, own[k], out[k, 0], TURNED)
+        else:
+            divide(at, own[k], out[k], TURNED)
+
+
+@entry(**_NUMBERS)
+def invert(at: Array, own: Array, off: Array, first: int, last: int, states: int) -> None:
+    """Replace rows of the factor from `last` − 1 down to `first`, of so many states in all, by blocks of the inverse."""
+    reach, size = off.shape[1:3]
+    one, zero = own.dtype.type(1), own.dtype.type(0)
+    beside = np.zeros((reach, size, size), own.dtype)
+    for k in range(last - 1, first - 1, -1):
+        near = min(reach, states - 1 - k)
+        if near:
+            # L_jk L_kk⁻¹
+            divide(at, own[k], off[k, :near].reshape(near * size, size), TURNED)
+        inverse(at, own[k])
+        here = own[k]
+        for j in range(size):
+            for m in range(j):
+                here[m, j] = here[j, m]
+        for n in range(near):
+            add_product(at, beside[n], own[k + 1 + n], off[k, n], PLAIN, one, zero)
+            for i in range(near):
+                if i > n:
+                    add_product(at, beside[n], off[k + 1 + n, i - n - 1], off[k, i], FIRST_TURNED, one, one)
+                elif i < n:
+                    add_product(at, beside[n], off[k + 1 + i, n - i - 1], off[k, i], PLAIN, one, one)
+        for n in range(near):
+            add_product(at, here, off[k, n], beside[n], FIRST_TURNED, one, one)
+        # Rounding errors that are not symmetric would grow from state to state, those that are fade.
+        for j in range(size):
+            for m in range(j):
+                here[m, j] = here[j, m] = (here[m, j] + here[j, m]) / (one + one)
+        for n in range(near):
+            off[k, n] = -beside[n]
+
+
+@entry(**_NUMBERS)
+def variances(at: Array, own: Array, off: Array, columns: Array, scale: Array, grid: Grid, d: Differences) -> Any:
+    """Variances of g of each difference (r,m-1), of the bends (k,i) and of the model (k,f), from blocks of the inverse.
+
+    `scale` is what columns are multiplied by in each state, shape (K, N).
+    """
+    states, logs, size, points = len(scale), grid.logs, grid.size, columns.shape[1] // 2
+    one, zero = own.dtype.type(1), own.dtype.type(0)
+    bend, fit, share = np.zeros((states, logs - 2)), np.zeros((states, points)), np.zeros((len(d.state), logs - 1))
+    scaled, image = np.empty((size, 2 * points), own.dtype), np.empty((size, 2 * points), own.dtype)
+    for k in range(states):
+        for i in range(logs - 2):
+            total = 0.0
+            for n in range(3):
+                total += grid.bend[i, n] ** 2 * own[k, i + n, i + n]
+                for m in range(n + 1, 3):
+                    total += 2.0 * grid.bend[i, n] * grid.bend[i, m] * own[k, i + n, i + m]
+            bend[k, i] = max(total, 0.0)
+        for j in range(size):
+            for q in range(2 * points):
+                scaled[j, q] = columns[j, q] * scale[k, j]
+        add_product(at, image, own[k], scaled, PLAIN, one, zero)
+        for j in range(size):
+            for q in range(2 * points):
+                fit[k, q % points] += image[j, q] * scaled[j, q]
+    for r in range(len(d.state)):
+        if not d.near[r]:
+            continue
+        for p in range(3):
+            for n in range(p, 3):
+                k, i = d.state[r, p], d.state[r, n]
+                if k < 0 or i < 0:
+                    continue
+                times = d.coefficient[r, p] * d.coefficient[r, n] * (1.0 if n == p else 2.0)
+                block = own[k] if n == p else off[k, i - k - 1]
+                for m in range(logs - 1):
+                    share[r, m] += times * (block[m, m] + block[m + 1, m + 1] - block[m, m + 1] - block[m + 1, m])
+        for m in range(logs - 1):
+            share[r, m] = max(share[r, m] * grid.slope[m], 0.0)
+    return share, bend, fit
+
+
+# Most steps of finding components of a variance, and halvings of each; and the change of a logarithm that ends them.
+_SCALINGS, _SCALED = 40, 3e-3
+
+
+@inner(**_NUMBERS)
+def _misfit(log: Floats, counts: Floats, square: Floats, parts: Floats, expected: Floats, precision: Floats) -> float:
+    total = 0.0
+    for n in range(len(counts)):
+        v = 0.0
+        for c in range(len(log)):
+            v += math.exp(log[c]) * parts[c, n]
+        total += counts[n] * math.log(v) + square[n] / v
+    for c in range(len(log)):
+        total += 0.5 * precision[c] * (log[c] - expected[c]) ** 2
+    return total
+
+
+@entry(**_NUMBERS)
+def components(counts: Floats, square: Floats, parts: Floats, start: Floats, expected: Floats, precision: Floats) -> Any:
+    """Logarithms of components v of variances Σ_c v_c parts_c with the least Σ counts ln variance + square / variance.
+
+    By Fisher scoring with a line search: where one component is far below the other, a whole step goes astray.
+    `expected` has what the logarithms are expected to be, with these precisions.
+    """
+    log, number = start.copy(), len(start)
+    before = _misfit(log, counts, square, parts, expected, precision)
+    for _ in range(_SCALINGS):
+        gradient, information = precision * (log - expected), np.diag(precision + 1e-9)
+        each = np.exp(log)
+        for n in range(len(counts)):
+            v = 0.0
+            for c in range(number):
+                v += each[c] * parts[c, n]
+            for c in range(number):
+                part = each[c] * parts[c, n] / v
+                gradient[c] += part * (counts[n] - square[n] / v)
+                for i in range(number):
+                    information[c, i] += part * each[i] * parts[i, n] / v * counts[n]
+        step = -np.linalg.solve(information, gradient)
+        step /= max(np.abs(step).max(), 1.0)
+        found = False
+        for _ in range(_SCALINGS):
+            after = _misfit(log + step, counts, square, parts, expected, precision)
+            if after <= before:
+                found = True
+                break
+            step *= 0.5
+        if not found:
+            break
+        log, before = log + step, after
+        if np.abs(step).max() < _SCALED:
+            break
+    return log
+
+
+@entry(**_NUMBERS)
+def determinants(bands: Floats) -> Any:
+    """Logarithms of determinants of symmetric matrices of which diagonals 0, 1 and 2 are given, shape (3, J, M)."""
+    _, count, size = bands.shape
+    total = np.zeros(count)
+    for j in range(count):
+        before, last, one, two, far = 1.0, 1.0, 0.0, 0.0, 0.0
+        for m in range(size):
+            # Factors of the rows before: `one` of m − 1, `two` of m − 2 at this row, `far` of m − 1 at the next.
+            pivot = bands[0, j, m] - one**2 * last - two**2 * before
+            total[j] += math.log(pivot)
+            following = (bands[1, j, m] - far * last * one) / pivot
+            one, two, far = following, far, bands[2, j, m] / pivot
+            before, last = last, pivot
+    return total
