@@ -15,7 +15,7 @@ from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
 from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
-from drt_kernels.chain import components, determinants
+from drt_kernels.chain import Mixture, components, determinants
 
 __all__ = [
     "Across",
@@ -723,8 +723,7 @@ class SeriesProblem:
             noise, wanted = told[:-2], told[-2:]
             change = np.log(wanted / [found.strength, found.shift])
             # Halved where it turns round, since the two depend on each other, and doubled again where it goes on.
-            length = np.where(change * before < 0.0, 0.5 * length, np.where(change * before > 0.0, 2.0 * length, length))
-            length = np.minimum(length, _LONGEST)
+            length = np.minimum(length * 2.0 ** np.sign(change * before), _LONGEST)
             if len(self.chain.y) > _LONG:
                 change = np.where(change * before > 0.0, _LENGTHENED * change, change)
             before = change.clip(-length, length)
@@ -804,7 +803,7 @@ class SeriesProblem:
         parts = self._parts.transpose(1, 0, 2)[:, self._there][free]
         expected, width = self._grid.noise[0][free], self._grid.noise[1][free]
         counts, parts = np.full(parts.shape[1], 2.0), np.ascontiguousarray(parts)
-        log = components(counts, square[self._there], parts, np.log(found.noise[free]), expected, width**-2)
+        log = components(Mixture(counts, square[self._there], parts, expected, width**-2), np.log(found.noise[free]))
         out = found.noise.copy()
         out[free] = np.maximum(np.exp(log), _LEAST_VARIANCE)
         return out
@@ -823,10 +822,10 @@ class SeriesProblem:
         square = firm / (found.strength / self._wider * relative) * share**2
         parts = np.stack([np.full(firm.size, self._wider), self._bent().ravel() ** 2])
         start = np.log([1.0 / found.strength, found.shift**2])
-        expected, precision = np.array([0.0, np.log(_SHIFT**2)]), np.array([0.0, _SHIFT_WEIGHT])
+        about = np.array([0.0, np.log(_SHIFT**2)]), np.array([0.0, _SHIFT_WEIGHT])
         kept = ~np.repeat(self._cut, number)
         parts = np.ascontiguousarray(parts[:, kept])
-        log = components(counts.ravel()[kept], square.ravel()[kept], parts, start, expected, precision)
+        log = components(Mixture(counts.ravel()[kept], square.ravel()[kept], parts, *about), start)
         return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
     def _search_again(self, found: SeriesHyperparameters, *, first: bool) -> SeriesHyperparameters | None:

@@ -1,4 +1,4 @@
-"""Symmetric matrices that have blocks for each state and its nearest neighbours in a chain: factor, solution, inverse."""
+"""Symmetric matrices that have blocks for each state and its nearest neighbours in a chain."""
 
 from collections.abc import Callable
 from copy import copy

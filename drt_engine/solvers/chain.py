@@ -15,7 +15,7 @@ a distribution of Student for how e changes with ln τ: most of it is zero, and 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -129,10 +129,8 @@ class Chain:
     def __init__(self, b: Array, grid: Grid, terms: Terms, width: Array, courses: Array) -> None:
         states, logs, size = len(b), grid.logs, grid.size
         self.b, self.grid, self.terms, self.width, self.courses = b, grid, terms, width, courses
-        self._columns = np.ascontiguousarray(grid.columns[:size])  # (j,q)
-        self._squares = self._columns**2
-        self._rows = {kind: self._columns.astype(kind) for kind in (np.float64, np.float32)}
-        self._linear = routines("d")
+        columns = np.ascontiguousarray(grid.columns[:size])  # (j,q)
+        self._rows = {kind: columns.astype(kind) for kind in (np.float64, np.float32)}
         near = terms.kind == 0
         self._across = bool((~near).any())
         self._states = np.ascontiguousarray(terms.state, dtype=np.int64)
@@ -151,10 +149,11 @@ class Chain:
         self.matrix = self._whole = BlockMatrix(*shape)
         self._rough = self._whole.in_single_precision()
         self.precision = np.zeros((states, b.shape[1] // 2))
+        self._given = kernel.Given(routines("d"), b, columns, columns**2, self.precision, 0.0, 0.0)
         self.y = np.zeros((states, size))
         self.known = np.zeros((states, logs - 2))  # variance of the bends, where it is to count
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
-        self.floor = self.length = 1.0  # least share of a parabola's curvature, and of the last step that was gone
+        self.floor = 1.0  # least share of a parabola's curvature
         self._falling: Array | None = None  # direction of negative curvature that conjugate gradients have met
         self.looser = 1.0  # how much weaker the coupling is taken to be in the matrix of parabolas
 
@@ -170,7 +169,7 @@ class Chain:
 
     def curves(self, gamma: Array) -> Array:
         """Compute the part of γ in the data, shape (K, 2 F)."""
-        return np.asarray(gamma @ self._columns[: self.grid.logs])
+        return np.asarray(gamma @ self._given.columns[: self.grid.logs])
 
     def evaluate(self, y: Array, model: Model) -> float:
         """Value of the objective; leaves what derivatives are made from."""
@@ -179,11 +178,9 @@ class Chain:
             level=LEVEL * self.width,
             normal=model.normal,
         )
-        self._here = here = kernel.evaluate(
-            *(self._linear, y, self.b, self._columns, self.precision, self.grid, self._differences),
-            *(model.lam, model.share),
-        )
-        return float(here.total)
+        self._given = self._given._replace(lam=model.lam, share=model.share)
+        self._here = kernel.evaluate(self._given, self.grid, self._differences, y)
+        return float(self._here.total)
 
     @property
     def value(self) -> Array:
@@ -216,20 +213,32 @@ class Chain:
         # `slope` holds 1/h.
         return e, np.diff(e, axis=1) * np.sqrt(self.grid.slope)
 
-    def differentiate(self, model: Model) -> float:
+    def differentiate(self) -> float:
         """Gradient at the point evaluated last, which elements are free; return the largest |g_j / d_j|."""
-        worst, self.gradient, self.scale, self.weight, self.pressure, self.free = kernel.differentiate(
-            *(self._linear, self.y, self._columns, self._squares, self.precision, self.grid, self._differences),
-            *(model.lam, model.share, self._here),
-        )
-        return float(worst)
+        self._slope = kernel.differentiate(self._given, self.grid, self._differences, self.y, self._here)
+        return float(self._slope.worst)
+
+    @property
+    def gradient(self) -> Array:
+        """Of the objective, shape (K, N)."""
+        return np.asarray(self._slope.gradient)
+
+    @property
+    def weight(self) -> Array:
+        """Of the data, shape (K, F)."""
+        return np.asarray(self._slope.weight)
+
+    @property
+    def free(self) -> Array:
+        """1 where an unknown may move, 0 where it is held at zero, shape (K, N)."""
+        return np.asarray(self._slope.free)
 
     # ---- Newton's matrix
 
     def build(self, mode: int, model: Model) -> None:
         """Make the second derivative of the objective."""
         self._derive(mode, model)
-        matrix, states = self.matrix, len(self.y)
+        matrix = self.matrix
         kernel.fill(
             *(matrix.routines, matrix.own, matrix.off, self._rows[matrix.own.dtype.type]),
             *(self._curvature, self._differences),
@@ -244,8 +253,7 @@ class Chain:
         if mode < _TOUCHING and not model.normal:
             curved = curved * np.maximum((NU - self._here.q) / (NU + self._here.q), least)
         self._curvature = kernel.derive(
-            *(self.grid, self._differences, model.lam, model.share, self._here, self.weight, self.pressure),
-            *(self.free, self.scale, least, self.known, self.dual, curved),
+            *(self._given, self.grid, self._here, self._slope, least, self.known, self.dual, curved),
         )
 
     def _fill_courses(self) -> None:
@@ -288,9 +296,7 @@ class Chain:
 
     def multiply(self, v: Array) -> Array:
         """Multiply the whole matrix that was built last by v, shape (K, N)."""
-        return np.asarray(
-            kernel.multiply(self._linear, v, self._columns, self._curvature, self._differences),
-        )
+        return np.asarray(kernel.multiply(self._given, self._curvature, self._differences, v))
 
     def _factor_from(self, mode: int, model: Model) -> int:
         """Factor in the first mode that goes, from one on; return it, or `_NONE`."""
@@ -360,7 +366,7 @@ class Chain:
         It is the largest |g_j / d_j| over all states, with d_j² the diagonal of the Gauss-Newton matrix.
         """
         phi = self.evaluate(self.y, model)
-        residual = self.differentiate(model)
+        residual = self.differentiate()
         self.dual = self._here.ratio / self._here.root
         mode, before, free, self.floor = _NONE, math.inf, self.free, 1.0
         for _ in range(limit):
@@ -383,11 +389,7 @@ class Chain:
                 if not (model.normal or self._across):
                     step = self._amended(step)
             phi = self._walk(step, phi, model)
-            if self.length < _SHORT:
-                self.floor = min(_STIFFER * self.floor, 1.0)
-            elif self.length == 1.0:
-                self.floor = max(self.floor / _STIFFER, _LEAST_FLOOR)
-            before, residual = residual, self.differentiate(model)
+            before, residual = residual, self.differentiate()
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
         return residual
@@ -444,7 +446,8 @@ class Chain:
         way = self.solve(right)
         moved = np.stack([self.changes(one)[1][r, m] for one in way], axis=1)
         some = (each[r, m] for each in (change, here.share, weight, force, curved))
-        return np.asarray(step + np.tensordot(_few_forces(0.5 * (moved + moved.T), *some), way, axes=1))
+        forces = _few_forces(0.5 * (moved + moved.T), *some)
+        return np.asarray(step + np.tensordot(forces, way, axes=1))
 
     def _walk(self, step: Array, before: float, model: Model) -> float:
         """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
@@ -468,7 +471,11 @@ class Chain:
         change = math.sqrt(model.lam) / self.grid.knee[: logs - 2] * bends(step, self.grid)
         wanted = (ratio + change * (1.0 - self.dual * ratio / root)) / root
         self.dual = (self.dual + length * (wanted - self.dual)).clip(-1.0, 1.0)
-        self.y[:], self.length = trial, length
+        self.y[:] = trial
+        if length < _SHORT:
+            self.floor = min(_STIFFER * self.floor, 1.0)
+        elif length == 1.0:
+            self.floor = max(self.floor / _STIFFER, _LEAST_FLOOR)
         return phi
 
     def step_touching(self, model: Model, look: Callable[[], Array]) -> Array:
@@ -503,12 +510,12 @@ class Chain:
     def _touch(self, model: Model) -> float:
         """Evaluate and differentiate at `y`; return the value."""
         phi = self.evaluate(self.y, model)
-        self.differentiate(model)
+        self.differentiate()
         self.dual = self._here.ratio / self._here.root
         return phi
 
     def variances(self) -> tuple[Array, Array, Array]:
-        """Variances from the blocks of the inverse: of g, shape (R, M − 1), bends, (K, M − 2), and the model, (K, F)."""
+        """Variances from the blocks of the inverse: of g (R, M − 1), bends (K, M − 2) and the model (K, F)."""
         matrix, logs = self.matrix, self.grid.logs
         scale = self.free.copy()
         scale[:, :logs] = self.value[:, :logs]

@@ -64,7 +64,7 @@ def _call(typing: Any, address: Any, given: Any) -> tuple[Any, Callable[..., Any
         taken = []
         for at, kind in enumerate(signature.args[1]):
             value = builder.extract_value(values[1], at)
-            if isinstance(kind, types.Integer) and kind.bitwidth == 64:
+            if kind in (types.int64, types.uint64):
                 taken.append(builder.inttoptr(value, pointer))
             else:
                 taken.append(builder.bitcast(cgutils.alloca_once_value(builder, value), pointer))
@@ -120,8 +120,7 @@ def _add_image(_: Array, out: Array, matrix: Array, row: Array, how: Any, factor
 
 # By which it is seen which lines of kernels are tested.
 _AS_PYTHON: dict[str, Callable[..., Any]] = {
-    one.__name__[1:]: one
-    for one in (_add_product, _add_square, _cholesky, _inverse, _divide, _divide_one, _add_image)
+    one.__name__[1:]: one for one in (_add_product, _add_square, _cholesky, _inverse, _divide, _divide_one, _add_image)
 }
 
 

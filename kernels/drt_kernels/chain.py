@@ -32,7 +32,10 @@ from drt_kernels.log_gaussian import Grid
 __all__ = [
     "Curvature",
     "Differences",
+    "Given",
     "Here",
+    "Mixture",
+    "Slope",
     "components",
     "derive",
     "determinants",
@@ -54,6 +57,18 @@ _NUMBERS: dict[str, Any] = {"error_model": "numpy"}
 
 # Share of the prior's curvature that is added to it: where γ vanishes, nothing else holds a common factor of it.
 _RIDGE = 1e-11
+
+
+class Given(NamedTuple):
+    """What belongs to a series, and hyperparameters."""
+
+    routines: NDArray[np.int64]  # of linear algebra
+    b: Floats  # (k,q) data, divided by their size
+    columns: Floats  # (j,q)
+    squares: Floats  # (j,q) of the columns
+    precision: Floats  # (k,f) of the data
+    lam: float  # λ
+    share: float  # ω, what share of the single priors counts
 
 
 class Differences(NamedTuple):
@@ -84,6 +99,27 @@ class Here(NamedTuple):
     firm: Floats  # (r,m-1) curvature of the parabola that touches the coupling from above
 
 
+class Slope(NamedTuple):
+    """First derivatives."""
+
+    worst: float  # largest |g_j / d_j|, with d_j² the diagonal of the Gauss-Newton matrix
+    gradient: Floats  # (k,j)
+    scale: Floats  # (k,j) d_j²
+    weight: Floats  # (k,f) of the data
+    pressure: Floats  # (k,m) what the data press ln γ with
+    free: Floats  # (k,j) 1 where an unknown may move, 0 where it is held at zero
+
+
+class Curvature(NamedTuple):
+    """What the second derivative consists of."""
+
+    pair: Floats  # (3,k,f) weights of real and imaginary part, and between them
+    bands: Floats  # (3,k,m) diagonals of the single priors
+    factors: Floats  # (k,j) what columns of the data are multiplied by
+    held: Floats  # (k,j) 1 where an element stays where it is
+    curved: Floats  # (r,m-1) curvature of the coupling in e
+
+
 @inner(**_NUMBERS)
 def _gather(out: Floats, u: Floats, d: Differences) -> None:
     """Differences of rows."""
@@ -104,54 +140,49 @@ def differ(y: Floats, logs: int, d: Differences) -> Any:
 
 
 @inner(**_NUMBERS)
-def _scatter(out: Floats, e: Floats, d: Differences) -> None:
-    """Add what belongs to differences to the rows that they are of."""
+def _scatter(out: Floats, e: Floats, d: Differences, power: int) -> None:
+    """Add what belongs to differences to the rows that they are of, times a power of their coefficients."""
     for r in range(len(d.state)):
         for p in range(3):
             k = d.state[r, p]
             if k >= 0:
-                out[k, : e.shape[1]] += d.coefficient[r, p] * e[r]
+                out[k, : e.shape[1]] += d.coefficient[r, p] ** power * e[r]
 
 
-@entry(**_NUMBERS)
-def evaluate(at: Array, y: Floats, b: Floats, columns: Floats, precision: Floats, grid: Grid, d: Differences,
-             lam: float, share: float) -> Here:  # fmt: skip
-    """Value of the objective at y, shape (K, N), and what derivatives are made from."""
-    states, logs, points, tail = len(y), grid.logs, precision.shape[1], grid.tail
-    inside = logs - 2
-    value, residual = y.copy(), b.copy()
-    for k in range(states):
-        for m in range(logs):
-            value[k, m] = math.exp(y[k, m])
-    add_product(at, residual, value, columns, PLAIN, 1.0, -1.0)
-    distance, total = np.empty((states, points)), 0.0
-    for k in range(states):
+@inner(**_NUMBERS)
+def _fit(given: Given, tail: float, residual: Floats, distance: Floats) -> float:
+    points, total = distance.shape[1], 0.0
+    for k in range(len(distance)):
         for f in range(points):
-            s = precision[k, f] * (residual[k, f] ** 2 + residual[k, points + f] ** 2)
+            s = given.precision[k, f] * (residual[k, f] ** 2 + residual[k, points + f] ** 2)
             distance[k, f] = s
             total += 0.5 * s if tail == 0.0 else (0.5 / tail + 1.0) * math.log1p(tail * s)
-    lean, ratio, root = np.empty((states, logs - 1)), np.empty((states, inside)), np.empty((states, inside))
+    return total
+
+
+@inner(**_NUMBERS)
+def _prior(grid: Grid, lam: float, y: Floats, lean: Floats, ratio: Floats, root: Floats) -> float:
     sloped, bent, stretch = 0.0, 0.0, math.sqrt(lam)
-    for k in range(states):
-        for m in range(logs - 1):
+    for k in range(len(y)):
+        for m in range(lean.shape[1]):
             lean[k, m] = y[k, m + 1] - y[k, m] - grid.lean[m]
             sloped += grid.slope[m] * lean[k, m] ** 2
-        for i in range(inside):
+        for i in range(ratio.shape[1]):
             bend = grid.bend[i, 0] * y[k, i] + grid.bend[i, 1] * y[k, i + 1] + grid.bend[i, 2] * y[k, i + 2]
             x = stretch / grid.knee[i] * bend
             ratio[k, i], root[k, i] = x, math.sqrt(1.0 + x * x)
             # √(1 + r) − 1 without the loss of digits.
             bent += grid.knee[i] * x * x / (1.0 + root[k, i])
-    total += share * (0.5 * lam * sloped + grid.rate * bent)
-    number, nu = len(d.state), d.freedom
-    e, g = np.empty((number, logs)), np.empty((number, logs - 1))
-    q, firm = np.empty_like(g), np.empty_like(g)
-    _gather(e, y, d)
-    held, coupled = 0.0, 0.0
-    for r in range(number):
-        for m in range(logs):
+    return 0.5 * lam * sloped + grid.rate * bent
+
+
+@inner(**_NUMBERS)
+def _coupling(grid: Grid, d: Differences, e: Floats, g: Floats, q: Floats, firm: Floats) -> float:
+    held, coupled, nu = 0.0, 0.0, d.freedom
+    for r in range(len(e)):
+        for m in range(e.shape[1]):
             held += d.level[m] * e[r, m] ** 2
-        for m in range(logs - 1):
+        for m in range(g.shape[1]):
             g[r, m] = (e[r, m + 1] - e[r, m]) * math.sqrt(grid.slope[m])
             q[r, m] = d.weight[r, m] * g[r, m] ** 2
             if d.normal:
@@ -160,16 +191,36 @@ def evaluate(at: Array, y: Floats, b: Floats, columns: Floats, precision: Floats
             else:
                 coupled += 0.5 * (1.0 + nu) * math.log1p(q[r, m] / nu)
                 firm[r, m] = d.weight[r, m] * (1.0 + nu) / (nu + q[r, m])
-    return Here(total + coupled + 0.5 * held, value, residual, distance, lean, ratio, root, e, g, q, firm)
+    return coupled + 0.5 * held
+
+
+@entry(**_NUMBERS)
+def evaluate(given: Given, grid: Grid, d: Differences, y: Floats) -> Here:
+    """Value of the objective at y, shape (K, N), and what derivatives are made from."""
+    states, logs, number = len(y), grid.logs, len(d.state)
+    value, residual = y.copy(), given.b.copy()
+    for k in range(states):
+        for m in range(logs):
+            value[k, m] = math.exp(y[k, m])
+    add_product(given.routines, residual, value, given.columns, PLAIN, 1.0, -1.0)
+    distance, lean = np.empty_like(given.precision), np.empty((states, logs - 1))
+    ratio, root = np.empty((states, logs - 2)), np.empty((states, logs - 2))
+    total = _fit(given, grid.tail, residual, distance)
+    total += given.share * _prior(grid, given.lam, y, lean, ratio, root)
+    e, g = np.empty((number, logs)), np.empty((number, logs - 1))
+    q, firm = np.empty_like(g), np.empty_like(g)
+    _gather(e, y, d)
+    total += _coupling(grid, d, e, g, q, firm)
+    return Here(total, value, residual, distance, lean, ratio, root, e, g, q, firm)
 
 
 @inner(**_NUMBERS)
-def _band(band: Floats, grid: Grid, stiffness: Floats, lam: float, share: float) -> None:
+def _band(band: Floats, grid: Grid, stiffness: Floats, given: Given) -> None:
     """Diagonals of the second derivative of the single priors, shape (3, K, M), with stiffnesses of bends."""
     band[:] = 0.0
     for k in range(band.shape[1]):
         for m in range(grid.logs - 1):
-            s = share * lam * grid.slope[m]
+            s = given.share * given.lam * grid.slope[m]
             band[0, k, m] += s
             band[0, k, m + 1] += s
             band[1, k, m] -= s
@@ -183,155 +234,156 @@ def _band(band: Floats, grid: Grid, stiffness: Floats, lam: float, share: float)
             band[2, k, i] += s * one * three
 
 
-@entry(**_NUMBERS)
-def differentiate(at: Array, y: Floats, columns: Floats, squares: Floats, precision: Floats, grid: Grid,
-                  d: Differences, lam: float, share: float, here: Here) -> Any:  # fmt: skip
-    """Differentiate at the point evaluated last.
+@inner(**_NUMBERS)
+def _by_prior(gradient: Floats, scale: Floats, given: Given, grid: Grid, here: Here) -> None:
+    """Add what the single priors have of both."""
+    stiffness, stretch = np.empty_like(here.ratio), given.share * grid.rate * math.sqrt(given.lam)
+    for k in range(len(stiffness)):
+        for m in range(grid.logs - 1):
+            s = given.share * given.lam * grid.slope[m] * here.lean[k, m]
+            gradient[k, m] -= s
+            gradient[k, m + 1] += s
+        for i in range(grid.logs - 2):
+            s = stretch * here.ratio[k, i] / here.root[k, i]
+            stiffness[k, i] = given.share * grid.rate * given.lam / (grid.knee[i] * here.root[k, i])
+            for n in range(3):
+                gradient[k, i + n] += s * grid.bend[i, n]
+    band = np.empty((3, len(stiffness), grid.logs))
+    _band(band, grid, stiffness, given)
+    scale[:, : grid.logs] += band[0]
 
-    Returns the largest |g_j / d_j|, with d_j² the diagonal of the Gauss-Newton matrix, the gradient, that diagonal,
-    weights of the data, what the data press ln γ with, and which elements are free.
-    """
-    states, size, logs, points, tail = len(y), grid.size, grid.logs, precision.shape[1], grid.tail
-    inside = logs - 2
+
+@inner(**_NUMBERS)
+def _by_coupling(gradient: Floats, scale: Floats, grid: Grid, d: Differences, here: Here) -> None:
+    """Add what the coupling has of both."""
+    step, held = np.empty_like(here.e), np.empty_like(here.e)
+    for r in range(len(step)):
+        for m in range(grid.logs):
+            step[r, m], held[r, m] = d.level[m] * here.e[r, m], d.level[m]
+        for m in range(grid.logs - 1):
+            force, firm = here.firm[r, m] * here.share[r, m] * math.sqrt(grid.slope[m]), here.firm[r, m] * grid.slope[m]
+            step[r, m] -= force
+            step[r, m + 1] += force
+            held[r, m] += firm
+            held[r, m + 1] += firm
+    _scatter(gradient, step, d, 1)
+    _scatter(scale, held, d, 2)
+
+
+@inner(**_NUMBERS)
+def _worst(logs: int, y: Floats, gradient: Floats, scale: Floats, free: Floats) -> float:
+    """Find which elements are free, and return the largest component of the gradient in its units."""
+    worst = 0.0
+    for k in range(len(y)):
+        for j in range(y.shape[1]):
+            unit = math.sqrt(scale[k, j])
+            # A state without data does not show R_inf, L and 1/C: there is nothing to be fulfilled.
+            x = gradient[k, j] / unit if unit > 0.0 else 0.0
+            if j >= logs:
+                free[k, j] = 1.0 if y[k, j] > 0.0 or gradient[k, j] < 0.0 else 0.0
+                x = min(y[k, j] * unit, x)
+            worst = max(worst, math.inf if math.isnan(x) else abs(x))
+    return worst
+
+
+@entry(**_NUMBERS)
+def differentiate(given: Given, grid: Grid, d: Differences, y: Floats, here: Here) -> Slope:
+    """Differentiate at the point evaluated last."""
+    states, logs, points, tail = len(y), grid.logs, given.precision.shape[1], grid.tail
     weight, weighted, both = np.empty((states, points)), np.empty_like(here.residual), np.empty_like(here.residual)
     for k in range(states):
         for f in range(points):
-            w = precision[k, f] * (1.0 + 2.0 * tail) / (1.0 + tail * here.distance[k, f])
+            w = given.precision[k, f] * (1.0 + 2.0 * tail) / (1.0 + tail * here.distance[k, f])
             weight[k, f] = both[k, f] = both[k, points + f] = w
             weighted[k, f] = w * here.residual[k, f]
             weighted[k, points + f] = w * here.residual[k, points + f]
-    gradient, scale = np.empty((states, size)), np.empty((states, size))
-    add_product(at, gradient, weighted, columns, TURNED, 1.0, 0.0)
-    add_product(at, scale, both, squares, TURNED, 1.0, 0.0)
-    pressure, stiffness = np.empty((states, logs)), np.empty((states, inside))
+    gradient, scale, pressure = np.empty_like(y), np.empty_like(y), np.empty((states, logs))
+    add_product(given.routines, gradient, weighted, given.columns, TURNED, 1.0, 0.0)
+    add_product(given.routines, scale, both, given.squares, TURNED, 1.0, 0.0)
     for k in range(states):
         for m in range(logs):
             v = here.value[k, m]
             gradient[k, m] *= v
             scale[k, m] *= v * v
             pressure[k, m] = gradient[k, m]
-        for m in range(logs - 1):
-            s = share * lam * grid.slope[m] * here.lean[k, m]
-            gradient[k, m] -= s
-            gradient[k, m + 1] += s
-        for i in range(inside):
-            s = share * grid.rate * math.sqrt(lam) * here.ratio[k, i] / here.root[k, i]
-            stiffness[k, i] = share * grid.rate * lam / (grid.knee[i] * here.root[k, i])
-            for n in range(3):
-                gradient[k, i + n] += s * grid.bend[i, n]
-    band = np.empty((3, states, logs))
-    _band(band, grid, stiffness, lam, share)
-    scale[:, :logs] += band[0]
-    step, held = np.empty_like(here.e), np.empty_like(here.e)
-    for r in range(len(step)):
-        for m in range(logs):
-            step[r, m], held[r, m] = d.level[m] * here.e[r, m], d.level[m]
-        for m in range(logs - 1):
-            force, firm = here.firm[r, m] * here.share[r, m] * math.sqrt(grid.slope[m]), here.firm[r, m] * grid.slope[m]
-            step[r, m] -= force
-            step[r, m + 1] += force
-            held[r, m] += firm
-            held[r, m + 1] += firm
-    _scatter(gradient, step, d)
-    for r in range(len(step)):
-        for p in range(3):
-            k = d.state[r, p]
-            if k >= 0:
-                scale[k, :logs] += d.coefficient[r, p] ** 2 * held[r]
-    free, worst = np.ones((states, size)), 0.0
-    for k in range(states):
-        for j in range(size):
-            unit = math.sqrt(scale[k, j])
-            # A state without data does not show R_inf, L and 1/C: there is nothing to be fulfilled.
-            x = gradient[k, j] / unit if unit > 0.0 else 0.0
-            if j >= logs:
-                if not (y[k, j] > 0.0 or gradient[k, j] < 0.0):
-                    free[k, j] = 0.0
-                x = min(y[k, j] * unit, x)
-            if math.isnan(x):
-                worst = math.inf
-            worst = max(worst, abs(x))
-    return worst, gradient, scale, weight, pressure, free
+    _by_prior(gradient, scale, given, grid, here)
+    _by_coupling(gradient, scale, grid, d, here)
+    free = np.ones_like(y)
+    worst = _worst(logs, y, gradient, scale, free)
+    return Slope(worst, gradient, scale, weight, pressure, free)
 
 
-class Curvature(NamedTuple):
-    """What the second derivative consists of."""
-
-    pair: Floats  # (3,k,f) weights of real and imaginary part, and between them
-    bands: Floats  # (3,k,m) diagonals of the single priors
-    factors: Floats  # (k,j) what columns of the data are multiplied by
-    held: Floats  # (k,j) 1 where an element stays where it is
-    curved: Floats  # (r,m-1) curvature of the coupling in e
+@inner(**_NUMBERS)
+def _turn_weights(pair: Floats, grid: Grid, here: Here, weight: Floats, least: float) -> None:
+    """Weights of each pair of a real and an imaginary part: less along the residual where that is large."""
+    points = weight.shape[1]
+    for k in range(len(weight)):
+        for f in range(points):
+            w, re, im = weight[k, f], here.residual[k, f], here.residual[k, points + f]
+            size, t = math.hypot(re, im), grid.tail * here.distance[k, f]
+            less = w * max((1.0 - t) / (1.0 + t), least) - w
+            if size == 0.0 or least == 1.0:
+                size, less = 1.0, 0.0
+            c, s = re / size, im / size
+            pair[0, k, f], pair[1, k, f], pair[2, k, f] = w + c * c * less, c * s * less, w + s * s * less
 
 
 @entry(**_NUMBERS)
-def derive(grid: Grid, d: Differences, lam: float, share: float, here: Here, weight: Floats, pressure: Floats,
-           free: Floats, scale: Floats, least: float, known: Floats, dual: Floats, firm: Floats) -> Any:  # fmt: skip
+def derive(given: Given, grid: Grid, here: Here, slope: Slope, least: float, known: Floats, dual: Floats,
+           firm: Floats) -> Curvature:  # fmt: skip
     """Find what the second derivative consists of.
 
     `least` is the least share of the curvature of touching parabolas that data have, which is in `firm`, that of the
     coupling, already. `known` are variances of the bends, where they are to count; `dual` forces of the bends.
     """
-    states, logs, points = len(scale), grid.logs, weight.shape[1]
-    pair = np.empty((3, states, points))
-    for k in range(states):
-        for f in range(points):
-            w, re, im = weight[k, f], here.residual[k, f], here.residual[k, points + f]
-            size = math.hypot(re, im)
-            if size > 0.0 and least < 1.0:
-                t = grid.tail * here.distance[k, f]
-                along = w * max((1.0 - t) / (1.0 + t), least)
-                c, s = re / size, im / size
-                pair[0, k, f] = c * c * along + s * s * w
-                pair[1, k, f] = c * s * (along - w)
-                pair[2, k, f] = s * s * along + c * c * w
-            else:
-                pair[0, k, f], pair[1, k, f], pair[2, k, f] = w, 0.0, w
-    stiffness = np.empty((states, logs - 2))
+    states, logs, size = len(slope.scale), grid.logs, slope.scale.shape[1]
+    pair, stiffness = np.empty((3, states, slope.weight.shape[1])), np.empty((states, logs - 2))
+    _turn_weights(pair, grid, here, slope.weight, least)
     for k in range(states):
         for i in range(logs - 2):
             ratio, root, knee = here.ratio[k, i], here.root[k, i], grid.knee[i]
             if known[k, i] > 0.0:
-                s = grid.rate * lam / math.sqrt(knee * knee + knee * knee * ratio * ratio + lam * known[k, i])
+                s = 1.0 / math.sqrt(knee * knee * root * root + given.lam * known[k, i])
             else:
-                s = grid.rate * lam / (knee * root) * (1.0 - dual[k, i] * ratio / root)
-            stiffness[k, i] = share * s
-    bands = np.empty((3, states, logs))
-    _band(bands, grid, stiffness, lam, share)
-    force = pressure if least < 0.0 else np.maximum(pressure, 0.0)
-    factors, held = np.empty(scale.shape), np.zeros(scale.shape)
+                s = (1.0 - dual[k, i] * ratio / root) / (knee * root)
+            stiffness[k, i] = given.share * grid.rate * given.lam * s
+    bands, factors, held = np.empty((3, states, logs)), here.value.copy(), np.zeros((states, size))
+    _band(bands, grid, stiffness, given)
     for k in range(states):
         for m in range(logs):
-            bands[0, k, m] += _RIDGE * bands[0, k, m] + force[k, m]
-            factors[k, m] = here.value[k, m]
-        for j in range(logs, scale.shape[1]):
+            force = slope.pressure[k, m]
+            bands[0, k, m] += _RIDGE * bands[0, k, m] + (force if least < 0.0 else max(force, 0.0))
+        for j in range(logs, size):
             # Without data nothing holds what is no part of γ, and it stays where it is.
-            held[k, j] = 1.0 if free[k, j] == 0.0 or scale[k, j] == 0.0 else 0.0
+            held[k, j] = 1.0 if slope.free[k, j] == 0.0 or slope.scale[k, j] == 0.0 else 0.0
             factors[k, j] = 1.0 - held[k, j]
     return Curvature(pair, bands, factors, held, firm * grid.slope)
 
 
 @inner(**_NUMBERS)
-def _fill_data(at: Array, own: Array, rows: Array, c: Curvature, k: int, work: Array, weights: Array) -> None:
-    """Put the part of the data into the block of a state, of which the lower half counts."""
-    size, points = rows.shape[0], c.pair.shape[2]
-    zero, one = own.dtype.type(0), own.dtype.type(1)
+def _weigh(c: Curvature, k: int, weights: Array) -> bool:
+    """Put weights of a state, or their Cholesky factor where each pair has one, which is told."""
     positive = True
-    for f in range(points):
+    for f in range(c.pair.shape[2]):
         a, m, b = c.pair[0, k, f], c.pair[1, k, f], c.pair[2, k, f]
+        weights[0, f], weights[1, f], weights[2, f] = a, m, b
         positive = positive and a >= 0.0 and a * b >= m * m
-    for f in range(points):
-        a, m, b = c.pair[0, k, f], c.pair[1, k, f], c.pair[2, k, f]
-        if positive:
-            # Weights of pairs have a Cholesky factor, and a product of a matrix with its own transpose takes half the
-            # time of another one.
+    if positive:
+        for f in range(c.pair.shape[2]):
+            a, m, b = c.pair[0, k, f], c.pair[1, k, f], c.pair[2, k, f]
             root = math.sqrt(a)
             mixed = m / root if root > 0.0 else 0.0
             weights[0, f], weights[1, f], weights[2, f] = root, mixed, math.sqrt(max(b - mixed * mixed, 0.0))
-        else:
-            weights[0, f], weights[1, f], weights[2, f] = a, m, b
+    return positive
+
+
+@inner(**_NUMBERS)
+def _fill_data(at: Array, own: Array, rows: Array, c: Curvature, k: int, work: Array, weights: Array) -> None:
+    """Put the part of the data into the block of a state, of which the lower half counts."""
+    points, zero, one = c.pair.shape[2], own.dtype.type(0), own.dtype.type(1)
+    positive = _weigh(c, k, weights)
     lower = zero if positive else one
-    for j in range(size):
+    for j in range(rows.shape[0]):
         scale = own.dtype.type(c.factors[k, j])
         for f in range(points):
             re, im = rows[j, f] * scale, rows[j, points + f] * scale
@@ -339,9 +391,24 @@ def _fill_data(at: Array, own: Array, rows: Array, c: Curvature, k: int, work: A
             work[0, j, points + f] = weights[2, f] * im + lower * weights[1, f] * re
             work[1, j, f], work[1, j, points + f] = re, im
     if positive:
+        # A product of a matrix with its own transpose takes half the time of another one.
         add_square(at, own, work[0], one, zero)
     else:
         add_product(at, own, work[1], work[0], TURNED, one, zero)
+
+
+@inner(**_NUMBERS)
+def _add_coupling(block: Array, share: float, level: Floats, curved: Floats, own: bool) -> None:
+    """Add what two states have in common by a difference; of a block on the diagonal, to its lower half."""
+    for m in range(len(level)):
+        block[m, m] += share * level[m]
+    for m in range(len(curved)):
+        s = share * curved[m]
+        block[m, m] += s
+        block[m + 1, m + 1] += s
+        block[m + 1, m] -= s
+        if not own:
+            block[m, m + 1] -= s
 
 
 @entry(**_NUMBERS)
@@ -352,46 +419,32 @@ def fill(at: Array, own: Array, off: Array, rows: Array, c: Curvature, d: Differ
     off[:] = 0.0
     for k in range(states):
         _fill_data(at, own[k], rows, c, k, work, weights)
-        for m in range(logs):
-            own[k, m, m] += c.bands[0, k, m]
-        for m in range(logs - 1):
-            own[k, m + 1, m] += c.bands[1, k, m]
-        for m in range(logs - 2):
-            own[k, m + 2, m] += c.bands[2, k, m]
+        for n in range(3):
+            for m in range(logs - n):
+                own[k, m + n, m] += c.bands[n, k, m]
         for j in range(logs, size):
             own[k, j, j] += c.held[k, j]
-    for r in range(len(d.state)):
-        if not d.near[r]:
-            continue
+    for r in np.flatnonzero(d.near):
         for p in range(3):
             for n in range(p, 3):
                 k, i = d.state[r, p], d.state[r, n]
-                if k < 0 or i < 0:
-                    continue
-                share = d.coefficient[r, p] * d.coefficient[r, n]
-                block = own[k] if n == p else off[k, i - k - 1]
-                for m in range(logs):
-                    block[m, m] += share * d.level[m]
-                for m in range(logs - 1):
-                    s = share * c.curved[r, m]
-                    block[m, m] += s
-                    block[m + 1, m + 1] += s
-                    block[m + 1, m] -= s
-                    if n != p:
-                        block[m, m + 1] -= s
+                if k >= 0 and i >= 0:
+                    share = d.coefficient[r, p] * d.coefficient[r, n]
+                    block = own[k] if n == p else off[k, i - k - 1]
+                    _add_coupling(block, share, d.level, c.curved[r], n == p)
 
 
 @entry(**_NUMBERS)
-def multiply(at: Array, v: Floats, columns: Floats, c: Curvature, d: Differences) -> Any:
+def multiply(given: Given, c: Curvature, d: Differences, v: Floats) -> Any:
     """Multiply the whole second derivative by v, shape (K, N)."""
     states, logs, points = len(v), c.bands.shape[2], c.pair.shape[2]
     image, out = np.empty((states, 2 * points)), v * c.factors
-    add_product(at, image, out, columns, PLAIN, 1.0, 0.0)
+    add_product(given.routines, image, out, given.columns, PLAIN, 1.0, 0.0)
     for k in range(states):
         for f in range(points):
             re, im, m = image[k, f], image[k, points + f], c.pair[1, k, f]
             image[k, f], image[k, points + f] = c.pair[0, k, f] * re + m * im, m * re + c.pair[2, k, f] * im
-    add_product(at, out, image, columns, TURNED, 1.0, 0.0)
+    add_product(given.routines, out, image, given.columns, TURNED, 1.0, 0.0)
     for k in range(states):
         for j in range(v.shape[1]):
             out[k, j] = out[k, j] * c.factors[k, j] + c.held[k, j] * v[k, j]
@@ -410,7 +463,7 @@ def multiply(at: Array, v: Floats, columns: Floats, c: Curvature, d: Differences
             force = c.curved[r, m] * (e[r, m + 1] - e[r, m])
             step[r, m + 1] += force
             step[r, m] -= force
-    _scatter(out, step, d)
+    _scatter(out, step, d, 1)
     return out
 
 
@@ -464,9 +517,17 @@ def solve(at: Array, own: Array, off: Array, out: Array) -> None:
             divide(at, own[k], out[k], TURNED)
 
 
+@inner(**_NUMBERS)
+def _mirror(block: Array, share: Any) -> None:
+    """Make both halves of a block the lower one plus a share of how much more the upper one is."""
+    for j in range(len(block)):
+        for m in range(j):
+            block[m, j] = block[j, m] = block[j, m] + share * (block[m, j] - block[j, m])
+
+
 @entry(**_NUMBERS)
 def invert(at: Array, own: Array, off: Array, first: int, last: int, states: int) -> None:
-    """Replace rows of the factor from `last` − 1 down to `first`, of so many states in all, by blocks of the inverse."""
+    """Replace rows of the factor from `last` − 1 to `first`, of so many states in all, by blocks of the inverse."""
     reach, size = off.shape[1:3]
     one, zero = own.dtype.type(1), own.dtype.type(0)
     beside = np.zeros((reach, size, size), own.dtype)
@@ -476,25 +537,45 @@ def invert(at: Array, own: Array, off: Array, first: int, last: int, states: int
             # L_jk L_kk⁻¹
             divide(at, own[k], off[k, :near].reshape(near * size, size), TURNED)
         inverse(at, own[k])
-        here = own[k]
-        for j in range(size):
-            for m in range(j):
-                here[m, j] = here[j, m]
+        _mirror(own[k], zero)
         for n in range(near):
             add_product(at, beside[n], own[k + 1 + n], off[k, n], PLAIN, one, zero)
-            for i in range(near):
-                if i > n:
-                    add_product(at, beside[n], off[k + 1 + n, i - n - 1], off[k, i], FIRST_TURNED, one, one)
-                elif i < n:
-                    add_product(at, beside[n], off[k + 1 + i, n - i - 1], off[k, i], PLAIN, one, one)
+            for i in range(n):
+                add_product(at, beside[n], off[k + 1 + i, n - i - 1], off[k, i], PLAIN, one, one)
+            for i in range(n + 1, near):
+                add_product(at, beside[n], off[k + 1 + n, i - n - 1], off[k, i], FIRST_TURNED, one, one)
         for n in range(near):
-            add_product(at, here, off[k, n], beside[n], FIRST_TURNED, one, one)
+            add_product(at, own[k], off[k, n], beside[n], FIRST_TURNED, one, one)
         # Rounding errors that are not symmetric would grow from state to state, those that are fade.
-        for j in range(size):
-            for m in range(j):
-                here[m, j] = here[j, m] = (here[m, j] + here[j, m]) / (one + one)
+        _mirror(own[k], one / (one + one))
         for n in range(near):
             off[k, n] = -beside[n]
+
+
+@inner(**_NUMBERS)
+def _variances_of_bends(own: Array, bend: Floats, out: Floats) -> None:
+    for i in range(len(out)):
+        total = 0.0
+        for n in range(3):
+            total += bend[i, n] ** 2 * own[i + n, i + n]
+            for m in range(n + 1, 3):
+                total += 2.0 * bend[i, n] * bend[i, m] * own[i + n, i + m]
+        out[i] = max(total, 0.0)
+
+
+@inner(**_NUMBERS)
+def _variances_of_changes(own: Array, off: Array, grid: Grid, d: Differences, out: Floats) -> None:
+    for r in np.flatnonzero(d.near):
+        for p in range(3):
+            for n in range(p, 3):
+                k, i = d.state[r, p], d.state[r, n]
+                if k >= 0 and i >= 0:
+                    times = d.coefficient[r, p] * d.coefficient[r, n] * (1.0 if n == p else 2.0)
+                    block = own[k] if n == p else off[k, i - k - 1]
+                    for m in range(grid.logs - 1):
+                        out[r, m] += times * (block[m, m] + block[m + 1, m + 1] - block[m, m + 1] - block[m + 1, m])
+        for m in range(grid.logs - 1):
+            out[r, m] = max(out[r, m] * grid.slope[m], 0.0)
 
 
 @entry(**_NUMBERS)
@@ -503,40 +584,31 @@ def variances(at: Array, own: Array, off: Array, columns: Array, scale: Array, g
 
     `scale` is what columns are multiplied by in each state, shape (K, N).
     """
-    states, logs, size, points = len(scale), grid.logs, grid.size, columns.shape[1] // 2
+    states, size, points = len(scale), columns.shape[0], columns.shape[1] // 2
     one, zero = own.dtype.type(1), own.dtype.type(0)
-    bend, fit, share = np.zeros((states, logs - 2)), np.zeros((states, points)), np.zeros((len(d.state), logs - 1))
-    scaled, image = np.empty((size, 2 * points), own.dtype), np.empty((size, 2 * points), own.dtype)
+    bends, fit = np.empty((states, grid.logs - 2)), np.zeros((states, points))
+    changes = np.zeros((len(d.state), grid.logs - 1))
+    scaled, image = np.empty_like(columns), np.empty_like(columns)
     for k in range(states):
-        for i in range(logs - 2):
-            total = 0.0
-            for n in range(3):
-                total += grid.bend[i, n] ** 2 * own[k, i + n, i + n]
-                for m in range(n + 1, 3):
-                    total += 2.0 * grid.bend[i, n] * grid.bend[i, m] * own[k, i + n, i + m]
-            bend[k, i] = max(total, 0.0)
+        _variances_of_bends(own[k], grid.bend, bends[k])
         for j in range(size):
-            for q in range(2 * points):
-                scaled[j, q] = columns[j, q] * scale[k, j]
+            scaled[j] = columns[j] * scale[k, j]
         add_product(at, image, own[k], scaled, PLAIN, one, zero)
         for j in range(size):
-            for q in range(2 * points):
-                fit[k, q % points] += image[j, q] * scaled[j, q]
-    for r in range(len(d.state)):
-        if not d.near[r]:
-            continue
-        for p in range(3):
-            for n in range(p, 3):
-                k, i = d.state[r, p], d.state[r, n]
-                if k < 0 or i < 0:
-                    continue
-                times = d.coefficient[r, p] * d.coefficient[r, n] * (1.0 if n == p else 2.0)
-                block = own[k] if n == p else off[k, i - k - 1]
-                for m in range(logs - 1):
-                    share[r, m] += times * (block[m, m] + block[m + 1, m + 1] - block[m, m + 1] - block[m + 1, m])
-        for m in range(logs - 1):
-            share[r, m] = max(share[r, m] * grid.slope[m], 0.0)
-    return share, bend, fit
+            for f in range(points):
+                fit[k, f] += image[j, f] * scaled[j, f] + image[j, points + f] * scaled[j, points + f]
+    _variances_of_changes(own, off, grid, d, changes)
+    return changes, bends, fit
+
+
+class Mixture(NamedTuple):
+    """What components of a variance are found from."""
+
+    counts: Floats  # (n) of how many squares each is the sum
+    square: Floats  # (n)
+    parts: Floats  # (c,n) of the variance, for components of one
+    expected: Floats  # (c) logarithms of the components, before anything is seen
+    precision: Floats  # (c) of that
 
 
 # Most steps of finding components of a variance, and halvings of each; and the change of a logarithm that ends them.
@@ -544,49 +616,53 @@ _SCALINGS, _SCALED = 40, 3e-3
 
 
 @inner(**_NUMBERS)
-def _misfit(log: Floats, counts: Floats, square: Floats, parts: Floats, expected: Floats, precision: Floats) -> float:
-    total = 0.0
-    for n in range(len(counts)):
+def _misfit(given: Mixture, log: Floats) -> float:
+    total, each = 0.0, np.exp(log)
+    for n in range(len(given.counts)):
         v = 0.0
         for c in range(len(log)):
-            v += math.exp(log[c]) * parts[c, n]
-        total += counts[n] * math.log(v) + square[n] / v
+            v += each[c] * given.parts[c, n]
+        total += given.counts[n] * math.log(v) + given.square[n] / v
     for c in range(len(log)):
-        total += 0.5 * precision[c] * (log[c] - expected[c]) ** 2
+        total += 0.5 * given.precision[c] * (log[c] - given.expected[c]) ** 2
     return total
 
 
+@inner(**_NUMBERS)
+def _scoring_step(given: Mixture, log: Floats) -> Any:
+    number, each, part = len(log), np.exp(log), np.empty(len(log))
+    gradient, information = given.precision * (log - given.expected), np.diag(given.precision + 1e-9)
+    for n in range(len(given.counts)):
+        v = 0.0
+        for c in range(number):
+            part[c] = each[c] * given.parts[c, n]
+            v += part[c]
+        for c in range(number):
+            part[c] /= v
+        for c in range(number):
+            gradient[c] += part[c] * (given.counts[n] - given.square[n] / v)
+            for i in range(number):
+                information[c, i] += part[c] * part[i] * given.counts[n]
+    step = -np.linalg.solve(information, gradient)
+    return step / max(np.abs(step).max(), 1.0)
+
+
 @entry(**_NUMBERS)
-def components(counts: Floats, square: Floats, parts: Floats, start: Floats, expected: Floats, precision: Floats) -> Any:
+def components(given: Mixture, start: Floats) -> Any:
     """Logarithms of components v of variances Σ_c v_c parts_c with the least Σ counts ln variance + square / variance.
 
     By Fisher scoring with a line search: where one component is far below the other, a whole step goes astray.
-    `expected` has what the logarithms are expected to be, with these precisions.
     """
-    log, number = start.copy(), len(start)
-    before = _misfit(log, counts, square, parts, expected, precision)
+    log, before = start.copy(), _misfit(given, start)
     for _ in range(_SCALINGS):
-        gradient, information = precision * (log - expected), np.diag(precision + 1e-9)
-        each = np.exp(log)
-        for n in range(len(counts)):
-            v = 0.0
-            for c in range(number):
-                v += each[c] * parts[c, n]
-            for c in range(number):
-                part = each[c] * parts[c, n] / v
-                gradient[c] += part * (counts[n] - square[n] / v)
-                for i in range(number):
-                    information[c, i] += part * each[i] * parts[i, n] / v * counts[n]
-        step = -np.linalg.solve(information, gradient)
-        step /= max(np.abs(step).max(), 1.0)
-        found = False
+        step = _scoring_step(given, log)
+        after = _misfit(given, log + step)
         for _ in range(_SCALINGS):
-            after = _misfit(log + step, counts, square, parts, expected, precision)
             if after <= before:
-                found = True
                 break
-            step *= 0.5
-        if not found:
+            step = 0.5 * step
+            after = _misfit(given, log + step)
+        if not after <= before:
             break
         log, before = log + step, after
         if np.abs(step).max() < _SCALED:

@@ -17,7 +17,7 @@ TRUE = 0
 
 def evaluated(chain, model):
     value = chain.evaluate(chain.y, model)
-    return value, chain.differentiate(model)
+    return value, chain.differentiate()
 
 
 def second_differences(states):
