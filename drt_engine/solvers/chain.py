@@ -446,8 +446,10 @@ class Chain:
         way = self.solve(right)
         moved = np.stack([self.changes(one)[1][r, m] for one in way], axis=1)
         some = (each[r, m] for each in (change, here.share, weight, force, curved))
-        forces = _few_forces(0.5 * (moved + moved.T), *some)
-        return np.asarray(step + np.tensordot(forces, way, axes=1))
+        amended = step + np.tensordot(_few_forces(0.5 * (moved + moved.T), *some), way, axes=1)
+        # Where the rest is not held by anything, nothing ends how far these go.
+        falls = float((amended * self.gradient).sum()) < _LITTLE * float((step * self.gradient).sum())
+        return np.asarray(amended if falls else step)
 
     def _walk(self, step: Array, before: float, model: Model) -> float:
         """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""

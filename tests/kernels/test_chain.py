@@ -7,7 +7,8 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 from drt_engine.solvers.blocks import BlockMatrix
-from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms
+from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, _few_forces
+from drt_kernels.chain import Mixture, components, determinants
 from drt_kernels.log_gaussian import Grid
 
 POINTS, LOGS, EXTRAS = 6, 9, 2
@@ -356,3 +357,78 @@ def test_what_is_not_positive_definite_is_told():
     # Of nothing but NaN no factor can be made.
     at.chain.precision[3] = np.nan
     assert not at.chain.factor_touching(at.model, invert=True)
+
+
+def indefinite():
+    """A point where the coupling bends down: its differences are far beyond what is usual."""
+    at = problem(5)
+    at.chain.y[:, :LOGS] += 2.0 * np.random.default_rng(3).standard_normal((5, LOGS))
+    at.chain.precision[:] *= 1e-6
+    evaluated(at.chain, at.model)
+    at.chain.dual = at.chain._here.ratio / at.chain._here.root
+    return at
+
+
+def test_from_a_saddle_the_objective_falls_along_negative_curvature():
+    at = indefinite()
+    chain = at.chain
+    start = chain.evaluate(chain.y, at.model)
+    chain.build(TRUE, at.model)
+    assert not chain.matrix.factor()
+    columns = np.eye(chain.y.size).reshape(-1, *chain.y.shape)
+    least, ways = np.linalg.eigh(np.array([chain.multiply(v).ravel() for v in columns]))
+    assert least[0] < 0.0
+    way = ways[:, 0].reshape(chain.y.shape)
+    step = chain._way_from_saddle(-np.sign((way * chain.gradient).sum()) * way, start, at.model)
+    assert Dense(at).objective((chain.y + step).ravel()) < start - 1e-3
+    # What belongs to the point that it starts from is there again.
+    assert chain._here.total == start
+    # Conjugate gradients meet such a direction where the gradient has a part of it.
+    assert chain._factor_from(TRUE, at.model) == 1
+    chain._derive(TRUE, at.model)
+    assert not chain._conjugate(way, 1e-9, 60)[1]
+    assert (chain._falling * chain.multiply(chain._falling)).sum() < 0.0
+
+
+def test_a_few_differences_go_where_their_own_problem_has_its_least_value():
+    rng = np.random.default_rng(5)
+    root = rng.standard_normal((4, 4))
+    change, share, weight = rng.standard_normal(4), 3.0 * rng.standard_normal(4), rng.uniform(1.0, 9.0, 4)
+    firm = weight * (1.0 + NU) / (NU + weight * share**2)
+    # What else holds the differences, and what parabolas of these add to it.
+    moved = np.linalg.inv(root @ root.T + 0.2 * np.diag(firm))
+
+    def value(forces):
+        d = change + moved @ forces
+        coupling = 0.5 * (1.0 + NU) * np.log((NU + weight * (share + d) ** 2) / (NU + weight * share**2))
+        return 0.5 * forces @ moved @ forces + (coupling - firm * share * d - 0.5 * 0.2 * firm * d**2).sum()
+
+    found = _few_forces(moved, change, share, weight, firm * share, 0.2 * firm)
+    exact = minimize(value, found)
+    assert value(found) <= value(np.zeros(4))
+    assert value(found) == pytest.approx(exact.fun, abs=5e-3)
+
+
+def test_components_of_a_variance_are_those_of_scipys_minimiser():
+    rng = np.random.default_rng(6)
+    parts = np.stack([np.ones(50), rng.uniform(0.0, 9.0, 50)])
+    counts, square = np.full(50, 2.0), 2.0 * (np.array([0.3, 0.05]) @ parts) * rng.chisquare(2, 50) / 2.0
+    expected, precision = np.array([0.0, 1.0]), np.array([0.0, 0.02])
+
+    def cost(log):
+        variance = np.exp(log) @ parts
+        prior = 0.5 * (precision * (log - expected) ** 2).sum()
+        return (counts * np.log(variance) + square / variance).sum() + prior
+
+    found = components(Mixture(counts, square, parts, expected, precision), np.array([3.0, -8.0]))
+    np.testing.assert_allclose(found, minimize(cost, np.array([-1.0, -3.0])).x, atol=5e-3)
+
+
+def test_determinants_are_those_of_the_whole_matrices():
+    rng = np.random.default_rng(7)
+    bands = rng.uniform(-1.0, 1.0, (3, 2, 7))
+    bands[0] += 5.0
+    for j, found in enumerate(determinants(bands)):
+        whole = sum(np.diag(bands[n, j, : 7 - n], n) for n in range(3))
+        whole = whole + np.triu(whole, 1).T
+        assert found == pytest.approx(np.linalg.slogdet(whole)[1], rel=1e-12)
