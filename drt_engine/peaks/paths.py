@@ -13,6 +13,7 @@ v and s² are found by the marginal likelihood in the approximation of Laplace (
 
 import math
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,9 @@ _LOOSER = 4.0
 
 _AS_GOOD = 10.0
 """Paths whose criterion is higher by less are nearly as probable: by a factor of e⁵ at most."""
+
+_MEET = 1.5
+"""Distance in ln τ below which two parts may have met: from the spectra alone it is often not seen that they cross."""
 
 _RECENT = 6
 """How many states before one tell how its parts move."""
@@ -173,6 +177,10 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
         # How many data are independent is told by the model that leaves the least structure.
         trust = max(paths.trust for paths in every)
         criterion = [paths.criterion(trust) for paths in every]
+        for start in every[int(np.argmin(criterion))].exchanged():
+            every.append(_Paths(data, position, start))
+            every[-1].fit()
+            criterion.append(every[-1].criterion(trust))
         best = int(np.argmin(criterion))
         found = every[best].without_strangers(singles)
         for paths, worse in zip(every, criterion - np.array(criterion[best]), strict=True):
@@ -421,6 +429,22 @@ class _Paths:
         change = np.log(found / self.variance).clip(-_LONGEST, _LONGEST)
         self.variance = self.variance * np.exp(change)
         return float(np.abs(change).max())
+
+    def exchanged(self) -> list[Array]:
+        """Parameters with two parts exchanged from where their τ are nearest on, for each two that come near there.
+
+        Those that bounce off each other then cross, and those that cross bounce off each other.
+        """
+        out, each = [], self.data.each
+        for one, other in combinations(self.logs, 2):
+            apart = np.abs(self.theta[:, one + 1] - self.theta[:, other + 1])
+            at = int(np.argmin(apart))
+            if apart[at] < _MEET and 0 < at < len(apart) - 1:
+                start = self.theta.copy()
+                start[at:, one : one + each] = self.theta[at:, other : other + each]
+                start[at:, other : other + each] = self.theta[at:, one : one + each]
+                out.append(start)
+        return out
 
     def criterion(self, trust: float) -> float:
         """Bayesian information criterion with as many parameters as the data determine; lower is better.
