@@ -56,19 +56,34 @@ def test_a_faint_process_is_determined_by_its_neighbours():
     assert inside >= 0.9
 
 
-def test_processes_that_cross_keep_their_resistances():
+CROSSINGS = {
+    "symmetric": (
+        lambda x: [(30.0, 2e-3 * 40.0**x, 0.9), (15.0, 8e-2 * 40.0**-x, 0.88)],
+        10.0 ** np.linspace(4, -1, 41),
+        3,
+    ),
+    # Here parts that are linked from spectrum to spectrum bounce off each other, and only exchanged ones cross.
+    "skew": (
+        lambda x: [(20.0 + 5 * x, 2e-4 * 31.6**x, 0.85), (12.0, 3e-3 * 0.158**x, 0.9)],
+        10.0 ** np.linspace(5, 0, 41),
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("arcs", "frequency", "seed"), CROSSINGS.values(), ids=CROSSINGS)
+def test_processes_that_cross_keep_their_resistances(arcs, frequency, seed):
     """The time constants of two arcs pass each other; in between, single spectra show one peak."""
     x = np.linspace(0.0, 1.0, 16)
-    frequency = np.logspace(4, -1, 41)
-    true = np.array([[(30.0, 2e-3 * 40.0**at, 0.9), (15.0, 8e-2 * 40.0**-at, 0.88)] for at in x])
-    z = np.array([10 + sum(zarc(frequency, *arc) for arc in arcs) for arcs in true])
-    z = ProportionalNoise(0.002).add(z, np.random.default_rng(3))
+    true = np.array([arcs(at) for at in x])
+    z = np.array([10 + sum(zarc(frequency, *arc) for arc in each) for each in true])
+    z = ProportionalNoise(0.003).add(z, np.random.default_rng(seed))
     result = drt.invert(drt.Spectra(frequency, z, {"voltage": x}), drt.Tikhonov(shared=True))
     found = result.deconvolve(along="voltage", together=True).elements
     assert (found.groupby("spectrum").size() == 2).all()
-    for k, arcs in enumerate(true):
+    for k, each in enumerate(true):
         own = found[found["spectrum"] == k].sort_values("tau")
-        exact = arcs[np.argsort(arcs[:, 1])]
+        exact = each[np.argsort(each[:, 1])]
         np.testing.assert_array_less(np.abs(own["r"] - exact[:, 0]), np.maximum(4 * own["r_error"], 0.02))
         np.testing.assert_allclose(own["r"], exact[:, 0], rtol=0.1)
 
