@@ -177,8 +177,8 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
         # How many data are independent is told by the model that leaves the least structure.
         trust = max(paths.trust for paths in every)
         criterion = [paths.criterion(trust) for paths in every]
-        for start in every[int(np.argmin(criterion))].exchanged():
-            every.append(_Paths(data, position, start))
+        for turned in every[int(np.argmin(criterion))].exchanged():
+            every.append(_Paths(data, position, turned))
             every[-1].fit()
             criterion.append(every[-1].criterion(trust))
         best = int(np.argmin(criterion))
