@@ -126,12 +126,13 @@ class _Board:
             if not ready:
                 time.sleep(_PAUSE)
                 continue
-            self._left.remove(ready[0])
-            if self._taken(ready[0]):
+            task = ready[0]
+            self._left.remove(task)
+            if self._taken(task):
                 # What cannot be compiled says so to the user when it is called.
                 with suppress(Exception):
-                    ready[0].compile()
-                (self._folder / f"{ready[0].name}.done").touch()
+                    task.compile()
+                (self._folder / f"{task.name}.done").touch()
                 until = time.monotonic() + _PATIENCE
 
     def wait(self, some: Sequence[Task], alone: Callable[[], bool]) -> None:
@@ -147,7 +148,7 @@ def _may_start() -> bool:
 
 
 @contextmanager
-def _others(count: int, folder: Path) -> Iterator[Callable[[], bool]]:
+def _others(count: int, folder: Path, some: Sequence[Task]) -> Iterator[Callable[[], bool]]:
     """Start processes that work on the same tasks; yields what tells whether all have ended."""
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -158,7 +159,7 @@ def _others(count: int, folder: Path) -> Iterator[Callable[[], bool]]:
     with suppress(OSError):
         for _ in range(count if _may_start() else 0):
             none = subprocess.DEVNULL
-            command = [sys.executable, "-m", "drt_kernels.ahead", str(folder)]
+            command = [sys.executable, "-m", "drt_kernels.ahead", str(folder), *(task.name for task in some)]
             started.append(subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=environment))
     try:
         yield lambda: all(one.poll() is not None for one in started)
@@ -172,7 +173,7 @@ def compile_together(some: Sequence[Task], processes: int) -> None:
     """Compile by this process and others that it starts."""
     with TemporaryDirectory(prefix="drt-kernels-") as name:
         board = _Board(Path(name), some)
-        with _others(min(processes, _MOST) - 1, Path(name)) as alone:
+        with _others(min(processes, _MOST) - 1, Path(name), some) as alone:
             board.work(alone)
             board.wait(some, alone)
 
@@ -199,4 +200,5 @@ def _compile_once(processes: int) -> None:
 
 if __name__ == "__main__":
     # The process that has started this one ends it.
-    _Board(Path(sys.argv[1]), tasks()).work(lambda: False)
+    _, where, *names = sys.argv
+    _Board(Path(where), [task for task in tasks() if task.name in names]).work(lambda: False)
