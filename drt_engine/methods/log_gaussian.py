@@ -23,7 +23,9 @@ from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, 
 from drt_engine.model.responses import KERNELS, ResponseName
 from drt_engine.model.weighting import checked_deviations, deviations_at
 from drt_engine.steps import Steps
+from drt_engine.threads import thread_count
 from drt_engine.uncertainty.posterior import LogPosterior
+from drt_kernels.ahead import compile_first
 
 __all__ = ["LogGaussian"]
 
@@ -279,6 +281,7 @@ class LogGaussian:
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
         """
+        compile_first(thread_count())
         if self.representation == "admittance":
             return self._solve_admittance(frequency, impedance, expansion)
         found = self._solve(frequency, impedance, expansion)

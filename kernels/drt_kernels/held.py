@@ -15,14 +15,14 @@ from numba.extending import infer_getattr, lower_getattr_generic, models, regist
 
 from drt_kernels.compiling import NOT_COMPILED
 
-__all__ = ["hold"]
+__all__ = ["Held", "hold"]
 
 T = TypeVar("T")
 
 cgutils: Any = _cgutils
 
 
-class _Held(types.Type):
+class Held(types.Type):
     """Type of the address of a named tuple."""
 
     def __init__(self, kind: Any) -> None:
@@ -30,7 +30,7 @@ class _Held(types.Type):
         super().__init__(name=f"Held({kind})")
 
 
-@register_model(_Held)
+@register_model(Held)
 class _HeldModel(models.PrimitiveModel):
     """It is a pointer of LLVM."""
 
@@ -40,14 +40,14 @@ class _HeldModel(models.PrimitiveModel):
 
 @infer_getattr
 class _HeldAttribute(AttributeTemplate):
-    key = _Held
+    key = Held
 
     def generic_resolve(self, held: Any, name: str) -> Any:  # type: ignore[override]
         """Type of a field."""
         return held.kind.types[held.kind.fields.index(name)]
 
 
-@lower_getattr_generic(_Held)
+@lower_getattr_generic(Held)
 def _field(context: Any, builder: Any, held: Any, address: Any, name: str) -> Any:
     at = held.kind.fields.index(name)
     kind = held.kind.types[at]
@@ -69,7 +69,7 @@ def _hold(typing: Any, held: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: AR
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:  # noqa: ARG001
         return cgutils.alloca_once_value(builder, given[0])
 
-    return _Held(held)(held), code
+    return Held(held)(held), code
 
 
 def _itself(value: T) -> T:

@@ -125,9 +125,11 @@ class Leaves(NamedTuple):
     invert: Any
 
 
-def _leaves() -> Leaves:
-    some = curvature.model, curvature.project, curvature.assemble, curvature.leverages
-    return Leaves(*(one.found() for one in (*some, dense.factorise, dense.solve, dense.invert)))
+LEAVES = Leaves(
+    *(curvature.model, curvature.project, curvature.assemble, curvature.leverages),
+    *(dense.factorise, dense.solve, dense.invert),
+)
+"""What is compiled by itself, before it is."""
 
 
 class Work(NamedTuple):
@@ -167,8 +169,8 @@ class Work(NamedTuple):
     kept: Array  # (j,j) data's part of the second derivative, upper half
 
 
-def new_work(grid: Grid, tables: Tables) -> Work:
-    """Make the arrays for one spectrum."""
+def new_work(grid: Grid, tables: Tables, leaves: Leaves | None = None) -> Work:
+    """Make the arrays for one spectrum, with functions that are compiled now unless there are given ones."""
     whole, padded = tables.columns.shape
     points = grid.columns.shape[1] // 2
 
@@ -176,7 +178,7 @@ def new_work(grid: Grid, tables: Tables) -> Work:
         return np.zeros(shape)
 
     return Work(
-        *(grid, tables, _leaves(), curvature.new_sums(tables)),
+        *(grid, tables, leaves or Leaves(*(one.found() for one in LEAVES)), curvature.new_sums(tables)),
         *(zeros(padded), zeros(whole), zeros(whole), zeros(whole), zeros(whole + BESIDE), zeros(padded)),
         *(zeros(points), zeros(points), zeros(points), zeros(points)),
         *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1), zeros(grid.logs), zeros(grid.logs)),

@@ -485,7 +485,7 @@ def test_factors_solutions_and_inverses(rows):
     matrix = matrix @ matrix.T + np.eye(rows)
     stored, factor, inverse, out = np.zeros((4, rows, rows + dense_kernels.BESIDE))
     stored[:, :rows] = np.triu(matrix)
-    leaves = kernel._leaves()
+    leaves = kernel.Leaves(*(one.found() for one in kernel.LEAVES))
     assert inverted(stored, leaves, factor, inverse, out)
     upper = np.linalg.cholesky(matrix).T
     np.testing.assert_allclose(np.triu(factor[:, :rows], 1), np.triu(upper, 1), atol=1e-12)
