@@ -34,10 +34,6 @@ _STEADY = 5.0
 _ORDERS = (0.5, 1.0)
 """Range of n."""
 
-_PENALTY = 2.0
-"""What n costs in the criterion: less than a parameter that there may be or not, since couplings of constant phase are
-the rule."""
-
 _PLACES, _TABLE = (-20.0, 18.0), (41, 381)
 """Range of ln x of a table of terms, and how many values it has by n and by ln x."""
 
@@ -155,8 +151,8 @@ def _models(data: "_Data") -> tuple[list[Fits], Array]:
         if rows.size:
             found = _fit(data.take(rows), m, steps[m].take(rows), True, slower and slower.take(rows))
             step = step.replaced(rows, found)
-            score[rows] = count[rows] * np.log(found.chi2 / count[rows]) + _PENALTY
-            score[rows] += (2 * m + 1) * np.log(count[rows])
+            # n costs nothing in the criterion: couplings of constant phase are the rule
+            score[rows] = count[rows] * np.log(found.chi2 / count[rows]) + (2 * m + 1) * np.log(count[rows])
         steps.append(step)
         scores.append(score)
         slower = step
