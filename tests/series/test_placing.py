@@ -123,7 +123,7 @@ def test_a_series_that_does_not_settle_says_so(drifting, monkeypatch):
     monkeypatch.setattr("drt_engine.methods.placing._ROUNDS", 1)
     result = drt.invert(drifting.spectra, PLACED)
     assert ((result.status & drt.Status.NOT_PLACED) != 0).all()
-    assert result.counts()["not_placed"] == len(result)
+    assert result.counts()["not placed"] == len(result)
 
 
 def test_shares_are_of_parabolas_and_stay_on_one_side_of_a_break():
