@@ -364,17 +364,20 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
         return Part(part, *method.solve_series(*of_part))
 
     moved: Any = None
+    unplaced = np.full(rows.size, method.drift != "none")
     if sweeps is None:
         parts = [solve(slice(0, rows.size), steps())]
     else:
         given = spectra.frequency, spectra.impedance[rows], expansion
         placed = method.solve_placed(*given, (position, sweeps), _found(out, rows), steps)
         parts, moved = [Part(slice(0, rows.size), placed.solution, placed.breaks)], placed.moved
+        unplaced = ~np.isfinite(sweeps.middle) | (not placed.settled)
         if not placed.settled:
             logger.warning("the %d spectra of a series are inverted without drift: it does not settle", rows.size)
     if not parts[0].certified:
         # What changes within sweeps is known from neighbours on both sides, which a part does not have.
         moved, parts = None, _in_parts(solve, 0, rows.size)
+        unplaced[:] = method.drift != "none"
         logger.warning(
             "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one%s: %s",
             rows.size, method.columns[0], "" if sweeps is None else ", without drift", _said(parts),
@@ -385,6 +388,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
             _take(spectra, method, out, rows[part.where], part)
         if moved is not None:
             out["moved"][rows] = moved
+        out["status"][rows[unplaced]] |= np.uint32(Status.NOT_PLACED)
 
     course.put(2, line.rows, replace_all, names[-1])
     course.finish(names[:-1])

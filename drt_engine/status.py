@@ -14,9 +14,9 @@ class Status(enum.IntFlag):
     """What became of a spectrum; 0 is all well, and remarks may come together.
 
     ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS``,
-    ``ALONE``, ``UNRELATED``, ``TAIL_UNCERTAIN``, ``ADMITTANCE``, ``DRIFT`` and ``NOT_UNIQUE`` are remarks on a good
-    solution, and ``MISFIT`` is one on a solution that does not describe the data. With any other there is no solution
-    and its row is NaN.
+    ``ALONE``, ``UNRELATED``, ``TAIL_UNCERTAIN``, ``ADMITTANCE``, ``DRIFT``, ``NOT_UNIQUE`` and ``NOT_PLACED`` are
+    remarks on a good solution, and ``MISFIT`` is one on a solution that does not describe the data. With any other
+    there is no solution and its row is NaN.
     """
 
     OK = 0
@@ -37,6 +37,7 @@ class Status(enum.IntFlag):
     ADMITTANCE = 16384
     DRIFT = 32768
     NOT_UNIQUE = 65536
+    NOT_PLACED = 131072
 
     @property
     def failed(self) -> bool:
@@ -80,6 +81,9 @@ _MESSAGES = {
     Status.NOT_UNIQUE: "Another distribution of diffusion times, with resistance at clearly other times, describes the "
     "data as well: how well this one fits says nothing. Do not read single peaks of it without another reason, or "
     "measure with less noise.",
+    Status.NOT_PLACED: "The points of this sweep were not placed at their own times, which drift= asks for: a point or "
+    "the series has no times, sweeps overlap, or the series with it has no solution. If the cell changed during the "
+    "sweep, γ is wrong by that, and its intervals do not hold it. Compare with the spectrum alone with drift=.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

@@ -121,9 +121,9 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
         return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & relative & absolute)
 
 
-_APART = 0.6
+_APART = 0.45
 """Distance in ln τ by which resistance is elsewhere in a distribution that fits as well. Where both are near the truth
-it is 0.2 to 0.5: one has peaks of no width."""
+it is 0.1 to 0.4: one has peaks of no width."""
 
 
 def not_unique(

@@ -28,6 +28,10 @@ _AUTO: tuple[TailName, ...] = ("none", "capacitor", "cpe", "warburg")
 _LIKELY = float(np.log(20.0))
 """Difference of logarithms of evidence below which a model is not ruled out."""
 
+_TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
+"""Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
+constant-phase element before the data: electrodes that block are rarely ideal."""
+
 _SAME = 0.02
 """Share of R_pol by which two models may differ that are not told apart."""
 
@@ -207,10 +211,12 @@ class LogModels:
         solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
         asked = [terms for terms in asked if terms.inductance == self._coil] or asked
-        best = max(asked, key=lambda terms: solved[terms].evidence)
-        least = solved[best].evidence - _LIKELY
-        # A tail is there where it is that much more probable than none, as drift and signs are.
-        best = next((terms for terms in asked if terms.tail == "none" and solved[terms].evidence > least), best)
+        rare = _RARE if self._tail == "auto" else 0.0
+        best = max(asked, key=lambda terms: solved[terms].evidence - rare * (terms.tail == "capacitor"))
+        least = max(solved[terms].evidence for terms in asked) - _LIKELY
+        enough = solved[best].evidence - _TAIL_LIKELY
+        # The simpler of both where the data do not tell; that they do not is said below.
+        best = next((terms for terms in asked if terms.tail == "none" and solved[terms].evidence > enough), best)
         r_pol = self._r_pol(solved[best])
         others = [self._r_pol(fit) for fit in solved.values() if fit.evidence > least]
         return best, any(abs(other - r_pol) > _SAME * r_pol for other in others)

@@ -15,7 +15,7 @@ from drt_engine.transport.fitting import Array
 from drt_engine.transport.flags import Flag, remarks
 from drt_engine.transport.geometry import geometry_of, temperatures_of
 from drt_engine.transport.lines import Line, line
-from drt_engine.transport.relaxing import Relaxation, relax
+from drt_engine.transport.relaxing import Relaxation, relax, response
 
 __all__ = ["Polarisation", "polarisation"]
 
@@ -70,9 +70,8 @@ class Polarisation:
 
     def response_at(self, step: int, time: Any) -> Array:
         """Response of a step by its fit, A or V, at times since it began, s."""
-        x = self.curves[step]
         t = np.atleast_1d(np.asarray(time, dtype=float))
-        return np.asarray(x[0] + np.sum(x[1::2] * np.exp(-t[:, None] / x[2::2]), axis=1))
+        return response(self.curves[step], t)
 
 
 def polarisation(
@@ -84,9 +83,11 @@ def polarisation(
 ) -> Polarisation:
     """Find the steady state of each step of voltage or current, and the resistance over the steps.
 
-    The response to a step is I_∞ + Σ a_k exp(−t/τ_k) with a_k of one sign. Where it was held for less than five times
-    the slowest time constant, or falls as a power of time, it is ``not steady``, and the resistance is not given: a
-    falling current taken at its last point is the usual mistake. I_∞ is then fitted against V, with an offset; so at
+    The response to a step is I_∞ + Σ a_k exp(−t/τ_k) with a_k of one sign, or I_∞ + Σ a_k E_n(−(t/τ_k)^n), with the
+    function of Mittag-Leffler, where the coupling may be one of constant phase; the interval holds both. Where it was
+    held for less than five times the slowest time constant, or what is left at the end of the hold is larger than the
+    noise, it is ``not steady``, and the resistance is not given: a falling current taken at its last point is the usual
+    mistake. I_∞ is then fitted against V, with an offset; so at
     least three voltages are wanted, of both signs. Steps of a controlled current are fitted as V_∞ against I.
 
     Parameters
@@ -215,7 +216,7 @@ def _sample(steps: pd.DataFrame, shape: tuple[float, float], level: float) -> tu
     steady = steps[(steps["status"] & int(Flag.NOT_STEADY)) == 0]
     status = Flag.OK if len(steady) == len(steps) else Flag.NOT_STEADY
     status |= Flag.BELOW_FLOOR if np.any(steps["status"] & int(Flag.BELOW_FLOOR)) else Flag.OK
-    # All steps of a sample relax alike: by chance, a few of them do not exclude a power of time.
+    # All steps of a sample relax alike: by chance, a few of them do not exclude a constant phase.
     doubtful = (steps["status"] & int(Flag.POWER_OF_TIME)) != 0
     status |= Flag.POWER_OF_TIME if 2 * doubtful.sum() > len(steps) else Flag.OK
     names = ("resistance", "resistance_low", "resistance_high", "offset", "curvature")

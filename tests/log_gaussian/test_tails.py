@@ -9,7 +9,9 @@ from drt_engine.cli import app
 from drt_engine.elements import Terms, tail_column
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.evidence import log_normaliser
+from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.methods.log_models import Fit
 from drt_engine.model.basis import Expansion
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.problem import assemble
@@ -109,6 +111,27 @@ def test_no_false_tail_and_no_false_sign():
         result = drt.invert(given, method)
         assert (result.tail == "none").all()
         np.testing.assert_allclose(result.r_pol, plain.r_pol, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "tail", "doubtful"),
+    [
+        ((0.0, 5.0, 4.5), "cpe", False),
+        ((0.0, 5.0, 4.2), "capacitor", False),
+        ((0.0, 1.0, 1.3), "none", True),
+        ((0.0, 1.0, 1.5), "cpe", True),
+    ],
+)
+def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, tail, doubtful):
+    discretisation = discretise(FREQUENCY[::8], Expansion(np.logspace(-4, 0, 5), "piecewise-linear", np.nan), 1)
+    models = LogModels(discretisation, "auto", False, "positive", ("auto", True))
+    sizes = dict(zip(("none", "capacitor", "cpe"), (1.0, 0.5, 0.5), strict=True))
+    fits = {
+        Terms(name, "none"): Fit(np.full(8, size), np.zeros(0), np.ones(3), 0.0, one)
+        for (name, size), one in zip(sizes.items(), evidence, strict=True)
+    }
+    best, unsure = models._choose(fits)
+    assert (best.tail, unsure) == (tail, doubtful)
 
 
 def test_without_noise_the_residual_vanishes():

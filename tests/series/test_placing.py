@@ -79,7 +79,7 @@ def test_a_series_that_stands_still_is_inverted_as_without():
     spectra = campaign((0, 0))
     found, plain = (drt.invert(spectra, one) for one in (PLACED, drt.LogGaussian(along="cycle")))
     np.testing.assert_array_equal(found.gamma, plain.gamma)
-    assert not (found.status & drt.Status.DRIFT).any()
+    assert not (found.status & (drt.Status.DRIFT | drt.Status.NOT_PLACED)).any()
     assert not found.moved.any()
 
 
@@ -116,6 +116,14 @@ def test_what_is_missing_is_told(drifting, caplog):
     result = drt.invert(hours, PLACED)
     assert "their sweeps overlap" in caplog.text
     assert not (result.status & drt.Status.DRIFT).any()
+    assert ((result.status & drt.Status.NOT_PLACED) != 0).all()
+
+
+def test_a_series_that_does_not_settle_says_so(drifting, monkeypatch):
+    monkeypatch.setattr("drt_engine.methods.placing._ROUNDS", 1)
+    result = drt.invert(drifting.spectra, PLACED)
+    assert ((result.status & drt.Status.NOT_PLACED) != 0).all()
+    assert result.counts()["not placed"] == len(result)
 
 
 def test_shares_are_of_parabolas_and_stay_on_one_side_of_a_break():

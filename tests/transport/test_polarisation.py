@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 import drt_engine as drt
 from drt_engine.simulate import TransmissionLine
 from drt_engine.transport.flags import Flag
-from drt_engine.transport.relaxing import relax
+from drt_engine.transport.relaxing import _relaxed, relax
 
 R_I, R_E, Q = 300.0, 100.0, 1e-2
 LINE = TransmissionLine(R_I, R_E, Q, 1.0, "ee")
@@ -40,8 +40,8 @@ def trace(voltages=(0.005, 0.01, -0.005, -0.01), multiple=12, noise=1e-3, offset
 
 
 @pytest.mark.slow
-def test_steady_current_covers_in_400_draws():
-    found = relax(held(10, 400, 1e-3), 0.95)
+def test_steady_current_covers_in_200_draws():
+    found = relax(held(10, 200, 1e-3), 0.95)
     assert found.steady.mean() > 0.9
     covered = np.abs(found.end - 0.01 / R_E) < found.quantile * found.end_error
     assert 0.93 <= covered.mean() <= 0.97
@@ -50,7 +50,7 @@ def test_steady_current_covers_in_400_draws():
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [1e-3, 1e-2])
 def test_a_hold_of_a_third_of_the_slowest_time_constant_is_not_steady(noise):
-    found = relax(held(1 / 3, 40, noise, points=150), 0.95)
+    found = relax(held(1 / 3, 20, noise, points=150), 0.95)
     assert np.mean(~found.steady) >= 0.95
     # the value given is a bound
     assert np.all(found.end > 0.01 / R_E)
@@ -59,18 +59,33 @@ def test_a_hold_of_a_third_of_the_slowest_time_constant_is_not_steady(noise):
 @pytest.mark.parametrize("phi", [0.7, 0.85])
 def test_a_constant_phase_coupling_that_goes_on_is_not_steady(phi):
     line = TransmissionLine(100.0, 300.0, Q, phi, "ee")
-    found = relax(held(30, 20, 1e-3, line), 0.95)
+    found = relax(held(30, 10, 1e-3, line), 0.95)
     covered = np.abs(found.end - 0.01 / 300.0) < found.quantile * found.end_error
     assert np.mean(found.steady & ~covered) <= 0.05
 
 
-def test_a_power_of_time_that_noise_hides_is_remarked_on():
-    line = TransmissionLine(100.0, 100.0, Q, 0.85, "ee")
-    found = relax(held(100, 20, 1e-2, line), 0.95)
+@pytest.mark.slow
+@pytest.mark.parametrize("multiple", [30, 100])
+def test_the_interval_holds_what_a_constant_phase_would_change(multiple):
+    line = TransmissionLine(100.0, 100.0, Q, 0.95, "ee")
+    found = relax(held(multiple, 20, 1e-2, line), 0.95)
     wrong = found.steady & (np.abs(found.end - 1e-4) > found.quantile * found.end_error)
-    assert wrong.sum() >= 5
-    assert np.mean(found.doubtful[wrong]) >= 0.8
-    assert relax(held(10, 40, 1e-3), 0.95).doubtful.mean() < 0.4
+    assert found.steady.sum() >= 10
+    assert wrong.sum() <= 2
+
+
+@pytest.mark.parametrize("n", [0.5, 0.77, 0.95, 0.999])
+def test_terms_are_functions_of_mittag_leffler(n):
+    x = np.logspace(-4, 4, 50)
+    # E_n(-x^n) = ∫ γ(τ) exp(-x/τ) d ln τ, with γ of a ZARC element of 1 ohm
+    y = np.concatenate([-np.geomspace(300, 1e-6, 12000), [0.0], np.geomspace(1e-6, 300, 12000)])
+    gamma = np.sin(n * np.pi) / (2 * np.pi * (np.cosh(n * y) + np.cos(n * np.pi)))
+    expected = np.trapezoid(gamma * np.exp(-x[:, None] * np.exp(-y)), y, axis=1)
+    found, _, by_x = _relaxed(np.array([n]), np.log(x)[None])
+    np.testing.assert_allclose(found[0], expected, atol=3e-6)
+    step = 1e-5
+    up, down = (_relaxed(np.array([n]), np.log(x)[None] + sign * step)[0] for sign in (1, -1))
+    np.testing.assert_allclose(by_x, (up - down) / (2 * step), atol=1e-8)
 
 
 def test_steady_over_initial_current_is_the_share_of_ions():
