@@ -400,6 +400,8 @@ class LogPosterior:
 def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArray[np.bool_]:
     """Say whether γ rises up to the longest relaxation time that the data show, shape (K,).
 
+    False for a γ that has zeros or both signs: such a one rings, and rises at the end of the data without a reason.
+
     Parameters
     ----------
     expansion : Expansion
@@ -412,7 +414,8 @@ def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArra
     gamma = row_by_row(coefficients, expansion.values(np.geomspace(0.1 * end, end, 11)).T)
     whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
     last, late = gamma[:, -1], gamma[:, -5:-1].max(axis=1)
-    return np.asarray((last > late) & (last > _RISE * gamma.min(axis=1)) & (last > _LEAST_END * whole) & (whole > 0.0))
+    rises = (last > late) & (last > _RISE * gamma.min(axis=1)) & (last > _LEAST_END * whole)
+    return np.asarray(rises & (coefficients > 0.0).all(axis=1))
 
 
 def check_level(level: object) -> None:
