@@ -28,7 +28,7 @@ from drt_engine.status import Status, failures
 from drt_engine.steps import WHOLE, Kept, Steps
 from drt_engine.threads import run_tiles
 from drt_engine.uncertainty.intervals import SHARE_OF_INTERVALS, Tile, tiles
-from drt_engine.uncertainty.posterior import areas_between
+from drt_engine.uncertainty.posterior import areas_between, still_rises
 from drt_kernels import certificate
 
 __all__ = ["invert", "invert_block", "series_in", "series_totals", "states_needed", "with_series"]
@@ -271,7 +271,8 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     solved = solution.optimality <= OPTIMALITY_TOLERANCE
     remarks = solution.at_edge * Status.LAMBDA_AT_EDGE + solution.by_cvxpy * Status.SOLVED_BY_CVXPY
     beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
-    remarks = remarks + (beyond > _MOST_BEYOND) * Status.EXTRAPOLATED
+    open_end = still_rises(expansion, solution.parameters.coefficients, expansion.window(spectra.frequency[points])[1])
+    remarks = remarks + ((beyond > _MOST_BEYOND) | open_end) * Status.EXTRAPOLATED
     remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
     remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
     drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)

@@ -263,9 +263,10 @@ class LogModels:
             covariance[k][np.ix_(place, place)] = spread[0]
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
-        goes_on = bool(expansion.tau[-1] > expansion.window(self.discretisation.frequency)[1])
+        end = expansion.window(self.discretisation.frequency)[1]
+        window_end = end if expansion.tau[-1] > end else None
         return LogPosterior(
-            expansion, parameters, names, covariance, known_noise, shift, uncut, goes_on, reciprocal=self._reciprocal
+            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=self._reciprocal
         )
 
     @property

@@ -243,7 +243,8 @@ class PreparedLogGaussian:
         shift, covariance, uncut = cut_at_zero(mean, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
-        goes_on = bool(expansion.tau[-1] > expansion.window(problem.discretisation.frequency)[1])
+        end = expansion.window(problem.discretisation.frequency)[1]
+        window_end = end if expansion.tau[-1] > end else None
         return LogPosterior(
             expansion,
             parameters,
@@ -252,7 +253,7 @@ class PreparedLogGaussian:
             noise,
             shift,
             uncut,
-            goes_on,
+            window_end,
             reciprocal=self._reciprocal,
         )
 

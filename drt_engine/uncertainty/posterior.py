@@ -22,6 +22,7 @@ __all__ = [
     "cut_at_zero",
     "most_probable",
     "quantile",
+    "still_rises",
 ]
 
 Array = NDArray[np.float64]
@@ -40,6 +41,13 @@ _ALLOWED = 1.25
 
 TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
+
+_RISE, _LEAST_END = 2.0, 1e-3
+"""By which factor γ rises in the last decade of the window, and its value at the end as a share of R_pol, from which a
+process beyond the window is seen: how large it is, the data do not say."""
+
+_BEGINS = 0.015
+"""The same share below which so little of that process is seen that its tail may be any that the prior admits."""
 
 _WIDEST = 40.0
 """Largest distance of the end of an interval from the solution, in its logarithm: beyond, nothing is known."""
@@ -168,8 +176,8 @@ class LogPosterior:
         element is at or near zero, its mean is above the solution, and γ makes room for it.
     uncut : ndarray, shape (K, 2, N - M)
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
-    goes_on : bool
-        Whether the last relaxation time is beyond the window of the data, so that γ may go on after it.
+    window_end : float, optional
+        Longest relaxation time that the data show, s, if the last one is beyond it, so that γ may go on after it.
     allowed : ndarray, shape (K, M), optional
         Largest |γ| that the data allow, ohm.
     reciprocal : bool
@@ -183,7 +191,7 @@ class LogPosterior:
     noise: Array
     shift: Array
     uncut: Array
-    goes_on: bool = False
+    window_end: float | None = None
     allowed: Array | None = None
     reciprocal: bool = False
 
@@ -245,8 +253,9 @@ class LogPosterior:
 
         It is wider upward by what may lie beyond the last relaxation time, where that is beyond the window of the data:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
-        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have. What lies
-        before the first one is R_inf for the data.
+        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
+        upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
+        the window. What lies before the first relaxation time is R_inf for the data.
 
         References
         ----------
@@ -280,11 +289,15 @@ class LogPosterior:
     def _beyond(self, level: float) -> Array:
         """Upper end of the resistance beyond the last relaxation time, shape (K,)."""
         last = self.expansion.tau.size - 1
-        if not self.goes_on:
+        if self.window_end is None:
             return np.zeros(len(self.shift))
-        median = 2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, 0.5))
-        most = self.shift[:, last] + quantile(level) * np.sqrt(self.covariance[:, last, last])
-        return np.asarray(self.parameters.coefficients[:, last] * median * _times(most))
+        gamma = self.parameters.coefficients
+        median, upper = (2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, share)) for share in (0.5, 0.5 - 0.5 * level))
+        begins = still_rises(self.expansion, gamma, self.window_end)
+        begins &= self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol
+        above = quantile(level) * np.sqrt(self.covariance[:, last, last])
+        above = np.hypot(above, begins * np.log(upper / median))
+        return np.asarray(gamma[:, last] * median * _times(self.shift[:, last] + above))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
@@ -382,6 +395,27 @@ class LogPosterior:
         with np.errstate(divide="ignore", invalid="ignore"):
             u = np.log(np.abs(self.parameters.coefficients))
             return np.asarray(np.diff(u, axis=1) / np.diff(np.log(self.expansion.tau)))
+
+
+def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArray[np.bool_]:
+    """Say whether γ rises up to the longest relaxation time that the data show, shape (K,).
+
+    False for a γ that has zeros or both signs: such a one rings, and rises at the end of the data without a reason.
+
+    Parameters
+    ----------
+    expansion : Expansion
+        Basis functions of γ.
+    coefficients : ndarray, shape (K, M)
+        Of them, ohm.
+    end : float
+        The longest relaxation time that the data show, s.
+    """
+    gamma = row_by_row(coefficients, expansion.values(np.geomspace(0.1 * end, end, 11)).T)
+    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    last, late = gamma[:, -1], gamma[:, -5:-1].max(axis=1)
+    rises = (last > late) & (last > _RISE * gamma.min(axis=1)) & (last > _LEAST_END * whole)
+    return np.asarray(rises & (coefficients > 0.0).all(axis=1))
 
 
 def check_level(level: object) -> None:

@@ -35,6 +35,9 @@ _SMOOTH = DRIFTS + 1
 AHEAD = 6.0
 """By how much in F drift has to explain more than the allowed columns, which explain part of most drifts."""
 
+_THEIRS = 0.6
+"""Share of the critical value of drift from which the allowed columns join before smooth misfit that they explain."""
+
 _BESIDE = 8.0
 """By how much more than its critical value drift has to gain in F once an allowed column has joined the model."""
 
@@ -397,8 +400,9 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
     trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
     until none does. The `allowed` columns are no violation. Those that together explain most with positive
     coefficients, as what a passive cell does outside the range of frequencies has, join where they exceed the critical
-    value more than points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F. Drift
-    beside them has to exceed its critical value clearly, since they never follow such a cell exactly.
+    value more than points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F; and,
+    from a part of it on, before smooth misfit of which they leave no more than chance. Drift beside them has to exceed
+    its critical value clearly, since they never follow such a cell exactly.
 
     `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
     values of F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns.
@@ -463,7 +467,14 @@ def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, 
         ahead = 0.0
         if found[8] > 0.0 or limits[4] > 0.0:
             ahead = _BESIDE
-        if chosen > 0 and allowance > drifted - AHEAD and (drifted - ahead > above or allowance > above):
+        # What of smooth misfit the allowed columns leave is chance: it is theirs, which are fewer.
+        spare = together
+        for t in range(allowed.shape[0]):
+            spare -= (chosen >> t) & 1
+        theirs = choice == _SMOOTH and best > 1.0 and spare > 0 and allowance > _THEIRS * limit
+        theirs = theirs and gained * together - allowance < spare * critical[1 + spare, left - together]
+        enough = drifted - ahead > above or allowance > above or theirs
+        if chosen > 0 and allowance > drifted - AHEAD and enough:
             if which < limits[3] and (chosen >> which) & 1:
                 found[7] = 1.0
             for t in range(allowed.shape[0]):

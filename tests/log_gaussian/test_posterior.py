@@ -248,7 +248,7 @@ def test_a_resistance_near_zero_is_covered(r_inf):
     assert np.median(found.r_pol_high - found.r_pol_low) < 8.0
 
 
-@pytest.mark.parametrize(("times", "widest"), [(0.01, 0.03), (0.1, 0.06), (1.0, 0.5), (10.0, 10.0)])
+@pytest.mark.parametrize(("times", "widest"), [(0.01, 0.03), (0.1, 0.06), (1.0, 0.5), (10.0, 10.0), (100.0, 10.0)])
 def test_what_lies_beyond_the_window_is_not_known(times, widest):
     frequency = np.geomspace(1e5, 1e-2, 71)
     z = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, times / (2e-2 * np.pi), 0.85)
@@ -262,6 +262,20 @@ def test_what_lies_beyond_the_window_is_not_known(times, widest):
     tau = np.geomspace(1 / omega.max(), 1 / omega.min(), 20001)
     inside = np.trapezoid(straight(result, tau), np.log(tau), axis=1)
     np.testing.assert_allclose(result.r_pol_beyond, 1 - inside / result.r_pol, atol=1e-4)
+
+
+def test_a_slow_arc_of_which_little_is_seen_is_told():
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    slow = zarc(frequency, 15, 100 / (2e-2 * np.pi), 0.8)
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + np.array([0.0 * slow, slow])[:, None]
+    z = z * (1 + 0.001 * noise(np.random.default_rng(5), (2, 20, 71)))
+    for method in (LogGaussian(), drt.Tikhonov()):
+        result = drt.invert(drt.Spectra(frequency, z.reshape(40, 71)), method)
+        told = (result.status & drt.Status.EXTRAPOLATED) > 0
+        assert not told[:20].any()
+        # Tikhonov's γ rings there anyway.
+        assert told[20:].all() or isinstance(method, drt.Tikhonov)
+    assert np.median(drt.invert(drt.Spectra(frequency, z[1])).r_pol_beyond) < 0.1
 
 
 B = 10.0, (20, 2e-4, 0.9), (50, 0.05, 0.85)

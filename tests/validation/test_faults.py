@@ -7,6 +7,7 @@ from scipy import stats
 import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.validation import LinearKramersKronig, Validity, validate
+from drt_engine.validation.noise import Shapes
 from drt_engine.validation.significance import Trials, critical_values
 
 from .made import FREQUENCY, OMEGA, cells, least_squares, small_campaign, spectra_of, zarc
@@ -199,6 +200,27 @@ def test_no_noise_and_no_tail_is_taken_for_a_fault(a, b):
     found = validate(spectra_of(z))
     assert np.count_nonzero(~found.valid) <= 1
     assert np.isfinite(found.noise_constant).mean() > 0.9
+
+
+def test_a_weak_tail_is_not_taken_for_smooth_misfit():
+    # Of 2000 faultless spectra those whose tail, of which little is seen, looks like smooth misfit beyond chance.
+    f = np.geomspace(1e5, 1e-2, 71)
+    omega = 2 * np.pi * f
+    z = 2.35674 + zarc(omega, 20, 2e-4, 0.9) + zarc(omega, 50, 0.05, 0.85) + zarc(omega, 70, 94 / omega.min(), 0.9)
+    noise = np.random.default_rng([5, 30, 5, 4]).standard_normal((2, 2000, 71))[:, [669, 742, 858]]
+    found = validate(drt.Spectra(f, z + 0.002 * np.abs(z) * (noise[0] + 1j * noise[1])))
+    assert found.valid.all()
+    assert (found.score < 1).all()
+
+
+@pytest.mark.parametrize("ratio", np.geomspace(3, 3e4, 7))
+def test_one_of_the_noises_that_are_tried_is_near(ratio):
+    fitted = np.geomspace(1, 300, 71) * np.exp(-0.5j)
+    near = np.abs(fitted) ** -2.0
+    exact, tried = 1 + ratio * near, Shapes.every(fitted).variance[:, :71]
+    off = np.log(tried / exact)
+    off -= np.median(off, axis=1, keepdims=True)
+    assert np.abs(off).max(axis=1).min() < 0.4
 
 
 def test_constant_and_proportional_noise_are_told_apart():
