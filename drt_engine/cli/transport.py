@@ -166,9 +166,7 @@ def _check(*outputs: Path | None, overwrite: bool, inputs: Any) -> None:
     from drt_engine.outputs import check_outputs
 
     hdf5 = [path for path in outputs if _is_hdf5(path)]
-    check_outputs(
-        *(path for path in outputs if path not in hdf5), overwrite=overwrite, inputs=tuple(inputs), hdf5=hdf5
-    )
+    check_outputs(*(path for path in outputs if path not in hdf5), overwrite=overwrite, inputs=tuple(inputs), hdf5=hdf5)
 
 
 def _is_hdf5(path: Path | None) -> bool:

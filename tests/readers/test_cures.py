@@ -29,6 +29,9 @@ REFUSED = {
     "a phase without unit": text(("f", "|Z|", "phase"), F, abs(Z), np.angle(Z)),
     "-Im called Im": text(("f", "re", "im"), F, Z.real, -Z.imag),
     "-Im called Im, beside a phase": text(("f", "re", "im", "|Z|", "phase/deg"), F, Z.real, -Z.imag, *POLAR),
+    "-phase called phase": text(("f", "|Z|", "phase/deg"), F, abs(Z), -np.degrees(np.angle(Z))),
+    "-phase called phase, in radians": text(("f", "|Z|", "phase/rad"), F, abs(Z), -np.angle(Z)),
+    "a phase beyond right angles": text(("f", "|Z|", "phase"), F, abs(Z), -np.degrees(np.angle(Z))),
     "Im called -Im, beside a phase": text(("f", "re", "-im", "|Z|", "phase/deg"), F, Z.real, Z.imag, *POLAR),
     "Re and Im exchanged": text(("f", "re", "im", "|Z|", "phase/deg"), F, Z.imag, Z.real, *POLAR),
     "a phase of something else": text(("f", "re", "im", "phase/deg"), F, Z.real, Z.imag, np.linspace(3, 60, 11)),
@@ -100,6 +103,16 @@ def test_ohm_cm2_is_an_electrode_of_1_cm2(tmp_path, columns, headings, unit):
     np.testing.assert_allclose(z, Z, rtol=1e-5)
     assert read.sweeps[0].state["area"] == 1
     assert any("ohm cm2 and was read as that of an electrode of 1 cm2" in remark for remark in read.remarks)
+
+
+def test_the_user_flips_a_phase_that_the_heading_hides(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(REFUSED["-phase called phase"])
+    (sweep,) = read_file(path, options=ReadOptions(flip_im=True)).finished
+    np.testing.assert_allclose(sweep.impedance, Z, rtol=1e-5)
+    path.write_text(text(("f", "|Z|", "phase/deg"), F, *POLAR))
+    with pytest.raises(FileFormatError, match="the file has the right sign"):
+        read_file(path, options=ReadOptions(flip_im=True))
 
 
 @pytest.mark.parametrize("headings", [("f", "Im(Z)/Ohm"), ("f", "Z''(b)")])
