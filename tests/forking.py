@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 __all__ = ["fork", "outcome"]
 
+_HANGS = (signal.SIGALRM, signal.SIGPROF)
+
 
 def fork(work: Callable[[], object]) -> int:
     """Begin to do work in a copy of this process and return its number; it ends with 0, or with 1 after an error."""
@@ -27,15 +29,20 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def outcome(work: Callable[[], object], seconds: int) -> str:
-    """Do work in a copy of this process: ``"done"``, ``"error"``, ``"hangs"``, or the signal that killed it."""
+    """Do work in a copy of this process: ``"done"``, ``"error"``, ``"hangs"``, or the signal that killed it.
+
+    It hangs after so many seconds of the processor, or if it waits for ten times as long.
+    """
 
     def limited() -> None:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(seconds)
+        for number in _HANGS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.alarm(10 * seconds)
         work()
 
     _, status = os.waitpid(fork(limited), 0)
     if not os.WIFSIGNALED(status):
         return "error" if os.WEXITSTATUS(status) else "done"
     number = os.WTERMSIG(status)
-    return "hangs" if number == signal.SIGALRM else signal.Signals(number).name
+    return "hangs" if number in _HANGS else signal.Signals(number).name

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app
+from drt_engine.explore.open import application
 from drt_engine.hdf5 import add_spectra, known_files, read_tracks, scan, write_tracks
+from drt_engine.watch import Watch
 
 SECRET = b"root:x:0:0:a secret of this machine"
 GRID, INVERSION, TABLE = "spectra/default", "inversions/default/default", "processes/default"
@@ -230,6 +232,11 @@ def commands(path):
         "peaks": ("-o", path.with_name("new.csv")),
         "plot": ("-o", path.with_name("new.png")),
         "plot processes": ("--kind", "processes", "-o", path.with_name("new.png")),
+        "export": ("-o", path.with_name("new.csv")),
+        "report": ("-o", path.with_name("new.html")),
+        "clean": ("-o", path.with_name("new.h5"), "--drop", "50"),
+        "conductivity": ("-o", path.with_name("new.csv")),
+        "composite": ("-o", path.with_name("new.csv"), "--connection", "ee"),
     }
 
 
@@ -250,6 +257,8 @@ def test_every_function_and_command_refuses(hostile, noisy):
         known_files,
         lambda path: add_spectra(path, {"other": noisy}, keep=True),
         lambda path: drt.invert_file(path, path.with_name("new.h5"), method=drt.Tikhonov()),
+        application,
+        lambda path: Watch(path.parent, path, path.with_name("new.h5")).begin(),
     ]
     for function in functions:
         with pytest.raises(drt.FileFormatError, match=message) as caught:

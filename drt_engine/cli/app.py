@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 
-_COLUMNS = re.compile(r"\bcolumns=('(?:[^']|'(?=[^ ,.;)=]*=))*')")
+# Headings are written by others: what is looked at behind a quotation mark is bounded, so that time stays linear.
+_COLUMNS = re.compile(r"\bcolumns=('(?:[^']|'(?=[^ ,.;)=]{0,100}=))*')")
 _SPELLINGS = {
     "flip_im=True": "--flip-im",
     "unfinished=True": "--unfinished",
@@ -50,6 +51,7 @@ _SPELLINGS = {
     "overwrite=True": "--overwrite",
     "level=0.95": "--level 0.95",
 }
+_MOST_SHOWN = 1000  # characters of one text in a table or a tree; Rich takes minutes to colour a name of 100,000
 
 
 class _Group(TyperGroup):
@@ -206,7 +208,10 @@ def input_error(message: str) -> Exception:
 def _text(value: object) -> Any:
     from rich.text import Text
 
-    return Text(visible(str(value)))
+    text = str(value)
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"
+    return Text(visible(text))
 
 
 @contextmanager

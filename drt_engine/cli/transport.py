@@ -165,7 +165,12 @@ def composite(
 def _check(*outputs: Path | None, overwrite: bool, inputs: Any) -> None:
     from drt_engine.outputs import check_outputs
 
-    check_outputs(*outputs, overwrite=overwrite, inputs=tuple(inputs))
+    hdf5 = [path for path in outputs if _is_hdf5(path)]
+    check_outputs(*(path for path in outputs if path not in hdf5), overwrite=overwrite, inputs=tuple(inputs), hdf5=hdf5)
+
+
+def _is_hdf5(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() in (".h5", ".hdf5")
 
 
 def _spectra(file: Path, where: str | None, **states: float | None) -> "list[Spectra]":
@@ -216,7 +221,7 @@ def _write(table: "pd.DataFrame", output: Path | None, *, overwrite: bool, input
 
     if output is None:
         return
-    if output.suffix.lower() in (".h5", ".hdf5"):
+    if _is_hdf5(output):
         from drt_engine.hdf5 import write_conductivity
 
         write_conductivity(output, table, overwrite=overwrite)

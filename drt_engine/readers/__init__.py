@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import cast
 
 from drt_engine.errors import FileFormatError, UnknownNameError
-from drt_engine.readers.base import HEAD_BYTES, NoMeasurementError, Reader, ReadOptions, Recording, Sweep, format_error
+from drt_engine.outputs import require_file
+from drt_engine.readers.base import NoMeasurementError, Reader, ReadOptions, Recording, Sweep, format_error, head_of
 from drt_engine.readers.file_states import read_profile
 from drt_engine.readers.named import parse_columns
 from drt_engine.readers.states import keepable
@@ -76,11 +77,7 @@ def find_reader(path: str | PathLike[str]) -> Reader:
         If the file cannot be opened, is empty, if two instrument formats claim it, or none.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise format_error(path, None, f"it cannot be read ({error.strerror or error}).") from error
+    head = head_of(path)
     if not head:
         raise format_error(path, "byte 0", "the file is empty. Export it again.")
     claims = [reader for reader in map(READERS.__getitem__, _INSTRUMENTS) if reader.scan(head, path)]
@@ -135,6 +132,7 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
     if options.columns:
         parse_columns(options.columns)  # a mistake in it is not one of the file
     path = Path(path)
+    require_file(path, "a file of an instrument")
     chosen = READERS[name] if name is not None else find_reader(path)
     try:
         done = _with_states_to_keep(chosen.read(path, options))

@@ -10,11 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError, InputError
+from drt_engine.outputs import require_file
 
 if TYPE_CHECKING:
     from drt_engine.readers.states import State
 
-__all__ = ["HEAD_BYTES", "NoMeasurementError", "ReadOptions", "Reader", "Recording", "Sweep", "format_error"]
+__all__ = [
+    "HEAD_BYTES",
+    "NoMeasurementError",
+    "ReadOptions",
+    "Reader",
+    "Recording",
+    "Sweep",
+    "format_error",
+    "head_of",
+]
 
 HEAD_BYTES = 65536
 """How much of a file a reader may look at to recognise it."""
@@ -205,3 +215,19 @@ def format_error(source: Path | str, place: str | int | None, message: str) -> F
     """
     where = f", line {place}" if isinstance(place, int) else f", {place}" if place else ""
     return FileFormatError(f"{source}{where}: {message}")
+
+
+def head_of(path: Path) -> bytes:
+    """Return the first `HEAD_BYTES` of a file; a pipe or a device, which may never answer, is refused.
+
+    Raises
+    ------
+    FileFormatError
+        If it is no regular file, or cannot be read.
+    """
+    require_file(path, "a file of an instrument")
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise format_error(path, None, f"it cannot be read ({error.strerror or error}).") from error

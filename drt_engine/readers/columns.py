@@ -726,20 +726,22 @@ def _overrule(columns: Mapping[str, TableColumn], words: str) -> str:
 
 
 def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn]) -> None:
-    im = columns.get("im")
+    im = columns.get("im", columns.get("phase"))
     if im is not None and im.flipped and rows.frequency.size >= 3 and np.all(rows.impedance.imag > 0):
         raise rows.error(
             0,
             f"with flip_im=True {im.heading!r} is positive at all {rows.frequency.size} points, as of a coil: the file "
             "has the right sign. Read it without.",
         )
-    if im is None or im.stated or "phase" in columns or im.meaning.factor < 0 or rows.frequency.size < 3:
+    if im is None or im.stated or {"im", "phase"} <= {*columns} or im.meaning.factor < 0 or rows.frequency.size < 3:
         return
     if np.all(rows.impedance.imag > 0):
+        polar = "im" not in columns
+        as_it_is = _numbered(columns) if polar else _by_number(columns)
+        turned_round = as_it_is.replace(",phase=", ",-phase=") if polar else _by_number(columns, turn=True)
         raise rows.error(
             0,
             f"{im.heading!r} is positive at all {rows.frequency.size} points, as of a coil; here capacitive means a "
-            "negative imaginary part. If the column holds -Im, say so with "
-            f"flip_im=True or columns='{_by_number(columns, turn=True)}'; if it is a coil, with "
-            f"columns='{_by_number(columns)}'.",
+            f"negative {'phase' if polar else 'imaginary part'}. If the column holds {'-phase' if polar else '-Im'}, "
+            f"say so with flip_im=True or columns='{turned_round}'; if it is a coil, with columns='{as_it_is}'.",
         )

@@ -127,6 +127,8 @@ class Excel:
         wanted = {name: rows for name, rows in book.items() if options.sheet in (None, name)}
         if not wanted:
             names = ", ".join(map(repr, book))
+            if not names:
+                raise format_error(path, None, "the workbook has no sheet that can be read. Save it again.")
             raise format_error(path, None, f"there is no sheet {options.sheet!r}. The sheets are {names}.")
         recordings = []
         for name, rows in wanted.items():

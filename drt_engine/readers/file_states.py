@@ -1,6 +1,5 @@
 """States that measured files do not hold: from their paths, from a table beside them, and from the user."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from drt_engine.errors import InputError
 from drt_engine.readers.base import ReadOptions, format_error
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import BOUNDS, stated
-from drt_engine.readers.text import read_text
+from drt_engine.readers.text import Delimiter, read_text, split_cells
 from drt_engine.spectra import STATE_UNITS
 
 __all__ = [
@@ -411,8 +410,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if len(kept) < 2:
         raise format_error(path, 1, "a row of headings and rows of states below were expected.")
     first = kept[0][1]
-    delimiter = next((sign for sign in "\t;," if sign in first), ",")
-    rows = [(n, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]) for n, line in kept]
+    delimiter: Delimiter = "\t" if "\t" in first else ";" if ";" in first else ","
+    rows = [(n, split_cells(line, delimiter)) for n, line in kept]
     headings = rows[0][1]
     if len({*headings}) != len(headings) or not all(headings):
         raise format_error(

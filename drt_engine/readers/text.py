@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
+from drt_engine.outputs import require_file
 from drt_engine.readers.base import ReadOptions, format_error
 from drt_engine.text import is_number
 
@@ -129,6 +130,7 @@ def head_text(head: bytes) -> str:
 
 
 def _bounded_bytes(path: Path) -> bytes:
+    require_file(path, "a text file")
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from drt_engine.errors import FileFormatError, InputError
-from drt_engine.readers.base import HEAD_BYTES, ReadOptions, format_error
+from drt_engine.readers.base import ReadOptions, format_error, head_of
 from drt_engine.readers.biologic import stated_area
 from drt_engine.readers.biologic_mpr import READER as BINARY
 from drt_engine.readers.biologic_mpr import RecordTable, area_of, checked_modules, parsed
@@ -63,11 +63,7 @@ def read_traces(paths: str | PathLike[str] | Iterable[str | PathLike[str]]) -> l
 
 
 def _read(path: Path) -> list[Trace]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise format_error(path, None, f"it cannot be read ({error.strerror or error}).") from error
+    head = head_of(path)
     try:
         if BINARY.scan(head, path):
             return _binary(path)

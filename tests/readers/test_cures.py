@@ -7,6 +7,7 @@ import pytest
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers import ReadOptions, read_file
+from drt_engine.readers.collect import CollectOptions, collect
 
 from . import test_ch_instruments, test_gamry, test_parstat, test_powersuite
 from .made import mpt, points
@@ -28,6 +29,9 @@ REFUSED = {
     "a phase without unit": text(("f", "|Z|", "phase"), F, abs(Z), np.angle(Z)),
     "-Im called Im": text(("f", "re", "im"), F, Z.real, -Z.imag),
     "-Im called Im, beside a phase": text(("f", "re", "im", "|Z|", "phase/deg"), F, Z.real, -Z.imag, *POLAR),
+    "-phase called phase": text(("f", "|Z|", "phase/deg"), F, abs(Z), -np.degrees(np.angle(Z))),
+    "-phase called phase, in radians": text(("f", "|Z|", "phase/rad"), F, abs(Z), -np.angle(Z)),
+    "a phase beyond right angles": text(("f", "|Z|", "phase"), F, abs(Z), -np.degrees(np.angle(Z))),
     "Im called -Im, beside a phase": text(("f", "re", "-im", "|Z|", "phase/deg"), F, Z.real, Z.imag, *POLAR),
     "Re and Im exchanged": text(("f", "re", "im", "|Z|", "phase/deg"), F, Z.imag, Z.real, *POLAR),
     "a phase of something else": text(("f", "re", "im", "phase/deg"), F, Z.real, Z.imag, np.linspace(3, 60, 11)),
@@ -101,6 +105,16 @@ def test_ohm_cm2_is_an_electrode_of_1_cm2(tmp_path, columns, headings, unit):
     assert any("ohm cm2 and was read as that of an electrode of 1 cm2" in remark for remark in read.remarks)
 
 
+def test_the_user_flips_a_phase_that_the_heading_hides(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(REFUSED["-phase called phase"])
+    (sweep,) = read_file(path, options=ReadOptions(flip_im=True)).finished
+    np.testing.assert_allclose(sweep.impedance, Z, rtol=1e-5)
+    path.write_text(text(("f", "|Z|", "phase/deg"), F, *POLAR))
+    with pytest.raises(FileFormatError, match="the file has the right sign"):
+        read_file(path, options=ReadOptions(flip_im=True))
+
+
 @pytest.mark.parametrize("headings", [("f", "Im(Z)/Ohm"), ("f", "Z''(b)")])
 def test_the_user_flips_a_sign_that_the_heading_hides(tmp_path, headings):
     path = tmp_path / "a.csv"
@@ -145,6 +159,59 @@ def test_each_cure_of_a_temperature_without_a_unit(tmp_path):
     assert [spectrum(path, cure)[1].sweeps[0].state["temperature"] for cure in CURE.findall(remark)] == [
         pytest.approx(26.85), 300,
     ]  # fmt: skip
+
+
+def remark_with_cure(path):
+    """Read a file, and apply the cures of the one remark that has some."""
+    read = read_file(path)
+    (said,) = [remark for remark in read.remarks if CURE.search(remark)]
+    return read, [read_file(path, options=ReadOptions(columns=cure)) for cure in CURE.findall(said)]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_cure_of_columns_that_were_inferred_turns_the_sign(tmp_path, sign):
+    path = tmp_path / "a.txt"
+    path.write_text(text((), F, Z.real, sign * Z.imag))
+    inferred, (turned,) = remark_with_cure(path)
+    np.testing.assert_allclose(inferred.sweeps[0].impedance, Z, rtol=1e-6)
+    np.testing.assert_allclose(turned.sweeps[0].impedance, Z.conj(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_the_cure_of_rows_without_headings(tmp_path, order):
+    path, rows = tmp_path / "a.txt", (F[:4], Z.real[:4], Z.imag[:4])
+    path.write_text(text((), *(rows[k] for k in order)))
+    with pytest.raises(FileFormatError) as caught:
+        read_file(path)
+    (cure,) = CURE.findall(str(caught.value))
+    names = [cure.split(",")[k] for k in order]
+    (sweep,) = read_file(path, options=ReadOptions(columns=",".join(names))).sweeps
+    np.testing.assert_allclose(sweep.impedance, Z[:4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("headings", [("nu", "A", "B"), None])
+def test_the_cure_of_a_workbook(tmp_path, headings):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
+    rows = list(zip(F, Z.real, Z.imag, strict=True))
+    for row in [headings, *rows] if headings else rows[:4]:
+        book.active.append(row)
+    book.save(path)
+    with pytest.raises(FileFormatError) as caught:
+        read_file(path)
+    (cure,) = CURE.findall(str(caught.value))
+    (sweep,) = read_file(path, options=ReadOptions(columns=cure)).sweeps
+    np.testing.assert_allclose(sweep.impedance, Z if headings else Z[:4], rtol=1e-6)
+
+
+def test_the_cure_of_sweeps_that_are_not_finished(tmp_path):
+    path = tmp_path / "a.mpt"
+    path.write_bytes(mpt(points(2, np.logspace(4, -1, 11))[:-2], fi=10, ff=100).encode("latin-1"))
+    found = collect(path, CollectOptions())
+    (said,) = [remark for one in found.files for remark in one.remarks if "unfinished=True" in remark]
+    assert said.startswith("1 unfinished sweeps left out")
+    everything = collect(path, CollectOptions(unfinished=True))
+    assert [one.taken for one in (*found.files, *everything.files)] == [1, 2]
 
 
 INSTRUMENTS = {

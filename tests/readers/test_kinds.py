@@ -234,3 +234,30 @@ def test_times_of_points_reach_the_campaign_and_its_file(tmp_path):
     times = read_spectra(tmp_path / "c.h5").point_time
     np.testing.assert_array_equal(times, [np.arange(25), 2 * np.arange(25), np.full(25, np.nan)])
     assert found.spectra["grid-0"].states["time"].tolist()[:2] == [0, 100]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_a_phase_of_half_a_radian_beside_absz(tmp_path, order):
+    modulus, phase = abs(Z), np.angle(Z)
+    at = int(np.argmin(abs(F - 1000)))
+    modulus[at], phase[at] = 10.0, -0.5
+    columns = [("frequency", F), ("absz", modulus), ("phasez", phase)]
+    names, values = zip(*(columns[k] for k in order), strict=True)
+    path = tmp_path / "a.csv"
+    path.write_text(table(",".join(names), *rows(*values, delimiter=",")))
+    (sweep,) = read_file(path).sweeps
+    assert sweep.frequency[at] == 1000
+    assert sweep.impedance[at] == pytest.approx(8.776 - 4.794j, abs=5e-4)
+
+
+@pytest.mark.parametrize(("unit", "value"), [("mA.h", 0.5), ("C", 1.8), ("A.h", 5e-4)])
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_charge_of_half_a_milliampere_hour(tmp_path, unit, value, twice):
+    charge = np.full(F.size, value)
+    named = {"time/s": np.arange(F.size), f"(Q-Qo)/{unit}": charge, "freq/Hz": F, "Re(Z)/Ohm": Z.real}
+    named |= {"-Im(Z)/Ohm": -Z.imag, f"{'Q charge/discharge' if twice else 'Capacity'}/{unit}": charge}
+    path = tmp_path / "a.mpt"
+    path.write_text(table("EC-Lab ASCII FILE", "Nb header lines : 3", "\t".join(named), *rows(*named.values())))
+    (sweep,) = read_file(path).finished
+    assert sweep.state["charge"] == pytest.approx(1.8)
+    np.testing.assert_allclose(sweep.impedance, Z, rtol=1e-6)

@@ -3,6 +3,8 @@
 One made file for each reader with a column that gives a state; each kind of damage is done to each of them.
 """
 
+import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +13,18 @@ import pytest
 
 from drt_engine.readers import READERS, read_file
 
-from . import test_autolab, test_ch_instruments, test_gamry, test_parstat, test_relaxis, test_versastudio, test_zplot
+from . import (
+    test_autolab,
+    test_biologic,
+    test_ch_instruments,
+    test_gamry,
+    test_palmsens,
+    test_parstat,
+    test_relaxis,
+    test_versastudio,
+    test_zahner,
+    test_zplot,
+)
 from .made import mpt, points, text_table
 
 TABLE = ("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm", "time/s", "<Ewe>/V", "cycle number")
@@ -232,9 +245,71 @@ def test_readers_give_only_states_that_they_declare(undamaged, made):
     assert set(sweep.state) <= declared | free
 
 
+def values(reader, voltage):
+    """A file of numbers, or of cells, with a potential at each point."""
+    if reader == "biologic-mpr":
+        pytest.importorskip("galvani")
+        rows = points(1, np.logspace(4, -1, voltage.size))
+        return test_biologic.mpr([{**row, "v": v} for row, v in zip(rows, voltage, strict=True)])
+    if reader == "palmsens":
+        arrays = {"drop": ("potential",), "extra": [test_palmsens.array("potential", "Volt", voltage)]}
+        return json.dumps(test_palmsens.session([(1, [test_palmsens.scan(0, **arrays)])])).encode("utf-16")
+    if reader == "zahner":
+        pytest.importorskip("zahner_analysis.file_import.ism_import")
+        return test_zahner.ism(tracks=np.column_stack([voltage, np.full(voltage.size, 1e-3)]), voltage="3.5V")
+    openpyxl = pytest.importorskip("openpyxl")
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    for k, line in enumerate(text_table(points(1, np.logspace(4, -1, voltage.size)), TABLE, ",").splitlines()):
+        row = [float(cell) if k else cell for cell in line.split(",")]
+        if k:  # a workbook has no cells of nan and infinity; text stands there
+            row[4] = float(voltage[k - 1]) if np.isfinite(voltage[k - 1]) else str(voltage[k - 1])
+        book.active.append(row)
+    book.save(out)
+    return out.getvalue()
+
+
+POINTS = {"biologic-mpr": 11, "palmsens": test_palmsens.F.size, "zahner": len(test_zahner.FREQUENCY), "excel": 11}
+
+
+def at(place, value):
+    def change(voltage):
+        voltage[place] = value
+        return voltage
+
+    return change
+
+
+NUMBERS = {
+    "nan at the first point": at(0, np.nan),
+    "nan within": at(3, np.nan),
+    "nan at the last point": at(-1, np.nan),
+    "nan throughout": at(slice(None), np.nan),
+    "infinity at a point": at(3, np.inf),
+    "minus infinity at a point": at(0, -np.inf),
+    "1e35 at a point": at(2, 1e35),
+    "1e35 throughout": at(slice(None), 1e35),
+    "-1e12 throughout": at(slice(None), -1e12),
+    "every second one beyond": at(slice(None, None, 2), 1e9),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("reader", POINTS)
+def test_a_damaged_potential_among_numbers_is_named_and_refuses_nothing(tmp_path, reader, kind):
+    good = 3.5 + 1e-3 * np.arange(POINTS[reader])
+    path = tmp_path / "a.x"
+    path.write_bytes(values(reader, good.copy()))
+    (whole,) = (undamaged := read_file(path, reader=reader)).sweeps
+    path.write_bytes(values(reader, NUMBERS[kind](good.copy())))
+    read = read_file(path, reader=reader)
+    (sweep,) = read.sweeps
+    np.testing.assert_array_equal(sweep.impedance, whole.impedance)
+    assert sweep.state.get("voltage") in (None, pytest.approx(whole.state["voltage"], abs=0.02))
+    assert set(read.remarks) - set(undamaged.remarks)
+
+
 BARE = {"powersuite", "pyimpspec"}  # no side columns and no states: three columns, a label
-OWN = {"biologic-mpr", "excel", "palmsens", "zahner"}  # tested beside what makes such files
 
 
 def test_every_reader_has_its_made_file():
-    assert {made.reader for made in MADE} | BARE | OWN == set(READERS)
+    assert {made.reader for made in MADE} | BARE | set(POINTS) == set(READERS)

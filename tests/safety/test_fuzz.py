@@ -16,7 +16,7 @@ from tests.fuzzing import fuzz, mutated
 from tests.safety.hostile import CONDITIONS, NAMES, WATCH
 from tests.safety.test_conditions import FRAME, condition
 
-MOST_SECONDS = 5.0
+MOST_SECONDS = 5.0  # of the processor: other work on the machine takes nothing of it
 OF_PYTHON = "lambda : . ( ) [ ] { } , ** @ := if else for in await yield import f'{x}' b'' ... None is __import__ print"
 OF_CONDITIONS = (
     "cell note cycle small voltage ok start `upper limit` `nope` 'A' \"x\" '2024-01-01' 1 -2 0.5 1e999 "
@@ -38,12 +38,12 @@ conditions = st.one_of(
 
 def test_conditions():
     def check(text):
-        begin = time.monotonic()
+        begin = time.process_time()
         rows = np.array([], dtype=int)
         with WATCH as seen, suppress(InputError):
             rows = rows_where(FRAME, text)
         assert seen == []
-        assert time.monotonic() - begin < MOST_SECONDS
+        assert time.process_time() - begin < MOST_SECONDS
         assert rows.dtype.kind == "i"
         assert np.all(np.diff(rows) > 0)
         assert not rows.size or (rows[0] >= 0 and rows[-1] < len(FRAME))
@@ -130,13 +130,13 @@ def test_job_files(tmp_path):
 
     def check(content):
         path.write_bytes(content)
-        begin = time.monotonic()
+        begin = time.process_time()
         with WATCH as seen, suppress(DRTError):
             found = read_job(path)
             method = _method(found.method)
             Plan(method, **{key: one for key, one in found.job.items() if key not in ("overwrite", "strict")})
         assert seen == []
-        assert time.monotonic() - begin < MOST_SECONDS
+        assert time.process_time() - begin < MOST_SECONDS
 
     path.write_text(EXAMPLE.replace("started", "# started"))
     found = read_job(path)

@@ -1,5 +1,6 @@
 """Names that terminals, markup, spreadsheets and figures obey, through every command on a file that holds them."""
 
+import html
 import json
 import logging
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -17,6 +19,7 @@ import drt_engine.cli as cli_package
 from drt_engine.cli.app import PlainFormatter, for_spreadsheets, say, show_uncaught
 from drt_engine.text import drawn, is_number, visible, without_formula
 from tests.safety.hostile import NAMES
+from tests.watch import instrument
 
 GRID = "grid\u202e\x9b31m[red][link]"
 INVERSION = "inversion[bold]\u202e"
@@ -77,6 +80,77 @@ def test_invert(folder, cli):
     refused = cli("invert", folder / "c.h5", "-o", folder / "none.h5", "--where", "cell = '\x1b[31m'")
     assert refused.code == 2
     assert harmless(refused.err)
+
+
+@pytest.mark.slow
+def test_export(folder, cli, wide):
+    chosen = ("export", folder / "c.drt.h5", "--spectra", folder / "c.h5")
+    shown(cli(*chosen, "-o", folder / "e.csv"))
+    for name in ("results", "gamma", "impedance", "peaks"):
+        check_csv(folder / f"e-{name}.csv", "cell")
+    shown(cli(*chosen, "-o", folder / "e.xlsx", "--tables", "results,peaks"))
+    book = openpyxl.load_workbook(folder / "e.xlsx")
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert not [cell.value for cell in cells if cell.data_type == "f"]
+    assert {"'=1+1", "[/x]"} <= {cell.value for cell in cells}
+
+
+@pytest.mark.slow
+def test_report(folder, cli, wide):
+    shown(cli("report", folder / "c.drt.h5", "-o", folder / "r.html", "--title", "[/x]\x1b<script>"))
+    page = (folder / "r.html").read_text(encoding="utf-8")
+    assert harmless(page)
+    assert "<h1>[/x]\\x1b&lt;script&gt;</h1>" in page
+    for name in NAMES:
+        assert html.escape(visible(name)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in page, name
+
+
+@pytest.mark.slow
+def test_clean(folder, cli, wide):
+    some = ("--drop", "49:120", "--record", folder / "left.csv", "--where", "cell in ['=1+1', '[/x]']")
+    told = shown(cli("clean", folder / "c.h5", "-o", folder / "clean[red]\x1b.h5", *some))
+    assert "clean[red]\\x1b.h5" in told
+    assert harmless((folder / "left.csv").read_text(encoding="utf-8"))
+    assert pd.read_csv(folder / "left.csv")["grid"].eq(visible(GRID)).all()
+
+
+@pytest.mark.slow
+def test_conductivity_and_composite(folder, cli, wide):
+    few = "cell in ['=1+1', '[/x]', '$x^{2}$', '\x1b[31mred\x1b[0m']"
+    given = ("--where", few, "--thickness", 0.05, "--area", 0.8)
+    shown(cli("conductivity", folder / "c.h5", *given, "-o", folder / "s.csv", "--arcs", folder / "a.csv"))
+    check_csv(folder / "s.csv", "cell")
+    told = shown(cli("composite", folder / "c.h5", "--connection", "ee", *given, "-o", folder / "k.csv"))
+    check_csv(folder / "k.csv", "cell")
+    assert "[/x]" in told
+    shown(cli("conductivity", folder / "c.h5", *given, "-o", folder / "s.h5"))
+    shown(cli("info", folder / "s.h5"))
+
+
+@pytest.mark.slow
+def test_polarisation(folder, cli, wide):
+    time = np.linspace(0.04, 3.2, 80)
+    frame = pd.DataFrame({"time/s": time, "voltage/V": 0.01, "current/A": 1e-4 * (1 + np.exp(-3 * time))})
+    paths = [folder / f"{name.replace('/', '-')[:60]}.csv" for name in NAMES[::12]]
+    for path in paths:
+        frame.to_csv(path, index=False)
+        shown(cli("polarisation", path, "-o", folder / "dc.csv", "--steps", folder / "st.csv", "--overwrite"))
+        assert harmless((folder / "st.csv").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_watch(tmp_path, cli, wide):
+    measured = tmp_path / "measured"
+    measured.mkdir()
+    for number, name in enumerate(NAMES):
+        content = instrument.mpt(number) if number % 3 else instrument.mpr(0)[:-100]
+        (measured / f"{name.replace('/', '-')[:60]} _{number}.x").write_bytes(content)
+    made = ("-o", tmp_path / "w.h5", "--name", "{cell} _{cycle}.x", "--method", "tikhonov", "--settle", 0, "--once")
+    told = shown(cli("watch", measured, *made, "--alert", "r_pol > first"))
+    for name in ("\\x1b[31mred\\x1b[0m", "[-x]", "[red]red[-red]", "$\\frac{$"):
+        assert name.replace(" ", "") in told, name
+    cells = drt.read_spectra(tmp_path / "w.h5").states["cell"].tolist()
+    assert {"=1+1", "\u202egnp.exe\u202c"} <= set(cells)
 
 
 @pytest.mark.slow

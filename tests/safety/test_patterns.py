@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.highlighter import ReprHighlighter
 
 import drt_engine
+from drt_engine.cli.app import _text, spelled
 from drt_engine.errors import DRTError
 from drt_engine.hdf5 import schema
 from drt_engine.jobs import journal
@@ -62,6 +64,11 @@ def refused(work):
 
 def shape(cell):
     return text._shape(cell)
+
+
+def in_a_tree(name):
+    """What `info` prints of a grid or a setting, with colours."""
+    return ReprHighlighter()(_text(name))
 
 
 def mpt_fields(line):
@@ -131,6 +138,12 @@ PAIRS = {
     "a state of digits": (lambda cell: as_numbers([cell]), lambda n: "1" * n + "x"),
     "a name in a file": (schema._LEGAL.fullmatch, lambda n: "a" + " " * n),
     "a block's name": (journal._OWN.fullmatch, lambda n: "results-" + "1" * n + "-" + "1" * n),
+    "a name in a tree": (in_a_tree, lambda n: "x" * n),
+    "a number in a tree": (in_a_tree, lambda n: "1" * n),
+    "a path in a tree": (in_a_tree, lambda n: "/a" * n),
+    "columns of a message": (spelled, lambda n: "columns='" + "'" * n + "="),
+    "columns of a message and letters": (spelled, lambda n: "columns='" + "a'b" * n + "="),
+    "columns of a message again": (spelled, lambda n: "columns='" * n),
     "a condition of quotation marks": (refused(Condition), lambda n: "cell == '" + "\\'" * n),
     "a condition of backticks": (refused(Condition), lambda n: "`" * n),
 }

@@ -78,3 +78,7 @@ def test_outputs_are_not_replaced_unasked(pellets, tmp_path):
     done = CliRunner().invoke(app, ["conductivity", str(pellets), "-o", str(output)])
     assert isinstance(done.exception, drt.DRTError)
     assert output.read_text() == "mine"
+    table = ("conductivity", pellets, "--where", "temperature > 30", "-o", tmp_path / "a.h5")
+    run(*table)
+    run(*table, "--overwrite")
+    assert len(drt.read_conductivity(tmp_path / "a.h5")) == 1

@@ -120,7 +120,7 @@ def test_files_without_a_trace_are_refused(tmp_path, name, content, words):
 
 
 def test_files_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(drt.FileFormatError, match="cannot be read"):
+    with pytest.raises(drt.FileFormatError, match="does not exist"):
         drt.read_traces(tmp_path / "none.mpt")
     with pytest.raises(drt.InputError, match="at least one file"):
         drt.read_traces([])
