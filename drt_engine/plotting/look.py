@@ -37,7 +37,7 @@ class LookOptions(TypedDict, total=False):
     gamma_range: Range | None
     z_range: Range | None
     log_gamma: bool
-    own_scales: bool
+    own_scales: bool | None
     whole_tails: bool
     undetermined: Literal["grey", "hide", "show"]
     size: float | tuple[float, float] | None
@@ -62,9 +62,10 @@ class Look:
         Lowest and highest Re Z of Nyquist plots, ohm; as much of −Im Z is shown as that leaves room for.
     log_gamma : bool
         Whether γ is drawn by its logarithm: over four decades, unless `gamma_range` says otherwise.
-    own_scales : bool
+    own_scales : bool, optional
         Whether each cell of a composite figure has a scale of γ of its own, and each spectrum of a waterfall or heat
-        map is drawn in parts of its largest γ.
+        map is drawn in parts of its largest γ. By default cells side by side have scales of their own, of γ or of Z,
+        where the largest of one is more than 20 times that of another, and the figure says so.
     whole_tails : bool
         Whether figures show all of a blocking or inductive tail. By default one that would press the arcs into less
         than a third of a Nyquist plot leaves it, and so does γ that rises, beyond the relaxation times that the data
@@ -91,7 +92,7 @@ class Look:
     gamma_range: Range | None = None
     z_range: Range | None = None
     log_gamma: bool = False
-    own_scales: bool = False
+    own_scales: bool | None = None
     whole_tails: bool = False
     undetermined: Literal["grey", "hide", "show"] = "grey"
     size: float | tuple[float, float] | None = None
