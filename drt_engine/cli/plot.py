@@ -269,7 +269,7 @@ def _likely_state(states: "pd.DataFrame") -> str:
     """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once a series."""
     import pandas as pd
 
-    usual = ("voltage", "cycle", "temperature")
+    usual = ("voltage", "soc", "cycle", "temperature")
     for name in dict.fromkeys((*usual, "time", *map(str, states.columns))):
         if name not in states.columns:
             continue

@@ -64,8 +64,10 @@ class Look:
         Whether γ is drawn by its logarithm: over four decades, unless `gamma_range` says otherwise.
     own_scales : bool, optional
         Whether each cell of a composite figure has a scale of γ of its own, and each spectrum of a waterfall or heat
-        map is drawn in parts of its largest γ. By default cells side by side have scales of their own, of γ or of Z,
-        where the largest of one is more than 20 times that of another, and the figure says so.
+        map is drawn in parts of its largest γ. By default that is done, and said in the figure, where one scale would
+        press much flat: cells side by side of which one is more than 20 times as large as another, in γ or Z; spectra
+        that have only their number in common, if they differ as much; and series of which a third is below a fiftieth
+        of the largest.
     whole_tails : bool
         Whether figures show all of a blocking or inductive tail. By default one that would press the arcs into less
         than a third of a Nyquist plot leaves it, and so does γ that rises, beyond the relaxation times that the data
