@@ -51,6 +51,8 @@ class Undetermined(StrEnum):
     SHOW = "show"
 
 
+_BESIDE = {Kind.COMPOSITE: ("cell",), Kind.AGEING: ("cell", "cycle")}
+"""States whose values stand side by side in a figure."""
 _TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature")
 _OF_FILES = ("source", "digest", "sweep", "sheet", "spectrum")
 _RECORDED = (".mpt", ".mpr", ".dta")
@@ -121,8 +123,13 @@ def plot(
     z_range: Annotated[str | None, typer.Option("--z", help="Lowest and highest Re Z of Nyquist plots, Ω.")] = None,
     log_gamma: Annotated[bool, typer.Option("--log-gamma", help="γ by its logarithm.")] = False,
     own_scales: Annotated[
-        bool, typer.Option("--own-scales", help="A scale of γ for each cell, or each spectrum of one cell.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--own-scales/--one-scale",
+            help="A scale of γ for each cell, or each spectrum of one cell. [for cells that differ 20-fold]",
+            show_default=False,
+        ),
+    ] = None,
     whole_tails: Annotated[
         bool, typer.Option("--whole-tails", help="Nyquist plots show blocking and inductive tails to their ends.")
     ] = False,
@@ -262,7 +269,7 @@ def _likely_state(states: "pd.DataFrame") -> str:
     """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once a series."""
     import pandas as pd
 
-    usual = ("voltage", "cycle", "temperature")
+    usual = ("voltage", "soc", "cycle", "temperature")
     for name in dict.fromkeys((*usual, "time", *map(str, states.columns))):
         if name not in states.columns:
             continue
@@ -388,7 +395,8 @@ def _figure(kind: Kind, shown: _Shown) -> "tuple[Figure, int]":
     # Cells stand side by side, and these figures take the first cycle and the discharge by themselves.
     at = {name: value for name, value in fixed.items() if name not in ("cell", "cycle", "direction")}
     if kind in (Kind.AGEING, Kind.COMPOSITE):
-        _say_series(at, some := _rows_with(states, at).size, count)
+        taken = {name: value for name, value in fixed.items() if name not in _BESIDE[kind]}
+        _say_series(taken, some := _rows_with(states, taken).size, count)
     if kind is Kind.AGEING:
         at |= {} if shown.cells is None else {"cell": shown.cells}
         options: dict[str, Any] = {"at": at, "cycles": shown.cycles, "view": view}

@@ -13,11 +13,20 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJSTickFormatter,
     FixedTicker,
+    Glyph,
     HoverTool,
+    Image,
     LinearColorMapper,
+    MultiLine,
+    Patches,
     PlainText,
+    Scatter,
+    Segment,
     Span,
+    Title,
+    VArea,
 )
+from bokeh.models import Line as LineGlyph
 from bokeh.palettes import Category10_10, Magma256, Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
@@ -181,20 +190,29 @@ class _Figure:
     def __init__(self, title: str, axes: tuple[str, str], on_row: Callable[[int], None], **options: Any) -> None:
         settings = {"height": 290, "sizing_mode": "stretch_width", "tools": "pan,wheel_zoom,box_zoom,reset"}
         self.figure = figure(**(settings | options))
-        self.figure.title = _title(title)
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
-        self.label(*axes)
+        self._said: tuple[str, ...] = ()
+        self.label(*axes, title)
         self._on_row = on_row
         self._targets: tuple[Array, Array, Array] = (np.empty(0), np.empty(0), np.empty(0, dtype=int))
         self._logarithmic = (options.get("x_axis_type") == "log", options.get("y_axis_type") == "log")
         self._alone = False
         self.figure.on_event(Tap, self._tapped)
 
-    def label(self, x: str, y: str) -> None:
-        """Say what the axes are, in plain text whatever it holds."""
+    def label(self, x: str, y: str, title: str | None = None) -> None:
+        """Say what the axes are, and anew what the figure is; in plain text whatever they hold."""
+        said = (x, y, self._said[2] if title is None else title)
+        if said == self._said:
+            return  # a label that is exchanged makes Bokeh look through the whole page
+        self._said = said
+        self.figure.title = Title(text=PlainText(text=visible(said[2])), text_font_size="10pt")
         for axis, text in ((self.figure.xaxis[0], x), (self.figure.yaxis[0], y)):
             axis.axis_label = PlainText(text=visible(text))
+
+    def draw(self, kind: type[Glyph], source: ColumnDataSource, **look: Any) -> Any:
+        """Draw something of each row of a source; without the two looks that a selection would have."""
+        return self.figure.add_glyph(source, kind(**look))
 
     def targets(self, x: Any, y: Any, rows: Any, *, by_y: bool = False) -> None:
         """Say which rows there are to be clicked; `by_y` for stripes that reach from left to right."""
@@ -294,10 +312,10 @@ class Views:
         points = self._source("points", "x", "y", "f", "modulus", "phase", "colour", "label")
         fits = self._source("fits", "x", "y", "f", "modulus", "phase", "colour", "dash")
         lines = self._source("series", "x", "y", "colour")
-        self._nyquist.figure.multi_line("x", "y", source=lines, line_color="colour", line_alpha=0.35)
+        self._nyquist.draw(MultiLine, lines, xs="x", ys="y", line_color="colour", line_alpha=0.35)
         for one, x, y in ((self._nyquist, "x", "y"), (self._modulus, "f", "modulus"), (self._phase, "f", "phase")):
-            one.figure.multi_line(x, y, source=fits, line_color="colour", line_dash="dash", line_width=1.5)
-            drawn = one.figure.scatter(x, y, source=points, size=5, line_color="colour", fill_color=None)
+            one.draw(MultiLine, fits, xs=x, ys=y, line_color="colour", line_dash="dash", line_width=1.5)
+            drawn = one.draw(Scatter, points, x=x, y=y, size=5, line_color="colour", fill_color=None)
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("f / Hz", "@f{0.000a}")]))
         residuals = self._source("residuals", "f", "real", "imaginary", "colour")
         for part, marker in (("real", "circle"), ("imaginary", "triangle")):
@@ -309,26 +327,24 @@ class Views:
         self._residuals.figure.legend.background_fill_alpha = 0.5
         self._residuals.figure.add_layout(Span(location=0, dimension="width", line_color="#999999"))
         bands = self._source("bands", "x", "y", "colour")
-        self._gamma.figure.patches("x", "y", source=bands, fill_color="colour", fill_alpha=0.18, line_color=None)
+        self._gamma.draw(Patches, bands, xs="x", ys="y", fill_color="colour", fill_alpha=0.18, line_color=None)
         gammas = self._source("gammas", "x", "y", "colour", "dash", "label")
-        drawn = self._gamma.figure.multi_line(
-            "x", "y", source=gammas, line_color="colour", line_dash="dash", line_width=2
-        )
+        drawn = self._gamma.draw(MultiLine, gammas, xs="x", ys="y", line_color="colour", line_dash="dash", line_width=2)
         self._gamma.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("τ / s", "$x{0.000a}")]))
         change = self._source("change", "x", "y", "low", "high")
         one = self._difference.figure
-        one.varea("x", "low", "high", source=change, fill_color="#555555", fill_alpha=0.25)
-        one.line("x", "y", source=change, line_color="#333333", line_width=2)
+        self._difference.draw(VArea, change, x="x", y1="low", y2="high", fill_color="#555555", fill_alpha=0.25)
+        self._difference.draw(LineGlyph, change, x="x", y="y", line_color="#333333", line_width=2)
         one.add_layout(Span(location=0, dimension="width", line_color="#999999"))
         one.x_range, one.visible = self._gamma.figure.x_range, False
 
     def _draw_series(self) -> None:
         """Set up what is drawn of series."""
         curve = self._source("curve", "x", "y", "colour")
-        self._profile.figure.multi_line("x", "y", source=curve, line_color="colour", line_alpha=0.6)
+        self._profile.draw(MultiLine, curve, xs="x", ys="y", line_color="colour", line_alpha=0.6)
         places = self._source("places", "x", "y", "fill", "colour", "size", "label")
-        drawn = self._profile.figure.scatter(
-            "x", "y", source=places, size="size", fill_color="fill", line_color="colour", line_width=1.5
+        drawn = self._profile.draw(
+            Scatter, places, x="x", y="y", size="size", fill_color="fill", line_color="colour", line_width=1.5
         )
         self._profile.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
         self._mapper = LinearColorMapper(palette=Magma256, low=0.0, high=1.0, nan_color="white")
@@ -337,8 +353,8 @@ class Views:
             self._image(one, f"map {side}", self._mapper)
             one.figure.add_layout(ColorBar(color_mapper=self._mapper, width=8, formatter=squared), "right")
             followed = self._source(f"followed {side}", "x", "y", "colour", "label")
-            drawn = one.figure.scatter(
-                "x", "y", source=followed, size=6, fill_color="colour", line_color="white", line_width=0.7
+            drawn = one.draw(
+                Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
             )
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
         low, high = _KK_RANGE
@@ -348,14 +364,14 @@ class Views:
         bar = ColorBar(color_mapper=reds, width=8, formatter=power, ticker=BasicTicker(desired_num_ticks=4))
         self._validity.figure.add_layout(bar, "right")
         outliers = self._source("outliers", "x", "y")
-        self._validity.figure.scatter("x", "y", source=outliers, size=4, color="red")
+        self._validity.draw(Scatter, outliers, x="x", y="y", size=4, fill_color="red", line_color="red")
         for name, one in self._processes.items():
             source = self._source(f"observed {name}", "x", "y", "colour", "fill", "label")
             bars = self._source(f"errors {name}", "x", "low", "high", "colour")
             lines = self._source(f"courses {name}", "x", "y", "colour", "dash")
-            one.figure.segment("x", "low", "x", "high", source=bars, line_color="colour", line_alpha=0.5)
-            one.figure.multi_line("x", "y", source=lines, line_color="colour", line_dash="dash", line_alpha=0.8)
-            drawn = one.figure.scatter("x", "y", source=source, size=6, fill_color="fill", line_color="colour")
+            one.draw(Segment, bars, x0="x", y0="low", x1="x", y1="high", line_color="colour", line_alpha=0.5)
+            one.draw(MultiLine, lines, xs="x", ys="y", line_color="colour", line_dash="dash", line_alpha=0.8)
+            drawn = one.draw(Scatter, source, x="x", y="y", size=6, fill_color="fill", line_color="colour")
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("", "@y{0.000a}")]))
         self._marks = {}
         for key, one in {
@@ -372,7 +388,7 @@ class Views:
 
     def _image(self, one: _Figure, name: str, mapper: LinearColorMapper) -> None:
         source = self._source(name, "image", "x", "y", "dw", "dh")
-        one.figure.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)
+        one.draw(Image, source, image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
         one.figure.x_range.range_padding = one.figure.y_range.range_padding = 0.0
         decades = list(range(-16, 16, 2))
         one.figure.xaxis[0].ticker = FixedTicker(ticks=decades)
@@ -448,12 +464,11 @@ class Views:
         along = _labelled(session.series.along)
         tau, units = _units([line.result for line in lines.values()])
         for side, one in self._maps.items():
-            one.figure.title = _title(f"γ of series {side.upper()} / {units}")
             found, line = images.get(side), lines.get(side)
             self._sources[f"map {side}"].data = _image_data(found)
             self._sources[f"followed {side}"].data = {key: [] for key in ("x", "y", "colour", "label")}
             one.figure.visible = side == "a" or found is not None
-            one.label(tau, along)
+            one.label(tau, along, f"γ of series {side.upper()} / {units}")
             if line is not None:
                 one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
 
@@ -606,12 +621,6 @@ class Views:
             "y": line.value[off[:, 0]],
         }
         self._mark("validity", session.series.value[session.a])
-
-
-def _title(text: str) -> Any:
-    from bokeh.models import Title
-
-    return Title(text=PlainText(text=text), text_font_size="10pt")
 
 
 def _extend(data: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:

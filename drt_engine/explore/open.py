@@ -53,13 +53,15 @@ def application(
     elif len(found) == 1:
         source = Source(related_files(found[0], spectra, processes, profile))
     title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
+    begun: list[Session] = []
     if source is not None:
-        # Compiled code is loaded while the browser starts, and not when the first page waits for it.
-        Thread(target=_warmed, args=(source,), daemon=True).start()
+        # What the first page shows is read, and compiled code loaded, while the browser starts.
+        begun.append(Session(source))
+        Thread(target=_warmed, args=(begun[0], begun), daemon=True).start()
     pages: list[_Page] = []
 
     def page() -> Any:
-        pages.append(_Page(source, file, found))
+        pages.append(_Page(source, file, found, begun.pop() if begun else None))
         return pages[-1].body
 
     served = serve(page, title, port)
@@ -72,31 +74,35 @@ def application(
     return served
 
 
-def _warmed(source: Source) -> None:
-    session = Session(source)
+def _warmed(session: Session, waiting: list[Session]) -> None:
+    """Read what the first page shows; what it shows last only while nobody has asked for it."""
     with suppress(DRTError):
         session.one(session.a)
         gamma_image(session.line(session.a))
-        session.validity(session.a)
-        session.processes(session.a)
+        if waiting:
+            session.validity(session.a)
+        if waiting:
+            session.processes(session.a)
 
 
 class _Page:
     """One visit."""
 
-    def __init__(self, source: Source | None, folder: Path | None, found: tuple[Path, ...]) -> None:
+    def __init__(
+        self, source: Source | None, folder: Path | None, found: tuple[Path, ...], begun: Session | None
+    ) -> None:
         self.body = pn.Column(sizing_mode="stretch_width")
         self._closing: list[Any] = []
         pn.state.on_session_destroyed(lambda _: self.close())
         if source is not None:
-            self._explore(source if not source.changed() else source.again())
+            self._explore(source, session=begun) if not source.changed() else self._explore(source.again())
         else:
             start = Start(self._inverted, folder, found, lambda path: self._explore(Source(related_files(path))))
             self._closing += [start.background.close, start.imported.close]
             self.body.append(start.panel())
 
-    def _explore(self, source: Source, *more: Any) -> None:
-        explorer = Explorer(source, more)
+    def _explore(self, source: Source, *more: Any, session: Session | None = None) -> None:
+        explorer = Explorer(source, more, session)
         self._closing.insert(0, explorer.background.close)
         for shown in self.body:
             # Hidden and not taken away: the field for files fails when it is removed with files in it.

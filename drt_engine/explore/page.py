@@ -31,10 +31,12 @@ class Explorer:
         The files.
     more : list of objects
         What stands below the choices, such as where to save what was imported.
+    session : Session, optional
+        What is looked at, if it has read something of the source already.
     """
 
-    def __init__(self, source: Source, more: tuple[Any, ...] = ()) -> None:
-        self.session = Session(source)
+    def __init__(self, source: Source, more: tuple[Any, ...] = (), session: Session | None = None) -> None:
+        self.session = session or Session(source)
         self.message = Message("", width=_WIDTH)
         self.background = Background(self.message)
         self._more = more
@@ -168,7 +170,7 @@ class Explorer:
             self.message.say(error, "wrong")
             return
         self._clear_slow()
-        self._show_or_hide()
+        self._show_or_hide_of_b()
         self.table.mark(self.session.a, self.session.b)
         self._show_legend()
         self.export.refresh()
@@ -186,12 +188,18 @@ class Explorer:
             self.views.show_validity(session, None)
         self._slow_of = chosen, lines
 
-    def _show_or_hide(self) -> None:
-        """Give the room of views that show nothing to the others."""
-        figures = self.views.figures
+    def _show_or_hide(self, name: str, *below: str) -> None:
+        """Give the room of a view that shows nothing to the others; it comes to the page when it shows something."""
+        if name not in self._panes:
+            return
+        figures, pane = self.views.figures, self._panes[name]
+        pane.visible = figures[name].visible
+        if pane.visible and not len(pane):
+            pane.extend(pn.pane.Bokeh(figures[one], margin=0, **_FLEX) for one in (name, *below))
+
+    def _show_or_hide_of_b(self) -> None:
         for name in ("difference", "map_b"):
-            if name in self._panes:
-                self._panes[name].visible = figures[name].visible
+            self._show_or_hide(name)
 
     def _fill(self) -> None:
         """Let the choices on the left say what is chosen."""
@@ -244,7 +252,7 @@ class Explorer:
         self.views.show_validity(self.session, found["validity"])
         self.views.show_processes(self.session, found["processes"])
         self.views.show_difference(found["difference"])
-        self._show_or_hide()
+        self._show_or_hide_of_b()
         if found["joined"]:
             self.views.show_single(self.session)
         self._show_legend(found["difference"])
@@ -348,12 +356,10 @@ class Explorer:
 
     def panel(self) -> Any:
         """Return the page."""
-        figures = self.views.figures
 
         def pane(*names: str) -> Any:
-            drawn = [pn.pane.Bokeh(figures[name], margin=0, **_FLEX) for name in names]
-            self._panes[names[0]] = pn.Column(*drawn, margin=2, **_FLEX)
-            self._panes[names[0]].visible = figures[names[0]].visible
+            self._panes[names[0]] = pn.Column(margin=2, **_FLEX)
+            self._show_or_hide(names[0], *names[1:])
             return self._panes[names[0]]
 
         aside = pn.Column(
@@ -363,10 +369,8 @@ class Explorer:
             self._sliders,
             self._buttons(),
             self.message,
-            pn.Card(
-                self._method.panel(), self._scope, self._invert, title="Invert again", collapsed=True, width=_WIDTH
-            ),
-            pn.Card(self.export.panel(), title="Export", collapsed=True, width=_WIDTH),
+            _card("Invert again", self._method.panel(), self._scope, self._invert),
+            _card("Export", self.export.panel()),
             width=_WIDTH + 10,
         )
         main = pn.Column(
@@ -380,3 +384,15 @@ class Explorer:
             **_FLEX,
         )
         return pn.Row(aside, main, **_FLEX)
+
+
+def _card(title: str, *content: Any) -> Any:
+    """Make a card whose content comes to the page when it is opened, and costs nothing before."""
+    card = pn.Card(title=title, collapsed=True, width=_WIDTH)
+
+    def opened(_: Any) -> None:
+        if not card.collapsed and not len(card):
+            card.extend(content)
+
+    card.param.watch(opened, "collapsed")
+    return card

@@ -123,8 +123,11 @@ def serve(page: Callable[[], Any], title: str, port: int = 0) -> Served:
     OSError
         If the port is taken.
     """
+    from bokeh.settings import settings
     from panel.io.server import get_server
 
+    # A search of each new page for mistakes in how it was made, which the tests make as well.
+    settings.perform_document_validation = False
     prefix = f"/{secrets.token_urlsafe(32)}"
     for trial in range(_TRIALS):
         chosen = port or _free_port()

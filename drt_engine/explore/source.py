@@ -24,7 +24,7 @@ __all__ = ["Files", "Series", "Source", "campaigns_in", "related_files"]
 
 Rows = NDArray[np.intp]
 
-_ALONG = ("voltage", "cycle", "temperature", "time")
+_ALONG = ("voltage", "soc", "cycle", "temperature", "time")
 _PARTED = "spectrum"
 """What a series runs along where there is no state of numbers: the number of the row."""
 

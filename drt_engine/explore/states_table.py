@@ -53,7 +53,7 @@ class StatesTable:
         self.table.on_click(self._clicked)
         self.where.param.watch(lambda _: self.reload(), "value")
         self.page.param.watch(lambda _: self._turn(), "value")
-        self._turn()
+        self._say_pages()
 
     def panel(self) -> Any:
         """Return the table."""
@@ -83,10 +83,13 @@ class StatesTable:
         return self._rows[start : start + PAGE]
 
     def _turn(self) -> None:
+        self._say_pages()
+        self.table.value = self._frame()
+
+    def _say_pages(self) -> None:
         pages = max(1, -(-self._rows.size // PAGE))
         self.page.end = pages
         self.page.value = min(self.page.value, pages)
-        self.table.value = self._frame()
         self._said.object = f"of {pages:,}; {self._rows.size:,} of {len(self._session.source):,} spectra"
 
     def _frame(self) -> pd.DataFrame:

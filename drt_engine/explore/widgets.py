@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import panel as pn
@@ -57,6 +58,16 @@ class Background:
         self._message = message
         self._newest: dict[str, Future[Any]] = {}
         self._document = pn.state.curdoc
+        # What a thread adds while the server sets up a page may be lost: it waits until the browser has the page.
+        self._waiting: list[Callable[[], None]] | None = []
+        self._lock = Lock()
+        pn.state.onload(self._loaded)
+
+    def _loaded(self) -> None:
+        with self._lock:
+            changes, self._waiting = self._waiting or [], None
+        for change in changes:
+            self.later(change)
 
     def do(self, name: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Do some work, then hand what it returned to a function that may change the page."""
@@ -66,7 +77,11 @@ class Background:
         future.add_done_callback(lambda finished: self.later(lambda: self._finish(name, finished, done)))
 
     def later(self, change: Callable[[], None]) -> None:
-        """Change the page from the thread; a page that was closed meanwhile is not changed."""
+        """Change the page from the thread, once it is there; a page that was closed meanwhile is not changed."""
+        with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(change)
+                return
         with suppress(RuntimeError, AttributeError):
             self._document.add_next_tick_callback(change)
 

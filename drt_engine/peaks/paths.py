@@ -17,7 +17,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.special import chdtri
 
 from drt_engine.series import differences
@@ -200,6 +199,9 @@ def _linked(
     then do so, where those of the others bounce off each other.
     """
     size = series + number * each
+    # A quarter of the time that scipy takes to import, which most commands do without.
+    from scipy.optimize import linear_sum_assignment
+
     rows = np.flatnonzero(singles[1] == size)
     theta = singles[0][rows, :size].copy()
     parts = theta[:, series:].reshape(len(rows), number, each)

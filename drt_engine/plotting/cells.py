@@ -89,17 +89,21 @@ def choose_cells(
     """
     everything = select(spectra, result)
     states = everything.states
-    fixed = _fixed(states, dict(at or {}), shown)
+    assumed = _assumed(states, dict(at or {}), shown)
+    fixed = dict(at or {}) | assumed
     kept = matches(states, fixed)
     if not kept.any():
         there = "; ".join(f"{name}: {listed(states[name].drop_duplicates().tolist())}" for name in fixed)
         raise InputError(
             f"at must choose at least one spectrum with a solution; got none with {fixed}. There are {there}."
         )
+    # What was taken of several is said in the figure.
+    told = {name: value for name, value in assumed.items() if (states[name] != value).any()}
+    below = ", ".join(str(value) if name == "direction" else f"{name} {value:g}" for name, value in told.items())
     if "cell" not in states.columns:
         if cells is not None:
             raise UnknownNameError("state", "cell", map(str, states.columns))
-        return [CellColumn("", select(spectra, result, everything.rows[kept]))]
+        return [CellColumn("", select(spectra, result, everything.rows[kept]), below=below)]
     known = states["cell"][kept].drop_duplicates().tolist()
     if cells is None and len(known) > most:
         logger.warning("%d cells do not fit side by side: the first %d are drawn.", len(known), most)
@@ -112,7 +116,9 @@ def choose_cells(
         raise InputError(f"cells must be one to {most} that fit side by side; got {listed(names)}.")
     return [
         CellColumn(
-            cell_title(name), select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()])
+            cell_title(name),
+            select(spectra, result, everything.rows[kept & (states["cell"] == name).to_numpy()]),
+            below=below,
         )
         for name in names
     ]
@@ -210,8 +216,8 @@ def _since_start(column: CellColumn, curve: pd.DataFrame | None) -> CellColumn:
     return replace(column, chosen=replace(column.chosen, states=states), curve=curve)
 
 
-def _fixed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[str, Any]:
-    """Fix what the user says and, of what is neither said nor shown, the first cycle and the discharge."""
+def _assumed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[str, Any]:
+    """Fix, of what is neither said nor shown, the first cycle and the discharge."""
     for name in at:
         if name not in states.columns:
             raise UnknownNameError("state", name, map(str, states.columns))
@@ -224,7 +230,7 @@ def _fixed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[st
         assumed["direction"] = "discharge"
     for name, value in assumed.items():
         logger.info("%s is not fixed for the composite figure; taking %s", name, value)
-    return at | assumed
+    return assumed
 
 
 def matches(states: pd.DataFrame, fixed: Mapping[str, Any]) -> NDArray[np.bool_]:

@@ -58,6 +58,7 @@ _TALLEST = 0.3  # of the axis: the highest peak of a waterfall
 _BAND = 0.25  # opacity that lets a line be seen through two bands
 _WALL = 1.2  # times what is inside: an end higher than that is cut off and written beside
 _FLAT = 0.02  # share of the largest peak below which a row looks like a line
+_FAR = 0.05  # the same for spectra that are no series
 
 
 @styled
@@ -189,13 +190,12 @@ def waterfall(
     colours = paint(chosen, ColourScale(state, bar=False) if colour is None else colour)
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
-    heights = _heights(scaled, quantity.array, scale)
-    if scale is None:
-        _say_flat(scaled)
-    top = _ends(scaled)[1]
+    own = scale is None and _own_scales(scaled, state)
+    heights = _heights(scaled, quantity.array, scale, own=own)
+    tops = _largest(scaled) if own else np.full(len(scaled), _ends(scaled)[1])
     axes, new = axes_for(ax, 3.2)
     for k in order[::-1]:
-        line = np.where(values[k] <= top, values[k], np.nan)
+        line = np.where(values[k] <= tops[k], values[k], np.nan)
         axes.plot(tau, quantity.array[k] + heights[k] * line, color=colours.rgba[k], lw=0.8)
     _state_axis(axes, quantity, chosen.fitted)
     low, high = axes.dataLim.y0, axes.dataLim.y1
@@ -203,8 +203,8 @@ def waterfall(
     axes.set_ylim(low - pad, high + (pad if beyond is None else 3.0 * pad))
     axes.set_xlim(tau[0], tau[-1])
     if bar:
-        largest = min(top, float(np.nanmax(scaled)))
-        scale_bar(axes, None if current().own_scales else float(heights[0]), largest, _unit(chosen.fitted))
+        largest = min(float(tops.max()), float(np.nanmax(scaled)))
+        scale_bar(axes, None if own else float(heights[0]), largest, _unit(chosen.fitted))
     _say_beyond(axes, beyond, _unit(chosen.fitted))
     legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
     colours.explain(axes)
@@ -213,17 +213,19 @@ def waterfall(
     return figure_of(axes)
 
 
-def _heights(values: Array, states: Array, scale: float | None) -> Array:
+def _heights(values: Array, states: Array, scale: float | None, *, own: bool) -> Array:
     """How high an ohm of each spectrum is drawn in a waterfall, in the unit of the state, shape (K,)."""
-    wanted = current()
-    if wanted.log_gamma:
+    if current().log_gamma:
         raise InputError("a waterfall has no logarithmic γ, for its feet are at zero. Draw a heat map, or gamma.")
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be positive, in the unit of the state over ohm; got {scale!r}.")
     if scale is not None:
         return np.full(len(values), scale)
-    if wanted.own_scales:
-        return np.array([waterfall_scale(row, states) for row in values])
+    if own:
+        # All are tall then, and must not hide each other: they rise by two steps at most.
+        places = np.unique(states)
+        step = float(np.median(np.diff(places))) / np.ptp(places) if places.size > 1 else 1.0
+        return min(1.0, 2.0 * step / _TALLEST) * np.array([waterfall_scale(row, states) for row in values])
     return np.full(len(values), waterfall_scale(np.minimum(values, _ends(values)[1]), states))
 
 
@@ -306,22 +308,21 @@ def heat_map(
     order = quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
     tau, values = shown_gamma(chosen.fitted)
-    own = current().own_scales and norm is None
+    scaled, beyond = without_walls(chosen.fitted, tau, values)
+    own = norm is None and _own_scales(scaled, state)
     if own:
-        values = values / np.maximum(np.nanmax(np.abs(values), axis=1, keepdims=True), np.finfo(float).tiny)
-    scaled, beyond = (values, None) if own else without_walls(chosen.fitted, tau, values)
+        largest = np.maximum(_largest(scaled), np.finfo(float).tiny)[:, None]
+        values, scaled = np.clip(values / largest, -1.0, 1.0), scaled / largest
     limited = current().gamma_range is not None or beyond is not None
     if norm is None and np.nanmin(values) < 0.0:
         # Zero in the middle, so that the sign shows.
-        largest = float(np.nanmax(np.abs(values)))
-        norm, colour_scale = Normalize(-largest, largest), colour_map("RdBu_r")
-    if norm is None and not own:
-        _say_flat(scaled)
+        end = float(np.nanmax(np.abs(values)))
+        norm, colour_scale = Normalize(-end, end), colour_map("RdBu_r")
     norm = gamma_norm(scaled) if norm is None else norm
-    largest = float(np.nanmax(values))
+    end = float(np.nanmax(values))
     norm.autoscale_None(np.ma.masked_invalid(values))
-    if norm.vmax is None or (norm.vmax < largest and not limited):
-        raise InputError(f"norm must not end below the largest γ, {largest:.4g} ohm; got vmax={norm.vmax}.")
+    if norm.vmax is None or (norm.vmax < end and not limited):
+        raise InputError(f"norm must not end below the largest γ, {end:.4g} ohm; got vmax={norm.vmax}.")
     axes, new = axes_for(ax, 2.6)
     mesh = axes.pcolormesh(
         np.exp(_edges(np.log(tau))),
@@ -395,16 +396,32 @@ def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, 
     return (inside, largest) if within > 0.0 and largest > _WALL * within else (values, None)
 
 
-def _say_flat(values: Array) -> None:
-    """Log what helps where most spectra are too small beside the largest to show anything."""
-    wanted, tops = current(), np.array([np.max(row[np.isfinite(row)], initial=0.0) for row in values])
-    flat = int(np.count_nonzero(tops < _FLAT * tops.max()))
-    if 2 * flat > len(tops) and wanted.gamma_range is None and not (wanted.own_scales or wanted.log_gamma):
-        logger.warning(
-            "γ of %d of %d spectra is below a fiftieth of the largest, and looks flat. Give each a scale of its own "
-            "(own_scales=True, --own-scales), or choose among them.",
-            *(flat, len(tops)),
-        )
+def _own_scales(values: Array, state: str) -> bool:
+    """Whether each spectrum is drawn in parts of its largest γ: as is wished, or where many would look flat.
+
+    Spectra that have only a number in common may be of samples that differ by powers of ten. Along a state the size of
+    γ says something, and one scale shows it as long as it shows most of the spectra.
+    """
+    wanted, tops = current(), _largest(values)
+    if wanted.own_scales is not None:
+        return wanted.own_scales
+    if wanted.gamma_range is not None or wanted.log_gamma:
+        return False
+    numbered = state == "spectrum"
+    flat = int(np.count_nonzero(tops < (_FAR if numbered else _FLAT) * tops.max()))
+    if not flat or (not numbered and 3 * flat <= len(tops)):
+        return False
+    logger.warning(
+        "γ of %d of %d spectra would look flat beside the largest: each is drawn in parts of its own largest γ. "
+        "own_scales=False, --one-scale, draws all on one scale.",
+        *(flat, len(tops)),
+    )
+    return True
+
+
+def _largest(values: Array) -> Array:
+    """Largest modulus in each row, as far as it is known."""
+    return np.asarray(np.nan_to_num(np.abs(values)).max(axis=1))
 
 
 def _say_beyond(axes: Axes, largest: float | None, unit: str, colour: str = "0.35") -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,7 @@ _MARGIN = 0.06
 _R_POL = r"$R_\mathrm{pol}$"
 _MANY = 60
 _MOST_WIDE = 3
+_APART = 20.0  # times: where one cell is so much larger than another, the other looks flat beside it
 
 
 @dataclass(frozen=True)
@@ -220,28 +221,24 @@ def draw_columns(
     ratios = [*[1.0] * len(columns), 0.1 * len(columns) / width]
     grid = figure.add_gridspec(figure_rows, len(columns) + 1, width_ratios=ratios)
     panels = _panels(figure, grid, len(columns), drt_row)
-    for column, axes in zip(columns, panels[0], strict=True):
-        _draw_profile(axes, column, paint(column.chosen, scale), scale.state, view.abscissa)
-        axes.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
-    _widen(panels[0])
-    resistances = [axes for axes in panels[0] if axes.get_ylabel() == _R_POL]
-    if resistances:
-        # One unit for all panels, as they share their limits and only the first is labelled.
-        largest = max(axes.dataLim.y1 for axes in resistances)
-        in_ohms([(axes.yaxis, _R_POL) for axes in resistances], float(largest))
-    for column, axes in zip(columns, panels[1], strict=True):
-        nyquist(column.spectra, column.result, state=scale, ax=axes)
-    flat = frame(list(panels[1]), 0.3, 0.8 if not narrow else 0.45)
+    own = _own_scales(columns, below)
+    every_one = [list(range(len(columns)))]
+    of_z = [[k] for k in every_one[0]] if own.impedance else every_one
+    _draw_upper(panels, columns, scale, view, of_z)
+    flat = max(frame(list(panels[1, some]), 0.3, 0.8 if not narrow else 0.45) for some in of_z)
     shapes = [0.7, 2.2 * flat, 2.2 * flat, 1.1] if narrow else [_PROFILE_SHAPE, flat, _DRT_SHAPE]
-    ohm = _draw_distributions(list(panels[2]), columns, scale, view, tracks)
+    ohm = _draw_distributions(list(panels[2]), columns, scale, view, tracks, own=own.gamma)
     unit = columns[0].result.gamma_units.replace("ohm", "Ω")
-    _draw_bars(panels, (grid, drt_row), paint(columns[0].chosen, replace(scale, bar=True)), view, unit)
-    for row in panels:
-        _join(row)
+    _draw_bars(panels, (grid, drt_row), paint(columns[0].chosen, replace(scale, bar=True)), view, unit, own=own.gamma)
+    for row, groups in zip(panels, (of_z, of_z, every_one), strict=True):
+        for some in groups:
+            _join(row[some])
     # One bar for all panels of the row, unless they have a scale each.
-    first = 0 if current().own_scales else len(columns) - 1
+    first = 0 if own.gamma else len(columns) - 1
     for axes, of_panel in zip(panels[2, first:], ohm[first:], strict=bool(ohm)):
         scale_bar(axes, *of_panel, unit)
+    for axes in panels[2] if own.said else ():
+        axes.set_title("own scales", loc="right", size=current().font_size - 2.0, color="0.35")
     for axes in panels[1, 1:]:
         axes.get_legend().remove()
     every = panels.tolist()
@@ -257,8 +254,58 @@ def draw_columns(
         axes.set_aspect("auto")
         dress(axes)
     fit_height(figure, every, shapes)
-    fill(list(panels[1]))
+    for some in of_z:
+        fill(list(panels[1, some]))
     return figure
+
+
+class _OwnScales(NamedTuple):
+    """Whether panels side by side have scales of their own, and whether that has to be said."""
+
+    gamma: bool
+    impedance: bool
+    said: bool
+
+
+def _own_scales(columns: Sequence[CellColumn], below: Below | None) -> _OwnScales:
+    """Give cells side by side scales of their own where one would press another flat.
+
+    Figures with a row of changes below compare the same cells at two cycles, and keep one scale.
+    """
+    wish = current().own_scales
+    if len(columns) == 1 or wish is False or (below is not None and not wish):
+        return _OwnScales(gamma=False, impedance=False, said=False)
+    tops = [[float(np.nanmax(without_walls(column.result, *shown_gamma(column.result))[0])) for column in columns]]
+    tops.append([float(np.nanmax(np.abs(column.spectra.impedance))) for column in columns])
+    gamma, impedance = (min(top) > 0.0 and max(top) > _APART * min(top) for top in tops)
+    impedance = impedance and below is None
+    if wish is None and (gamma or impedance):
+        logger.warning(
+            "Cells differ more than %g-fold: each has scales of its own. own_scales=False, --one-scale, draws one.",
+            _APART,
+        )
+    return _OwnScales(gamma=bool(wish) or gamma, impedance=impedance, said=wish is None and (gamma or impedance))
+
+
+def _draw_upper(
+    panels: NDArray[Any],
+    columns: Sequence[CellColumn],
+    scale: ColourScale,
+    view: CompositeView,
+    groups: Sequence[list[int]],
+) -> None:
+    """Draw profiles and Nyquist plots; panels of a group share their limits."""
+    for column, above, axes in zip(columns, panels[0], panels[1], strict=True):
+        _draw_profile(above, column, paint(column.chosen, scale), scale.state, view.abscissa)
+        above.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
+        nyquist(column.spectra, column.result, state=scale, ax=axes)
+    for some in groups:
+        _widen(panels[0, some])
+        resistances = [axes for axes in panels[0, some] if axes.get_ylabel() == _R_POL]
+        if resistances:
+            # One unit for panels that share their limits, as only the first is labelled.
+            largest = max(axes.dataLim.y1 for axes in resistances)
+            in_ohms([(axes.yaxis, _R_POL) for axes in resistances], float(largest))
 
 
 def _panels(figure: Figure, grid: GridSpec, count: int, drt_row: int) -> NDArray[Any]:
@@ -346,13 +393,15 @@ def _draw_distributions(
     scale: ColourScale,
     view: CompositeView,
     tracks: Tracks | None,
+    *,
+    own: bool,
 ) -> list[tuple[float, float]]:
     """Draw γ, and return how high an ohm is in each waterfall and the largest γ in ohm; nothing for heat maps."""
     along = view.along or scale.state
     every = _every(columns, along)
     # All that is drawn on one scale: a panel, or the whole row.
     shown = [without_walls(column.result, *shown_gamma(column.result))[0] for column in columns]
-    if not current().own_scales:
+    if not own:
         shown = [np.concatenate(shown)] * len(columns)
     limit = (current().gamma_range or (None, None))[1]
     tops = [float(np.nanmax(values)) if limit is None else min(limit, float(np.nanmax(values))) for values in shown]
@@ -382,14 +431,14 @@ def _draw_tracks(
 
 
 def _draw_bars(
-    panels: NDArray[Any], place: tuple[GridSpec, int], colours: Paint, view: CompositeView, unit: str
+    panels: NDArray[Any], place: tuple[GridSpec, int], colours: Paint, view: CompositeView, unit: str, *, own: bool
 ) -> None:
     """Draw colour bars in a column of their own; bars beside several panels would keep the layout from settling."""
     figure, (grid, drt_row) = figure_of(panels[0, 0]), place
     if colours.mappable is not None:
         bar = figure.colorbar(colours.mappable, cax=figure.add_subplot(grid[:drt_row, -1]))
         finish_bar(bar, colours.label, whole=colours.whole)
-    if view.drt == "heat map" and not current().own_scales:
+    if view.drt == "heat map" and not own:
         label_gamma(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[drt_row, -1])), unit)
     elif view.drt == "heat map":
         for axes in panels[2]:

@@ -37,7 +37,7 @@ class LookOptions(TypedDict, total=False):
     gamma_range: Range | None
     z_range: Range | None
     log_gamma: bool
-    own_scales: bool
+    own_scales: bool | None
     whole_tails: bool
     undetermined: Literal["grey", "hide", "show"]
     size: float | tuple[float, float] | None
@@ -62,9 +62,12 @@ class Look:
         Lowest and highest Re Z of Nyquist plots, ohm; as much of −Im Z is shown as that leaves room for.
     log_gamma : bool
         Whether γ is drawn by its logarithm: over four decades, unless `gamma_range` says otherwise.
-    own_scales : bool
+    own_scales : bool, optional
         Whether each cell of a composite figure has a scale of γ of its own, and each spectrum of a waterfall or heat
-        map is drawn in parts of its largest γ.
+        map is drawn in parts of its largest γ. By default that is done, and said in the figure, where one scale would
+        press much flat: cells side by side of which one is more than 20 times as large as another, in γ or Z; spectra
+        that have only their number in common, if they differ as much; and series of which a third is below a fiftieth
+        of the largest.
     whole_tails : bool
         Whether figures show all of a blocking or inductive tail. By default one that would press the arcs into less
         than a third of a Nyquist plot leaves it, and so does γ that rises, beyond the relaxation times that the data
@@ -91,7 +94,7 @@ class Look:
     gamma_range: Range | None = None
     z_range: Range | None = None
     log_gamma: bool = False
-    own_scales: bool = False
+    own_scales: bool | None = None
     whole_tails: bool = False
     undetermined: Literal["grey", "hide", "show"] = "grey"
     size: float | tuple[float, float] | None = None

@@ -38,6 +38,7 @@ SAME_GRID = 1e-6
 MOST_MISSING = 0.1
 """Largest share of the points of a grid that a spectrum on it may lack."""
 
+_ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
 _ORDER = ("cell", "cycle", "sweep", "voltage", "direction", "current", "charge", "time", "temperature", "area")
 
 
@@ -250,6 +251,8 @@ def _read(
 ) -> tuple[FileReport, list[tuple[Sweep, dict[str, Any]]]]:
     """Return the report of one file and its sweeps with the states that file and name give."""
     report = FileReport(source, "refused")
+    if path.suffix.lower() in _ARCHIVES:
+        return replace(report, error="archives are not opened. Unpack it, if there are measurements in it."), []
     try:
         place = Path(os.path.abspath(path)).as_posix()
         texts = pattern.states_of(place) if pattern else {}

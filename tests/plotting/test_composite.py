@@ -30,7 +30,7 @@ def scattered(axes):
 def test_two_cells_side_by_side():
     figure = composite("two cells")
     top, middle, bottom = panels(figure, 2)
-    assert [axes.get_title() for axes in top] == ["Cell B", "Cell C"]
+    assert [axes.get_title() for axes in top] == [f"Cell {cell}\ncycle 1, discharge" for cell in "BC"]
     assert [axes.get_title(loc="left") for axes in (*top, *middle, *bottom)] == list("abcdef")
     assert [row[0].get_ylabel() for row in (top, middle, bottom)] == ["Voltage / V", "−Im $Z$ / Ω", "Voltage / V"]
     assert [row[0].get_xlabel() for row in (top, middle, bottom)] == ["Capacity / mAh", "Re $Z$ / Ω", r"$\tau$ / s"]

@@ -112,6 +112,23 @@ def test_each_may_have_a_scale_of_its_own():
     assert sum(text.get_text().startswith(r"$\gamma$ =") for axes in figure.axes[4:6] for text in axes.texts) == 2
 
 
+def test_cells_far_apart_have_scales_of_their_own_and_the_figure_says_so(caplog):
+    rows = [np.flatnonzero(STATES["cell"] == cell)[:2] for cell in ("B", "C")]
+    states, z = STATES.iloc[np.concatenate(rows)], SPECTRA.impedance[np.concatenate(rows)].copy()
+    z[2:] *= 30.0
+    spectra = drt.Spectra(SPECTRA.frequency, z, states.reset_index(drop=True))
+    result = drt.invert(spectra, drt.Tikhonov())
+    figure = plotting.composite(spectra, result, at={"direction": "charge"})
+    middle, bottom = figure.axes[2:4], figure.axes[4:6]
+    assert middle[1].get_xlim()[1] > 10.0 * middle[0].get_xlim()[1]
+    assert [axes.get_title(loc="right") for axes in bottom] == ["own scales"] * 2
+    assert sum(text.get_text().startswith(r"$\gamma$ =") for axes in bottom for text in axes.texts) == 2
+    assert "differ more than 20-fold" in caplog.text
+    one = plotting.composite(spectra, result, at={"direction": "charge"}, own_scales=False)
+    assert one.axes[2].get_xlim() == pytest.approx(one.axes[3].get_xlim())
+    assert one.axes[5].get_title(loc="right") == ""
+
+
 @pytest.mark.slow
 def test_sizes_are_those_of_the_journal():
     figure = plotting.gamma(RESULT, rows=ONE, state="cell", size=(2.5, 1.5), font_size=6.0)
@@ -120,7 +137,7 @@ def test_sizes_are_those_of_the_journal():
     assert {text.get_fontsize() for text in figure.axes[0].get_xticklabels()} == {5.0}
     assert plotting.nyquist(SPECTRA, rows=ONE, size=5.0).get_figwidth() == 5.0
     named = plotting.composite(SPECTRA, RESULT, cells=["C", "B"], cell_names={"C": "coated"})
-    assert [axes.get_title() for axes in named.axes[:2]] == ["coated", "Cell B"]
+    assert [axes.get_title() for axes in named.axes[:2]] == ["coated\ncycle 1, discharge", "Cell B\ncycle 1, discharge"]
 
 
 def test_few_values_get_a_legend_and_many_a_bar():
