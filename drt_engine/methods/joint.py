@@ -95,7 +95,7 @@ _CLOSE = 1e-8
 _FIRM = 1e4
 """Strength above which single precision has too few digits for the last steps."""
 
-_AT_ONCE, _FEWEST = 2000, 10
+_AT_ONCE, _FEWEST = 2000, 3
 """States times steps of the descent of a long series that are done at once, about a second, and then they are kept;
 and fewest steps: what is known of the way is lost after them."""
 
