@@ -85,7 +85,7 @@ def test_what_a_potentiostat_recorded_is_the_curve():
 def test_cells_are_shown_over_one_unit_of_resistance():
     z = np.outer([1.0, 1.1, 200.0, 210.0], 0.05 + 0.4 / (1 + (2j * np.pi * F * 1e-2) ** 0.9))
     spectra = drt.Spectra(F, z, {"cell": ["A", "A", "B", "B"], "cycle": [1, 2, 1, 2]})
-    figure = composite(spectra, drt.invert(spectra, drt.Tikhonov()), state="cycle")
+    figure = composite(spectra, drt.invert(spectra, drt.Tikhonov()), state="cycle", own_scales=False)
     figure.draw_without_rendering()
     first, second = ([label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes[:2])
     assert first == second
