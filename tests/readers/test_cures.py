@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drt_engine.errors import FileFormatError
-from drt_engine.readers import ReadOptions, read_file
+from drt_engine.readers import READERS, ReadOptions, read_file
 from drt_engine.readers.collect import CollectOptions, collect
 
 from . import test_ch_instruments, test_gamry, test_parstat, test_powersuite
@@ -237,3 +237,29 @@ def test_columns_hold_for_instruments_too(tmp_path, reader):
     np.testing.assert_array_equal(named.sweeps[0].impedance, plain.sweeps[0].impedance)
     with pytest.raises(FileFormatError, match="as column 99, and the table has"):
         read_file(path, options=ReadOptions(columns="frequency=1,re=99,im=2"))
+
+
+def test_the_cure_of_angular_frequencies_in_lists(tmp_path):
+    """One row a spectrum, of which frequencies have no unit."""
+    path = tmp_path / "a.csv"
+    lists = (", ".join(f"{x:.7g}" for x in column) for column in (2 * np.pi * F, Z.real, Z.imag))
+    path.write_text("freq,Re(Z)/Ohm,Im(Z)/Ohm\n" + ",".join(f'"[{each}]"' for each in lists) + "\n", encoding="utf-8")
+    (remark,) = (found for found in read_file(path).remarks if "columns=" in found)
+    (cure,) = re.findall(r"columns='([^']*)'", remark)
+    (sweep,) = read_file(path, options=ReadOptions(columns=cure)).sweeps
+    np.testing.assert_allclose(sweep.frequency, F, rtol=1e-6)
+    np.testing.assert_allclose(sweep.impedance, Z, rtol=1e-6)
+
+
+def test_the_cure_of_two_formats_that_claim_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.mpt"
+    path.write_text(mpt(points(1, F)), encoding="latin-1")
+    (whole,) = read_file(path).sweeps
+    monkeypatch.setattr(type(READERS["gamry"]), "scan", lambda *_: True)
+    with pytest.raises(FileFormatError, match="Say which with reader") as told:
+        read_file(path)
+    names = re.findall(r"'([\w-]+)'", str(told.value))
+    assert "gamry" in names
+    (own,) = set(names) - {"gamry"}
+    (sweep,) = read_file(path, reader=own).sweeps
+    np.testing.assert_array_equal(sweep.impedance, whole.impedance)
