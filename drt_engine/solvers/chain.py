@@ -133,9 +133,8 @@ class Chain:
         self._rows = {kind: columns.astype(kind) for kind in (np.float64, np.float32)}
         near = terms.kind == 0
         self._across = bool((~near).any())
-        self._states = np.ascontiguousarray(terms.state, dtype=np.int64)
         self._differences = kernel.Differences(
-            self._states,
+            np.ascontiguousarray(terms.state, dtype=np.int64),
             np.ascontiguousarray(terms.coefficient),
             near,
             np.ones((len(near), logs - 1)),
@@ -270,7 +269,7 @@ class Chain:
             flat = blocks[:states].reshape(lines, -1)
             blocks[states:] = ((self.courses**2) @ flat).reshape(blocks[states:].shape)
         rows = np.flatnonzero(self.terms.kind > 0)
-        state, curved = self._states[rows], self._curvature.curved[rows]
+        state, curved = self._differences.state[rows], self._curvature.curved[rows]
         place, number = state[:, 0] % length, np.maximum(state, 0) // length
         coefficient = self.terms.coefficient[rows] * (state >= 0)
         # What differences across lines add to the blocks of each state.
