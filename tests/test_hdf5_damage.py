@@ -465,3 +465,10 @@ def test_what_gzip_would_make_larger_is_read(campaign):
         file["spectra/long"].attrs["states"] = '["damaged"]'
     with pytest.raises(drt.FileFormatError, match="/damaged is damaged: rows 0 to 5 cannot be found"):
         drt.read_spectra(campaign, "long")
+
+
+def test_a_campaign_without_inversions_says_what_to_do_first(tmp_path):
+    f = np.logspace(3, 0, 7)
+    drt.write_spectra(tmp_path / "a.h5", drt.Spectra(f, [10 + 5 / (1 + 1j * f)]))
+    with pytest.raises(drt.FileFormatError, match="holds no inversions.*Invert it first"):
+        drt.read_inversion(tmp_path / "a.h5")

@@ -331,7 +331,9 @@ def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> 
     if group is None and not required:
         return {}
     if not isinstance(group, h5py.Group):
-        raise FileFormatError(f"{path}: holds no {where.split('/', maxsplit=1)[0]}: there is no group /{where}.")
+        kind = where.split("/", maxsplit=1)[0]
+        cure = " Invert it first, and name the result." if where == "inversions" and "spectra" in file else ""
+        raise FileFormatError(f"{path}: holds no {kind}: there is no group /{where}.{cure}")
     members = {name: _member(path, group, name) for name in group}
     found = {name: member for name, member in members.items() if isinstance(member, h5py.Group)}
     if not found and required:
