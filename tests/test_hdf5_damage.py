@@ -470,5 +470,5 @@ def test_what_gzip_would_make_larger_is_read(campaign):
 def test_a_campaign_without_inversions_says_what_to_do_first(tmp_path):
     f = np.logspace(3, 0, 7)
     drt.write_spectra(tmp_path / "a.h5", drt.Spectra(f, [10 + 5 / (1 + 1j * f)]))
-    with pytest.raises(drt.FileFormatError, match="holds no inversions.*Invert it first"):
+    with pytest.raises(drt.FileFormatError, match=r"holds no inversions.*Invert it first"):
         drt.read_inversion(tmp_path / "a.h5")
