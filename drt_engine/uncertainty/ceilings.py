@@ -3,12 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_kernels.ceilings import largest
+
 __all__ = ["largest_allowed"]
 
 Array = NDArray[np.float64]
-
-_ROUNDING = 1e-12
-"""Share of its square that a column has to have beside others, to be another one."""
 
 
 def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, quantile: float = 1.96) -> Array:
@@ -37,22 +36,11 @@ def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, q
     ndarray, shape (K, M)
         In the units of `solution`.
     """
-    rows, size = solution.shape
     room = np.abs(solution)
     room[:, logs:] = np.inf
     order = np.argsort(-room, axis=1, kind="stable")
-    gram = (matrix.T * weights[:, None, :] ** 2) @ matrix
-    gram = np.take_along_axis(np.take_along_axis(gram, order[:, :, None], 1), order[:, None, :], 2)
-    room = np.take_along_axis(room, order, 1)
-    own = np.einsum("kii->ki", gram).copy()
-    np.einsum("kii->ki", gram)[:] += _ROUNDING * own
-    # Row i of Cholesky's factor, up to column k, is what the first k can take the place of in column i.
-    taken = np.cumsum(np.linalg.cholesky(gram) ** 2, axis=2)
-    left = np.maximum(own[:, :, None] - np.concatenate([np.zeros((rows, size, 1)), taken[:, :, :-1]], axis=2), 0.0)
-    value = room[:, :, None] + quantile / np.sqrt(left + _ROUNDING * own[:, :, None])
-    # The first k make room for a coefficient, with k as small as the next one is smaller than what it becomes.
-    ready = (value >= room[:, None, :]) & np.tri(size, dtype=bool)
-    first = ready.argmax(axis=2)[:, :, None]
-    back = np.empty_like(room)
-    np.put_along_axis(back, order, np.take_along_axis(value, first, 2)[:, :, 0], axis=1)
+    found, back = np.empty_like(room), np.empty_like(room)
+    sorted_room = np.take_along_axis(room, order, 1)
+    largest(np.ascontiguousarray(matrix), weights, sorted_room, order, quantile, found)
+    np.put_along_axis(back, order, found, axis=1)
     return back[:, :logs]
