@@ -332,13 +332,14 @@ class Expansion:
         """
         at, y = np.log(np.atleast_1d(np.asarray(tau, dtype=float))), np.log(self.tau)
         if self._kind is None:
-            position = np.clip(at, y[0], y[-1])
-            # The integral of a piecewise linear function by its values at the nodes and at the end: trapezia.
-            edges = np.union1d(y, position)
-            nodes = self.values(np.exp(edges).clip(self.tau[0], self.tau[-1]))
-            pieces = 0.5 * (nodes[1:] + nodes[:-1]) * np.diff(edges)[:, None]
-            sums = np.vstack([np.zeros(y.size), np.cumsum(pieces, axis=0)])
-            return np.asarray(sums[np.searchsorted(edges, position)])
+            # Of the rising and the falling side of each hat, as far as the end.
+            spacing = np.diff(y)
+            share = np.clip((at[:, None] - y[:-1]) / spacing, 0.0, 1.0)
+            rising = 0.5 * spacing * share**2
+            out = np.zeros((at.size, y.size))
+            out[:, 1:] = rising
+            out[:, :-1] += spacing * share - rising
+            return out
         kind = int(self._kind)
         distance = self.mu * (at[:, None] - y)
         tails = np.array([radial.tail(kind, value) for value in np.abs(distance).ravel()]).reshape(distance.shape)
