@@ -550,8 +550,11 @@ def _at_places(
 def _found(out: dict[str, Any], rows: NDArray[np.intp]) -> SeparateSolutions:
     """Take what was found so far for some spectra as a start."""
     with np.errstate(divide="ignore"):
-        elastance = 1.0 / out["capacitance"][rows]
-    start = Parameters(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance)
+        elastance, tail = (1.0 / out[name][rows] for name in ("capacitance", "tail_q"))
+    start = Parameters(
+        *(out["coefficients"][rows], out["r_inf"][rows], out["inductance"][rows], elastance),
+        *(tail, out["tail_exponent"][rows], out["tail_tau"][rows]),
+    )
     return SeparateSolutions(start, out["regularisation"][rows], out["noise_floor"][rows], out["noise_relative"][rows])
 
 

@@ -1,15 +1,16 @@
 """A series of spectra under one prior: ln γ changes along it as little and as smoothly as the data allow."""
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.elements import tails
 from drt_engine.methods.base import Solution
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian, rounded
-from drt_engine.model.problem import Parameters
+from drt_engine.model.problem import Parameters, Problem
 from drt_engine.series import differences
 from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
@@ -224,6 +225,28 @@ class SeparateSolutions(NamedTuple):
     noise_floor: Array
     noise_relative: Array
 
+    def with_rows(self, rows: NDArray[np.intp], found: Solution) -> "SeparateSolutions":
+        """Put in what was found for some of the spectra.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Which.
+        found : Solution
+            Their solutions.
+        """
+
+        def put(whole: Any, part: Any) -> Any:
+            out = whole.copy()
+            out[rows] = part
+            return out
+
+        known = {one.name: getattr(self.parameters, one.name) for one in fields(Parameters)}
+        parameters = Parameters(**{name: put(each, getattr(found.parameters, name)) for name, each in known.items()})
+        return SeparateSolutions(
+            parameters, *(put(getattr(self, name), getattr(found, name)) for name in self._fields[1:])
+        )
+
 
 def solve_series(
     prepared: PreparedLogGaussian,
@@ -232,6 +255,7 @@ def solve_series(
     start: SeparateSolutions,
     regularisation: float | None,
     steps: Steps | None = None,
+    exponents: tuple[Array, Array] | None = None,
 ) -> tuple[JointSolution, NDArray[np.bool_]]:
     """Invert a series together.
 
@@ -249,6 +273,8 @@ def solve_series(
         λ, or None for the geometric mean of those of the spectra alone.
     steps : Steps, optional
         Where it is kept how far the work is.
+    exponents : tuple of ndarray, shape (K,), optional
+        n of the tails, as :class:`SeriesProblem` takes them.
 
     Returns
     -------
@@ -257,7 +283,7 @@ def solve_series(
     breaks : ndarray of bool, shape (K,)
         Before which spectra the series breaks.
     """
-    problem = SeriesProblem(prepared, impedance, position)
+    problem = SeriesProblem(prepared, impedance, position, exponents=exponents)
     lam = _coarse(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
     found, residual = problem.solve(start, lam, steps or Steps())
     return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
@@ -348,6 +374,9 @@ class SeriesProblem:
         Where C series stand, each with states at all positions: K is C V, series after series. By default there is one.
     wider : float
         By how much relaxation times are farther apart than those that κ and s are for.
+    exponents : tuple of ndarray, shape (K,), optional
+        n of the tail of each state, and the standard deviation that they have in common; that of the problem for all,
+        and known, by default.
     """
 
     def __init__(
@@ -357,6 +386,7 @@ class SeriesProblem:
         position: Array,
         across: Array | None = None,
         wider: float = 1.0,
+        exponents: tuple[Array, Array] | None = None,
     ) -> None:
         self._prepared, self._problem, self._grid, self._position = prepared, prepared.problem, prepared.grid, position
         self._there = np.isfinite(impedance)
@@ -371,7 +401,9 @@ class SeriesProblem:
         self._spacing = spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
-        self.chain = Chain(scaled, self._grid, self._terms, self._width, courses)
+        self._exponents = exponents
+        last = np.zeros((0, scaled.shape[1])) if exponents is None else _tail_columns(self._problem, exponents[0])
+        self.chain = Chain(scaled, self._grid, self._terms, self._width, courses, last)
         self._few = max(_AT_ONCE // len(z), _FEWEST)
         self.own_share, self._wider, self._steps = _OWN_SHARE, wider, Steps()
         of_few = _MOST_OF_FEW * max(len(position) - 2, _LEAST_NUMBER) ** 2
@@ -473,6 +505,10 @@ class SeriesProblem:
         size, x = np.full(rows, self.size), self.values()
         parameters = self._problem.parameters(x, self._impedance, size)
         fit = self._problem.impedance(parameters, self._problem.fitted(x), size)
+        if self._exponents is not None:
+            parameters.tail_exponent[:] = np.where(parameters.tail > 0.0, self._exponents[0], np.nan)
+            found_on = self._problem.discretisation
+            fit = parameters.impedance(found_on.frequency, found_on.impedance)
         no, none = np.zeros(rows, dtype=bool), np.full(rows, np.nan)
         return JointSolution(
             *(parameters, fit, np.full(rows, found.lam), np.full(rows, residual), no, no.copy()),
@@ -638,7 +674,7 @@ class SeriesProblem:
         return np.asarray(np.where(np.isfinite(self.given), self.given, found))
 
     def _forces(self, found: SeriesHyperparameters) -> Array:
-        """Differentiate the gradient by ln λ and ln κ, each times how wrong they may be, shape (2, K, N)."""
+        """Differentiate the gradient by ln λ, ln κ and exponents, each times how wrong they may be, shape (n, K, N)."""
         grid, logs, lam = self._grid, self._grid.logs, found.lam
         u, out = self.chain.y[:, :logs], np.zeros((2, *self.chain.y.shape))
         own, coupled = out[0, :, :logs], out[1, :, :logs]
@@ -660,7 +696,12 @@ class SeriesProblem:
         step[:, 1:] += slope_term
         for state, coefficient in zip(self._terms.state.T, self._terms.coefficient.T, strict=True):
             np.add.at(coupled, np.maximum(state, 0), coefficient[:, None] * step)
-        return out
+        if self._exponents is None:
+            return out
+        # ∂(jω)⁻ⁿ/∂n = −ln(jω) (jω)⁻ⁿ
+        exponent, deviation = self._exponents
+        change = -self.chain.y[:, -1:] * deviation[:, None] * _tail_columns(self._problem, exponent, slope=True)
+        return np.concatenate([out, self.chain.forces(change)[None]])
 
     def _left(self) -> Array:
         """Gradient of the elements, which is left where one is held at zero, shape (K, N)."""
@@ -974,7 +1015,8 @@ class _CoarserProblem(SeriesProblem):
 
         few, many = (one.problem.discretisation.expansion.tau for one in (prepared, finer._prepared))
         z = np.where(finer._there, finer._impedance, np.nan)
-        super().__init__(prepared, z, finer._position, wider=(many.size - 1) / (few.size - 1))
+        wider = (many.size - 1) / (few.size - 1)
+        super().__init__(prepared, z, finer._position, wider=wider, exponents=finer._exponents)
         self._finer = finer
         self._between = CubicSpline(np.log(few), np.eye(few.size), axis=0)(np.log(many)).T
         self.chain.y[:, : few.size] = finer.chain.y[:, np.searchsorted(many, few)]
@@ -994,6 +1036,14 @@ class _CoarserProblem(SeriesProblem):
         y, few, many = self.chain.y, self._grid.logs, self._finer._grid.logs
         self._finer.chain.y[:, :many] = y[:, :few] @ self._between
         self._finer.chain.y[:, many:] = y[:, few:]
+
+
+def _tail_columns(problem: Problem, exponent: Array, *, slope: bool = False) -> Array:
+    """Columns of tails with some exponents, scaled as the problem's own, shape (K, 2 F); times ln(jω) for `slope`."""
+    omega = 2.0 * np.pi * problem.discretisation.frequency
+    z = tails(omega, np.ones(exponent.size), exponent, np.full(exponent.size, np.inf))
+    z = z * np.log(1j * omega) if slope else z
+    return np.asarray(np.hstack([z.real, z.imag]) / problem.scale[-1])
 
 
 def _terms(position: Array, across: Array | None, logs: int) -> Terms:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri
 
+from drt_engine.elements import tail_column
 from drt_engine.methods import LogGaussian
-from drt_engine.methods.joint import SeriesHyperparameters, SeriesProblem
+from drt_engine.methods.joint import SeparateSolutions, SeriesHyperparameters, SeriesProblem
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
 from drt_engine.methods.placing import Sweeps, allowing_for_course
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
@@ -27,6 +29,10 @@ T = TypeVar("T")
 
 _KEPT = 4
 """Series whose covariances are kept at once: those of 24 spectra take 6 MB."""
+
+_COMMON = 0.5
+"""Share of the doubt about the exponent of a tail alone that all states of a series have in common: how it goes along
+with the slowest relaxation times is the same in all, so that it does not become less with their number."""
 
 _APART = 4
 """Every so many states are left out at once when they are predicted: three on either side stay."""
@@ -159,12 +165,38 @@ class JointSeries:
         found = self._of.get(row)
         return None if found is None else found[0]
 
+    def _prepared(
+        self, line: OrderedSeries, exponent: Array | None = None
+    ) -> tuple[PreparedLogGaussian, tuple[Array, Array] | None]:
+        """Collect what spectra of a series share, and exponents of tails with a standard deviation in common."""
+        method, found = self.method.of_series(self.parameters.rows(line.rows))
+        prepared = method.prepared(self.frequency, self.expansion)
+        if found is None:
+            return prepared, None
+        if exponent is not None:
+            found = np.where(np.isfinite(exponent), exponent, np.median(found))
+        return prepared, (found, np.full(found.size, self._doubt_of_exponents(line)))
+
+    def _doubt_of_exponents(self, line: OrderedSeries) -> float:
+        if self.method.tail == "warburg":
+            return 0.0
+        lam, floor, share = self.hyper[line.rows, :3].T
+        alone = SeparateSolutions(self.parameters.rows(line.rows), lam, floor, share)
+        z = self.impedance[line.rows]
+        deviation = self.method.exponent_deviations(self.frequency, z, self.expansion, alone)
+        return _COMMON * float(np.nanmedian(deviation))
+
     def _problem(
-        self, line: OrderedSeries, position: Array, impedance: NDArray[np.complex128], breaks: NDArray[np.bool_]
+        self,
+        line: OrderedSeries,
+        position: Array,
+        impedance: NDArray[np.complex128],
+        breaks: NDArray[np.bool_],
+        exponent: Array | None = None,
     ) -> tuple[SeriesProblem, SeriesHyperparameters]:
-        prepared = self.method.prepared(self.frequency, self.expansion)
+        prepared, exponents = self._prepared(line, exponent)
         lam, floor, share, strength, shift = self.hyper[line.rows[0]]
-        problem = SeriesProblem(prepared, impedance, position)
+        problem = SeriesProblem(prepared, impedance, position, exponents=exponents)
         problem.cut(breaks)
         return problem, SeriesHyperparameters(problem.variance(floor, share), lam, strength, shift)
 
@@ -246,8 +278,13 @@ class JointSeries:
     def _alone(self, rows: NDArray[np.intp]) -> LogPosterior:
         """How sure the solutions of some spectra were if each were alone."""
         lam, floor, share = self.hyper[rows, :3].T
-        prepared = self.method.prepared(self.frequency, self.expansion)
-        return prepared.posterior(self.impedance[rows], self.parameters.rows(rows), lam, (floor, share))
+        known = self.parameters.rows(rows)
+        method, _ = self.method.of_series(self.parameters.rows(self.lines[self._of[int(rows[0])][0]].rows))
+        # With exponents that are not known, what has a tail of its own is found for each.
+        found = self.method.posterior(
+            self.frequency, self.impedance[rows], self.expansion, (known, lam), (floor, share)
+        )
+        return found.with_elements(method.prepared(self.frequency, self.expansion).problem.series_elements)
 
     @_in_turn
     def predictions(self) -> Prediction:
@@ -322,6 +359,7 @@ class JointSeries:
         free = [np.ones_like(omega) + 0j]
         free += [1j * omega] if self.method.inductance else []
         free += [1.0 / (1j * omega)] if own.elastance[0] > 0.0 else []
+        free += [tail_column(omega, float(own.tail_exponent[0]), np.inf)] if own.tail[0] > 0.0 else []
         here = np.isfinite(self.impedance[row])
 
         def weighted(values: NDArray[Any]) -> Array:
@@ -372,13 +410,14 @@ class JointSeries:
         position = np.insert(line.position, at, np.interp(value, line.value, line.position))
         z = np.insert(self.impedance[line.rows], at, np.nan, axis=0)
         # Within a break the state belongs to what is before.
-        problem, found = self._problem(line, position, z, np.insert(self.breaks[line.rows], at, False))
         parameters = _inserted(known, at, share)
+        breaks = np.insert(self.breaks[line.rows], at, False)
+        problem, found = self._problem(line, position, z, breaks, parameters.tail_exponent)
         held = self.held[line.rows].any()
         coefficients = parameters.coefficients if held else problem.refine(found, parameters)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
-            parameters = Parameters(coefficients, parameters.r_inf, parameters.inductance, parameters.elastance)
+            parameters = replace(parameters, coefficients=coefficients)
             number = self._of[int(line.rows[0])][0]
             # Data decide on common factors of γ where there are some. Here, they are expected to go on as they do.
             problem.expect(self._settled(number)[0].bent_by())
@@ -409,4 +448,7 @@ def _inserted(known: Parameters, at: int, share: float) -> Parameters:
         middle = (1.0 - share) * ends[0] + share * ends[1]
         return np.insert(values, at, np.exp(middle) if log else middle, axis=0)
 
-    return Parameters(put(known.coefficients, log=True), put(known.r_inf), put(known.inductance), put(known.elastance))
+    return Parameters(
+        *(put(known.coefficients, log=True), put(known.r_inf), put(known.inductance), put(known.elastance)),
+        *(put(known.tail), put(known.tail_exponent)),
+    )

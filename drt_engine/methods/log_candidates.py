@@ -1,9 +1,10 @@
 """Which model of several a spectrum is solved with: each is tried, and the most probable one taken."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, 
 from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 
-__all__ = ["LogModels"]
+__all__ = ["LogModels", "likeliest"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -58,6 +59,18 @@ positive γ beside a negative peak would be made up for by the neighbours."""
 _LATE, _HOLD = 0.3, 1e4
 """Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
 given to the tail first."""
+
+
+def likeliest(evidence: dict[TailName, float]) -> TailName:
+    """Return the tail with the largest evidence, by which a capacitor stands back; none where the data do not tell.
+
+    Parameters
+    ----------
+    evidence : dict of str to float
+        Logarithms of the evidence of tails, of one spectrum or of several.
+    """
+    best = max(evidence, key=lambda tail: evidence[tail] - _RARE * (tail == "capacitor"))
+    return "none" if evidence["none"] > evidence[best] - _TAIL_LIKELY else best
 
 
 class LogModels:
@@ -121,21 +134,12 @@ class LogModels:
             λ, or None where it is to be found.
         """
         b, size = self._prepared.data(impedance)
-        parts, given = self._prepared.variance(b, size)
-        given[:, 2] = np.nan if regularisation is None else regularisation
-        candidates = {terms: self.candidate(terms, self._plus) for terms in self._terms}
-        starts = {terms: candidate.starts(b) for terms, candidate in candidates.items()}
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
-        for k in map(int, np.flatnonzero(b.any(axis=1))):
-            found = {}
-            for terms, candidate in candidates.items():
-                one = candidate.fit(b[k], parts[k], given[k], [some[k] for some in starts[terms]])
-                if one is not None:
-                    found[terms] = one
+        for k, (problem, candidates, found) in self._fits(impedance, regularisation):
             best, rows.doubtful[k] = self._choose(found)
             chosen, fit = candidates[best], found[best]
             if self._sign == "both":
-                chosen, fit = self._signed(b[k], parts[k], given[k], chosen, fit)
+                chosen, fit = self._signed(*problem, chosen, fit)
                 rows.doubtful[k] &= chosen.signs is self._plus
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
@@ -144,6 +148,38 @@ class LogModels:
         return Solution(
             rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful
         )
+
+    def _fits(self, impedance: ComplexArray, regularisation: float | None) -> Iterator[tuple[int, "_Fits"]]:
+        """Fit all models to each spectrum that is not zero."""
+        b, size = self._prepared.data(impedance)
+        parts, given = self._prepared.variance(b, size)
+        given[:, 2] = np.nan if regularisation is None else regularisation
+        candidates = {terms: self.candidate(terms, self._plus) for terms in self._terms}
+        starts = {terms: candidate.starts(b) for terms, candidate in candidates.items()}
+        for k in map(int, np.flatnonzero(b.any(axis=1))):
+            problem, found = (b[k], parts[k], given[k]), {}
+            for terms, candidate in candidates.items():
+                one = candidate.fit(*problem, [some[k] for some in starts[terms]])
+                if one is not None:
+                    found[terms] = one
+            yield k, _Fits(problem, candidates, found)
+
+    def evidence(self, impedance: ComplexArray, regularisation: float | None) -> dict[TailName, float]:
+        """Sum the logarithms of the evidence of each tail over spectra; without a tail where one vanishes.
+
+        Parameters
+        ----------
+        impedance : ndarray of complex, shape (K, F)
+            Impedances, ohm.
+        regularisation : float or None
+            λ, or None where it is to be found.
+        """
+        out: dict[TailName, float] = dict.fromkeys((terms.tail for terms in self._terms), 0.0)
+        for _, (_, _, found) in self._fits(impedance, regularisation):
+            solved = {terms.tail: fit.evidence for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE}
+            for tail in out if "none" in solved else ():
+                out[tail] += solved.get(tail, solved["none"])
+        return out
 
     def _signed(self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit]:
         """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
@@ -290,6 +326,14 @@ class LogModels:
             coil: Any = self._coil if parameters.inductance[k] > 0.0 or self._coil != "cpe" else "coil"
             terms.append(Terms(name, coil))
         return terms
+
+
+class _Fits(NamedTuple):
+    """Data of a spectrum with parts of the variance and what is given; models; and their fits."""
+
+    problem: tuple[Array, Array, Array]
+    candidates: dict[Terms, "Candidate"]
+    found: dict[Terms, Fit]
 
 
 class _Rows:

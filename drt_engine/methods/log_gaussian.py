@@ -8,13 +8,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri
 
-from drt_engine.elements import SIGNS, Representation, Sign, Tail
+from drt_engine.elements import EXPONENTS, SIGNS, Representation, Sign, Tail, TailName
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Solution, misfits
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
-from drt_engine.methods.log_candidates import LogModels
+from drt_engine.methods.log_candidates import LogModels, likeliest
 from drt_engine.methods.log_gaussian_prepared import FREEDOM, Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.methods.placing import Placed, Sweeps, solve_placed
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
@@ -36,6 +37,13 @@ _DECADES_BEYOND = 1.0
 
 _BETTER = 0.7
 """Share of the residual of the impedance that that of the admittance is below, for it to be taken."""
+
+_OF_TWO: tuple[Tail, ...] = ("none", "capacitor")
+_OF_ONE_COLUMN: tuple[Tail, ...] = (*_OF_TWO, "cpe", "warburg", "auto")
+"""Tails that spectra of a series may have along two columns and along one."""
+
+_BY_CHANCE = 0.01
+"""Exponents of a series differ if what they differ by is less probable by chance."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,10 @@ class LogGaussian:
     tail : {"none", "capacitor", "cpe", "warburg", "warburg-open", "auto"}
         What is in series with γ at low frequencies: nothing; 1/(jωC); a constant-phase element 1/(Q(jω)^n), n from 0.4
         to 1; one of n = ½, semi-infinite diffusion; R coth √(jωT) / √(jωT), diffusion in a finite space. R_pol is that
-        of γ, without the tail. ``"auto"`` takes the most probable of the first four for each spectrum.
+        of γ, without the tail. ``"auto"`` takes the most probable of the first four for each spectrum, or with `along`
+        for each series. There, exponents that agree within their errors are taken as one, and others come nearer.
+    exponent : float, optional
+        n of ``tail="cpe"``, if it is known; found for each spectrum by default.
     sign : {"positive", "both"}
         Whether γ may be negative in a range of relaxation times, as for inductive loops and negative differential
         resistances. It is only where that is more probable.
@@ -123,6 +134,7 @@ class LogGaussian:
     along: str | tuple[str, str] | None = None
     series: Sequence[str] | None = None
     tail: Tail = "none"
+    exponent: float | None = None
     sign: Sign = "positive"
     kernel: ResponseName = "relaxation"
     representation: Representation = "impedance"
@@ -170,16 +182,29 @@ class LogGaussian:
                 f"tails, negative γ and lossy inductances go with kernel='relaxation'; got kernel={self.kernel!r} with "
                 f"tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out one or the other."
             )
+        self._check_tail(linear=self.sign == "positive" and self.inductance != "cpe", two=two)
+
+    def _check_tail(self, *, linear: bool, two: bool) -> None:
+        """Check the tail beside the others."""
         if self.capacitance and self.tail not in ("none", "capacitor"):
             raise InputError(
                 f"capacitance=True is tail='capacitor', and a model has one tail; got tail={self.tail!r} as well. "
                 "Leave out capacitance."
             )
-        if self.along is not None and self.several:
+        if self.exponent is not None and not (
+            self.tail == "cpe" and is_positive(self.exponent) and EXPONENTS[0] <= self.exponent <= EXPONENTS[1]
+        ):
             raise InputError(
-                "spectra of a series are inverted together with positive γ, no tail or a capacitor, and a plain "
-                f"inductance; got tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. Leave out "
-                "along, or choose these."
+                f"exponent is that of tail='cpe', from {EXPONENTS[0]} to {EXPONENTS[1]}; got {self.exponent!r} with "
+                f"tail={self.tail!r}. Leave it out, and it is found."
+            )
+        tails = _OF_ONE_COLUMN if not two or self.exponent is not None else _OF_TWO
+        if self.along is not None and not (linear and self.tail in tails):
+            raise InputError(
+                "spectra of a series are inverted together with positive γ, a plain inductance, and as a tail none, a "
+                "capacitor or, along one column, a constant-phase or Warburg element; got "
+                f"along={self.along!r}, tail={self.tail!r}, sign={self.sign!r}, inductance={self.inductance!r}. "
+                "Leave out along, or choose these."
             )
 
     def _check_representation(self) -> None:
@@ -203,7 +228,8 @@ class LogGaussian:
     @property
     def several(self) -> bool:
         """Whether each spectrum is solved with several models, or with one that is not linear in what it has."""
-        return self.tail not in ("none", "capacitor") or self.inductance == "cpe" or self.sign == "both"
+        linear = self.tail in ("none", "capacitor") or self.exponent is not None
+        return not linear or self.inductance == "cpe" or self.sign == "both"
 
     @property
     def capacitive(self) -> bool:
@@ -267,7 +293,8 @@ class LogGaussian:
             Basis functions.
         """
         found = discretise(frequency, expansion, 1)
-        return assemble(found, "complex", inductance=bool(self.inductance), capacitance=self.capacitive)
+        coil = bool(self.inductance)
+        return assemble(found, "complex", inductance=coil, capacitance=self.capacitive, exponent=self.exponent)
 
     def solve(self, frequency: Array, impedance: ComplexArray, expansion: Expansion) -> Solution:
         """Invert spectra that are known to be finite; called from several threads at once.
@@ -383,7 +410,91 @@ class LogGaussian:
             Before which spectra the series breaks.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        return solve_series(self.prepared(frequency, expansion), impedance, position, start, given, steps)
+        if self.several:
+            start = self._with_one_tail(frequency, impedance, expansion, start, given)
+        method, found = self.of_series(start.parameters)
+        exponents = None if found is None else (found, np.zeros(found.size))
+        return solve_series(method.prepared(frequency, expansion), impedance, position, start, given, steps, exponents)
+
+    def of_series(self, parameters: Parameters) -> tuple["LogGaussian", Array | None]:
+        """Return the method with the tail that the spectra of a series have, and its exponents, shape (K,).
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Of the spectra; those that have a tail have one of one kind.
+
+        Returns
+        -------
+        method : LogGaussian
+            With a tail that is linear in what it has. Its exponent is near those of the series.
+        exponents : ndarray, shape (K,), or None
+            n of each spectrum, where the tail has one.
+        """
+        if not self.several:
+            return self, None
+        there = parameters.tail > 0.0
+        if not there.any():
+            kind: Tail = "capacitor" if (parameters.elastance > 0.0).any() else "none"
+            return replace(self, tail=kind), None
+        middle = float(np.clip(np.median(parameters.tail_exponent[there]).round(2), *EXPONENTS))
+        return replace(self, tail="cpe", exponent=middle), np.where(there, parameters.tail_exponent, middle)
+
+    def _with_one_tail(
+        self,
+        frequency: Array,
+        impedance: ComplexArray,
+        expansion: Expansion,
+        start: SeparateSolutions,
+        given: float | None,
+    ) -> SeparateSolutions:
+        """Let all spectra of a series have the tail that is most probable for it, with exponents that go together."""
+        found = start
+        kinds = np.array(start.parameters.tail_kinds)
+        if self.tail == "auto":
+            sums: dict[TailName, float] = {}
+            for rows, points in _alike(impedance):
+                models = self.models(frequency[points], expansion)
+                for kind, some in models.evidence(impedance[np.ix_(rows, points)], given).items():
+                    sums[kind] = sums.get(kind, 0.0) + some
+            kind = likeliest(sums)
+            alone = replace(self, tail=kind, along=None, series=None)
+            other = kinds != kind
+            for rows, points in _alike(impedance[other]):
+                part = np.flatnonzero(other)[rows]
+                solved = alone.solve(frequency[points], impedance[np.ix_(part, points)], expansion)
+                found = found.with_rows(part, solved)
+        there = found.parameters.tail > 0.0
+        if not there.any() or self.tail == "warburg":
+            return found
+        deviation = self.exponent_deviations(frequency, impedance, expansion, found)
+        exponent = found.parameters.tail_exponent
+        exponent[there] = _shrunk(exponent[there], deviation[there])
+        return found
+
+    def exponent_deviations(
+        self, frequency: Array, impedance: ComplexArray, expansion: Expansion, found: SeparateSolutions
+    ) -> Array:
+        """Say how sure n of each spectrum is if it is alone, shape (K,): standard deviations; NaN without a tail.
+
+        Parameters
+        ----------
+        frequency, impedance, expansion
+            As :meth:`solve_series` takes them.
+        found : SeparateSolutions
+            What was found for them.
+        """
+        out = np.full(len(impedance), np.nan)
+        for rows, points in _alike(impedance):
+            some = found.parameters.rows(rows)
+            noise = found.noise_floor[rows], found.noise_relative[rows]
+            last = self.models(frequency[points], expansion).posterior(
+                impedance[np.ix_(rows, points)], some, found.regularisation[rows], noise
+            )
+            if "exponent" in last.series_elements:
+                at = expansion.tau.size + last.series_elements.index("exponent")
+                out[rows] = np.sqrt(last.covariance[:, at, at])
+        return out
 
     def solve_placed(
         self,
@@ -512,6 +623,29 @@ class LogGaussian:
 
 
 _PREPARING = Lock()
+
+
+def _alike(impedance: ComplexArray) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Rows that have the same points, and which points these are."""
+    masks, which = np.unique(np.isfinite(impedance), axis=0, return_inverse=True)
+    return [(np.flatnonzero(which.ravel() == n), np.flatnonzero(mask)) for n, mask in enumerate(masks)]
+
+
+def _shrunk(exponent: Array, deviation: Array) -> Array:
+    """Bring exponents as near to their mean as their errors explain how they differ; all of the way if they do.
+
+    Estimates of a random effect (R. DerSimonian, N. Laird, Control. Clin. Trials 7 (1986) 177).
+    """
+    weight: Array = 1.0 / np.where(deviation > 0.0, deviation, np.inf) ** 2
+    if not weight.sum() > 0.0:
+        return exponent
+    mean = float((weight * exponent).sum() / weight.sum())
+    square = float((weight * (exponent - mean) ** 2).sum())
+    freedom = float(max(np.count_nonzero(weight) - 1, 1))
+    if square < float(chdtri(freedom, _BY_CHANCE)):
+        return np.full(exponent.size, mean)
+    between = (square - freedom) / (weight.sum() - (weight**2).sum() / weight.sum())
+    return np.asarray(mean + (exponent - mean) * between * weight / (1.0 + between * weight))
 
 
 def _misfit(solution: Solution, impedance: ComplexArray) -> Array:

@@ -124,6 +124,7 @@ class PreparedLogGaussian:
             "complex",
             inductance="inductance" in elements,
             capacitance="elastance" in elements,
+            exponent=self.problem.tail_exponent if "tail" in elements else None,
         )
         return PreparedLogGaussian(problem, self._noise, self._robust)
 

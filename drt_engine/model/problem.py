@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.elements import tails
+from drt_engine.elements import TailName, tail_column, tail_kinds, tails
 from drt_engine.model.discretisation import Discretisation
 from drt_kernels import certificate
 
@@ -118,6 +118,12 @@ class Parameters:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(rows, value))
 
+    @property
+    def tail_kinds(self) -> list[TailName]:
+        """Which tail each spectrum has."""
+        kinds = tail_kinds(self.tail, self.tail_exponent, self.tail_tau)
+        return ["capacitor" if c > 0.0 else kind for kind, c in zip(kinds, self.elastance, strict=True)]
+
     def rows(self, rows: NDArray[np.intp] | slice) -> "Parameters":
         """Return those of some spectra.
 
@@ -195,6 +201,8 @@ class Problem:
         M, zero for R_inf, L and 1/C, and L with LᵀL = M.
     weights : ndarray, shape (F,), or None
         What the data at each frequency are multiplied by; None for 1.
+    tail_exponent : float
+        n of the tail, if that is an unknown; NaN if it is not.
     """
 
     discretisation: Discretisation
@@ -206,6 +214,7 @@ class Problem:
     penalty: Array
     penalty_factor: Array
     weights: Array | None = None
+    tail_exponent: float = np.nan
 
     def weighted(self, weights: Array) -> "Problem":
         """Return the problem whose data and rows of A are multiplied by weights.
@@ -279,7 +288,9 @@ class Problem:
             rest = impedance / size[:, None] - _curves(physical[:, : self.penalised], self.discretisation.impedance)
             values |= self._fit_unseen(rest, size)
         coefficients = physical[:, : self.penalised] * size[:, None]
-        return Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"])
+        tail = values.get("tail", np.zeros(len(x)))
+        exponent = np.where(tail > 0.0, self.tail_exponent, np.nan)
+        return Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"], tail, exponent)
 
     def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
         other: Part = "re" if self.part == "im" else "im"
@@ -362,7 +373,9 @@ class Problem:
         return out
 
 
-def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, capacitance: bool) -> Problem:
+def assemble(
+    discretisation: Discretisation, part: Part, *, inductance: bool, capacitance: bool, exponent: float | None = None
+) -> Problem:
     """Assemble the problem of a grid.
 
     Parameters
@@ -373,7 +386,14 @@ def assemble(discretisation: Discretisation, part: Part, *, inductance: bool, ca
         Which part of the impedance is fitted.
     inductance, capacitance : bool
         Whether the model has jωL and 1/(jωC).
+    exponent : float, optional
+        n of a tail 1/(Q(jω)ⁿ) that the model has; for a complex impedance.
     """
+    if exponent is not None:
+        some = ("r_inf", "inductance") if inductance else ("r_inf",)
+        column = tail_column(2.0 * np.pi * discretisation.frequency, exponent, np.inf)
+        columns = np.column_stack([_element_columns(some, discretisation.frequency), column])
+        return replace(assemble_with(discretisation, part, (*some, "tail"), columns), tail_exponent=exponent)
     model = [name for name, on in zip(_SERIES_ELEMENTS, (True, inductance, capacitance), strict=True) if on]
     shown = {"complex": _SERIES_ELEMENTS, "re": _SERIES_ELEMENTS[:1], "im": _SERIES_ELEMENTS[1:]}[part]
     series_elements = tuple(name for name in model if name in shown)

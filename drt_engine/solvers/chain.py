@@ -124,12 +124,17 @@ class Chain:
         Of the relaxation times in ln τ.
     courses : ndarray, shape (I, C)
         Courses across C lines, of which each is orthogonal to the others; none for one line.
+    last : ndarray, shape (K, 2 F) or (0, 2 F)
+        Columns of the last unknown where each state has its own.
     """
 
-    def __init__(self, b: Array, grid: Grid, terms: Terms, width: Array, courses: Array) -> None:
+    def __init__(self, b: Array, grid: Grid, terms: Terms, width: Array, courses: Array, last: Array) -> None:
         states, logs, size = len(b), grid.logs, grid.size
         self.b, self.grid, self.terms, self.width, self.courses = b, grid, terms, width, courses
         columns = np.ascontiguousarray(grid.columns[:size])  # (j,q)
+        if len(last):
+            columns = columns.copy()
+            columns[-1] = 0.0
         self._rows = {kind: columns.astype(kind) for kind in (np.float64, np.float32)}
         near = terms.kind == 0
         self._across = bool((~near).any())
@@ -148,7 +153,7 @@ class Chain:
         self.matrix = self._whole = BlockMatrix(*shape)
         self._rough = self._whole.in_single_precision()
         self.precision = np.zeros((states, b.shape[1] // 2))
-        self._given = kernel.Given(routines("d"), b, columns, columns**2, self.precision, 0.0, 0.0)
+        self._given = kernel.Given(routines("d"), b, columns, columns**2, last, self.precision, 0.0, 0.0)
         self.y = np.zeros((states, size))
         self.known = np.zeros((states, logs - 2))  # variance of the bends, where it is to count
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
@@ -169,6 +174,15 @@ class Chain:
     def curves(self, gamma: Array) -> Array:
         """Compute the part of γ in the data, shape (K, 2 F)."""
         return np.asarray(gamma @ self._given.columns[: self.grid.logs])
+
+    def forces(self, change: Array) -> Array:
+        """Compute what a change of the model in the data, shape (K, 2 F), changes the gradient by, shape (K, N)."""
+        weighted = np.tile(self.weight, 2) * change
+        out = weighted @ self._given.columns.T
+        if len(self._given.last):
+            out[:, -1] = (weighted * self._given.last).sum(axis=1)
+        out[:, : self.grid.logs] *= self.value[:, : self.grid.logs]
+        return np.asarray(out)
 
     def evaluate(self, y: Array, model: Model) -> float:
         """Value of the objective; leaves what derivatives are made from."""
@@ -240,7 +254,7 @@ class Chain:
         matrix = self.matrix
         kernel.fill(
             *(matrix.routines, matrix.own, matrix.off, self._rows[matrix.own.dtype.type]),
-            *(self._curvature, self._differences),
+            *(self._given.last, self._curvature, self._differences),
         )
         if self._across:
             self._fill_courses()
@@ -521,8 +535,8 @@ class Chain:
         scale = self.free.copy()
         scale[:, :logs] = self.value[:, :logs]
         found: tuple[Array, Array, Array] = kernel.variances(
-            *(matrix.routines, matrix.own, matrix.off, self._rows[matrix.own.dtype.type], scale),
-            *(self.grid, self._differences),
+            *(matrix.routines, matrix.own, matrix.off, self._rows[matrix.own.dtype.type]),
+            *(self._given.last, scale, self.grid, self._differences),
         )
         return found
 

@@ -195,6 +195,15 @@ class LogPosterior:
     allowed: Array | None = None
     reciprocal: bool = False
 
+    def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
+        """Return that of γ and some of the series elements, in their order."""
+        at = np.array([self.series_elements.index(name) for name in names], dtype=int)
+        place = np.concatenate([np.arange(self.expansion.tau.size), self.expansion.tau.size + at])
+        covariance = self.covariance[:, place[:, None], place]
+        return replace(
+            self, series_elements=names, covariance=covariance, shift=self.shift[:, place], uncut=self.uncut[:, :, at]
+        )
+
     def part(self, rows: slice) -> "LogPosterior":
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")

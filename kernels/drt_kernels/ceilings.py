@@ -43,6 +43,17 @@ def _next_row(columns: Array, factor: Array, i: int) -> None:
         store(factor, i, j + 12, s3)
 
 
+@compiled(**INNER, fastmath=FAST)
+def _take_columns(matrix: Array, weights: Array, order: NDArray[np.intp], columns: Array, own: Array) -> None:
+    """Columns times the weights of a spectrum in some order, and their squares."""
+    own[:] = 0.0
+    for q in range(matrix.shape[0]):
+        for i in range(order.size):
+            x = matrix[q, order[i]] * weights[q]
+            columns[q, i] = x
+            own[i] += x * x
+
+
 @compiled(**OUTER, fastmath=FAST)
 def largest(matrix: Array, weights: Array, room: Array, order: NDArray[np.intp], quantile: float, out: Array) -> None:
     """Limits of the coefficients, in the order of `order`; see :func:`drt_engine.uncertainty.ceilings.largest_allowed`.
@@ -56,14 +67,8 @@ def largest(matrix: Array, weights: Array, room: Array, order: NDArray[np.intp],
     columns, factor = np.zeros((matrix.shape[0], width)), np.zeros((size, width))
     own, left = np.empty(size), np.empty(size)
     for k in range(rows):
-        own[:] = 0.0
-        for q in range(matrix.shape[0]):
-            for i in range(size):
-                x = matrix[q, order[k, i]] * weights[k, q]
-                columns[q, i] = x
-                own[i] += x * x
-        for i in range(size):
-            left[i], out[k, i] = own[i], -1.0
+        _take_columns(matrix, weights[k], order[k], columns, own)
+        left[:], out[k] = own, -1.0
         missing = size
         for i in range(size):
             for j in range(i, size):

@@ -66,6 +66,7 @@ class Given(NamedTuple):
     b: Floats  # (k,q) data, divided by their size
     columns: Floats  # (j,q)
     squares: Floats  # (j,q) of the columns
+    last: Floats  # (k,q) columns of the last unknown where each state has its own; no rows where it is in `columns`
     precision: Floats  # (k,f) of the data
     lam: float  # λ
     share: float  # ω, what share of the single priors counts
@@ -203,6 +204,8 @@ def evaluate(given: Given, grid: Grid, d: Differences, y: Floats) -> Here:
         for m in range(logs):
             value[k, m] = math.exp(y[k, m])
     add_product(given.routines, residual, value, given.columns, PLAIN, 1.0, -1.0)
+    for k in range(len(given.last)):
+        residual[k] += value[k, -1] * given.last[k]
     distance, lean = np.empty_like(given.precision), np.empty((states, logs - 1))
     ratio, root = np.empty((states, logs - 2)), np.empty((states, logs - 2))
     total = _fit(given, grid.tail, residual, distance)
@@ -300,6 +303,9 @@ def differentiate(given: Given, grid: Grid, d: Differences, y: Floats, here: Her
     gradient, scale, pressure = np.empty_like(y), np.empty_like(y), np.empty((states, logs))
     add_product(given.routines, gradient, weighted, given.columns, TURNED, 1.0, 0.0)
     add_product(given.routines, scale, both, given.squares, TURNED, 1.0, 0.0)
+    for k in range(len(given.last)):
+        gradient[k, -1] = (weighted[k] * given.last[k]).sum()
+        scale[k, -1] = (both[k] * given.last[k] ** 2).sum()
     for k in range(states):
         for m in range(logs):
             v = here.value[k, m]
@@ -412,12 +418,17 @@ def _add_coupling(block: Array, share: float, level: Floats, curved: Floats, own
 
 
 @entry(**_NUMBERS)
-def fill(at: Array, own: Array, off: Array, rows: Array, c: Curvature, d: Differences) -> None:
-    """Put the blocks of the second derivative together, as far as neighbours in the chain are concerned."""
+def fill(at: Array, own: Array, off: Array, rows: Array, last: Floats, c: Curvature, d: Differences) -> None:
+    """Put the blocks of the second derivative together, as far as neighbours in the chain are concerned.
+
+    `rows` are the columns of the data, of which the last is overwritten where each state has its own.
+    """
     states, logs, size = c.bands.shape[1], c.bands.shape[2], rows.shape[0]
     work, weights = np.empty((2, size, rows.shape[1]), rows.dtype), np.empty((3, c.pair.shape[2]), rows.dtype)
     off[:] = 0.0
     for k in range(states):
+        if len(last):
+            rows[-1] = last[k]
         _fill_data(at, own[k], rows, c, k, work, weights)
         for n in range(3):
             for m in range(logs - n):
@@ -434,17 +445,29 @@ def fill(at: Array, own: Array, off: Array, rows: Array, c: Curvature, d: Differ
                     _add_coupling(block, share, d.level, c.curved[r], n == p)
 
 
-@entry(**_NUMBERS)
-def multiply(given: Given, c: Curvature, d: Differences, v: Floats) -> Any:
-    """Multiply the whole second derivative by v, shape (K, N)."""
-    states, logs, points = len(v), c.bands.shape[2], c.pair.shape[2]
-    image, out = np.empty((states, 2 * points)), v * c.factors
+@inner(**_NUMBERS)
+def _multiply_data(given: Given, c: Curvature, out: Floats) -> None:
+    """Multiply AᵀWA with `out`, in place."""
+    states, points = len(out), c.pair.shape[2]
+    image = np.empty((states, 2 * points))
     add_product(given.routines, image, out, given.columns, PLAIN, 1.0, 0.0)
     for k in range(states):
+        if len(given.last):
+            image[k] += out[k, -1] * given.last[k]
         for f in range(points):
             re, im, m = image[k, f], image[k, points + f], c.pair[1, k, f]
             image[k, f], image[k, points + f] = c.pair[0, k, f] * re + m * im, m * re + c.pair[2, k, f] * im
     add_product(given.routines, out, image, given.columns, TURNED, 1.0, 0.0)
+    for k in range(len(given.last)):
+        out[k, -1] = (image[k] * given.last[k]).sum()
+
+
+@entry(**_NUMBERS)
+def multiply(given: Given, c: Curvature, d: Differences, v: Floats) -> Any:
+    """Multiply the whole second derivative by v, shape (K, N)."""
+    states, logs = len(v), c.bands.shape[2]
+    out = v * c.factors
+    _multiply_data(given, c, out)
     for k in range(states):
         for j in range(v.shape[1]):
             out[k, j] = out[k, j] * c.factors[k, j] + c.held[k, j] * v[k, j]
@@ -579,10 +602,11 @@ def _variances_of_changes(own: Array, off: Array, grid: Grid, d: Differences, ou
 
 
 @entry(**_NUMBERS)
-def variances(at: Array, own: Array, off: Array, columns: Array, scale: Array, grid: Grid, d: Differences) -> Any:
+def variances(at: Array, own: Array, off: Array, columns: Array, last: Floats, scale: Array, grid: Grid,
+              d: Differences) -> Any:  # fmt: skip
     """Variances of g of each difference (r,m-1), of the bends (k,i) and of the model (k,f), from blocks of the inverse.
 
-    `scale` is what columns are multiplied by in each state, shape (K, N).
+    `columns` and `last` are as :func:`fill` takes them, `scale` what columns are multiplied by in each state, (K, N).
     """
     states, size, points = len(scale), columns.shape[0], columns.shape[1] // 2
     one, zero = own.dtype.type(1), own.dtype.type(0)
@@ -591,6 +615,8 @@ def variances(at: Array, own: Array, off: Array, columns: Array, scale: Array, g
     scaled, image = np.empty_like(columns), np.empty_like(columns)
     for k in range(states):
         _variances_of_bends(own[k], grid.bend, bends[k])
+        if len(last):
+            columns[-1] = last[k]
         for j in range(size):
             scaled[j] = columns[j] * scale[k, j]
         add_product(at, image, own[k], scaled, PLAIN, one, zero)
