@@ -178,13 +178,14 @@ class JointSeries:
         return prepared, (found, np.full(found.size, self._doubt_of_exponents(line)))
 
     def _doubt_of_exponents(self, line: OrderedSeries) -> float:
-        if self.method.tail == "warburg":
-            return 0.0
+        """Standard deviation of the exponents of a series that its states have in common."""
         lam, floor, share = self.hyper[line.rows, :3].T
         alone = SeparateSolutions(self.parameters.rows(line.rows), lam, floor, share)
         z = self.impedance[line.rows]
         deviation = self.method.exponent_deviations(self.frequency, z, self.expansion, alone)
-        return _COMMON * float(np.nanmedian(deviation))
+        known = np.isfinite(deviation)
+        # Those of a Warburg element are known.
+        return _COMMON * float(np.median(deviation[known])) if known.any() else 0.0
 
     def _problem(
         self,

@@ -42,8 +42,8 @@ _OF_TWO: tuple[Tail, ...] = ("none", "capacitor")
 _OF_ONE_COLUMN: tuple[Tail, ...] = (*_OF_TWO, "cpe", "warburg", "auto")
 """Tails that spectra of a series may have along two columns and along one."""
 
-_BY_CHANCE = 0.01
-"""Exponents of a series differ if what they differ by is less probable by chance."""
+_BY_CHANCE, _STIFFEST = 0.01, 2
+"""Exponents of a series are no polynomial if what they miss it by is less probable by chance; and its highest degree."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class LogGaussian:
         What is in series with γ at low frequencies: nothing; 1/(jωC); a constant-phase element 1/(Q(jω)^n), n from 0.4
         to 1; one of n = ½, semi-infinite diffusion; R coth √(jωT) / √(jωT), diffusion in a finite space. R_pol is that
         of γ, without the tail. ``"auto"`` takes the most probable of the first four for each spectrum, or with `along`
-        for each series. There, exponents that agree within their errors are taken as one, and others come nearer.
+        for each series. There, the exponent is a constant, a line or a parabola along the series if the errors admit
+        it.
     exponent : float, optional
         n of ``tail="cpe"``, if it is known; found for each spectrum by default.
     sign : {"positive", "both"}
@@ -411,7 +412,7 @@ class LogGaussian:
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
         if self.several:
-            start = self._with_one_tail(frequency, impedance, expansion, start, given)
+            start = self._with_one_tail((frequency, impedance, expansion), start, given, position)
         method, found = self.of_series(start.parameters)
         exponents = None if found is None else (found, np.zeros(found.size))
         return solve_series(method.prepared(frequency, expansion), impedance, position, start, given, steps, exponents)
@@ -442,14 +443,13 @@ class LogGaussian:
 
     def _with_one_tail(
         self,
-        frequency: Array,
-        impedance: ComplexArray,
-        expansion: Expansion,
+        data: tuple[Array, ComplexArray, Expansion],
         start: SeparateSolutions,
         given: float | None,
+        position: Array,
     ) -> SeparateSolutions:
         """Let all spectra of a series have the tail that is most probable for it, with exponents that go together."""
-        found = start
+        (frequency, impedance, expansion), found = data, start
         kinds = np.array(start.parameters.tail_kinds)
         if self.tail == "auto":
             sums: dict[TailName, float] = {}
@@ -469,7 +469,7 @@ class LogGaussian:
             return found
         deviation = self.exponent_deviations(frequency, impedance, expansion, found)
         exponent = found.parameters.tail_exponent
-        exponent[there] = _shrunk(exponent[there], deviation[there])
+        exponent[there] = _smoothed(exponent[there], deviation[there], position[there])
         return found
 
     def exponent_deviations(
@@ -631,21 +631,22 @@ def _alike(impedance: ComplexArray) -> list[tuple[NDArray[np.intp], NDArray[np.i
     return [(np.flatnonzero(which.ravel() == n), np.flatnonzero(mask)) for n, mask in enumerate(masks)]
 
 
-def _shrunk(exponent: Array, deviation: Array) -> Array:
-    """Bring exponents as near to their mean as their errors explain how they differ; all of the way if they do.
+def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
+    """Smooth exponents along a series, by the simplest of a constant, a line and a parabola that their errors admit.
 
-    Estimates of a random effect (R. DerSimonian, N. Laird, Control. Clin. Trials 7 (1986) 177).
+    If none does, they are brought as near to the parabola as their errors explain how far they are from it, as
+    estimates of a random effect are (R. DerSimonian, N. Laird, Control. Clin. Trials 7 (1986) 177).
     """
-    weight: Array = 1.0 / np.where(deviation > 0.0, deviation, np.inf) ** 2
-    if not weight.sum() > 0.0:
-        return exponent
-    mean = float((weight * exponent).sum() / weight.sum())
-    square = float((weight * (exponent - mean) ** 2).sum())
-    freedom = float(max(np.count_nonzero(weight) - 1, 1))
-    if square < float(chdtri(freedom, _BY_CHANCE)):
-        return np.full(exponent.size, mean)
+    weight: Array = np.where(deviation > 0.0, 1.0 / np.where(deviation > 0.0, deviation, 1.0) ** 2, 0.0)
+    number = int(np.count_nonzero(weight))
+    fit, square, freedom = exponent, 0.0, 1
+    for degree in range(min(_STIFFEST, number - 1) + 1):
+        fit = np.polynomial.Polynomial.fit(position, exponent, degree, w=np.sqrt(weight))(position).clip(*EXPONENTS)
+        square, freedom = float((weight * (exponent - fit) ** 2).sum()), number - degree - 1
+        if freedom == 0 or square < np.asarray(chdtri(freedom, _BY_CHANCE)):
+            return np.asarray(fit)
     between = (square - freedom) / (weight.sum() - (weight**2).sum() / weight.sum())
-    return np.asarray(mean + (exponent - mean) * between * weight / (1.0 + between * weight))
+    return np.asarray(fit + (exponent - fit) * between * weight / (1.0 + between * weight))
 
 
 def _misfit(solution: Solution, impedance: ComplexArray) -> Array:

@@ -51,6 +51,11 @@ def two_lines(states):
     )
 
 
+def with_own_tails(states):
+    """Second differences, of states that have a last column of their own each."""
+    return second_differences(states)
+
+
 def problem(states=5, terms=second_differences, tail=0.25, normal=False):
     """A process that grows and moves, on a jittered grid, R_inf and L; a point of the second state is missing."""
     rng = np.random.default_rng(1)
@@ -79,15 +84,17 @@ def problem(states=5, terms=second_differences, tail=0.25, normal=False):
     u = np.array([-3.0 - 0.4 * np.abs(log_tau + 1.0 - 0.5 * k) + 0.15 * k for k in range(states)])
     x = np.hstack([np.exp(u), np.tile([0.5, 0.05], (states, 1))])
     b = x @ columns[:SIZE] + 0.003 * rng.standard_normal((states, 2 * POINTS))
+    last = rng.standard_normal((states if terms is with_own_tails else 0, 2 * POINTS))
     b[0, 2] += 0.05
     some = terms(states)
     courses = np.array([[1.0, 1.0]]) / np.sqrt(2) if terms is two_lines else np.zeros((0, 1))
-    chain = Chain(b, grid, some, width, courses)
+    chain = Chain(b, grid, some, width, courses, last)
     chain.precision[:] = rng.uniform(0.5, 2.0, (states, POINTS)) / 0.004**2
     chain.precision[1, 3] = 0.0
     chain.y[:] = np.hstack([u, x[:, LOGS:]]) + 0.3 * rng.uniform(0.0, 1.0, (states, SIZE))
     model = Model(np.array([40.0, 5.0]), 1.7, 0.8, normal)
-    return SimpleNamespace(chain=chain, terms=some, model=model, grid=grid, tail=tail, normal=normal, width=width)
+    known = {"terms": some, "grid": grid, "tail": tail, "normal": normal, "width": width, "last": last}
+    return SimpleNamespace(chain=chain, model=model, **known)
 
 
 def descend(at, tolerance, limit):
@@ -102,7 +109,10 @@ class Dense:
         h = 1.0 / at.grid.slope
         self.slopes = np.diff(np.eye(LOGS), axis=0)
         self.bends = np.diff(self.slopes / h[:, None], axis=0)
-        self.matrix = at.grid.columns[:SIZE].T
+        # (k,q,j)
+        self.matrix = np.tile(at.grid.columns[:SIZE].T, (self.states, 1, 1))
+        if len(at.last):
+            self.matrix[:, :, -1] = at.last
         # Of each difference e, as a matrix from u of all states, (r,k).
         self.along = np.zeros((len(at.terms.state), self.states))
         for r, (state, coefficient) in enumerate(zip(at.terms.state, at.terms.coefficient, strict=True)):
@@ -117,7 +127,7 @@ class Dense:
     def parts(self, y):
         y = y.reshape(self.states, SIZE)
         value = np.hstack([np.exp(y[:, :LOGS]), y[:, LOGS:]])
-        residual = value @ self.matrix.T - self.at.chain.b
+        residual = np.einsum("kqj,kj->kq", self.matrix, value) - self.at.chain.b
         distance = self.at.chain.precision * (residual[:, :POINTS] ** 2 + residual[:, POINTS:] ** 2)
         e = self.along @ y[:, :LOGS]
         return y[:, :LOGS], value, residual, distance, e, e @ self.across.T
@@ -139,7 +149,7 @@ class Dense:
     def gradient(self, y):
         lam, prior = self.at.model.lam, self.prior
         u, value, residual, d, e, g = self.parts(y)
-        out = (self.weights(d) * residual) @ self.matrix
+        out = np.einsum("kq,kqj->kj", self.weights(d) * residual, self.matrix)
         out[:, :LOGS] *= value[:, :LOGS]
         out[:, :LOGS] += lam * (prior.slope * (u @ self.slopes.T - prior.lean)) @ self.slopes
         bends = u @ self.bends.T / prior.knee
@@ -160,7 +170,7 @@ class Dense:
         whole = np.zeros((self.states, SIZE, self.states, SIZE))
         for k in range(self.states):
             scale = np.append(value[k, :LOGS], np.ones(EXTRAS))
-            columns = self.matrix * scale
+            columns = self.matrix[k] * scale
             whole[k, :, k] += columns.T @ (weights[k][:, None] * columns)
             force = columns[:, :LOGS].T @ (weights[k] * residual[k])
             whole[k, :LOGS, k, :LOGS] += np.diag(np.maximum(force, 0.0))
@@ -183,6 +193,7 @@ SHAPES = {
     "three states": (3, second_differences),
     "five states": (5, second_differences),
     "two lines": (6, two_lines),
+    "own tails": (4, with_own_tails),
 }
 
 
@@ -215,7 +226,8 @@ def test_the_residual_is_in_units_of_the_gauss_newton_matrix():
     # The diagonal has bends by the parabola that touches, and no pressure of the data.
     u, value, misfit, d, _, _ = dense.parts(y)
     scale = np.diag(dense.touched(y, known=np.zeros((dense.states, LOGS - 2)))).reshape(dense.states, SIZE).copy()
-    scale[:, :LOGS] -= np.maximum(value[:, :LOGS] * ((dense.weights(d) * misfit) @ dense.matrix)[:, :LOGS], 0.0)
+    pressure = (dense.weights(d) * misfit) @ at.grid.columns[:LOGS].T
+    scale[:, :LOGS] -= np.maximum(value[:, :LOGS] * pressure, 0.0)
     units = dense.gradient(y).reshape(scale.shape) / np.sqrt(scale)
     held = np.minimum(at.chain.y[:, LOGS:SIZE] * np.sqrt(scale[:, LOGS:]), units[:, LOGS:])
     assert residual == pytest.approx(max(np.abs(units[:, :LOGS]).max(), np.abs(held).max()), rel=1e-9)
