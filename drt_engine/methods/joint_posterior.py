@@ -178,7 +178,7 @@ class JointSeries:
         return prepared, (found, np.full(found.size, self._doubt_of_exponents(line)))
 
     def _doubt_of_exponents(self, line: OrderedSeries) -> float:
-        """Standard deviation of the exponents of a series that its states have in common."""
+        """Say how wrong the exponents of a series may be in all states alike, as a standard deviation."""
         lam, floor, share = self.hyper[line.rows, :3].T
         alone = SeparateSolutions(self.parameters.rows(line.rows), lam, floor, share)
         z = self.impedance[line.rows]

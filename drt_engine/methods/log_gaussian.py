@@ -43,7 +43,7 @@ _OF_ONE_COLUMN: tuple[Tail, ...] = (*_OF_TWO, "cpe", "warburg", "auto")
 """Tails that spectra of a series may have along two columns and along one."""
 
 _BY_CHANCE, _STIFFEST = 0.01, 2
-"""Exponents of a series are no polynomial if what they miss it by is less probable by chance; and its highest degree."""
+"""Exponents of a series are no polynomial if what they miss it by is less probable by chance; its highest degree."""
 
 
 @dataclass(frozen=True)
@@ -639,6 +639,9 @@ def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
     """
     weight: Array = np.where(deviation > 0.0, 1.0 / np.where(deviation > 0.0, deviation, 1.0) ** 2, 0.0)
     number = int(np.count_nonzero(weight))
+    if number == 0:
+        # They are known, or nothing is known of them.
+        return exponent
     fit, square, freedom = exponent, 0.0, 1
     for degree in range(min(_STIFFEST, number - 1) + 1):
         fit = np.polynomial.Polynomial.fit(position, exponent, degree, w=np.sqrt(weight))(position).clip(*EXPONENTS)
