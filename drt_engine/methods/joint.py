@@ -401,7 +401,7 @@ class SeriesProblem:
         self._spacing = spacing = np.diff(np.log(self._problem.discretisation.expansion.tau))
         self._width = 0.5 * (np.append(spacing, 0.0) + np.append(0.0, spacing))
         courses = np.zeros((0, 1)) if across is None else _courses(len(across))
-        self._exponents = exponents
+        self.exponents = exponents
         last = np.zeros((0, scaled.shape[1])) if exponents is None else _tail_columns(self._problem, exponents[0])
         self.chain = Chain(scaled, self._grid, self._terms, self._width, courses, last)
         self._few = max(_AT_ONCE // len(z), _FEWEST)
@@ -505,8 +505,8 @@ class SeriesProblem:
         size, x = np.full(rows, self.size), self.values()
         parameters = self._problem.parameters(x, self._impedance, size)
         fit = self._problem.impedance(parameters, self._problem.fitted(x), size)
-        if self._exponents is not None:
-            parameters.tail_exponent[:] = np.where(parameters.tail > 0.0, self._exponents[0], np.nan)
+        if self.exponents is not None:
+            parameters.tail_exponent[:] = np.where(parameters.tail > 0.0, self.exponents[0], np.nan)
             found_on = self._problem.discretisation
             fit = parameters.impedance(found_on.frequency, found_on.impedance)
         no, none = np.zeros(rows, dtype=bool), np.full(rows, np.nan)
@@ -696,10 +696,10 @@ class SeriesProblem:
         step[:, 1:] += slope_term
         for state, coefficient in zip(self._terms.state.T, self._terms.coefficient.T, strict=True):
             np.add.at(coupled, np.maximum(state, 0), coefficient[:, None] * step)
-        if self._exponents is None:
+        if self.exponents is None:
             return out
         # ∂(jω)⁻ⁿ/∂n = −ln(jω) (jω)⁻ⁿ
-        exponent, deviation = self._exponents
+        exponent, deviation = self.exponents
         change = -self.chain.y[:, -1:] * deviation[:, None] * _tail_columns(self._problem, exponent, slope=True)
         return np.concatenate([out, self.chain.forces(change)[None]])
 
@@ -1016,7 +1016,7 @@ class _CoarserProblem(SeriesProblem):
         few, many = (one.problem.discretisation.expansion.tau for one in (prepared, finer._prepared))
         z = np.where(finer._there, finer._impedance, np.nan)
         wider = (many.size - 1) / (few.size - 1)
-        super().__init__(prepared, z, finer._position, wider=wider, exponents=finer._exponents)
+        super().__init__(prepared, z, finer._position, wider=wider, exponents=finer.exponents)
         self._finer = finer
         self._between = CubicSpline(np.log(few), np.eye(few.size), axis=0)(np.log(many)).T
         self.chain.y[:, : few.size] = finer.chain.y[:, np.searchsorted(many, few)]

@@ -232,7 +232,7 @@ class JointSeries:
             better = self._doubt(alone.covariance, rows) < self._doubt(joint.covariance[complete], rows)
             for name in ("covariance", "shift", "uncut"):
                 getattr(joint, name)[complete[better]] = getattr(alone, name)[better]
-        return joint
+        return joint if problem.exponents is None else replace(joint, exponent=np.stack(problem.exponents, axis=1))
 
     def _doubt(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
         """Mean variance of ln γ of some spectra, weighted by γ, shape (K,)."""

@@ -632,22 +632,29 @@ def _alike(impedance: ComplexArray) -> list[tuple[NDArray[np.intp], NDArray[np.i
 
 
 def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
-    """Smooth exponents along a series, by the simplest of a constant, a line and a parabola that their errors admit.
+    """Smooth exponents along a series, by a constant, a line or a parabola: the most probable one.
 
-    If none does, they are brought as near to the parabola as their errors explain how far they are from it, as
-    estimates of a random effect are (R. DerSimonian, N. Laird, Control. Clin. Trials 7 (1986) 177).
+    By G. Schwarz, Ann. Stat. 6 (1978) 461. If their errors admit none, they are brought as near to it as the errors
+    explain how far they are from it, as estimates of a random effect are (R. DerSimonian, N. Laird, Control. Clin.
+    Trials 7 (1986) 177).
     """
-    weight: Array = np.where(deviation > 0.0, 1.0 / np.where(deviation > 0.0, deviation, 1.0) ** 2, 0.0)
+    known = deviation > 0.0
+    # An error that is small by chance has an exponent that is too large.
+    least = float(np.median(deviation[known])) if known.any() else 1.0
+    weight: Array = np.where(known, 1.0 / np.maximum(np.where(known, deviation, least), least) ** 2, 0.0)
     number = int(np.count_nonzero(weight))
     if number == 0:
         # They are known, or nothing is known of them.
         return exponent
-    fit, square, freedom = exponent, 0.0, 1
+    tried = []
     for degree in range(min(_STIFFEST, number - 1) + 1):
         fit = np.polynomial.Polynomial.fit(position, exponent, degree, w=np.sqrt(weight))(position).clip(*EXPONENTS)
-        square, freedom = float((weight * (exponent - fit) ** 2).sum()), number - degree - 1
-        if freedom == 0 or square < np.asarray(chdtri(freedom, _BY_CHANCE)):
-            return np.asarray(fit)
+        square = float((weight * (exponent - fit) ** 2).sum())
+        tried.append((square + (degree + 1) * np.log(number), degree, square, fit))
+    _, degree, square, fit = min(tried, key=lambda one: one[:2])
+    freedom = number - degree - 1
+    if freedom == 0 or square < np.asarray(chdtri(freedom, _BY_CHANCE)):
+        return np.asarray(fit)
     between = (square - freedom) / (weight.sum() - (weight**2).sum() / weight.sum())
     return np.asarray(fit + (exponent - fit) * between * weight / (1.0 + between * weight))
 

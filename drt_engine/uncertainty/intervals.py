@@ -14,7 +14,7 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
-from drt_engine.uncertainty.posterior import HasPosterior, check_level
+from drt_engine.uncertainty.posterior import HasPosterior, check_level, quantile
 
 if TYPE_CHECKING:
     from drt_engine.methods import Method
@@ -262,6 +262,11 @@ def intervals_of(
             low, high = found.element_interval("exponent", level)
             out["tail_exponent_low"][rows] = np.maximum(1.0 - high, EXPONENTS[0])
             out["tail_exponent_high"][rows] = 1.0 - low
+        if getattr(found, "exponent", None) is not None:
+            middle, deviation = found.exponent.T
+            half = np.where(deviation > 0.0, quantile(level) * deviation, np.nan)
+            out["tail_exponent_low"][rows] = np.maximum(middle - half, EXPONENTS[0])
+            out["tail_exponent_high"][rows] = np.minimum(middle + half, EXPONENTS[1])
 
     run_tiles(work, _pieces(method, given, joined))
     return Intervals(level, **out)

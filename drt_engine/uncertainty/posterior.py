@@ -182,6 +182,8 @@ class LogPosterior:
         Largest |γ| that the data allow, ohm.
     reciprocal : bool
         Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
+    exponent : ndarray, shape (K, 2), optional
+        n of the tails of spectra of a series, and standard deviations.
     """
 
     expansion: Expansion
@@ -194,6 +196,7 @@ class LogPosterior:
     window_end: float | None = None
     allowed: Array | None = None
     reciprocal: bool = False
+    exponent: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
@@ -208,8 +211,9 @@ class LogPosterior:
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        if self.allowed is not None:
-            arrays["allowed"] = self.allowed[rows]
+        for name in ("allowed", "exponent"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
 
     @cached_property
