@@ -1,6 +1,6 @@
 """Tables for other programs: everything that was found, with units in the headings, as csv, Excel or parquet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,23 +97,17 @@ def gather(
     # Peaks are looked for as they are without areas: what they are does not depend on them.
     scaled = None if result is None else per_area(result, by)
     measured = None if spectra is None else spectra_per_area(spectra, by)
-    made: dict[str, pd.DataFrame] = {}
-    for name in (name for name in TABLES if name in wanted):
-        if name == "results":
-            table = _of(scaled).to_frame()
-        elif name == "gamma":
-            table = _of(scaled).gamma_frame(form=form)
-        elif name == "impedance":
-            table = (
-                measured_frame(_of(measured), form) if scaled is None else scaled.impedance_frame(measured, form=form)
-            )
-        elif name == "validation":
-            table = _validation(_of(spectra if spectra is not None else _of(result).spectra), by)
-        else:
-            table = _of(result).peaks() if name == "peaks" else _of(tracks).table.reset_index(drop=True)
-            table = _scaled(table, by)
-        made[name] = _headed(table, _units(name, result), by is not None)
-    return made
+    make: dict[str, Callable[[], pd.DataFrame]] = {
+        "results": lambda: _of(scaled).to_frame(),
+        "gamma": lambda: _of(scaled).gamma_frame(form=form),
+        "impedance": lambda: (
+            measured_frame(_of(measured), form) if scaled is None else scaled.impedance_frame(measured, form=form)
+        ),
+        "validation": lambda: _validation(_of(spectra if spectra is not None else _of(result).spectra), by),
+        "peaks": lambda: _scaled(_of(result).peaks(), by),
+        "processes": lambda: _scaled(_of(tracks).table.reset_index(drop=True), by),
+    }
+    return {name: _headed(make[name](), _units(name, result), by is not None) for name in TABLES if name in wanted}
 
 
 def _units(name: str, result: Inversion | None) -> dict[str, str]:
