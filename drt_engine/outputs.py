@@ -35,6 +35,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PARTIAL = re.compile(r"\.(?P<stem>.*)\.(?P<random>[0-9a-f]{8})(?P<check>[0-9a-f]{8})\.drt-engine\.partial", re.DOTALL)
 _STEM_BYTES = 100  # a name has at most 255 on usual disks, and the rest of a provisional one takes 40
 _TRIALS = 100
+"""Names of provisional files that are tried; another program that cleans up may remove one between making and
+locking."""
 
 
 def check_target(

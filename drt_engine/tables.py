@@ -40,6 +40,7 @@ _UNITS: Mapping[str, Mapping[str, str]] = {
 _BY_AREA = {"ohm": "ohm cm2", "H": "H cm2", "F": "F/cm2", "S": "S/cm2"}
 _LIKE_GAMMA = (*OF_GAMMA, "height", "prominence")
 _EXCEL = (1_048_576, 16_384)
+"""Rows and columns of a sheet of Excel (.xlsx), the most that the format has."""
 _SUFFIXES = (".csv", ".parquet", ".xlsx")
 
 

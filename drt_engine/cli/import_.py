@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["import_"]
 
 _MOST_NAMES, _MOST_GRIDS = 3, 9
+"""Most files that a remark names, and most grids that are listed one by one: a line or two on a terminal."""
 _CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 

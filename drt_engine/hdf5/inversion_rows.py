@@ -27,6 +27,7 @@ __all__ = ["Solutions", "numbers_of", "opened_inversion", "put_solutions"]
 Array = NDArray[Any]
 
 _ROWS_AT_ONCE = 8192
+"""Rows that are written at once: some ten megabytes."""
 
 
 @dataclass(frozen=True, eq=False)

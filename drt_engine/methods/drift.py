@@ -55,6 +55,8 @@ _ROUNDS, _SETTLED = 20, 3e-3
 """Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 60, 1e-9
+"""Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance
+of the optimality residual, which a solution has to meet."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _DECADES_BEYOND = 1.0
+"""Decades of τ beyond the window of the data at either end: twice those of Tikhonov, as this γ falls off smoothly
+there."""
 
 _BETTER = 0.7
 """Share of the residual of the impedance that that of the admittance is below, for it to be taken."""

@@ -28,6 +28,8 @@ _ROUNDS, _SETTLED = 15, 3e-3
 """Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 120, 1e-9
+"""Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance
+of the optimality residual, which a solution has to meet."""
 
 _NEAR, _FALL = 3, 4.0
 """How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It

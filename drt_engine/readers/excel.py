@@ -41,6 +41,7 @@ _SMALL, _MOST_PACKED = 2**21, 50
 
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PREAMBLE = 200
+"""Rows among which the headings are looked for."""
 
 
 def _as_text(cell: object) -> str:

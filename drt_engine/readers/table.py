@@ -41,6 +41,7 @@ from drt_engine.readers.unnamed import inferred
 __all__ = ["READER"]
 
 _PREAMBLE = 500
+"""Lines among which headings are looked for; beyond it, only headings that were there before are found again."""
 _WORDS = re.compile(r"[^\W\deE_]|[|'\"]")
 _COMMENT = re.compile(r"\A\s*(?:#+|%+|//+)\s*")
 _CHANNEL = re.compile(r"\s*(?:CH|Channel)[ .#:]{0,3}(\d{1,6})\b", re.IGNORECASE)

@@ -52,6 +52,7 @@ Delimiter = Literal["\t", ";", ",", " "]
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _RETURNS = re.compile(r"\r++\n?")
 _BLOCK = 4096
+"""Rows that are split into cells at once, so that a long file needs little memory."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 

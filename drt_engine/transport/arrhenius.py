@@ -22,7 +22,9 @@ BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant, eV/K (CODATA 2018, exact)."""
 
 _ROOM = 298.15
+"""Temperature at which the conductivity is stated, K: 25 °C."""
 _UNLIKELY = 0.01
+"""Probability of a test below which a line is said to be curved, or not to fit."""
 _QUANTITIES = {"total": "sigma", "bulk": "sigma_bulk", "grain boundary": "sigma_grain_boundary"}
 
 

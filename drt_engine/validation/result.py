@@ -66,8 +66,15 @@ _MESSAGES = {
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
 }
 
-_FAULTS = 15 | 1024 | 2048
-_FAILURES = 768
+_FAULTS = (
+    Validity.DRIFT
+    | Validity.OUTLIER
+    | Validity.INCONSISTENT
+    | Validity.NOISY
+    | Validity.WRONG_SIGN
+    | Validity.UNPREDICTED
+)
+_FAILURES = Validity.NOT_FINITE | Validity.TOO_FEW_POINTS
 _MATRICES = ("residual", "outlier")
 
 
