@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.elements import EXPONENTS, Terms
 from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
-from drt_engine.methods.nearby import plain_tables
+from drt_engine.methods.nearby import plain_tables, with_columns
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
 
@@ -108,9 +108,7 @@ class LogModel:
 
     def grid(self, columns: Array) -> log_gaussian.Grid:
         """Collect what the kernel needs to know."""
-        missing = -len(columns) % 4
-        whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
-        return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
+        return with_columns(self.prepared.grid, columns)
 
     def work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
         """Make the arrays of the compiled search for a grid."""

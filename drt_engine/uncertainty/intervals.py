@@ -12,6 +12,7 @@ from drt_engine.elements import EXPONENTS
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
+from drt_engine.spectra import freeze_arrays
 from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
 from drt_engine.uncertainty.posterior import HasPosterior, check_level
@@ -98,9 +99,7 @@ class Intervals:
         for name in INTERVAL_UNITS:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.r_pol_low.shape, np.nan))
-            array = getattr(self, name).view()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        freeze_arrays(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Freeze the arrays of pickled ones again."""

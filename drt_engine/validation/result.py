@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.spectra import freeze_arrays, row_numbers
 from drt_engine.validation.base import ValidityTest
 
 __all__ = ["Validation", "Validity"]
@@ -139,16 +140,9 @@ class Validation:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.flag.size, np.nan))
         rows, points = self.flag.size, self.frequency.size
-        for field in fields(self):
-            array = getattr(self, field.name)
-            if not isinstance(array, np.ndarray):
-                continue
-            expected = (points,) if field.name == "frequency" else (rows, points)[: 1 + (field.name in _MATRICES)]
-            if array.shape != expected:
-                raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
-            array = array.view()
-            array.flags.writeable = False
-            object.__setattr__(self, field.name, array)
+        freeze_arrays(
+            self, lambda name: (points,) if name == "frequency" else (rows, points)[: 1 + (name in _MATRICES)]
+        )
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
 
@@ -164,7 +158,7 @@ class Validation:
         rows : int, slice, or array_like of int or bool
             Which, in numpy's terms; a boolean column of `states` will do.
         """
-        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        chosen = row_numbers(len(self), rows)
         arrays = {
             field.name: getattr(self, field.name)[chosen]
             for field in fields(self)
