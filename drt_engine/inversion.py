@@ -441,7 +441,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
 
 
 def _take(spectra: Spectra, method: LogGaussian, out: dict[str, Any], rows: NDArray[np.intp], part: "Part") -> None:
-    """Put in what was found for spectra that were inverted together, and say where they hardly hang together."""
+    """Store what was found for spectra that were inverted together, and warn where they are hardly coupled."""
     _replace(spectra, out, method.expansion(spectra.frequency), rows, part.solution)
     out["status"][rows[part.breaks]] |= np.uint32(Status.BREAK)
     strength = float(out["coupling"][rows[0]])
@@ -564,7 +564,7 @@ def _at_places(
     sheet: tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64]],
     steps: Steps,
 ) -> tuple[list[float], list[float], NDArray[np.bool_]]:
-    """Find how strongly series are held together, and where that breaks, shape (C, V), at each place for itself.
+    """Find how strongly series are coupled, and where the coupling breaks, shape (C, V), at each place separately.
 
     `sheet` has the rows, shape (C, V), which of them were measured, and where series stand across, shape (C,).
     """

@@ -16,9 +16,9 @@ __all__ = [
     "MIN_POINTS",
     "STATE_UNITS",
     "Spectra",
+    "chosen_rows",
     "first_and_last",
     "freeze_arrays",
-    "row_numbers",
     "with_states",
 ]
 
@@ -137,7 +137,7 @@ class Spectra:
         rows : int, slice, or array_like of int or bool
             Which, in numpy's terms; a boolean column of `states` will do.
         """
-        chosen = row_numbers(len(self), rows)
+        chosen = chosen_rows(len(self), rows)
         times = None if self._point_time is None else self._point_time[chosen]
         return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen], times)
 
@@ -270,7 +270,7 @@ def _frozen(values: NDArray[T]) -> NDArray[T]:
     return values
 
 
-def row_numbers(count: int, rows: Any) -> NDArray[np.intp]:
+def chosen_rows(count: int, rows: Any) -> NDArray[np.intp]:
     """Return the numbers of the chosen rows among `count`, as numpy takes them; a boolean column of states will do."""
     return np.atleast_1d(np.arange(count)[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
 

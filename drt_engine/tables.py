@@ -92,7 +92,9 @@ def gather(
         if name not in TABLES:
             raise UnknownNameError("table", name, TABLES)
         if name not in there:
-            raise InputError(f"the table {name!r} needs {_NEEDS[name]}; there is none.")
+            raise InputError(
+                f"the table {name!r} needs {_NEEDS[name]}; got none. Give it, or leave this table out of which."
+            )
     states = result.states if result is not None else spectra.states if spectra is not None else None
     by = None if states is None else areas(states, area)
     # Peaks are looked for as they are without areas: what they are does not depend on them.
@@ -120,7 +122,9 @@ def _units(name: str, result: Inversion | None) -> dict[str, str]:
 def _pairs(result: Any, spectra: Any, tracks: Any) -> list[tuple[Inversion | None, Spectra | None]]:
     """Pair results with their spectra, where there are several of them."""
     if tracks is not None:
-        raise InputError("processes are of one result; got several. Gather the processes by themselves.")
+        raise InputError(
+            "processes are of one result; got several. Make the tables of processes separately: gather(tracks=tracks)."
+        )
     results, measured = ([one] if one is None or not isinstance(one, Sequence) else [*one] for one in (result, spectra))
     count = max(len(results), len(measured))
     for name, side, given in (("results", results, result), ("spectra", measured, spectra)):

@@ -44,7 +44,7 @@ def invert(
         list[str] | None,
         typer.Option(
             help="State along which the spectra of a series are inverted together, such as voltage or cycle; given "
-            "twice, series that are neighbours in the second are held together as well.",
+            "twice, series that are neighbours in the second are coupled as well.",
             show_default=False,
         ),
     ] = None,

@@ -254,7 +254,10 @@ def _cycles(
 ) -> tuple[Any, Any]:
     """Return the cycles that are compared: by default the first and the last that all drawn cells have."""
     if "cycle" not in states:
-        raise InputError("states must have the column 'cycle' to compare before and after ageing; there is none.")
+        raise InputError(
+            "states must have the column 'cycle' to compare before and after ageing; got the columns "
+            f"{', '.join(map(str, states.columns)) or 'none'}."
+        )
     if cycles is not None:
         if len(cycles) != 2:
             raise InputError(f"cycles must be the earlier and the later one; got {cycles!r}.")

@@ -165,7 +165,7 @@ def _numbers(cell: str, heading: str, error: Any) -> NDArray[Any]:
     inside = cell.strip().removeprefix("[").removesuffix("]").replace("\n", " ")
     if "..." in inside:
         raise error(
-            f"the list of {heading!r} was shortened by numpy, to '...'. Write it anew, after "
+            f"the list of {heading!r} was shortened by numpy, to '...'. Write the file again, after "
             "numpy.set_printoptions(threshold=sys.maxsize)."
         )
     if "," in inside:

@@ -307,7 +307,7 @@ def campaign(design: CampaignDesign | None = None) -> Campaign:
 
 
 def _impedance(design: CampaignDesign, truth: Sequence[NDArray[np.float64]]) -> NDArray[np.complex128]:
-    """Impedances with noise, ohm, shape (K, F), a block of spectra at a time."""
+    """Impedances with noise, ohm, shape (K, F), computed a block of spectra at a time to save memory."""
     omega = 2 * np.pi * design.frequency
     rng = np.random.default_rng(design.seed)
     z = np.empty((len(design), omega.size), dtype=complex)

@@ -91,7 +91,9 @@ class Cell:
     def __post_init__(self) -> None:
         """Refuse what no cell can be."""
         if not self.name or str(self.name) != self.name:
-            raise InputError(f"name of a Cell must be a string that is not empty; got {self.name!r}.")
+            raise InputError(
+                f"name of a Cell must be a string that is not empty; got {self.name!r}. Give one, such as name='A'."
+            )
         for field, value in vars(self).items():
             if field == "name":
                 continue

@@ -91,7 +91,7 @@ def arrhenius_of(table: pd.DataFrame, series: str | Sequence[str], convention: C
         raise UnknownNameError("convention", convention, get_args(Convention))
     if "temperature" not in table.columns:
         raise InputError(
-            "an Arrhenius fit needs the state 'temperature', °C; there is none. Give it: "
+            "an Arrhenius fit needs the state 'temperature', °C, which the spectra do not have. Give it: "
             "spectra.with_states(temperature=[...])."
         )
     keys = [name for name in ([series] if isinstance(series, str) else list(series)) if name in table.columns]

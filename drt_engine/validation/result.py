@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.spectra import freeze_arrays, row_numbers
+from drt_engine.spectra import chosen_rows, freeze_arrays
 from drt_engine.validation.base import ValidityTest
 
 __all__ = ["Validation", "Validity"]
@@ -56,8 +56,8 @@ _MESSAGES = {
     "one. Capacitive means Im Z < 0; take the complex conjugate.",
     Validity.NOISY: "The noise is above the limit. Average longer, or raise the amplitude.",
     Validity.UNPREDICTED: "The other spectra of its series do not predict this one, by far more than neighbours "
-    "differ here: something was different while it was measured, or its state is written down wrongly. Look at it "
-    "beside them; leave it out of the series if it is no part of it.",
+    "differ here: something was different while it was measured, or its recorded state is wrong. Compare it "
+    "with its neighbours; leave it out of the series if it does not belong to it.",
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any violation.",
@@ -158,7 +158,7 @@ class Validation:
         rows : int, slice, or array_like of int or bool
             Which, in numpy's terms; a boolean column of `states` will do.
         """
-        chosen = row_numbers(len(self), rows)
+        chosen = chosen_rows(len(self), rows)
         arrays = {
             field.name: getattr(self, field.name)[chosen]
             for field in fields(self)
