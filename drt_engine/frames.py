@@ -108,7 +108,7 @@ def areas(states: pd.DataFrame, area: bool | float) -> Array | None:
         return None
     if area is True and "area" not in states.columns:
         raise InputError(
-            "impedances per area need the state 'area', cm²; there is none. Give it: "
+            "impedances per area need the state 'area', cm², which the spectra do not have. Give it: "
             "spectra.with_states(area=1.13), or one number for all: per_area=1.13, --area 1.13."
         )
     try:

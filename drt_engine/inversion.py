@@ -128,54 +128,35 @@ def invert_block(
     """
     method = with_series(method, spectra.states)
     expansion = method.expansion(spectra.frequency)
-    rows, size = len(spectra), expansion.tau.size
-    names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
-    out: dict[str, Any] = {name: np.full(rows, np.nan) for name in names}
-    out["coefficients"] = np.empty((rows, size))
     usable = np.isfinite(spectra.impedance)
-    out["status"] = status = _triage(spectra.impedance, usable)
-    parts = _tiles(usable, status) if kept is None else _tiles(usable, status, _TILE_KEPT)
+    out = _without_solutions(spectra, expansion, usable)
+    parts = _tiles(usable, out["status"], _TILE if kept is None else _TILE_KEPT)
     shared = sharing(method)
     which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
-
     times = _times(spectra, method)
     columns = method.columns if isinstance(method, LogGaussian) else ()
-    lines: list[OrderedSeries] = []
-    if columns and isinstance(method, LogGaussian):
-        lines = series_along(spectra.states, columns[0], (*(method.series or ()), *columns[1:]))
-    of_series = np.zeros(rows, dtype=bool)
+    lines = _lines(spectra, method)
+    in_series = np.zeros(len(spectra), dtype=bool)
     if times is not None and columns:
         # Points are placed between the states of a series; what belongs to none drifts by itself.
-        of_series[[row for line in lines for row in line.rows]] = True
-        parts = [part for which_rows in (of_series, ~of_series) for part in _of_those(parts, which_rows)]
+        in_series[[row for line in lines for row in line.rows]] = True
+        parts = [part for which_rows in (in_series, ~in_series) for part in _of_those(parts, which_rows)]
         out["moved"] = np.zeros(spectra.impedance.shape, dtype=complex)
     before = 1.0 if level is None else 1.0 - SHARE_OF_INTERVALS
     course = _Course(out, kept or Kept(), [before * share for share in _STAGES.get(len(columns), (0.0, 1.0))])
+    separate = _Separate(spectra, method, expansion, which, times, in_series)
 
     def work(tile: Tile) -> None:
-        rows, points = tile
+        rows = tile[0]
         if course.is_past(1, rows):
             return
-        z = np.take(spectra.impedance[rows], points, axis=1)
-        if times is not None and isinstance(method, LogGaussian) and not of_series[rows[0]]:
-            own = np.take(times[rows], points, axis=1)
-            solution = method.solve_drifting(spectra.frequency[points], z, expansion, own)
-        elif shared is None or which is None:
-            solution = method.solve(spectra.frequency[points], z, expansion)
-        else:
-            solution = shared.solve(spectra.frequency[points], z, expansion, which[rows])
+        solution = separate.solution(tile)
         course.put(1, rows, lambda: _keep(out, tile, solution, spectra, expansion))
         tick(rows.size)
 
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and columns:
-        one, *two = columns
-        run_tiles(lambda line: _join(spectra, method, course, line), lines)
-        if two:
-            sheets = sheets_of(spectra.states, (one, two[0]), method.series)
-            run_tiles(lambda sheet: _join_across(spectra, method, course, sheet), sheets)
-        alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(status)))
-        status[alone] |= np.uint32(Status.ALONE)
+        _together(spectra, method, course, lines)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
@@ -188,6 +169,70 @@ def invert_block(
         point_time=times,
     )
     return result if level is None else replace(result, intervals=result._intervals(level, kept=kept))
+
+
+def _without_solutions(spectra: Spectra, expansion: Expansion, usable: NDArray[np.bool_]) -> dict[str, Any]:
+    """Arrays for the results of all spectra, by name, with a status for those that cannot be inverted."""
+    names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
+    out: dict[str, Any] = {name: np.full(len(spectra), np.nan) for name in names}
+    out["coefficients"] = np.empty((len(spectra), expansion.tau.size))
+    out["status"] = _triage(spectra.impedance, usable)
+    return out
+
+
+def _lines(spectra: Spectra, method: Method) -> list[OrderedSeries]:
+    """Series along the first state that the method inverts spectra together along; none if each is alone."""
+    if not isinstance(method, LogGaussian) or not method.columns:
+        return []
+    first, *others = method.columns
+    return series_along(spectra.states, first, (*(method.series or ()), *others))
+
+
+class _Separate(NamedTuple):
+    """What spectra are inverted with, each separately.
+
+    Attributes
+    ----------
+    spectra, method, expansion
+        As in :func:`invert_block`.
+    which : ndarray of int, shape (K,), or None
+        Which λ of the grid each spectrum has, where the method shares it.
+    times : ndarray, shape (K, F), or None
+        When each point was measured, where the method asks for it.
+    in_series : ndarray of bool, shape (K,)
+        Spectra whose points are placed later, between the states of their series.
+    """
+
+    spectra: Spectra
+    method: Method
+    expansion: Expansion
+    which: NDArray[np.intp] | None
+    times: NDArray[np.float64] | None
+    in_series: NDArray[np.bool_]
+
+    def solution(self, tile: Tile) -> Solution:
+        """Solve for the spectra of a tile."""
+        rows, points = tile
+        frequency = self.spectra.frequency[points]
+        z = np.take(self.spectra.impedance[rows], points, axis=1)
+        if self.times is not None and isinstance(self.method, LogGaussian) and not self.in_series[rows[0]]:
+            own = np.take(self.times[rows], points, axis=1)
+            return self.method.solve_drifting(frequency, z, self.expansion, own)
+        shared = sharing(self.method)
+        if shared is None or self.which is None:
+            return self.method.solve(frequency, z, self.expansion)
+        return shared.solve(frequency, z, self.expansion, self.which[rows])
+
+
+def _together(spectra: Spectra, method: LogGaussian, course: "_Course", lines: list[OrderedSeries]) -> None:
+    """Invert spectra together along their series, and series across if the method names a second state."""
+    out = course.out
+    run_tiles(lambda line: _join(spectra, method, course, line), lines)
+    if len(method.columns) > 1:
+        sheets = sheets_of(spectra.states, (method.columns[0], method.columns[1]), method.series)
+        run_tiles(lambda sheet: _join_across(spectra, method, course, sheet), sheets)
+    alone = np.setdiff1d(np.flatnonzero(np.isnan(out["coupling"])), np.flatnonzero(failures(out["status"])))
+    out["status"][alone] |= np.uint32(Status.ALONE)
 
 
 def _times(spectra: Spectra, method: Method) -> NDArray[np.float64] | None:
@@ -396,7 +441,7 @@ def _join(spectra: Spectra, method: LogGaussian, course: _Course, line: OrderedS
 
 
 def _take(spectra: Spectra, method: LogGaussian, out: dict[str, Any], rows: NDArray[np.intp], part: "Part") -> None:
-    """Put in what was found for spectra that were inverted together, and say where they hardly hang together."""
+    """Store what was found for spectra that were inverted together, and warn where they are hardly coupled."""
     _replace(spectra, out, method.expansion(spectra.frequency), rows, part.solution)
     out["status"][rows[part.breaks]] |= np.uint32(Status.BREAK)
     strength = float(out["coupling"][rows[0]])
@@ -519,7 +564,7 @@ def _at_places(
     sheet: tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float64]],
     steps: Steps,
 ) -> tuple[list[float], list[float], NDArray[np.bool_]]:
-    """Find how strongly series are held together, and where that breaks, shape (C, V), at each place for itself.
+    """Find how strongly series are coupled, and where the coupling breaks, shape (C, V), at each place separately.
 
     `sheet` has the rows, shape (C, V), which of them were measured, and where series stand across, shape (C,).
     """

@@ -35,6 +35,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PARTIAL = re.compile(r"\.(?P<stem>.*)\.(?P<random>[0-9a-f]{8})(?P<check>[0-9a-f]{8})\.drt-engine\.partial", re.DOTALL)
 _STEM_BYTES = 100  # a name has at most 255 on usual disks, and the rest of a provisional one takes 40
 _TRIALS = 100
+"""Names of provisional files that are tried; another program that cleans up may remove one between making and
+locking."""
 
 
 def check_target(
@@ -222,7 +224,7 @@ def hold(descriptor: int, path: Path) -> bool:
 
 
 def remove_left_over(folder: Path) -> None:
-    """Remove what killed writers left in a folder: files of ours by their name, which nobody has locked."""
+    """Remove what killed writers left in a folder: files with names of this package that no program has locked."""
     with suppress(OSError):
         for entry in os.scandir(folder):
             match = _PARTIAL.fullmatch(entry.name)
@@ -247,7 +249,7 @@ def _remove_if_dead(entry: "os.DirEntry[str]") -> None:
 
 
 def _locked(descriptor: int) -> bool:
-    """Lock an open file; False if somebody else has.
+    """Lock an open file; False if another program has.
 
     Raises
     ------
@@ -282,7 +284,9 @@ def publish(partial: Path, target: Path, *, overwrite: bool) -> None:
             # Unlike a rename, a link fails when the name was taken meanwhile.
             target.hardlink_to(partial)
         except FileExistsError as error:
-            raise OutputExistsError(f"{target}: was made by somebody else meanwhile.") from error
+            raise OutputExistsError(
+                f"{target}: was made by another program meanwhile. Name another file, or allow it to be replaced."
+            ) from error
         except OSError:
             check_target(target, overwrite=False)
             partial.replace(target)

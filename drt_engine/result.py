@@ -1,7 +1,7 @@
 """The result of an inversion: frozen arrays, how sure they are, and the model evaluated anywhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.regularisation import series_of
 from drt_engine.result_fields import OF_GAMMA, OF_POINTS, PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
 from drt_engine.series import OrderedSeries, seconds_of, series_along, sheets_of
-from drt_engine.spectra import STATE_UNITS, Spectra, with_states
+from drt_engine.spectra import STATE_UNITS, Spectra, chosen_rows, freeze_arrays, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
 from drt_engine.steps import Kept
 from drt_engine.uncertainty.intervals import (
@@ -100,8 +100,8 @@ class Inversion(ResultArrays):
     inductance_exponent : ndarray, shape (K,)
         m of the inductance L (jω)^m, of which `inductance` is L; 1 without losses.
     coupling, shift : ndarray, shape (K,)
-        How strongly spectra of a series are held together, κ, and how far processes move in ln τ from one to the next,
-        s; NaN for spectra that were inverted alone.
+        Strength κ of the coupling between neighbouring spectra of a series, and s, how far processes move in ln τ from
+        one to the next; NaN for spectra that were inverted alone.
     coupling_across, shift_across : ndarray, shape (K,)
         The same along the second state, where series that are neighbours in it were inverted together; NaN elsewhere.
     """
@@ -121,16 +121,7 @@ class Inversion(ResultArrays):
         rows, points = self.status.size, self.frequency.shape
         shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points}
         shapes |= dict.fromkeys(OF_POINTS, (rows, *points))
-        for field in fields(self):
-            array = getattr(self, field.name)
-            if not isinstance(array, np.ndarray):
-                continue
-            expected = shapes.get(field.name, (rows,))
-            if array.shape != expected:
-                raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
-            array = array.view()
-            array.flags.writeable = False
-            object.__setattr__(self, field.name, array)
+        freeze_arrays(self, lambda name: shapes.get(name, (rows,)))
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
 
@@ -159,7 +150,7 @@ class Inversion(ResultArrays):
         rows : int, slice, or array_like of int or bool
             Which, in numpy's terms; a boolean column of `states` will do.
         """
-        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        chosen = chosen_rows(len(self), rows)
         arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
         for name in ("intervals", *OF_POINTS):
             given = getattr(self, name)
@@ -687,7 +678,7 @@ class Inversion(ResultArrays):
             )
         if self.expansion.kernel != "relaxation":
             raise InputError(
-                f"deconvolution is made of relaxations; got a distribution with kernel="
+                f"deconvolution fits elements with relaxation times; got a distribution with kernel="
                 f"{self.expansion.kernel!r}. Take the rows of peaks(), or invert with kernel='relaxation'."
             )
 

@@ -110,7 +110,7 @@ class ResultArrays:
         metadata=_later(
             "1",
             r"$\kappa$ of the series, if spectra were inverted together",
-            "strength with which spectra of a series are held together",
+            "strength of the coupling between neighbouring spectra of a series",
         ),
     )
     shift: Array = field(
@@ -126,7 +126,7 @@ class ResultArrays:
         metadata=_later(
             "1",
             r"$\kappa$ between series, along the second of two states",
-            "strength with which series are held together across",
+            "strength of the coupling between neighbouring series",
         ),
     )
     shift_across: Array = field(

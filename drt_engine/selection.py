@@ -38,6 +38,7 @@ MAX_DEPTH = 50
 _EXAMPLE = "Write it like \"cell == 'C' and cycle <= 100\"."
 _ALLOWED = "columns, numbers, text in quotes, lists, comparisons, in, and, or, not, + - * / and parentheses"
 _SHOWN = 200
+"""Characters of a condition that a message repeats."""
 _PIECE = re.compile(r"""`([^`\n]*+)`|'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+"|[(\[{]|[)\]}]|['"`]""")
 _INSTANT = re.compile(
     r"\d{4}(?:-\d\d(?:-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?)?)?", re.ASCII

@@ -116,7 +116,7 @@ def series_columns(
     for name in (*(name for name in _FIRST if name in states.columns and name not in along), *others):
         # Different cells are never one series.
         if name != "cell" and _shortest(states, [*chosen, name]):
-            logger.info("series along %s are not told apart by %r, which differs in every spectrum", words, name)
+            logger.info("series along %s are not separated by %r, which differs in every spectrum", words, name)
         else:
             chosen.append(name)
     logger.info("series along %s: spectra with equal %s", words, ", ".join(chosen) or "everything else")

@@ -1,6 +1,7 @@
 """Impedance spectra on one frequency grid, with the states that they were measured at."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +12,15 @@ from drt_engine.errors import InputError
 from drt_engine.result_fields import RESULT_FIELDS
 from drt_engine.text import as_html
 
-__all__ = ["MIN_POINTS", "STATE_UNITS", "Spectra", "first_and_last", "with_states"]
+__all__ = [
+    "MIN_POINTS",
+    "STATE_UNITS",
+    "Spectra",
+    "chosen_rows",
+    "first_and_last",
+    "freeze_arrays",
+    "with_states",
+]
 
 T = TypeVar("T", bound=np.generic)
 
@@ -128,7 +137,7 @@ class Spectra:
         rows : int, slice, or array_like of int or bool
             Which, in numpy's terms; a boolean column of `states` will do.
         """
-        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        chosen = chosen_rows(len(self), rows)
         times = None if self._point_time is None else self._point_time[chosen]
         return Spectra(self._frequency, self._impedance[chosen], self._states.iloc[chosen], times)
 
@@ -259,3 +268,34 @@ def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) 
 def _frozen(values: NDArray[T]) -> NDArray[T]:
     values.flags.writeable = False
     return values
+
+
+def chosen_rows(count: int, rows: Any) -> NDArray[np.intp]:
+    """Return the numbers of the chosen rows among `count`, as numpy takes them; a boolean column of states will do."""
+    return np.atleast_1d(np.arange(count)[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+
+
+def freeze_arrays(target: Any, shape_of: Callable[[str], tuple[int, ...]] | None = None) -> None:
+    """Make the arrays of a frozen dataclass read-only.
+
+    Parameters
+    ----------
+    target : dataclass
+        Its arrays are replaced by views.
+    shape_of : callable, optional
+        Returns the shape that the array of a name must have.
+
+    Raises
+    ------
+    InputError
+        For another shape.
+    """
+    for field in fields(target):
+        array = getattr(target, field.name)
+        if not isinstance(array, np.ndarray):
+            continue
+        if shape_of is not None and array.shape != (expected := shape_of(field.name)):
+            raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
+        array = array.view()
+        array.flags.writeable = False
+        object.__setattr__(target, field.name, array)

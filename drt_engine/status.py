@@ -59,7 +59,7 @@ _MESSAGES = {
     Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. Either the "
     "spectrum is not one of the model: of relaxations alone (an inductive loop, a negative resistance, a wrong "
     "sign, or a cell that was not at rest), or with another kernel of such diffusion alone (another geometry or "
-    "boundary, or a relaxation beside it). Or the regularisation is too strong. Validate it; "
+    "boundary, or a relaxation as well). Or the regularisation is too strong. Validate it; "
     "its intervals are withheld.",
     Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
     "1/ω_max to 1/ω_min, or γ still rises at its slow end; expected less, and a γ that falls. R_pol is an "

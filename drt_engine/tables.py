@@ -1,6 +1,6 @@
 """Tables for other programs: everything that was found, with units in the headings, as csv, Excel or parquet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ _UNITS: Mapping[str, Mapping[str, str]] = {
 _BY_AREA = {"ohm": "ohm cm2", "H": "H cm2", "F": "F/cm2", "S": "S/cm2"}
 _LIKE_GAMMA = (*OF_GAMMA, "height", "prominence")
 _EXCEL = (1_048_576, 16_384)
+"""Rows and columns of a sheet of Excel (.xlsx), the most that the format has."""
 _SUFFIXES = (".csv", ".parquet", ".xlsx")
 
 
@@ -91,29 +92,25 @@ def gather(
         if name not in TABLES:
             raise UnknownNameError("table", name, TABLES)
         if name not in there:
-            raise InputError(f"the table {name!r} needs {_NEEDS[name]}; there is none.")
+            raise InputError(
+                f"the table {name!r} needs {_NEEDS[name]}; got none. Give it, or leave this table out of which."
+            )
     states = result.states if result is not None else spectra.states if spectra is not None else None
     by = None if states is None else areas(states, area)
     # Peaks are looked for as they are without areas: what they are does not depend on them.
     scaled = None if result is None else per_area(result, by)
     measured = None if spectra is None else spectra_per_area(spectra, by)
-    made: dict[str, pd.DataFrame] = {}
-    for name in (name for name in TABLES if name in wanted):
-        if name == "results":
-            table = _of(scaled).to_frame()
-        elif name == "gamma":
-            table = _of(scaled).gamma_frame(form=form)
-        elif name == "impedance":
-            table = (
-                measured_frame(_of(measured), form) if scaled is None else scaled.impedance_frame(measured, form=form)
-            )
-        elif name == "validation":
-            table = _validation(_of(spectra if spectra is not None else _of(result).spectra), by)
-        else:
-            table = _of(result).peaks() if name == "peaks" else _of(tracks).table.reset_index(drop=True)
-            table = _scaled(table, by)
-        made[name] = _headed(table, _units(name, result), by is not None)
-    return made
+    make: dict[str, Callable[[], pd.DataFrame]] = {
+        "results": lambda: _of(scaled).to_frame(),
+        "gamma": lambda: _of(scaled).gamma_frame(form=form),
+        "impedance": lambda: (
+            measured_frame(_of(measured), form) if scaled is None else scaled.impedance_frame(measured, form=form)
+        ),
+        "validation": lambda: _validation(_of(spectra if spectra is not None else _of(result).spectra), by),
+        "peaks": lambda: _scaled(_of(result).peaks(), by),
+        "processes": lambda: _scaled(_of(tracks).table.reset_index(drop=True), by),
+    }
+    return {name: _headed(make[name](), _units(name, result), by is not None) for name in TABLES if name in wanted}
 
 
 def _units(name: str, result: Inversion | None) -> dict[str, str]:
@@ -125,7 +122,9 @@ def _units(name: str, result: Inversion | None) -> dict[str, str]:
 def _pairs(result: Any, spectra: Any, tracks: Any) -> list[tuple[Inversion | None, Spectra | None]]:
     """Pair results with their spectra, where there are several of them."""
     if tracks is not None:
-        raise InputError("processes are of one result; got several. Gather the processes by themselves.")
+        raise InputError(
+            "processes are of one result; got several. Make the tables of processes separately: gather(tracks=tracks)."
+        )
     results, measured = ([one] if one is None or not isinstance(one, Sequence) else [*one] for one in (result, spectra))
     count = max(len(results), len(measured))
     for name, side, given in (("results", results, result), ("spectra", measured, spectra)):

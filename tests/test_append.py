@@ -285,7 +285,7 @@ def test_a_file_that_is_replaced_meanwhile_is_left_alone(tmp_path, monkeypatch):
         shutil.copy(other, path)
 
     monkeypatch.setattr(campaigns, "_mark_older", late)
-    with pytest.raises(drt.errors.FileWriteError, match="was changed by somebody else"):
+    with pytest.raises(drt.errors.FileWriteError, match="was changed by another program"):
         add_spectra(path, {"default": some(1)}, keep=True)
     assert path.read_bytes() == other.read_bytes()
     assert len(list(tmp_path.iterdir())) == 2

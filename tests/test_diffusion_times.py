@@ -136,7 +136,7 @@ def test_files_jobs_figures_and_the_command_line(tmp_path):
     np.testing.assert_array_equal(stored.intervals.gamma_low, expected.intervals.gamma_low)
     np.testing.assert_array_equal(stored.impedance_at(FREQUENCY), expected.impedance_at(FREQUENCY))
     assert drt.plotting.gamma(stored).axes[0].get_xlabel() == r"diffusion time $\tau$ / s"
-    with pytest.raises(InputError, match="made of relaxations"):
+    with pytest.raises(InputError, match="elements with relaxation times"):
         stored.deconvolve()
     circuit = stored.circuit(0)
     assert circuit.string == ("R0-L0-Ws1-Ws2" if stored.inductance[0] > 0 else "R0-Ws1-Ws2")

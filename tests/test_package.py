@@ -1,5 +1,6 @@
 """What a user meets before anything is computed."""
 
+import ast
 import importlib
 import pickle
 import re
@@ -72,3 +73,26 @@ def test_what_is_said_beside_the_code_fits_it():
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for target in {*re.findall(r"\bmake (\w+) PYTHON", workflow), *re.findall(r"^make (\w+)", page, re.MULTILINE)}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def functions():
+    """Every function of the product with its name, its lines without docstring, and how many parameters it names."""
+    for path in (file for folder in ("drt_engine", "kernels") for file in sorted((ROOT / folder).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            first = node.body[0]
+            # A command lists its options one by one, with their help, before its docstring: these are no statements.
+            begin = first.lineno if "cli" in path.parts and ast.get_docstring(node) else node.lineno
+            docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
+            named = [one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            parameters = 0 if "cli" in path.parts else len({*named} - {"self", "cls"})
+            yield f"{path.stem}.{node.name}", node.end_lineno - begin + 1 - docstring, parameters
+
+
+def test_functions_are_short_and_take_few_parameters():
+    found = list(functions())
+    assert len(found) > 2000
+    # One loop over one state each, compiled; and two that work in memory which their caller hands them.
+    assert {name for name, lines, _ in found if lines > 60} <= {"violations.examine"}
+    assert {name for name, _, parameters in found if parameters > 8} <= {"curvature.assemble", "curvature.leverages"}

@@ -151,7 +151,7 @@ def test_a_row_may_hold_a_spectrum_as_lists(tmp_path, run):
     assert code == 0
     said = " ".join(said.split())
     assert "1 rows left out, first:" in said
-    assert "the list of 'Z' was shortened by numpy, to '...'. Write it anew" in said
+    assert "the list of 'Z' was shortened by numpy, to '...'. Write the file again" in said
 
 
 def test_the_report_says_each_thing_once(tmp_path, run):

@@ -8,6 +8,8 @@ import typer
 from drt_engine.cli.app import app, for_spreadsheets, input_error, say
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pandas as pd
 
     from drt_engine.validation import Cleaning
@@ -66,32 +68,37 @@ def clean(
     check_outputs(overwrite=False, hdf5=(output,))
     span: Any = None if frequency_range is None else _range("--frequency-range", frequency_range)
     bands = [_band(text) for text in drop or ()]
-    silent = set(bands)
     cleaning = Cleaning(frequency_range=span, bands=bands, inductive_tail=inductive_tail, outliers=outliers)
-    masks: dict[str, Any] = {}
-    records, changed = [], 0
-    for name in [info.grid for info in scan(file).spectra] if grid is None else [grid]:
-        one = _cleaned(file, name, where, None if undo else cleaning)
-        masks[name] = one.mask
-        changed += one.changed
-        records += one.records
-        silent &= {band for band in bands if not ((one.frequency >= band[0]) & (one.frequency <= band[1])).any()}
-    for low, high in sorted(silent):
-        say(f"--drop: no frequency between {low:.4g} and {high:.4g} Hz was measured; name a wider range.", err=True)
-    mask_points(file, masks, out=output)
+    names = [info.grid for info in scan(file).spectra] if grid is None else [grid]
+    cleaned = {name: _cleaned(file, name, where, None if undo else cleaning) for name in names}
+    _warn_of_unmeasured(bands, [one.frequency for one in cleaned.values()])
+    mask_points(file, {name: one.mask for name, one in cleaned.items()}, out=output)
+    records = [table for one in cleaned.values() for table in one.records]
     table = pd.concat(records, ignore_index=True) if records else pd.DataFrame()
-    left = sum(int((mask != 0).sum()) for mask in masks.values())
-    if undo:
-        say(f"{changed} points taken in again; {left} are left out.")
-    else:
-        counts: dict[Any, int] = table["reason"].value_counts().to_dict() if len(table) else {}
-        why = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
-        say(f"{changed} points left out now ({why}); {left} in all. --undo takes them in again.")
+    _say_what_changed(cleaned.values(), table, undo)
     if record is not None:
         with new_file(record, overwrite=overwrite, inputs=(file,)) as partial:
             for_spreadsheets(table).to_csv(partial, index=False)
         say(f"  {record}")
     say(f"  {file if output is None else output}")
+
+
+def _warn_of_unmeasured(bands: list[tuple[float, float]], frequencies: list[Any]) -> None:
+    """Warn of ranges to be dropped in which no spectrum of the file has a frequency."""
+    for low, high in sorted(set(bands)):
+        if not any(((frequency >= low) & (frequency <= high)).any() for frequency in frequencies):
+            say(f"--drop: no frequency between {low:.4g} and {high:.4g} Hz was measured; name a wider range.", err=True)
+
+
+def _say_what_changed(cleaned: "Collection[_Cleaned]", table: "pd.DataFrame", undo: bool) -> None:
+    changed = sum(one.changed for one in cleaned)
+    left = sum(int((one.mask != 0).sum()) for one in cleaned)
+    if undo:
+        say(f"{changed} points taken in again; {left} are left out.")
+        return
+    counts: dict[Any, int] = table["reason"].value_counts().to_dict() if len(table) else {}
+    why = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
+    say(f"{changed} points left out now ({why}); {left} in all. --undo takes them in again.")
 
 
 class _Cleaned(NamedTuple):

@@ -22,11 +22,14 @@ __all__ = ["Dashboard", "Lines", "sparkline", "written"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _KEPT, _FEWEST, _MOST_SAID, _MOST_STATES = 40, 2, 8, 8
+"""Sweeps whose peaks are kept, fewest that processes are followed over, and most messages and states that are shown, so
+that all fits a terminal of 80 columns."""
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature")
 _SHOWN = (("R_inf", "r_inf"), ("R_pol", "r_pol"))
 _HEADINGS = {"process": "left", "τ": "right", "R": "right", "since": "right", "R over sweeps": "left"}
 _BESIDE = ("digest", "source", "sweep", "area")
 _LONGEST_LINE, _LONGEST_VALUE = 400, 60
+"""Most characters of a line and of a value: a text of any length may stand in a file."""
 
 
 def sparkline(values: Sequence[float]) -> str:

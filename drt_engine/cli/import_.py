@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["import_"]
 
 _MOST_NAMES, _MOST_GRIDS = 3, 9
+"""Most files that a remark names, and most grids that are listed one by one: a line or two on a terminal."""
 _CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 
@@ -69,23 +70,13 @@ def import_(
     """Turn instrument files into one campaign: spectra, with the states that they were measured at."""
     from contextlib import nullcontext
 
-    import pandas as pd
-
-    from drt_engine.errors import OutputExistsError
     from drt_engine.hdf5 import add_spectra, growing, known_files
-    from drt_engine.outputs import check_outputs, new_file
+    from drt_engine.outputs import new_file
     from drt_engine.readers import ReadOptions
     from drt_engine.readers.collect import CollectOptions, collect
 
-    if not any(path.exists() for path in files):
-        raise input_error(f"{files[0]}: there is no such file or folder in {os.getcwd()}. Check its name.")
     adding = append and os.path.exists(output)
-    inputs = _inputs(files, states, output)
-    try:
-        check_outputs(report, overwrite=overwrite, inputs=inputs, hdf5=(None if adding else output,))
-    except OutputExistsError as error:
-        raise OutputExistsError(f"{error} With --append, import adds to it.") from error
-    check_outputs(overwrite=True, inputs=inputs, hdf5=(output,))
+    inputs = _checked_inputs(files, states, (output, report), adding=adding, overwrite=overwrite)
     fixed = {"cell": cell, "area": area, "thickness": thickness, "temperature": temperature}
     constants = {key: value for key, value in fixed.items() if value is not None} | dict(map(_set, given or ()))
     sign: Any = decimal
@@ -110,15 +101,40 @@ def import_(
         if not len(found) and not adding:
             raise input_error(_nothing(files, found))
         total = add_spectra(output, dict(found.spectra), keep=adding, overwrite=overwrite)
+    _say_what_was_imported(found, total, output)
+    refused = sum(one.status == "refused" for one in found.files)
+    if strict and refused:
+        say(f"drt-engine: {refused} files were refused.", err=True)
+        raise typer.Exit(1)
+
+
+def _checked_inputs(
+    files: list[Path], states: Path | None, outputs: tuple[Path, Path | None], *, adding: bool, overwrite: bool
+) -> list[Path]:
+    """Return all that is read, after checking that the campaign and the report can be written beside it."""
+    from drt_engine.errors import OutputExistsError
+    from drt_engine.outputs import check_outputs
+
+    if not any(path.exists() for path in files):
+        raise input_error(f"{files[0]}: there is no such file or folder in {os.getcwd()}. Check its name.")
+    output, report = outputs
+    inputs = _inputs(files, states)
+    try:
+        check_outputs(report, overwrite=overwrite, inputs=inputs, hdf5=(None if adding else output,))
+    except OutputExistsError as error:
+        raise OutputExistsError(f"{error} With --append, import adds to it.") from error
+    check_outputs(overwrite=True, inputs=inputs, hdf5=(output,))
+    return inputs
+
+
+def _say_what_was_imported(found: "Collected", total: int, output: Path) -> None:
+    import pandas as pd
+
     what = _on_grids([(len(some), some.frequency.size) for some in found.spectra.values()])
     if len(found):
         every = pd.concat([spectra.states for spectra in found.spectra.values()], ignore_index=True)
         say(*(f"  {line}" for line in state_lines(every)))
     say(f"{len(found)} spectra imported ({what}); {total} in the campaign.", f"  {output}")
-    refused = sum(one.status == "refused" for one in found.files)
-    if strict and refused:
-        say(f"drt-engine: {refused} files were refused.", err=True)
-        raise typer.Exit(1)
 
 
 def _on_grids(sizes: list[tuple[int, int]]) -> str:
@@ -129,7 +145,7 @@ def _on_grids(sizes: list[tuple[int, int]]) -> str:
     return ", ".join(f"{spectra} on {count} frequencies" for spectra, count in sizes) or "none new"
 
 
-def _inputs(files: list[Path], states: Path | None, output: Path) -> list[Path]:
+def _inputs(files: list[Path], states: Path | None) -> list[Path]:
     """All that is read, but for campaigns that an earlier import left among the measurements."""
     inputs = [path for path in files if not os.path.isdir(path)] + ([] if states is None else [states])
     for folder in filter(os.path.isdir, files):

@@ -11,7 +11,7 @@ from drt_engine.cli.summary import quality, state_lines
 
 if TYPE_CHECKING:
     from drt_engine.hdf5 import Contents
-    from drt_engine.hdf5.scan import InversionInfo
+    from drt_engine.hdf5.scan import InversionInfo, ProcessesInfo, SpectraInfo
 
 __all__ = ["info"]
 
@@ -69,58 +69,61 @@ def _plain_counts(counts: dict[str, int]) -> str:
 def _described(contents: "Contents") -> dict[str, Any]:
     return {
         "format_version": contents.format_version,
-        "spectra": [
-            {
-                "grid": found.grid,
-                "spectra": found.spectra,
-                "frequencies": int(found.frequency.size),
-                "frequency_range_hz": [float(found.frequency.min()), float(found.frequency.max())],
-                "masked": dict(found.masked),
-                "states": list(found.states),
-            }
-            for found in contents.spectra
-        ],
-        "inversions": [
-            {
-                "name": found.name,
-                "grid": found.grid,
-                "spectra": found.spectra,
-                "relaxation_times": int(found.tau.size),
-                "tau_range_s": [float(found.tau[0]), float(found.tau[-1])],
-                "states": list(found.states),
-                "counts": dict(found.counts),
-                **_of_series(found),
-                "settings": dict(found.settings),
-                "versions": dict(found.versions),
-                "created": found.created,
-                "source": found.source,
-                "input_digest": found.input_digest,
-                "where": found.where,
-                "started": found.started,
-                "older_campaign": found.older_campaign,
-            }
-            for found in contents.inversions
-        ],
-        "processes": [
-            {
-                "name": found.name,
-                "spectra": found.spectra,
-                "observations": found.observations,
-                "events": found.events,
-                "unassigned": found.unassigned,
-                "processes": list(found.processes),
-                "along": found.along,
-                "series": list(found.series),
-                "columns": list(found.columns),
-                "options": dict(found.options),
-                "versions": dict(found.versions),
-                "created": found.created,
-                "source": found.source,
-                "input_digest": found.input_digest,
-                "older_campaign": found.older_campaign,
-            }
-            for found in contents.processes
-        ],
+        "spectra": [_of_spectra(found) for found in contents.spectra],
+        "inversions": [_of_inversion(found) for found in contents.inversions],
+        "processes": [_of_tracks(found) for found in contents.processes],
+    }
+
+
+def _of_spectra(found: "SpectraInfo") -> dict[str, Any]:
+    return {
+        "grid": found.grid,
+        "spectra": found.spectra,
+        "frequencies": int(found.frequency.size),
+        "frequency_range_hz": [float(found.frequency.min()), float(found.frequency.max())],
+        "masked": dict(found.masked),
+        "states": list(found.states),
+    }
+
+
+def _of_inversion(found: "InversionInfo") -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "grid": found.grid,
+        "spectra": found.spectra,
+        "relaxation_times": int(found.tau.size),
+        "tau_range_s": [float(found.tau[0]), float(found.tau[-1])],
+        "states": list(found.states),
+        "counts": dict(found.counts),
+        **_of_series(found),
+        "settings": dict(found.settings),
+        "versions": dict(found.versions),
+        "created": found.created,
+        "source": found.source,
+        "input_digest": found.input_digest,
+        "where": found.where,
+        "started": found.started,
+        "older_campaign": found.older_campaign,
+    }
+
+
+def _of_tracks(found: "ProcessesInfo") -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "spectra": found.spectra,
+        "observations": found.observations,
+        "events": found.events,
+        "unassigned": found.unassigned,
+        "processes": list(found.processes),
+        "along": found.along,
+        "series": list(found.series),
+        "columns": list(found.columns),
+        "options": dict(found.options),
+        "versions": dict(found.versions),
+        "created": found.created,
+        "source": found.source,
+        "input_digest": found.input_digest,
+        "older_campaign": found.older_campaign,
     }
 
 

@@ -2,13 +2,16 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from drt_engine.cli.app import Overwrite, Workers, app, say
 from drt_engine.cli.running import inverted, say_what_along_would_do, say_what_became_of
 from drt_engine.cli.summary import quality
+
+if TYPE_CHECKING:
+    from drt_engine.jobs import JobSummary
 
 __all__ = ["invert"]
 
@@ -41,7 +44,7 @@ def invert(
         list[str] | None,
         typer.Option(
             help="State along which the spectra of a series are inverted together, such as voltage or cycle; given "
-            "twice, series that are neighbours in the second are held together as well.",
+            "twice, series that are neighbours in the second are coupled as well.",
             show_default=False,
         ),
     ] = None,
@@ -119,13 +122,48 @@ def invert(
 
     What is done is kept block by block: an interrupted job goes on when the same command is given again.
     """
-    from drt_engine.errors import JobInterrupted, UnknownNameError
-    from drt_engine.hdf5 import scan
-    from drt_engine.outputs import check_outputs
-
-    # Only what was asked for: methods do not take the same settings, and a job file says what is usual.
+    # Only what the user gave: methods do not take the same settings, and a job file says what is usual.
     origins = {key: context.get_parameter_source(key) for key in context.params}
     given = {key: context.params[key] for key, origin in origins.items() if origin and origin.name != "DEFAULT"}
+    wanted = _wanted(file, output, given)
+    summary = _run(file, wanted)
+    _say_what_was_done(summary, wanted)
+    if wanted.strict and summary.failed:
+        say(f"drt-engine: {summary.failed} spectra have no solution.", err=True)
+        raise typer.Exit(1)
+
+
+class _Wanted(NamedTuple):
+    """An inversion as the command line and a job file together describe it.
+
+    Attributes
+    ----------
+    source, target : Path
+        File of spectra, and of inversions.
+    settings : dict
+        Settings of the method, and its name.
+    job : dict
+        What :func:`drt_engine.invert_file` takes beside them.
+    strict : bool
+        Whether a spectrum without a solution is an error.
+    """
+
+    source: Path
+    target: Path
+    settings: dict[str, Any]
+    job: dict[str, Any]
+    strict: bool
+
+    @property
+    def name(self) -> str:
+        """What the inversion is called in the file."""
+        return str(self.job.get("name", "default"))
+
+
+def _wanted(file: Path, output: Path | None, given: dict[str, Any]) -> _Wanted:
+    """Put the options that were given over those of a job file, if `file` is one."""
+    from drt_engine.errors import UnknownNameError
+
     source, target, settings, job = file, output, {}, {}
     if file.suffix.lower() == ".toml":
         from drt_engine.jobs.job_file import read_job
@@ -134,35 +172,44 @@ def invert(
         source, settings, job = found.input, found.method, found.job
         target = output or found.output
     if "method" in given:
-        if method not in _METHODS:
-            raise UnknownNameError("method", method, _METHODS)
-        settings["name"] = _METHODS[method]
+        if given["method"] not in _METHODS:
+            raise UnknownNameError("method", given["method"], _METHODS)
+        settings["name"] = _METHODS[given["method"]]
     settings |= {key: given[key] for key in _METHOD if key in given}
     if given.get("lossy_inductance"):
         settings["inductance"] = "cpe"
     job |= {key: given[key] for key in _JOB if key in given}
-    must_succeed = job.pop("strict", False)
+    strict = job.pop("strict", False)
     # A folder such as "." has no name to change; the job refuses it.
     target = target or (source.with_suffix(".drt.h5") if source.name else Path(f"{source}.drt.h5"))
-    check_outputs(overwrite=True, inputs=(file,), hdf5=(target,))
+    return _Wanted(source, target, settings, job, strict)
+
+
+def _run(file: Path, wanted: _Wanted) -> "JobSummary":
+    """Run the job; Ctrl-C ends it with the exit code that is usual for it."""
+    from drt_engine.errors import JobInterrupted
+    from drt_engine.outputs import check_outputs
+
+    check_outputs(overwrite=True, inputs=(file,), hdf5=(wanted.target,))
     try:
-        summary = inverted(source, target, _method(settings), **job)
+        return inverted(wanted.source, wanted.target, _method(wanted.settings), **wanted.job)
     except JobInterrupted as stop:
         say(f"drt-engine: {stop}", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
     except KeyboardInterrupt as stop:
         say("drt-engine: interrupted before a block was done; nothing is lost.", err=True)
         raise typer.Exit(_INTERRUPTED) from stop
+
+
+def _say_what_was_done(summary: "JobSummary", wanted: _Wanted) -> None:
+    from drt_engine.hdf5 import scan
+
     say_what_became_of(summary)
-    made = job.get("name", "default")
-    grids = [one.grid for one in scan(summary.path).inversions if one.name == made]
-    say(*(f"  {line}" for line in quality(summary.path, made, grids)))
+    grids = [one.grid for one in scan(summary.path).inversions if one.name == wanted.name]
+    say(*(f"  {line}" for line in quality(summary.path, wanted.name, grids)))
     say(f"  {summary.path}")
-    if settings.get("name", "LogGaussian") == "LogGaussian" and settings.get("along") is None:
-        say_what_along_would_do(summary.path, job.get("name", "default"))
-    if must_succeed and summary.failed:
-        say(f"drt-engine: {summary.failed} spectra have no solution.", err=True)
-        raise typer.Exit(1)
+    if wanted.settings.get("name", "LogGaussian") == "LogGaussian" and wanted.settings.get("along") is None:
+        say_what_along_would_do(summary.path, wanted.name)
 
 
 def _method(settings: dict[str, Any]) -> Any:

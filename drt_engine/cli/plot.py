@@ -146,9 +146,6 @@ def plot(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the distributions in a file, or of the processes in them."""
-    import pandas as pd
-
-    from drt_engine.cli.contents import chosen_tracks
     from drt_engine.hdf5 import scan
     from drt_engine.outputs import check_outputs
     from drt_engine.plotting import save
@@ -172,35 +169,47 @@ def plot(
         "font_size": font_size,
         "cell_names": _names(cell_names),
     }
-    done = "%d spectra drawn."
     if kinds == [Kind.PROCESSES] and (tracks is not None or not scan(file).inversions):
-        course = chosen_tracks(file if tracks is None else tracks, table, where)
-        drawn, counted = [_of_processes(course, state, look)], len(course.table)
-        done = "%d observations drawn."
+        figures, done = _figures_of_processes(file if tracks is None else tracks, table, where, state, look)
     else:
         shown = _read(file, (spectra, tracks, profile), (name, grid, table), where)
-        states = pd.concat([result.states for result in shown.results], ignore_index=True)
-        known = None if shown.tracks is None else shown.tracks.along
-        shown = replace(
-            shown,
-            state=state or known or _likely_state(states),
-            view=view,
-            cycles=_cycles(cycles),
-            cells=None if cells is None else _cells(cells, states),
-            look=look,
-        )
-        if Kind.AGEING in kinds and shown.state == "cycle":
-            raise input_error(
-                "ageing compares two cycles of spectra along another state, such as voltage, and no other state of "
-                "numbers tells them apart. Name one: --state; or draw processes over the cycles: --kind processes."
-            )
-        if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
-            shown = replace(shown, tracks=_follow(shown, states))
-        made = [_figure(one, shown) for one in kinds]
-        drawn, counted = [figure for figure, _ in made], max(count for _, count in made)
-    for figure, path in zip(drawn, outputs, strict=True):
+        shown = replace(shown, view=view, cycles=_cycles(cycles), look=look)
+        figures, done = _figures(kinds, shown, state, cells)
+    for figure, path in zip(figures, outputs, strict=True):
         save(figure, path, dpi=dpi, overwrite=overwrite)
-    say(done % counted, *(f"  {path}" for path in outputs))
+    say(done, *(f"  {path}" for path in outputs))
+
+
+def _figures_of_processes(
+    file: Path, table: str | None, where: str | None, state: str | None, look: dict[str, Any]
+) -> "tuple[list[Figure], str]":
+    """Draw the processes of a file that has no distributions, and say how many observations that are."""
+    from drt_engine.cli.contents import chosen_tracks
+
+    course = chosen_tracks(file, table, where)
+    return [_of_processes(course, state, look)], f"{len(course.table)} observations drawn."
+
+
+def _figures(kinds: list[Kind], shown: _Shown, state: str | None, cells: str | None) -> "tuple[list[Figure], str]":
+    """Draw distributions, over the state that was named or the likely one, and say how many spectra that are."""
+    import pandas as pd
+
+    states = pd.concat([result.states for result in shown.results], ignore_index=True)
+    known = None if shown.tracks is None else shown.tracks.along
+    shown = replace(
+        shown,
+        state=state or known or _likely_state(states),
+        cells=None if cells is None else _cells(cells, states),
+    )
+    if Kind.AGEING in kinds and shown.state == "cycle":
+        raise input_error(
+            "ageing compares two cycles of spectra along another state, such as voltage, and no other state of "
+            "numbers tells them apart. Name one: --state; or draw processes over the cycles: --kind processes."
+        )
+    if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
+        shown = replace(shown, tracks=_follow(shown, states))
+    made = [_figure(one, shown) for one in kinds]
+    return [figure for figure, _ in made], f"{max(count for _, count in made)} spectra drawn."
 
 
 def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":

@@ -1,4 +1,4 @@
-"""How a job runs in front of a person: a bar on a terminal, plain lines elsewhere."""
+"""How the progress of a job is shown: a bar on a terminal, plain lines in files and pipes."""
 
 import signal
 import sys

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["named_row", "quality", "state_lines", "values_of"]
 
 _MOST_VALUES, _MOST_ROWS, _MOST_LETTERS = 6, 2000, 40
+"""Most values of a state that are listed, most spectra whose fit is computed for a remark, and most characters of a
+value."""
 _MOST_READ, _MOST_GROUPS = 200, 60
+"""Most spectra that are read to find where residuals are large, and most values of a state that spectra are grouped
+by."""
 _OWN = ("digest", "sweep")
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature", "state", "source")
 

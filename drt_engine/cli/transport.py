@@ -27,6 +27,7 @@ Level = Annotated[float, typer.Option(help="Probability of the intervals.")]
 
 
 _MANY = 200
+"""Spectra from which it is said beforehand how long a fit takes: a few seconds."""
 
 
 class Convention(StrEnum):

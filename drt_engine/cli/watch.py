@@ -21,6 +21,8 @@ _LOOK_AGAIN = 10.0
 """All files are looked at after so many seconds, for changes that the system did not tell of."""
 
 _TICK, _SOON = 0.2, 0.5
+"""Seconds between two looks at what has to be done, short enough for Ctrl-C to seem immediate; and after which a folder
+that is new is looked at."""
 
 
 @app.command(

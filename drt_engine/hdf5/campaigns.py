@@ -163,7 +163,7 @@ def add_spectra(path: PathLike, grids: Mapping[str, Spectra], *, keep: bool, ove
     OutputExistsError
         If the file exists and is not to be replaced.
     OutputBusyError
-        If somebody else is adding to it.
+        If another program is adding to it.
     FileFormatError
         If the file that is there cannot be read, or a grid that grows holds what this package knows nothing of.
     FileWriteError
@@ -217,7 +217,7 @@ def mask_points(path: PathLike, masks: Mapping[str, Array | None], *, out: PathL
                 _rewrite(output, Path(path), name, None, mask if mask is not None and mask.any() else None)
             _mark_older(output, contents, set(masks), older)
             if digest(path) != older:
-                raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Try again.")
+                raise FileWriteError(f"{path}: was changed by another program meanwhile. Try again.")
 
 
 def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
@@ -235,7 +235,7 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
                 _Grown(output, name, spectra.frequency, spectra.states, layout, timed=timed).write(spectra)
         _mark_older(output, contents, there & set(grids), older)
         if digest(path) != older:
-            raise FileWriteError(f"{path}: was changed by somebody else meanwhile. Add to it again.")
+            raise FileWriteError(f"{path}: was changed by another program meanwhile. Add to it again.")
 
 
 def _extended(output: NewFile, path: Path, name: str, added: Spectra) -> bool:

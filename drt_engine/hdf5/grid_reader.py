@@ -26,7 +26,9 @@ Array = NDArray[Any]
 _KINDS = {"f": "real numbers", "i": "whole numbers", "u": "unsigned integers"}
 _ENCODINGS = ("utf-8", "utf8", "ascii")
 _REFERRED_AT_ONCE = 16
+"""Texts of any length that are read at once: a damaged file may have each row refer to one that is long."""
 _WIDEST_GAP = 256
+"""Rows between two that are wanted up to which they are read as well, in one stretch: a new read takes longer."""
 # How the HDF5 library marks dimensions. Not the user's, and where they are damaged, reading them crashes the library.
 _SCALES = (
     "CLASS",

@@ -27,6 +27,7 @@ __all__ = ["Solutions", "numbers_of", "opened_inversion", "put_solutions"]
 Array = NDArray[Any]
 
 _ROWS_AT_ONCE = 8192
+"""Rows that are written at once: some ten megabytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,39 +102,50 @@ def put_solutions(
             with output.writing():
                 put_root(output.file)
         for info, solutions in grids.items():
-            expansion = solutions.method.expansion(np.sort(info.frequency)[::-1])
             with opened_grid(campaign, info.grid) as source:
                 writer = _onto(output, path, (name, info.grid), source, solutions) if there else None
                 if writer is None:
-                    with output.writing():
-                        place = f"{schema.INVERSIONS_PATH}/{name}/{info.grid}"
-                        if place in output.file:
-                            del output.file[place]
-                    frequency = np.sort(info.frequency)[::-1]
-                    layout = Layout(info.spectra)
-                    writer = inversion_group(
-                        output,
-                        (name, info.grid),
-                        frequency,
-                        expansion,
-                        source.columns,
-                        layout,
-                        level,
-                        measured=spectra_kept(solutions.method),
-                    )
+                    writer = _anew(output, (name, info), source, solutions.method, level)
                     if there and solutions.keep:
                         _copy(writer, path, (name, info.grid), source, solutions.rows)
                 if solutions.result is not None:
-                    values = per_spectrum(solutions.result)
-                    values |= {column: source.read(column, solutions.rows) for column in writer.columns}
-                    values = writer.with_missing(values, solutions.rows.size)
-                    for some in _runs(solutions.rows):
-                        first = int(solutions.rows[some.start])
-                        writer.write(first, {key: value[some] for key, value in values.items()})
+                    _write(writer, source, solutions.rows, solutions.result)
             if writer.rows != info.spectra:
                 raise FileFormatError(f"{campaign}: was changed while it was read. Start again.")
+            expansion = solutions.method.expansion(np.sort(info.frequency)[::-1])
             writer.put_units(gamma_units(solutions.method))
             writer.put_attributes(inversion_attributes(solutions.method, expansion) | provenance)
+
+
+def _anew(
+    output: NewFile, names: tuple[str, SpectraInfo], source: GridReader, method: Method, level: float | None
+) -> GridWriter:
+    """Make the group of an inversion of a grid without rows, in place of the one that the file may have."""
+    name, info = names
+    with output.writing():
+        place = f"{schema.INVERSIONS_PATH}/{name}/{info.grid}"
+        if place in output.file:
+            del output.file[place]
+    frequency = np.sort(info.frequency)[::-1]
+    return inversion_group(
+        output,
+        (name, info.grid),
+        frequency,
+        method.expansion(frequency),
+        source.columns,
+        Layout(info.spectra),
+        level,
+        measured=spectra_kept(method),
+    )
+
+
+def _write(writer: GridWriter, source: GridReader, rows: NDArray[np.intp], result: Inversion) -> None:
+    """Write solutions of some rows, beside the states that the campaign has for them."""
+    values = per_spectrum(result)
+    values |= {column: source.read(column, rows) for column in writer.columns}
+    values = writer.with_missing(values, rows.size)
+    for some in _runs(rows):
+        writer.write(int(rows[some.start]), {key: value[some] for key, value in values.items()})
 
 
 def _onto(

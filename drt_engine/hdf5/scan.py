@@ -72,7 +72,8 @@ class InversionInfo:
     failed : int
         How many have no solution.
     coupling : tuple of float, or None
-        Smallest and largest strength with which spectra of a series are held together; None if all were inverted alone.
+        Smallest and largest strength of the coupling between neighbouring spectra of a series; None if all were
+        inverted alone.
     settings, versions : mapping
         The method; and what it was computed with.
     created : str

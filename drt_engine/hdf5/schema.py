@@ -308,7 +308,7 @@ PROCESSES = _table(
         Attribute("processes", str, "JSON list of the names of the processes, in the order of tau"),
         Attribute("spectra", int, "how many spectra were looked at"),
         Attribute("motion", str, "JSON object: how processes move, as estimated"),
-        Attribute("options", str, "JSON object: what the tracking was told"),
+        Attribute("options", str, "JSON object: settings of the tracking"),
         Attribute("versions", str, "JSON object: versions of drt-engine and of what it computed with"),
         Attribute("created", str, "when, in UTC, ISO 8601"),
         Attribute("input_digest", str, "`sha256:` and the SHA-256 of the file of inversions, hexadecimal", False),

@@ -66,7 +66,9 @@ def write_tracks(
     """
     every = tracks if isinstance(tracks, Mapping) else {name: tracks}
     if not every:
-        raise InputError("tracks must hold at least one table of processes; got none.")
+        raise InputError(
+            "tracks must hold at least one table of processes; got none. Follow some: drt.track(result.peaks(), …)."
+        )
     for some in every.values():
         if not isinstance(some, Tracks):
             raise InputError(f"tracks must be of type Tracks; got {type(some).__name__}. Track the peaks first.")
@@ -143,7 +145,9 @@ def _assembled(reader: GridReader, frames: dict[str, pd.DataFrame]) -> Tracks:
     names, series = reader.json_names("processes"), reader.json_names("series")
     for column in (found["along"], *series):
         if column not in table.columns:
-            raise reader.error("is missing, a state that the processes were followed along or told apart by.", column)
+            raise reader.error(
+                "is missing, a state that the processes were followed along or that distinguishes their series.", column
+            )
     known = pd.CategoricalDtype(names)
     strange = ~table["process"].isin(names)
     if strange.any():

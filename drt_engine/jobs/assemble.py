@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.hdf5.files import NewFile
+from drt_engine.hdf5.grid_reader import GridReader
 from drt_engine.hdf5.grid_writer import GridWriter, Layout, put_root
 from drt_engine.hdf5.inversions import gamma_units, inversion_attributes, inversion_group, per_spectrum, spectra_kept
 from drt_engine.hdf5.reader import opened_grid, spectra_of
@@ -18,6 +19,7 @@ from drt_engine.jobs.journal import DamagedBlock, load_part
 from drt_engine.jobs.options import Plan
 from drt_engine.jobs.source import Source
 from drt_engine.jobs.work import PART
+from drt_engine.methods import Method
 from drt_engine.model.basis import Expansion
 from drt_engine.result import Inversion
 from drt_engine.status import count_status, in_order
@@ -74,34 +76,42 @@ def assemble(
     counts: Counter[str] = Counter(ok=0)
     failed = 0
     for number, (info, extent, method) in enumerate(zip(source.grids, source.extents, source.methods, strict=True)):
-        frequency = np.sort(info.frequency)[::-1]
-        expansion = method.expansion(frequency)
-        kept = spectra_kept(method)
-        writer = _begin(output, info, extent, plan, expansion, kept)
+        expansion = method.expansion(np.sort(info.frequency)[::-1])
+        writer = _begin(output, info, extent, plan, expansion, spectra_kept(method))
         writer.put_units(gamma_units(method))
         writer.put_attributes(inversion_attributes(method, expansion) | dict(provenance))
-        sizes = {"tau": expansion.tau.size} | ({"moved": frequency.size} if "moved_real" in kept else {})
         of_grid = {block: parts[block] for block in sorted(parts) if block.grid == number}
         with opened_grid(source.path, info.grid) as reader:
-            for first, rows, arrays in _as_in_file(extent, of_grid, sizes, plan.level):
-                if plan.level is not None:
-                    ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
-                    arrays["intervals"] = Intervals(plan.level, **ends)
-                spectra = spectra_of(reader, rows, reader.states(rows, ()))
-                result = Inversion(
-                    frequency,
-                    expansion,
-                    **arrays,
-                    states=spectra.states,
-                    method=method,
-                    impedance=spectra.impedance,
-                    point_time=spectra.point_time if "point_time" in kept else None,
-                )
+            for first, rows, result in _results(reader, extent, of_grid, method, plan.level):
                 raw = {name: reader.read(name, rows) for name in writer.columns}
                 writer.write(first, per_spectrum(result) | raw)
                 counts.update(count_status(result.status))
                 failed += int(np.count_nonzero(~result.solved))
     return in_order(counts), failed
+
+
+def _results(
+    reader: GridReader, extent: Extent, parts: Mapping[Block, Path], method: Method, level: float | None
+) -> Iterator[tuple[int, Array, Inversion]]:
+    """Results of a grid in the order of the file: where the first goes, row numbers, and what was found for them."""
+    frequency = np.sort(reader.read("frequency"))[::-1]
+    expansion, kept = method.expansion(frequency), spectra_kept(method)
+    sizes = {"tau": expansion.tau.size} | ({"moved": frequency.size} if "moved_real" in kept else {})
+    for first, rows, arrays in _as_in_file(extent, parts, sizes, level):
+        if level is not None:
+            ends = {name: arrays.pop(name) for name in INTERVAL_UNITS}
+            arrays["intervals"] = Intervals(level, **ends)
+        spectra = spectra_of(reader, rows, reader.states(rows, ()))
+        result = Inversion(
+            frequency,
+            expansion,
+            **arrays,
+            states=spectra.states,
+            method=method,
+            impedance=spectra.impedance,
+            point_time=spectra.point_time if "point_time" in kept else None,
+        )
+        yield first, rows, result
 
 
 def _begin(

@@ -137,7 +137,7 @@ class Convex:
 
     @property
     def plain(self) -> Tikhonov:
-        """The plain problem, which λ is chosen on and the noise estimated from."""
+        """The problem of least squares and the roughness penalty alone; λ is chosen and noise estimated with it."""
         return Tikhonov(
             basis=self.basis,
             shape=self.shape,
@@ -260,7 +260,9 @@ class Convex:
     def _winsorised(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, which: NDArray[np.intp] | None
     ) -> tuple[ComplexArray, Array, Solution]:
-        """Draw residuals back to the threshold; the data after that, the threshold in ohm and the plain solution.
+        """Winsorise data: move points whose residual exceeds the threshold until it equals it.
+
+        Returns these data, the threshold of each spectrum in ohm, and the solution without robust loss.
 
         Least squares on such data is the Huber problem, once threshold, data and solution agree (P. J. Huber, Robust
         Statistics, 1981, section 7.8).

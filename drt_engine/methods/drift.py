@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drt_engine.methods.base import Solution
 from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
-from drt_engine.methods.nearby import plain_tables
+from drt_engine.methods.nearby import plain_tables, with_columns
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters
 from drt_engine.uncertainty.posterior import LogPosterior
@@ -55,6 +55,8 @@ _ROUNDS, _SETTLED = 20, 3e-3
 """Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 60, 1e-9
+"""Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance
+of the optimality residual, which a solution has to meet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +156,7 @@ class DriftModel:
         return np.hstack([parts, last[:, None]])
 
     def _grid(self, columns: Array) -> log_gaussian.Grid:
-        missing = -len(columns) % 4
-        whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
-        return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
+        return with_columns(self.prepared.grid, columns)
 
     def _work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
         return log_gaussian.new_work(grid, plain_tables(grid.columns, grid.size))

@@ -14,6 +14,7 @@ _ROUNDS = 4
 """Of making the bound best."""
 
 _RIDGE = 1e-11
+"""Added to the diagonal, as a share of it: far above rounding, and of no weight where data or prior say anything."""
 
 
 def log_evidence(

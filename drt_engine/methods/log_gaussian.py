@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _DECADES_BEYOND = 1.0
+"""Decades of τ beyond the window of the data at either end: twice those of Tikhonov, as this γ falls off smoothly
+there."""
 
 _BETTER = 0.7
 """Share of the residual of the impedance that that of the admittance is below, for it to be taken."""
@@ -80,7 +82,7 @@ class LogGaussian:
         State column along which spectra are inverted together, such as ``"voltage"`` or ``"cycle"``: ln γ changes from
         one to the next as little and as smoothly as the data allow, and the noise and λ are those of the series.
         Of two columns, such as ``("voltage", "cycle")``, series run along the first, and those that are neighbours in
-        the second are held together at each place. By default each spectrum is inverted alone.
+        the second are coupled at each place. By default each spectrum is inverted alone.
     series : sequence of str, optional
         State columns that are equal within a series; by default cell, cycle, direction, temperature and every other one
         that holds text or whole numbers.
@@ -570,7 +572,7 @@ class LogGaussian:
         expansion : Expansion
             Basis functions.
         across : Across
-            How the series are held together.
+            How the series are coupled.
         start : SeparateSolutions
             What was found for each series.
         steps : Steps, optional

@@ -130,7 +130,7 @@ class PreparedLogGaussian:
 
     @cached_property
     def tables(self) -> Tables:
-        """What the kernel makes the second derivative from."""
+        """Products of the columns of the model from which the kernel computes the second derivative by ln γ."""
         return nearby.tables(self.problem)
 
     @cached_property

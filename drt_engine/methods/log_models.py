@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drt_engine.elements import EXPONENTS, Terms
 from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
-from drt_engine.methods.nearby import plain_tables
+from drt_engine.methods.nearby import plain_tables, with_columns
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
 
@@ -28,6 +28,8 @@ _ROUNDS, _SETTLED = 15, 3e-3
 """Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 120, 1e-9
+"""Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance
+of the optimality residual, which a solution has to meet."""
 
 _NEAR, _FALL = 3, 4.0
 """How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It
@@ -106,9 +108,7 @@ class LogModel:
 
     def grid(self, columns: Array) -> log_gaussian.Grid:
         """Collect what the kernel needs to know."""
-        missing = -len(columns) % 4
-        whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
-        return self.prepared.grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
+        return with_columns(self.prepared.grid, columns)
 
     def work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
         """Make the arrays of the compiled search for a grid."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from drt_engine.model.basis import Expansion
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.problem import Problem
-from drt_kernels import curvature
+from drt_kernels import curvature, log_gaussian
 
-__all__ = ["plain_tables", "tables"]
+__all__ = ["plain_tables", "tables", "with_columns"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -61,6 +61,13 @@ def tables(problem: Problem) -> curvature.Tables:
         float(problem.matrix[0, logs]),
         _GOOD,
     )
+
+
+def with_columns(grid: log_gaussian.Grid, columns: Array) -> log_gaussian.Grid:
+    """Return a grid with other columns of the problem, shape (J, n); the kernel takes a multiple of four of them."""
+    missing = -len(columns) % 4
+    whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
+    return grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
 
 
 def plain_tables(columns: Array, size: int) -> curvature.Tables:

@@ -153,7 +153,7 @@ def solve_placed(
 
     Each round takes off what the solution before says that the change of the cell adds. Where sweeps follow each other
     without a pause, a round leaves at most some half of what the one before has left, and a tenth to a third where
-    states are held together.
+    states are coupled.
 
     Parameters
     ----------

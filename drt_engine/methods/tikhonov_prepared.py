@@ -32,8 +32,7 @@ __all__ = ["PreparedTikhonov"]
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
-_MOST_ROUNDS = 20
-_SETTLED = 0.01
+_MOST_ROUNDS, _SETTLED = 20, 0.01
 """Rounds of iterated weights, and the relative change of a weight that ends them."""
 
 

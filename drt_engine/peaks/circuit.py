@@ -11,6 +11,8 @@ from drt_engine.peaks.elements import Deconvolution
 __all__ = ["EquivalentCircuit", "SeriesTerms", "admittance_circuit", "diffusion_circuit", "equivalent_circuit"]
 
 _LEAST = 1e-12
+"""Smallest resistance, and smallest ωL at the highest frequency, as a share of R_inf + ΣR: fitting programs want
+positive values, and this one is below anything that is measured."""
 
 
 @dataclass(frozen=True)

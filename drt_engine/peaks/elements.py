@@ -1,7 +1,7 @@
 """The circuit elements that were fitted to spectra."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.peaks.shapes import FWHM_GAUSSIAN, SHAPES, ElementShape, zarc_width
-from drt_engine.spectra import with_states
+from drt_engine.spectra import freeze_arrays, with_states
 from drt_kernels import deconvolution as kernels
 
 __all__ = ["ELEMENT_UNITS", "Deconvolution"]
@@ -71,12 +71,7 @@ class Deconvolution:
         """Freeze the arrays."""
         if self.joint is None:
             object.__setattr__(self, "joint", np.zeros(self.misfit.size, dtype=bool))
-        for field in fields(self):
-            array = getattr(self, field.name)
-            if isinstance(array, np.ndarray):
-                array = array.view()
-                array.flags.writeable = False
-                object.__setattr__(self, field.name, array)
+        freeze_arrays(self)
 
     def __len__(self) -> int:
         """K, the number of spectra."""

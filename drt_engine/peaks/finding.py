@@ -64,6 +64,7 @@ _LEAST_LAMBDA = 1e-5
 """Least λ whose response to noise is that of a solution within the sign constraint, for solutions that show no peak."""
 
 _TILE = 128
+"""Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
 _KINKED = ("c0-matern", "cauchy", "piecewise-linear")
 """Bases whose γ has kinks, so that its second derivative means nothing; of the first two only the average of γ has
 maxima that mean anything."""

@@ -19,6 +19,7 @@ __all__ = ["features"]
 Array = NDArray[np.float64]
 
 _TILE = 128
+"""Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
 _SIGNED = [1, 2, 4]
 """Columns that have the sign of γ: resistance, height and prominence."""
 

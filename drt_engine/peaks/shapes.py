@@ -19,11 +19,15 @@ FWHM_GAUSSIAN = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a normal distribution over its standard deviation."""
 
 _EXPONENTS = (0.3, 1.0)
+"""Range of φ of a ZARC: with 0.3 it is 10.7 wide at half its height, in ln τ; 1 is a single relaxation time."""
 _DRAWN = 0.999
 """Largest φ that γ is drawn with: that of a single relaxation time is infinite there."""
 
 _DEVIATIONS = (0.05, 3.0)
+"""Range of the standard deviation of a Gaussian peak in ln τ: from half the distance of relaxation times to three
+decades of width at half its height."""
 _TABLE = np.linspace(*_EXPONENTS, 700)
+"""Exponents between which the inverse of the width is interpolated, 0.001 apart: enough for a start."""
 
 
 def zarc_width(phi: Array) -> Array:

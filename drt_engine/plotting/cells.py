@@ -21,7 +21,9 @@ __all__ = ["CellColumn", "Profile", "cell_title", "choose_cells", "matches", "wi
 logger = logging.getLogger(__name__)
 
 _MOST_CELLS = 3
+"""Cells beside each other that remain legible in the width of two columns of a journal."""
 _NEAR = 1e-3
+"""Relative difference within which two values of a state are the same: voltages are often rounded to a millivolt."""
 
 
 @dataclass(frozen=True, eq=False)

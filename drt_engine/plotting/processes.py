@@ -92,18 +92,14 @@ def processes(
     UnknownNameError
         For a state, a process or a quantity that does not exist.
     """
-    states = [*checked_tracks(tracks).series, tracks.along]
-    state = tracks.along if state is None else state
-    if state not in states:
-        raise UnknownNameError("state", state, states)
-    keys = [name for name in states if name != state]
+    state, keys = _state_and_others(tracks, state)
+    for quantity in quantities:
+        if quantity not in _LABELS:
+            raise UnknownNameError("quantity", quantity, _LABELS)
     table, shown = _observations(tracks, names, at, (state, keys))
     table = _known(_per_area(table))
     if not pd.api.types.is_numeric_dtype(table[state]):
         raise InputError(f"state must be one of numbers; {state!r} holds {table[state].iloc[0]!r}.")
-    for quantity in quantities:
-        if quantity not in _LABELS:
-            raise UnknownNameError("quantity", quantity, _LABELS)
     colour = _colour(table, state, tracks) if colour is None else colour
     colours = _painted(table, colour)
     told = {state, colour.state if isinstance(colour, ColourScale) else colour}
@@ -126,6 +122,15 @@ def processes(
     figure.align_ylabels(list(panels[:, 0]))
     _explain(figure, panels.ravel().tolist(), table, colours)
     return figure
+
+
+def _state_and_others(tracks: Tracks, state: str | None) -> tuple[str, list[str]]:
+    """Return the state on the abscissa, and the other states of the observations."""
+    states = [*checked_tracks(tracks).series, tracks.along]
+    state = tracks.along if state is None else state
+    if state not in states:
+        raise UnknownNameError("state", state, states)
+    return state, [name for name in states if name != state]
 
 
 @styled
@@ -249,7 +254,10 @@ def _cycles(
 ) -> tuple[Any, Any]:
     """Return the cycles that are compared: by default the first and the last that all drawn cells have."""
     if "cycle" not in states:
-        raise InputError("states must have the column 'cycle' to compare before and after ageing; there is none.")
+        raise InputError(
+            "states must have the column 'cycle' to compare before and after ageing; got the columns "
+            f"{', '.join(map(str, states.columns)) or 'none'}."
+        )
     if cycles is not None:
         if len(cycles) != 2:
             raise InputError(f"cycles must be the earlier and the later one; got {cycles!r}.")

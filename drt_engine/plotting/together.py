@@ -14,7 +14,7 @@ from drt_engine.frames import per_area
 from drt_engine.peaks import without_edges
 from drt_engine.result import Inversion
 from drt_engine.result_fields import PER_SPECTRUM
-from drt_engine.spectra import Spectra
+from drt_engine.spectra import Spectra, chosen_rows
 from drt_engine.tracking import Tracks, track
 from drt_engine.tracking.tracks import SERIES
 
@@ -61,7 +61,7 @@ class _Gathered(Inversion):
 
     def __getitem__(self, rows: Any) -> "_Gathered":
         """Return the chosen spectra."""
-        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        chosen = chosen_rows(len(self), rows)
         arrays: dict[str, Any] = {name: getattr(self, name)[chosen] for name in (*PER_SPECTRUM, "part", "row")}
         z = None if self.impedance is None else self.impedance[chosen]
         return replace(self, **arrays, impedance=z, states=self.states.iloc[chosen].reset_index(drop=True))

@@ -318,14 +318,9 @@ def rows_of(
         table, values, z = _Shorter(table, np.flatnonzero(~empty)), {n: v[~empty] for n, v in values.items()}, z[~empty]
     keep, remarks = _wanted(table, values["frequency"], z)
     notes += [*more, *remarks]
-    for name, column in columns.items():
-        if name not in values:
-            cells, remark = side_column(table, column.index, missing)
-            values[name] = _scaled(column, cells)
-            notes += remark
-            if column.meaning.assumed and name == "temperature" and maybe_kelvin(values[name]):
-                del values[name]
-                notes.append(_unit_of_temperature(columns, cells))
+    states, more = _states_of_points(table, {n: one for n, one in columns.items() if n not in values}, columns, missing)
+    values |= states
+    notes += more
     notes += untaken(table.headings, {column.index for column in columns.values()})
     notes += _contradictions(table, columns, values, keep)
     area: dict[str, Floats] = {}
@@ -344,6 +339,26 @@ def rows_of(
     )
     _refuse_inductive_throughout(rows, columns)
     return rows
+
+
+def _states_of_points(
+    table: HeadedTable,
+    beside: Mapping[str, TableColumn],
+    columns: Mapping[str, TableColumn],
+    missing: frozenset[str],
+) -> tuple[dict[str, Floats], list[str]]:
+    """Read the columns beside frequency and impedance; with remarks on what cannot be taken as it stands."""
+    values: dict[str, Floats] = {}
+    notes: list[str] = []
+    for name, column in beside.items():
+        cells, remark = side_column(table, column.index, missing)
+        notes += remark
+        scaled = _scaled(column, cells)
+        if column.meaning.assumed and name == "temperature" and maybe_kelvin(scaled):
+            notes.append(_unit_of_temperature(columns, cells))
+        else:
+            values[name] = scaled
+    return values, notes
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from drt_engine.readers.named import (
 from drt_engine.readers.side_by_side import apart, put_together, state_in
 from drt_engine.readers.states import TABLE_STATES, State, untaken_above
 from drt_engine.readers.sweeps import recording
-from drt_engine.readers.text import is_number
+from drt_engine.readers.text import is_number, without_empty_end
 from drt_engine.readers.unnamed import inferred
 
 __all__ = ["READER"]
@@ -41,6 +41,7 @@ _SMALL, _MOST_PACKED = 2**21, 50
 
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PREAMBLE = 200
+"""Rows among which the headings are looked for."""
 
 
 def _as_text(cell: object) -> str:
@@ -265,7 +266,7 @@ def _table(source: str, rows: list[tuple[object, ...]], options: ReadOptions) ->
     heading = next((n for n, cells in enumerate(text, start=1) if holds_impedance(cells)), None)
     if heading is None:
         return _named_table(source, rows, text, options)
-    headings = _without_empty_end(text[heading - 1])
+    headings = tuple(without_empty_end(text[heading - 1]))
     first = heading
     if heading < len(text):
         units = with_units(headings, text[heading][: len(headings)])
@@ -280,8 +281,8 @@ def _named_table(
     first = next((n for n, cells in enumerate(text) if sum(is_number(cell) for cell in cells) >= 3), None)
     if first is None:
         return None
-    width = len(_without_empty_end(text[first]))
-    above = _without_empty_end(text[first - 1]) if first else ()
+    width = len(without_empty_end(text[first]))
+    above = tuple(without_empty_end(text[first - 1])) if first else ()
     if len(above) == width and not any(is_number(cell) for cell in above):
         return (_sheet(source, above, rows, first), first) if options.columns else None
     if not options.columns and width not in (3, 5):
@@ -298,12 +299,6 @@ def _sheet(source: str, headings: tuple[str, ...], rows: list[tuple[object, ...]
     if not kept:
         raise format_error(source, f"row {first}", "no rows below the headings: the sheet holds no data.")
     return Sheet(source, headings, tuple(row for _, row in kept), np.array([n for n, _ in kept], dtype=np.int64))
-
-
-def _without_empty_end(cells: tuple[str, ...]) -> tuple[str, ...]:
-    while cells and not cells[-1]:
-        cells = cells[:-1]
-    return cells
 
 
 READER = Excel()

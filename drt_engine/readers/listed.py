@@ -23,7 +23,8 @@ from drt_engine.spectra import RESERVED, STATE_UNITS
 __all__ = ["has_lists", "read_lists"]
 
 _MOST_CELL, _MOST_NUMBER = 131_072, 100
-_MOST_FAULTS = 3
+"""Characters of a cell, the most that the csv module takes, and of a number, beyond which it is damage: the longest
+that Python writes of a complex number has about 50."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _numbers(cell: str, heading: str, error: Any) -> NDArray[Any]:
     inside = cell.strip().removeprefix("[").removesuffix("]").replace("\n", " ")
     if "..." in inside:
         raise error(
-            f"the list of {heading!r} was shortened by numpy, to '...'. Write it anew, after "
+            f"the list of {heading!r} was shortened by numpy, to '...'. Write the file again, after "
             "numpy.set_printoptions(threshold=sys.maxsize)."
         )
     if "," in inside:

@@ -48,6 +48,7 @@ _UNITS = {
 _PREFIXES = {"": "", "nano": "n", "micro": "µ", "milli": "m", "kilo": "k", "mega": "M", "pico": "p"}
 _CHANNEL = re.compile(r"\s*CH(?:ANNEL)?\s*(\d{1,4})\b", re.IGNORECASE)
 _TOLERANCE = 1e-2
+"""Relative difference of |Z| from Re and Im from which a row is damaged; the file has four digits or more of each."""
 
 Floats = NDArray[np.float64]
 

@@ -23,6 +23,7 @@ __all__ = ["READER", "Parstat"]
 
 _HEADINGS = re.compile(r"(?=.*Frequency \(Hz\))(?=.*Zre \(ohms\))(?=.*Zim \(ohms\))(?=.*(?:Potential|Elapsed|\|Vac\|))")
 _FACTOR = 2.5
+"""Factor between |Z| and |Vac|/|Iac| from which a row is damaged: signals are noisy where they are weak."""
 
 
 @dataclass(frozen=True)

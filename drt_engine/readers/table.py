@@ -35,12 +35,14 @@ from drt_engine.readers.text import (
     read_text,
     split_cells,
     table_below,
+    without_empty_end,
 )
 from drt_engine.readers.unnamed import inferred
 
 __all__ = ["READER"]
 
 _PREAMBLE = 500
+"""Lines among which headings are looked for; beyond it, only headings that were there before are found again."""
 _WORDS = re.compile(r"[^\W\deE_]|[|'\"]")
 _COMMENT = re.compile(r"\A\s*(?:#+|%+|//+)\s*")
 _CHANNEL = re.compile(r"\s*(?:CH|Channel)[ .#:]{0,3}(\d{1,6})\b", re.IGNORECASE)
@@ -249,20 +251,14 @@ def _chosen(lines: Sequence[str], group: Sequence[int], row: int) -> int | None:
     """Return which of several lines that look like headings are those of the rows that begin below them."""
     below = [line for line in lines[row - 1 : row + 49] if _is_row(line)]
     delimiter = find_delimiter(below)
-    width = len(_filled(split_cells(lines[row - 1].strip(), delimiter)))
+    width = len(without_empty_end(split_cells(lines[row - 1].strip(), delimiter)))
     plain = [n for n in group if not _COMMENT.match(lines[n - 1])]
     for n in [*reversed(plain), *(n for n in reversed(group) if n not in plain)]:
         heading = _COMMENT.sub("", lines[n - 1], count=1).strip()
         cells = [split_cells(heading, one) for one in (delimiter, *_DELIMITERS)]
-        if any(len(_filled(some)) == width for some in (*cells, re.split(r"\t|\s{2,}", heading))):
+        if any(len(without_empty_end(some)) == width for some in (*cells, re.split(r"\t|\s{2,}", heading))):
             return n
     return plain[-1] if plain else None
-
-
-def _filled(cells: Sequence[str]) -> Sequence[str]:
-    while cells and not cells[-1]:
-        cells = cells[:-1]
-    return cells
 
 
 def _is_row(line: str) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "read_text",
     "split_cells",
     "table_below",
+    "without_empty_end",
 ]
 
 MAX_BYTES = 256 * 2**20
@@ -52,6 +53,7 @@ Delimiter = Literal["\t", ";", ",", " "]
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _RETURNS = re.compile(r"\r++\n?")
 _BLOCK = 4096
+"""Rows that are split into cells at once, so that a long file needs little memory."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -421,9 +423,9 @@ def table_below(
     decimal = (options.decimal if options else None) or find_decimal(rows, delimiter)
     if headings is None:
         if heading is None:
-            headings = [f"column {i + 1}" for i in range(len(_without_empty_end(split_cells(rows[0], delimiter))))]
+            headings = [f"column {i + 1}" for i in range(len(without_empty_end(split_cells(rows[0], delimiter))))]
         else:
-            headings = _without_empty_end(_heading_cells(text.lines[heading - 1], delimiter))
+            headings = without_empty_end(_heading_cells(text.lines[heading - 1], delimiter))
     told = options or ReadOptions()
     return TextTable(text, tuple(headings), lines, delimiter, decimal, told.columns, told.flip_im)
 
@@ -435,7 +437,8 @@ def _heading_cells(line: str, delimiter: Delimiter) -> list[str]:
     return split_cells(line, delimiter)
 
 
-def _without_empty_end(cells: list[str]) -> list[str]:
+def without_empty_end(cells: Sequence[str]) -> Sequence[str]:
+    """Return the cells of a line without those at its end that are empty."""
     while cells and not cells[-1]:
         cells = cells[:-1]
     return cells

@@ -75,7 +75,9 @@ def _read(path: Path) -> list[Trace]:
     except FileFormatError:
         raise
     except (ArithmeticError, LookupError, MemoryError, OSError, ValueError) as error:
-        raise format_error(path, None, f"no trace could be made of it ({type(error).__name__}: {error}).") from error
+        raise format_error(
+            path, None, f"voltage and current over time could not be read from it ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _binary(path: Path) -> list[Trace]:
@@ -99,7 +101,10 @@ def _gamry(path: Path) -> list[Trace]:
     text = read_text(path, ReadOptions())
     starts = [n for n, line in enumerate(text.lines, start=1) if _CURVE.match(line)]
     if not starts:
-        raise text.error(len(text.lines), "a Gamry file without a table CURVE or OCVCURVE: it holds no trace.")
+        raise text.error(
+            len(text.lines),
+            "a Gamry file without a table CURVE or OCVCURVE, which voltage and current over time stand in.",
+        )
     area = next((m[1] for line in text.lines if (m := re.match(r"AREA\tQUANT\t(\S+)", line))), None)
     states: dict[str, object] = {}
     value, _ = stated("area", area, "cm^2")

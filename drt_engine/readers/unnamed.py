@@ -27,6 +27,8 @@ FIVE = ("time", "cycle", "frequency", "re", "im")
 POLAR = "the last two columns may be Re and Im as well as |Z| and phase"
 
 _MINUS = {1: ("", "-"), -1: ("-", "")}
+"""By the sign of the imaginary part: how its column is named as it was taken, and as it would be with the other
+sign."""
 
 
 def inferred(table: HeadedTable) -> tuple[dict[str, TableColumn], str] | str:

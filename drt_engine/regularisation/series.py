@@ -20,7 +20,9 @@ Totals = dict[Series, NDArray[np.int64]]
 """Tallies summed over each series, shape (G,); totals of blocks of spectra add up to those of all."""
 
 _UNIT = 2.0**-20
+"""Unit that scores are rounded to, so that their sums are exact in any order: 1e-6, far below the noise of a score."""
 _MOST = 2.0**16
+"""Largest score above the least one of a spectrum, so that 2⁶³ units hold the sum over 10⁸ spectra."""
 
 
 def series_of(states: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.intp], list[Series]]:

@@ -36,8 +36,11 @@ LAST_CYCLE = 5000
 """Last cycle that the model is made for."""
 
 _FULL_LIFE = 500
+"""Cycle at which a cell has aged by all that its parameters say."""
 _COULOMBIC_EFFICIENCY = 0.998
+"""Discharge over charge of a cycle, as of an ordinary lithium-ion cell."""
 _FIRST_CHARGE_EXCESS = 1.25
+"""First charge over first discharge: Li-rich cathodes lose about a fifth of their first charge for good."""
 # centre (V), width (V) and share of the steps of a voltage curve; a step with a small width is a plateau
 _FIRST_CHARGE = ((3.90, 0.11, 0.36), (4.25, 0.12, 0.10), (4.52, 0.025, 0.54))
 _CHARGE = ((3.45, 0.16, 0.27), (3.90, 0.16, 0.46), (4.38, 0.10, 0.27))
@@ -88,7 +91,9 @@ class Cell:
     def __post_init__(self) -> None:
         """Refuse what no cell can be."""
         if not self.name or str(self.name) != self.name:
-            raise InputError(f"name of a Cell must be a string that is not empty; got {self.name!r}.")
+            raise InputError(
+                f"name of a Cell must be a string that is not empty; got {self.name!r}. Give one, such as name='A'."
+            )
         for field, value in vars(self).items():
             if field == "name":
                 continue

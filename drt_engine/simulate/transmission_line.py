@@ -26,10 +26,17 @@ Connection = Literal["ee", "ii", "ie"]
 Complex = NDArray[np.complex128]
 
 _NEAR_ZERO = 0.3
+"""|λ| below which power series are used: what they leave out is below 1e-13 there, and closed forms lose digits, as
+nearly equal numbers are subtracted."""
 _TALBOT = 20
+"""Nodes of the inverse Laplace transform. The relative error with M nodes is about 10^(−0.6 M), J. Abate, P. P. Valkó,
+Int. J. Numer. Methods Eng. 60 (2004) 979; with more than 20 that of rounding is larger."""
 _TANH = (1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075)
+"""Coefficients of tanh(x)/x in powers of x², from the lowest."""
 _COTH = (1 / 3, -1 / 45, 2 / 945, -1 / 4725, 2 / 93555, -1382 / 638512875, 4 / 18243225)
+"""Coefficients of coth(λ)/λ − 1/λ² in powers of λ², from the lowest."""
 _SINH = (-1 / 6, 7 / 360, -31 / 15120, 127 / 604800, -73 / 3421440, 1414477 / 653837184000, -8191 / 37362124800)
+"""Coefficients of 1/(λ sinh λ) − 1/λ² in powers of λ², from the lowest."""
 
 
 @dataclass(frozen=True)

@@ -302,12 +302,8 @@ def _exchanged(observed: Observations, pairs: _Pairs, motion: Motion, chosen: In
     sure = (better > 0) & (better >= most[number[one]]) & (better >= most[number[other]])
     swap = np.arange(len(observed))
     swap[one[sure]], swap[other[sure]] = other[sure], one[sure]
-    size = np.int64(len(observed))
-    key = pairs.early * size + pairs.late
-    order = np.argsort(key)
-    wanted = swap[pairs.early[chosen]] * size + swap[pairs.late[chosen]]
-    found = order[np.minimum(np.searchsorted(key[order], wanted), order.size - 1)]
-    return np.asarray(np.sort(found) if np.array_equal(key[found], wanted) else chosen)
+    found, there = _places(pairs, swap[pairs.early[chosen]], swap[pairs.late[chosen]], len(observed))
+    return np.asarray(np.sort(found) if there.all() else chosen)
 
 
 def _inserted(observed: Observations, pairs: _Pairs, motion: Motion, chosen: Ints) -> Ints:
@@ -327,14 +323,18 @@ def _inserted(observed: Observations, pairs: _Pairs, motion: Motion, chosen: Int
     past(pairs.early[into], pairs.late[into], gain)
     future(goal[into], pairs.late[into], gain)
     into = into[best_pairs(pairs.early[into], pairs.late[into], gain, (len(observed), len(observed)))]
-    size = np.int64(len(observed))
-    key = pairs.early * size + pairs.late
-    order = np.argsort(key)
-    wanted = pairs.late[into] * size + goal[into]
-    onward = order[np.minimum(np.searchsorted(key[order], wanted), order.size - 1)]
-    there = key[onward] == wanted
+    onward, there = _places(pairs, pairs.late[into], goal[into], len(observed))
     kept = chosen[~np.isin(pairs.early[chosen], pairs.early[into[there]])]
     return np.asarray(np.sort(np.concatenate([kept, into[there], onward[there]])))
+
+
+def _places(pairs: _Pairs, early: Ints, late: Ints, count: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Find pairs among all by their two peaks, of `count`: where each stands, and whether it is there at all."""
+    size = np.int64(count)
+    key, wanted = pairs.early * size + pairs.late, early * size + late
+    order = np.argsort(key)
+    found = order[np.minimum(np.searchsorted(key[order], wanted), order.size - 1)]
+    return found, key[found] == wanted
 
 
 def _neighbours(observed: Observations, links: tuple[Ints, Ints]) -> tuple[Ints, Ints]:

@@ -26,7 +26,6 @@ _NEW_PIECE = np.log(1e-2)  # density of pieces of processes that no other series
 _PINNED = 6.0  # gain of a peak that the caller named, beyond what it would have otherwise
 _ALIKE = 1.5  # distance, in scales, of trajectories that are compared at all
 _SEVERAL = 4  # series from which matches are refined together
-_CHAIN = 3.0
 
 
 @dataclass(frozen=True, eq=False)

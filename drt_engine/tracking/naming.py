@@ -87,7 +87,7 @@ def _seeded(observed: Observations, process: Ints, seed: Known) -> int:
     if not (found >= 0).any():
         raise InputError(
             f"the Known process {seed.name!r} must have a peak of a process within a factor 3 of tau = {seed.tau:g} s "
-            f"at {dict(seed.at) or 'some state'}; there is none. Correct tau, or look at the peaks there."
+            f"at {dict(seed.at) or 'some state'}; found no such peak. Correct tau, or look at the peaks at that state."
         )
     return int(np.bincount(found[found >= 0]).argmax())
 

@@ -20,6 +20,7 @@ Ranges = list[tuple[str, float, float]]
 _ROUNDS = 5  # without gain, after which one stops
 _FEW = 1e-3  # share of peaks that still change their process
 _CHAIN = 3.0
+"""Logarithm of the odds, 20 to 1, that a peak belongs to the process that most of its chain belongs to."""
 _OWN = 0.5  # share of its gain that a process has for itself, as no other would take its peaks
 
 

@@ -20,12 +20,15 @@ FIXED = 4
 """Parameters before those of arcs: L, R, ln 1/Q, n; each arc has ln R, ln τ, φ."""
 
 _CERTAIN = 3.0
+"""Factor from a limit within which it is not certain on which side an arc is."""
 _BOUNDARY = 1e-8
 """C·L/A, F/cm, up to which an arc is one of bulk or grain boundary."""
 
 _SCREENING = 12
+"""Steps of a fit from each of several starts; only the best one goes on to the end."""
 
 _LEAST_N, _LEAST_PHI = 0.3, 0.4
+"""Smallest exponent of the tail and of an arc: a flatter tail or arc cannot be told from a resistance."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant, eV/K (CODATA 2018, exact)."""
 
 _ROOM = 298.15
+"""Temperature at which the conductivity is stated, K: 25 °C."""
 _UNLIKELY = 0.01
+"""Probability of a test below which a line is said to be curved, or not to fit."""
 _QUANTITIES = {"total": "sigma", "bulk": "sigma_bulk", "grain boundary": "sigma_grain_boundary"}
 
 
@@ -89,7 +91,7 @@ def arrhenius_of(table: pd.DataFrame, series: str | Sequence[str], convention: C
         raise UnknownNameError("convention", convention, get_args(Convention))
     if "temperature" not in table.columns:
         raise InputError(
-            "an Arrhenius fit needs the state 'temperature', °C; there is none. Give it: "
+            "an Arrhenius fit needs the state 'temperature', °C, which the spectra do not have. Give it: "
             "spectra.with_states(temperature=[...])."
         )
     keys = [name for name in ([series] if isinstance(series, str) else list(series)) if name in table.columns]

@@ -17,12 +17,18 @@ from drt_engine.transport.flags import Flag
 __all__ = ["Chosen", "fitted", "grids_of", "structure"]
 
 _TILE = 128
+"""Spectra that a thread fits at once."""
 _MOST_ARCS = 3
+"""Arcs that are tried at most: bulk, grain boundary and one of an interface."""
 _BETTER = 10.0
+"""Difference of the information criterion from which one more arc is better beyond doubt, R. E. Kass, A. E. Raftery, J.
+Am. Stat. Assoc. 90 (1995) 773."""
 _STRUCTURE = 4.0
+"""Standard deviations by which neighbouring residuals are alike from which they are no noise."""
 _APART = 20.0
 """Ratio of time constants below which two arcs may be one of another shape."""
 _LOOSE = 5.0
+"""Factor by which one more arc may widen the error of the resistance and still be taken as determined."""
 
 
 @dataclass

@@ -25,6 +25,7 @@ from drt_engine.transport.rails import ELECTRON, INDUCTANCE, ION, LEAK, N, Q, fi
 __all__ = ["Composite", "composite"]
 
 _TILE = 64
+"""Spectra that a thread fits at once."""
 _KNOWN = np.log(2.0)
 """Half width of the interval of ln R up to which a rail is determined: a factor of two."""
 

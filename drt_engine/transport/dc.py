@@ -20,7 +20,9 @@ from drt_engine.transport.relaxing import Relaxation, relax, response
 __all__ = ["Polarisation", "polarisation"]
 
 _UNLIKELY = 0.01
+"""Probability of a test below which a line is said to be curved, or not to fit."""
 _WORST = 0.3
+"""Half the interval of the slope, as a share of it, from which it is not determined."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,11 @@ Model = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 """Residuals (K, D) and their derivatives (K, D, N) at parameters (K, N) of the problems with these numbers."""
 
 _MOST_STEPS = 80
+"""Steps of a fit at most; the optimality of one that has not settled by then says so."""
 _CLOSE, _ROUGH = 1e-12, 1e-6
+"""Relative fall of χ² in a step that ends a fit, and one that only compares starts."""
 _MOST_DAMPING = 1e12
+"""Damping from which a step changes no digit, and a fit ends."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ _UNITS = {
     "diameter": ("cm", 1e-3, 100.0),
     "area": ("cm²", 1e-6, 1e4),
 }
+"""Unit of each length of a sample, and the range outside which it was given in another unit by mistake."""
 _ZERO_CELSIUS = 273.15
+"""0 °C in K."""
 _SUSPECT = re.compile(
     r"(thickness|diameter|area|temperature|length|height)[ _/(\[]+"
     r"(mm|um|µm|μm|m|nm|mm2|mm²|mm\^2|m2|m²|K|kelvin|F|degF)\W*$",

@@ -43,6 +43,7 @@ _LOST = (
     | Flag.NOT_DETERMINED
 )
 _WIDE = 0.3
+"""Half the interval of a resistance, as a share of it, from which it is not determined."""
 
 
 @dataclass(frozen=True, eq=False)

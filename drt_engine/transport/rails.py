@@ -19,8 +19,12 @@ INDUCTANCE, ION, ELECTRON, Q, N, LEAK = range(6)
 """Parameters: L, ln R_ion, ln R_e, ln Q, n, and ln 1/R_ct where there is a charge transfer."""
 
 _STEP = 1e-5
+"""Step of a central difference; parameters are logarithms or of the order of 1. Its error, 1e-10, is the least that
+rounding allows."""
 _LEAST_N = 0.3
+"""Smallest exponent of the coupling of the two rails: a smaller one cannot be told from a resistance."""
 _SCREENING = 15
+"""Steps of a fit from each of several starts; only the best one goes on to the end."""
 
 
 @dataclass(frozen=True)

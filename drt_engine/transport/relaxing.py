@@ -25,6 +25,7 @@ from drt_engine.transport.fitting import Array, Fits, fit
 __all__ = ["Relaxation", "relax", "response"]
 
 _BINS = 90
+"""Bins in ln t that a signal is averaged in: about 15 in a decade of six, finer than any term of the model changes."""
 _MOST, _MOST_FRACTIONAL = 4, 3
 """Terms with n = 1, and with another n."""
 
@@ -41,6 +42,8 @@ _GAUSS = 3**-0.5
 """Places of two points in a bin, in half widths, over which a mean is exact to the third power (Gauss)."""
 
 _DOUBT = 0.05
+"""Share of the likelihood below which a model takes no part, and from which a doubt whether the signal is steady is
+reported."""
 _NOT_EXCLUDED = 0.2
 """Likelihood of n < 1, by the criterion and as a share of the best one, from which it is not excluded."""
 

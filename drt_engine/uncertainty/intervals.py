@@ -12,6 +12,7 @@ from drt_engine.elements import EXPONENTS
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
+from drt_engine.spectra import freeze_arrays
 from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
 from drt_engine.uncertainty.posterior import HasPosterior, check_level, quantile
@@ -98,9 +99,7 @@ class Intervals:
         for name in INTERVAL_UNITS:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.r_pol_low.shape, np.nan))
-            array = getattr(self, name).view()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        freeze_arrays(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Freeze the arrays of pickled ones again."""
@@ -240,7 +239,8 @@ def intervals_of(
         for k in range(0, rows.size, _PART):
             some = rows[k : k + _PART]
             with kept.lock:
-                _put(some, found.part(slice(k, k + _PART)) if rows.size > _PART else found)
+                of_some = found.part(slice(k, k + _PART)) if rows.size > _PART else found
+                _put(out, some, of_some, level, tau)
                 done[some] = True
                 # What led there is kept until all of it is here.
                 ended[rows] = done[rows].all()
@@ -249,27 +249,29 @@ def intervals_of(
             share = _TO_POSTERIOR * ended.mean() + (1.0 - _TO_POSTERIOR) * done.mean()
             kept.offer(LEVEL, SHARE_OF_INTERVALS * float(share), lambda: {n: one.copy() for n, one in arrays.items()})
 
-    def _put(rows: NDArray[np.intp], found: Any) -> None:
-        out["gamma_low"][rows], out["gamma_high"][rows] = found.gamma_interval(level, tau)
-        out["r_pol_low"][rows], out["r_pol_high"][rows] = found.r_pol_interval(level)
-        if "r_inf" in found.series_elements:
-            out["r_inf_low"][rows], out["r_inf_high"][rows] = found.element_interval("r_inf", level)
-        if "tail" in found.series_elements:
-            low, high = found.element_interval("tail", level)
-            with np.errstate(divide="ignore"):
-                out["tail_q_low"][rows], out["tail_q_high"][rows] = 1.0 / high, 1.0 / low
-        if "exponent" in found.series_elements:
-            low, high = found.element_interval("exponent", level)
-            out["tail_exponent_low"][rows] = np.maximum(1.0 - high, EXPONENTS[0])
-            out["tail_exponent_high"][rows] = 1.0 - low
-        if getattr(found, "exponent", None) is not None:
-            middle, deviation = found.exponent.T
-            half = np.where(deviation > 0.0, quantile(level) * deviation, np.nan)
-            out["tail_exponent_low"][rows] = np.maximum(middle - half, EXPONENTS[0])
-            out["tail_exponent_high"][rows] = np.minimum(middle + half, EXPONENTS[1])
-
     run_tiles(work, _pieces(method, given, joined))
     return Intervals(level, **out)
+
+
+def _put(out: dict[str, Array], rows: NDArray[np.intp], posterior: Any, level: float, tau: ArrayLike | None) -> None:
+    """Put the intervals that follow from the posterior of some rows where they belong."""
+    out["gamma_low"][rows], out["gamma_high"][rows] = posterior.gamma_interval(level, tau)
+    out["r_pol_low"][rows], out["r_pol_high"][rows] = posterior.r_pol_interval(level)
+    if "r_inf" in posterior.series_elements:
+        out["r_inf_low"][rows], out["r_inf_high"][rows] = posterior.element_interval("r_inf", level)
+    if "tail" in posterior.series_elements:
+        low, high = posterior.element_interval("tail", level)
+        with np.errstate(divide="ignore"):
+            out["tail_q_low"][rows], out["tail_q_high"][rows] = 1.0 / high, 1.0 / low
+    if "exponent" in posterior.series_elements:
+        low, high = posterior.element_interval("exponent", level)
+        out["tail_exponent_low"][rows] = np.maximum(1.0 - high, EXPONENTS[0])
+        out["tail_exponent_high"][rows] = 1.0 - low
+    if getattr(posterior, "exponent", None) is not None:
+        middle, deviation = posterior.exponent.T
+        half = np.where(deviation > 0.0, quantile(level) * deviation, np.nan)
+        out["tail_exponent_low"][rows] = np.maximum(middle - half, EXPONENTS[0])
+        out["tail_exponent_high"][rows] = np.minimum(middle + half, EXPONENTS[1])
 
 
 def posterior_of(

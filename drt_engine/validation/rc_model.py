@@ -17,7 +17,10 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _LEAST_FREE = 0.05
+"""Least share of a point that the fit leaves free. Residuals are divided by it: less would make rounding a finding."""
 _BEYOND = 10.0 ** np.array([0.5, 1.0])
+"""Relaxation times outside the range of frequencies, as factors of its ends: half a decade and a decade. Processes
+farther away are a resistance or a capacitance."""
 
 
 def time_constants(omega: Array, elements: int) -> Array:

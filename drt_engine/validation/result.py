@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
+from drt_engine.spectra import chosen_rows, freeze_arrays
 from drt_engine.validation.base import ValidityTest
 
 __all__ = ["Validation", "Validity"]
@@ -55,8 +56,8 @@ _MESSAGES = {
     "one. Capacitive means Im Z < 0; take the complex conjugate.",
     Validity.NOISY: "The noise is above the limit. Average longer, or raise the amplitude.",
     Validity.UNPREDICTED: "The other spectra of its series do not predict this one, by far more than neighbours "
-    "differ here: something was different while it was measured, or its state is written down wrongly. Look at it "
-    "beside them; leave it out of the series if it is no part of it.",
+    "differ here: something was different while it was measured, or its recorded state is wrong. Compare it "
+    "with its neighbours; leave it out of the series if it does not belong to it.",
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
     Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any violation.",
@@ -66,8 +67,15 @@ _MESSAGES = {
     Validity.TOO_FEW_POINTS: "Fewer than 5 points are left. Drop the row.",
 }
 
-_FAULTS = 15 | 1024 | 2048
-_FAILURES = 768
+_FAULTS = (
+    Validity.DRIFT
+    | Validity.OUTLIER
+    | Validity.INCONSISTENT
+    | Validity.NOISY
+    | Validity.WRONG_SIGN
+    | Validity.UNPREDICTED
+)
+_FAILURES = Validity.NOT_FINITE | Validity.TOO_FEW_POINTS
 _MATRICES = ("residual", "outlier")
 
 
@@ -132,16 +140,9 @@ class Validation:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(self.flag.size, np.nan))
         rows, points = self.flag.size, self.frequency.size
-        for field in fields(self):
-            array = getattr(self, field.name)
-            if not isinstance(array, np.ndarray):
-                continue
-            expected = (points,) if field.name == "frequency" else (rows, points)[: 1 + (field.name in _MATRICES)]
-            if array.shape != expected:
-                raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
-            array = array.view()
-            array.flags.writeable = False
-            object.__setattr__(self, field.name, array)
+        freeze_arrays(
+            self, lambda name: (points,) if name == "frequency" else (rows, points)[: 1 + (name in _MATRICES)]
+        )
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
 
@@ -157,7 +158,7 @@ class Validation:
         rows : int, slice, or array_like of int or bool
             Which, in numpy's terms; a boolean column of `states` will do.
         """
-        chosen = np.atleast_1d(np.arange(len(self))[np.asarray(rows) if isinstance(rows, pd.Series) else rows])
+        chosen = chosen_rows(len(self), rows)
         arrays = {
             field.name: getattr(self, field.name)[chosen]
             for field in fields(self)

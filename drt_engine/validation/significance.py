@@ -17,7 +17,9 @@ LEAST_LEFT = 1e-3
 """Share of the square of a trial column that the model has to leave, or the data cannot tell the two apart."""
 
 _SMOOTH = 4
+"""Cosines of a smooth course over the whole range at most."""
 _POINTS_A_CURVE = 5
+"""Points for each of them, so that they cannot follow the noise."""
 
 
 @dataclass(frozen=True, eq=False)

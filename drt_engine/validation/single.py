@@ -37,6 +37,7 @@ _MOSTLY = 0.5
 """Share of points with a positive Im above which a wrong sign is plausible where neither sign obeys the relations."""
 
 _MANY = 3
+"""Outliers beyond which the other sign of Im Z is tried: a few are taken for outliers."""
 
 _OTHER = 0.7
 """Logarithm of a ratio of variances by which another noise is tried anew."""

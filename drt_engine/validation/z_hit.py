@@ -19,6 +19,7 @@ __all__ = ["ZHit"]
 
 Array = NDArray[np.float64]
 _DEGREE = 2
+"""Degree of the local polynomials that smooth the phase: they leave a bend, and average noise."""
 
 
 @dataclass(frozen=True)

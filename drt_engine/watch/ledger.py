@@ -14,6 +14,7 @@ from drt_engine.spectra import Spectra
 __all__ = ["Ledger", "marks"]
 
 _ROWS_AT_ONCE = 8192
+"""Rows whose states are read at once, so that a long campaign needs little memory."""
 _NAMES = ("source", "digest", "sweep")
 
 

@@ -62,7 +62,7 @@ def test_a_column_that_differs_in_every_row_is_left_out_and_named_in_the_log(cam
     with caplog.at_level(logging.INFO, logger="drt_engine.series"):
         columns = series_columns(campaign, "voltage")
     assert "file" not in columns
-    assert "not told apart by 'file'" in caplog.text
+    assert "not separated by 'file'" in caplog.text
     assert "equal cell, cycle, direction, temperature" in caplog.text
 
 

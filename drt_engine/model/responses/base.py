@@ -25,6 +25,7 @@ ResponseName = Literal[
 ]
 
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
+"""Nodes and weights of the quadrature of a panel; see `_PANEL` for their number."""
 
 _PANEL = 1.5
 """Longest panel in ln τ. Singularities of all responses are at negative jωτ, π/2 away from the line; 20 nodes leave
@@ -34,6 +35,8 @@ _FARTHEST = 90.0
 """Distance in ln τ beyond which a response without growth is at its limits, to 1e-14, for ωτ from 1e-10 to 1e10."""
 
 _NEGLIGIBLE = 1e-18
+"""Share of the largest value of a basis function below which it is left out: all of the rest then adds less than
+rounding, 1e-16."""
 
 _AT_ONCE = 2_000_000
 """Values of a response that are held in memory."""
