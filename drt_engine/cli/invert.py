@@ -18,10 +18,10 @@ __all__ = ["invert"]
 _METHODS = {"tikhonov": "Tikhonov", "log-gaussian": "LogGaussian"}
 _METHOD = (
     *("basis", "order", "part", "regularisation", "shared", "weighting", "noise", "inductance", "capacitance"),
-    *("along", "series", "tail", "sign", "kernel", "representation", "drift"),
+    *("along", "series", "tail", "exponent", "sign", "kernel", "representation", "drift"),
 )
 _OF_TIKHONOV = {"basis", "order", "part", "shared", "weighting"}
-_OF_LOG_GAUSSIAN = {"along", "series", "tail", "sign", "representation", "drift"}
+_OF_LOG_GAUSSIAN = {"along", "series", "tail", "exponent", "sign", "representation", "drift"}
 _JOB = (
     *("workers", "scheduler", "level", "where", "name", "block", "compression", "dtype"),
     *("overwrite", "restart", "strict"),
@@ -79,6 +79,7 @@ def invert(
         str,
         typer.Option(help="In series at low frequencies: none, capacitor, cpe, warburg, warburg-open; auto chooses."),
     ] = "none",
+    exponent: Annotated[float | None, typer.Option(help="n of --tail cpe, if it is known.", show_default=False)] = None,
     sign: Annotated[
         str, typer.Option(help="positive; or both, for inductive loops and negative resistances.")
     ] = "positive",
