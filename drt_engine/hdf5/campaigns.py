@@ -74,7 +74,7 @@ def known_files(path: PathLike) -> tuple[dict[str, str], dict[str, NDArray[np.fl
 
 @contextmanager
 def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[None]:
-    """Let nobody else add to a campaign within this block; what is there is read and added to in one.
+    """Keep other programs from adding to a campaign within this block; what is there is read and added to in one.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
 def _extended(output: NewFile, path: Path, name: str, added: Spectra) -> bool:
     """Write further rows of a grid behind those in the copy, where they fit to how those are stored.
 
-    That takes as long as the copy. Otherwise the grid is written anew, which takes ten times as long.
+    That takes as long as the copy. Otherwise the grid is written again, which takes ten times as long.
     """
     with opened_grid(path, name) as reader:
         group = output.file[f"{schema.SPECTRA_PATH}/{name}"]
@@ -302,7 +302,7 @@ def _mask_with(path: Path, name: str, added: int) -> Array | None:
 
 
 def _rewrite(output: NewFile, path: Path, name: str, added: Spectra | None, mask: Array | None) -> None:
-    """Write the spectra of a grid anew, with those that are added, and with a mask of all."""
+    """Write the spectra of a grid again, with those that are added, and with a mask of all."""
     with opened_grid(path, name) as reader:
         _require_known(reader, output.file[f"{schema.SPECTRA_PATH}/{name}"])
         rows = np.arange(reader.spectra)
@@ -328,7 +328,7 @@ def _rewrite(output: NewFile, path: Path, name: str, added: Spectra | None, mask
 
 
 class _Grown:
-    """A grid that is written anew: its states are known, all else comes piece by piece."""
+    """A grid that is written again: its states are known, all else comes piece by piece."""
 
     def __init__(
         self,
