@@ -73,22 +73,20 @@ def known_files(path: PathLike) -> tuple[dict[str, str], dict[str, NDArray[np.fl
 
 
 @contextmanager
-def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[None]:
+def growing(path: PathLike) -> Iterator[None]:
     """Keep other programs from adding to a campaign within this block; what is there is read and added to in one.
 
     Parameters
     ----------
     path : path
         File of spectra.
-    seconds : float
-        How long to wait for another who adds to it.
 
     Raises
     ------
     FileFormatError
         If there is no such file.
     OutputBusyError
-        If the other does not end.
+        If another program adds to it for more than a minute.
     FileWriteError
         If that cannot be known, as on a file system without locks.
     """
@@ -100,10 +98,10 @@ def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[No
     place = target.with_name(f".{target.name}.lock")
     lock = FileLock(place)
     try:
-        _acquire(lock, place, seconds)
+        _acquire(lock, place, _SECONDS_TO_WAIT)
     except Timeout as error:
         raise OutputBusyError(
-            f"{path}: another import has been adding to it for {seconds:g} s. Try again when it is done."
+            f"{path}: another import has been adding to it for {_SECONDS_TO_WAIT:g} s. Try again when it is done."
         ) from error
     except (OSError, NotImplementedError) as error:  # the latter where the file system has no locks
         raise FileWriteError(f"{path}: cannot be added to: {place.name}: {error}.") from error
