@@ -1,4 +1,4 @@
-"""A bar for who waits for an inversion, or for fits, in memory."""
+"""A progress bar for inversions and fits in memory."""
 
 import sys
 import time
@@ -10,12 +10,12 @@ from typing import Any
 __all__ = ["shown"]
 
 _SECONDS = 2.0
-"""How long one waits without being told."""
+"""Seconds that pass before a bar is shown."""
 
 
 @contextmanager
 def shown(total: int, doing: str = "inverting") -> Iterator[Callable[[int], None]]:
-    """Show how many spectra are done, where somebody is looking and it takes longer than two seconds.
+    """Show how many spectra are done, on a terminal or in a notebook, if it takes longer than two seconds.
 
     Parameters
     ----------

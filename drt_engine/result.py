@@ -79,7 +79,7 @@ class Inversion(ResultArrays):
     impedance : ndarray of complex, shape (K, F), or None
         The spectra, ohm; None where it was read from a file without them, see :meth:`with_spectra`.
     intervals : Intervals or None
-        Intervals of γ, R_pol and R_inf, if they were asked for.
+        Intervals of γ, R_pol and R_inf, if they were requested.
     point_time : ndarray, shape (K, F), or None
         When each point was measured, s, where the method allows for drift.
     moved : ndarray of complex, shape (K, F), or None

@@ -231,7 +231,7 @@ OF_GAMMA = ("coefficients", "gamma", "gamma_low", "gamma_high")
 """Arrays with the units of γ, which are siemens where it is in the admittance."""
 
 GAMMA_UNITS = {"impedance": "ohm", "admittance": "S", "auto": "ohm, or S where the status has ADMITTANCE"}
-"""Units of γ by the representation that a method was asked for."""
+"""Units of γ by the representation of a method."""
 
 PER_SPECTRUM = tuple(told.name for told in _STORED)
 """Arrays of a result that make it up."""

@@ -1,4 +1,4 @@
-"""What became of each spectrum."""
+"""The status of each spectrum."""
 
 import enum
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ __all__ = ["Status", "count_status", "failures", "in_order", "status_attributes"
 
 
 class Status(enum.IntFlag):
-    """What became of a spectrum; 0 is all well, and remarks may come together.
+    """Status of a spectrum; 0 is OK, and several flags may be set together.
 
     ``LAMBDA_AT_EDGE``, ``POINTS_MISSING``, ``SOLVED_BY_CVXPY``, ``EXTRAPOLATED``, ``BREAK``, ``BREAK_ACROSS``,
     ``ALONE``, ``UNRELATED``, ``TAIL_UNCERTAIN``, ``ADMITTANCE``, ``DRIFT``, ``NOT_UNIQUE`` and ``NOT_PLACED`` are

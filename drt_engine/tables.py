@@ -80,7 +80,7 @@ def gather(
     UnknownNameError
         For a table or a form that does not exist.
     InputError
-        For a table that there is nothing for, and without areas where they are asked for.
+        For a table that there is nothing for, and without areas where they are needed.
     """
     if isinstance(result, Sequence) or isinstance(spectra, Sequence):
         pairs = _pairs(result, spectra, tracks)

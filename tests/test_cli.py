@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import h5py
 import numpy as np
@@ -21,17 +22,26 @@ import drt_engine as drt
 from drt_engine.cli import app, main, running
 
 COMMANDS = ("demo", "export", "import", "info", "invert", "peaks", "plot", "validate")
+CYCLES = (1, 100, 500)
 
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def demo(folder, *options):
+    """Run the demo with three of its eleven cycles."""
+    design = partial(drt.simulate.CampaignDesign, cycles=CYCLES)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(drt.simulate, "CampaignDesign", design)
+        return run("demo", "--output", folder, *options)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """What the demo makes, of fewer voltages."""
+    """What the demo makes, of fewer cycles and voltages."""
     folder = tmp_path_factory.mktemp("demo")
-    done = run("demo", "--output", folder, "--voltages", "3")
+    done = demo(folder, "--voltages", "3")
     assert done.exit_code == 0, done.output
     return folder, done.output
 
@@ -51,7 +61,7 @@ def test_demo_leaves_its_files_and_says_where(files):
     for name in ("campaign.h5", "campaign.drt.h5", "evolution.png", "evolution.pdf", "profile.csv"):
         assert (folder / name).stat().st_size > 1000
         assert name in output.replace("\n", "")
-    assert "132 spectra" in output
+    assert "36 spectra" in output
     assert "true R_pol" in output
 
 
@@ -59,17 +69,17 @@ def test_demo_is_right_about_the_resistance(files):
     folder, _ = files
     result = drt.read_inversion(folder / "campaign.drt.h5")
     assert result.solved.all()
-    truth = drt.simulate.campaign(drt.simulate.CampaignDesign(voltages=3)).r_pol
+    truth = drt.simulate.campaign(drt.simulate.CampaignDesign(cycles=CYCLES, voltages=3)).r_pol
     assert np.median(np.abs(result.r_pol / truth - 1)) < 0.02
 
 
 @pytest.mark.slow
 def test_demo_may_be_repeated(files, tmp_path):
     folder = shutil.copytree(files[0], tmp_path / "demo")
-    again = run("demo", "--output", folder, "--voltages", "2")
+    again = demo(folder, "--voltages", "2")
     assert "exists already" in str(again.exception)
-    assert run("demo", "--output", folder, "--voltages", "2", "--overwrite").exit_code == 0
-    assert len(drt.read_inversion(folder / "campaign.drt.h5")) == 88
+    assert demo(folder, "--voltages", "2", "--overwrite").exit_code == 0
+    assert len(drt.read_inversion(folder / "campaign.drt.h5")) == 24
 
 
 def test_info_tells_what_is_in_a_file(files):
@@ -86,7 +96,7 @@ def test_info_for_programs(files):
     told = json.loads(run("info", folder / "campaign.drt.h5", "--json").output)
     assert told["file"] == "campaign.drt.h5"
     (inversion,) = told["inversions"]
-    assert inversion["spectra"] == 132
+    assert inversion["spectra"] == 36
     assert inversion["settings"]["regularisation"] == "evidence"
     assert inversion["source"] == "campaign.h5"
 
@@ -305,7 +315,7 @@ def test_plot_draws_each_kind(files, tmp_path, kind):
     [
         (["--where", "cel == 'C'"], "is no condition on the states .*cell, cycle"),
         (["--state", "volts"], "'volts' is not known"),
-        (["--spectra", "FEWER"], "has 5 spectra and .* has 132"),
+        (["--spectra", "FEWER"], "has 5 spectra and .* has 36"),
     ],
 )
 def test_plot_says_what_is_wrong(files, fewer, arguments, message, tmp_path):

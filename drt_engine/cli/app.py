@@ -180,7 +180,7 @@ def show_tree(title: str, branches: "Mapping[str, Iterable[str]]") -> None:
 
 
 def show_uncaught(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
-    """Print an error that nobody expected, and where it came from; for ``sys.excepthook``."""
+    """Print an unexpected error, and where it came from; for ``sys.excepthook``."""
     lines = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
     say(*lines.split("\n"), err=True)
 

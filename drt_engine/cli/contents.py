@@ -130,7 +130,7 @@ def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
 
 
 def other_contents(spectra: Path, file: Path, name: str | None) -> str | None:
-    """Say that an inversion is not of the spectra as they are now; None if it is, or nobody can tell."""
+    """Say that an inversion is not of the spectra as they are now; None if it is, or if that is not known."""
     from drt_engine.hdf5 import digest, scan
 
     made_from = {found.input_digest for found in scan(file).inversions if name in (None, found.name)}

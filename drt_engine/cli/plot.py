@@ -275,7 +275,7 @@ def _names(text: str | None) -> dict[str, str]:
 
 
 def _likely_state(states: "pd.DataFrame") -> str:
-    """State that a figure is drawn over if nobody says which: one of numbers, each of which is there once a series."""
+    """State that a figure is drawn over if none is named: one of numbers, each of which is there once a series."""
     import pandas as pd
 
     usual = ("voltage", "soc", "cycle", "temperature")

@@ -136,7 +136,7 @@ def _graded(residual: "NDArray[np.float64]", misfit: "NDArray[np.bool_]") -> str
 
 
 def _where(states: "Sequence[pd.DataFrame]", rows: "NDArray[np.intp]") -> str:
-    """Say which values of a state have all of a remark or none of it, if one tells nearly everything."""
+    """Say for which values of a state all spectra have a remark and for which none, if a state separates them so."""
     import numpy as np
     import pandas as pd
 

@@ -73,22 +73,20 @@ def known_files(path: PathLike) -> tuple[dict[str, str], dict[str, NDArray[np.fl
 
 
 @contextmanager
-def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[None]:
-    """Let nobody else add to a campaign within this block; what is there is read and added to in one.
+def growing(path: PathLike) -> Iterator[None]:
+    """Keep other programs from adding to a campaign within this block; what is there is read and added to in one.
 
     Parameters
     ----------
     path : path
         File of spectra.
-    seconds : float
-        How long to wait for another who adds to it.
 
     Raises
     ------
     FileFormatError
         If there is no such file.
     OutputBusyError
-        If the other does not end.
+        If another program adds to it for more than a minute.
     FileWriteError
         If that cannot be known, as on a file system without locks.
     """
@@ -100,10 +98,10 @@ def growing(path: PathLike, *, seconds: float = _SECONDS_TO_WAIT) -> Iterator[No
     place = target.with_name(f".{target.name}.lock")
     lock = FileLock(place)
     try:
-        _acquire(lock, place, seconds)
+        _acquire(lock, place, _SECONDS_TO_WAIT)
     except Timeout as error:
         raise OutputBusyError(
-            f"{path}: another import has been adding to it for {seconds:g} s. Try again when it is done."
+            f"{path}: another import has been adding to it for {_SECONDS_TO_WAIT:g} s. Try again when it is done."
         ) from error
     except (OSError, NotImplementedError) as error:  # the latter where the file system has no locks
         raise FileWriteError(f"{path}: cannot be added to: {place.name}: {error}.") from error
@@ -241,7 +239,7 @@ def _add(path: Path, contents: Contents, grids: Mapping[str, Spectra]) -> None:
 def _extended(output: NewFile, path: Path, name: str, added: Spectra) -> bool:
     """Write further rows of a grid behind those in the copy, where they fit to how those are stored.
 
-    That takes as long as the copy. Otherwise the grid is written anew, which takes ten times as long.
+    That takes as long as the copy. Otherwise the grid is written again, which takes ten times as long.
     """
     with opened_grid(path, name) as reader:
         group = output.file[f"{schema.SPECTRA_PATH}/{name}"]
@@ -302,7 +300,7 @@ def _mask_with(path: Path, name: str, added: int) -> Array | None:
 
 
 def _rewrite(output: NewFile, path: Path, name: str, added: Spectra | None, mask: Array | None) -> None:
-    """Write the spectra of a grid anew, with those that are added, and with a mask of all."""
+    """Write the spectra of a grid again, with those that are added, and with a mask of all."""
     with opened_grid(path, name) as reader:
         _require_known(reader, output.file[f"{schema.SPECTRA_PATH}/{name}"])
         rows = np.arange(reader.spectra)
@@ -328,7 +326,7 @@ def _rewrite(output: NewFile, path: Path, name: str, added: Spectra | None, mask
 
 
 class _Grown:
-    """A grid that is written anew: its states are known, all else comes piece by piece."""
+    """A grid that is written again: its states are known, all else comes piece by piece."""
 
     def __init__(
         self,

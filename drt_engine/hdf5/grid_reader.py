@@ -344,7 +344,7 @@ def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> 
 
 
 def choose(what: str, name: str | None, known: Mapping[str, Any]) -> str:
-    """Return the name that is asked for, or the only one.
+    """Return the requested name, or the only one.
 
     Parameters
     ----------

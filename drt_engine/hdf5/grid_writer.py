@@ -162,7 +162,7 @@ class GridWriter:
         Returns
         -------
         GridWriter or None
-            None where the group has to be written anew for more rows: others wrote it, its chunks are too short for
+            None where the group has to be written again for more rows: others wrote it, its chunks are too short for
             what it would hold, or an earlier version wrote it with fewer flags than there are now.
         """
         writer = cls.__new__(cls)

@@ -45,7 +45,7 @@ def read_spectra(path: PathLike, grid: str | None = None, rows: Any = None, *, m
     grid : str, optional
         Name of the frequency grid; not needed where there is one.
     rows : int, slice, or array_like of int or bool, optional
-        Which spectra, in numpy's terms; only these are read. All unless told.
+        Which spectra, in numpy's terms; only these are read. By default all.
     masked : bool
         Whether points that were masked, as by ``drt-engine clean``, are NaN; they are still in the file.
 
@@ -106,7 +106,7 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
     grid : str, optional
         Name of the frequency grid; not needed where there is one.
     rows : int, slice, or array_like of int or bool, optional
-        Which spectra, in numpy's terms; only these are read. All unless told.
+        Which spectra, in numpy's terms; only these are read. By default all.
 
     Returns
     -------

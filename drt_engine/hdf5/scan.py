@@ -128,7 +128,7 @@ class ProcessesInfo:
     spectra : int
         How many spectra were looked at.
     options, versions : mapping
-        What the tracking was told; and what it was computed with.
+        Options of the tracking, and versions of what it was computed with.
     created : str
         When, in UTC, ISO 8601.
     source, input_digest : str or None

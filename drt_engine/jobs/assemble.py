@@ -156,7 +156,7 @@ def _as_in_file(
 
 
 def _read(path: Path, rows: int, sizes: Mapping[str, int], level: float | None) -> dict[str, Array]:
-    """Arrays of a block; `sizes` has the number of relaxation times, and of points where something is told of these.
+    """Arrays of a block; `sizes` has the number of relaxation times, and of points if results have values at points.
 
     Raises
     ------

@@ -80,9 +80,9 @@ class Extent:
 
 
 class BlockSize:
-    """How many spectra a block has: as told, or as many as take about half a second.
+    """How many spectra a block has: the number that was given, or as many as take about half a second.
 
-    It begins with few, whatever the method: nobody knows how long one takes, and until a block is done there is nothing
+    It begins with few, whatever the method: how long one takes is not known, and until a block is done there is nothing
     to see and all of it to lose. It changes no number in the results, which are the same for any blocks.
 
     Parameters

@@ -114,7 +114,7 @@ def invert_file(
     Returns
     -------
     JobSummary
-        How many, how long, and what became of them.
+        How many spectra were inverted, how long it took, and how many have each status.
 
     Raises
     ------

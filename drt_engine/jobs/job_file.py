@@ -104,7 +104,7 @@ def read_job(path: PathLike) -> JobFile:
 
 
 def _check_harmless(path: PathLike, job: Mapping[str, Any]) -> None:
-    """Refuse what a file from somebody else should not decide: whom to connect to, and how many processes to start."""
+    """Refuse what a file from others should not decide: whom to connect to, and how many processes to start."""
     if (scheduler := job.get("scheduler")) not in (None, *_SCHEDULERS):
         raise InputError(
             f"{path}: scheduler {scheduler!r} is none that a job file can name, which are "

@@ -6,7 +6,7 @@ brought to the disk and renamed; so whatever kills the job, and whenever, the ne
 nothing else. A file of another tool could not be used for this: HDF5 files that were open when their
 process died may be unreadable.
 
-A folder of that name may have come with files of somebody else. So it is only taken up, and emptied in the end, if a
+A folder of that name may have come with files of unknown origin. So it is only taken up, and emptied in the end, if a
 job of the same user made it: it is no link, has the mark, and holds nothing but ordinary files of those names.
 
 The name of a block has part of the plan's identity in it. A worker may outlive its job, as on a cluster, and write a
@@ -166,7 +166,7 @@ class Journal:
         return self.out.is_file() and (self.folder / _PLAN).is_file()
 
     def begin(self, identity: Mapping[str, Any], *, restart: bool) -> str:
-        """Take up what is there, if it belongs to the same plan, or begin anew.
+        """Take up what is there, if it belongs to the same plan, or start again.
 
         Parameters
         ----------
@@ -269,7 +269,7 @@ class Journal:
                     item.unlink(missing_ok=True)
             for name in (_PLAN, _MARK, _LOCK):
                 (self.folder / name).unlink(missing_ok=True)
-            # Not if somebody has put something there meanwhile.
+            # Not if another program has put something there meanwhile.
             self.folder.rmdir()
 
     @contextmanager
@@ -336,7 +336,7 @@ def load_part(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Arr
     path : Path
         Where they are.
     names : tuple of str, optional
-        Which; all unless told.
+        Which; by default all.
     """
     try:
         raw = path.read_bytes()

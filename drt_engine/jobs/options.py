@@ -1,4 +1,4 @@
-"""What a job can be told beside its method, checked before the work begins."""
+"""Options of a job other than its method, checked before the work begins."""
 
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -16,7 +16,7 @@ __all__ = ["JobOptions", "Plan"]
 
 
 class JobOptions(TypedDict, total=False):
-    """What a job can be told about what it takes, its blocks, its workers and its output.
+    """Options of a job: which spectra it takes, its blocks, its workers and its output.
 
     Attributes
     ----------

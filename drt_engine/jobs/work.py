@@ -106,7 +106,7 @@ class Done:
 
 
 def run(task: Task) -> Done:
-    """Do the work of a block, unless somebody has done it already.
+    """Do the work of a block, unless it is done already.
 
     Raises
     ------

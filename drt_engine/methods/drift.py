@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _DRIFTS = 2
-"""Numbers that the drift of a spectrum is told by."""
+"""Numbers that describe the drift of a spectrum."""
 
 _LIKELY = float(np.log(20.0))
 """Difference of logarithms of evidence from which on a drift is taken to be there."""
@@ -52,7 +52,7 @@ _SHORTEST = 0.1
 """Smallest share of a step that is made."""
 
 _ROUNDS, _SETTLED = 20, 3e-3
-"""Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
+"""Steps with noise and λ that are found again, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 60, 1e-9
 """Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance

@@ -34,7 +34,7 @@ _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 constant-phase element before the data: electrodes that block are rarely ideal."""
 
 _SAME = 0.02
-"""Share of R_pol by which two models may differ that are not told apart."""
+"""Share of R_pol by which two models may differ that are taken as equivalent."""
 
 _EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 """1 − n that are tried at the start."""

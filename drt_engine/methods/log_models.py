@@ -25,7 +25,7 @@ _LONGEST = 0.05, 0.5
 """Largest change in a step, of exponents and of logarithms."""
 
 _ROUNDS, _SETTLED = 15, 3e-3
-"""Steps with noise and λ that are found anew, and the change, in standard deviations, that ends them."""
+"""Steps with noise and λ that are found again, and the change, in standard deviations, that ends them."""
 
 _FINAL_ROUNDS, _FINAL = 120, 1e-9
 """Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance

@@ -45,7 +45,7 @@ def features(
     posterior : callable
         Posterior of some rows; called from several threads at once.
     limits : tuple of float
-        Significance of maxima and of shoulders that is asked for.
+        Significance that maxima and shoulders must have.
     most : int
         How many rows there may be; two of them are for what lies beyond the features.
 

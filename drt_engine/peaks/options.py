@@ -24,7 +24,7 @@ class PeakOptions:
         many.
     shoulder_significance : float, optional
         The same for a shoulder above the straight line through its boundaries; infinity for no shoulders. By default 5,
-        and 2.2 where significance is told by a posterior of ln γ.
+        and 2.2 where significance is computed from a posterior of ln γ.
 
     Raises
     ------
@@ -45,12 +45,12 @@ class PeakOptions:
                 raise InputError(f"{name} must be a positive number of standard deviations; got {value!r}.")
 
     def limits(self, by_posterior: bool) -> tuple[float, float]:
-        """Significance of maxima and of shoulders that is asked for.
+        """Significance that maxima and shoulders must have.
 
         Parameters
         ----------
         by_posterior : bool
-            Whether it is told by a posterior of ln γ.
+            Whether it is computed from a posterior of ln γ.
         """
         usual = _SHOULDER_BY_POSTERIOR if by_posterior else _SHOULDER_BY_RESPONSE
         given = self.shoulder_significance

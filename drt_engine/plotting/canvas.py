@@ -83,7 +83,7 @@ def axes_for(ax: Axes | None, height: float) -> tuple[Axes, bool]:
 
 @styled
 def nothing(what: str) -> Figure:
-    """Make a figure that says what there is none of, for programs that expect a figure of whatever was chosen."""
+    """Make a figure that says what is missing, for programs that expect a figure in any case."""
     figure = new_figure(SINGLE_COLUMN, 1.0)
     figure.text(0.5, 0.5, what, ha="center", va="center", color="0.4")
     return figure

@@ -236,7 +236,7 @@ def _assumed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[
 
 
 def matches(states: pd.DataFrame, fixed: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Tell which rows have the values, or one of the values, that are asked for."""
+    """Find the rows that have the values, or one of the values, that are requested."""
     found = np.ones(len(states), dtype=bool)
     for name, wanted in fixed.items():
         column = states[name]

@@ -128,7 +128,7 @@ def paint(chosen: Selection, colour: str | ColourScale | None) -> Paint:
     UnknownNameError
         For a state or a colour map that does not exist.
     InputError
-        For more names than there are colours that can be told apart.
+        For more names than there are distinguishable colours.
     """
     if colour is None:
         if len(chosen) == 1:

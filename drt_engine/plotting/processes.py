@@ -183,7 +183,7 @@ def ageing(
     Raises
     ------
     InputError
-        For states without cycle, where more than two cells are asked for, and where :func:`composite` does.
+        For states without cycle, where more than two cells are requested, and where :func:`composite` does.
     UnknownNameError
         For a state that does not exist, and for tracks whose series are not told apart by cycle.
     """
@@ -364,7 +364,7 @@ def _draw_trajectories(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str
 
 
 def _draw_errors(axes: Axes, values: tuple[Any, Any, Any], colour: Any) -> None:
-    """Draw standard errors: bars, or a band where there are too many bars to be told apart."""
+    """Draw standard errors: bars, or a band where there are too many bars to be distinguished."""
     x, y, error = values
     if len(x) <= _MANY:
         axes.errorbar(x, y, yerr=error, fmt="none", ecolor=colour, elinewidth=0.5, zorder=1.9)

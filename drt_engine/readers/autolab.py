@@ -3,7 +3,7 @@
 The first has the layout that `drt_engine.readers.zplot` describes; Z''(b) is Im Z, negative for a capacitor, and
 columns that Autolab does not fill (time, bias, amplitude) hold 0 and are left out. The second has one line of headings,
 ``Index;Frequency (Hz);Z' (Ω);-Z'' (Ω);Z (Ω);-Phase (°);Time (s)``, whose signs stand in the headings; Index counts the
-points and begins anew with each sweep. WE(1).Potential and WE(1).Current are the DC signals, where they were exported.
+points and starts again with each sweep. WE(1).Potential and WE(1).Current are the DC signals, where they were exported.
 """
 
 import re

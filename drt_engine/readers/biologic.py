@@ -52,7 +52,7 @@ STATES = (
 """The states that files of EC-Lab give."""
 
 DEFAULT_AREA = 0.001
-"""The electrode area that EC-Lab writes if nobody entered one, cm²."""
+"""The electrode area that EC-Lab writes if none was entered, cm²."""
 
 
 def stated_area(area: float | None) -> tuple[dict[str, object], tuple[str, ...]]:

@@ -81,7 +81,7 @@ class CollectOptions:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of one file.
+    """The outcome of reading one file.
 
     Parameters
     ----------

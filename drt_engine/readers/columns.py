@@ -288,7 +288,7 @@ def rows_of(
     table : HeadedTable
         Where they stand.
     columns : mapping of str to Column, optional
-        From `find_columns`, which is asked if not given.
+        From `find_columns`, which is called if not given.
     missing : frozenset of str, optional
         Cells that the format knows as missing.
     heading_line : int, optional

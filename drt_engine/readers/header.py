@@ -44,7 +44,7 @@ def header_number(text: str | None) -> float | None:
 
 
 def positive_number(text: str | None) -> float | None:
-    """Return a number of a header that is an area or a frequency; None for 0, which says that nobody entered one."""
+    """Return a number of a header that is an area or a frequency; None for 0, which says that none was entered."""
     number = header_number(text)
     return number if number is not None and number > 0 else None
 

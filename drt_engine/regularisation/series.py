@@ -14,7 +14,7 @@ __all__ = ["Series", "Totals", "add_totals", "best_of_series", "series_of", "tal
 Array = NDArray[np.float64]
 
 Series = tuple[Hashable, ...]
-"""What a series is told apart by: its value of each state column that the user named; None where that is missing."""
+"""What distinguishes a series: its value of each state column that the user named; None where that is missing."""
 
 Totals = dict[Series, NDArray[np.int64]]
 """Tallies summed over each series, shape (G,); totals of blocks of spectra add up to those of all."""

@@ -222,7 +222,7 @@ class Campaign:
         tau : array_like, shape (T,)
             Relaxation times, s, positive.
         rows : slice, or array_like of int or bool
-            Which spectra, in numpy's terms; all unless told.
+            Which spectra, in numpy's terms; by default all.
 
         Returns
         -------
@@ -271,7 +271,7 @@ def campaign(design: CampaignDesign | None = None) -> Campaign:
     Parameters
     ----------
     design : CampaignDesign, optional
-        What is measured; the above unless told.
+        What is measured; by default the design above.
 
     Returns
     -------

@@ -28,7 +28,7 @@ DiracRule = Literal["raise", "skip"]
 
 
 class NoDensityError(InputError):
-    """γ was asked of an element that has no density.
+    """γ was requested of an element that has none: its distribution is a Dirac function.
 
     Either its distribution of relaxation times is one Dirac function or a series of them (RC, finite Warburg), which
     `Element.lines` gives, or it has none at all (resistor, inductor, capacitor).

@@ -1,4 +1,4 @@
-"""What becomes of processes: born, dead, missing, merged into the peak of another, split off it, or crossing one."""
+"""Events of processes: born, dead, missing, merged into the peak of another, split off it, or crossing one."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -65,7 +65,7 @@ class _Scene:
 
 
 def process_events(observed: Observations, matched: Matched, scale: Floats, resolution: float) -> ProcessEvents:
-    """Tell what becomes of each process in each series.
+    """Find the events of each process in each series.
 
     Where a process has no peak, its ln τ and ln R are expected to lie between its neighbours in the series, and beyond
     its ends where its trajectory in this series and those before it says. It is merged into the peak of another process

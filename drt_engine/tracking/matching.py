@@ -90,7 +90,7 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     Series are visited so that each comes after the one most like it. Its chains are assigned to the processes by how
     far their trajectories lie apart, where both are defined, from what was last seen of the process; chains of one
     series that overlap never belong to one process. What is left founds a new process. The scale of the differences is
-    learned in a first walk. From four series on, the peaks of each state are then assigned anew, by chain and by what
+    learned in a first walk. From four series on, the peaks of each state are then assigned again, by chain and by what
     all series show of the processes; see :func:`drt_engine.tracking.refining.refine`.
 
     Parameters

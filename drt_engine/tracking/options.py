@@ -1,4 +1,4 @@
-"""What tracking is told: how processes may behave, and which of them are known."""
+"""Options of tracking: how processes may behave, and which of them are known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

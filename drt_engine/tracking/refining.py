@@ -1,4 +1,4 @@
-"""Peaks of all series assigned anew to the processes, by what the other series show of each."""
+"""Peaks of all series assigned again to the processes, by what the other series show of each."""
 
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ class Refined:
 def refine(
     observed: Observations, number: Ints, process: Ints, tree: Tree, ranges: Ranges, persistence: float
 ) -> Refined:
-    """Assign the peaks of each state anew until nothing changes.
+    """Assign the peaks of each state again until nothing changes.
 
     What is expected of a process in a series is what the neighbouring series show of it, by belief propagation on the
     tree of series. The peaks of each state are assigned to the processes by their density about that, all at once; a
@@ -194,7 +194,7 @@ def _superfluous(observed: Observations, process: Ints, gain: Floats, pinned: in
 
 
 def _fleeting(observed: Observations, process: Ints, tree: Tree, persistence: float, pinned: int) -> int:
-    """Return the process that is seen again the least where it is seen, if that is less than asked for; else -1."""
+    """Return the process that is found again least often, if less often than `persistence` says; else -1."""
     size = max(int(process.max(initial=-1)) + 1, pinned)
     seen = np.zeros((observed.series.size, size), dtype=bool)
     mine = np.flatnonzero(process >= 0)

@@ -228,7 +228,7 @@ def track(
 
 
 def no_tracks(peaks: pd.DataFrame, along: str, series: Sequence[str], spectra: int) -> Tracks:
-    """Say that there is nothing to follow: processes of peaks of which there are none.
+    """Return the processes of a table without peaks: none.
 
     Parameters
     ----------

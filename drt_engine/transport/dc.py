@@ -97,7 +97,7 @@ def polarisation(
     traces : Trace or iterable of Trace
         Each of one step or several; see :func:`read_traces`.
     series : str or sequence of str
-        States by which samples are told apart; those that do not exist are left out.
+        States by which samples are distinguished; those that do not exist are left out.
     floor : float
         Smallest current that the instrument resolves, A. A steady current below it is flagged.
     level : float

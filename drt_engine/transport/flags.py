@@ -1,4 +1,4 @@
-"""What became of a sample, and what tells a user that a number is not to be trusted."""
+"""Flags of a sample: why a number is missing or not to be trusted."""
 
 import enum
 
@@ -13,7 +13,7 @@ class Flag(enum.IntFlag):
 
     With ``ABOVE_WINDOW``, ``MODEL``, ``SHAPE``, ``MISFIT``, ``LOOSE_TAIL``, ``GEOMETRY``, ``EXCHANGE``, ``CURVED``,
     ``LACK_OF_FIT``, ``FEW`` and ``POWER_OF_TIME`` there is a result, which the remark says how to read. With the others
-    what was asked for is NaN.
+    the requested number is NaN.
     """
 
     OK = 0

@@ -21,7 +21,7 @@ class Line:
     covariance : ndarray, shape (2, 2)
         Of both, scaled by the scatter of the points.
     quantile : float
-        Of Student's t for the level that was asked for; NaN for two points.
+        Of Student's t for the requested level; NaN for two points.
     lack : float
         Probability of a scatter as large as this, if the errors are right; NaN without errors or with two points.
     curvature : float

@@ -40,7 +40,7 @@ _MANY = 3
 """Outliers beyond which the other sign of Im Z is tried: a few are taken for outliers."""
 
 _OTHER = 0.7
-"""Logarithm of a ratio of variances by which another noise is tried anew."""
+"""Logarithm of a ratio of variances by which another noise is tried."""
 
 
 class _Explained(NamedTuple):
