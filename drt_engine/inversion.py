@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import SharesRegularisation, Solution, misfits, not_unique, sharing
+from drt_engine.methods.base import SharesRegularisation, Solution, misfits, sharing
 from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.methods.placing import Sweeps, sweeps_of
+from drt_engine.methods.uniqueness import not_unique
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_row
 from drt_engine.progress import shown

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, Problem
 
-__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "not_unique", "sharing"]
+__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,64 +119,6 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
         rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
         alike = _shared(rest) / np.mean(np.abs(rest) ** 2, axis=1)
         return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & relative & absolute)
-
-
-_APART = 0.45
-"""Distance in ln τ by which resistance is elsewhere in a distribution that fits as well. Where both are near the truth
-it is 0.1 to 0.4: one has peaks of no width."""
-
-
-def not_unique(
-    solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
-) -> NDArray[np.bool_]:
-    """Find distributions of diffusion times beside which the data admit clearly other ones.
-
-    Each is compared with the non-negative distribution that fits the data best, without a penalty, by how far in ln τ
-    the resistance of one has to be moved to give the other: the area between their cumulated shares. Only times within
-    the window of the data count: what is faster is R_inf for them.
-
-    Parameters
-    ----------
-    solution : Solution
-        The solutions.
-    impedance : ndarray of complex, shape (K, F)
-        The spectra, ohm.
-    frequency : ndarray, shape (F,)
-        Frequencies, Hz.
-    expansion : Expansion
-        Basis functions.
-
-    Returns
-    -------
-    ndarray of bool, shape (K,)
-        False for relaxation times, of which spectra tell more.
-    """
-    out = np.zeros(len(impedance), dtype=bool)
-    if expansion.kernel in ("relaxation", "admittance"):
-        return out
-    from scipy.optimize import nnls
-
-    omega = 2.0 * np.pi * frequency
-    columns = np.column_stack([expansion.impedance(frequency), np.ones_like(omega), 1j * omega, 1.0 / (1j * omega)])
-    steps, (first, last) = np.diff(np.log(expansion.tau)), expansion.window(frequency)
-    areas = expansion.areas * ((expansion.tau >= first) & (expansion.tau <= last))
-    for k, z in enumerate(impedance):
-        kept = columns if solution.parameters.elastance[k] > 0.0 else columns[:, :-1]
-        sigma = np.hypot(solution.noise_floor[k], solution.noise_relative[k] * np.abs(z))
-        sigma = np.abs(z) if not np.isfinite(sigma).all() else sigma
-        if not (sigma > 0.0).all():
-            continue
-        parts = [np.concatenate([one.real, one.imag]) for one in (kept / sigma[:, None], z / sigma)]
-        length = np.linalg.norm(parts[0], axis=0)
-        if not (np.isfinite(parts[0]).all() and np.isfinite(parts[1]).all() and (length > 0.0).all()):
-            continue
-        try:
-            other = (nnls(parts[0] / length, parts[1])[0] / length)[: steps.size + 1]
-        except RuntimeError:  # it takes more steps than it is allowed: nothing is said
-            continue
-        whole = np.cumsum(np.stack([other, solution.parameters.coefficients[k]]) * areas, axis=1)
-        out[k] = np.abs(whole[0] - whole[1])[:-1] @ steps > _APART * whole[:, -1].max()
-    return out
 
 
 def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:

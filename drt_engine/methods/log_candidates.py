@@ -52,9 +52,10 @@ _COARSE, _TRIED, _NODE_STEPS, _KEPT = 8, 4, (3, 1), 256
 """Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
 are then moved, all in relaxation times; and how many models are kept."""
 
-_NARROWEST = 9
+_NARROWEST, _NARROWEST_BRANCH = 9, 2
 """Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
-positive γ beside a negative peak would be made up for by the neighbours."""
+positive γ beside a negative peak would be made up for by the neighbours. A branch of a resistor and an inductor has one
+time in the admittance, which may be beside those of capacitors: with nine, three times the noise was left."""
 
 _LATE, _HOLD = 0.3, 1e4
 """Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
@@ -225,7 +226,8 @@ class LogModels:
     ) -> tuple["Candidate", Fit] | None:
         """Solve with γ negative in one range; None where that cannot be."""
         whole = self._plus.size
-        if not 0 <= ends[0] <= ends[1] - _NARROWEST <= whole - _NARROWEST or ends == (0, whole):
+        least = _NARROWEST_BRANCH if self._reciprocal else _NARROWEST
+        if not 0 <= ends[0] <= ends[1] - least <= whole - least or ends == (0, whole):
             return None
         candidate = self.candidate(terms, self._negative(ends))
         fit = candidate.fit(b, parts, given, [some[0] for some in candidate.starts(b[None])])

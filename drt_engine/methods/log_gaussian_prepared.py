@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
+from drt_engine.methods.uniqueness import CURVATURE, SLOPE
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.gsvd import factorise
 from drt_engine.model.problem import Parameters, Problem, assemble, filled, row_by_row
@@ -39,6 +40,10 @@ _KNEE = 0.25
 
 _WIDTH = 0.3
 """Standard deviation of ln √λ around 0 before the data are seen."""
+
+_KNEE_OF_DIFFUSION = 16.0
+_OF_DIFFUSION = {"slope": SLOPE, "rate": CURVATURE * _KNEE_OF_DIFFUSION, "knee": _KNEE_OF_DIFFUSION, "width": 0.6}
+"""The four of diffusion times: their distributions, those of sizes, are bent everywhere, as normal ones of ln τ are."""
 
 FREEDOM = 4.0
 """Degrees of freedom of Student's distribution."""
@@ -371,19 +376,21 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
     columns = np.concatenate([problem.transposed, np.zeros((missing, len(problem.matrix)))])
     first, last = np.log(found.expansion.window(found.frequency))
     middle = 0.5 * (y[1:] + y[:-1])
+    relaxing = found.expansion.kernel in ("relaxation", "admittance")
+    expected = {"slope": _SLOPE, "rate": _RATE, "knee": _KNEE, "width": _WIDTH} if relaxing else _OF_DIFFUSION
     # A distribution of blocking elements has a finite elastance, ∫ γ/τ d ln τ.
     early = TAIL_SLOPE + 1.0 if found.expansion.response.blocking else TAIL_SLOPE
     return log_gaussian.Grid(
         columns=np.ascontiguousarray(columns),
         logs=y.size,
         size=problem.scale.size,
-        slope=_SLOPE / spacing,
+        slope=expected["slope"] / spacing,
         lean=np.where(middle < first, early, np.where(middle > last, -TAIL_SLOPE, 0.0)) * spacing,
         bend=bend,
-        knee=0.5 * _KNEE * (spacing[1:] + spacing[:-1]),
-        rate=_RATE,
+        knee=0.5 * expected["knee"] * (spacing[1:] + spacing[:-1]),
+        rate=expected["rate"],
         tail=tail,
-        width=_WIDTH,
+        width=expected["width"],
         noise=_expected(1.0 if tail == 0.0 else _NORMAL),
     )
 

@@ -123,6 +123,18 @@ def test_inductive_loops_are_negative_in_the_admittance():
     assert result.r_pol[0] == pytest.approx(250, rel=0.03)
 
 
+def test_an_inductor_beside_capacitors_and_a_negative_resistance():
+    # Mock circuit 9: a resonance; its inductor and resistor are one time, 1.2e-5 s, of the admittance.
+    f = np.logspace(5, 1.5, 36)
+    s = 2j * np.pi * f
+    z = 9.272 + 1 / (1 / 214.4 + 1.024e-6 * s**0.96 + 1 / (2.213e-4 * s + 18.44)) + element(-50, 1.496e-5, 0.86, s)
+    result = drt.invert(drt.Spectra(f, noisy(z)), drt.LogGaussian(representation="auto", sign="both"))
+    assert result.representation.tolist() == ["admittance"] * 2
+    assert not (result.status & Status.MISFIT).any()
+    np.testing.assert_allclose(result.residual, 1e-3 * np.sqrt(2), rtol=0.2)
+    np.testing.assert_allclose(result.r_pol, 214.4 * 18.44 / (214.4 + 18.44) - 50, rtol=0.01)
+
+
 def test_jobs_and_the_command_line(mixed, tmp_path):
     drt.write_spectra(tmp_path / "a.h5", mixed.spectra)
     given = ["invert", str(tmp_path / "a.h5"), "--representation", "auto", "--level", "0.95"]
