@@ -3,19 +3,20 @@
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
 from drt_engine.errors import DRTError
 from drt_engine.explore.figures import gamma_image
-from drt_engine.explore.importing import Imported
 from drt_engine.explore.page import Explorer
 from drt_engine.explore.server import Served, serve
 from drt_engine.explore.session import Session
 from drt_engine.explore.source import Files, Source, campaigns_in, related_files
-from drt_engine.explore.start import SaveForm, Start
 from drt_engine.explore.widgets import loaded
+
+if TYPE_CHECKING:
+    from drt_engine.explore.importing import Imported
 
 __all__ = ["application"]
 
@@ -57,7 +58,7 @@ def application(
     if source is not None:
         # What the first page shows is read, and compiled code loaded, while the browser starts.
         begun.append(Session(source))
-        Thread(target=_warmed, args=(begun[0], begun), daemon=True).start()
+        Thread(target=_warmed, args=(begun[0],), daemon=True).start()
     pages: list[_Page] = []
 
     def page() -> Any:
@@ -74,15 +75,11 @@ def application(
     return served
 
 
-def _warmed(session: Session, waiting: list[Session]) -> None:
-    """Read what the first page shows; what it shows last only while nobody has asked for it."""
+def _warmed(session: Session) -> None:
+    """Read what the first page shows."""
     with suppress(DRTError):
         session.one(session.a)
         gamma_image(session.line(session.a))
-        if waiting:
-            session.validity(session.a)
-        if waiting:
-            session.processes(session.a)
 
 
 class _Page:
@@ -97,6 +94,8 @@ class _Page:
         if source is not None:
             self._explore(source, session=begun) if not source.changed() else self._explore(source.again())
         else:
+            from drt_engine.explore.start import Start
+
             start = Start(self._inverted, folder, found, lambda path: self._explore(Source(related_files(path))))
             self._closing += [start.background.close, start.imported.close]
             self.body.append(start.panel())
@@ -110,7 +109,9 @@ class _Page:
         self.body.append(explorer.panel())
         explorer.follow()
 
-    def _inverted(self, imported: Imported) -> None:
+    def _inverted(self, imported: "Imported") -> None:
+        from drt_engine.explore.start import SaveForm
+
         self._explore(Source(Files(imported.spectra, imported.results)), SaveForm(imported).panel())
 
     def close(self) -> None:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtri
 
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
@@ -174,6 +172,10 @@ def _surest(pairs: _Pairs, gain: Floats, choices: tuple[Ints, Ints], number: Int
     A wrong link spoils the trends of the peaks near it, and these make other wrong links seem right. The trends on both
     sides of the wrong link itself are sound, so to change it gains the most; the others are looked at again after that.
     """
+    # Loaded here, as what only reads files has no use for them and would wait for them.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     old, new = choices
     gone, come = (np.setdiff1d(*both, assume_unique=True) for both in ((old, new), (new, old)))
     changed = np.concatenate([gone, come])

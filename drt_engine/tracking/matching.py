@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
 from drt_engine.tracking.linking import Chains, spread_of
@@ -232,6 +230,8 @@ def _found(found: _Round, pieces: _Pieces, fresh: Ints, size: int, scale: Floats
 
 def _recurring(pieces: _Pieces, left: NDArray[np.bool_], scale: Floats, least: int) -> NDArray[np.bool_]:
     """Tell which short chains come back in other series at nearly the same place, often enough to be a process."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
     chosen = np.flatnonzero(left)
