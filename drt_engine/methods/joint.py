@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri
 
 from drt_engine.elements import tails
 from drt_engine.methods.base import Solution
@@ -144,6 +145,10 @@ _LOOSER = 16.0
 """By how much less neighbours are held together where intervals are found. At the solution each change has the weight
 of one normal distribution; in truth any of a hundred relaxation times may be where something changes, and which one
 the noise picks is not known. With 1, 95 % intervals of changes of R_pol between neighbours cover 90 %, with 4 94 %."""
+
+_BY_CHANCE, _SCALINGS = 1e-4, 40
+"""Chance at which the noise of one state is as large as that of the series, though its residuals are larger, and rounds
+of finding how large it is."""
 
 _SEARCHES, _MOVING, _CALM = 4, 0.1, 3.0
 """How often hyperparameters are looked for again, and s above which something may be mistaken for motion: s is 0.001 to
@@ -713,7 +718,8 @@ class SeriesProblem:
         """Covariance of ln γ of two states, shape (2 M, 2 M); after :meth:`settle`.
 
         R_inf, L and 1/C of both are cut off at zero together: if each state were cut off by itself, what that tells
-        of the two would not fall out of their difference.
+        of the two would not fall out of their difference. States that are noisier than the series add what their data
+        move the two by, beyond what the noise of the series does.
         """
         logs, size = self._grid.logs, self._grid.size
         right = np.zeros((2 * size, *self.chain.y.shape))
@@ -725,6 +731,7 @@ class SeriesProblem:
             solved = -self.chain.solve(np.concatenate([right, self._forces(found), self._left()[None]]))
         moved, shift = solved[2 * size : -1], solved[-1]
         covariance = np.concatenate([solved[: 2 * size, state] for state in (one, other)], axis=1)
+        covariance += self._by_noise(solved[: 2 * size])
         forces = np.concatenate([moved[:, state] for state in (one, other)], axis=1)
         covariance += forces.T @ forces
         mean = np.concatenate([self.chain.y[state] + shift[state] for state in (one, other)])
@@ -735,6 +742,30 @@ class SeriesProblem:
             _, covariance, _ = cut_at_zero(mean, covariance, 2 * logs)
             covariance = covariance[0]
         return np.asarray(covariance[: 2 * logs, : 2 * logs])
+
+    def noisier(self) -> Array:
+        """Say by how much the variance of the noise of each state exceeds that of the series, shape (K,).
+
+        In units of the latter, with Student's distribution of the residuals where the method has it; zero where it may
+        be chance. After :meth:`settle`.
+        """
+        chain, tail, number = self.chain, self._grid.tail, 2.0 * self._there.sum(axis=1).clip(min=1)
+        real, imag = np.hsplit(chain.residual, 2)
+        square, times = np.where(self._there, chain.precision * (real**2 + imag**2), 0.0), np.ones(len(number))
+        for _ in range(_SCALINGS):
+            times = (square * (1.0 + 2.0 * tail) / (1.0 + tail * square / times[:, None])).sum(axis=1) / number
+            times = np.maximum(times, _LEAST_VARIANCE)
+        return np.where(times > chdtri(number, _BY_CHANCE) / number, times - 1.0, 0.0)
+
+    def _by_noise(self, solved: Array) -> Array:
+        """Covariance that noisier states add to contrasts, of which H⁻¹ times each is given, shape (n, K, N)."""
+        more, logs = self.noisier(), self._grid.logs
+        out, values = np.zeros((len(solved), len(solved))), self.values()
+        for k in np.flatnonzero(more):
+            columns = self._problem.matrix * np.append(values[k, :logs], np.ones(self._grid.size - logs))
+            moved = solved[:, k] @ (np.tile(np.sqrt(self.chain.weight[k]), 2)[:, None] * columns).T
+            out += more[k] * (moved @ moved.T)
+        return out
 
     # ---- hyperparameters
 

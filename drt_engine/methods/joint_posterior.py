@@ -19,6 +19,7 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.series import OrderedSeries, differences
 from drt_engine.steps import Steps
+from drt_engine.uncertainty.intervals import tiles
 from drt_engine.uncertainty.posterior import LogPosterior, quantile
 
 __all__ = ["Change", "JointSeries", "Prediction", "change_between"]
@@ -30,7 +31,7 @@ T = TypeVar("T")
 _KEPT = 4
 """Series whose covariances are kept at once: those of 24 spectra take 6 MB."""
 
-_COMMON = 0.5
+_OF_EXPONENT = 0.5
 """Share of the doubt about the exponent of a tail alone that all states of a series have in common: how it goes along
 with the slowest relaxation times is the same in all, so that it does not become less with their number."""
 
@@ -43,6 +44,12 @@ _CLOSE = 0.05
 _BY_NOISE, _BY_CHANGES, _AROUND = 1e-4, 6.0, 4
 """Chance of noise at which a prediction may miss by so much, and how many times what is missed by in the median of so
 many spectra on either side. On simulated campaigns the largest of 264 scores is 0.6."""
+
+
+_COMMON = 0.7
+"""Share of its variance alone that each state of a series keeps, beside what remains of the joint variance: where the
+prior is wrong, it is wrong in all states alike, and that does not become less with their number. With 0.5, 95 %
+intervals of R_pol cover 78 % in 120 states of log-normal processes, with 0.7 94 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +192,7 @@ class JointSeries:
         deviation = self.method.exponent_deviations(self.frequency, z, self.expansion, alone)
         known = np.isfinite(deviation)
         # Those of a Warburg element are known.
-        return _COMMON * float(np.median(deviation[known])) if known.any() else 0.0
+        return _OF_EXPONENT * float(np.median(deviation[known])) if known.any() else 0.0
 
     def _problem(
         self,
@@ -219,20 +226,32 @@ class JointSeries:
         line = self.lines[number]
         problem, found = self._settled(number)
         joint, sweeps = problem.posterior(found, self.parameters.rows(line.rows), self._steps), self.sweeps[number]
+        self._with_own_doubt(joint, line.rows, better=sweeps is None)
         if sweeps is not None:
             shares, sigma = sweeps.shares(self.breaks[line.rows]), self._deviations(number)
             sigma = np.where(np.isfinite(self.impedance[line.rows]), sigma, np.nan)
             columns = self.frequency, self.expansion.impedance(self.frequency)
             return allowing_for_course(joint, shares, sigma, columns)
-        # What a spectrum says alone is known as well. Where processes cross, its neighbours add doubt and no more.
-        complete = np.flatnonzero(np.isfinite(self.impedance[line.rows]).all(axis=1))
-        if complete.size:
-            rows = line.rows[complete]
-            alone = self._alone(rows)
-            better = self._doubt(alone.covariance, rows) < self._doubt(joint.covariance[complete], rows)
-            for name in ("covariance", "shift", "uncut"):
-                getattr(joint, name)[complete[better]] = getattr(alone, name)[better]
         return joint if problem.exponents is None else replace(joint, exponent=np.stack(problem.exponents, axis=1))
+
+    def _with_own_doubt(self, joint: LogPosterior, rows: NDArray[np.intp], *, better: bool) -> None:
+        """Let each state of a series be nearly as uncertain as alone, since the error of the prior is common to all.
+
+        With `better`, what a spectrum says alone is known as well: where processes cross, its neighbours add doubt and
+        no more.
+        """
+        alone = self._alone(rows)
+        share = np.full(rows.size, _COMMON)
+        if better:
+            share[self._doubt(alone.covariance, rows) < self._doubt(joint.covariance, rows)] = 1.0
+        share[~np.isfinite(alone.covariance).all(axis=(1, 2))] = 0.0
+        joint.uncut[:, 1] **= 2
+        for name in ("covariance", "shift", "uncut"):
+            whole, own = getattr(joint, name), getattr(alone, name)
+            for k in np.flatnonzero(share):
+                other = np.stack([own[k, 0], own[k, 1] ** 2]) if name == "uncut" else own[k]
+                whole[k] += share[k] * (other - whole[k])
+        np.sqrt(joint.uncut[:, 1], out=joint.uncut[:, 1])
 
     def _doubt(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
         """Mean variance of ln γ of some spectra, weighted by γ, shape (K,)."""
@@ -270,22 +289,37 @@ class JointSeries:
         return change_between(level, self.expansion, gamma, variance, float(of_r_pol))
 
     def _apart(self, rows: NDArray[np.intp]) -> Array:
-        """Covariances of ln γ of some spectra if each were alone, shape (K, M, M); NaN where points are missing."""
+        """Covariances of ln γ of some spectra of a series if each were alone, shape (K, M, M)."""
         logs = self.expansion.tau.size
-        if not np.isfinite(self.impedance[rows]).all():
-            return np.full((rows.size, logs, logs), np.nan)
         return self._alone(rows).covariance[:, :logs, :logs]
 
     def _alone(self, rows: NDArray[np.intp]) -> LogPosterior:
-        """How sure the solutions of some spectra were if each were alone."""
-        lam, floor, share = self.hyper[rows, :3].T
-        known = self.parameters.rows(rows)
-        method, _ = self.method.of_series(self.parameters.rows(self.lines[self._of[int(rows[0])][0]].rows))
-        # With exponents that are not known, what has a tail of its own is found for each.
-        found = self.method.posterior(
-            self.frequency, self.impedance[rows], self.expansion, (known, lam), (floor, share)
-        )
-        return found.with_elements(method.prepared(self.frequency, self.expansion).problem.series_elements)
+        """How sure the solutions of some spectra of a series were if each were alone, with its own noise if larger."""
+        number, places = self._of[int(rows[0])][0], [self._of[int(row)][1] for row in rows]
+        more = self._settled(number)[0].noisier()[places]
+        known, (lam, floor, share) = self.parameters.rows(rows), self.hyper[rows, :3].T
+        method, _ = self.method.of_series(self.parameters.rows(self.lines[number].rows))
+        elements = method.prepared(self.frequency, self.expansion).problem.series_elements
+        wider, usable, names = np.sqrt(1.0 + more), np.isfinite(self.impedance[rows]), ("covariance", "shift", "uncut")
+        out: LogPosterior | None = None
+        for here, points in tiles(usable, np.arange(rows.size), rows.size):
+            noise = floor[here] * wider[here], share[here] * wider[here]
+            z = self.impedance[np.ix_(rows[here], points)]
+            # With an exponent that is not known, that is found for each.
+            solutions = known.rows(here), lam[here]
+            found = self.method.posterior(self.frequency[points], z, self.expansion, solutions, noise)
+            found = found.with_elements(elements)
+            if here.size == rows.size:
+                return found
+            if out is None:
+                whole: dict[str, Any] = {
+                    name: np.full((rows.size, *getattr(found, name).shape[1:]), np.nan) for name in names
+                }
+                out = replace(found, parameters=known, allowed=None, **whole)
+            for name in names:
+                getattr(out, name)[here] = getattr(found, name)
+        assert out is not None
+        return out
 
     @_in_turn
     def predictions(self) -> Prediction:
