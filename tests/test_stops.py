@@ -247,7 +247,7 @@ def test_what_piles_up_at_the_edge_is_said_with_the_cure(tmp_path, run):
     code, said = run("invert", tmp_path / "c.h5", "--method", "tikhonov")
     assert code == 0
     assert "unbounded at low frequency: -Im Z still rises" in " ".join(said.split())
-    assert "Try --capacitance." in said
+    assert "Try --capacitance, or --tail auto." in " ".join(said.split())
 
 
 def test_the_package_completes_to_its_public_names():

@@ -114,10 +114,10 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
             lines.append(f"{rows.size} {word}, first {named(int(rows[0]))}{where}. {spelled(flag.message)}")
     extrapolated = np.uint32(Status.EXTRAPOLATED)
     piled = sum(_unbounded(one.impedance_at, np.flatnonzero(one.status & extrapolated)) for one in each)
-    if piled and not each[0].capacitance:
+    if piled and not each[0].tail:
         lines.append(
             f"{piled} of them are unbounded at low frequency: -Im Z still rises at the lowest frequencies, and γ piles "
-            "up at the edge. Try --capacitance."
+            "up at the edge. Try --capacitance, or --tail auto."
         )
     return lines
 

@@ -169,8 +169,8 @@ class Answers:
         Flags of :class:`drt_engine.Status`.
     states : DataFrame
         What each spectrum was measured at.
-    capacitance : bool
-        Whether the model has a series capacitance.
+    tail : bool
+        Whether the model has a capacitance or another tail at low frequencies.
     impedance_at : callable
         Reads the impedances of some rows, shape (R, F), frequencies descending; None if the file has none.
     """
@@ -178,7 +178,7 @@ class Answers:
     residual: Array
     status: Array
     states: pd.DataFrame
-    capacitance: bool
+    tail: bool
     impedance_at: Callable[[Array], Array | None]
 
 
@@ -214,8 +214,8 @@ def answers_of(path: PathLike, name: str, grid: str, categories: bool = False) -
     with opened(None) as reader:
         settings = reader.json_object("settings")
         states = reader.states(reader.rows(None), categories=categories)
-        with_capacitance = bool(settings.get("capacitance", False))
-        return Answers(reader.read("residual"), reader.read("status"), states, with_capacitance, impedance_at)
+        tail = bool(settings.get("capacitance", False)) or settings.get("tail", "none") != "none"
+        return Answers(reader.read("residual"), reader.read("status"), states, tail, impedance_at)
 
 
 def states_of_inversion(path: PathLike, name: str) -> Iterator[pd.DataFrame]:

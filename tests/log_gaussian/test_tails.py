@@ -198,7 +198,7 @@ def test_a_loop_is_an_inductance_beside_a_resistance_in_circuits(loop):
         ({"tail": "cpl"}, UnknownNameError, "warburg-open"),
         ({"sign": "negative"}, UnknownNameError, "both"),
         ({"tail": "cpe", "capacitance": True}, InputError, "one tail"),
-        ({"tail": "cpe", "along": "voltage"}, InputError, "Leave out along"),
+        ({"tail": "warburg-open", "along": "voltage"}, InputError, "Leave out along"),
         ({"inductance": "coil"}, InputError, "True or False"),
     ],
 )
