@@ -24,6 +24,9 @@ __all__ = [
 
 T = TypeVar("T", bound=np.generic)
 
+_FEW = 4
+"""Rows at either end of a long table that are shown in a notebook."""
+
 MIN_POINTS = 5
 """Fewest frequencies that an inversion makes sense of."""
 
@@ -182,10 +185,10 @@ class Spectra:
         return as_html(repr(self), frame, len(self))
 
 
-def first_and_last(count: int, few: int = 4) -> NDArray[np.intp]:
+def first_and_last(count: int) -> NDArray[np.intp]:
     """Numbers of the rows of a long table that a glance at it shows."""
     rows = np.arange(count)
-    return rows if count <= 2 * few else np.concatenate([rows[:few], rows[-few:]])
+    return rows if count <= 2 * _FEW else np.concatenate([rows[:_FEW], rows[-_FEW:]])
 
 
 def with_states(found: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
