@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import SharesRegularisation, Solution, misfits, not_unique, sharing
+from drt_engine.methods.base import SharesRegularisation, Solution, misfits, not_unique, sharing, slow_flank
 from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.model.basis import Expansion
@@ -44,6 +44,11 @@ _STAGES = {1: (0.0, 0.2, 1.0), 2: (0.0, 0.1, 0.5, 1.0)}
 
 _MOST_BEYOND = 0.1
 """Share of R_pol beyond the window of the data that is passed over."""
+
+_FLANK_SEEN, _LOOP_SEEN = 2.0, 3.0
+"""Score, in standard deviations, from which the flank of a process slower than the window is told, of which R_pol does
+not know, and from which one of the other sign, an inductive loop, is a misfit. The first is low, since the remark costs
+nothing: 0 to 2 % of spectra without such a process have it."""
 
 _BREAKS_ALL = 0.25
 """Share of the places at which series break across that makes all of them break."""
@@ -272,12 +277,14 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     remarks = solution.at_edge * Status.LAMBDA_AT_EDGE + solution.by_cvxpy * Status.SOLVED_BY_CVXPY
     beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
     open_end = still_rises(expansion, solution.parameters.coefficients, expansion.window(spectra.frequency[points])[1])
-    remarks = remarks + ((beyond > _MOST_BEYOND) | open_end) * Status.EXTRAPOLATED
+    flank = slow_flank(solution, z, spectra.frequency[points], expansion)
+    open_end |= (beyond > _MOST_BEYOND) | (flank > _FLANK_SEEN)
+    remarks = remarks + open_end * Status.EXTRAPOLATED
     remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
     remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
     drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)
     remarks = remarks + drifts * np.int64(Status.DRIFT)
-    wrong = misfits(solution, z, expansion.areas)
+    wrong = misfits(solution, z, expansion.areas) | (~open_end & (flank < -_LOOP_SEEN))
     unsure = ~wrong & not_unique(solution, z, spectra.frequency[points], expansion)
     remarks = remarks + unsure * np.int64(Status.NOT_UNIQUE)
     remarks = remarks + wrong * Status.MISFIT
@@ -566,6 +573,8 @@ def _replace(
 
 def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:
     """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
+    # Where γ has both signs, parts that cancel are beyond the window none the less.
+    coefficients = np.abs(coefficients)
     whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
     inside = row_by_row(coefficients, areas_between(expansion, *expansion.window(frequency))[:, None])[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):

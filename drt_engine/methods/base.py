@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.model.basis import Expansion
-from drt_engine.model.problem import Parameters, Problem
+from drt_engine.model.problem import Parameters, Problem, row_by_row
 
-__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "not_unique", "sharing"]
+__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "not_unique", "sharing", "slow_flank"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,79 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
         rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
         alike = _shared(rest) / np.mean(np.abs(rest) ** 2, axis=1)
         return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & relative & absolute)
+
+
+_FLANK = 0.8
+"""Exponent of (jω)^−φ, as which the fast flank of a process beyond the window is seen; between those of arcs."""
+
+_FLATTEST = 0.4
+"""Slope of ln γ against ln τ, downward, below that of every process within the window."""
+
+_BANDS = (1e-4, 1e-3, 1e-2)
+"""Where γ is parted, as shares of the longest relaxation time that the data show; each part has a factor of its own."""
+
+_FAINT = 0.5
+"""γ at the end of the window as a share of the standard deviation of the noise there, up to which a rise may be hidden:
+a larger γ shows by itself whether it rises or belongs to a process within the last decade."""
+
+_HEAVIEST = 4.0
+"""Residuals beyond this many standard deviations count as this many: the last point of a sweep may be an outlier."""
+
+
+def slow_flank(
+    solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
+) -> NDArray[np.float64]:
+    """Say how much of a process slower than the window is in the data, in standard deviations, shape (K,).
+
+    It is a score test: the flank (jω)^−0.8 that such a process has in the window is held against what the rest leaves
+    of the data. The rest is R_inf and γ, but for what γ has in the last decade above a tail of the slowest slope that
+    processes within the window have. As R_inf and four parts of γ may each be wrong by a factor, the flank counts so
+    far as they do not explain it.
+
+    Parameters
+    ----------
+    solution, impedance, frequency, expansion
+        As :func:`not_unique` takes them.
+
+    Returns
+    -------
+    ndarray, shape (K,)
+        Negative for a flank with the sign of an inductive loop. Zero where nothing is said: for a noise that is not
+        known, a γ that is not positive or that is large at the end of the window, a tail in the model, a capacitor
+        included, and without relaxation times in the last decade of the window.
+    """
+    out = np.zeros(len(impedance))
+    found, end = solution.parameters, expansion.window(frequency)[1]
+    first = int(np.searchsorted(expansion.tau, 0.1 * end))
+    known = expansion.kernel == "relaxation" and expansion.basis == "piecewise-linear"
+    if not known or not 0 < first < expansion.tau.size - 1:
+        return out
+    slowest = np.argmin(frequency)
+    sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
+    said = (found.coefficients > 0.0).all(axis=1) & (sigma > 0.0).all(axis=1) & np.isfinite(sigma).all(axis=1)
+    said &= (found.elastance == 0.0) & (found.tail == 0.0) & np.isfinite(solution.fit).all(axis=1)
+    said &= expansion.curve(found.coefficients, np.array([end]))[:, 0] < _FAINT * sigma[:, slowest]
+    if not said.any():
+        return out
+    gamma, sigma = found.coefficients[said], np.tile(sigma[said], 2)
+    unit, left = expansion.impedance(frequency), (impedance - solution.fit)[said]
+    columns = np.hstack([unit.real.T, unit.imag.T])
+    tail = gamma.copy()
+    tail[:, first:] = gamma[:, first, None] * (expansion.tau[first:] / expansion.tau[first]) ** -_FLATTEST
+    seen = np.clip(np.hstack([left.real, left.imag]) / sigma, -_HEAVIEST, _HEAVIEST)
+    seen += row_by_row(np.maximum(gamma - tail, 0.0), columns) / sigma
+    tail = np.minimum(gamma, tail)
+    part = np.digitize(expansion.tau / end, _BANDS)
+    rest = [row_by_row(tail * (part == which), columns) / sigma for which in np.unique(part)]
+    rest.append(np.repeat([1.0, 0.0], frequency.size) / sigma)
+    exact = (1j * frequency / frequency[slowest]) ** -_FLANK
+    flank = np.concatenate([exact.real, exact.imag]) / sigma
+    # γ may be so small that it vanishes beside the noise in the numbers of the machine: nothing is said then.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        basis = np.linalg.qr(np.stack([one / np.linalg.norm(one, axis=1)[:, None] for one in rest], axis=2))[0]
+        flank -= np.einsum("kij,kj->ki", basis, np.einsum("kij,ki->kj", basis, flank))
+        out[said] = np.nan_to_num(np.sum(flank * seen, axis=1) / np.linalg.norm(flank, axis=1))
+    return out
 
 
 _APART = 0.45

@@ -278,6 +278,33 @@ def test_a_slow_arc_of_which_little_is_seen_is_told():
     assert np.median(drt.invert(drt.Spectra(frequency, z[1])).r_pol_beyond) < 0.1
 
 
+def test_a_faint_flank_of_a_process_beyond_the_window_is_told_whichever_its_sign():
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    fast = 10 + zarc(frequency, 20, 2e-4, 0.9)
+    slow = zarc(frequency, 20, 100 / (2e-2 * np.pi), 0.9)
+    s = 2j * np.pi * frequency
+    z = np.array([fast, fast + slow, fast + 10 * 100 * s / (1 + 100 * s), fast + zarc(frequency, 50, 5.0, 0.7)])
+    z = z[:, None] * (1 + 0.003 * noise(np.random.default_rng(6), (4, 50, 71)))
+    status = drt.invert(drt.Spectra(frequency, z.reshape(200, 71))).status.reshape(4, 50)
+    # R_pol of what is not there, 20 ohm or 10 ohm of a loop cannot be known; the arc of 5 s is within the window.
+    told = np.mean((status & [[drt.Status.EXTRAPOLATED], [drt.Status.EXTRAPOLATED], [drt.Status.MISFIT], [0]]) > 0, 1)
+    assert told[0] <= 0.04
+    assert told[1] >= 0.9
+    assert told[2] >= 0.98
+    assert not (status[[0, 3]] & drt.Status.MISFIT).any()
+
+
+def test_what_cancels_beyond_the_window_is_beyond_it():
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    s = 2j * np.pi * frequency
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85) + 20 * 30 * s / (1 + 30 * s)
+    z = z * (1 + 0.003 * noise(np.random.default_rng(3), (4, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), LogGaussian(sign="both"))
+    assert (result.status & drt.Status.EXTRAPOLATED).all()
+    # 20 of 90 ohm are in the loop, nearly all of it slower than 16 s.
+    assert ((result.r_pol_beyond > 0.1) & (result.r_pol_beyond < 0.3)).all()
+
+
 B = 10.0, (20, 2e-4, 0.9), (50, 0.05, 0.85)
 
 
