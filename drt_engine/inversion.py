@@ -49,7 +49,7 @@ _MOST_BEYOND = 0.1
 _FLANK_SEEN, _LOOP_SEEN = 2.0, 3.0
 """Score, in standard deviations, from which the flank of a process slower than the window is told, of which R_pol does
 not know, and from which one of the other sign, an inductive loop, is a misfit. The first is low, since the remark costs
-nothing: 0 to 2 % of spectra without such a process have it."""
+nothing: 0 to 2.5 % of spectra without such a process have it."""
 
 _BREAKS_ALL = 0.25
 """Share of the places at which series break across that makes all of them break."""

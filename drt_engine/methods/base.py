@@ -150,14 +150,8 @@ def slow_flank(
 
     Parameters
     ----------
-    solution : Solution
-        The solutions.
-    impedance : ndarray of complex, shape (K, F)
-        The spectra, ohm.
-    frequency : ndarray, shape (F,)
-        Frequencies, Hz.
-    expansion : Expansion
-        Basis functions.
+    solution, impedance, frequency, expansion
+        As :func:`drt_engine.methods.uniqueness.not_unique` takes them.
 
     Returns
     -------
