@@ -275,7 +275,9 @@ class JointSeries:
             if here.size == rows.size:
                 return found
             if out is None:
-                whole = {name: np.full((rows.size, *getattr(found, name).shape[1:]), np.nan) for name in names}
+                whole: dict[str, Any] = {
+                    name: np.full((rows.size, *getattr(found, name).shape[1:]), np.nan) for name in names
+                }
                 out = replace(found, parameters=known, allowed=None, **whole)
             for name in names:
                 getattr(out, name)[here] = getattr(found, name)
