@@ -8,7 +8,7 @@ from drt_engine.errors import InputError
 from drt_engine.methods import joint as joint_methods
 from drt_engine.uncertainty.posterior import cut_at_zero, quantile
 
-from .conftest import FREQUENCY, VOLTAGE, measured, r_pol, truth
+from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth
 
 WINDOW = np.geomspace(0.5 / np.pi / FREQUENCY[0], 0.5 / np.pi / FREQUENCY[-1], 101)
 BETWEEN = 3.34
@@ -95,6 +95,68 @@ def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, o
     apart = np.einsum("km,kmn,kn->", parts, joint._joined._apart(np.array([one, other])), parts)
     half = quantile(0.9) * np.sqrt(min(variance, apart))
     assert change.r_pol_high - change.r_pol == pytest.approx(half, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def unlike():
+    """States of which two are noisier than the others and one lacks points; nothing is cut off at zero."""
+    z = measured(VOLTAGE, seed=4)
+    z[[2, 5]] = measured(VOLTAGE[[2, 5]], seed=5, share=4.0 * SHARE)
+    z[6, :2] = np.nan
+    return drt.invert(
+        drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE}), drt.LogGaussian(along="voltage", inductance=False)
+    )
+
+
+def test_noise_that_one_state_has_makes_its_changes_less_sure(unlike):
+    """By a covariance of all data at once: noise of each point, carried to the solution by H⁻¹ and the columns."""
+    problem, found = unlike._joined._settle(0)
+    more = problem.noisier()
+    np.testing.assert_array_equal(more > 0.0, np.isin(np.arange(8), [2, 5]))
+    # 15 by the noise that was put in, of which the series has taken a part as its own.
+    assert np.all((more[[2, 5]] > 2.0) & (more[[2, 5]] < 20.0))
+    logs, size = unlike.tau.size, problem.chain.y.shape[1]
+    whole = problem._solved(found, -np.eye(8 * size).reshape(8 * size, 8, size)).reshape(8 * size, 8 * size)
+    columns = np.zeros((8, 2 * FREQUENCY.size, 8, size))
+    for k, x in enumerate(problem.values()):
+        root = np.sqrt(np.tile(problem.chain.weight[k], 2))
+        columns[k, :, k] = problem._problem.matrix * np.append(x[:logs], np.ones(size - logs)) * root[:, None]
+    carried = whole @ columns.reshape(-1, 8 * size).T
+    whole = whole + carried * np.repeat(more, 2 * FREQUENCY.size) @ carried.T
+    moved = problem._solved(found, problem._forces(found)).reshape(2, -1)
+    whole = whole + moved.T @ moved
+    contrast, weights = np.zeros((8, size)), unlike.coefficients * unlike.expansion.areas
+    contrast[3, :logs], contrast[2, :logs] = weights[3], -weights[2]
+    parts = np.concatenate([-weights[2], weights[3]])
+    assert parts @ problem.pair(found, 2, 3) @ parts == pytest.approx(
+        contrast.ravel() @ whole @ contrast.ravel(), rel=1e-3
+    )
+
+
+def test_states_stay_as_uncertain_as_the_prior_that_is_common_to_all_makes_them(unlike):
+    """By the inverse of the whole matrix and each spectrum by itself, on the points that it has."""
+    joined = unlike._joined
+    problem, found = joined._settle(0)
+    logs, size = unlike.tau.size, problem.chain.y.shape[1]
+    whole = problem._solved(found, -np.eye(8 * size).reshape(8 * size, 8, size)).reshape(8 * size, 8 * size)
+    moved = problem._solved(found, problem._forces(found)).reshape(2, -1)
+    whole = (whole + moved.T @ moved).reshape(8, size, 8, size)
+    times, posterior = np.sqrt(1.0 + problem.noisier()), joined.posterior(0)
+    for k in (1, 2, 6):
+        here = np.isfinite(unlike.impedance[k])
+        prepared = joined.method.prepared(FREQUENCY[here], unlike.expansion)
+        lam, floor, share = joined.hyper[[k], :3].T
+        alone = prepared.posterior(
+            unlike.impedance[[k]][:, here], joined.parameters.rows([k]), lam, (floor * times[k], share * times[k])
+        ).covariance[0]
+        weights = unlike.coefficients[k] * unlike.expansion.areas
+        own, together, kept = (
+            weights @ each[:logs, :logs] @ weights for each in (alone, whole[k, :, k], posterior.covariance[k])
+        )
+        doubts = [joined._doubt(each[None], np.array([k]))[0] for each in (alone, whole[k, :, k])]
+        share = 1.0 if doubts[0] < doubts[1] else 0.7
+        assert kept == pytest.approx((1.0 - share) * together + share * own, rel=1e-3)
+        assert kept > 0.69 * own
 
 
 def test_elements_of_both_states_are_cut_off_at_zero_together(joint, monkeypatch):
