@@ -109,7 +109,9 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
         )
     elements = [("R0", "R0", max(r_0, _LEAST * size), "ohm")]
     if known.inductance is not None:
-        elements += [("La0", "La0_0", known.inductance[0], "H s^(m-1)"), ("", "La0_1", known.inductance[1], "1")]
+        # L (jω)^m is (L' jω)^m there.
+        factor, m = known.inductance
+        elements += [("La0", "La0_0", factor ** (1.0 / m), "H ohm^((1-m)/m)"), ("", "La0_1", m, "1")]
     elif "inductance" in deconvolution.series:
         slowest = _LEAST * size / (2.0 * np.pi * float(deconvolution.frequency.max()))
         elements.append(("L0", "L0", max(float(deconvolution.inductance[row]), slowest), "H"))

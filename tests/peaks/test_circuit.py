@@ -1,10 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 from impedance.models.circuits import CustomCircuit
 
 import drt_engine as drt
 from drt_engine.errors import InputError
+from drt_engine.model.responses import RESPONSES
 from drt_engine.peaks import DeconvolutionOptions, deconvolve, equivalent_circuit
+from drt_engine.peaks.circuit import SeriesTerms, admittance_circuit, diffusion_circuit
 from drt_engine.simulate import ZARC
 
 from .made import FREQUENCY, peaks_of, spectra
@@ -67,6 +70,49 @@ def test_terms_that_are_zero_do_not_stop_a_fit_and_a_capacitance_is_an_element()
     without = equivalent_circuit(deconvolve(FREQUENCY, spectra(THREE, 1).impedance, peaks.head(0), plain), 0)
     assert without.string.startswith("R0-p(R1,CPE1)")
     assert len(without.initial) == len(without.names) == len(without.units)
+
+
+S = 2j * np.pi * FREQUENCY
+ROOT = np.sqrt(S * 0.7)
+TERMS = {
+    "cpe": (SeriesTerms(tail=(0.3, 0.8, np.inf)), 1 / (0.3 * S**0.8)),
+    "capacitor": (SeriesTerms(tail=(0.3, 1.0, np.inf)), 1 / (0.3 * S)),
+    "warburg": (SeriesTerms(tail=(0.3, 0.5, np.inf)), 1 / (0.3 * S**0.5)),
+    "warburg-open": (SeriesTerms(tail=(0.3, 0.5, 0.7)), 1 / (0.3 * S**0.5 * np.tanh(ROOT))),
+    "loops": (SeriesTerms(loops=((0.5, 3.0), (0.2, 1e-3))), -0.5 / (1 + 3 * S) - 0.2 / (1 + 1e-3 * S)),
+    "lossy inductance": (SeriesTerms(inductance=(2e-5, 0.8)), 2e-5 * S**0.8),
+}
+
+
+def evaluated(circuit):
+    """What impedance.py makes of a circuit; its names of parameters are the same."""
+    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    assert tuple(model.get_param_names()[0]) == circuit.names
+    with pytest.warns(UserWarning, match="initial parameters"):
+        return model.predict(FREQUENCY, use_initial=True)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_elements_in_series_are_those_of_impedance_py(apart, name):
+    _, found = apart
+    terms, added = TERMS[name]
+    expected = found.impedance_at(FREQUENCY)[1] + added
+    if terms.inductance is not None:
+        expected = expected - S * found.inductance[1]
+    np.testing.assert_allclose(evaluated(equivalent_circuit(found, 1, terms)), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", ["transmissive-planar", "blocking-planar"])
+def test_diffusion_elements_are_those_of_impedance_py(kernel):
+    peaks = pd.DataFrame({"r": [30.0, 50.0], "tau": [1e-3, 2.0]})
+    expected = 10 + 1e-6 * S + sum(r * RESPONSES[kernel].value(S * tau) for r, tau in peaks.to_numpy())
+    np.testing.assert_allclose(evaluated(diffusion_circuit(10.0, 1e-6, peaks, kernel)), expected, rtol=1e-9)
+
+
+def test_branches_of_an_admittance_are_those_of_impedance_py():
+    peaks = pd.DataFrame({"r": [30.0, -50.0, 400.0], "tau": [1e-3, 2.0, 0.1]})
+    expected = 1 / (1 / 8 + 1e-7 * S - sum(1 / r / (1 + S * tau) for r, tau in peaks.to_numpy()))
+    np.testing.assert_allclose(evaluated(admittance_circuit(1 / 8, 1e-7, peaks)), expected, rtol=1e-9)
 
 
 def test_mistakes_are_told(apart):
