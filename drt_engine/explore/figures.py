@@ -268,8 +268,8 @@ class Views:
         self._phase = _Figure("", (frequency, "−phase / °"), on_row, height=150, **logx)
         self._residuals = _Figure("Residuals", (frequency, "(fit − Z) / |Z| / %"), on_row, **logx)
         self._gamma = _Figure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
-        self._difference: _Figure | None = None
-        self._maps = {"a": _Figure("γ of series A / Ω", (tau, ""), on_row)}
+        self._difference = _Figure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
+        self._maps = {side: _Figure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
         self._validity: _Figure | None = None
         self._processes: dict[str, _Figure] = {}
         self._on_row = on_row
@@ -282,13 +282,8 @@ class Views:
         self._draw_series()
 
     def complete(self, along: str) -> None:
-        """Set up the views that are filled later: of a second selection, of processes, of Kramers and Kronig."""
+        """Set up the views that are filled later: processes over a state, and residuals of Kramers and Kronig."""
         on_row, state = self._on_row, _labelled(along)
-        self._difference = _Figure("Change of γ from A to B", ("τ / s", "Δγ / Ω"), on_row, x_axis_type="log")
-        self._draw_difference(self._difference)
-        self._maps["b"] = _Figure("γ of series B / Ω", ("τ / s", state), on_row)
-        self._draw_map("b", self._maps["b"])
-        self._maps["b"].figure.visible = False
         self._processes = {
             "r": _Figure("Resistance of processes", (state, "R / Ω"), on_row, height=250),
             "tau": _Figure("Relaxation time", (state, "τ / s"), on_row, height=250, y_axis_type="log"),
@@ -308,8 +303,9 @@ class Views:
             "phase": self._phase.figure,
             "residuals": self._residuals.figure,
             "gamma": self._gamma.figure,
-            **{f"map_{side}": one.figure for side, one in self._maps.items()},
-            **({} if self._difference is None else {"difference": self._difference.figure}),
+            "difference": self._difference.figure,
+            "map_a": self._maps["a"].figure,
+            "map_b": self._maps["b"].figure,
             **({} if self._validity is None else {"validity": self._validity.figure}),
             **{name: one.figure for name, one in self._processes.items()},
         }
@@ -345,13 +341,12 @@ class Views:
         gammas = self._source("gammas", "x", "y", "colour", "dash", "label")
         drawn = self._gamma.draw(MultiLine, gammas, xs="x", ys="y", line_color="colour", line_dash="dash", line_width=2)
         self._gamma.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("τ / s", "$x{0.000a}")]))
-
-    def _draw_difference(self, one: _Figure) -> None:
         change = self._source("change", "x", "y", "low", "high")
-        one.draw(VArea, change, x="x", y1="low", y2="high", fill_color="#555555", fill_alpha=0.25)
-        one.draw(LineGlyph, change, x="x", y="y", line_color="#333333", line_width=2)
-        one.figure.add_layout(Span(location=0, dimension="width", line_color="#999999"))
-        one.figure.x_range, one.figure.visible = self._gamma.figure.x_range, False
+        one = self._difference.figure
+        self._difference.draw(VArea, change, x="x", y1="low", y2="high", fill_color="#555555", fill_alpha=0.25)
+        self._difference.draw(LineGlyph, change, x="x", y="y", line_color="#333333", line_width=2)
+        one.add_layout(Span(location=0, dimension="width", line_color="#999999"))
+        one.x_range, one.visible = self._gamma.figure.x_range, False
 
     def _draw_series(self) -> None:
         """Set up what is drawn of series."""
@@ -363,18 +358,16 @@ class Views:
         )
         self._profile.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
         self._mapper = LinearColorMapper(palette=Magma256, low=0.0, high=1.0, nan_color="white")
-        self._draw_map("a", self._maps["a"])
-
-    def _draw_map(self, side: str, one: _Figure) -> None:
-        self._image(one, f"map {side}", self._mapper)
         squared = CustomJSTickFormatter(code="return Number((Math.sign(tick) * tick * tick).toPrecision(2)).toString()")
-        one.figure.add_layout(ColorBar(color_mapper=self._mapper, width=8, formatter=squared), "right")
-        followed = self._source(f"followed {side}", "x", "y", "colour", "label")
-        drawn = one.draw(
-            Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
-        )
-        one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
-        self._level(f"map {side}", one)
+        for side, one in self._maps.items():
+            self._image(one, f"map {side}", self._mapper)
+            one.figure.add_layout(ColorBar(color_mapper=self._mapper, width=8, formatter=squared), "right")
+            followed = self._source(f"followed {side}", "x", "y", "colour", "label")
+            drawn = one.draw(
+                Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
+            )
+            one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+            self._level(f"map {side}", one)
 
     def _draw_validity(self, one: _Figure) -> None:
         low, high = _KK_RANGE
@@ -421,8 +414,7 @@ class Views:
         curves = curves_of(session)
         tau, units = _units([curve.result for curve in curves])
         self._gamma.label(tau, f"γ / {units}")
-        if self._difference is not None:
-            self._difference.label(tau, f"Δγ / {units}")
+        self._difference.label(tau, f"Δγ / {units}")
         points: dict[str, list[Any]] = {key: [] for key in ("x", "y", "f", "modulus", "phase", "colour", "label")}
         fits: dict[str, list[Any]] = {key: [] for key in ("x", "y", "f", "modulus", "phase", "colour", "dash")}
         residuals: dict[str, list[Any]] = {key: [] for key in ("f", "real", "imaginary", "colour")}
@@ -617,14 +609,12 @@ class Views:
 
     def clear_difference(self, *, there: bool) -> None:
         """Draw no change of γ, in a figure that is seen or not."""
-        if self._difference is None:
-            return
         self._difference.figure.visible = there
         self._sources["change"].data = {key: [] for key in ("x", "y", "low", "high")}
 
     def show_difference(self, difference: Difference | None) -> None:
         """Draw how γ changes from A to B."""
-        if difference is None or self._difference is None:
+        if difference is None:
             self.clear_difference(there=False)
             return
         self._difference.figure.visible = True

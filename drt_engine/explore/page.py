@@ -204,10 +204,10 @@ class Explorer:
 
     def _show_or_hide(self, name: str, *below: str) -> None:
         """Give the room of a view that shows nothing to the others; it comes to the page when it shows something."""
-        figures, pane = self.views.figures, self._panes.get(name)
-        if pane is None:
+        if name not in self._panes:
             return
-        pane.visible = name in figures and figures[name].visible
+        figures, pane = self.views.figures, self._panes[name]
+        pane.visible = figures[name].visible
         if pane.visible and not len(pane):
             pane.extend(pn.pane.Bokeh(figures[one], margin=0, **_FLEX) for one in (name, *below))
 

@@ -3,7 +3,7 @@
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,10 @@ def related_files(
     InputError
         For a file that has neither spectra nor inversions.
     """
-    contents = _scan(file)
+    contents = scan(file)
     for given in (spectra, processes):
         if given is not None:
-            _scan(given)
+            scan(given)
     if profile is None and (beside := file.parent / "profile.csv").is_file():
         profile = beside
     if not contents.inversions and not contents.spectra:
@@ -111,19 +111,9 @@ def campaigns_in(folder: Path) -> list[Path]:
     return found
 
 
-@lru_cache(maxsize=16)
-def _scan_of(path: Path, stamp: tuple[Any, ...]) -> Contents:  # noqa: ARG001 - what is kept is of this content alone
-    return scan(path)
-
-
-def _scan(path: Path) -> Contents:
-    """Find out what is in a file, again only after it has changed."""
-    return _scan_of(path, Files(path).stamp())
-
-
 def _scanned(path: Path) -> Contents | None:
     with suppress(DRTError):
-        return _scan(path)
+        return scan(path)
     return None
 
 
@@ -232,7 +222,7 @@ class Source:
         self.residual: NDArray[np.float64] | None = None
         self.status: NDArray[np.uint32] | None = None
         remarks = []
-        inverted = () if files.results is None else _scan(files.results).inversions
+        inverted = () if files.results is None else scan(files.results).inversions
         self.names = tuple(dict.fromkeys(found.name for found in inverted))
         if files.results is not None and inverted:
             self.name = name if name in self.names else self.names[0]
@@ -245,7 +235,7 @@ class Source:
             states, self.residual, self.status = answers.states, answers.residual, answers.status
         else:
             assert files.spectra is not None
-            self.grids = tuple(found.grid for found in _scan(files.spectra).spectra)
+            self.grids = tuple(found.grid for found in scan(files.spectra).spectra)
             self.grid = grid if grid in self.grids else self.grids[0]
             with opened_grid(files.spectra, self.grid) as reader:
                 states = reader.states(reader.rows(None), categories=True)
@@ -315,7 +305,7 @@ class Source:
         if self.files.processes is None:
             return None
         with suppress(DRTError):
-            names = [found.name for found in _scan(self.files.processes).processes]
+            names = [found.name for found in scan(self.files.processes).processes]
             found = read_tracks(self.files.processes, names[0])
             return found if self._are_of_these(found.table) else None
         return None

@@ -93,7 +93,7 @@ def explorer(page, address):
     page.goto(address)
     page.get_by_text("A: cell B, cycle 1").wait_for()
     # What comes later is there as well.
-    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed r')?.data.x.length > 0")
+    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed r').data.x.length > 0")
     return page
 
 
