@@ -270,28 +270,18 @@ class Views:
         self._gamma = _Figure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
         self._difference = _Figure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
         self._maps = {side: _Figure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
-        self._validity: _Figure | None = None
-        self._processes: dict[str, _Figure] = {}
-        self._on_row = on_row
-        self._marks: dict[str, Span] = {}
+        self._validity = _Figure("Kramers-Kronig residuals of series A / %", (frequency, ""), on_row)
+        self._processes = {
+            "r": _Figure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
+            "tau": _Figure("Relaxation time", ("", "τ / s"), on_row, height=250, y_axis_type="log"),
+            "c": _Figure("Capacitance", ("", "C / F"), on_row, height=250, y_axis_type="log"),
+        }
         self._phase.figure.x_range = self._modulus.figure.x_range
         self._residuals.figure.x_range = self._modulus.figure.x_range
         self._sources: dict[str, ColumnDataSource] = {}
         self._drawn: tuple[Any, ...] = ()
         self._draw_single()
         self._draw_series()
-
-    def complete(self, along: str) -> None:
-        """Set up the views that are filled later: processes over a state, and residuals of Kramers and Kronig."""
-        on_row, state = self._on_row, _labelled(along)
-        self._processes = {
-            "r": _Figure("Resistance of processes", (state, "R / Ω"), on_row, height=250),
-            "tau": _Figure("Relaxation time", (state, "τ / s"), on_row, height=250, y_axis_type="log"),
-            "c": _Figure("Capacitance", (state, "C / F"), on_row, height=250, y_axis_type="log"),
-        }
-        self._draw_processes()
-        self._validity = _Figure("Kramers-Kronig residuals of series A / %", ("f / Hz", state), on_row)
-        self._draw_validity(self._validity)
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -306,7 +296,7 @@ class Views:
             "difference": self._difference.figure,
             "map_a": self._maps["a"].figure,
             "map_b": self._maps["b"].figure,
-            **({} if self._validity is None else {"validity": self._validity.figure}),
+            "validity": self._validity.figure,
             **{name: one.figure for name, one in self._processes.items()},
         }
         for name, one in found.items():
@@ -367,20 +357,14 @@ class Views:
                 Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
             )
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
-            self._level(f"map {side}", one)
-
-    def _draw_validity(self, one: _Figure) -> None:
         low, high = _KK_RANGE
         reds = LinearColorMapper(palette=Viridis256, low=low, high=high, nan_color="white")
-        self._image(one, "validity", reds)
+        self._image(self._validity, "validity", reds)
         power = CustomJSTickFormatter(code="return Number((10 ** tick).toPrecision(1)).toString()")
         bar = ColorBar(color_mapper=reds, width=8, formatter=power, ticker=BasicTicker(desired_num_ticks=4))
-        one.figure.add_layout(bar, "right")
+        self._validity.figure.add_layout(bar, "right")
         outliers = self._source("outliers", "x", "y")
-        one.draw(Scatter, outliers, x="x", y="y", size=4, fill_color="red", line_color="red")
-        self._level("validity", one)
-
-    def _draw_processes(self) -> None:
+        self._validity.draw(Scatter, outliers, x="x", y="y", size=4, fill_color="red", line_color="red")
         for name, one in self._processes.items():
             source = self._source(f"observed {name}", "x", "y", "colour", "fill", "label")
             bars = self._source(f"errors {name}", "x", "low", "high", "colour")
@@ -389,15 +373,18 @@ class Views:
             one.draw(MultiLine, lines, xs="x", ys="y", line_color="colour", line_dash="dash", line_alpha=0.8)
             drawn = one.draw(Scatter, source, x="x", y="y", size=6, fill_color="fill", line_color="colour")
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("", "@y{0.000a}")]))
+        self._marks = {}
+        for key, one in {
+            **{f"map {side}": one for side, one in self._maps.items()},
+            "validity": self._validity,
+        }.items():
+            self._marks[key] = Span(dimension="width", line_color="#00C0FF", line_width=1.5, visible=False)
+            one.figure.add_layout(self._marks[key])
+        for name, one in self._processes.items():
             for side in ("a", "b"):
                 mark = Span(dimension="height", line_color=COLOURS[side], line_alpha=0.5, visible=False)
                 self._marks[f"{name} {side}"] = mark
                 one.figure.add_layout(mark)
-
-    def _level(self, name: str, one: _Figure) -> None:
-        """Draw a line at the value of the state that is chosen."""
-        self._marks[name] = Span(dimension="width", line_color="#00C0FF", line_width=1.5, visible=False)
-        one.figure.add_layout(self._marks[name])
 
     def _image(self, one: _Figure, name: str, mapper: LinearColorMapper) -> None:
         source = self._source(name, "image", "x", "y", "dw", "dh")
@@ -623,13 +610,11 @@ class Views:
 
     def show_validity(self, session: Session, validation: Validation | None) -> None:
         """Draw the Kramers-Kronig residuals of the series of A."""
-        one, line = self._validity, session.line(session.a)
-        if one is None:
-            return
+        line = session.line(session.a)
         found = None if validation is None else validity_image(validation, line.value)
         self._sources["validity"].data = _image_data(found)
-        one.label("f / Hz", _labelled(session.series.along))
-        one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
+        self._validity.label("f / Hz", _labelled(session.series.along))
+        self._validity.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
         off = np.argwhere(validation.outlier) if validation is not None else np.empty((0, 2), dtype=int)
         self._sources["outliers"].data = {
             "x": np.log10(line.spectra.frequency[off[:, 1]]),

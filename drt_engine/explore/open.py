@@ -58,7 +58,7 @@ def application(
     if source is not None:
         # What the first page shows is read, and compiled code loaded, while the browser starts.
         begun.append(Session(source))
-        Thread(target=_warmed, args=(begun[0],), daemon=True).start()
+        Thread(target=_warmed, args=(begun[0], begun), daemon=True).start()
     pages: list[_Page] = []
 
     def page() -> Any:
@@ -75,11 +75,15 @@ def application(
     return served
 
 
-def _warmed(session: Session) -> None:
-    """Read what the first page shows."""
+def _warmed(session: Session, waiting: list[Session]) -> None:
+    """Read what the first page shows; what it shows last only while nobody has asked for it."""
     with suppress(DRTError):
         session.one(session.a)
         gamma_image(session.line(session.a))
+        if waiting:
+            session.validity(session.a)
+        if waiting:
+            session.processes(session.a)
 
 
 class _Page:

@@ -52,26 +52,14 @@ class Explorer:
         self.side.param.watch(lambda _: self._turned_to(), "value")
         self._sliders = pn.Column(width=_WIDTH, margin=0)
         self._build_sliders()
-        self.table: StatesTable | None = None
-        self.export: ExportForm | None = None
-        self._below = pn.Column(**_FLEX)
+        self.table = StatesTable(self.session, self.clicked, self.message)
+        self.export = ExportForm(self.session, self.message)
         self._again = pn.pane.HTML("", **_FLEX)
-        self._method: MethodForm | None = None
+        self._method = MethodForm(source.along, None if source.name is None else self.session.method)
         self._scope = pn.widgets.Select(label="Of", options=list(get_args(Scope)), width=240)
         self._invert = pn.widgets.Button(label="Invert again", color="primary", width=240)
         self._invert.on_click(lambda _: self.invert_again())
         self.show()
-        self.background.once_drawn(self._complete)
-
-    def _complete(self) -> None:
-        """Make what stands below the first views, when those are drawn."""
-        self.views.complete(self.session.series.along)
-        self.table = StatesTable(self.session, self.clicked, self.message)
-        self.table.mark(self.session.a, self.session.b)
-        self.export = ExportForm(self.session, self.message)
-        self.export.refresh()
-        processes = pn.Row(*map(self._pane, ("r", "tau", "c", "validity")), **_FLEX)
-        self._below[:] = [processes, self.table.panel(), self._again, self.export.code]
 
     def follow(self) -> None:
         """Look now and then whether the files have changed."""
@@ -129,8 +117,7 @@ class Explorer:
             self.message.say(error, "wrong")
             return
         self._build_sliders()
-        if self.table is not None:
-            self.table.reload()
+        self.table.reload()
         self.show()
 
     def _choosing(self, name: str) -> Callable[[Any], None]:
@@ -184,10 +171,9 @@ class Explorer:
             return
         self._clear_slow()
         self._show_or_hide_of_b()
-        if self.table is not None:
-            self.table.mark(self.session.a, self.session.b)
+        self.table.mark(self.session.a, self.session.b)
         self._show_legend()
-        self._refresh_export()
+        self.export.refresh()
         self.background.do("slow", self._slow_parts(), self._show_slow)
 
     def _clear_slow(self) -> None:
@@ -294,7 +280,6 @@ class Explorer:
 
     def invert_again(self) -> None:
         """Invert the selection with the method of the form."""
-        assert self._method is not None  # the button stands in the form
         try:
             method, scope = self._method.chosen(), self._scope.value
             count = self.session.rows(scope).size
@@ -325,11 +310,7 @@ class Explorer:
         )
         self.views.show_single(self.session)
         self._show_legend()
-        self._refresh_export()
-
-    def _refresh_export(self) -> None:
-        if self.export is not None:
-            self.export.refresh()
+        self.export.refresh()
 
     def look_again(self) -> None:
         """Show what is new in the files, if something is."""
@@ -339,8 +320,7 @@ class Explorer:
         except DRTError:
             return  # it is being written; the next look will find it
         self._build_sliders()
-        if self.table is not None:
-            self.table.reload()
+        self.table.reload()
         self.show()
 
     def _pinned(self, change: Callable[[], None]) -> Callable[[Any], None]:
@@ -374,23 +354,14 @@ class Explorer:
             buttons.append(button)
         return pn.GridBox(*buttons, ncols=2)
 
-    def _pane(self, *names: str) -> Any:
-        """Make the room of a view, or of two that stand one above the other."""
-        self._panes[names[0]] = pn.Column(margin=2, **_FLEX)
-        self._show_or_hide(*names)
-        return self._panes[names[0]]
-
-    def _method_form(self) -> list[Any]:
-        source = self.session.source
-        self._method = MethodForm(source.along, None if source.name is None else self.session.method)
-        return [self._method.panel(), self._scope, self._invert]
-
-    def _export_form(self) -> list[Any]:
-        return [] if self.export is None else [self.export.panel()]
-
     def panel(self) -> Any:
         """Return the page."""
-        pane = self._pane
+
+        def pane(*names: str) -> Any:
+            self._panes[names[0]] = pn.Column(margin=2, **_FLEX)
+            self._show_or_hide(names[0], *names[1:])
+            return self._panes[names[0]]
+
         aside = pn.Column(
             self._heading,
             *self._more,
@@ -398,27 +369,30 @@ class Explorer:
             self._sliders,
             self._buttons(),
             self.message,
-            _card("Invert again", self._method_form),
-            _card("Export", self._export_form),
+            _card("Invert again", self._method.panel(), self._scope, self._invert),
+            _card("Export", self.export.panel()),
             width=_WIDTH + 10,
         )
         main = pn.Column(
             self._legend,
             pn.Row(pane("profile"), pane("nyquist"), pane("modulus", "phase"), pane("residuals"), **_FLEX),
             pn.Row(pane("gamma"), pane("difference"), pane("map_a"), pane("map_b"), **_FLEX),
-            self._below,
+            pn.Row(pane("r"), pane("tau"), pane("c"), pane("validity"), **_FLEX),
+            self.table.panel(),
+            self._again,
+            self.export.code,
             **_FLEX,
         )
         return pn.Row(aside, main, **_FLEX)
 
 
-def _card(title: str, content: Callable[[], list[Any]]) -> Any:
-    """Make a card whose content is made when it is opened, and costs nothing before."""
+def _card(title: str, *content: Any) -> Any:
+    """Make a card whose content comes to the page when it is opened, and costs nothing before."""
     card = pn.Card(title=title, collapsed=True, width=_WIDTH)
 
     def opened(_: Any) -> None:
         if not card.collapsed and not len(card):
-            card.extend(content())
+            card.extend(content)
 
     card.param.watch(opened, "collapsed")
     return card

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import panel as pn
@@ -57,35 +58,30 @@ class Background:
         self._message = message
         self._newest: dict[str, Future[Any]] = {}
         self._document = pn.state.curdoc
-        # What is asked for while the server sets up a page waits until the browser has drawn it: it must neither be
-        # lost nor keep the page waiting.
+        # What a thread adds while the server sets up a page may be lost: it waits until the browser has the page.
         self._waiting: list[Callable[[], None]] | None = []
+        self._lock = Lock()
         pn.state.onload(self._loaded)
 
     def _loaded(self) -> None:
-        changes, self._waiting = self._waiting or [], None
+        with self._lock:
+            changes, self._waiting = self._waiting or [], None
         for change in changes:
             self.later(change)
 
-    def once_drawn(self, change: Callable[[], None]) -> None:
-        """Change the page, from the page itself, when the browser has drawn it; at once if it has."""
-        if self._waiting is None:
-            change()
-        else:
-            self._waiting.append(change)
-
     def do(self, name: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Do some work once the page is drawn, then hand what it returned to a function that may change the page."""
-        self.once_drawn(lambda: self._begin(name, work, done))
-
-    def _begin(self, name: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Do some work, then hand what it returned to a function that may change the page."""
         if name in self._newest:
             self._newest[name].cancel()
         future = self._newest[name] = self._pool.submit(work)
         future.add_done_callback(lambda finished: self.later(lambda: self._finish(name, finished, done)))
 
     def later(self, change: Callable[[], None]) -> None:
-        """Change the page from the thread; a page that was closed meanwhile is not changed."""
+        """Change the page from the thread, once it is there; a page that was closed meanwhile is not changed."""
+        with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(change)
+                return
         with suppress(RuntimeError, AttributeError):
             self._document.add_next_tick_callback(change)
 
