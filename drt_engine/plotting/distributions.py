@@ -7,7 +7,8 @@ from typing import Any, Unpack
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, PowerNorm
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Colormap, LogNorm, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from drt_engine.errors import InputError
 from drt_engine.frames import areas
 from drt_engine.methods import LogGaussian
+from drt_engine.plotting.alone import NUMBERS, each_alone
 from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.look import LookOptions, current, in_ohms, ohms, styled
@@ -142,7 +144,8 @@ def waterfall(
 ) -> Figure:
     """Waterfall: each γ stands at the value of its state, and a bar beside the Axes tells its height.
 
-    More than 40 spectra are drawn as a :func:`heat_map`, which is logged, unless `scale` is given.
+    More than 40 spectra are drawn as a :func:`heat_map`, which is logged, unless `scale` is given. Where only a number
+    orders them and γ of most would look flat beside the largest, 20 of them have a panel each.
 
     A point of γ is drawn at state + scale · γ; so a peak of height h at τ is marked by ``axes.plot(tau, state + scale *
     h)``, with the state in the unit of its label.
@@ -183,20 +186,44 @@ def waterfall(
     """
     chosen = select(None, one_result(result), rows).once(state)
     if scale is None and len(chosen) > MOST_LINES:
+        if ax is None and tracks is None and (figure := _unlike(chosen, state)) is not None:
+            return figure
         logger.warning("%d spectra are too many for a waterfall: drawn as a heat map.", len(chosen))
         return heat_map(result, state, rows=chosen.rows, bar=bar, tracks=tracks, ax=ax)
     quantity = chosen.quantity(state)
-    order = quantity.distinct("A waterfall", 1)
+    quantity.distinct("A waterfall", 1)
     colours = paint(chosen, ColourScale(state, bar=False) if colour is None else colour)
+    axes, new = axes_for(ax, 3.2)
+    heights = _draw_waterfall(axes, chosen, quantity, colours.rgba, scale, bar=bar)
+    legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
+    colours.explain(axes)
+    if tracks is not None:
+        _trace(axes, checked_tracks(tracks), chosen, quantity, heights, legend=new)
+    return figure_of(axes)
+
+
+def _unlike(chosen: Selection, state: str) -> Figure | None:
+    """Draw spectra in panels of their own where only a number orders them and most would look flat beside others."""
+    if state not in NUMBERS or current().own_scales is not None:
+        return None
+    tau, values = shown_gamma(chosen.fitted)
+    flat = _flat(without_walls(chosen.fitted, tau, values)[0], state)
+    return each_alone(chosen, state, tau, values) if 2 * flat > len(chosen) else None
+
+
+def _draw_waterfall(
+    axes: Axes, chosen: Selection, quantity: Quantity, rgba: Any, scale: float | None, *, bar: bool
+) -> Array:
+    """Draw the lines, the highest state behind, and the bar, and return how high an ohm of each is, shape (K,)."""
+    state, unit = quantity.name, _unit(chosen.fitted)
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
     own = scale is None and _own_scales(scaled, state)
     heights = _heights(scaled, quantity.array, scale, own=own)
     tops = _largest(scaled) if own else np.full(len(scaled), _ends(scaled)[1])
-    axes, new = axes_for(ax, 3.2)
-    for k in order[::-1]:
+    for k in quantity.distinct("A waterfall", 1)[::-1]:
         line = np.where(values[k] <= tops[k], values[k], np.nan)
-        axes.plot(tau, quantity.array[k] + heights[k] * line, color=colours.rgba[k], lw=0.8)
+        axes.plot(tau, quantity.array[k] + heights[k] * line, color=rgba[k], lw=0.8)
     _state_axis(axes, quantity, chosen.fitted)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
@@ -204,13 +231,9 @@ def waterfall(
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         largest = min(float(tops.max()), float(np.nanmax(scaled)))
-        scale_bar(axes, None if own else float(heights[0]), largest, _unit(chosen.fitted))
-    _say_beyond(axes, beyond, _unit(chosen.fitted))
-    legend_above(axes, (*colours.handles, *_mark_breaks(axes, chosen, quantity)))
-    colours.explain(axes)
-    if tracks is not None:
-        _trace(axes, checked_tracks(tracks), chosen, quantity, heights, legend=new)
-    return figure_of(axes)
+        scale_bar(axes, None if own else float(heights[0]), largest, unit)
+    _say_beyond(axes, beyond, unit)
+    return heights
 
 
 def _heights(values: Array, states: Array, scale: float | None, *, own: bool) -> Array:
@@ -305,7 +328,7 @@ def heat_map(
     """
     chosen = select(None, one_result(result), rows).once(state)
     quantity = chosen.quantity(state)
-    order = quantity.distinct("A heat map", 2)
+    quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
@@ -313,25 +336,14 @@ def heat_map(
     if own:
         largest = np.maximum(_largest(scaled), np.finfo(float).tiny)[:, None]
         values, scaled = np.clip(values / largest, -1.0, 1.0), scaled / largest
-    limited = current().gamma_range is not None or beyond is not None
     if norm is None and np.nanmin(values) < 0.0:
         # Zero in the middle, so that the sign shows.
         end = float(np.nanmax(np.abs(values)))
         norm, colour_scale = Normalize(-end, end), colour_map("RdBu_r")
     norm = gamma_norm(scaled) if norm is None else norm
-    end = float(np.nanmax(values))
-    norm.autoscale_None(np.ma.masked_invalid(values))
-    if norm.vmax is None or (norm.vmax < end and not limited):
-        raise InputError(f"norm must not end below the largest γ, {end:.4g} ohm; got vmax={norm.vmax}.")
+    _check_top(norm, values, limited=current().gamma_range is not None or beyond is not None)
     axes, new = axes_for(ax, 2.6)
-    mesh = axes.pcolormesh(
-        np.exp(_edges(np.log(tau))),
-        _edges(quantity.array[order]),
-        np.maximum(values[order], norm.vmin or 0.0),
-        cmap=colour_scale,
-        norm=norm,
-        rasterized=True,
-    )
+    mesh = _draw_stripes(axes, quantity, tau, values, norm, colour_scale)
     _say_beyond(axes, beyond, _unit(chosen.fitted), "white")
     _state_axis(axes, quantity, chosen.fitted)
     axes.set_xlim(tau[0], tau[-1])
@@ -345,6 +357,29 @@ def heat_map(
     if tracks is not None:
         _trace(axes, checked_tracks(tracks), chosen, quantity, None, legend=new)
     return figure_of(axes)
+
+
+def _check_top(norm: Normalize, values: Array, *, limited: bool) -> None:
+    """Set the ends of a norm that has none, and refuse one that γ goes beyond unless it is limited."""
+    end = float(np.nanmax(values))
+    norm.autoscale_None(np.ma.masked_invalid(values))
+    if norm.vmax is None or (norm.vmax < end and not limited):
+        raise InputError(f"norm must not end below the largest γ, {end:.4g} ohm; got vmax={norm.vmax}.")
+
+
+def _draw_stripes(
+    axes: Axes, quantity: Quantity, tau: Array, values: Array, norm: Normalize, colours: Colormap
+) -> QuadMesh:
+    """Draw each γ as a stripe around its state."""
+    order = quantity.distinct("A heat map", 2)
+    return axes.pcolormesh(
+        np.exp(_edges(np.log(tau))),
+        _edges(quantity.array[order]),
+        np.maximum(values[order], norm.vmin or 0.0),
+        cmap=colours,
+        norm=norm,
+        rasterized=True,
+    )
 
 
 def label_gamma(bar: Any, unit: str = "Ω") -> None:
@@ -402,21 +437,25 @@ def _own_scales(values: Array, state: str) -> bool:
     Spectra that have only a number in common may be of samples that differ by powers of ten. Along a state the size of
     γ says something, and one scale shows it as long as it shows most of the spectra.
     """
-    wanted, tops = current(), _largest(values)
-    if wanted.own_scales is not None:
-        return wanted.own_scales
-    if wanted.gamma_range is not None or wanted.log_gamma:
-        return False
-    numbered = state == "spectrum"
-    flat = int(np.count_nonzero(tops < (_FAR if numbered else _FLAT) * tops.max()))
-    if not flat or (not numbered and 3 * flat <= len(tops)):
+    if (wish := current().own_scales) is not None:
+        return wish
+    flat, count = _flat(values, state), len(values)
+    if not flat or (state not in NUMBERS and 3 * flat <= count):
         return False
     logger.warning(
         "γ of %d of %d spectra would look flat beside the largest: each is drawn in parts of its own largest γ. "
         "own_scales=False, --one-scale, draws all on one scale.",
-        *(flat, len(tops)),
+        *(flat, count),
     )
     return True
+
+
+def _flat(values: Array, state: str) -> int:
+    """Count the spectra that would look like a line beside the largest, unless limits of γ are wished."""
+    if current().gamma_range is not None or current().log_gamma:
+        return 0
+    tops = _largest(values)
+    return int(np.count_nonzero(tops < (_FAR if state in NUMBERS else _FLAT) * tops.max()))
 
 
 def _largest(values: Array) -> Array:
@@ -428,7 +467,7 @@ def _say_beyond(axes: Axes, largest: float | None, unit: str, colour: str = "0.3
     """Say in a figure that γ is not shown whole."""
     if largest is None:
         return
-    factor, unit = ohms(largest, unit)
+    factor, unit = ohms(10.0 * largest, unit)
     axes.text(
         0.02,
         0.98,

@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -208,3 +209,24 @@ def test_a_blocking_cell_without_arcs_is_shown_whole():
     z = 10 + 1 / (2j * np.pi * frequency * 1e-5)
     axes = plotting.nyquist(drt.Spectra(frequency, z)).axes[0]
     assert axes.get_ylim()[1] > -z.imag.min()
+
+
+def test_unlike_spectra_with_only_a_number_have_a_panel_each(caplog):
+    number = 45
+    sizes = np.geomspace(1e-2, 1e4, number)
+    some = replace(
+        RESULT[np.resize(ONE, number)],
+        states=pd.DataFrame({"spectrum": np.arange(number), "kind": np.resize(["RC", "RC-RC"], number)}),
+    )
+    some = replace(some, coefficients=some.coefficients * sizes[:, None])
+    figure = plotting.waterfall(some, "spectrum")
+    assert f"{number} spectra have no state in common to be ordered by" in caplog.text
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert len(panels) == 20
+    assert panels[0].get_title() == "0: RC"
+    assert panels[-1].get_title() == "44: RC"
+    # Each is seen on its own scale.
+    for axes in panels:
+        top = np.nanmax(axes.lines[-1].get_ydata())
+        assert 0.5 * axes.get_ylim()[1] < top <= axes.get_ylim()[1]
+    assert plotting.waterfall(some, "spectrum", own_scales=True).axes[0].collections
