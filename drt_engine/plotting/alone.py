@@ -59,7 +59,7 @@ def each_alone(chosen: Selection, state: str, tau: Array, values: Array) -> Figu
         axes.set_title(drawn(title if len(title) <= _WIDE else f"{title[: _WIDE - 1]}…"), fontsize="small")
     for axes in panels[-1]:
         decades(axes, chosen.fitted.tau_name.replace("τ", r"$\tau$ / s"))
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
         axes.xaxis.set_minor_formatter(NullFormatter())
     for axes in panels.flat[some.size :]:
         axes.set_axis_off()
