@@ -6,6 +6,7 @@ import pytest
 
 import drt_engine as drt
 from drt_engine import hdf5
+from drt_engine.cli.plot import _likely_state
 from drt_engine.cli.summary import quality
 
 from .readers.made import mpt, points
@@ -265,3 +266,18 @@ def test_a_summary_says_where_distributions_do_not_describe_the_data(tmp_path):
     assert said[1].startswith("8 of 12 solutions describe their spectra, residual median 0.1")
     assert "4 do not (misfit): their residual is below 1 % in 0, 1 to 5 % in 4, more in 0" in said[1]
     assert "nearly all of cell current, and few of the others; what they leave lies mostly at 0.01 to 0.1" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ({"cycle": [1, 1, 2, 2], "soc": [10.0, 20.0, 10.0, 20.0]}, "soc"),
+        ({"cycle": [1, 1, 2, 2], "soc": [10.0, 20.0, 10.0, 20.0], "voltage": [3.0, 3.1, 3.0, 3.1]}, "voltage"),
+        ({"cycle": [1, 2, 3, 4], "soc": [50.0] * 4}, "cycle"),
+    ],
+)
+def test_figures_and_explorer_run_along_the_charge_before_the_cycle(states, expected):
+    from drt_engine.explore.source import Series
+
+    assert _likely_state(pd.DataFrame(states)) == expected
+    assert Series.of(pd.DataFrame(states)).along == expected

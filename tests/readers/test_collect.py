@@ -79,6 +79,15 @@ def test_a_file_that_cannot_be_read_is_refused_and_the_others_are_read(folder):
     assert len(got) == 3
 
 
+@pytest.mark.parametrize("name", ["old.zip", "OLD.7Z", "old.tar.gz"])
+def test_an_archive_is_named_as_one_and_not_opened(folder, name):
+    (folder / name).write_bytes(b"PK\x03\x04 and more")
+    report = collect(folder, options()).report().set_index("source")
+    assert report["status"][name] == "refused"
+    assert report["remarks"][name] == "archives are not opened. Unpack it, if there are measurements in it."
+    assert report["taken"].sum() == 5
+
+
 def test_unfinished_sweeps_are_taken_if_wanted(folder):
     put(folder, "EIS_II_A1.txt", points(2, cycles=[3, 4])[:-1])
     got = collect(folder / "EIS_II_A1.txt", options(unfinished=True))
