@@ -328,5 +328,7 @@ def _tells(column: "pd.Series[Any]") -> bool:
 
 def _shortest(states: pd.DataFrame, names: list[str]) -> bool:
     """Whether most spectra would be alone."""
+    if 2.0 * np.prod([states[name].nunique(dropna=False) for name in names], dtype=float) <= len(states):
+        return False  # there are not as many groups, whichever of them are there
     sizes = states.groupby(names, dropna=False, observed=True).size()
     return bool(len(states) > 1 and 2 * np.count_nonzero(sizes == 1) > len(states))
