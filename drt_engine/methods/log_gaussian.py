@@ -644,7 +644,7 @@ def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
     """
     known = deviation > 0.0
     # An error that is small by chance has an exponent that is too large.
-    least = float(np.median(deviation[known])) if known.any() else 1.0
+    least = 0.5 * float(np.median(deviation[known])) if known.any() else 1.0
     weight: Array = np.where(known, 1.0 / np.maximum(np.where(known, deviation, least), least) ** 2, 0.0)
     number = int(np.count_nonzero(weight))
     if number == 0:
