@@ -25,6 +25,7 @@ from drt_engine.model.responses import KERNELS, ResponseName
 from drt_engine.model.weighting import checked_deviations, deviations_at
 from drt_engine.steps import Steps
 from drt_engine.threads import thread_count
+from drt_engine.uncertainty.intervals import tiles
 from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels.ahead import compile_first
 
@@ -457,23 +458,23 @@ class LogGaussian:
         kinds = np.array(start.parameters.tail_kinds)
         if self.tail == "auto":
             sums: dict[TailName, float] = {}
-            for rows, points in _alike(impedance):
+            there = np.isfinite(impedance)
+            for rows, points in tiles(there, np.arange(len(there)), len(there)):
                 models = self.models(frequency[points], expansion)
                 for kind, some in models.evidence(impedance[np.ix_(rows, points)], given).items():
                     sums[kind] = sums.get(kind, 0.0) + some
             kind = likeliest(sums)
             alone = replace(self, tail=kind, along=None, series=None)
             other = kinds != kind
-            for rows, points in _alike(impedance[other]):
-                part = np.flatnonzero(other)[rows]
-                solved = alone.solve(frequency[points], impedance[np.ix_(part, points)], expansion)
-                found = found.with_rows(part, solved)
-        there = found.parameters.tail > 0.0
-        if not there.any() or self.tail == "warburg":
+            for rows, points in tiles(there, np.flatnonzero(other), len(there)):
+                solved = alone.solve(frequency[points], impedance[np.ix_(rows, points)], expansion)
+                found = found.with_rows(rows, solved)
+        tailed = found.parameters.tail > 0.0
+        if not tailed.any() or self.tail == "warburg":
             return found
         deviation = self.exponent_deviations(frequency, impedance, expansion, found)
         exponent = found.parameters.tail_exponent
-        exponent[there] = _smoothed(exponent[there], deviation[there], position[there])
+        exponent[tailed] = _smoothed(exponent[tailed], deviation[tailed], position[tailed])
         return found
 
     def exponent_deviations(
@@ -488,8 +489,8 @@ class LogGaussian:
         found : SeparateSolutions
             What was found for them.
         """
-        out = np.full(len(impedance), np.nan)
-        for rows, points in _alike(impedance):
+        out, there = np.full(len(impedance), np.nan), np.isfinite(impedance)
+        for rows, points in tiles(there, np.arange(len(there)), len(there)):
             some = found.parameters.rows(rows)
             noise = found.noise_floor[rows], found.noise_relative[rows]
             last = self.models(frequency[points], expansion).posterior(
@@ -627,12 +628,6 @@ class LogGaussian:
 
 
 _PREPARING = Lock()
-
-
-def _alike(impedance: ComplexArray) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Rows that have the same points, and which points these are."""
-    masks, which = np.unique(np.isfinite(impedance), axis=0, return_inverse=True)
-    return [(np.flatnonzero(which.ravel() == n), np.flatnonzero(mask)) for n, mask in enumerate(masks)]
 
 
 def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
