@@ -226,7 +226,7 @@ class JointSeries:
         line = self.lines[number]
         problem, found = self._settled(number)
         joint, sweeps = problem.posterior(found, self.parameters.rows(line.rows), self._steps), self.sweeps[number]
-        self._with_own_doubt(joint, line.rows, better=sweeps is None)
+        joint = self._with_own_doubt(joint, line.rows, better=sweeps is None)
         if sweeps is not None:
             shares, sigma = sweeps.shares(self.breaks[line.rows]), self._deviations(number)
             sigma = np.where(np.isfinite(self.impedance[line.rows]), sigma, np.nan)
@@ -234,11 +234,11 @@ class JointSeries:
             return allowing_for_course(joint, shares, sigma, columns)
         return joint if problem.exponents is None else replace(joint, exponent=np.stack(problem.exponents, axis=1))
 
-    def _with_own_doubt(self, joint: LogPosterior, rows: NDArray[np.intp], *, better: bool) -> None:
+    def _with_own_doubt(self, joint: LogPosterior, rows: NDArray[np.intp], *, better: bool) -> LogPosterior:
         """Let each state of a series be nearly as uncertain as alone, since the error of the prior is common to all.
 
         With `better`, what a spectrum says alone is known as well: where processes cross, its neighbours add doubt and
-        no more.
+        no more. The largest γ that the data allow is that of each spectrum alone.
         """
         alone = self._alone(rows)
         share = np.full(rows.size, _COMMON)
@@ -252,6 +252,7 @@ class JointSeries:
                 other = np.stack([own[k, 0], own[k, 1] ** 2]) if name == "uncut" else own[k]
                 whole[k] += share[k] * (other - whole[k])
         np.sqrt(joint.uncut[:, 1], out=joint.uncut[:, 1])
+        return replace(joint, allowed=alone.allowed)
 
     def _doubt(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
         """Mean variance of ln γ of some spectra, weighted by γ, shape (K,)."""
@@ -300,7 +301,8 @@ class JointSeries:
         known, (lam, floor, share) = self.parameters.rows(rows), self.hyper[rows, :3].T
         method, _ = self.method.of_series(self.parameters.rows(self.lines[number].rows))
         elements = method.prepared(self.frequency, self.expansion).problem.series_elements
-        wider, usable, names = np.sqrt(1.0 + more), np.isfinite(self.impedance[rows]), ("covariance", "shift", "uncut")
+        wider, usable = np.sqrt(1.0 + more), np.isfinite(self.impedance[rows])
+        names = ("covariance", "shift", "uncut", "allowed")
         out: LogPosterior | None = None
         for here, points in tiles(usable, np.arange(rows.size), rows.size):
             noise = floor[here] * wider[here], share[here] * wider[here]
@@ -311,11 +313,12 @@ class JointSeries:
             found = found.with_elements(elements)
             if here.size == rows.size:
                 return found
+            names = tuple(name for name in names if getattr(found, name) is not None)
             if out is None:
                 whole: dict[str, Any] = {
                     name: np.full((rows.size, *getattr(found, name).shape[1:]), np.nan) for name in names
                 }
-                out = replace(found, parameters=known, allowed=None, **whole)
+                out = replace(found, parameters=known, **whole)
             for name in names:
                 getattr(out, name)[here] = getattr(found, name)
         assert out is not None

@@ -249,17 +249,21 @@ class LogPosterior:
         half = quantile(level) * self.deviation
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.parameters.coefficients
-        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
-        if self.allowed is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                most = np.log(_ALLOWED * self.allowed / np.abs(gamma))
-            high = np.minimum(high, np.maximum(most, 0.0))
+        low, high = np.minimum(shift, 0.0) - half, np.minimum(np.maximum(shift, 0.0) + half, self._most())
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
         one, other = gamma * _times(low), gamma * _times(high)
         # Where γ is negative, the larger modulus is the lower end.
         return np.minimum(one, other), np.maximum(one, other)
+
+    def _most(self) -> Array:
+        """Largest distance of ln |γ| from the solution that the data allow, shape (K, M) or broadcast to it."""
+        if self.allowed is None:
+            return np.full((1, self.expansion.tau.size), np.inf)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            most = np.log(_ALLOWED * self.allowed / np.abs(self.parameters.coefficients))
+        return np.asarray(np.maximum(most, 0.0))
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
@@ -308,9 +312,11 @@ class LogPosterior:
         median, upper = (2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, share)) for share in (0.5, 0.5 - 0.5 * level))
         begins = still_rises(self.expansion, gamma, self.window_end)
         begins &= self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol
+        shift = self.shift[:, last]
         above = quantile(level) * np.sqrt(self.covariance[:, last, last])
+        above = np.minimum(above, np.maximum(self._most()[:, last] - shift, 0.0))
         above = np.hypot(above, begins * np.log(upper / median))
-        return np.asarray(gamma[:, last] * median * _times(self.shift[:, last] + above))
+        return np.asarray(gamma[:, last] * median * _times(shift + above))
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
