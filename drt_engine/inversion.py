@@ -457,8 +457,10 @@ def _take(spectra: Spectra, method: LogGaussian, out: dict[str, Any], rows: NDAr
         out["status"][rows] |= np.uint32(Status.UNRELATED)
         logger.warning(
             "the %d spectra of a series along %s are no more alike than those of different cells: inverting them "
-            "together changes little (coupling %.2g). Is %s what orders them?",
+            "together changes little (coupling %.2g). Is %s what orders them?%s",
             rows.size, method.columns[0], strength, method.columns[0],
+            " Some have the same value: a state that tells these apart would make series of their own."
+            if spectra.states[method.columns[0]].iloc[rows].duplicated().any() else "",
         )  # fmt: skip
 
 

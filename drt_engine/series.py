@@ -303,7 +303,9 @@ def seconds_of(states: pd.DataFrame) -> NDArray[np.float64] | None:
 def _positions(value: NDArray[np.float64]) -> NDArray[np.float64]:
     distance = np.diff(value)
     apart = distance[distance > 0.0]
-    median = float(np.median(apart)) if apart.size else 1.0
+    if not apart.size:
+        return np.arange(value.size, dtype=float)
+    median = float(np.median(apart))
     return np.concatenate([[0.0], np.cumsum((distance / median).clip(_CLOSEST, _FARTHEST))])
 
 

@@ -302,7 +302,7 @@ class JointSeries:
         method, _ = self.method.of_series(self.parameters.rows(self.lines[number].rows))
         elements = method.prepared(self.frequency, self.expansion).problem.series_elements
         wider, usable = np.sqrt(1.0 + more), np.isfinite(self.impedance[rows])
-        names = ("covariance", "shift", "uncut", "allowed")
+        names: tuple[str, ...] = ("covariance", "shift", "uncut", "allowed")
         out: LogPosterior | None = None
         for here, points in tiles(usable, np.arange(rows.size), rows.size):
             noise = floor[here] * wider[here], share[here] * wider[here]
@@ -340,7 +340,7 @@ class JointSeries:
             strange = np.zeros(line.rows.size, dtype=bool)
             for _ in range(2):
                 self._predict(line, sigma, strange, out)
-                before, strange = strange, self._strange(line, out)
+                before, strange = strange, self._strange(line, sigma, out)
                 if (strange == before).all():
                     break
         return out
@@ -356,14 +356,20 @@ class JointSeries:
             for k in np.flatnonzero(left):
                 self._compare(int(line.rows[k]), gamma[k], sigma[k], out)
 
-    def _strange(self, line: OrderedSeries, out: Prediction) -> NDArray[np.bool_]:
+    def _left(self, line: OrderedSeries, sigma: Array) -> float:
+        """Mean square of what the solutions leave, in variances of the noise, 1 at most: it may be given too large."""
+        fit = self.parameters.rows(line.rows).impedance(self.frequency, self.expansion.impedance(self.frequency))
+        left = np.nanmean(np.abs((self.impedance[line.rows] - fit) / sigma) ** 2, axis=1)
+        return min(0.5 * float(np.median(left)), 1.0)
+
+    def _strange(self, line: OrderedSeries, sigma: Array, out: Prediction) -> NDArray[np.bool_]:
         """Score the spectra of a series; return which are not predicted, of neighbours the one that is worst."""
         error, number = out.error[line.rows], line.rows.size
         # A state has as much freedom as the differences that it is in leave it: more at the ends.
         state, coefficient = differences(line.position)
         here = state >= 0
         free = 1.0 / np.sqrt(np.bincount(state[here], coefficient[here] ** 2, number))
-        changed = np.sqrt(np.maximum(error**2 - 1.0, 0.0)) / free
+        changed = np.sqrt(np.maximum(error**2 - self._left(line, sigma), 0.0)) / free
         usual = np.array([np.nanmedian(changed[max(k - _AROUND, 0) : k + _AROUND + 1]) for k in range(number)])
         freedom = np.maximum(2.0 * np.isfinite(self.impedance[line.rows]).sum(axis=1) - 3.0, 1.0)
         noise = np.sqrt(chdtri(freedom, _BY_NOISE) / freedom)

@@ -1,5 +1,7 @@
 """What only a joint posterior tells: how sure a change is, and γ at states that were not measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -263,3 +265,23 @@ def test_a_state_along_which_nothing_was_inverted_is_refused(single, joint):
         joint.gamma_interval(0.95, WINDOW, voltage=BETWEEN, cycle=2)
     with pytest.raises(InputError, match="level"):
         joint.gamma_interval(2.0, WINDOW, voltage=BETWEEN)
+
+
+@pytest.mark.parametrize("missing", [(), (3, 20)])
+def test_bands_of_a_series_end_where_the_data_say_so(missing):
+    # Of ideal RC elements next to nothing is left at the end of the window, and its logarithm may be anything.
+    jw = 2j * np.pi * FREQUENCY
+    z = np.array([10.0 + 20.0 / (1.0 + 1e-4 * jw) + r / (1.0 + 0.01 * jw) for r in np.linspace(30.0, 50.0, 8)])
+    rng = np.random.default_rng(4)
+    z *= 1.0 + 1e-3 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    if missing:
+        z[2, list(missing)] = np.nan
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE})
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage"))
+    high = result.gamma_interval()[1]
+    assert high[:, -1].max() < result.r_pol.max()
+    assert result.r_pol_interval()[1].max() < 2.5 * result.r_pol.max()
+    kept = result._joined.posterior(0)
+    assert np.isfinite(kept.allowed).all()
+    # Without these limits, it says that more than all may lie there.
+    assert replace(kept, allowed=None).gamma_interval()[1][:, -1].max() > 10.0 * result.r_pol.max()
