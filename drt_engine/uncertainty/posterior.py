@@ -310,11 +310,12 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         gamma = self.parameters.coefficients
         median, upper = (2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, share)) for share in (0.5, 0.5 - 0.5 * level))
-        begins = still_rises(self.expansion, gamma, self.window_end)
-        begins &= self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol
+        rises = still_rises(self.expansion, gamma, self.window_end)
+        begins = rises & (self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol)
         shift = self.shift[:, last]
         above = quantile(level) * np.sqrt(self.covariance[:, last, last])
-        above = np.minimum(above, np.maximum(self._most()[:, last] - shift, 0.0))
+        # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
+        above = np.where(rises, above, np.minimum(above, np.maximum(self._most()[:, last] - shift, 0.0)))
         above = np.hypot(above, begins * np.log(upper / median))
         return np.asarray(gamma[:, last] * median * _times(shift + above))
 
