@@ -11,6 +11,7 @@ from scipy.special import gammaincinv, log_ndtr, ndtri, ndtri_exp
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
+from drt_engine.uncertainty.ceilings import Ceilings
 
 __all__ = [
     "TAIL_SLOPE",
@@ -38,6 +39,9 @@ only known as well as the kernel lets see it."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
+
+_MORE = 1.0 + 1e-9
+"""How many times the upper end has to be allowed for a limit to make no difference, rounding errors included."""
 
 TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
@@ -178,8 +182,8 @@ class LogPosterior:
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     window_end : float, optional
         Longest relaxation time that the data show, s, if the last one is beyond it, so that γ may go on after it.
-    allowed : ndarray, shape (K, M), optional
-        Largest |γ| that the data allow, ohm.
+    allowed : Ceilings, optional
+        What finds the largest |γ| that the data allow.
     reciprocal : bool
         Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
     exponent : ndarray, shape (K, 2), optional
@@ -194,7 +198,7 @@ class LogPosterior:
     shift: Array
     uncut: Array
     window_end: float | None = None
-    allowed: Array | None = None
+    allowed: Ceilings | None = None
     reciprocal: bool = False
     exponent: Array | None = None
 
@@ -251,8 +255,9 @@ class LogPosterior:
         gamma = self.parameters.coefficients
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         if self.allowed is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                most = np.log(_ALLOWED * self.allowed / np.abs(gamma))
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                size = np.abs(gamma)
+                most = np.log(_ALLOWED * self.allowed.below(_MORE / _ALLOWED * size * np.exp(high)) / size)
             high = np.minimum(high, np.maximum(most, 0.0))
         if tau is not None:
             values = self.expansion.values(tau).T
