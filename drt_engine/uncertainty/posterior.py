@@ -404,8 +404,9 @@ class LogPosterior:
         excess = np.maximum(np.abs(self._slopes()) - _STEEP_SLOPE, 0.0)
         apart = np.maximum(np.maximum(y[:-1] - y[:, None], y[:, None] - y[1:]), 0.0)
         steep = np.zeros_like(self.parameters.coefficients)
-        for interval, reach in enumerate(np.exp(-apart / _STEEP_REACH).T):
-            steep = np.maximum(steep, excess[:, interval, None] * reach)
+        reach = np.exp(-apart / _STEEP_REACH).T
+        for interval in np.flatnonzero((excess > 0.0).any(axis=0)):
+            np.maximum(steep, excess[:, interval, None] * reach[interval], out=steep)
         return steep
 
     def _slopes(self) -> Array:
@@ -506,29 +507,56 @@ def cut_at_zero(mean: Array, covariance: Array, first: int) -> tuple[Array, Arra
     scale = np.sqrt(np.einsum("kii->ki", part))
     precision = np.linalg.inv(part / (scale[:, :, None] * scale[:, None, :]))
     start = mean[:, first:] / scale
-    weighted = np.einsum("kij,kj->ki", precision, start)
-    sites = np.zeros((2, *scale.shape))
+    found, middle, uncut, cut = _sites(precision, np.einsum("kij,kj->ki", precision, start))
+    moved = mean.copy()
+    # Others are far from zero, and stay as they are.
+    for k in np.flatnonzero(cut):
+        back = across[k] @ (precision[k] / (scale[k][:, None] * scale[k]))
+        less = part[k] - found[k] * scale[k][:, None] * scale[k]
+        moved[k] += back @ (scale[k] * (middle[k] - start[k]))
+        covariance[k] -= (back @ less) @ back.T
+    return moved, covariance, uncut * scale[:, None]
+
+
+def _sites(precision: Array, weighted: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """Factors of the expectation propagation, for variables of variance one before they are cut off.
+
+    Parameters
+    ----------
+    precision, weighted : ndarray, shapes (K, n, n) and (K, n)
+        Inverse covariances, and their products with the means.
+
+    Returns
+    -------
+    covariance, mean : ndarray, shapes (K, n, n) and (K, n)
+        With all cut off.
+    uncut : ndarray, shape (K, 2, n)
+        Mean and standard deviation of each with the others cut off.
+    cut : ndarray of bool, shape (K,)
+        Where anything was cut off.
+    """
+    covariance, (rows, number) = np.empty_like(precision), weighted.shape
+    middle, uncut, sites = np.empty_like(weighted), np.empty((rows, 2, number)), np.zeros((rows, 2, number))
+    left = np.arange(rows)
     for _ in range(_SWEEPS):
-        found = np.linalg.inv(precision + sites[0][:, :, None] * np.eye(scale.shape[1]))
-        own = np.einsum("kii->ki", found)
-        middle = np.einsum("kij,kj->ki", found, weighted + sites[1])
+        before = sites[left]
+        inverse = np.linalg.inv(precision[left] + before[:, 0, :, None] * np.eye(number))
+        own = np.einsum("kii->ki", inverse)
+        mean = np.einsum("kij,kj->ki", inverse, weighted[left] + before[:, 1])
         # Each without its own factor, then cut off.
-        variance = 1.0 / (1.0 / own - sites[0])
-        centre = variance * (middle / own - sites[1])
-        z = centre / np.sqrt(variance)
+        variance = 1.0 / (1.0 / own - before[:, 0])
+        centre, deviation = variance * (mean / own - before[:, 1]), np.sqrt(variance)
+        z = centre / deviation
         ratio = np.exp(-0.5 * z**2 - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
         share = np.maximum(1.0 - ratio * (ratio + z), _LEAST_LEFT)
-        cut = variance * share
-        sites[0] += _DAMPING * (1.0 / cut - 1.0 / variance - sites[0])
-        sites[1] += _DAMPING * ((centre + np.sqrt(variance) * ratio) / cut - centre / variance - sites[1])
-    back = across @ (precision / (scale[:, :, None] * scale[:, None, :]))
-    moved = mean + np.einsum("kij,kj->ki", back, scale * (middle - start))
-    less = part - found * scale[:, :, None] * scale[:, None, :]
-    uncut = np.stack([centre * scale, np.sqrt(variance) * scale], axis=1)
-    # One at a time, each of which fits into the processor's cache: all at once take several times as long.
-    for whole, left, right in zip(covariance, back @ less, back, strict=True):
-        np.subtract(whole, left @ right.T, out=whole)
-    return moved, covariance, uncut
+        narrow = variance * share
+        wanted = 1.0 / narrow - 1.0 / variance, (centre + deviation * ratio) / narrow - centre / variance
+        sites[left] += _DAMPING * (np.stack(wanted, axis=1) - before)
+        covariance[left], middle[left], uncut[left, 0], uncut[left, 1] = inverse, mean, centre, deviation
+        left = left[(sites[left] != before).any(axis=(1, 2))]
+        if not left.size:
+            break
+    return covariance, middle, uncut, sites.any(axis=(1, 2))
 
 
 def areas_between(expansion: Expansion, low: float, high: float) -> Array:
@@ -549,4 +577,4 @@ def _times(exponent: Array | float) -> Array:
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:
-    return np.asarray(np.sqrt(np.einsum("ki,kij,kj->k", share, covariance, share)))
+    return np.asarray(np.sqrt(np.sum((share[:, None] @ covariance)[:, 0] * share, axis=1)))
