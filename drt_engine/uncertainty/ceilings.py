@@ -62,9 +62,7 @@ class Ceilings:
         return out
 
 
-def largest_allowed(
-    matrix: Array, weights: Array, solution: Array, logs: int, enough: Array | float = np.inf
-) -> Array:
+def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, enough: Array | float = np.inf) -> Array:
     """Find how large a coefficient of γ may be until the residuals say no.
 
     A coefficient can only grow where others make room for it, and those that are not negative make room by what they

@@ -62,8 +62,8 @@ def _settle(i: int, room: Array, enough: Array, own: Array, left: Array, quantil
         if out[j] < 0.0:
             # Where q / √left is at least the gap, without the root, which is slow.
             share = max(left[j], 0.0) + _ROUNDING * own[j]
-            gap = min(room[i], enough[j]) - room[j]
-            if room[j] >= room[i] or gap <= 0.0 or gap * gap * share <= quantile * quantile:
+            gap = min(room[i], enough[j]) - room[j] if room[j] < room[i] else 0.0
+            if gap <= 0.0 or gap * gap * share <= quantile * quantile:
                 out[j] = room[j] + quantile / math.sqrt(share)
                 new += 1
     return new

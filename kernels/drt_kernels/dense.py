@@ -196,7 +196,7 @@ def _invert_factor(factor: Array, out: Array) -> None:
 
 @compiled(**INNER, fastmath=FAST)
 def _multiply_inverse(inverse: Array, reach: int, out: Array) -> None:
-    """Upper half of H⁻¹ = U⁻¹U⁻ᵀ, from :func:`_invert_factor`; no tiles that begin `reach` columns from the diagonal."""
+    """Upper half of H⁻¹ = U⁻¹U⁻ᵀ, from :func:`_invert_factor`; no tiles `reach` columns from the diagonal."""
     rows = inverse.shape[0]
     for i in range(0, rows, 4):
         for j in range(i, min(i + reach, rows), 8):

@@ -677,12 +677,8 @@ def _curve(lam: float, known: bool, again: bool, part: int, grid: Grid, work: Wo
     `known` takes the bends' part as :func:`_prior_weights_as_known` has left it. With `again` all else is as it was the
     time before.
     """
-    if known:
-        for i in range(grid.logs - 2):
-            work.stiffness[i] = work.known[i]
-    else:
-        _duals_at_solution(work.y, lam, grid, work.dual)
-        _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+    _duals_at_solution(work.y, lam, grid, work.dual)
+    _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     exact = _needs_exact(grid, work)
     if not again:
         _assemble_data(_YES, exact, grid, work)
@@ -690,7 +686,7 @@ def _curve(lam: float, known: bool, again: bool, part: int, grid: Grid, work: Wo
     for i in range(target.shape[0]):
         for j in range(i, target.shape[1]):
             target[i, j] = source[i, j]
-    _prior_band(lam, grid, work.stiffness, work.band)
+    _prior_band(lam, grid, work.known if known else work.stiffness, work.band)
     _add_prior(_YES, grid, work)
     work.factored[0] = 0.0
     if not work.leaves.factorise(work.matrix, work.factor):
@@ -1014,6 +1010,39 @@ def _shift(covariance: Array, grid: Grid, work: Work, mean: Array) -> None:
         mean[i] = work.y[i] - moved
 
 
+@compiled(**_INNER, inline="always")
+def _settle(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> bool:
+    """Bring the covariance and how well bends are known into agreement, and the noise where it is not given.
+
+    Leaves the upper half of the covariance in `work.matrix`; false if there is none.
+    """
+    fixed = not (math.isnan(given[0]) or math.isnan(given[1]))
+    found = np.empty(2)
+    for n in range(_MOST_ROUNDS):
+        if n == 0 or not fixed:
+            _weigh(noise, parts, work)
+            _evaluate(work.y, lam, grid, work)
+            _differentiate(lam, grid, work)
+            _release(grid, work)
+        if n == 0:
+            _prior_weights_as_known(work.y, lam, _YES, grid, work.spread, work.known)
+        # The noise needs all of the inverse, bends its diagonals only.
+        if not _curve(lam, _YES, n > 0 and fixed, _BAND if fixed else _WHOLE, grid, work):
+            return False
+        change = 0.0
+        if not fixed:
+            found[0], found[1] = noise[0], noise[1]
+            _noise(given, parts, grid, work, found)
+            change = abs(_scale(found, parts) - _scale(noise, parts))
+            noise[0], noise[1] = found[0], found[1]
+        bends = _prior_weights_as_known(work.y, lam, _NO, grid, work.spread, work.known)
+        if bends <= _KNOWN and change <= _SETTLED:
+            break
+    if fixed:
+        work.leaves.invert(work.factor, _REST, work.inverse, work.matrix)
+    return True
+
+
 @compiled(**_OUTER)
 def posteriors(
     b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
@@ -1028,7 +1057,6 @@ def posteriors(
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     grid, held = work.grid, hold(work)
     noise = np.empty(2)
-    found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             held.y[j] = solution[k, j]
@@ -1036,31 +1064,7 @@ def posteriors(
             held.data[q] = b[k, q]
         lam = given[k, 2]
         _begin(parts[k], given[k], grid, held, noise)
-        fixed = not (math.isnan(given[k, 0]) or math.isnan(given[k, 1]))
-        good = True
-        for n in range(_MOST_ROUNDS):
-            if n == 0 or not fixed:
-                _weigh(noise, parts[k], held)
-                _evaluate(held.y, lam, grid, held)
-                _differentiate(lam, grid, held)
-                _release(grid, held)
-            if n == 0:
-                _prior_weights_as_known(held.y, lam, _YES, grid, held.spread, held.known)
-            # The noise needs all of the inverse, bends its diagonals only.
-            good = _curve(lam, _YES, n > 0 and fixed, _BAND if fixed else _WHOLE, grid, held)
-            if not good:
-                break
-            found[0], found[1] = noise[0], noise[1]
-            if not fixed:
-                _noise(given[k], parts[k], grid, held, found)
-            change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
-            noise[0], noise[1] = found[0], found[1]
-            bends = _prior_weights_as_known(held.y, lam, _NO, grid, held.spread, held.known)
-            if bends <= _KNOWN and change <= _SETTLED:
-                break
-        if good:
-            if fixed:
-                held.leaves.invert(held.factor, _REST, held.inverse, held.matrix)
+        if _settle(lam, parts[k], given[k], noise, grid, held):
             _mirror(held.matrix, grid.size, covariance[k])
             _shift(covariance[k], grid, held, mean[k])
             _add_lambda_uncertainty(held.y, lam, grid, held.trial, held.step, covariance[k])
