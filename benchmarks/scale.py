@@ -2,8 +2,9 @@
 
 For each size a new process simulates a campaign into a file, block by block, and another one inverts that file with
 ``invert_file``. Time is that of the call, from opening the input to the renamed and synchronised output; imports and
-the loading of compiled code come before it and are shown as "start". Peak memory is the largest resident set of the
-process (`ru_maxrss`), with workers plus theirs, each taken as large as the largest.
+the loading of compiled code come before it and are shown as "start". Beside it stands what a
+spectrum takes of processors, by which runs on a machine with other work can be compared. Peak memory is the largest
+resident set of the process (`ru_maxrss`), with workers plus theirs, each taken as large as the largest.
 
 Shares of the stages are measured in the same run, by wrapped functions that are called once a block or tile. With
 workers they come from a second run without, since nothing can be wrapped in the other processes.
@@ -21,7 +22,10 @@ from typing import Any
 from processes import json_of
 
 SIZES = ("1e3", "1e4", "1e5", "1e6")
-COLUMNS = (("spectra", 9), ("seconds", 9), ("us/spectrum", 12), ("peak MB", 9), ("start s", 8), ("optimality", 11))
+COLUMNS = (
+    *(("spectra", 9), ("seconds", 9), ("us/spectrum", 12), ("cpu us", 9)),
+    *(("peak MB", 9), ("start s", 8), ("optimality", 11)),
+)
 FLAT_FROM = 10_000
 
 
@@ -39,7 +43,7 @@ def measure(count: int, folder: Path, given: argparse.Namespace) -> dict[str, An
     threads = {"DRT_ENGINE_THREADS": str(given.threads)}
     try:
         json_of("scale_job.py", "simulate", str(path), f"--spectra={count}", f"--frequencies={given.frequencies}")
-        task = ("scale_job.py", "invert", str(path), f"--out={out}")
+        task = ("scale_job.py", "invert", str(path), f"--out={out}", f"--method={given.method}")
         if given.workers == 1:
             return json_of(*task, "--stages", environment=threads)
         found = json_of(*task, f"--workers={given.workers}", environment=threads)
@@ -57,6 +61,7 @@ def line(count: int, found: dict[str, Any], workers: int) -> str:
         f"{count}",
         f"{found['seconds']:.2f}",
         f"{found['seconds'] / count * 1e6:.1f}",
+        f"{found['processor'] / count * 1e6:.1f}",
         f"{memory / 1e6:.0f}",
         f"{found['start']:.2f}",
         f"{found['largest_kkt']:.0e}",
@@ -70,11 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spectra", type=whole, nargs="+", default=[whole(size) for size in SIZES])
     parser.add_argument("--frequencies", type=whole, default=61, help="frequencies of a spectrum [61]")
+    parser.add_argument("--method", choices=("Tikhonov", "LogGaussian"), default="Tikhonov", help="how [Tikhonov]")
     parser.add_argument("--workers", type=whole, default=1, help="processes that invert; 1 starts none [1]")
     parser.add_argument("--threads", type=whole, default=os.cpu_count() or 1, help="threads in all [all processors]")
     parser.add_argument("--folder", type=Path, help="where the files go meanwhile [a temporary folder]")
     given = parser.parse_args()
-    print(f"{given.frequencies} frequencies, 0.2 % noise, workers {given.workers}, threads {given.threads}")
+    print(f"{given.method}, {given.frequencies} frequencies, 0.2 % noise", end=", ")
+    print(f"workers {given.workers}, threads {given.threads}")
     print("".join(f"{name:>{width}}" for name, width in COLUMNS) + "  status", flush=True)
     results = {}
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:

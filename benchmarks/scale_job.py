@@ -25,8 +25,8 @@ def simulate(path: Path, count: int, frequencies: int) -> dict[str, float]:
     return {"bytes": path.stat().st_size}
 
 
-def invert(path: Path, out: Path, workers: int, *, stages: bool) -> dict[str, object]:
-    """Invert a file; seconds, peak memory, counts by status, and if wanted the share of each stage."""
+def invert(path: Path, out: Path, name: str, workers: int, *, stages: bool) -> dict[str, object]:
+    """Invert a file; seconds, those of processors, memory, counts by status, and if wanted the share of each stage."""
     begin = time.perf_counter()
     from campaigns import spectra
     from stopwatch import watched
@@ -34,22 +34,29 @@ def invert(path: Path, out: Path, workers: int, *, stages: bool) -> dict[str, ob
     import drt_engine as drt
     from drt_engine import jobs
 
-    method = drt.Tikhonov()
+    method = getattr(drt, name)()
     # On another grid: loads the compiled code, all of it, and leaves what belongs to the grid of the file to the job.
     _ = drt.invert(spectra(64, FIRST), method).gamma
     started = time.perf_counter()
+    before = _processor()
     with watched() if stages else nullcontext() as watch:
         summary = jobs.invert_file(path, out, method=method, workers=workers)
     seconds = time.perf_counter() - started
     return {
         "start": started - begin,
         "seconds": seconds,
+        "processor": _processor() - before,
         "own_bytes": _bytes(resource.RUSAGE_SELF),
         "child_bytes": _bytes(resource.RUSAGE_CHILDREN),
         "counts": dict(summary.counts),
         "largest_kkt": _largest_kkt(out),
         "shares": watch.shares(seconds) if watch is not None else {},
     }
+
+
+def _processor() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _bytes(who: int) -> int:
@@ -73,13 +80,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--spectra", type=int)
     parser.add_argument("--frequencies", type=int, default=61)
+    parser.add_argument("--method", default="Tikhonov")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--stages", action="store_true")
     given = parser.parse_args()
     if given.task == "simulate":
         print(json.dumps(simulate(given.path, given.spectra, given.frequencies)))
     else:
-        print(json.dumps(invert(given.path, given.out, given.workers, stages=given.stages)))
+        print(json.dumps(invert(given.path, given.out, given.method, given.workers, stages=given.stages)))
 
 
 if __name__ == "__main__":

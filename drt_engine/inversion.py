@@ -132,7 +132,8 @@ def invert_block(
     kept : Kept, optional
         Where it is kept how far spectra are that are inverted together; it goes on from what is there.
     """
-    method = with_series(method, spectra.states)
+    states = spectra.states
+    method = with_series(method, states)
     expansion = method.expansion(spectra.frequency)
     usable = np.isfinite(spectra.impedance)
     out = _without_solutions(spectra, expansion, usable)
@@ -169,7 +170,7 @@ def invert_block(
         spectra.frequency,
         expansion,
         **out,
-        states=spectra.states,
+        states=states,
         method=method,
         impedance=spectra.impedance,
         point_time=times,

@@ -30,10 +30,13 @@ def test_scale_accounts_for_every_spectrum_and_all_of_the_time(tmp_path):
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
     head, row = done.stdout.splitlines()[1:3]
-    assert head.split() == ["spectra", "seconds", "us/spectrum", "peak", "MB", "start", "s", "optimality", "status"]
-    spectra, seconds, each, megabytes, _, optimality = row.split()[:6]
+    assert head.split()[:5] == ["spectra", "seconds", "us/spectrum", "cpu", "us"]
+    assert head.split()[5:] == ["peak", "MB", "start", "s", "optimality", "status"]
+    spectra, seconds, each, busy, megabytes, _, optimality = row.split()[:7]
     assert int(spectra) == 200
     assert float(seconds) * 1e6 / 200 == pytest.approx(float(each), abs=1e6 * 0.005 / 200)
+    # As many times as there are processors at most, but for the hundredth of a second that they may count wrong.
+    assert 0.0 < float(busy) < (os.cpu_count() or 1) * (float(each) + 1e4 / 200)
     assert 50 < float(megabytes) < 1500
     assert float(optimality) <= 1e-8
     counts = {name: int(count) for count, name in re.findall(r"(\d+) ([a-z][a-z ]+)", row)}

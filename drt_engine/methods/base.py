@@ -301,4 +301,6 @@ class SharesRegularisation(Method, Protocol):
 
 def sharing(method: Method) -> SharesRegularisation | None:
     """Return the method if it shares λ over series, None if each spectrum has its own."""
-    return method if isinstance(method, SharesRegularisation) and method.shared_states is not None else None
+    if getattr(method, "shared_states", None) is None:
+        return None
+    return method if isinstance(method, SharesRegularisation) else None

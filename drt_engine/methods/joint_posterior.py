@@ -19,6 +19,7 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.series import OrderedSeries, differences
 from drt_engine.steps import Steps
+from drt_engine.uncertainty.ceilings import FoundCeilings
 from drt_engine.uncertainty.intervals import tiles
 from drt_engine.uncertainty.posterior import LogPosterior, quantile
 
@@ -302,7 +303,8 @@ class JointSeries:
         method, _ = self.method.of_series(self.parameters.rows(self.lines[number].rows))
         elements = method.prepared(self.frequency, self.expansion).problem.series_elements
         wider, usable = np.sqrt(1.0 + more), np.isfinite(self.impedance[rows])
-        names: tuple[str, ...] = ("covariance", "shift", "uncut", "allowed")
+        names = ("covariance", "shift", "uncut")
+        allowed = FoundCeilings(np.full((rows.size, self.expansion.tau.size), np.inf))
         out: LogPosterior | None = None
         for here, points in tiles(usable, np.arange(rows.size), rows.size):
             noise = floor[here] * wider[here], share[here] * wider[here]
@@ -313,12 +315,13 @@ class JointSeries:
             found = found.with_elements(elements)
             if here.size == rows.size:
                 return found
-            names = tuple(name for name in names if getattr(found, name) is not None)
+            if found.allowed is not None:
+                allowed.values[here] = found.allowed.below(np.full((here.size, self.expansion.tau.size), np.inf))
             if out is None:
                 whole: dict[str, Any] = {
                     name: np.full((rows.size, *getattr(found, name).shape[1:]), np.nan) for name in names
                 }
-                out = replace(found, parameters=known, **whole)
+                out = replace(found, parameters=known, allowed=allowed, **whole)
             for name in names:
                 getattr(out, name)[here] = getattr(found, name)
         assert out is not None

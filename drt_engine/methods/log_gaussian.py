@@ -280,8 +280,7 @@ class LogGaussian:
         frequency : ndarray, shape (F,)
             Frequencies, Hz.
         """
-        tau = default_tau(frequency, _DECADES_BEYOND, self.kernel) if self.tau is None else np.array(self.tau)
-        return Expansion(tau, "piecewise-linear", np.nan, self.kernel)
+        return _expansion(frequency.tobytes(), None if self.tau is None else tuple(self.tau), self.kernel)
 
     @property
     def linear(self) -> bool:
@@ -661,6 +660,12 @@ def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
 def _misfit(solution: Solution, impedance: ComplexArray) -> Array:
     """Root mean square of the relative residual, shape (K,)."""
     return np.asarray(np.sqrt(np.mean(np.abs((solution.fit - impedance) / impedance) ** 2, axis=1)))
+
+
+@lru_cache(maxsize=16)
+def _expansion(frequency: bytes, tau: tuple[float, ...] | None, kernel: ResponseName) -> Expansion:
+    times = default_tau(np.frombuffer(frequency), _DECADES_BEYOND, kernel) if tau is None else np.array(tau)
+    return Expansion(times, "piecewise-linear", np.nan, kernel)
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from drt_engine.model.gsvd import factorise
 from drt_engine.model.problem import Parameters, Problem, assemble, filled, row_by_row
 from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
-from drt_engine.uncertainty.ceilings import largest_allowed
+from drt_engine.uncertainty.ceilings import Ceilings
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
@@ -209,19 +209,14 @@ class PreparedLogGaussian:
         mean, covariance, hyper = found
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
-        allowed = np.full(parameters.coefficients.shape, np.inf)
-        if known.any():
-            allowed[known] = self._allowed((values / size[:, None] * problem.scale)[known], parts[known], hyper[known])
-        return replace(posterior, allowed=allowed * size[:, None])
+        solution = np.where(known[:, None], values / size[:, None] * problem.scale, np.nan)
+        return replace(posterior, allowed=self._ceilings(solution, size, parts, hyper))
 
-    def _allowed(self, solution: Array, parts: Array, hyper: Array) -> Array:
-        """Largest γ that the data allow, for spectra of size 1, shape (K, M)."""
+    def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
+        """Collect what says how large γ may be."""
         variance = (hyper[:, 0, None] * parts[:, 0] + hyper[:, 1, None] * parts[:, 1]) / self.normal
         weights = np.tile(1.0 / np.sqrt(variance), 2)
-        return (
-            largest_allowed(self.problem.matrix, weights, solution, self.grid.logs)
-            / self.problem.scale[: self.grid.logs]
-        )
+        return Ceilings(self.problem.matrix, weights, solution, size[:, None] / self.problem.scale[: self.grid.logs])
 
     def as_posterior(
         self, parameters: Parameters, size: Array, normal: tuple[Array, Array], noise: Array

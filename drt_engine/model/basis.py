@@ -311,11 +311,14 @@ class Expansion:
 
     @cached_property
     def areas(self) -> NDArray[np.float64]:
-        """∫ φ_m d ln τ, shape (M,); coefficients @ areas is the polarisation resistance."""
+        """∫ φ_m d ln τ, shape (M,), frozen; coefficients @ areas is the polarisation resistance."""
         if self._kind is None:
             half = 0.5 * np.diff(np.log(self.tau))
-            return np.pad(half, (0, 1)) + np.pad(half, (1, 0))
-        return np.full(self.tau.size, 2.0 * radial.tail(int(self._kind), 0.0) / self.mu)
+            found = np.pad(half, (0, 1)) + np.pad(half, (1, 0))
+        else:
+            found = np.full(self.tau.size, 2.0 * radial.tail(int(self._kind), 0.0) / self.mu)
+        found.flags.writeable = False
+        return found
 
     def cumulative(self, tau: ArrayLike) -> NDArray[np.float64]:
         """Integrals of the basis functions up to some relaxation times.

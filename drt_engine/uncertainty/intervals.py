@@ -293,18 +293,16 @@ def posterior_of(
     place = np.full(len(given.impedance), -1)
     place[rows] = np.arange(rows.size)
     wanted = place >= 0
-    names = ("covariance", "noise", "shift", "uncut", "allowed")
+    names = ("covariance", "noise", "shift", "uncut")
     whole: dict[str, Array] = {}
     for members, find in _pieces(method, given, joined, wanted):
         last = find(None)
         some = wanted[members]
         for name in names:
             part = getattr(last, name)
-            if part is None:
-                continue
-            unknown = np.inf if name == "allowed" else np.nan
-            whole.setdefault(name, np.full((rows.size, *part.shape[1:]), unknown))[place[members[some]]] = part[some]
-    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), **whole)
+            whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
+    # Bands of γ, for which there is what the data allow, are made tile by tile.
+    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), allowed=None, **whole)
     return posterior
 
 

@@ -11,6 +11,7 @@ from scipy.special import gammaincinv, log_ndtr, ndtri, ndtri_exp
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
+from drt_engine.uncertainty.ceilings import Ceilings, FoundCeilings
 
 __all__ = [
     "TAIL_SLOPE",
@@ -38,6 +39,9 @@ only known as well as the kernel lets see it."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
+
+_MORE = 1.0 + 1e-9
+"""How many times the upper end has to be allowed for a limit to make no difference, rounding errors included."""
 
 TAIL_SLOPE = 0.8
 """Slope of ln γ against ln τ that is expected outside the window of the data: upward before it, downward after it."""
@@ -178,8 +182,8 @@ class LogPosterior:
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     window_end : float, optional
         Longest relaxation time that the data show, s, if the last one is beyond it, so that γ may go on after it.
-    allowed : ndarray, shape (K, M), optional
-        Largest |γ| that the data allow, ohm.
+    allowed : Ceilings, optional
+        What finds the largest |γ| that the data allow.
     reciprocal : bool
         Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
     exponent : ndarray, shape (K, 2), optional
@@ -194,7 +198,7 @@ class LogPosterior:
     shift: Array
     uncut: Array
     window_end: float | None = None
-    allowed: Array | None = None
+    allowed: Ceilings | FoundCeilings | None = None
     reciprocal: bool = False
     exponent: Array | None = None
 
@@ -249,7 +253,7 @@ class LogPosterior:
         half = quantile(level) * self.deviation
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.parameters.coefficients
-        low, high = np.minimum(shift, 0.0) - half, np.minimum(np.maximum(shift, 0.0) + half, self._most())
+        low, high = np.minimum(shift, 0.0) - half, self._cut_off(np.maximum(shift, 0.0) + half)
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
@@ -257,13 +261,14 @@ class LogPosterior:
         # Where γ is negative, the larger modulus is the lower end.
         return np.minimum(one, other), np.maximum(one, other)
 
-    def _most(self) -> Array:
-        """Largest distance of ln |γ| from the solution that the data allow, shape (K, M) or broadcast to it."""
+    def _cut_off(self, above: Array) -> Array:
+        """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow."""
         if self.allowed is None:
-            return np.full((1, self.expansion.tau.size), np.inf)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            most = np.log(_ALLOWED * self.allowed / np.abs(self.parameters.coefficients))
-        return np.asarray(np.maximum(most, 0.0))
+            return above
+        size = np.abs(self.parameters.coefficients)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            most = np.log(_ALLOWED * self.allowed.below(_MORE / _ALLOWED * size * np.exp(above)) / size)
+        return np.asarray(np.minimum(above, np.maximum(most, 0.0)))
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
@@ -312,10 +317,11 @@ class LogPosterior:
         median, upper = (2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, share)) for share in (0.5, 0.5 - 0.5 * level))
         rises = still_rises(self.expansion, gamma, self.window_end)
         begins = rises & (self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol)
-        shift = self.shift[:, last]
-        above = quantile(level) * np.sqrt(self.covariance[:, last, last])
+        shift, above = self.shift[:, last], quantile(level) * np.sqrt(self.covariance[:, last, last])
         # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
-        above = np.where(rises, above, np.minimum(above, np.maximum(self._most()[:, last] - shift, 0.0)))
+        wanted = np.zeros_like(gamma)
+        wanted[:, last] = np.where(rises, 0.0, shift + above)
+        above = np.where(rises, above, np.maximum(self._cut_off(wanted)[:, last] - shift, 0.0))
         above = np.hypot(above, begins * np.log(upper / median))
         return np.asarray(gamma[:, last] * median * _times(shift + above))
 
@@ -406,8 +412,9 @@ class LogPosterior:
         excess = np.maximum(np.abs(self._slopes()) - _STEEP_SLOPE, 0.0)
         apart = np.maximum(np.maximum(y[:-1] - y[:, None], y[:, None] - y[1:]), 0.0)
         steep = np.zeros_like(self.parameters.coefficients)
-        for interval, reach in enumerate(np.exp(-apart / _STEEP_REACH).T):
-            steep = np.maximum(steep, excess[:, interval, None] * reach)
+        reach = np.exp(-apart / _STEEP_REACH).T
+        for interval in np.flatnonzero((excess > 0.0).any(axis=0)):
+            np.maximum(steep, excess[:, interval, None] * reach[interval], out=steep)
         return steep
 
     def _slopes(self) -> Array:
@@ -508,29 +515,56 @@ def cut_at_zero(mean: Array, covariance: Array, first: int) -> tuple[Array, Arra
     scale = np.sqrt(np.einsum("kii->ki", part))
     precision = np.linalg.inv(part / (scale[:, :, None] * scale[:, None, :]))
     start = mean[:, first:] / scale
-    weighted = np.einsum("kij,kj->ki", precision, start)
-    sites = np.zeros((2, *scale.shape))
+    found, middle, uncut, cut = _sites(precision, np.einsum("kij,kj->ki", precision, start))
+    moved = mean.copy()
+    # Others are far from zero, and stay as they are.
+    for k in np.flatnonzero(cut):
+        back = across[k] @ (precision[k] / (scale[k][:, None] * scale[k]))
+        less = part[k] - found[k] * scale[k][:, None] * scale[k]
+        moved[k] += back @ (scale[k] * (middle[k] - start[k]))
+        covariance[k] -= (back @ less) @ back.T
+    return moved, covariance, uncut * scale[:, None]
+
+
+def _sites(precision: Array, weighted: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """Factors of the expectation propagation, for variables of variance one before they are cut off.
+
+    Parameters
+    ----------
+    precision, weighted : ndarray, shapes (K, n, n) and (K, n)
+        Inverse covariances, and their products with the means.
+
+    Returns
+    -------
+    covariance, mean : ndarray, shapes (K, n, n) and (K, n)
+        With all cut off.
+    uncut : ndarray, shape (K, 2, n)
+        Mean and standard deviation of each with the others cut off.
+    cut : ndarray of bool, shape (K,)
+        Where anything was cut off.
+    """
+    covariance, (rows, number) = np.empty_like(precision), weighted.shape
+    middle, uncut, sites = np.empty_like(weighted), np.empty((rows, 2, number)), np.zeros((rows, 2, number))
+    left = np.arange(rows)
     for _ in range(_SWEEPS):
-        found = np.linalg.inv(precision + sites[0][:, :, None] * np.eye(scale.shape[1]))
-        own = np.einsum("kii->ki", found)
-        middle = np.einsum("kij,kj->ki", found, weighted + sites[1])
+        before = sites[left]
+        inverse = np.linalg.inv(precision[left] + before[:, 0, :, None] * np.eye(number))
+        own = np.einsum("kii->ki", inverse)
+        mean = np.einsum("kij,kj->ki", inverse, weighted[left] + before[:, 1])
         # Each without its own factor, then cut off.
-        variance = 1.0 / (1.0 / own - sites[0])
-        centre = variance * (middle / own - sites[1])
-        z = centre / np.sqrt(variance)
+        variance = 1.0 / (1.0 / own - before[:, 0])
+        centre, deviation = variance * (mean / own - before[:, 1]), np.sqrt(variance)
+        z = centre / deviation
         ratio = np.exp(-0.5 * z**2 - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
         share = np.maximum(1.0 - ratio * (ratio + z), _LEAST_LEFT)
-        cut = variance * share
-        sites[0] += _DAMPING * (1.0 / cut - 1.0 / variance - sites[0])
-        sites[1] += _DAMPING * ((centre + np.sqrt(variance) * ratio) / cut - centre / variance - sites[1])
-    back = across @ (precision / (scale[:, :, None] * scale[:, None, :]))
-    moved = mean + np.einsum("kij,kj->ki", back, scale * (middle - start))
-    less = part - found * scale[:, :, None] * scale[:, None, :]
-    uncut = np.stack([centre * scale, np.sqrt(variance) * scale], axis=1)
-    # One at a time, each of which fits into the processor's cache: all at once take several times as long.
-    for whole, left, right in zip(covariance, back @ less, back, strict=True):
-        np.subtract(whole, left @ right.T, out=whole)
-    return moved, covariance, uncut
+        narrow = variance * share
+        wanted = 1.0 / narrow - 1.0 / variance, (centre + deviation * ratio) / narrow - centre / variance
+        sites[left] += _DAMPING * (np.stack(wanted, axis=1) - before)
+        covariance[left], middle[left], uncut[left, 0], uncut[left, 1] = inverse, mean, centre, deviation
+        left = left[(sites[left] != before).any(axis=(1, 2))]
+        if not left.size:
+            break
+    return covariance, middle, uncut, sites.any(axis=(1, 2))
 
 
 def areas_between(expansion: Expansion, low: float, high: float) -> Array:
@@ -551,4 +585,4 @@ def _times(exponent: Array | float) -> Array:
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:
-    return np.asarray(np.sqrt(np.einsum("ki,kij,kj->k", share, covariance, share)))
+    return np.asarray(np.sqrt(np.sum((share[:, None] @ covariance)[:, 0] * share, axis=1)))

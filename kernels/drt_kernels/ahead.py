@@ -85,7 +85,7 @@ def tasks() -> tuple[Task, ...]:
         task(log_gaussian._find_step, number, whole, grid, held),
         task(log_gaussian._begin, matrix, row, grid, held, row),
         task(log_gaussian._differentiate, number, grid, held),
-        task(log_gaussian._curve, number, yes, yes, grid, held, after=("_find_step",)),
+        task(log_gaussian._curve, number, yes, yes, whole, grid, held, after=("_find_step",)),
     )
     search = matrix, stack, matrix, matrix, work, matrix, matrix, row
     return (

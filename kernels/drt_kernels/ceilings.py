@@ -54,14 +54,38 @@ def _take_columns(matrix: Array, weights: Array, order: NDArray[np.intp], column
             own[i] += x * x
 
 
+@compiled(**INNER, fastmath=FAST)
+def _settle(i: int, room: Array, enough: Array, own: Array, left: Array, quantile: float, out: Array) -> int:
+    """Limits of columns from i on that need no more room than there is up to it; how many are new."""
+    new = 0
+    for j in range(i, room.size):
+        if out[j] < 0.0:
+            # Where q / √left is at least the gap, without the root, which is slow.
+            share = max(left[j], 0.0) + _ROUNDING * own[j]
+            gap = min(room[i], enough[j]) - room[j] if room[j] < room[i] else 0.0
+            if gap <= 0.0 or gap * gap * share <= quantile * quantile:
+                out[j] = room[j] + quantile / math.sqrt(share)
+                new += 1
+    return new
+
+
 @compiled(**OUTER, fastmath=FAST)
-def largest(matrix: Array, weights: Array, room: Array, order: NDArray[np.intp], quantile: float, out: Array) -> None:
-    """Limits of the coefficients, in the order of `order`; see :func:`drt_engine.uncertainty.ceilings.largest_allowed`.
+def largest(
+    matrix: Array,
+    weights: Array,
+    room: Array,
+    order: NDArray[np.intp],
+    enough: Array,
+    quantile: float,
+    out: Array,
+) -> None:
+    """Limits of the coefficients, in the order of `order`; see :class:`drt_engine.uncertainty.ceilings.Ceilings`.
 
     `order` sorts the unknowns by `room`, the largest first. Of the Cholesky factor of AᵀWA in this order there are
-    found as many rows as any limit needs: the first rows take the place of a column by the sum of their squares.
+    found as many rows as any limit below `enough` needs: the first rows take the place of a column by the sum of their
+    squares, and each makes the limits of those after it larger.
     """
-    # (q,j),(k,q),(k,j),(k,j)->(k,j)
+    # (q,j),(k,q),(k,j),(k,j),(k,j)->(k,j)
     rows, size = room.shape
     width = -(-size // _TILE) * _TILE
     columns, factor = np.zeros((matrix.shape[0], width)), np.zeros((size, width))
@@ -71,12 +95,7 @@ def largest(matrix: Array, weights: Array, room: Array, order: NDArray[np.intp],
         left[:], out[k] = own, -1.0
         missing = size
         for i in range(size):
-            for j in range(i, size):
-                if out[k, j] < 0.0:
-                    value = room[k, j] + quantile / math.sqrt(max(left[j], 0.0) + _ROUNDING * own[j])
-                    if value >= room[k, i]:
-                        out[k, j] = value
-                        missing -= 1
+            missing -= _settle(i, room[k], enough[k], own, left, quantile, out[k])
             if missing == 0:
                 break
             _next_row(columns, factor, i)

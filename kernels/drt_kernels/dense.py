@@ -29,6 +29,9 @@ POINTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST}
 # Columns of a matrix beyond its rows.
 BESIDE = 8
 
+# What :func:`invert` finds.
+WHOLE, BAND, REST = 0, 1, 2
+
 
 @compiled(**INNER, fastmath=FAST)
 def _pivot(matrix: Array, factor: Array, i: int) -> bool:
@@ -192,11 +195,11 @@ def _invert_factor(factor: Array, out: Array) -> None:
 
 
 @compiled(**INNER, fastmath=FAST)
-def _multiply_inverse(inverse: Array, out: Array) -> None:
-    """Upper half of H⁻¹ = U⁻¹U⁻ᵀ, from :func:`_invert_factor`."""
+def _multiply_inverse(inverse: Array, reach: int, out: Array) -> None:
+    """Upper half of H⁻¹ = U⁻¹U⁻ᵀ, from :func:`_invert_factor`; no tiles `reach` columns from the diagonal."""
     rows = inverse.shape[0]
     for i in range(0, rows, 4):
-        for j in range(i, rows, 8):
+        for j in range(i, min(i + reach, rows), 8):
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = same(0.0)
             for q in range(j, rows):
                 one, two = load(inverse, q, j), load(inverse, q, j + 4)
@@ -218,8 +221,12 @@ def _multiply_inverse(inverse: Array, out: Array) -> None:
             store(out, i + 3, j + 4, b3)
 
 
-@pointed("void(float64[:, ::1], float64[:, ::1], float64[:, ::1])", **POINTED)
-def invert(factor: Array, inverse: Array, out: Array) -> None:
-    """Find U⁻ᵀ, lower half, and H⁻¹, upper half."""
-    _invert_factor(factor, inverse)
-    _multiply_inverse(inverse, out)
+@pointed("void(float64[:, ::1], int64, float64[:, ::1], float64[:, ::1])", **POINTED)
+def invert(factor: Array, part: int, inverse: Array, out: Array) -> None:
+    """Find U⁻ᵀ, lower half, and H⁻¹, upper half; or with BAND of that no more than the diagonal and two beside it.
+
+    With REST U⁻ᵀ is there, and the whole upper half is found from it.
+    """
+    if part != REST:
+        _invert_factor(factor, inverse)
+    _multiply_inverse(inverse, 8 if part == BAND else inverse.shape[0], out)

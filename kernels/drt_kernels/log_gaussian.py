@@ -61,6 +61,11 @@ _POSITIVE: Any = np.int64(1)
 _AGAIN: Any = np.int64(2)
 _NEAR_ENOUGH, _FAST_ENOUGH = 2e-3, 0.25
 
+# What is found of an inverse; see :func:`drt_kernels.dense.invert`.
+_WHOLE: Any = np.int64(dense.WHOLE)
+_BAND: Any = np.int64(dense.BAND)
+_REST: Any = np.int64(dense.REST)
+
 # Steps of finding the variance that residuals show, how far one goes, and the change that ends them, in logarithms.
 _SCALINGS, _SCALING, _SCALED = 40, 2.0, 1e-3
 
@@ -93,8 +98,9 @@ _SETTLED, _NEARLY, _MOST_ROUNDS, _FARTHEST = 0.01, 0.03, 30, 4.0
 # only roughly right; the resistance of tails depends on it.
 _LAMBDA_DEVIATION = 1.6
 
-# Rounds of finding how well bends are known, at least.
-_KNOWN_ROUNDS = 4
+# Share of the variance of a bend that its own curvature accounts for, before any is known; steps of finding the
+# curvature that goes with the variance it leaves; and the change of its logarithm that ends the rounds of both.
+_EXPECTED_SHARE, _STIFFENINGS, _KNOWN = 0.7, 4, 0.05
 
 
 class Grid(NamedTuple):
@@ -154,6 +160,7 @@ class Work(NamedTuple):
     data_driven: Array  # (m) 1 where the data hold γ more than the prior does, else 0
     slow: Array  # (1) 1 once a descent of this spectrum has taken `_PLAIN` steps, else 0
     stiffness: Array  # (i) curvature of the bends' part of the objective
+    known: Array  # (i) that with bends as wide as they are known
     dual: Array  # (i)
     band: Array  # (3,m) diagonals 0, 1 and 2 of the second derivative of the prior
     spread: Array  # (3,m) diagonals 0, 1 and 2 of the inverse of the second derivative
@@ -181,7 +188,8 @@ def new_work(grid: Grid, tables: Tables, leaves: Leaves | None = None) -> Work:
         *(grid, tables, leaves or Leaves(*(one.found() for one in LEAVES)), curvature.new_sums(tables)),
         *(zeros(padded), zeros(whole), zeros(whole), zeros(whole), zeros(whole + BESIDE), zeros(padded)),
         *(zeros(points), zeros(points), zeros(points), zeros(points)),
-        *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1), zeros(grid.logs), zeros(grid.logs)),
+        *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1)),
+        *(zeros(grid.logs), zeros(grid.logs), zeros(grid.logs)),
         *(zeros(3, grid.logs), zeros(3, grid.logs), np.ones(whole), zeros(whole, padded), zeros(whole, padded)),
         *(zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE)),
         *(zeros(whole + BESIDE), zeros(4, 5), zeros(1), zeros(whole, whole + BESIDE)),
@@ -246,15 +254,32 @@ def _prior_weights(y: Array, lam: float, grid: Grid, follow: float, dual: Array,
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _prior_weights_as_known(y: Array, lam: float, grid: Grid, spread: Array, stiffness: Array) -> None:
+def _prior_weights_as_known(y: Array, lam: float, first: bool, grid: Grid, spread: Array, stiffness: Array) -> float:
     """Curvature of the bends' part as a mixture of normal distributions has it, ρλ / √(d² + λ (c² + var c)).
 
     It is the expected precision of each, with bends as wide as they are known: at a bend of zero the true curvature is
-    large only just there.
+    large only just there. The variance is the one that is left with this curvature s: from v that was left with t it is
+    v / (1 + (s − t) v) if the others stay (J. Sherman, W. J. Morrison, Ann. Math. Stat. 21 (1950) 124), by Newton's
+    method for s² (d² + λ (c² + var c)) = ρ²λ². With `first` there is none before, and s var c is a share that is
+    expected. Returns the largest change of ln s.
     """
+    full = grid.rate * lam
+    change = math.inf if first else 0.0
     for i in range(grid.logs - 2):
-        square = _bent(y, grid, i) ** 2 + _known(spread, grid, i)
-        stiffness[i] = grid.rate * lam / math.sqrt(grid.knee[i] ** 2 + lam * square)
+        square = grid.knee[i] ** 2 + lam * _bent(y, grid, i) ** 2
+        before = stiffness[i]
+        variance = 0.0 if first else max(_known(spread, grid, i), 0.0)
+        part = lam * (_EXPECTED_SHARE if first else min(before * variance, 1.0))
+        # As if s var c stayed.
+        s = 2.0 * full * full / (part + math.sqrt(part * part + 4.0 * square * full * full))
+        for _ in range(0 if first else _STIFFENINGS):
+            left = variance / (1.0 + (s - before) * variance)
+            total = square + lam * left
+            s -= (s * s * total - full * full) / (s * (2.0 * total - s * lam * left * left))
+        if not first:
+            change = max(change, abs(math.log(s / before)))
+        stiffness[i] = s
+    return change
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -643,19 +668,17 @@ def _invert_factor(factor: Array, size: int, out: Array) -> None:
 
 
 @compiled(**_INNER, fastmath=_FAST)
-def _curve(lam: float, known: bool, again: bool, grid: Grid, work: Work) -> bool:
+def _curve(lam: float, known: bool, again: bool, part: int, grid: Grid, work: Work) -> bool:
     """Invert the positive second derivative at the point differentiated last; false if that fails.
 
-    Leaves the leverages and, in `work.matrix`, the upper half of the inverse.
+    Leaves in `work.matrix` the `part` of the upper half of the inverse that :func:`drt_kernels.dense.invert` is told to
+    find, and the leverages if that is the whole.
 
-    `known` takes the bends' part as :func:`_prior_weights_as_known` has it, from the inverse before. With `again` all
-    else is as it was the time before, and the leverages are left as they are.
+    `known` takes the bends' part as :func:`_prior_weights_as_known` has left it. With `again` all else is as it was the
+    time before.
     """
-    if known:
-        _prior_weights_as_known(work.y, lam, grid, work.spread, work.stiffness)
-    else:
-        _duals_at_solution(work.y, lam, grid, work.dual)
-        _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
+    _duals_at_solution(work.y, lam, grid, work.dual)
+    _prior_weights(work.y, lam, grid, 1.0, work.dual, work.stiffness)
     exact = _needs_exact(grid, work)
     if not again:
         _assemble_data(_YES, exact, grid, work)
@@ -663,17 +686,17 @@ def _curve(lam: float, known: bool, again: bool, grid: Grid, work: Work) -> bool
     for i in range(target.shape[0]):
         for j in range(i, target.shape[1]):
             target[i, j] = source[i, j]
-    _prior_band(lam, grid, work.stiffness, work.band)
+    _prior_band(lam, grid, work.known if known else work.stiffness, work.band)
     _add_prior(_YES, grid, work)
     work.factored[0] = 0.0
     if not work.leaves.factorise(work.matrix, work.factor):
         return False
     work.factored[0] = 1.0
-    work.leaves.invert(work.factor, work.inverse, work.matrix)
+    work.leaves.invert(work.factor, part, work.inverse, work.matrix)
     for k in range(3):
         for m in range(grid.logs - k):
             work.spread[k, m] = work.matrix[m, m + k]
-    if again:
+    if part != _WHOLE:
         return True
     if exact:
         _leverages(grid, work)
@@ -849,7 +872,7 @@ def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, 
         _weigh(noise, parts, work)
         tolerance = _FIRST if n == 0 else _COARSE
         _descend(lam, tolerance, _COARSE_STEPS, _NEWTON if n == 0 else _AGAIN, grid, work)
-        if not _curve(lam, _NO, _NO, grid, work):
+        if not _curve(lam, _NO, _NO, _WHOLE, grid, work):
             break
         found[0], found[1] = noise[0], noise[1]
         _noise(given, parts, grid, work, found)
@@ -987,6 +1010,39 @@ def _shift(covariance: Array, grid: Grid, work: Work, mean: Array) -> None:
         mean[i] = work.y[i] - moved
 
 
+@compiled(**_INNER, inline="always")
+def _settle(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, work: Work) -> bool:
+    """Bring the covariance and how well bends are known into agreement, and the noise where it is not given.
+
+    Leaves the upper half of the covariance in `work.matrix`; false if there is none.
+    """
+    fixed = not (math.isnan(given[0]) or math.isnan(given[1]))
+    found = np.empty(2)
+    for n in range(_MOST_ROUNDS):
+        if n == 0 or not fixed:
+            _weigh(noise, parts, work)
+            _evaluate(work.y, lam, grid, work)
+            _differentiate(lam, grid, work)
+            _release(grid, work)
+        if n == 0:
+            _prior_weights_as_known(work.y, lam, _YES, grid, work.spread, work.known)
+        # The noise needs all of the inverse, bends its diagonals only.
+        if not _curve(lam, _YES, n > 0 and fixed, _BAND if fixed else _WHOLE, grid, work):
+            return False
+        change = 0.0
+        if not fixed:
+            found[0], found[1] = noise[0], noise[1]
+            _noise(given, parts, grid, work, found)
+            change = abs(_scale(found, parts) - _scale(noise, parts))
+            noise[0], noise[1] = found[0], found[1]
+        bends = _prior_weights_as_known(work.y, lam, _NO, grid, work.spread, work.known)
+        if bends <= _KNOWN and change <= _SETTLED:
+            break
+    if fixed:
+        work.leaves.invert(work.factor, _REST, work.inverse, work.matrix)
+    return True
+
+
 @compiled(**_OUTER)
 def posteriors(
     b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
@@ -1001,7 +1057,6 @@ def posteriors(
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     grid, held = work.grid, hold(work)
     noise = np.empty(2)
-    found = np.empty(2)
     for k in range(b.shape[0]):
         for j in range(grid.size):
             held.y[j] = solution[k, j]
@@ -1009,25 +1064,7 @@ def posteriors(
             held.data[q] = b[k, q]
         lam = given[k, 2]
         _begin(parts[k], given[k], grid, held, noise)
-        fixed = not (math.isnan(given[k, 0]) or math.isnan(given[k, 1]))
-        good = True
-        for n in range(_MOST_ROUNDS):
-            if n == 0 or not fixed:
-                _weigh(noise, parts[k], held)
-                _evaluate(held.y, lam, grid, held)
-                _differentiate(lam, grid, held)
-                _release(grid, held)
-            good = _curve(lam, n > 0, n > 0 and fixed, grid, held)
-            if not good:
-                break
-            found[0], found[1] = noise[0], noise[1]
-            if not fixed:
-                _noise(given[k], parts[k], grid, held, found)
-            change = abs(_scale(found, parts[k]) - _scale(noise, parts[k]))
-            noise[0], noise[1] = found[0], found[1]
-            if n >= _KNOWN_ROUNDS and change <= _SETTLED:
-                break
-        if good:
+        if _settle(lam, parts[k], given[k], noise, grid, held):
             _mirror(held.matrix, grid.size, covariance[k])
             _shift(covariance[k], grid, held, mean[k])
             _add_lambda_uncertainty(held.y, lam, grid, held.trial, held.step, covariance[k])

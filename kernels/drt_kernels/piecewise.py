@@ -99,6 +99,19 @@ def piecewise_gram(order: int, tau: Array, out: Array) -> None:
                     out[m - 1 + i, m - 1 + j] += stencil[i] * stencil[j] / mean
 
 
+@inner()
+def _interval(tau: Array, at: float) -> int:
+    """Between which relaxation times one is: the number of the first; numpy's search takes longer to compile."""
+    low, high = 0, tau.size - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if tau[middle] <= at:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 @entry()
 def piecewise_values(at: Array, tau: Array, out: Array) -> None:
     """Values of the hat functions on ascending `tau`, at the relaxation times `at`; zero outside the grid."""
@@ -107,7 +120,7 @@ def piecewise_values(at: Array, tau: Array, out: Array) -> None:
     for t in range(at.size):
         if at[t] < tau[0] or at[t] > tau[-1]:
             continue
-        m = min(np.searchsorted(tau, at[t], side="right") - 1, tau.size - 2)
+        m = _interval(tau, at[t])
         p = math.log(at[t] / tau[m]) / math.log(tau[m + 1] / tau[m])
         out[t, m] = 1.0 - p
         out[t, m + 1] = p
@@ -128,7 +141,7 @@ def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
     first = np.empty(at.size, dtype=np.int64)
     part = np.empty(at.size)
     for t in range(at.size):
-        m = min(np.searchsorted(tau, at[t], side="right") - 1, size - 2)
+        m = _interval(tau, at[t])
         first[t] = m if tau[0] <= at[t] <= tau[-1] else -1
         part[t] = 1.0 if at[t] == tau[-1] else math.log(at[t] / tau[m]) / step[m]
     logs, slope, secant = np.empty(size), np.empty(size), np.empty(size - 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drt_engine.uncertainty.ceilings import largest_allowed
+from drt_engine.uncertainty.ceilings import Ceilings, largest_allowed
 
 QUANTILE = 1.96
 
@@ -34,6 +34,39 @@ def test_limits_are_those_of_the_whole_factor(size):
     found = largest_allowed(matrix, weights, solution, size - 2)
     expected = [by_whole_factor(matrix, *one, size - 2) for one in zip(weights, solution, strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def problem(size=19, rows=5):
+    """Columns, weights and solutions whose coefficients are of many sizes."""
+    rng = np.random.default_rng(size)
+    solution = rng.exponential(size=(rows, size)) * 10.0 ** rng.uniform(-6, 0, size=(rows, size))
+    return rng.normal(size=(40, size)), rng.uniform(10.0, 1e3, size=(rows, 40)), solution
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99, 1.01, 3.0, np.inf])
+def test_limits_are_exact_below_what_is_enough(share):
+    matrix, weights, solution = problem()
+    whole = largest_allowed(matrix, weights, solution, 17)
+    # Some that are below what is enough, some that are above, and those that would not do without any room.
+    enough = np.where(np.arange(17) % 3, share * whole, 0.5 * solution[:, :17])
+    found = largest_allowed(matrix, weights, solution, 17, enough)
+    below = whole < enough
+    assert below.any() == (share > 1.0)
+    np.testing.assert_array_equal(found[below], whole[below])
+    assert (found[~below] >= enough[~below]).all()
+
+
+def test_limits_of_spectra_without_a_solution_are_infinite():
+    matrix, weights, solution = problem()
+    solution[1], weights[3] = np.nan, np.nan
+    unit = np.linspace(1.0, 2.0, 5 * 17).reshape(5, 17)
+    ceilings, known = Ceilings(matrix, weights, solution, unit), [0, 2, 4]
+    found = ceilings.below(np.full((5, 17), np.inf))
+    assert (found[[1, 3]] == np.inf).all()
+    expected = unit[known] * largest_allowed(matrix, weights[known], solution[known], 17)
+    np.testing.assert_array_equal(found[known], expected)
+    np.testing.assert_array_equal(ceilings[2:].below(np.full((3, 17), np.inf)), found[2:])
+    assert (ceilings[1:2].below(np.ones((1, 17))) == np.inf).all()
 
 
 def test_columns_that_are_alike_make_room_for_each_other_but_not_without_end():

@@ -51,10 +51,10 @@ def assemble(lam, some, given):
 
 
 @njit
-def inverted(matrix, leaves, factor, inverse, out):
+def inverted(matrix, leaves, factor, part, inverse, out):
     good = leaves.factorise(matrix, factor)
     if good:
-        leaves.invert(factor, inverse, out)
+        leaves.invert(factor, part, inverse, out)
     return good
 
 
@@ -303,7 +303,7 @@ def test_hyperparameters_are_where_the_evidence_is_largest():
 
 @njit
 def curve(lam, some, work):
-    return kernel._curve(lam, kernel._NO, kernel._NO, some, hold(work))
+    return kernel._curve(lam, kernel._NO, kernel._NO, kernel._WHOLE, some, hold(work))
 
 
 def levered_at(y, b, precision, lam, some):
@@ -458,6 +458,23 @@ def test_covariances_are_those_of_dense_inverses():
         np.testing.assert_allclose(spread, other, rtol=0.02)
 
 
+@pytest.mark.parametrize("lam", [0.05, 1.0, 20.0])
+@pytest.mark.parametrize("knee", [0.02, 0.125, 5.0])
+def test_bends_are_as_wide_as_the_covariance_says(lam, knee):
+    some = grid()._replace(knee=knee * 8.0 * grid().knee)
+    b, precision = data(some)
+    given = np.array([[1e-5, 0.0, lam]])
+    out, _, _ = solve(some, b[None], precision[None], lam, noise=(1e-5, 0.0))
+    mean, covariance, found = np.empty((1, some.size)), np.empty((1, some.size, some.size)), np.empty((1, 3))
+    work = kernel.new_work(some, tables(some))
+    kernel.posteriors(b[None], parts(b[None], precision[None]), out, given, work, mean, covariance, found)
+    expected = known(some, out[0], b, precision, 1e-5, lam)
+    np.testing.assert_allclose(np.diag(covariance[0]), np.diag(expected), rtol=0.02)
+    # All of the inverse, not only the diagonals that the rounds need.
+    size = np.sqrt(np.diag(expected))
+    np.testing.assert_allclose(covariance[0] / np.outer(size, size), expected / np.outer(size, size), atol=0.02)
+
+
 def test_the_mean_beside_a_bound_is_that_of_newtons_step():
     some = grid()
     b, precision = data(some)
@@ -486,7 +503,7 @@ def test_factors_solutions_and_inverses(rows):
     stored, factor, inverse, out = np.zeros((4, rows, rows + dense_kernels.BESIDE))
     stored[:, :rows] = np.triu(matrix)
     leaves = kernel.Leaves(*(one.found() for one in kernel.LEAVES))
-    assert inverted(stored, leaves, factor, inverse, out)
+    assert inverted(stored, leaves, factor, kernel._WHOLE, inverse, out)
     upper = np.linalg.cholesky(matrix).T
     np.testing.assert_allclose(np.triu(factor[:, :rows], 1), np.triu(upper, 1), atol=1e-12)
     np.testing.assert_allclose(1 / np.diag(factor), np.diag(upper), rtol=1e-12)
@@ -495,7 +512,13 @@ def test_factors_solutions_and_inverses(rows):
     right, x = rng.standard_normal(rows), np.zeros(rows + dense_kernels.BESIDE)
     solved(leaves, factor, right, x)
     np.testing.assert_allclose(matrix @ x[:rows], -right, atol=1e-10)
-    assert not inverted(-stored, leaves, factor, inverse, out)
+    band, at = np.zeros_like(out), np.arange(rows)
+    near = (at >= at[:, None]) & (at <= at[:, None] + 2)
+    assert inverted(stored, leaves, factor, kernel._BAND, inverse, band)
+    np.testing.assert_array_equal(band[:, :rows][near], out[:, :rows][near])
+    assert inverted(stored, leaves, factor, kernel._REST, inverse, band)
+    np.testing.assert_array_equal(np.triu(band[:, :rows]), np.triu(out[:, :rows]))
+    assert not inverted(-stored, leaves, factor, kernel._WHOLE, inverse, out)
 
 
 def test_the_blocked_product():

@@ -163,6 +163,18 @@ def test_no_upper_end_is_far_above_what_the_data_allow():
     assert replace(posterior, allowed=None).gamma_interval(0.95)[1][0, 62] > 5 * high[0, 62]
 
 
+def test_limits_end_bands_as_if_they_were_known_everywhere(forty):
+    _, result, posterior = forty
+    every = np.full(result.coefficients.shape, np.inf)
+    allowed = posterior.allowed.below(every)
+    for level in (0.5, 0.95, 0.9999):
+        high = posterior.gamma_interval(level)[1]
+        free = replace(posterior, allowed=None).gamma_interval(level)[1]
+        expected = np.minimum(free, np.maximum(1.25 * allowed, result.coefficients))
+        np.testing.assert_allclose(high, expected, rtol=1e-12)
+        assert (high < free).any() == (level > 0.9)
+
+
 def test_bands_are_wider_where_gamma_is_steep():
     frequency = np.logspace(5, -2, 71)
     y = np.linspace(np.log(1e-3), np.log(3e-2), 2001)
