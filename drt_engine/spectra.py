@@ -247,11 +247,21 @@ def _checked_times(point_time: ArrayLike, impedance: NDArray[np.complex128]) -> 
     return times
 
 
+def _holds(values: Any, text: str) -> bool:
+    return any(isinstance(each, str) and each == text for each in np.ravel(np.asarray(values, dtype=object)))
+
+
 def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) -> pd.DataFrame:
     if states is None:
         return pd.DataFrame(index=pd.RangeIndex(rows))
     try:
         frame = pd.DataFrame(states if isinstance(states, pd.DataFrame) else dict(states), copy=True)
+    except UnicodeEncodeError as error:
+        # Text that pyarrow holds, where it is installed.
+        names = [name for name in states if _holds(states[name], error.object)]
+        raise InputError(
+            f"state column {', '.join(map(repr, names))} holds text that is not Unicode: {error.reason}."
+        ) from error
     except (TypeError, ValueError) as error:
         raise InputError(
             f"states must be a DataFrame or a mapping of column names to {rows} values each; got {error}."

@@ -62,6 +62,27 @@ class Ceilings:
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class FoundCeilings:
+    """The same of spectra that have different points, found at once.
+
+    Attributes
+    ----------
+    values : ndarray, shape (K, M)
+        Ohm.
+    """
+
+    values: Array
+
+    def __getitem__(self, rows: slice) -> "FoundCeilings":
+        """Return those of some of the spectra."""
+        return FoundCeilings(self.values[rows])
+
+    def below(self, _: Array) -> Array:
+        """Return the largest γ that the data allow, ohm, shape (K, M)."""
+        return self.values
+
+
 def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, enough: Array | float = np.inf) -> Array:
     """Find how large a coefficient of γ may be until the residuals say no.
 
