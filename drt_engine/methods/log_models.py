@@ -348,10 +348,12 @@ def signed_grid(grid: log_gaussian.Grid, signs: Array) -> log_gaussian.Grid:
         before, after = slice(max(at - _NEAR, 0), at), slice(at + 1, at + 1 + _NEAR)
         lean[before], lean[after] = -_FALL * spacing[before], _FALL * spacing[after]
     lean[~same] = 0.0
-    share = np.where(signs < 0.0, _SHARPER, 1.0)
+    # Where the data do not reach, the prior alone says where γ goes.
+    inner = np.append(grid.lean == 0.0, False) & np.append(False, grid.lean == 0.0)
+    share = np.where((signs < 0.0) & inner, _SHARPER, 1.0)
     return grid._replace(
         lean=lean,
-        slope=np.where(same, grid.slope * share[1:], 0.0),
+        slope=np.where(same, grid.slope * np.maximum(share[1:], share[:-1]), 0.0),
         bend=np.ascontiguousarray(np.where(straight, np.sqrt(share[1:-1]), 0.0)[:, None] * grid.bend),
     )
 
