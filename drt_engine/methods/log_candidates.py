@@ -19,7 +19,7 @@ from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, 
 from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 
-__all__ = ["LogModels", "likeliest"]
+__all__ = ["LogModels", "likeliest", "may_be_slow_arcs"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -40,6 +40,11 @@ the flank of an arc that it overlaps with is given to it, and its resistance is 
 _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 """Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
 constant-phase element before the data: electrodes that block are rarely ideal."""
+
+_TOLD = float(np.log(100.0))
+"""The same, in the mean of the spectra of a series, below which a tail may be arcs beyond the window: 1.5 to 4.1 for arcs
+of 50 ohm at 160 times the slowest time constant beside 70 ohm, 6 and more for constant-phase elements of 0.3 S s^n at
+0.3 % noise."""
 
 _SAME = 0.02
 """Share of R_pol by which two models may differ that are taken as equivalent."""
@@ -84,6 +89,24 @@ def likeliest(evidence: dict[TailName, float]) -> TailName:
     """
     best = max(evidence, key=lambda tail: evidence[tail] - _RARE * (tail == "capacitor"))
     return "none" if evidence["none"] > evidence[best] - _TAIL_LIKELY else best
+
+
+def may_be_slow_arcs(evidence: dict[TailName, float], tail: TailName, number: int) -> bool:
+    """Whether a tail of a series may be processes beyond the window that γ goes on to.
+
+    One spectrum tells little of that, and many that are alike tell the same again: the evidence of each says what is
+    expected beyond the window, which adds up where the data say nothing. So it is that of one spectrum that counts.
+
+    Parameters
+    ----------
+    evidence : dict of str to float
+        Sums of the logarithms of the evidence of tails over the spectra.
+    tail : str
+        The tail that they have.
+    number : int
+        How many they are.
+    """
+    return tail != "none" and evidence[tail] - evidence["none"] < number * _TOLD
 
 
 class LogModels:
