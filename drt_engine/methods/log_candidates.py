@@ -42,9 +42,9 @@ _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 constant-phase element before the data: electrodes that block are rarely ideal."""
 
 _TOLD = float(np.log(100.0))
-"""The same, in the mean of the spectra of a series, below which a tail may be arcs beyond the window: 1.5 to 4.1 for arcs
-of 50 ohm at 160 times the slowest time constant beside 70 ohm, 6 and more for constant-phase elements of 0.3 S s^n at
-0.3 % noise."""
+"""The same, in the mean of the spectra of a series, below which a tail may be arcs beyond the window: 4.1 at most for
+arcs of 50 ohm at 160 times the slowest time constant beside 70 ohm, 6 and more for tails of a few ohm at
+the lowest frequency and 0.3 % noise."""
 
 _SAME = 0.02
 """Share of R_pol by which two models may differ that are taken as equivalent."""
