@@ -172,7 +172,8 @@ def _at_which_frequencies(path: Path, name: str, grids: Sequence[str], place: Se
         result = read_inversion(path, name, grid or None, rows) if rows else None
         if result is None or result.impedance is None:
             continue
-        off = np.abs(result.impedance_at(result.frequency) / result.impedance - 1.0) ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):  # points may be missing
+            off = np.abs(result.impedance_at(result.frequency) / result.impedance - 1.0) ** 2
         for one in np.where(np.isfinite(off), off, 0.0):
             share = np.cumsum(one) / max(one.sum(), 1e-300)
             ends.append(np.log(result.frequency[[np.searchsorted(share, 0.95), np.searchsorted(share, 0.05)]]))

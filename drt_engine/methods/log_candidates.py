@@ -1,8 +1,9 @@
 """Which model of several a spectrum is solved with: each is tried, and the most probable one taken."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -18,10 +19,13 @@ from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, 
 from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 
-__all__ = ["LogModels", "likeliest"]
+__all__ = ["LogModels", "likeliest", "may_be_slow_arcs"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
+_Problem = tuple[Array, Array, Array]
+_Solved = tuple["Candidate", Fit]
+_Placed = tuple[_Solved, tuple[int, int]]
 
 _AUTO: tuple[TailName, ...] = ("none", "capacitor", "cpe", "warburg")
 """What ``"auto"`` chooses from. A finite space is a capacitor with relaxations beside it, which γ has."""
@@ -29,9 +33,18 @@ _AUTO: tuple[TailName, ...] = ("none", "capacitor", "cpe", "warburg")
 _LIKELY = float(np.log(20.0))
 """Difference of logarithms of evidence below which a model is not ruled out."""
 
+_AS_LIKELY = float(np.log(2.0))
+"""The same below which of two ranges of negative γ that with less γ in all is taken. With ln 20, what a loop takes from
+the flank of an arc that it overlaps with is given to it, and its resistance is 4 to 10 % low."""
+
 _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 """Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
 constant-phase element before the data: electrodes that block are rarely ideal."""
+
+_TOLD = float(np.log(100.0))
+"""The same, in the mean of the spectra of a series, below which a tail may be arcs beyond the window: 4.1 at most for
+arcs of 50 ohm at 160 times the slowest time constant beside 70 ohm, 6 and more for tails of a few ohm at
+the lowest frequency and 0.3 % noise."""
 
 _SAME = 0.02
 """Share of R_pol by which two models may differ that are taken as equivalent."""
@@ -51,6 +64,10 @@ _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 _COARSE, _TRIED, _NODE_STEPS, _KEPT = 8, 4, (3, 1), 256
 """Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
 are then moved, all in relaxation times; and how many models are kept."""
+
+_NODES_MISS = 3e-3
+"""What piecewise linear γ misses of the impedance of an ideal element between two relaxation times, as a share of its
+resistance: a variance of 5/12 of the squared spacing, times half of the second derivative by ln τ."""
 
 _NARROWEST, _NARROWEST_BRANCH = 9, 2
 """Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
@@ -72,6 +89,24 @@ def likeliest(evidence: dict[TailName, float]) -> TailName:
     """
     best = max(evidence, key=lambda tail: evidence[tail] - _RARE * (tail == "capacitor"))
     return "none" if evidence["none"] > evidence[best] - _TAIL_LIKELY else best
+
+
+def may_be_slow_arcs(evidence: dict[TailName, float], tail: TailName, number: int) -> bool:
+    """Whether a tail of a series may be processes beyond the window that γ goes on to.
+
+    One spectrum tells little of that, and many that are alike tell the same again: the evidence of each says what is
+    expected beyond the window, which adds up where the data say nothing. So it is that of one spectrum that counts.
+
+    Parameters
+    ----------
+    evidence : dict of str to float
+        Sums of the logarithms of the evidence of tails over the spectra.
+    tail : str
+        The tail that they have.
+    number : int
+        How many they are.
+    """
+    return tail != "none" and evidence[tail] - evidence["none"] < number * _TOLD
 
 
 class LogModels:
@@ -140,7 +175,7 @@ class LogModels:
             best, rows.doubtful[k] = self._choose(found)
             chosen, fit = candidates[best], found[best]
             if self._sign == "both":
-                chosen, fit = self._signed(*problem, chosen, fit)
+                chosen, fit = self._signed(problem, chosen, fit)
                 rows.doubtful[k] &= chosen.signs is self._plus
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
@@ -182,56 +217,73 @@ class LogModels:
                 out[tail] += solved.get(tail, solved["none"])
         return out
 
-    def _signed(self, b: Array, parts: Array, given: Array, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit]:
+    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Solved:
         """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
-        best, ends = (chosen, fit), (0, 0)
+        first = self._likeliest_range(problem, chosen, fit)
+        if first is None:
+            return chosen, fit
+        search = _Search(self, self._as_nodes_are(problem, first[0][1]))
+        again = self._one(search.problem, first[0][0].terms, first[1])
+        plain = fit if search.problem is problem else chosen.refit(search.problem)
+        if again is None or plain is None:
+            return chosen, fit
+        found, ends = self._with_fewer_changes(search, search.move(again, first[1], _likelier))
+        if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem[:2], plain) + _LIKELY:
+            return chosen, fit
+        # Parts of γ that cancel each other are hardly seen.
+        least = found[1].evidence - _AS_LIKELY
+        return search.move(found, ends, lambda one, best: one[1].evidence > least and _whole(one) < _whole(best))[0]
+
+    def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
+        """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
         # Without a tail, which γ stands for well enough here.
         ranges = self._ranges()
-        costs = [self.candidate(self._terms[0], self._negative(pair)).cost(b) for pair in ranges]
+        costs = [self.candidate(self._terms[0], self._negative(pair)).cost(problem[0]) for pair in ranges]
+        best, least = None, fit.evidence
         for which in np.argsort(costs)[:_TRIED]:
             for terms in dict.fromkeys((chosen.terms, self._terms[0])):
-                one = self._one(b, parts, given, terms, ranges[which])
-                if one is not None and one[1].evidence > best[1].evidence:
-                    best, ends = one, ranges[which]
-        if ends == (0, 0):
-            return best
-        best, ends = self._refined(b, parts, given, best, ends)
-        # One change of sign says less than two.
-        for pair in ((ends[0], self._plus.size), (0, ends[1])):
-            one = self._one(b, parts, given, best[0].terms, pair)
-            if one is not None and ends != pair:
-                simple, at = self._refined(b, parts, given, one, pair)
-                if 0 < at[0] < at[1] < self._plus.size:
-                    continue
-                if simple[1].evidence > best[1].evidence - _LIKELY:
-                    best, ends = simple, at
+                one = self._one(problem, terms, ranges[which])
+                if one is not None and one[1].evidence > least:
+                    best, least = (one, ranges[which]), one[1].evidence
         return best
 
-    def _refined(
-        self, b: Array, parts: Array, given: Array, best: tuple["Candidate", Fit], ends: tuple[int, int]
-    ) -> tuple[tuple["Candidate", Fit], tuple[int, int]]:
-        """Move the ends of a negative range to where the evidence is largest; one at an end of the grid stays there."""
-        for step in _NODE_STEPS:
-            for which, move in ((0, step), (0, -step), (1, step), (1, -step)):
-                while 0 < ends[which] < self._plus.size:
-                    pair = (ends[0] + move, ends[1]) if which == 0 else (ends[0], ends[1] + move)
-                    one = self._one(b, parts, given, best[0].terms, pair)
-                    if one is None or one[1].evidence <= best[1].evidence:
-                        break
-                    best, ends = one, pair
-        return best, ends
+    def _with_fewer_changes(self, search: "_Search", best: _Placed) -> _Placed:
+        """Let a range go on to an end of the grid where that is about as probable: one change says less than two."""
+        (found, ends), whole = best, self._plus.size
+        for pair in ((ends[0], whole), (0, ends[1])):
+            one = self._one(search.problem, found[0].terms, pair)
+            if one is not None and ends != pair:
+                simple, at = search.move(one, pair, _likelier)
+                if 0 < at[0] < at[1] < whole:
+                    continue
+                if simple[1].evidence > found[1].evidence - _LIKELY:
+                    found, ends = simple, at
+        return found, ends
 
-    def _one(
-        self, b: Array, parts: Array, given: Array, terms: Terms, ends: tuple[int, int]
-    ) -> tuple["Candidate", Fit] | None:
+    def _as_nodes_are(self, problem: _Problem, fit: Fit) -> _Problem:
+        """Return the problem with a noise that is known, where what is found is below what relaxation times miss.
+
+        What they miss of a narrow peak would be made up for by a peak of the other sign beside it.
+        """
+        b, parts, given = problem
+        area = fit.values[: self._plus.size] * self.discretisation.expansion.areas
+        least = (_NODES_MISS * float((area[1:] + area[:-1]).max())) ** 2
+        found = float(np.median(fit.hyper[0] * parts[0] + fit.hyper[1] * parts[1]))
+        if self._reciprocal or found >= least or not np.isnan(given[:2]).all():
+            return problem
+        return b, parts, np.array([least, 0.0, given[2]])
+
+    def _one(self, problem: _Problem, terms: Terms, ends: tuple[int, int]) -> _Solved | None:
         """Solve with γ negative in one range; None where that cannot be."""
         whole = self._plus.size
         least = _NARROWEST_BRANCH if self._reciprocal else _NARROWEST
         if not 0 <= ends[0] <= ends[1] - least <= whole - least or ends == (0, whole):
             return None
         candidate = self.candidate(terms, self._negative(ends))
-        fit = candidate.fit(b, parts, given, [some[0] for some in candidate.starts(b[None])])
-        return (candidate, fit) if fit is not None and fit.residual <= OPTIMALITY_TOLERANCE else None
+        fit = candidate.refit(problem)
+        if fit is None or fit.residual > OPTIMALITY_TOLERANCE or (not self._reciprocal and _jumps(fit, ends, whole)):
+            return None
+        return candidate, fit
 
     def _ranges(self) -> list[tuple[int, int]]:
         """Ranges of relaxation times that are tried at first."""
@@ -330,6 +382,45 @@ class LogModels:
         return terms
 
 
+class _Search:
+    """Moves the ends of the range where γ is negative, for one spectrum."""
+
+    def __init__(self, models: LogModels, problem: _Problem) -> None:
+        self._models, self.problem = models, problem
+
+    def move(self, found: _Solved, ends: tuple[int, int], better: Callable[[_Solved, _Solved], bool]) -> _Placed:
+        """Move the ends while that is better; one at an end of the grid stays there."""
+        whole = found[0].signs.size
+        for step in _NODE_STEPS:
+            for which, move in ((0, step), (0, -step), (1, step), (1, -step)):
+                while 0 < ends[which] < whole:
+                    pair = (ends[0] + move, ends[1]) if which == 0 else (ends[0], ends[1] + move)
+                    one = self._models._one(self.problem, found[0].terms, pair)
+                    if one is None or not better(one, found):
+                        break
+                    found, ends = one, pair
+        return found, ends
+
+
+def _jumps(fit: Fit, ends: tuple[int, int], whole: int) -> bool:
+    """Whether |γ| is largest where its sign changes: from one peak to the other, without going through zero."""
+    bounds = [0, *(end for end in ends if 0 < end < whole), whole]
+    for first, last in pairwise(bounds):
+        largest = first + int(fit.values[first:last].argmax())
+        if largest in (first - (first == 0), last - 1 + (last == whole)):
+            return True
+    return False
+
+
+def _likelier(one: _Solved, best: _Solved) -> bool:
+    return one[1].evidence > best[1].evidence
+
+
+def _whole(one: _Solved) -> float:
+    """∫ |γ| d ln τ but for a factor."""
+    return float(one[1].values[: one[0].signs.size] @ one[0].areas)
+
+
 class _Fits(NamedTuple):
     """Data of a spectrum with parts of the variance and what is given; models; and their fits."""
 
@@ -377,7 +468,7 @@ class Candidate:
     """
 
     def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
-        self.terms, self.signs = terms, signs
+        self.terms, self.signs, self.areas = terms, signs, discretisation.expansion.areas
         self.omega = omega = 2.0 * np.pi * discretisation.frequency
         self._starts = [np.array(shape) for shape in _starting_shapes(terms, omega)]
         self._prepared = []
@@ -437,6 +528,16 @@ class Candidate:
         if free is not None and free.evidence >= evidence - _LOST:
             return free
         return self._profiled(b, parts, given, y, best)
+
+    def refit(self, problem: _Problem) -> Fit | None:
+        """Find the solution for one spectrum from the start.
+
+        Parameters
+        ----------
+        problem : tuple
+            Data, parts of the variance and what is given, as :meth:`fit` takes them.
+        """
+        return self.fit(*problem, [some[0] for some in self.starts(problem[0][None])])
 
     def _profiled(self, b: Array, parts: Array, given: Array, y: Array, best: Fit) -> Fit:
         """Look for the largest evidence with the shapes held, where letting go of them leads to a worse solution."""

@@ -15,7 +15,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.base import Solution, misfits
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
-from drt_engine.methods.log_candidates import LogModels, likeliest
+from drt_engine.methods.log_candidates import LogModels, likeliest, may_be_slow_arcs
 from drt_engine.methods.log_gaussian_prepared import FREEDOM, Noise, NoiseModel, PreparedLogGaussian
 from drt_engine.methods.placing import Placed, Sweeps, solve_placed
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
@@ -415,11 +415,14 @@ class LogGaussian:
             Before which spectra the series breaks.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
+        doubtful = False
         if self.several:
-            start = self._with_one_tail((frequency, impedance, expansion), start, given, position)
+            start, doubtful = self._with_one_tail((frequency, impedance, expansion), start, given, position)
         method, found = self.of_series(start.parameters)
         exponents = None if found is None else (found, np.zeros(found.size))
-        return solve_series(method.prepared(frequency, expansion), impedance, position, start, given, steps, exponents)
+        prepared = method.prepared(frequency, expansion)
+        solution, breaks = solve_series(prepared, impedance, position, start, given, steps, exponents)
+        return replace(solution, doubtful=np.full(len(impedance), doubtful)), breaks
 
     def of_series(self, parameters: Parameters) -> tuple["LogGaussian", Array | None]:
         """Return the method with the tail that the spectra of a series have, and its exponents, shape (K,).
@@ -451,9 +454,12 @@ class LogGaussian:
         start: SeparateSolutions,
         given: float | None,
         position: Array,
-    ) -> SeparateSolutions:
-        """Let all spectra of a series have the tail that is most probable for it, with exponents that go together."""
-        (frequency, impedance, expansion), found = data, start
+    ) -> tuple[SeparateSolutions, bool]:
+        """Let all spectra of a series have the tail that is most probable for it, with exponents that go together.
+
+        The second says whether it may as well be processes beyond the window.
+        """
+        (frequency, impedance, expansion), found, doubtful = data, start, False
         kinds = np.array(start.parameters.tail_kinds)
         if self.tail == "auto":
             sums: dict[TailName, float] = {}
@@ -463,6 +469,7 @@ class LogGaussian:
                 for kind, some in models.evidence(impedance[np.ix_(rows, points)], given).items():
                     sums[kind] = sums.get(kind, 0.0) + some
             kind = likeliest(sums)
+            doubtful = may_be_slow_arcs(sums, kind, len(there))
             alone = replace(self, tail=kind, along=None, series=None)
             other = kinds != kind
             for rows, points in tiles(there, np.flatnonzero(other), len(there)):
@@ -470,11 +477,11 @@ class LogGaussian:
                 found = found.with_rows(rows, solved)
         tailed = found.parameters.tail > 0.0
         if not tailed.any() or self.tail == "warburg":
-            return found
+            return found, doubtful
         deviation = self.exponent_deviations(frequency, impedance, expansion, found)
         exponent = found.parameters.tail_exponent
         exponent[tailed] = _smoothed(exponent[tailed], deviation[tailed], position[tailed])
-        return found
+        return found, doubtful
 
     def exponent_deviations(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, found: SeparateSolutions

@@ -35,6 +35,15 @@ _NEAR, _FALL = 3, 4.0
 """How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It
 goes to minus infinity; without this, γ jumps from one sign to the other."""
 
+_ABOUT, _PLACES = 2, 9
+"""Relaxation times on either side of a peak that may be exchanged for an ideal element, and places that are tried for
+it between the neighbours of the peak."""
+
+_SHARPER = 0.03
+"""Precision of slopes and bends of ln |γ| where γ is negative, as a share of that where it is positive: most loops are
+those of one inductance. With the same, the resistance of such a loop is 5 % high: a positive γ beside it makes up for
+what the prior has made too wide."""
+
 _AMPLITUDE = np.log(0.3), 2.0
 """Median and standard deviation of the logarithm of a tail at the lowest frequency, as a share of the largest part of
 the spectrum, before the data are seen."""
@@ -190,6 +199,49 @@ class LogModel:
         values = np.concatenate([np.exp(y[: self.logs]), y[self.logs : self.linear]]) / scale[: self.linear]
         return Fit(values, shape, hyper, residual, evidence)
 
+    def _left(self, b: Array, parts: Array, fit: Fit) -> tuple[Array, Array, Array, log_gaussian.Grid]:
+        """Unknowns that the model is linear in, what they leave of the data, the variance, and the grid."""
+        y, _, shifted, grid = self.linearised(b, fit.values, fit.shape)
+        value = np.concatenate([np.exp(y[: self.logs]), y[self.logs :]])
+        left = shifted - value @ grid.columns[: self.size]
+        return value, left, fit.hyper[0] * parts[0] + fit.hyper[1] * parts[1], grid
+
+    def excused(self, b: Array, parts: Array, fit: Fit) -> float:
+        """Say how much of what a solution leaves is due to peaks that are narrower than relaxation times are apart.
+
+        At each peak, γ of some neighbouring relaxation times is exchanged for one ideal element as far as that
+        explains the residuals, which takes R_inf and L along.
+
+        Parameters
+        ----------
+        b, parts : ndarray
+            As :meth:`fit` takes them.
+        fit : Fit
+            The solution.
+
+        Returns
+        -------
+        float
+            By how much the logarithm of the likelihood would be larger with such elements.
+        """
+        found = self.prepared.problem.discretisation.expansion
+        value, left, variance, grid = self._left(b, parts, fit)
+        weight = 1.0 / np.sqrt(np.tile(variance, 2))
+        own, left = grid.columns[: self.size] * value[:, None] * weight, weight * left
+        whole, gamma, apart = left @ left, value[: self.logs], found.tau[1:] / found.tau[:-1]
+        for peak in np.flatnonzero((gamma[1:-1] > gamma[:-2]) & (gamma[1:-1] >= gamma[2:])) + 1:
+            about = own[max(peak - _ABOUT, 0) : min(peak + _ABOUT + 1, self.logs)].sum(axis=0)
+            best = left
+            for tau in found.tau[peak] * apart[peak] ** np.linspace(-1.0, 1.0, _PLACES):
+                s = 1j * self.omega * tau
+                exact, moved = (weight * _stacked(one) for one in (1.0 / (1.0 + s), s / (1.0 + s) ** 2))
+                columns = np.array([about, exact, moved, *own[self.logs :]]).T
+                columns /= np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+                rest = left - columns @ np.linalg.lstsq(columns, left, rcond=1e-12)[0]
+                best = min(best, rest, key=lambda one: float(one @ one))
+            left = best
+        return 0.5 * left.size * float(np.log(whole / (left @ left)))
+
     def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
         """State the linear problem around a solution: its unknowns y, what they are scaled by, its data and its grid.
 
@@ -296,10 +348,13 @@ def signed_grid(grid: log_gaussian.Grid, signs: Array) -> log_gaussian.Grid:
         before, after = slice(max(at - _NEAR, 0), at), slice(at + 1, at + 1 + _NEAR)
         lean[before], lean[after] = -_FALL * spacing[before], _FALL * spacing[after]
     lean[~same] = 0.0
+    # Where the data do not reach, the prior alone says where γ goes.
+    inner = np.append(grid.lean == 0.0, False) & np.append(False, grid.lean == 0.0)
+    share = np.where((signs < 0.0) & inner, _SHARPER, 1.0)
     return grid._replace(
         lean=lean,
-        slope=np.where(same, grid.slope, 0.0),
-        bend=np.ascontiguousarray(np.where(straight[:, None], grid.bend, 0.0)),
+        slope=np.where(same, grid.slope * np.maximum(share[1:], share[:-1]), 0.0),
+        bend=np.ascontiguousarray(np.where(straight, np.sqrt(share[1:-1]), 0.0)[:, None] * grid.bend),
     )
 
 

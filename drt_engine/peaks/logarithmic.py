@@ -23,6 +23,12 @@ _TILE = 128
 _SIGNED = [1, 2, 4]
 """Columns that have the sign of γ: resistance, height and prominence."""
 
+_BESIDE = 0.1
+"""Distance in ln τ of a shoulder from the last relaxation time of one sign that is there because the sign changes."""
+
+_LOWER, _KIND = 8, 10
+"""Columns of the lower limit, beside which is the upper one, and of the kind."""
+
 _NOTHING, _HIGHEST = 1e-13, 1.2
 """γ beside a range of one sign, and the highest peak in it, as shares of its largest value there."""
 
@@ -86,6 +92,16 @@ def features(
     return found, count
 
 
+def _without_ends(found: Array, ends: tuple[float, float]) -> Array:
+    """Give shoulders at the ends of a range of one sign to their neighbours: γ bends there because it goes to zero."""
+    for at, beside, limit in ((0, 1, _LOWER), (-1, -2, _LOWER + 1)):
+        if len(found) < 2 or found[at, _KIND] != kernels.SHOULDER or abs(found[at, 0] - ends[at]) > _BESIDE:
+            continue
+        found[beside, [1, limit]] = found[beside, 1] + found[at, 1], found[at, limit]
+        found = np.delete(found, at, axis=0)
+    return found
+
+
 def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[float, float], most: int) -> Array:
     """Features of a γ of both signs, each range of one sign for itself, shape (c, C)."""
     y = np.log(known.expansion.tau)
@@ -103,7 +119,7 @@ def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[f
         window = min(int(ends[0]), place.size - 1), max(int(ends[1]), 0)
         rows, number = np.zeros((1, most, kernels.COLUMNS)), np.zeros(1, dtype=np.int64)
         kernels.find(place, size[None], np.ascontiguousarray(covariance), limits, window, rows, number)
-        found = rows[0, : number[0]]
+        found = _without_ends(rows[0, : number[0]], (y[first], y[last - 1]))
         # A parabola through nothing has its top anywhere.
         found[:, 2] = np.minimum(found[:, 2], _HIGHEST * size.max())
         found[:, _SIGNED] *= sign

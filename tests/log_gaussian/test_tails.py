@@ -178,10 +178,46 @@ def test_a_loop_is_a_negative_peak(loop):
     negative = peaks[peaks["r"] < 0]
     assert list(negative["spectrum"]) == [0, 1]
     np.testing.assert_allclose(negative["tau"], 3, rtol=0.15)
-    np.testing.assert_allclose(negative["r"], -0.2, rtol=0.1)
+    np.testing.assert_allclose(negative["r"], -0.2, rtol=0.05)
+    assert list(peaks.loc[peaks["r"] > 0, "spectrum"]) == [0, 1]
     np.testing.assert_allclose(peaks.groupby("spectrum")["r"].sum(), loop.r_pol, rtol=1e-9)
     assert (given.gamma_low <= loop.gamma).all()
     assert (given.gamma_high >= loop.gamma).all()
+
+
+def test_a_loop_without_noise_has_no_positive_peak_beside_it():
+    result = drt.invert(drt.Spectra(FREQUENCY, LOOP), drt.LogGaussian(sign="both"))
+    peaks = result.peaks()
+    np.testing.assert_allclose(peaks["r"], [1, -0.2], rtol=0.01)
+    np.testing.assert_allclose(peaks["tau"], [0.01, 3], rtol=0.03)
+    # No more exact than relaxation times that are 0.23 apart in ln τ are.
+    assert result.residual[0] < 5e-4
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.112])
+def test_ideal_elements_between_relaxation_times_get_no_negative_range(tau):
+    for noise in (1e-3, 1e-2):
+        given = spectra(10 + 50 / (1 + tau * S), noise, 3, 60)
+        found, plain = drt.invert(given, drt.LogGaussian(sign="both")), drt.invert(given, drt.LogGaussian())
+        assert (found.gamma > 0).all()
+        np.testing.assert_allclose(found.gamma, plain.gamma, rtol=1e-6, atol=1e-9 * plain.gamma.max())
+
+
+@pytest.mark.parametrize(("phi", "least", "most"), [(1.0, 30.0, 200.0), (0.8, 0.0, 10.0)])
+def test_what_relaxation_times_miss_of_a_peak_is_excused(phi, least, most):
+    method = drt.LogGaussian(sign="both")
+    models = method.models(FREQUENCY, method.expansion(FREQUENCY))
+    b, size = models._prepared.data(spectra(10 + zarc(FREQUENCY, 50, 0.112, phi), 1e-3).impedance)
+    parts, given = models._prepared.variance(b, size)
+    candidate = models.candidate(models._terms[0], models._plus)
+    fit = candidate.refit((b[0], parts[0], given[0]))
+    excused = candidate.model.excused(b[0], parts[0], fit)
+    assert least < excused < most
+    # As much as with the element itself, which leaves the noise.
+    if phi == 1.0:
+        left = candidate.model._left(b[0], parts[0], fit)[1] * size[0]
+        noise = np.sqrt(2 * 1e-6 * np.sum(np.abs(10 + zarc(FREQUENCY, 50, 0.112, 1)) ** 2))
+        assert excused == pytest.approx(left.size * np.log(np.linalg.norm(left) / noise), rel=0.5)
 
 
 def test_a_loop_is_an_inductance_beside_a_resistance_in_circuits(loop):

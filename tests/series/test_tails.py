@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
+from drt_engine.methods.log_candidates import may_be_slow_arcs
 from drt_engine.methods.log_gaussian import _smoothed
 
 from ..conftest import zarc
@@ -81,6 +82,28 @@ def test_auto_takes_one_kind_for_all(exponent, kind):
     result = drt.invert(with_tail(exponent), drt.LogGaussian(along="voltage", tail="auto"))
     assert set(result.tail) == {kind}
     np.testing.assert_allclose(result.r_pol, R_POL, rtol=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.recorded
+@pytest.mark.parametrize(
+    ("slow", "expected"), [(zarc(FREQUENCY, 50, 160 / OMEGA[-1].imag, 0.8), True), (2 / OMEGA, False)]
+)
+def test_an_arc_far_beyond_the_window_that_is_read_as_a_tail_is_said_to_be_one_perhaps(slow, expected):
+    spectra = with_tail(None, share=0.001)
+    spectra = drt.Spectra(FREQUENCY, spectra.impedance + slow, spectra.states)
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage", tail="auto"))
+    assert set(result.tail) != {"none"}
+    assert ((result.status & drt.Status.TAIL_UNCERTAIN) != 0).all() == expected
+    np.testing.assert_allclose(result.r_pol, R_POL, rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("tail", "number", "expected"),
+    [("none", 8, False), ("cpe", 6, False), ("cpe", 7, True), ("warburg", 5, True), ("warburg", 4, False)],
+)
+def test_evidence_of_what_is_beyond_the_window_does_not_add_up(tail, number, expected):
+    assert may_be_slow_arcs({"none": 3.0, "cpe": 31.0, "warburg": 25.0}, tail, number) == expected
 
 
 def test_a_known_exponent_is_held(spectra):
