@@ -428,7 +428,7 @@ def _within(found: Ints, window: tuple[int, int]) -> tuple[int, int]:
 @inner()
 def _moved(y: Array, gamma: Array, m: int, shift: float) -> float:
     """Area of piecewise linear γ from a relaxation time to a place beside it; negative before it."""
-    return 0.5 * shift * (gamma[m] + _line(y, gamma, m, shift))
+    return float(0.5 * shift * (gamma[m] + _line(y, gamma, m, shift)))
 
 
 @inner()

@@ -93,7 +93,7 @@ def test_no_peak_is_more_than_gamma_between_its_valleys_and_rows_add_up_on_rando
 
 
 def lowest_and_more(result, rows):
-    """R of maxima between two rows that are no shoulders, and areas of γ between the lowest relaxation times on their sides."""
+    """R of maxima between two rows that are no shoulders, and areas of γ between the lowest places beside them."""
     y, pairs = np.log(result.tau), []
     for spectrum, own in rows.groupby("spectrum"):
         gamma, kinds, resistances = result.coefficients[spectrum], list(own["kind"]), own["r"].to_numpy()
