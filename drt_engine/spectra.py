@@ -258,7 +258,7 @@ def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) 
         frame = pd.DataFrame(states if isinstance(states, pd.DataFrame) else dict(states), copy=True)
     except UnicodeEncodeError as error:
         # Text that pyarrow holds, where it is installed.
-        names = [name for name in states if _holds(states[name], error.object)]
+        names = [name for name, values in dict(states).items() if _holds(values, error.object)]
         raise InputError(
             f"state column {', '.join(map(repr, names))} holds text that is not Unicode: {error.reason}."
         ) from error

@@ -19,7 +19,7 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.series import OrderedSeries, differences
 from drt_engine.steps import Steps
-from drt_engine.uncertainty.ceilings import FoundCeilings
+from drt_engine.uncertainty.ceilings import JoinedCeilings
 from drt_engine.uncertainty.intervals import tiles
 from drt_engine.uncertainty.posterior import LogPosterior, quantile
 
@@ -304,7 +304,7 @@ class JointSeries:
         elements = method.prepared(self.frequency, self.expansion).problem.series_elements
         wider, usable = np.sqrt(1.0 + more), np.isfinite(self.impedance[rows])
         names = ("covariance", "shift", "uncut")
-        allowed = FoundCeilings(np.full((rows.size, self.expansion.tau.size), np.inf))
+        allowed = JoinedCeilings(rows.size, [])
         out: LogPosterior | None = None
         for here, points in tiles(usable, np.arange(rows.size), rows.size):
             noise = floor[here] * wider[here], share[here] * wider[here]
@@ -316,7 +316,7 @@ class JointSeries:
             if here.size == rows.size:
                 return found
             if found.allowed is not None:
-                allowed.values[here] = found.allowed.below(np.full((here.size, self.expansion.tau.size), np.inf))
+                allowed.parts.append((here, found.allowed))
             if out is None:
                 whole: dict[str, Any] = {
                     name: np.full((rows.size, *getattr(found, name).shape[1:]), np.nan) for name in names

@@ -86,7 +86,8 @@ def find_peaks(
     end of the measured frequencies. If γ rises again beyond it, as it does where a slower or faster process, a Warburg
     tail or a series capacitance lies at or outside of the window, that is a row of its own with kind ``"edge"``; and
     so is a maximum outside of the measured frequencies, and the whole of a γ that shows no peak. The rows of a spectrum
-    add up to its polarisation resistance.
+    add up to its polarisation resistance. A row between two valleys has no more than γ integrates to between its lowest
+    places there.
 
     With a posterior of ln γ, significance and errors are told by its covariance, and positions, heights and widths are
     those of parabolas through three values of ln γ. Without one they are told by the response of the solution to noise
@@ -136,9 +137,10 @@ def find_peaks(
             Drop to the valley, or of a shoulder the height above the line through its boundaries, in deviations; NaN
             for an edge, as is the width.
         ``tau_error``, ``r_error``
-            Standard deviations by the posterior. Without one they are those that the noise alone gives, at this λ and
-            these boundaries, without what λ and neighbours displace; a deconvolution tells that. NaN for τ of a
-            shoulder and of an edge.
+            Standard deviations by the posterior; that of R with the resistance that each valley may move towards the
+            smaller one of the peaks beside it, and with what may lie beyond the last relaxation time. Without one they
+            are those that the noise alone gives, at this λ and these boundaries, without what λ and neighbours
+            displace; a deconvolution tells that. NaN for τ of a shoulder and of an edge.
         ``lower``, ``upper``
             Boundaries, s: the valleys, or where γ bends up most between two peaks without a valley.
         ``kind``

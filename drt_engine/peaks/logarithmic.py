@@ -20,14 +20,22 @@ Array = NDArray[np.float64]
 
 _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
+_R, _R_ERROR, _LOWER, _KIND = 1, 7, 8, 10
 _SIGNED = [1, 2, 4]
-"""Columns that have the sign of γ: resistance, height and prominence."""
+"""Columns: resistance, its error, the lower limit, beside which is the upper one, and the kind; those that have the sign
+of γ: resistance, height and prominence."""
+
+_LEANING, _MOST_RATIO = 0.09, 100.0
+"""Standard deviation of the resistance that a valley moves to the row with the smaller one, as a share of γ there times
+the logarithm of the ratio of the two resistances, and the largest ratio: the prior lets the flank of the larger process
+end early, so that a small one beside it reads high. Found on pairs and triples of ZARC elements with R up to a hundred
+times that of their neighbour."""
+
+_ONE_DEVIATION = 0.6827
+"""Probability within one standard deviation."""
 
 _BESIDE = 0.1
 """Distance in ln τ of a shoulder from the last relaxation time of one sign that is there because the sign changes."""
-
-_LOWER, _KIND = 8, 10
-"""Columns of the lower limit, beside which is the upper one, and of the kind."""
 
 _NOTHING, _HIGHEST = 1e-13, 1.2
 """γ beside a range of one sign, and the highest peak in it, as shares of its largest value there."""
@@ -81,6 +89,8 @@ def features(
         part, number = np.zeros((tile.size, *found.shape[1:])), np.zeros(tile.size, dtype=np.int64)
         gamma = np.ascontiguousarray(coefficients[tile])
         kernels.find(y, gamma, np.ascontiguousarray(known.covariance), limits, window, part, number)
+        part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _leaning(y, gamma, part, number))
+        part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _beyond(known, part, number))
         found[tile], count[tile] = part, number
 
     for row in np.flatnonzero(np.isfinite(coefficients).all(axis=1) & (coefficients < 0.0).any(axis=1)):
@@ -97,9 +107,32 @@ def _without_ends(found: Array, ends: tuple[float, float]) -> Array:
     for at, beside, limit in ((0, 1, _LOWER), (-1, -2, _LOWER + 1)):
         if len(found) < 2 or found[at, _KIND] != kernels.SHOULDER or abs(found[at, 0] - ends[at]) > _BESIDE:
             continue
-        found[beside, [1, limit]] = found[beside, 1] + found[at, 1], found[at, limit]
+        found[beside, [_R, limit]] = found[beside, _R] + found[at, _R], found[at, limit]
         found = np.delete(found, at, axis=0)
     return found
+
+
+def _leaning(y: Array, gamma: Array, rows: Array, count: NDArray[np.int64]) -> Array:
+    """By how much resistances may lean towards the smaller one beside each valley, ohm, shape (K, rows)."""
+    most = rows.shape[1]
+    beside = np.arange(1, most) < count[:, None]
+    place, size = rows[:, 1:, _LOWER], np.where(beside, np.abs(rows[:, 1:, _R]), 1.0)
+    before = np.where(beside, np.abs(rows[:, :-1, _R]), 1.0)
+    at = np.clip(np.searchsorted(y, place) - 1, 0, y.size - 2)
+    share = (place - y[at]) / (y[at + 1] - y[at])
+    there = np.take_along_axis(gamma, at, 1) * (1.0 - share) + np.take_along_axis(gamma, at + 1, 1) * share
+    with np.errstate(divide="ignore"):
+        ratio = np.minimum(np.abs(np.log(size) - np.log(before)), np.log(_MOST_RATIO))
+    moved = np.where(beside, _LEANING * there * ratio, 0.0)
+    return np.asarray(np.hypot(np.pad(moved, ((0, 0), (1, 0))), np.pad(moved, ((0, 0), (0, 1)))))
+
+
+def _beyond(known: "LogPosterior", rows: Array, count: NDArray[np.int64]) -> Array:
+    """Find what may lie beyond the last relaxation time and is not known of the row that ends there, ohm."""
+    out = np.zeros(rows.shape[:2])
+    if not known.reciprocal:
+        out[np.arange(len(rows)), np.maximum(count - 1, 0)] = np.abs(known.beyond(_ONE_DEVIATION))
+    return out
 
 
 def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[float, float], most: int) -> Array:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from drt_kernels.ceilings import largest
 
-__all__ = ["Ceilings", "FoundCeilings", "largest_allowed"]
+__all__ = ["Ceilings", "JoinedCeilings", "largest_allowed"]
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class Ceilings:
     solution: Array
     unit: Array
 
-    def __getitem__(self, rows: slice) -> "Ceilings":
+    def __getitem__(self, rows: slice | NDArray[np.bool_]) -> "Ceilings":
         """Return those of some of the spectra."""
         return replace(self, weights=self.weights[rows], solution=self.solution[rows], unit=self.unit[rows])
 
@@ -63,24 +63,32 @@ class Ceilings:
 
 
 @dataclass(frozen=True, eq=False)
-class FoundCeilings:
-    """The same of spectra that have different points, found at once.
+class JoinedCeilings:
+    """The same of K spectra that have different points or were inverted apart.
 
     Attributes
     ----------
-    values : ndarray, shape (K, M)
-        Ohm.
+    count : int
+        K.
+    parts : list of tuple
+        Which of the K some are, and theirs.
     """
 
-    values: Array
+    count: int
+    parts: "list[tuple[NDArray[np.intp], Ceilings | JoinedCeilings]]"
 
-    def __getitem__(self, rows: slice) -> "FoundCeilings":
+    def __getitem__(self, rows: slice | NDArray[np.bool_]) -> "JoinedCeilings":
         """Return those of some of the spectra."""
-        return FoundCeilings(self.values[rows])
+        chosen, place = np.arange(self.count)[rows], np.full(self.count, -1)
+        place[chosen] = np.arange(chosen.size)
+        return JoinedCeilings(chosen.size, [(place[at][place[at] >= 0], of[place[at] >= 0]) for at, of in self.parts])
 
-    def below(self, _: Array) -> Array:
-        """Return the largest γ that the data allow, ohm, shape (K, M)."""
-        return self.values
+    def below(self, enough: Array) -> Array:
+        """Find the largest γ that the data allow; see :meth:`Ceilings.below`."""
+        out = np.full(enough.shape, np.inf)
+        for rows, of in self.parts:
+            out[rows] = of.below(enough[rows])
+        return out
 
 
 def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, enough: Array | float = np.inf) -> Array:

@@ -15,6 +15,7 @@ from drt_engine.model.problem import Parameters
 from drt_engine.spectra import freeze_arrays
 from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.ceilings import JoinedCeilings
 from drt_engine.uncertainty.posterior import HasPosterior, check_level, quantile
 
 if TYPE_CHECKING:
@@ -295,14 +296,16 @@ def posterior_of(
     wanted = place >= 0
     names = ("covariance", "noise", "shift", "uncut")
     whole: dict[str, Array] = {}
+    allowed = JoinedCeilings(rows.size, [])
     for members, find in _pieces(method, given, joined, wanted):
         last = find(None)
         some = wanted[members]
+        if last.allowed is not None:
+            allowed.parts.append((place[members[some]], last.allowed[some]))
         for name in names:
             part = getattr(last, name)
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
-    # Bands of γ, for which there is what the data allow, are made tile by tile.
-    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), allowed=None, **whole)
+    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), allowed=allowed, **whole)
     return posterior
 
 

@@ -17,7 +17,7 @@ within the window of the data, since what bends at its edges does so by the prio
 The first and the last feature end in the valley towards the end of the relaxation times, if γ rises again behind it:
 what lies beyond belongs to processes whose top the data do not show, and is a row of its own. So is the whole of a γ
 without any feature. Features outside of the window of the data count as what lies beyond. Then the areas of all rows
-add up to that of γ.
+add up to that of γ. A row between two valleys never has more than γ integrates to between its lowest values there.
 Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
@@ -426,26 +426,61 @@ def _within(found: Ints, window: tuple[int, int]) -> tuple[int, int]:
 
 
 @inner()
+def _moved(y: Array, gamma: Array, m: int, shift: float) -> float:
+    """Area of piecewise linear γ from a relaxation time to a place beside it; negative before it."""
+    return float(0.5 * shift * (gamma[m] + _line(y, gamma, m, shift)))
+
+
+@inner()
+def _shift_of(y: Array, gamma: Array, m: int, area: float) -> float:
+    """Distance from a relaxation time to the place up to which there is some area; the inverse of `_moved`."""
+    if area == 0.0:
+        return 0.0
+    other = m + 1 if area > 0.0 else m - 1
+    rise = 2.0 * (gamma[other] - gamma[m]) * area / (y[other] - y[m])
+    return float(2.0 * area / (gamma[m] + math.sqrt(gamma[m] * gamma[m] + rise)))
+
+
+@entry()
+def _falling(moved: Array) -> None:
+    """Bring areas by which valleys are moved nearer to zero, as little as is needed, so that none is above the last."""
+    # (b)
+    least, most = np.maximum(moved, 0.0), np.minimum(moved, 0.0)
+    for b in range(1, moved.size):
+        least[b] = min(least[b], least[b - 1])
+    for b in range(moved.size - 2, -1, -1):
+        most[b] = max(most[b], most[b + 1])
+    moved[:] = least + most
+
+
+@inner()
 def _boundaries(y: Array, curves: tuple[Array, Array, Array], at: Ints, out: tuple[Array, Array, Array]) -> None:
     """Positions of boundaries, the area up to each by relaxation times, and its derivatives by u, as valleys move.
 
     `at` are the places of relaxation times nearest to the boundaries, the ends among them. `out` are ln τ (b), areas
-    (b,m) and derivatives (b,m).
+    (b,m) and derivatives (b,m). Valleys are at the vertices of parabolas, but for those that would give a row between
+    two of them more than there is between the lowest relaxation times: they are as near to the vertices as they may.
+    Errors are those of the vertices, since the lowest relaxation time is no better known.
     """
     # (m),(b)->(b),(b,m),(b,m)
     u, gamma, _ = curves
     place, area, slope = out
-    rate = np.zeros(3)
+    rates, shifts, moved = np.zeros((at.size, 3)), np.zeros(at.size), np.zeros(at.size)
     for b in range(at.size):
         m = at[b]
-        shift = 0.0
         if 0 < m < u.size - 1 and u[m] < min(u[m - 1], u[m + 1]):
-            shift = _vertex(y, u, m, rate)[0]
+            shifts[b] = _vertex(y, u, m, rates[b])[0]
+            moved[b] = _moved(y, gamma, m, shifts[b])
+    allowed = moved.copy()
+    _falling(allowed[1:-1])
+    for b in range(at.size):
+        m = at[b]
+        shift = shifts[b] if allowed[b] == moved[b] else _shift_of(y, gamma, m, allowed[b])
         place[b] = y[m] + shift
         _up_to(y, gamma, place[b], area[b])
         slope[b] = area[b]
-        if shift != 0.0:
-            slope[b, m - 1 : m + 2] += _line(y, gamma, m, shift) * rate
+        if shifts[b] != 0.0:
+            slope[b, m - 1 : m + 2] += _line(y, gamma, m, shift) * rates[b]
 
 
 @inner()

@@ -23,7 +23,7 @@ def sums(*elements, y=Y):
 
 TWO = (20, -4.0, 0.85), (30, 2.0, 0.8)
 CLOSE = (40, -2.0, 0.75), (3, 0.5, 0.85)
-THREE = (20, -6.0, 0.9), (15, -1.0, 0.8), (8, 4.0, 0.85)
+THREE = (20, -6.2, 0.9), (15, -1.0, 0.8), (8, 4.2, 0.85)
 RIPPLES = sums((40, 0.0, 0.6)) * np.exp(0.25 * np.cos(4 * Y))
 
 
@@ -253,6 +253,49 @@ def test_what_lies_beyond_the_window_is_a_row_of_its_own_and_all_add_up():
         (none,) = found(gamma, covariance(doubt), edges=True)
         assert list(none[:, 10]) == [log_peaks.EDGE]
         assert none[0, 1] == pytest.approx(rows[:, 1].sum(), rel=1e-12)
+
+
+def test_areas_by_which_valleys_move_fall_and_are_as_they_were_where_they_may_be():
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 5, 12):
+        for _ in range(50):
+            before = rng.standard_normal(size) * (rng.random(size) > 0.2)
+            after = before.copy()
+            log_peaks._falling(after)
+            assert (np.diff(after) <= 0).all()
+            assert (np.abs(after) <= np.abs(before)).all()
+            assert (after * before >= 0).all()
+            # None of them can be nearer to what it was.
+            for b in np.flatnonzero(after != before):
+                closer = after.copy()
+                closer[b] += 1e-9 * np.sign(before[b])
+                others = before[:b] if before[b] > 0 else before[b + 1 :]
+                assert (np.diff(closer) > 0).any() or after[b] in others
+            falling = -np.sort(-before)
+            again = falling.copy()
+            log_peaks._falling(again)
+            np.testing.assert_array_equal(again, falling)
+
+
+def test_a_row_between_valleys_has_no_more_than_there_is_between_the_lowest_places():
+    held = 0
+    for first, last in itertools.product((-6.2, -6.0, -5.9), (3.9, 4.0, 4.1)):
+        elements = (20, first, 0.9), (15, -1.0, 0.8), (8, last, 0.85)
+        gamma = sums(*elements)
+        (own,) = found(gamma, covariance(0.01))
+        lowest = [int(np.argmin(np.where((a < Y) & (b > Y), gamma, np.inf))) for a, b in itertools.pairwise(own[:, 0])]
+        most = np.trapezoid(gamma[lowest[0] : lowest[1] + 1], Y[lowest[0] : lowest[1] + 1])
+        assert own[1, 1] <= most * (1 + 1e-12)
+        assert own[:, 1].sum() == pytest.approx(np.trapezoid(gamma, Y), rel=1e-12)
+        fine = np.linspace(own[1, 8], own[1, 9], 20001)
+        assert own[1, 1] == pytest.approx(np.trapezoid(np.interp(fine, Y, gamma), fine), rel=1e-6)
+        # A boundary is between the lowest relaxation time and where γ is least, on whichever side that is.
+        for valley, m in zip(own[1:, 8], lowest, strict=True):
+            near = np.linspace(Y[m - 1], Y[m + 1], 4001)
+            least = near[np.argmin(sums(*elements, y=near))] - Y[m]
+            assert min(least, 0) - 0.03 <= valley - Y[m] <= max(least, 0) + 0.03
+        held += own[1, 1] > most * (1 - 1e-12)
+    assert held >= 2
 
 
 def test_a_place_between_relaxation_times_is_nearer_to_the_truth_than_either():

@@ -114,6 +114,26 @@ def test_parts_of_the_resistance_are_integrals_of_gamma(forty):
     np.testing.assert_allclose(np.sqrt(low * high) / np.exp(0.5 * shift), exact, rtol=1e-6)
 
 
+def test_boundaries_are_no_better_known_than_the_grid_resolves_them(forty):
+    _, result, posterior = forty
+    low, high = 2.3e-4, 0.071
+    spacing = np.log(result.tau[1] / result.tau[0])
+    logs = result.tau.size
+    for ends, blurred in (((low, high), 0.5 * spacing), ((low, low * 1.2), np.log(1.2) / 8)):
+        parts = result.coefficients * areas_between(result.expansion, *ends)
+        share = parts / parts.sum(axis=1, keepdims=True)
+        plain = np.einsum("ki,kij,kj->k", share, posterior.covariance[:, :logs, :logs], share)
+        there = straight(result, np.array(ends)) * blurred / parts.sum(axis=1, keepdims=True)
+        least, most = posterior.resistance_interval(*ends, 0.6826894921)
+        shift = np.abs(np.sum(share * posterior.shift[:, :logs], axis=1))
+        half = 0.5 * (np.log(most / least) - shift)
+        np.testing.assert_allclose(half, np.sqrt(plain + np.sum(there**2, axis=1)), rtol=1e-6)
+    # An end of the grid is no boundary within γ.
+    first = float(result.tau[0])
+    assert posterior._blur(first, high) == pytest.approx(0.5 * spacing * straight(result, np.array([high]))[:, 0])
+    assert (posterior._blur(first, float(result.tau[-1])) == 0.0).all()
+
+
 def _shares(result):
     parts = result.coefficients * areas_between(result.expansion, 2.3e-4, 0.071)
     return parts / parts.sum(axis=1, keepdims=True)

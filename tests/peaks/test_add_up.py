@@ -92,6 +92,43 @@ def test_no_peak_is_more_than_gamma_between_its_valleys_and_rows_add_up_on_rando
                     assert peak.r <= area * 1.01 + 1e-3 * result.r_pol[spectrum]
 
 
+def lowest_and_more(result, rows):
+    """R of maxima between two rows that are no shoulders, and areas of γ between the lowest places beside them."""
+    y, pairs = np.log(result.tau), []
+    for spectrum, own in rows.groupby("spectrum"):
+        gamma, kinds, resistances = result.coefficients[spectrum], list(own["kind"]), own["r"].to_numpy()
+        tops = []
+        for at, kind in zip(np.log(own["tau"]), kinds, strict=True):
+            m = int(np.argmin(np.abs(y - at)))
+            near = np.arange(max(m - 1, 0), min(m + 2, y.size))
+            tops.append(m if kind != "maximum" else int(near[np.argmax(gamma[near])]))
+        for c in range(1, len(own) - 1):
+            if "shoulder" not in kinds[c - 1 : c + 2]:
+                left, m, right = tops[c - 1 : c + 2]
+                first, last = left + int(np.argmin(gamma[left : m + 1])), m + int(np.argmin(gamma[m : right + 1]))
+                pairs.append((resistances[c], np.trapezoid(gamma[first : last + 1], y[first : last + 1])))
+    return np.array(pairs)
+
+
+def test_no_peak_between_two_rows_is_above_the_integral_between_the_lowest_places():
+    rng = np.random.default_rng(301)
+    z = np.empty((300, FREQUENCY.size), complex)
+    for k in range(len(z)):
+        z[k] = 10 ** rng.uniform(-1, 1)
+        for _ in range(rng.integers(1, 5)):
+            z[k] += zarc(10 ** rng.uniform(0, 2), 10 ** rng.uniform(-7, 3), rng.uniform(0.6, 1.0))
+        z[k] += rng.integers(2) * 10 ** rng.uniform(-1, 1) / S ** rng.uniform(0.3, 1.0)
+    result = drt.invert(noisy(z, 0.005))
+    rows = result.peaks()
+    np.testing.assert_allclose(rows.groupby("spectrum")["r"].sum(), result.r_pol, rtol=1e-9)
+    found, area = lowest_and_more(result, rows).T
+    assert len(found) > 40
+    assert (found <= area * (1 + 1e-9)).all()
+    # Valleys are between relaxation times where that takes nothing from a neighbour that it may not have.
+    assert np.mean(found < area * (1 - 1e-6)) > 0.3
+    np.testing.assert_allclose(found, area, rtol=0.05)
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.002])
 def test_an_ideal_capacitor_beside_a_resistor_is_a_peak_for_tikhonov(noise):
     result = drt.invert(noisy(1 / (1 / 200 + 1e-3 * S), noise), drt.Tikhonov())

@@ -1,5 +1,6 @@
 """Peaks of solutions whose logarithm has a posterior."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,6 +52,62 @@ def test_processes_that_overlap_are_told_apart():
     assert (counts(found(spectra([ZARC(50, 1e-2, 0.85), ZARC(50, 0.15, 0.85)], 60)), 60) == 2).all()
     four = [ZARC(8, 2e-6, 0.95), ZARC(15, 2e-4, 0.85), ZARC(30, 1e-2, 0.8), ZARC(20, 2, 0.9)]
     assert (counts(found(spectra(four, 60)), 60) == 4).all()
+
+
+def pairs_of_arcs(seed, count):
+    """Spectra of two arcs, one up to a hundred times the other, and R of each between valleys of their γ."""
+    rng = np.random.default_rng(seed)
+    frequency = np.logspace(5, -2, 71)
+    y = np.linspace(np.log(1e-16), np.log(1e12), 40001)
+    z, exact = np.full((count, 71), 10 + 0j), np.empty((count, 2))
+    for k in range(count):
+        resistances = np.array([100.0, 10 ** rng.uniform(0, 1)])[:: rng.choice([1, -1])]
+        middle, apart, phi = rng.uniform(-3, -0.5), rng.uniform(2.5, 4), rng.uniform(0.7, 0.95, 2)
+        places = np.clip(middle + np.array([-0.5, 0.5]) * apart, -4.8, 0.4)
+        gamma = np.zeros(y.size)
+        for r, tau, p in zip(resistances, 10**places, phi, strict=True):
+            z[k] += zarc(frequency, r, tau, p)
+            gamma += ZARC(r, tau, p).gamma(np.exp(y))
+        between = np.flatnonzero((y > np.log(10) * places[0]) & (y < np.log(10) * places[1]))
+        valley = between[np.argmin(gamma[between])]
+        exact[k] = [np.trapezoid(gamma[some], y[some]) for some in (slice(0, valley + 1), slice(valley, None))]
+    noise = rng.standard_normal((2, count, 71))
+    return drt.Spectra(frequency, z * (1 + 0.003 * (noise[0] + 1j * noise[1]))), exact
+
+
+def test_resistances_of_small_and_of_large_peaks_are_covered():
+    some, exact = pairs_of_arcs(401, 300)
+    result = drt.invert(some)
+    peaks = result.peaks()
+    kinds = peaks.groupby("spectrum")["kind"]
+    of_both = peaks[(kinds.transform("size") == 2) & kinds.transform(lambda own: (own == "maximum").all())]
+    rows = of_both["spectrum"].to_numpy()[::2]
+    off = of_both["r"].to_numpy().reshape(-1, 2) - exact[rows]
+    inside = np.abs(off) < 1.96 * of_both["r_error"].to_numpy().reshape(-1, 2)
+    small = exact[rows].argmin(axis=1)
+    at = np.arange(rows.size)
+    assert rows.size > 150
+    assert inside[at, small].mean() >= 0.93
+    assert inside[at, 1 - small].mean() >= 0.93
+
+
+def test_what_may_lie_beyond_the_last_relaxation_time_is_not_known_of_the_last_peak():
+    frequency = np.logspace(5, -2, 71)
+    z = 10 + zarc(frequency, 20, 1e-4, 0.85) + zarc(frequency, 90, 3.0, 0.6)
+    noise = np.random.default_rng(12).standard_normal((2, 100, 71))
+    some = drt.Spectra(frequency, z * (1 + 0.003 * (noise[0] + 1j * noise[1])))
+    result = drt.invert(some)
+    last = result.peaks().groupby("spectrum").last()
+    beyond = posterior_of(some, result)(np.arange(100)).beyond(0.6827)
+    assert (last["r_error"] > beyond).all()
+    assert (beyond > 0.5).all()
+    # γ of the arc of 3 s from the valley on: nearly all of the 90 ohm, 9 of which are slower than the window.
+    y = np.linspace(np.log(1e-16), np.log(1e16), 60001)
+    gamma = ZARC(20, 1e-4, 0.85).gamma(np.exp(y)) + ZARC(90, 3.0, 0.6).gamma(np.exp(y))
+    between = np.flatnonzero((y > np.log(1e-4)) & (y < np.log(3.0)))
+    valley = between[np.argmin(gamma[between])]
+    exact = np.trapezoid(gamma[valley:], y[valley:])
+    assert np.mean(np.abs(last["r"] - exact) < 1.96 * last["r_error"]) >= 0.93
 
 
 def test_a_small_process_beside_a_large_one_is_a_shoulder():
@@ -134,7 +191,7 @@ def test_failed_spectra_zeros_and_unknown_posteriors_have_no_peaks(two):
         known = inner(rows)
         covariance = known.covariance.copy()
         covariance[rows == 1] = np.nan
-        return SimpleNamespace(expansion=known.expansion, covariance=covariance)
+        return dataclasses.replace(known, covariance=covariance)
 
     given = problem, inverted_unknowns(result), result.regularisation, result.residual
     rows = find_peaks(*given, posterior=posterior)
