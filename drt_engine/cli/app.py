@@ -50,6 +50,7 @@ _SPELLINGS = {
     "columns must name": "--columns must name",
     "overwrite=True": "--overwrite",
     "level=0.95": "--level 0.95",
+    "say so by name, states or constants": "say so by --name, --states or --temperature",
 }
 _MOST_SHOWN = 1000  # characters of one text in a table or a tree; Rich takes minutes to colour a name of 100,000
 
