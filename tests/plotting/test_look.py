@@ -103,6 +103,18 @@ def test_limits_cut_and_rescale():
         plotting.gamma(RESULT, rows=ONE, undetermined="green")
 
 
+@pytest.mark.parametrize("times", [1e-6, 1.0, 1e6])
+def test_powers_of_ten_on_a_logarithmic_axis_are_in_the_unit_beside_them(times):
+    result = replace(RESULT[ONE], coefficients=times * RESULT[ONE].coefficients)
+    figure = plotting.heat_map(result, log_gamma=True)
+    for axes in (plotting.gamma(result, log_gamma=True).axes[0], figure.axes[1]):
+        axes.figure.draw_without_rendering()
+        assert axes.get_ylabel() == r"$\gamma$ / Ω"
+        written = {at: tick.get_text() for at, tick in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
+        power = round(np.log10(times * RESULT[ONE].gamma.max()) - 0.5)
+        assert f"10^{{{power}}}" in written[min(written, key=lambda at: abs(np.log(at / 10.0**power)))]
+
+
 @pytest.mark.slow
 def test_each_may_have_a_scale_of_its_own():
     axes = plotting.waterfall(RESULT, rows=ONE, own_scales=True).axes[0]
