@@ -99,6 +99,23 @@ Workers = Annotated[int, typer.Option(help="Processes that invert; 1 starts none
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
 
 
+class Once(logging.Filter):
+    """Lets each message of figures through once: several figures of one command may have the same to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a message is new."""
+        if not record.name.startswith("drt_engine.plotting"):
+            return True
+        message = record.getMessage()
+        new = message not in self._said
+        self._said.add(message)
+        return new
+
+
 class PlainFormatter(logging.Formatter):
     """Messages of the log as plain text, one line each."""
 
