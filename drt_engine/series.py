@@ -109,7 +109,9 @@ def series_columns(
     if series is not None:
         return tuple(series)
     others = [
-        name for name in map(str, states.columns) if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name])
+        name
+        for name in map(str, states.columns)
+        if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _kind_of_file(states, name)
     ]
     chosen: list[str] = []
     words = " and ".join(along)
@@ -326,6 +328,11 @@ def _tells(column: "pd.Series[Any]") -> bool:
         return True
     values = column.dropna().to_numpy(dtype=float)
     return bool((values == np.round(values)).all())
+
+
+def _kind_of_file(states: pd.DataFrame, name: str) -> bool:
+    """Whether a column says only which of the files are workbooks: all that have a sheet have one of the same name."""
+    return name == "sheet" and states[name].nunique() < 2
 
 
 def _shortest(states: pd.DataFrame, names: list[str]) -> bool:

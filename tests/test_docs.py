@@ -137,6 +137,14 @@ def test_every_formula_is_drawn_without_network():
     assert "mathjax" not in read("docs/conf.py")
 
 
+def test_every_footnote_is_there():
+    for path in (ROOT / "docs").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        told = r"^\[\^([\w-]+)\]:"
+        named = re.findall(r"\[\^([\w-]+)\]", re.sub(told, "", text, flags=re.MULTILINE))
+        assert set(named) == set(re.findall(told, text, re.MULTILINE)), path.name
+
+
 def test_the_pictures_of_what_goes_wrong_are_there():
     named = re.findall(r"!\[.+\]\(wrong/([\w-]+)\.png\)", read("docs/wrong.md"))
     there = {path.stem for path in (ROOT / "docs" / "wrong").iterdir()}

@@ -231,9 +231,12 @@ def mistakes(tmp_path):
         "bad cell": table(("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"), (F, z.real, -z.imag), ",", ".").replace(
             f"{z.real[4]:.8g}", "OVLD", 1
         ),
+        "comma twice": table(("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"), (F, z.real, -z.imag), ",", ","),
+        "no unit": table(("Frequency", "Re(Z)/Ohm", "-Im(Z)/Ohm"), (F / 1e3, z.real, -z.imag), ",", "."),
         "few": table(("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"), (F[:4], z.real[:4], -z.imag[:4]), ",", "."),
         "other grid": table(("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"), (F[:18], z.real[:18], -z.imag[:18]), ",", "."),
     }
+    put["bad word"] = put["bad cell"].replace("OVLD", "abc")
     for name, content in put.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.csv").write_text(content)
@@ -251,10 +254,13 @@ def mistakes(tmp_path):
         "kHz": (0, "1 spectra imported"),
         "comma": (0, "1 spectra imported"),
         "no units": (2, "'f', 'A', 'B', are not known .*--columns 'frequency,re,im'"),
-        "bad cell": (0, "1 rows without frequency or impedance left out .first at line 6"),
+        "bad cell": (0, "1 rows without frequency or impedance left out .first at line 6: 'OVLD'"),
+        "bad word": (2, r"line 6: column 2 .* has 'abc', where a number was expected. Correct or remove the line"),
+        "comma twice": (2, "5 cells, where the headings name 3 .* decimal commas, export them with semicolons"),
+        "no unit": (0, "has no unit: taken as Hz; if it is kHz, say so with --columns 'frequency/kHz=1,re=2,-im=3'"),
         "few": (2, "1 sweeps of fewer than 5 points left out"),
         "mixed": (0, "1 on 25 frequencies, 1 on 18 frequencies"),
-        "empty": (2, "none of the files of .* is a measurement. Is it the right folder"),
+        "empty": (2, "none of the files of .* is a measurement; expected are .* potentiostat.* Is it the right folder"),
         "nowhere": (2, "there is no such file or folder in .*Check its name"),
     }
 
@@ -272,6 +278,13 @@ def test_the_first_mistakes_are_answered(tmp_path, run):
     code, said = run("import", tmp_path / "comma", "-o", tmp_path / "comma.h5")
     assert code == 2
     assert "exists already. Give another name, or say --overwrite. With --append, import adds to it." in said
+    code, said = run("invert", tmp_path / "comma" / "a.csv")
+    assert code == 2
+    assert "a.csv: is not an HDF5 file. If it is a measurement, make a campaign of it first: drt-engine import." in said
+    code, said = run("plot", tmp_path / "comma.h5")
+    assert code == 2
+    assert "holds no inversions" in said
+    assert "Invert it first, with drt-engine invert" in said
     out = tmp_path / "mixed.drt.h5"
     assert run("invert", tmp_path / "mixed.h5", "-o", out, "--method", "tikhonov")[0] == 0
     code, said = run("peaks", out, "-o", tmp_path / "mixed.csv")

@@ -94,6 +94,52 @@ def smallest_residual(frequency, z):
     return norm / np.sqrt(frequency.size)
 
 
+PUBLIC = {
+    "electrolyte": (7, "Temperature / °C"),
+    "solid_state": (5, ">4: PEIS_SSB.mpr</text>"),
+    "drttools": (5, ">4: zarc_data.txt</text>"),
+    "instruments": (12, ">0: Circuit1_EIS_1.z</text>"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_set_goes_from_the_folder_to_its_figure_without_options(real_data, tmp_path, run, name):
+    count, label = PUBLIC[name]
+    code, said = run("import", real_data / name, "-o", tmp_path / "c.h5")
+    assert code == 0, said
+    assert f"{count} spectra imported" in said
+    code, said = run("invert", tmp_path / "c.h5", "--method", "tikhonov")
+    assert code == 0, said
+    kinds = ("--kind", "waterfall", "--kind", "composite")
+    code, said = run("plot", tmp_path / "c.drt.h5", *kinds, "-o", tmp_path / "f.svg")
+    assert code == 0, said
+    assert f"{count} spectra drawn" in said
+    for kind in ("waterfall", "composite"):
+        drawn = (tmp_path / f"f-{kind}.svg").read_text(encoding="utf-8")
+        assert label in drawn, kind
+        assert (r"of each" in drawn) == (name != "electrolyte"), kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [
+        ("zhang2020", ("--columns", "time,cycle,frequency,re,-im"), 3939),
+        ("autoecm", ("--columns", "omega=1,re=2,im=3"), 1761),
+    ],
+)
+def test_the_large_public_sets_need_nothing_but_columns(real_data, tmp_path, run, name, options, count):
+    code, imported = run("import", real_data / name, "-o", tmp_path / "c.h5", *options)
+    assert code == 0, imported
+    code, said = run("invert", tmp_path / "c.h5", "--method", "tikhonov", "--regularisation", 1e-3)
+    assert code == 0, said
+    code, said = run("plot", tmp_path / "c.drt.h5", "-o", tmp_path / "f.png")
+    assert code == 0, said
+    assert f"{count} in the campaign" in imported
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("name", ["LIB_data.txt", "LIB_data_2.txt", "data_1.csv", "negami_data.txt", "zarc_data.txt"])
 def test_published_example_files(real_data, name):
     text = (real_data / "drttools" / name).read_text().replace(",", " ")

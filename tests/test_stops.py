@@ -106,7 +106,7 @@ def test_one_sheet_a_state_and_spectra_beside_each_other_with_cells_that_are_no_
     (tmp_path / "lab" / "C.txt").write_text("\n".join("\t".join(row) for row in (above, headings, *cells)) + "\n")
     code, said = run("import", tmp_path / "lab", "-o", tmp_path / "c.h5", "--name", "{cell}.{_}", "--area", 0.5)
     assert code == 0, said
-    assert "1 rows without frequency or impedance left out (first at row 5)" in said
+    assert "1 rows without frequency or impedance left out (first at row 5: 'OVLD')" in said
     assert "ohm cm2 divided by the area of 0.5 cm2" in said
     parts = [drt.read_spectra(tmp_path / "c.h5", grid.grid) for grid in hdf5.scan(tmp_path / "c.h5").spectra]
     states = pd.concat([one.states for one in parts])

@@ -19,7 +19,7 @@ from drt_engine.cli import (  # noqa: F401
     validate,
     watch,
 )
-from drt_engine.cli.app import PlainFormatter, app, say, show_uncaught, spelled
+from drt_engine.cli.app import Once, PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]
 
@@ -30,6 +30,7 @@ def main() -> None:
 
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(message)s"))
+    handler.addFilter(Once())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     sys.excepthook = show_uncaught
     # What failed is in the summary that the command prints.

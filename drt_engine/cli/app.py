@@ -50,6 +50,7 @@ _SPELLINGS = {
     "columns must name": "--columns must name",
     "overwrite=True": "--overwrite",
     "level=0.95": "--level 0.95",
+    "say so by name, states or constants": "say so by --name, --states or --temperature",
 }
 _MOST_SHOWN = 1000  # characters of one text in a table or a tree; Rich takes minutes to colour a name of 100,000
 
@@ -96,6 +97,23 @@ def _main(
 
 Workers = Annotated[int, typer.Option(help="Processes that invert; 1 starts none.", min=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
+
+
+class Once(logging.Filter):
+    """Lets each message of figures through once: several figures of one command may have the same to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a message is new."""
+        if not record.name.startswith("drt_engine.plotting"):
+            return True
+        message = record.getMessage()
+        new = message not in self._said
+        self._said.add(message)
+        return new
 
 
 class PlainFormatter(logging.Formatter):

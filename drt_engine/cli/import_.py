@@ -167,7 +167,11 @@ def _nothing(files: list[Path], found: "Collected") -> str:
     if not found.files:
         return f"there is nothing to import: {where} has no files. Is it the right folder?"
     if all(one.status == "no measurement" for one in found.files):
-        return f"there is nothing to import: none of the files of {where} is a measurement. Is it the right folder?"
+        return (
+            f"there is nothing to import: none of the files of {where} is a measurement; expected are files of a "
+            "potentiostat, or tables of frequency and impedance. Is it the right folder? Import one of its files by "
+            "name to see what is not understood."
+        )
     return f"there is nothing to import from {where}. The report above says why."
 
 

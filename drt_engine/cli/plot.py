@@ -56,6 +56,8 @@ _BESIDE = {Kind.COMPOSITE: ("cell",), Kind.AGEING: ("cell", "cycle")}
 _TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature")
 _OF_FILES = ("source", "digest", "sweep", "sheet", "spectrum")
 _RECORDED = (".mpt", ".mpr", ".dta")
+_APART = 20.0
+"""How many times as large some spectra are as others that have nothing in common with them."""
 _TRACED = (Kind.COMPOSITE, Kind.AGEING, Kind.PROCESSES, Kind.WATERFALL, Kind.HEAT_MAP)
 
 
@@ -198,7 +200,7 @@ def _figures(kinds: list[Kind], shown: _Shown, state: str | None, cells: str | N
     known = None if shown.tracks is None else shown.tracks.along
     shown = replace(
         shown,
-        state=state or known or _likely_state(states),
+        state=state or known or _likely_state(states, unlike=_unlike(shown.results)),
         cells=None if cells is None else _cells(cells, states),
     )
     if Kind.AGEING in kinds and shown.state == "cycle":
@@ -274,12 +276,27 @@ def _names(text: str | None) -> dict[str, str]:
     return {name.strip(): called.strip() for name, _, called in pairs}
 
 
-def _likely_state(states: "pd.DataFrame") -> str:
-    """State that a figure is drawn over if none is named: one of numbers, each of which is there once a series."""
+def _unlike(results: "list[Inversion]") -> bool:
+    """Say whether spectra have nothing in common: no cell, other frequencies, and sizes far apart."""
+    import numpy as np
+
+    if len(results) < 2 or any("cell" in one.states.columns or one.impedance is None for one in results):
+        return False
+    sizes = np.concatenate([np.nanmedian(np.abs(z), axis=1) for one in results if (z := one.impedance) is not None])
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    return bool(sizes.size and sizes.max() > _APART * sizes.min())
+
+
+def _likely_state(states: "pd.DataFrame", *, unlike: bool = False) -> str:
+    """State that a figure is drawn over if none is named: one of numbers, each of which is there once a series.
+
+    Unlike spectra stand along no state that an instrument recorded by itself, as the voltage.
+    """
     import pandas as pd
 
-    usual = ("voltage", "soc", "cycle", "temperature")
-    for name in dict.fromkeys((*usual, "time", *map(str, states.columns))):
+    usual = ("soc", "cycle", "temperature") if unlike else ("voltage", "soc", "cycle", "temperature")
+    others = () if unlike else ("time", *map(str, states.columns))
+    for name in dict.fromkeys((*usual, *others)):
         if name not in states.columns:
             continue
         column = states[name]
@@ -287,7 +304,7 @@ def _likely_state(states: "pd.DataFrame") -> str:
         if not numbers or not column.notna().all():
             continue
         if column.is_unique or (name in usual and len(set(column)) > 1 and _one_series(states, name) is not None):
-            return name
+            return str(name)
     return "spectrum"
 
 
@@ -403,6 +420,7 @@ def _figure(kind: Kind, shown: _Shown) -> "tuple[Figure, int]":
     view = _drawn_as(shown.view)
     # Cells stand side by side, and these figures take the first cycle and the discharge by themselves.
     at = {name: value for name, value in fixed.items() if name not in ("cell", "cycle", "direction")}
+    at |= {} if fixed else _all_of(states, ("cycle", "direction"))
     if kind in (Kind.AGEING, Kind.COMPOSITE):
         taken = {name: value for name, value in fixed.items() if name not in _BESIDE[kind]}
         _say_series(taken, some := _rows_with(states, taken).size, count)
@@ -430,6 +448,11 @@ def _rows_with(states: "pd.DataFrame", fixed: dict[str, Any]) -> Any:
     for name, value in fixed.items():
         found &= (states[name] == value).to_numpy()
     return np.flatnonzero(found)
+
+
+def _all_of(states: "pd.DataFrame", names: tuple[str, ...]) -> dict[str, Any]:
+    """All values of states that tell no series apart, since another state does: figures are to choose none of them."""
+    return {name: states[name].unique().tolist() for name in names if name in states and states[name].notna().all()}
 
 
 def _say_series(fixed: dict[str, Any], some: int, every: int) -> None:

@@ -91,7 +91,9 @@ def _check_readable(path: PathLike) -> None:
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be opened: {_cause(error)}") from error
     if not h5py.is_hdf5(path):
-        raise FileFormatError(f"{path}: is not an HDF5 file.")
+        raise FileFormatError(
+            f"{path}: is not an HDF5 file. If it is a measurement, make a campaign of it first: drt-engine import."
+        )
 
 
 class NewFile:

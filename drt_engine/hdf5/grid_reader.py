@@ -334,7 +334,11 @@ def members(path: PathLike, file: Any, where: str, *, required: bool = True) -> 
         return {}
     if not isinstance(group, h5py.Group):
         kind = where.split("/", maxsplit=1)[0]
-        cure = " Invert it first, and name the result." if where == "inversions" and "spectra" in file else ""
+        cure = (
+            " Invert it first, with drt-engine invert, and name the result."
+            if where == "inversions" and "spectra" in file
+            else ""
+        )
         raise FileFormatError(f"{path}: holds no {kind}: there is no group /{where}.{cure}")
     members = {name: _member(path, group, name) for name in group}
     found = {name: member for name, member in members.items() if isinstance(member, h5py.Group)}

@@ -22,7 +22,7 @@ _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
 _R, _R_ERROR, _LOWER, _KIND = 1, 7, 8, 10
 _SIGNED = [1, 2, 4]
-"""Columns: resistance, its error, the lower limit, beside which is the upper one, and the kind; those that have the sign
+"""Columns: resistance, its error, the lower limit, beside which is the upper one, and the kind; those with the sign
 of γ: resistance, height and prominence."""
 
 _LEANING, _MOST_RATIO = 0.09, 100.0

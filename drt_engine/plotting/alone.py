@@ -15,14 +15,11 @@ from drt_engine.plotting.selection import Selection
 from drt_engine.plotting.together import reached
 from drt_engine.text import drawn
 
-__all__ = ["NUMBERS", "each_alone"]
+__all__ = ["each_alone"]
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-
-NUMBERS = ("spectrum", "sweep")
-"""States that only number spectra: neighbours in them need not be alike."""
 
 _ROWS, _COLUMNS = 5, 4
 _WIDE = 24  # letters of a title that fits above a panel

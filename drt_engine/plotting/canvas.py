@@ -32,6 +32,9 @@ SINGLE_COLUMN = 3.5
 DOUBLE_COLUMN = 7.2
 """Width of two columns of a journal, inches."""
 
+_NARROW = 2.4
+"""Inches of an axis beside which words take two lines."""
+
 _PAD = 0.03
 # Ticks are made when a figure is drawn, after the style is gone, so they have to carry theirs.
 _TICKS: tuple[dict[str, Any], ...] = (
@@ -140,6 +143,19 @@ def plain_logarithm(axes: Axes) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high > 10 * low else (1.0, 2.0, 3.0, 5.0, 7.0)))
         factor, _ = ohms(high)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * factor:g}"))
+
+
+def is_narrow(axes: Axes) -> bool:
+    """Whether a line of words does not fit beside an axis."""
+    return bool(axes.get_window_extent().width < _NARROW * figure_of(axes).dpi)
+
+
+def scale_by_logarithm(axes: Axes, low: float, high: float) -> None:
+    """Make an ordinate logarithmic around what is drawn from `low` to `high`."""
+    margin = (high / low) ** 0.08
+    axes.set_yscale("log")
+    axes.set_ylim(low / margin, high * margin)
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def label_modulus(axes: Axes) -> None:

@@ -225,6 +225,8 @@ def _assumed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[
             raise UnknownNameError("state", name, map(str, states.columns))
     kept = states[matches(states, at)]
     open_ = {"cycle", "direction"} & set(states.columns) - set(at) - shown if len(kept) else set()
+    # What has one value only tells nothing apart, though some spectra may not have it.
+    open_ = {name for name in open_ if len(set(kept[name].dropna())) > 1}
     assumed: dict[str, Any] = {}
     if "cycle" in open_:
         assumed["cycle"] = kept["cycle"].min()

@@ -151,8 +151,9 @@ def paint(chosen: Selection, colour: str | ColourScale | None) -> Paint:
     mappable = ScalarMappable(Normalize(low, high), light)
     rgba = np.asarray(mappable.to_rgba(quantity.array))
     few = np.unique(quantity.array)
+    names = dict(zip(quantity.array.tolist(), quantity.names, strict=False))
     # Values that are written alike have one key.
-    named = {drawn(_valued(quantity.label, value)): value for value in few}
+    named = {names.get(value) or drawn(_valued(quantity.label, value)): value for value in few.tolist()}
     if len(named) <= _FEW and scale.low is None and scale.high is None:
         shades = [tuple(np.asarray(mappable.to_rgba(value)).tolist()) for value in named.values()]
         keys = [Line2D([], [], color=shade, label=name) for shade, name in zip(shades, named, strict=True)]

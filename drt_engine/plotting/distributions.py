@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from drt_engine.errors import InputError
 from drt_engine.frames import areas
 from drt_engine.methods import LogGaussian
-from drt_engine.plotting.alone import NUMBERS, each_alone
-from drt_engine.plotting.canvas import axes_for, decades, figure_of, legend_above
+from drt_engine.plotting.alone import each_alone
+from drt_engine.plotting.canvas import axes_for, decades, figure_of, is_narrow, legend_above
 from drt_engine.plotting.colours import BESIDE, ColourScale, colour_map, finish_bar, paint
 from drt_engine.plotting.look import LookOptions, current, in_ohms, ohms, styled
-from drt_engine.plotting.selection import Quantity, Selection, select
+from drt_engine.plotting.selection import NUMBERS, Quantity, Selection, select
 from drt_engine.plotting.together import SeveralInversions, gamma_bands, one_result, reached
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.result import Inversion
@@ -38,6 +38,8 @@ __all__ = [
     "gamma_norm",
     "heat_map",
     "label_gamma",
+    "own_heights",
+    "own_scales",
     "scale_bar",
     "shown_gamma",
     "state_ticks",
@@ -51,6 +53,7 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 GAMMA = r"$\gamma$"
+_OF_EACH = r"$\gamma$ / $\gamma_\mathrm{max}$ of each"
 MOST_LINES = 40
 """Spectra that a waterfall can show; more of them are drawn as a heat map."""
 
@@ -111,9 +114,15 @@ def gamma(
     axes, _ = axes_for(ax, 2.3)
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
-    for line, colour in zip(values, colours.rgba, strict=True):
+    name = state.state if isinstance(state, ColourScale) else state or ""
+    own = truth is None and (name in NUMBERS or current().own_scales is True) and own_scales(scaled, name)
+    by = _largest(scaled)[:, None] if own else np.ones((len(chosen), 1))
+    if own:
+        _say_own_scales(scaled, name)
+        by[by == 0.0] = 1.0
+    for line, colour in zip(values / by, colours.rgba, strict=True):
         axes.plot(tau, line, color=colour)
-    keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba)
+    keys: list[Artist] = _draw_bands(axes, chosen.fitted, tau, colours.rgba, by)
     if truth is not None:
         _draw_truth(axes, truth, chosen, len(whole))
         keys += [
@@ -122,7 +131,9 @@ def gamma(
         ]
     decades(axes, _time(chosen.fitted))
     axes.set_xlim(tau[0], tau[-1])
-    _gamma_axis(axes, float(np.nanmax(scaled)), _unit(chosen.fitted), limited=beyond is not None)
+    _gamma_axis(axes, float(np.nanmax(scaled / by)), _unit(chosen.fitted), limited=beyond is not None)
+    if own:
+        axes.set_ylabel(_OF_EACH)
     _say_beyond(axes, beyond, _unit(chosen.fitted))
     legend_above(axes, (*colours.handles, *keys))
     colours.explain(axes)
@@ -218,7 +229,9 @@ def _draw_waterfall(
     state, unit = quantity.name, _unit(chosen.fitted)
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
-    own = scale is None and _own_scales(scaled, state)
+    own = scale is None and own_scales(scaled, state)
+    if own:
+        _say_own_scales(scaled, state)
     heights = _heights(scaled, quantity.array, scale, own=own)
     tops = _largest(scaled) if own else np.full(len(scaled), _ends(scaled)[1])
     for k in quantity.distinct("A waterfall", 1)[::-1]:
@@ -245,11 +258,24 @@ def _heights(values: Array, states: Array, scale: float | None, *, own: bool) ->
     if scale is not None:
         return np.full(len(values), scale)
     if own:
-        # All are tall then, and must not hide each other: they rise by two steps at most.
-        places = np.unique(states)
-        step = float(np.median(np.diff(places))) / np.ptp(places) if places.size > 1 else 1.0
-        return min(1.0, 2.0 * step / _TALLEST) * np.array([waterfall_scale(row, states) for row in values])
+        return own_heights(values, states)
     return np.full(len(values), waterfall_scale(np.minimum(values, _ends(values)[1]), states))
+
+
+def own_heights(values: Array, states: Array) -> Array:
+    """How high an ohm of each spectrum is where each is drawn in parts of its largest γ, shape (K,).
+
+    Parameters
+    ----------
+    values : ndarray, shape (K, T)
+        γ, ohm.
+    states : ndarray, shape (K,)
+        Where they stand, in the unit of the label.
+    """
+    # All are tall then, and must not hide each other: they rise by two steps at most.
+    places = np.unique(states)
+    step = float(np.median(np.diff(places))) / np.ptp(places) if places.size > 1 else 1.0
+    return min(1.0, 2.0 * step / _TALLEST) * np.array([waterfall_scale(row, states) for row in values])
 
 
 def waterfall_scale(values: ArrayLike, states: ArrayLike) -> float:
@@ -332,8 +358,9 @@ def heat_map(
     colour_scale = colour_map(colours)
     tau, values = shown_gamma(chosen.fitted)
     scaled, beyond = without_walls(chosen.fitted, tau, values)
-    own = norm is None and _own_scales(scaled, state)
+    own = norm is None and own_scales(scaled, state)
     if own:
+        _say_own_scales(scaled, state)
         largest = np.maximum(_largest(scaled), np.finfo(float).tiny)[:, None]
         values, scaled = np.clip(values / largest, -1.0, 1.0), scaled / largest
     if norm is None and np.nanmin(values) < 0.0:
@@ -350,7 +377,7 @@ def heat_map(
     if bar:
         beside = figure_of(axes).colorbar(mesh, ax=axes, **BESIDE)
         if own:
-            finish_bar(beside, r"$\gamma$ / $\gamma_\mathrm{max}$ of each")
+            finish_bar(beside, _OF_EACH)
         else:
             label_gamma(beside, _unit(chosen.fitted))
     legend_above(axes, _mark_breaks(axes, chosen, quantity))
@@ -431,23 +458,33 @@ def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, 
     return (inside, largest) if within > 0.0 and largest > _WALL * within else (values, None)
 
 
-def _own_scales(values: Array, state: str) -> bool:
+def own_scales(values: Array, state: str) -> bool:
     """Whether each spectrum is drawn in parts of its largest γ: as is wished, or where many would look flat.
 
     Spectra that have only a number in common may be of samples that differ by powers of ten. Along a state the size of
     γ says something, and one scale shows it as long as it shows most of the spectra.
+
+    Parameters
+    ----------
+    values : ndarray, shape (K, T)
+        γ, ohm.
+    state : str
+        What they stand along.
     """
     if (wish := current().own_scales) is not None:
         return wish
-    flat, count = _flat(values, state), len(values)
-    if not flat or (state not in NUMBERS and 3 * flat <= count):
-        return False
-    logger.warning(
-        "γ of %d of %d spectra would look flat beside the largest: each is drawn in parts of its own largest γ. "
-        "own_scales=False, --one-scale, draws all on one scale.",
-        *(flat, count),
-    )
-    return True
+    flat = _flat(values, state)
+    return flat > 0 and (state in NUMBERS or 3 * flat > len(values))
+
+
+def _say_own_scales(values: Array, state: str) -> None:
+    """Say that each spectrum is drawn in parts of its largest γ, where nobody wished so."""
+    if current().own_scales is None:
+        logger.warning(
+            "γ of %d of %d spectra would look flat beside the largest: each is drawn in parts of its own largest γ. "
+            "own_scales=False, --one-scale, draws all on one scale.",
+            *(_flat(values, state), len(values)),
+        )
 
 
 def _flat(values: Array, state: str) -> int:
@@ -468,16 +505,17 @@ def _say_beyond(axes: Axes, largest: float | None, unit: str, colour: str = "0.3
     if largest is None:
         return
     factor, unit = ohms(10.0 * largest, unit)
+    between = "\n" if is_narrow(axes) else " "
     axes.text(
         0.02,
         0.98,
-        rf"$\gamma$ beyond the data, to {largest * factor:.3g} {unit}, not shown whole",
+        rf"$\gamma$ beyond the data, to {largest * factor:.3g} {unit},{between}not shown whole",
         transform=axes.transAxes,
         va="top",
         size=current().font_size - 2.0,
         color=colour,
         zorder=5.0,
-    )
+    ).set_in_layout(False)
 
 
 def _gamma_axis(axes: Axes, largest: float, unit: str, *, limited: bool = False) -> None:
@@ -513,9 +551,7 @@ def scale_bar(axes: Axes, scale: float | None, most: float, unit: str = "Ω") ->
         Ω, or S.
     """
     if scale is None:
-        axes.text(
-            1.025, 0.0, r"$\gamma$ / $\gamma_\mathrm{max}$ of each", transform=axes.transAxes, rotation=90, size="small"
-        )
+        axes.text(1.025, 0.0, _OF_EACH, transform=axes.transAxes, rotation=90, size="small")
         return
     power = 10.0 ** math.floor(math.log10(most * 2 / 3)) if most > 0 else 1.0
     ohm = max((power * factor for factor in (1.0, 2.0, 5.0) if power * factor <= most * 2 / 3), default=power)
@@ -621,7 +657,11 @@ def _state_axis(axes: Axes, quantity: Quantity, result: Inversion) -> None:
 
 
 def state_ticks(axes: Axes, quantity: Quantity) -> None:
-    """Put ticks on the ordinate where states are."""
+    """Put ticks on the ordinate where states are, and the names of spectra that have some."""
+    if quantity.names:
+        axes.set_yticks(quantity.array.tolist(), quantity.names, size="small")
+        axes.set_ylabel("")
+        return
     axes.yaxis.set_major_locator(_StateTicks(quantity))
 
 
@@ -643,12 +683,12 @@ class _StateTicks(MaxNLocator):
         return [float(tick) for tick in ticks if states[0] - slack <= tick <= states[-1] + slack]
 
 
-def _draw_bands(axes: Axes, result: Inversion, tau: Array, rgba: Any) -> list[Artist]:
-    """Draw intervals of γ as bands, if the result keeps them, and return their key."""
+def _draw_bands(axes: Axes, result: Inversion, tau: Array, rgba: Any, by: Array) -> list[Artist]:
+    """Draw intervals of γ, over what γ is drawn in parts of, as bands, if the result keeps them; return their key."""
     if (both := gamma_bands(result, tau)) is None:
         return []
     low, high, level = both
-    for lower, upper, colour in zip(low, high, rgba, strict=True):
+    for lower, upper, colour in zip(low / by, high / by, rgba, strict=True):
         axes.fill_between(tau, lower, upper, color=colour, alpha=_BAND, lw=0.0, zorder=1.0)
     colour = rgba[0] if len(rgba) == 1 else "0.35"
     return [Patch(color=colour, alpha=_BAND, lw=0.0, label=f"{100.0 * level:g} %")]

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from drt_engine.plotting.canvas import arrange, figure_of
 from drt_engine.plotting.look import current, decimals, in_ohms, ohms
 
-__all__ = ["EqualTicks", "fill", "frame"]
+__all__ = ["OF_EACH", "EqualTicks", "fill", "frame"]
+
+OF_EACH = "of each"
+"""Mark of plots in which each spectrum is drawn in parts of its own size."""
 
 
 def frame(panels: Sequence[Axes], lowest: float = 0.4, highest: float = 1.0) -> float:
@@ -37,6 +40,9 @@ def frame(panels: Sequence[Axes], lowest: float = 0.4, highest: float = 1.0) -> 
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(EqualTicks(panel))
         in_ohms({panel.xaxis: "Re $Z$", panel.yaxis: "−Im $Z$"}, largest)
+        if panel.get_gid() == OF_EACH:
+            panel.set_xlabel(r"Re $Z$ / $Z_\mathrm{max}$ of each")
+            panel.set_ylabel(r"−Im $Z$ / $Z_\mathrm{max}$")
         panel.set_aspect("equal", adjustable="box")
     return ratio
 

@@ -25,19 +25,20 @@ from drt_engine.plotting.canvas import (
     new_figure,
     plain_logarithm,
 )
-from drt_engine.plotting.colours import ColourScale, paint
-from drt_engine.plotting.equal_axes import fill, frame
-from drt_engine.plotting.look import LookOptions, styled
+from drt_engine.plotting.colours import ColourScale, Paint, paint
+from drt_engine.plotting.equal_axes import OF_EACH, fill, frame
+from drt_engine.plotting.look import LookOptions, current, styled
 from drt_engine.plotting.marks import mark_decades
-from drt_engine.plotting.selection import Selection, select
-from drt_engine.plotting.tails import keep_arcs
+from drt_engine.plotting.selection import NUMBERS, Selection, select
+from drt_engine.plotting.tails import keep_arcs, shown_sizes
 from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra
 
-__all__ = ["bode", "nyquist", "residuals"]
+__all__ = ["bode", "draw_impedance", "keys_of", "nyquist", "own_sizes", "residuals"]
 
 _GREY = "0.35"
 _PER_DECADE = 30
 _FEW = 6
+_APART = 20.0  # times: spectra so much smaller than others would be a dot beside them
 
 
 @styled
@@ -54,7 +55,9 @@ def nyquist(
     """Nyquist plot: −Im Z over Re Z, with an ohm as long on one axis as on the other.
 
     A blocking or inductive tail that would press the arcs into less than a third of the plot leaves it, and a line in
-    the plot says so; see `whole_tails` and `z_range` of :class:`Look`.
+    the plot says so; see `whole_tails` and `z_range` of :class:`Look`. Spectra that only a number orders and whose
+    sizes differ more than 20-fold are drawn in parts of the largest Re Z or −Im Z of each, which the labels say; see
+    `own_scales`.
 
     Parameters
     ----------
@@ -89,18 +92,9 @@ def nyquist(
     chosen = select(one_spectra(spectra), None if result is None else one_result(result), rows)
     colours = paint(chosen, state)
     axes, new = axes_for(ax, SINGLE_COLUMN)
-    size = 3.0 if len(chosen) <= _FEW else 1.8
-    for values, colour in zip(chosen.measured.impedance, colours.rgba, strict=True):
-        axes.plot(values.real, -values.imag, "o", color=colour, mfc="none", mew=0.2 * size, ms=size, zorder=2.0)
-    if chosen.result is not None:
-        fit = chosen.result.impedance_at(_fine(chosen.measured.frequency))
-        for values, colour in zip(fit, colours.rgba, strict=True):
-            axes.plot(values.real, -values.imag, "-", color=colour, lw=0.8, zorder=2.1)
-    keep_arcs(axes, chosen.measured.impedance)
-    if axes.dataLim.y0 < 0:
-        axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
+    draw_impedance(axes, chosen, colours, None if marks else own_sizes(chosen, state))
     ratio = frame([axes])
-    legend_above(axes, (*colours.handles, *_keys(chosen, marks)))
+    legend_above(axes, (*colours.handles, *keys_of(chosen, marks)))
     colours.explain(axes)
     if new:
         axes.set_aspect("auto")
@@ -109,6 +103,33 @@ def nyquist(
     if marks:
         mark_decades(axes, chosen.measured.frequency, chosen, colours)
     return figure_of(axes)
+
+
+def own_sizes(chosen: Selection, state: str | ColourScale | None) -> NDArray[np.float64] | None:
+    """Return what the impedance of each spectrum is divided by, ohm, shape (K,); None if all are drawn in ohm."""
+    wish, name = current().own_scales, state.state if isinstance(state, ColourScale) else state
+    if wish is False or current().z_range is not None or len(chosen) < 2 or not (wish or name in NUMBERS):
+        return None
+    sizes = shown_sizes(chosen.measured.impedance)
+    return sizes if sizes.min() > 0 and (wish or sizes.max() > _APART * sizes.min()) else None
+
+
+def draw_impedance(axes: Axes, chosen: Selection, colours: Paint, sizes: NDArray[np.float64] | None) -> None:
+    """Draw points and fits of a Nyquist plot, in ohm or in parts of the size of each."""
+    by = np.ones(len(chosen)) if sizes is None else sizes
+    measured = chosen.measured.impedance / by[:, None]
+    size = 3.0 if len(chosen) <= _FEW else 1.8
+    for values, colour in zip(measured, colours.rgba, strict=True):
+        axes.plot(values.real, -values.imag, "o", color=colour, mfc="none", mew=0.2 * size, ms=size, zorder=2.0)
+    if chosen.result is not None:
+        fit = chosen.result.impedance_at(_fine(chosen.measured.frequency)) / by[:, None]
+        for values, colour in zip(fit, colours.rgba, strict=True):
+            axes.plot(values.real, -values.imag, "-", color=colour, lw=0.8, zorder=2.1)
+    keep_arcs(axes, measured, by)
+    if axes.dataLim.y0 < 0:
+        axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
+    if sizes is not None:
+        axes.set_gid(OF_EACH)
 
 
 @styled
@@ -168,7 +189,7 @@ def bode(
     label_modulus(upper)
     lower.set_ylabel("−arg $Z$ / °")
     lower.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 2, 3, 5, 10]))
-    legend_above(upper, (*colours.handles, *_keys(chosen)))
+    legend_above(upper, (*colours.handles, *keys_of(chosen)))
     colours.explain([upper, lower])
     return figure_of(upper)
 
@@ -264,7 +285,7 @@ def _fine(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     return fine
 
 
-def _keys(chosen: Selection, marks: bool = False) -> list[Artist]:
+def keys_of(chosen: Selection, marks: bool = False) -> list[Artist]:
     """Keys for the legend, where there is more than measured points."""
     point = Line2D([], [], ls="none", marker="o", mfc="none", mew=0.6, color=_GREY, label="measured")
     fit = Line2D([], [], lw=0.8, color=_GREY, label="fit")

@@ -11,10 +11,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, figure_of, fit_height, new_figure
+from drt_engine.plotting.canvas import (
+    DOUBLE_COLUMN,
+    SINGLE_COLUMN,
+    dress,
+    figure_of,
+    fit_height,
+    legend_above,
+    new_figure,
+    scale_by_logarithm,
+)
 from drt_engine.plotting.cells import CellColumn, Profile, choose_cells, with_curves
 from drt_engine.plotting.colours import BESIDE, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.distributions import (
@@ -22,6 +32,8 @@ from drt_engine.plotting.distributions import (
     gamma_norm,
     heat_map,
     label_gamma,
+    own_heights,
+    own_scales,
     scale_bar,
     shown_gamma,
     state_ticks,
@@ -29,10 +41,10 @@ from drt_engine.plotting.distributions import (
     waterfall_scale,
     without_walls,
 )
-from drt_engine.plotting.equal_axes import fill, frame
-from drt_engine.plotting.impedance import nyquist
+from drt_engine.plotting.equal_axes import OF_EACH, fill, frame
+from drt_engine.plotting.impedance import draw_impedance, keys_of, own_sizes
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
-from drt_engine.plotting.selection import Quantity, display_factor, display_label
+from drt_engine.plotting.selection import Quantity, display_factor, display_label, select
 from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra
 from drt_engine.plotting.traces import any_held, checked_tracks, draw_traces, keys_below, trace_keys
 from drt_engine.text import drawn
@@ -42,6 +54,7 @@ __all__ = ["Below", "CompositeView", "composite", "draw_columns", "shared_scale"
 
 logger = logging.getLogger(__name__)
 
+Array = NDArray[np.float64]
 Kind = Literal["waterfall", "heat map"]
 Abscissa = Literal["charge", "specific_capacity", "time"]
 
@@ -49,6 +62,7 @@ _PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
 _MARGIN = 0.06
 _R_POL = r"$R_\mathrm{pol}$"
 _MANY = 60
+_WITH_NAMES = 5.0  # inches: spectra that are named by their files need room beside the panels
 _MOST_WIDE = 3
 _APART = 20.0  # times: where one cell is so much larger than another, the other looks flat beside it
 
@@ -187,7 +201,8 @@ def shared_scale(columns: Sequence[CellColumn], state: str, colours: str) -> Col
 def _every(columns: Sequence[CellColumn], state: str) -> Quantity:
     """Return a state of all cells together."""
     quantities = [column.chosen.quantity(state) for column in columns]
-    return replace(quantities[0], array=np.concatenate([quantity.array for quantity in quantities]))
+    every = np.concatenate([quantity.array for quantity in quantities])
+    return replace(quantities[0], array=every, names=quantities[0].names if len(quantities) == 1 else ())
 
 
 def draw_columns(
@@ -213,7 +228,7 @@ def draw_columns(
         One more row.
     """
     view = _fitting(columns, view)
-    width = DOUBLE_COLUMN if len(columns) > 1 else SINGLE_COLUMN
+    width = _width(columns, view.along or scale.state)
     figure = new_figure(width, 2.2 * width / len(columns) + (1.5 if below else 0.0))
     narrow = len(columns) > _MOST_WIDE
     drt_row = 3 if narrow else 2
@@ -259,6 +274,13 @@ def draw_columns(
     return figure
 
 
+def _width(columns: Sequence[CellColumn], along: str) -> float:
+    """Width of the figure, inches."""
+    if len(columns) > 1:
+        return DOUBLE_COLUMN
+    return _WITH_NAMES if columns[0].chosen.quantity(along).names else SINGLE_COLUMN
+
+
 class _OwnScales(NamedTuple):
     """Whether panels side by side have scales of their own, and whether that has to be said."""
 
@@ -298,14 +320,21 @@ def _draw_upper(
     for column, above, axes in zip(columns, panels[0], panels[1], strict=True):
         _draw_profile(above, column, paint(column.chosen, scale), scale.state, view.abscissa)
         above.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
-        nyquist(column.spectra, column.result, state=scale, ax=axes)
+        shown = select(column.spectra, column.result)
+        draw_impedance(axes, shown, paint(shown, scale), own_sizes(shown, scale) if len(columns) == 1 else None)
+        frame([axes])
+        legend_above(axes, keys_of(shown))
     for some in groups:
         _widen(panels[0, some])
         resistances = [axes for axes in panels[0, some] if axes.get_ylabel() == _R_POL]
         if resistances:
+            least = float(min(axes.dataLim.y0 for axes in resistances))
+            largest = float(max(axes.dataLim.y1 for axes in resistances))
+            if 0.0 < _APART * least < largest:
+                for axes in resistances:
+                    scale_by_logarithm(axes, least, largest)
             # One unit for panels that share their limits, as only the first is labelled.
-            largest = max(axes.dataLim.y1 for axes in resistances)
-            in_ohms([(axes.yaxis, _R_POL) for axes in resistances], float(largest))
+            in_ohms([(axes.yaxis, _R_POL) for axes in resistances], largest)
 
 
 def _panels(figure: Figure, grid: GridSpec, count: int, drt_row: int) -> NDArray[Any]:
@@ -336,9 +365,13 @@ def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wi
     abscissa = _abscissa(column, state, wish)
     if abscissa is None:
         name, y, label = state, column.result.r_pol, _R_POL
-        x = _every([column], name).array
-        order = np.argsort(x, kind="stable")
-        axes.plot(x[order], y[order], color="0.55", lw=0.8 if len(x) <= _MANY else 0.2, zorder=2)
+        quantity = _every([column], name)
+        x, order = quantity.array, np.argsort(quantity.array, kind="stable")
+        # Between spectra of files of their own nothing runs.
+        width = 0.0 if quantity.names else 0.8 if len(x) <= _MANY else 0.2
+        axes.plot(x[order], y[order], color="0.55", lw=width, zorder=2)
+        if quantity.whole:
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     else:
         name, y, label = abscissa, states["voltage"].to_numpy(), display_label("voltage")
         x = _every([column], name).array
@@ -401,6 +434,9 @@ def _draw_distributions(
     every = _every(columns, along)
     # All that is drawn on one scale: a panel, or the whole row.
     shown = [without_walls(column.result, *shown_gamma(column.result))[0] for column in columns]
+    if len(columns) == 1 and own_scales(shown[0], along):
+        _draw_each(panels[0], columns[0], scale, view, tracks)
+        return []
     if not own:
         shown = [np.concatenate(shown)] * len(columns)
     limit = (current().gamma_range or (None, None))[1]
@@ -413,17 +449,33 @@ def _draw_distributions(
             waterfall(column.result, along, colour=scale, scale=height, bar=False, ax=axes)
         state_ticks(axes, every)
     if tracks is not None:
-        _draw_tracks(panels, columns, along, tracks, None if view.drt == "heat map" else heights)
+        raised = [np.full(len(column.chosen), height) for column, height in zip(columns, heights, strict=True)]
+        _draw_tracks(panels, columns, along, tracks, None if view.drt == "heat map" else raised)
     return [] if view.drt == "heat map" else list(zip(heights, tops, strict=True))
 
 
+def _draw_each(axes: Axes, column: CellColumn, scale: ColourScale, view: CompositeView, tracks: Tracks | None) -> None:
+    """Draw γ of spectra that differ by powers of ten, each in parts of its own largest."""
+    along = view.along or scale.state
+    if view.drt == "heat map":
+        heat_map(column.result, along, ax=axes)
+    else:
+        waterfall(column.result, along, colour=scale, ax=axes)
+    state_ticks(axes, column.chosen.quantity(along))
+    axes.set_gid(OF_EACH)
+    if tracks is not None:
+        values, _ = without_walls(column.result, *shown_gamma(column.result))
+        heights = own_heights(values, column.chosen.quantity(along).array)
+        _draw_tracks([axes], [column], along, tracks, None if view.drt == "heat map" else [heights])
+
+
 def _draw_tracks(
-    panels: Sequence[Axes], columns: Sequence[CellColumn], along: str, tracks: Tracks, heights: Sequence[float] | None
+    panels: Sequence[Axes], columns: Sequence[CellColumn], along: str, tracks: Tracks, heights: Sequence[Array] | None
 ) -> None:
     drawn: set[str] = set()
     for k, (column, axes) in enumerate(zip(columns, panels, strict=True)):
         places = column.chosen.quantity(along).array
-        raised = None if heights is None else (column.result, np.full(places.size, heights[k]))
+        raised = None if heights is None else (column.result, heights[k])
         drawn |= set(draw_traces(axes, tracks, column.chosen.rows, places, raised))
     names = [name for name in tracks.names if name in drawn]
     rows = np.concatenate([column.chosen.rows for column in columns])
@@ -438,6 +490,8 @@ def _draw_bars(
     if colours.mappable is not None:
         bar = figure.colorbar(colours.mappable, cax=figure.add_subplot(grid[:drt_row, -1]))
         finish_bar(bar, colours.label, whole=colours.whole)
+    if panels[2, 0].get_gid() == OF_EACH:
+        return
     if view.drt == "heat map" and not own:
         label_gamma(figure.colorbar(panels[2, 0].collections[0], cax=figure.add_subplot(grid[drt_row, -1])), unit)
     elif view.drt == "heat map":

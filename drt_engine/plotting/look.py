@@ -210,11 +210,12 @@ def in_ohms(axes: Mapping[Axis, str] | Sequence[tuple[Axis, str]], largest: floa
     unit : str
         As :func:`ohms` takes it.
     """
-    factor, unit = ohms(largest, unit)
     for axis, symbol in axes.items() if isinstance(axes, Mapping) else axes:
-        axis.set_label_text(f"{symbol} / {unit}")
-        # On a logarithmic axis powers of ten are short in any unit, and have a formatter of their own.
-        if axis.get_scale() != "log":
+        # On a logarithmic axis powers of ten are short in any unit: their formatter writes them in ohm.
+        logarithmic = axis.get_scale() == "log"
+        factor, name = ohms(1.0 if logarithmic else largest, unit)
+        axis.set_label_text(f"{symbol} / {name}")
+        if not logarithmic:
             axis.set_major_formatter(Ohms(factor))
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from drt_engine.spectra import Spectra
 from drt_engine.status import Status
 from drt_engine.text import drawn
 
-__all__ = ["Quantity", "Selection", "display_factor", "display_label", "select"]
+__all__ = ["NUMBERS", "Quantity", "Selection", "display_factor", "display_label", "select"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,12 @@ Array = NDArray[np.float64]
 
 # What a series of spectra has in common; a file's name is no state of the cell.
 _TELLING = ("cell", "channel", "electrode", "cycle", "direction", "temperature", "source")
+
+NUMBERS = ("spectrum", "sweep")
+"""States that only number spectra: neighbours in them need not be alike."""
+
+_MOST_NAMED, _LONG_NAME = 20, 18
+"""Spectra that are named by their files, and letters of a name that fits beside an axis."""
 
 # label, unit on paper, unit on paper over unit of the column
 _DISPLAY: dict[str, tuple[str, str, float]] = {
@@ -65,6 +72,9 @@ class Quantity:
         Numbers in the unit of the label, or else strings.
     numeric, whole : bool
         Whether they are numbers, and whether those are integers.
+    names : tuple of str
+        What spectra are called that only a number orders: by their files, if each has its own and they are few; empty
+        otherwise.
     """
 
     name: str
@@ -72,6 +82,7 @@ class Quantity:
     array: NDArray[Any]
     numeric: bool
     whole: bool
+    names: tuple[str, ...] = ()
 
     def distinct(self, purpose: str, few: int) -> NDArray[np.intp]:
         """Order of ascending values, for figures in which each has its own place.
@@ -178,7 +189,19 @@ class Selection:
         numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
         values = column.to_numpy(dtype=float) * display_factor(state) if numeric else column.astype(str).to_numpy()
         whole = bool(numeric and pd.api.types.is_integer_dtype(column))
-        return Quantity(state, display_label(state), values, bool(numeric), whole)
+        names = _file_names(self.states) if state == "spectrum" else ()
+        return Quantity(state, display_label(state), values, bool(numeric), whole, names)
+
+
+def _file_names(states: pd.DataFrame) -> tuple[str, ...]:
+    """Short names of spectra with their numbers, if each is of a file of its own and they are few; or else nothing."""
+    if "source" not in states.columns or states["source"].isna().any() or len(states) > _MOST_NAMED:
+        return ()
+    names = [PurePath(drawn(str(source))).name for source in states["source"]]
+    short = [one if len(one) <= _LONG_NAME else f"{one[: _LONG_NAME - 9]}…{one[-8:]}" for one in names]
+    if len(set(short)) < len(short):
+        return ()
+    return tuple(f"{number}: {one}" for number, one in zip(states["spectrum"], short, strict=True))
 
 
 def select(spectra: Spectra | None, result: Inversion | None, rows: Any = None) -> Selection:

@@ -7,20 +7,24 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from drt_engine.plotting.canvas import figure_of
+from drt_engine.plotting.canvas import is_narrow
 from drt_engine.plotting.look import current, ohms
 
-__all__ = ["keep_arcs"]
+__all__ = ["keep_arcs", "shown_sizes"]
 
 _SQUASHED = 2.0  # times the arcs' size: a longer tail is cut off
 _SHOWN = 0.35  # share of the arcs' size that is shown of it
 _ROUGH = 0.02  # height over width of what is no arc
 _NOISE = 1.03  # a fall by less is no end of an arc
-_NARROW = 2.4
-"""Inches of an axis beside which the words take two lines."""
 
 
-def keep_arcs(axes: Axes, impedance: NDArray[np.complex128]) -> None:
+def shown_sizes(impedance: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return how far a Nyquist plot of each spectrum would reach without the tails that are cut, ohm, shape (K,)."""
+    boxes = [_box(z.real, -z.imag)[0] for z in (row[np.isfinite(row)] for row in impedance)]
+    return np.array([max(abs(box.x1), abs(box.y1)) for box in boxes])
+
+
+def keep_arcs(axes: Axes, impedance: NDArray[np.complex128], ohms_of: NDArray[np.float64] | None = None) -> None:
     """Leave out of the limits of a Nyquist plot what would press its arcs flat, and say so in the plot.
 
     The blocking tail is where −Im Z rises all the way to the lowest frequency, after the last arc; the inductive one is
@@ -33,6 +37,8 @@ def keep_arcs(axes: Axes, impedance: NDArray[np.complex128]) -> None:
         The plot, with all that is drawn in it; its ``dataLim`` becomes what is to be shown.
     impedance : ndarray of complex, shape (K, F)
         The spectra, frequencies descending.
+    ohms_of : ndarray, shape (K,), optional
+        How many ohms one is in each, if they are drawn in parts of something.
     """
     wanted = current().z_range
     if wanted is not None:
@@ -45,13 +51,13 @@ def keep_arcs(axes: Axes, impedance: NDArray[np.complex128]) -> None:
     if current().whole_tails:
         return
     boxes, blocking, inductive = [], [], []
-    for row in impedance:
+    for row, one in zip(impedance, np.ones(len(impedance)) if ohms_of is None else ohms_of, strict=True):
         z = row[np.isfinite(row)]
         if z.size:
             box, cut = _box(z.real, -z.imag)
             boxes.append(box)
-            blocking += [abs(z[-1])] if cut[0] else []
-            inductive += [float(np.max(z.imag))] if cut[1] else []
+            blocking += [one * abs(z[-1])] if cut[0] else []
+            inductive += [one * float(np.max(z.imag))] if cut[1] else []
     if not (blocking or inductive):
         return
     shown = Bbox.union(boxes)
@@ -97,8 +103,7 @@ def _tail(y: NDArray[np.float64]) -> int:
 
 def _say(axes: Axes, blocking: Sequence[float], inductive: Sequence[float]) -> None:
     words = []
-    narrow = axes.get_window_extent().width < _NARROW * figure_of(axes).dpi
-    between = "\n" if narrow else " "
+    between = "\n" if is_narrow(axes) else " "
     for lengths, name in ((blocking, "blocking"), (inductive, "inductive")):
         if lengths:
             factor, unit = ohms(10.0 * max(lengths))
@@ -107,4 +112,4 @@ def _say(axes: Axes, blocking: Sequence[float], inductive: Sequence[float]) -> N
             words.append(f"{name} tail, to {number} {unit},{between}not shown whole")
     axes.text(
         0.02, 0.98, "\n".join(words), transform=axes.transAxes, va="top", size=current().font_size - 2.0, color="0.35"
-    )
+    ).set_in_layout(False)

@@ -25,6 +25,7 @@ from drt_engine.readers.file_states import (
     as_numbers,
     numbers_in_path,
     read_side_table,
+    temperature_in,
 )
 from drt_engine.readers.named import parse_columns
 from drt_engine.spectra import MIN_POINTS, STATE_UNITS, Spectra
@@ -192,11 +193,21 @@ def collect(
         files.append(report)
         rows += sweeps
     _make_numbers(rows, pattern.columns if pattern else ())
+    given = {*options.constants, *(side.columns if side else ())}
+    warm = _temperatures(rows) if pattern is None and "temperature" not in given else {}
     used = _join(rows, side)
     replaced = _set_constants(rows, options.constants)
     remarks = [] if side is None else _unused(side, used, rows)
     reports = tuple(
-        replace(one, remarks=(*one.remarks, *used.missing.get(one.source, ()), *replaced.get(one.source, ())))
+        replace(
+            one,
+            remarks=(
+                *one.remarks,
+                *warm.get(one.source, ()),
+                *used.missing.get(one.source, ()),
+                *replaced.get(one.source, ()),
+            ),
+        )
         for one in files
     )
     return Collected(_by_grid(rows, options.grids), reports, tuple(remarks))
@@ -335,6 +346,20 @@ def _make_numbers(rows: Sequence[tuple[Sweep, dict[str, Any]]], columns: Sequenc
             for (_, state), value in zip(rows, as_numbers(values, column), strict=True):
                 if value is not None:
                     state[column] = value
+
+
+def _temperatures(rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> dict[str, tuple[str, ...]]:
+    """Give sweeps that have no temperature the one in the name of their file, and return by source what was taken."""
+    said: dict[str, tuple[str, ...]] = {}
+    for _, state in rows:
+        if state.get("temperature") is not None:
+            continue
+        value, remark = temperature_in(state["source"])
+        if value is not None:
+            state["temperature"] = value
+        if remark:
+            said[state["source"]] = (remark,)
+    return said
 
 
 @dataclass

@@ -316,7 +316,7 @@ def rows_of(
     z = _impedance(values)
     if padded and (empty := np.isnan(raw).all(axis=1)).any() and not empty.all():
         table, values, z = _Shorter(table, np.flatnonzero(~empty)), {n: v[~empty] for n, v in values.items()}, z[~empty]
-    keep, remarks = _wanted(table, values["frequency"], z)
+    keep, remarks = _wanted(table, needed, values["frequency"], z)
     notes += [*more, *remarks]
     states, more = _states_of_points(table, {n: one for n, one in columns.items() if n not in values}, columns, missing)
     values |= states
@@ -438,7 +438,11 @@ def without_unit(columns: Mapping[str, TableColumn]) -> list[str]:
     column = columns["frequency"]
     if column.stated or column.meaning.factor != 1.0 or re.search(r"[/(\[,]|hz", column.heading, re.IGNORECASE):
         return []
-    return [f"the heading {column.heading!r} has no unit: taken as Hz"]
+    said = f"the heading {column.heading!r} has no unit: taken as Hz"
+    if not {"re", "im"} <= columns.keys():
+        return [said]
+    cure = _by_number(columns).replace("frequency=", "frequency/kHz=", 1)
+    return [f"{said}; if it is kHz, say so with columns='{cure}'"]
 
 
 def spectrum_of(columns: Mapping[str, object]) -> tuple[str, ...]:
@@ -601,7 +605,7 @@ def turned(angle: Any) -> Any:
 
 
 def _wanted(
-    table: HeadedTable, frequency: Floats, z: NDArray[np.complex128]
+    table: HeadedTable, needed: Sequence[TableColumn], frequency: Floats, z: NDArray[np.complex128]
 ) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Return which rows are points of a spectrum, and remarks about the others."""
     remarks = []
@@ -624,7 +628,8 @@ def _wanted(
             "The row is damaged: export the file again.",
         )
     if void.any():
-        remarks.append(f"{void.sum()} rows without frequency or impedance left out ({_first(table, void)})")
+        held = _no_numbers(table, needed, int(np.argmax(void)))
+        remarks.append(f"{void.sum()} rows without frequency or impedance left out ({_first(table, void)}{held})")
     dc = ~void & (frequency == 0)
     if dc.any():
         remarks.append(f"{dc.sum()} DC rows (f = 0) left out ({_first(table, dc)})")
@@ -637,6 +642,21 @@ def _wanted(
             "The measurement holds no impedance, or was aborted before it.",
         )
     return keep, tuple(remarks)
+
+
+def _no_numbers(table: HeadedTable, needed: Sequence[TableColumn], row: int) -> str:
+    """Quote what a row has where a frequency or an impedance was expected."""
+    cells = table.cells(row)
+    held = [cells[column.index].strip() for column in needed if column.index < len(cells)]
+    odd = dict.fromkeys(cell[:40] for cell in held if not _is_value(cell))
+    return f": {', '.join(map(repr, odd))}" if odd else ""
+
+
+def _is_value(cell: str) -> bool:
+    try:
+        return bool(np.isfinite(float(cell.replace(",", "."))))
+    except ValueError:
+        return False
 
 
 def _first(table: HeadedTable, rows: NDArray[np.bool_]) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "read_profile",
     "read_side_table",
     "state_value",
+    "temperature_in",
 ]
 
 SOURCES = ("source", "file", "filename")
@@ -39,6 +40,12 @@ _DECIMAL = re.compile(r"[+-]?(?:0|[1-9]\d*)?[.,]\d+")
 _ORDINAL = re.compile(r"(\d{1,9})(?:st|nd|rd|th)", re.IGNORECASE)
 _COUNT = re.compile(r"\d{1,9}")
 _UNIT_FOR_POINT = re.compile(r"([+-]?\d{1,9})[VvPp](\d{1,9})[Vv]?")
+_DEGREES = re.compile(
+    r"(?P<sign>[-−–+]?)(?<!\d)(?<!\d[.,])(?P<number>\d{1,4}(?:[.,]\d{1,2})?)[ _]?"
+    r"(?P<unit>[°º˚] ?C|℃|(?:deg(?:ree)?s?|grad)(?:[ _]?C)?|C)(?![^\W_]|[.,]\d)",
+    re.IGNORECASE,
+)
+"""A temperature as it stands in names; ``C`` alone may as well be the rate of a current, 1C for an hour."""
 _MOST_OPTIONAL = 5
 """Parts of a pattern that may be missing: each doubles the number of patterns, 32 with five."""
 
@@ -230,6 +237,56 @@ def numbers_in_path(states: Mapping[str, str]) -> dict[str, Any]:
             raise _no_number(name, states[name], "the path gives")
         found[name] = value
     return found
+
+
+def temperature_in(path: str) -> tuple[float | None, str]:
+    """Return the temperature that stands in a path with its unit, °C, and what is to be said of it.
+
+    Taken are ``25°C``, ``25 degC``, ``140deg`` and alike. Not taken are ``25C``, which may be the rate of a current,
+    ``LLZO-25degC``, where the stroke may be a minus sign or not, and two temperatures that differ.
+
+    Parameters
+    ----------
+    path : str
+        Name of a file, with ``/`` between the folders that it stands in.
+
+    Returns
+    -------
+    float or None, str
+        None if there is none that is taken; nothing is said where nothing looks like one.
+    """
+    every = [_degrees(one) for one in _DEGREES.finditer(path)]
+    found = [(text, value, sure) for text, value, sure in every if value is not None]
+    certain = {value for _, value, sure in found if sure}
+    if len(certain) == 1 and all(sure or value in certain for _, value, sure in found):
+        (value,) = certain
+        text = next(text for text, _, sure in found if sure)
+        return value, (
+            f"{value:g} °C taken from the name, which has {text!r}; if the cell had another temperature, say so by "
+            "name, states or constants"
+        )
+    if not found:
+        return None, ""
+    words = " and ".join(dict.fromkeys(repr(text) for text, _, _ in found))
+    return None, (
+        f"no temperature taken from the name, where {words} may be something else; if it is one, say so by name, "
+        "states or constants"
+    )
+
+
+def _degrees(match: re.Match[str]) -> tuple[str, float | None, bool]:
+    """Return what may be a temperature in a name, its value, °C, None if it looks like none, and whether it is sure."""
+    before = match.string[: match.start()][-1:]
+    value, minus = float(match["number"].replace(",", ".")), match["sign"] in ("-", "−", "–")
+    if match["unit"] in ("C", "c"):
+        # 1C and 0.5C are rates; so may 25C be, which labs write of temperatures as well.
+        likely = not before.isalnum() and len(match["number"]) > 1 and value == int(value)
+        return match[0], (-value if minus else value) if likely else None, False
+    # A stroke separates after a digit, as in s04147-140deg, and before what would be no temperature; after a letter it
+    # may be either.
+    if minus and (before.isdigit() or -value < BOUNDS["temperature"][0]):
+        return match[0][1:], value, True
+    return match[0], -value if minus else value, not (minus and before.isalpha())
 
 
 def as_numbers(values: Sequence[Any], name: str = "") -> list[Any]:

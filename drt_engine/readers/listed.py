@@ -158,7 +158,8 @@ def _without_unit(columns: Mapping[str, TableColumn]) -> list[str]:
         if name in ("re", "im")
     )
     named = f"omega={columns['frequency'].index + 1},{numbers}"
-    return [f"{said[0]}; if it is the angular frequency ω, say so: columns={named!r}"]
+    taken, _, _ = said[0].partition(";")
+    return [f"{taken}; if it is the angular frequency ω, say so: columns={named!r}"]
 
 
 def _numbers(cell: str, heading: str, error: Any) -> NDArray[Any]:

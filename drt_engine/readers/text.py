@@ -280,9 +280,18 @@ class TextTable:
             raise self.text.error(
                 line,
                 f"{len(cells)} cells, where the headings name {len(self.headings)} columns "
-                f"({', '.join(self.headings)}). The line is cut or damaged.",
+                f"({', '.join(self.headings)}). {self._why(len(cells))}",
             )
         return cells
+
+    def _why(self, count: int) -> str:
+        """Say what may have become of a line that has another number of cells than there are headings."""
+        if count > len(self.headings) and self.delimiter == ",":
+            return (
+                "If numbers have decimal commas, export them with semicolons or tabs between, or with decimal points; "
+                "otherwise the line is damaged."
+            )
+        return "The line is cut or damaged: correct or remove it, or export the file again."
 
     def numbers(self, indices: Sequence[int], missing: frozenset[str] = frozenset()) -> NDArray[np.float64]:
         """Return columns as numbers.
@@ -341,7 +350,7 @@ class TextTable:
                 f"{where} has {cell!r}, with the decimal sign {self.decimal!r} elsewhere in the file. Export it with "
                 "one decimal sign and without thousands separators."
             )
-        return f"{where} has {cell!r}, where a number was expected. The line is damaged, or no row of the table."
+        return f"{where} has {cell!r}, where a number was expected. Correct or remove the line."
 
     def _refuse_cut_end(self) -> None:
         """Refuse a last cell that is printed otherwise than all above it, if the file does not end with its line."""

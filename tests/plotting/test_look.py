@@ -13,6 +13,7 @@ import drt_engine as drt
 from drt_engine import plotting
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.look import ohms
+from drt_engine.plotting.together import processes_in
 
 from .made import FIGURES, ONE, PROFILE, RESULT, SPECTRA, STATES, curves, fits, points
 
@@ -103,6 +104,18 @@ def test_limits_cut_and_rescale():
         plotting.gamma(RESULT, rows=ONE, undetermined="green")
 
 
+@pytest.mark.parametrize("times", [1e-6, 1.0, 1e6])
+def test_powers_of_ten_on_a_logarithmic_axis_are_in_the_unit_beside_them(times):
+    result = replace(RESULT[ONE], coefficients=times * RESULT[ONE].coefficients)
+    figure = plotting.heat_map(result, log_gamma=True)
+    for axes in (plotting.gamma(result, log_gamma=True).axes[0], figure.axes[1]):
+        axes.figure.draw_without_rendering()
+        assert axes.get_ylabel() == r"$\gamma$ / Ω"
+        written = {at: tick.get_text() for at, tick in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
+        power = round(np.log10(times * RESULT[ONE].gamma.max()) - 0.5)
+        assert f"10^{{{power}}}" in written[min(written, key=lambda at: abs(np.log(at / 10.0**power)))]
+
+
 @pytest.mark.slow
 def test_each_may_have_a_scale_of_its_own():
     axes = plotting.waterfall(RESULT, rows=ONE, own_scales=True).axes[0]
@@ -128,6 +141,68 @@ def test_cells_far_apart_have_scales_of_their_own_and_the_figure_says_so(caplog)
     one = plotting.composite(spectra, result, at={"direction": "charge"}, own_scales=False)
     assert one.axes[2].get_xlim() == pytest.approx(one.axes[3].get_xlim())
     assert one.axes[5].get_title(loc="right") == ""
+
+
+def unlike(times=(1e-3, 1.0, 1e4)):
+    """Spectra of files of their own that differ by powers of ten, of which one has a cycle."""
+    rows, by = ONE[: len(times)], np.array(times)[:, None]
+    states = pd.DataFrame({"source": [f"sample {k}/a long measurement.txt{k}" for k in range(len(times))]})
+    states["cycle"] = [1.0, *[np.nan] * (len(times) - 1)]
+    spectra = drt.Spectra(SPECTRA.frequency, SPECTRA.impedance[rows] * by, states)
+    result = RESULT[rows]
+    scaled = {name: getattr(result, name) * by[:, 0] for name in ("r_inf", "inductance")}
+    return spectra, replace(result, coefficients=result.coefficients * by, states=states, **scaled)
+
+
+def test_spectra_that_only_a_number_orders_are_drawn_in_parts_of_their_own_size(caplog):
+    spectra, result = unlike()
+    axes = plotting.nyquist(spectra, result, state="spectrum").axes[0]
+    assert axes.get_xlabel() == r"Re $Z$ / $Z_\mathrm{max}$ of each"
+    for row, line in zip(spectra.impedance, points(axes), strict=True):
+        z = line.get_xdata() - 1j * line.get_ydata()
+        assert max(z.real.max(), -z.imag.min()) == pytest.approx(1.0)
+        np.testing.assert_allclose(z / z[0], row / row[0], rtol=1e-12)
+    for k, line in enumerate(fits(axes)[: len(spectra)]):
+        assert np.ptp(line.get_xdata()) == pytest.approx(np.ptp(points(axes)[k].get_xdata()), rel=0.02)
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend[:3] == [f"{k}: a long me…ent.txt{k}" for k in range(3)]
+    axes = plotting.gamma(result, state="spectrum").axes[0]
+    assert axes.get_ylabel() == r"$\gamma$ / $\gamma_\mathrm{max}$ of each"
+    assert [line.get_ydata().max() for line in fits(axes)] == pytest.approx([1.0] * 3)
+    assert "each is drawn in parts of its own largest γ" in caplog.text
+    for wish in ({"own_scales": False}, {"z_range": (0.0, 1.0)}):
+        assert "Ω" in plotting.nyquist(spectra, state="spectrum", **wish).axes[0].get_xlabel()
+    assert "Ω" in plotting.gamma(result, state="spectrum", own_scales=False).axes[0].get_ylabel()
+    assert "Ω" in plotting.nyquist(SPECTRA, rows=ONE, state="spectrum").axes[0].get_xlabel()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view", ["waterfall", "heat map"])
+def test_a_composite_of_unlike_spectra_shows_all_and_names_them(view):
+    spectra, result = unlike()
+    figure = plotting.composite(spectra, result, state="spectrum", view=view)
+    figure.draw_without_rendering()
+    top, middle, bottom = figure.axes[:3]
+    assert top.get_yscale() == "log"
+    np.testing.assert_allclose(top.get_lines()[0].get_ydata(), result.r_pol)
+    assert top.get_ylabel() == r"$R_\mathrm{pol}$ / Ω"
+    assert middle.get_xlabel() == r"Re $Z$ / $Z_\mathrm{max}$ of each"
+    assert len(points(middle)) == 3
+    assert [text.get_text() for text in bottom.get_yticklabels()] == [f"{k}: a long me…ent.txt{k}" for k in range(3)]
+    if view == "waterfall":
+        assert np.allclose([np.ptp(line.get_ydata()) for line in curves(bottom)], 0.6, rtol=0.02)
+    else:
+        assert r"$\gamma$ / $\gamma_\mathrm{max}$ of each" in {axes.get_ylabel() for axes in figure.axes[3:]}
+    numbered = replace(RESULT[ONE[:3]], states=pd.DataFrame({"number": range(3)}))
+    tracks = processes_in(numbered, "number")
+    marked = plotting.composite(spectra, result, state="spectrum", view=view, tracks=tracks).axes[2]
+    of_peaks = [
+        line for line in marked.get_lines() if line.get_marker() in ("o", "s", "^", "D") and line.get_ydata().size
+    ]
+    assert of_peaks
+    if view == "waterfall":
+        highest = max(np.nanmax(line.get_ydata()) for line in of_peaks)
+        assert highest == pytest.approx(2.6, abs=0.02)
 
 
 @pytest.mark.slow

@@ -8,7 +8,14 @@ import drt_engine as drt
 from drt_engine.errors import FileFormatError, InputError, UnknownNameError
 from drt_engine.readers import ReadOptions
 from drt_engine.readers.collect import CollectOptions, collect
-from drt_engine.readers.file_states import NamePattern, as_numbers, number_of, read_profile, read_side_table
+from drt_engine.readers.file_states import (
+    NamePattern,
+    as_numbers,
+    number_of,
+    read_profile,
+    read_side_table,
+    temperature_in,
+)
 
 from .made import DOWN, mpt, points, text_table, z_of
 
@@ -288,6 +295,64 @@ def test_patterns_of_paths():
 )
 def test_numbers_as_labs_write_them(name, text, number):
     assert number_of(name, text) == pytest.approx(number) if number is not None else number_of(name, text) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("s04147-140deg.txt", 140.0, "'140deg'"),
+        ("cold/LLZO_-25°C.csv", -25.0, "'-25°C'"),
+        ("25,5 °C/a.csv", 25.5, "'25,5 °C'"),
+        ("电池25℃.txt", 25.0, "'25℃'"),
+        ("60degC/a_60 deg C.txt", 60.0, "'60degC'"),
+        ("a_25C/x.25degC.txt", 25.0, "'25degC'"),
+        ("s-140degC.txt", None, "'-140degC' may be something else"),
+        ("SOFC-700degC.txt", 700.0, "'700degC'"),
+        ("LLZO-25degC.txt", None, "'-25degC' may be something else"),
+        ("dried 120degC/25degC.txt", None, "'120degC' and '25degC' may be"),
+        ("PEIS_-25C.mpr", None, "'-25C' may be something else"),
+        ("a_10C_.csv", None, "'10C' may be something else"),
+        ("a_1C_0.5C_cell12C.csv", None, ""),
+        ("EIS_state_III_25C07.txt", None, ""),
+        ("7gradient_upgrade_3degs4_12345deg.txt", None, ""),
+        ("2.5.25degC.txt", None, ""),
+    ],
+)
+def test_temperatures_in_names(path, value, said):
+    found, words = temperature_in(path)
+    assert found == value
+    assert said in words if said else words == ""
+
+
+def test_a_temperature_in_the_name_is_taken_where_nothing_else_says_one(tmp_path, run):
+    for name in ("s1-140deg.csv", "s1-160deg.csv", "s_25C.csv", "s.csv"):
+        put(tmp_path / "lab", name, points(1))
+        with open(tmp_path / "lab" / name, "a") as file:
+            file.write("\n" * len(name) + "\n" * (name == "s1-160deg.csv"))
+    got = collect(tmp_path / "lab")
+    (states,) = (one.states for one in got.spectra.values())
+    assert dict(zip(states["source"], states["temperature"].fillna(-1), strict=True)) == {
+        "s1-140deg.csv": 140.0,
+        "s1-160deg.csv": 160.0,
+        "s_25C.csv": -1.0,
+        "s.csv": -1.0,
+    }
+    remarks = {one.source: " ".join(one.remarks) for one in got.files}
+    assert "140 °C taken from the name" in remarks["s1-140deg.csv"]
+    assert "no temperature taken from the name, where '25C'" in remarks["s_25C.csv"]
+    assert "temperature" not in remarks["s.csv"]
+    for chosen in (
+        CollectOptions(name="{_}.csv"),
+        CollectOptions(constants={"temperature": 20.0}),
+        CollectOptions(states=pd.DataFrame({"file": ["s1-140deg", "s1-160deg", "s_25C", "s"], "temperature": 20.0})),
+    ):
+        got = collect(tmp_path / "lab", chosen)
+        (states,) = (one.states for one in got.spectra.values())
+        assert set(states.get("temperature", [20.0])) == {20.0}
+        assert not any("the name" in " ".join(one.remarks) for one in got.files)
+    code, said = run("import", tmp_path / "lab", "-o", tmp_path / "c.h5")
+    assert code == 0
+    assert "say so by --name, --states or --temperature" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

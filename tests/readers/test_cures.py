@@ -239,6 +239,16 @@ def test_columns_hold_for_instruments_too(tmp_path, reader):
         read_file(path, options=ReadOptions(columns="frequency=1,re=99,im=2"))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_cure_of_frequencies_without_a_unit(tmp_path, sign):
+    path = tmp_path / "a.csv"
+    path.write_text(text(("Frequency", "Z'", "Z''" if sign > 0 else "-Z''"), F / 1e3, Z.real, sign * Z.imag))
+    taken, (cured,) = remark_with_cure(path)
+    np.testing.assert_allclose(taken.sweeps[0].frequency, F / 1e3, rtol=1e-6)
+    np.testing.assert_allclose(cured.sweeps[0].frequency, F, rtol=1e-6)
+    np.testing.assert_allclose(cured.sweeps[0].impedance, Z, rtol=1e-6)
+
+
 def test_the_cure_of_angular_frequencies_in_lists(tmp_path):
     """One row a spectrum, of which frequencies have no unit."""
     path = tmp_path / "a.csv"

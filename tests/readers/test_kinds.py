@@ -101,11 +101,11 @@ KINDS = {
     **{
         f"a row of {word}": Kind(
             table("f\tre\tim", *replaced(replaced(CARTESIAN, 24, {1: word}), 7, {1: word, 2: word})),
-            lost=(7, 24), remark="2 rows without frequency or impedance left out (first at line 9)")
+            lost=(7, 24), remark=f"2 rows without frequency or impedance left out (first at line 9: {word!r})")
         for word in ("nan", "NaN", "OVLD", "---", "inf", "N/A", "#N/A")
     },
     "a row of empty cells": Kind(
-        table("f\tre\tim\tnote", *rows(F, Z.real, Z.imag, F), "\t\t\t9"), remark="1 rows without frequency"),
+        table("f\tre\tim\tnote", *rows(F, Z.real, Z.imag, F), "\t\t\t9"), remark="left out (first at line 27: '')"),
     "a column of the potential twice": Kind(
         table("E/V\tf\tre\tim\tE/mV", *rows(F * 0 + 5, F, Z.real, Z.imag, F * 0)), states=({"voltage": 5},),
         remark="'E/mV'"),

@@ -270,7 +270,9 @@ def test_one_cell_without_a_value_drops_a_point(tmp_path, cell):
     row[3] = cell
     got = read(tmp_path, "\n".join([*lines[:3], sign.join(row), *lines[4:]]) + "\n")
     assert len(got.sweeps[0]) == DOWN.size - 1
-    assert any("1 rows without frequency or impedance left out (first at line 4)" in one for one in got.remarks)
+    assert any(
+        f"1 rows without frequency or impedance left out (first at line 4: {cell!r})" in one for one in got.remarks
+    )
 
 
 @pytest.mark.parametrize(
@@ -299,7 +301,11 @@ def test_omega_is_an_angular_frequency(tmp_path):
 
 def test_a_frequency_without_a_unit_is_said_to_be_taken_in_hz(tmp_path):
     rows = "\n".join(f"{f},{v.real},{v.imag}" for f, v in zip(DOWN, z_of(DOWN, 50), strict=True))
-    assert read(tmp_path, f"freq,Z',Z''\n{rows}\n").remarks == ("the heading 'freq' has no unit: taken as Hz",)
+    assert read(tmp_path, f"freq,Z',Z''\n{rows}\n").remarks == (
+        "the heading 'freq' has no unit: taken as Hz; if it is kHz, say so with columns='frequency/kHz=1,re=2,im=3'",
+    )
+    polar = "\n".join(f"{f},{abs(v)},{np.angle(v)}" for f, v in zip(DOWN, z_of(DOWN, 50), strict=True))
+    assert read(tmp_path, f"freq,|Z|,phase/rad\n{polar}\n").remarks == ("the heading 'freq' has no unit: taken as Hz",)
     assert read(tmp_path, f"freq (Hz),Z',Z''\n{rows}\n").remarks == ()
 
 

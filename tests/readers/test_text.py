@@ -117,7 +117,8 @@ def test_delimiters_and_decimals(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("f;re;im\n1;2;3\n4;5\n", "line 3: 2 cells, where the headings name 3"),
+        ("f;re;im\n1;2;3\n4;5\n", "line 3: 2 cells, where the headings name 3 columns .*: correct or remove it"),
+        ("f,re,im\n1,2,3\n4,5,6,7\n", "line 3: 4 cells, where the headings name 3 columns .* have decimal commas"),
         ("f;re;im\n1;2;3\n4;5;6;7\n", "line 3: 4 cells"),
         ("f;re;im\n1;2;3\n\n4;x;6\n", r"line 4: column 2 \(re\) has 'x'"),
         ("f;re;im\n1;2;3\n4;;6\n", r"line 3: column 2 \(re\) has ''"),

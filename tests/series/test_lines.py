@@ -140,6 +140,13 @@ def test_a_series_runs_along_numbers_only(campaign, column):
         series_along(campaign, column)
 
 
+def test_workbooks_among_other_files_divide_no_series_but_sheets_of_several_names_do():
+    states = pd.DataFrame({"voltage": [3.2, 3.6, 3.8, 4.4], "sheet": [None, "EIS", "EIS", None]})
+    assert series_columns(states, "voltage") == ()
+    states["sheet"] = ["A", "A", "B", "B"]
+    assert series_columns(states, "voltage") == ("sheet",)
+
+
 def test_different_cells_are_never_one_series():
     states = pd.DataFrame({"cell": list("ABCD"), "voltage": [3.0, 3.1, 3.2, 3.3]})
     assert series_columns(states, "voltage") == ("cell",)
