@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 NUMBERS = ("spectrum", "sweep")
 """States that only number spectra: neighbours in them need not be alike."""
 
+# Small panels on a page of two columns, as many as can still be read.
 _ROWS, _COLUMNS = 5, 4
 _WIDE = 24  # letters of a title that fits above a panel
 
