@@ -55,10 +55,11 @@ _RESIDUAL_ROUNDING = 1e-15
 _PLAIN = 40
 
 # How a step is found: by the second derivative, made positive where it is not; by the positive one; by the factor at
-# hand. The last is taken after one step below a residual, and as long as each leaves no more than this share of it.
+# hand.
 _NEWTON: Any = np.int64(0)
-_POSITIVE: Any = np.int64(1)
-_AGAIN: Any = np.int64(2)
+_POSITIVE: Any = np.int64(1)  # made positive
+_AGAIN: Any = np.int64(2)  # by the factor at hand
+# The residual, in posterior standard deviations, below which that is tried, and the share that a step may leave of it.
 _NEAR_ENOUGH, _FAST_ENOUGH = 2e-3, 0.25
 
 # Steps of finding the variance that residuals show, how far one goes, and the change that ends them, in logarithms.
@@ -73,14 +74,13 @@ _LEAST_LEFT, _LEAST_VARIANCE, _LEAST_FLOOR = 0.1, 1e-10, 1e-20
 # steps taken, before they are.
 _EXPECTED_LEVERAGE, _ROUGH, _ROUGH_STEPS = 0.6, 1.0, 10
 
-# How exact solutions are, in posterior standard deviations, and after how many steps one gives up: while
-# hyperparameters are looked for, first and then, and in the end. What is below `_CLOSE` and no longer halves has met
-# rounding.
-_FIRST, _COARSE = 0.1, 0.02
+# How exact solutions are, in posterior standard deviations, while hyperparameters are looked for, first and then, and
+# in the end. A residual below the last that no longer halves has met rounding.
+_FIRST, _COARSE, _EXACT, _CLOSE = 0.1, 0.02, 1e-10, 1e-8
+
+# After how many steps one gives up: while hyperparameters are looked for, and in the end.
 _COARSE_STEPS: Any = np.int64(100)
-_EXACT = 1e-10
-_EXACT_STEPS: Any = np.int64(200)
-_CLOSE = 1e-8
+_EXACT_STEPS: Any = np.int64(200)  # most spectra take ten or so
 
 # Logarithms of hyperparameters are rounded to multiples of this, so that how they were found leaves no trace.
 _GRAIN = 2.0**-10
@@ -432,11 +432,7 @@ def _assemble_data(positive: bool, exact: bool, grid: Grid, work: Work) -> None:
         _rows(grid, work)
         _gram(work.left, work.right, work.outer, matrix)
     else:
-        t = work.tables
-        work.leaves.assemble(
-            *(t.columns, t.across, t.place, t.special, t.near, t.middle, t.far, t.resistor),
-            *(work.outer, grid.logs, grid.size, work.sums, matrix),
-        )
+        work.leaves.assemble(work.tables, work.outer, grid.logs, grid.size, work.sums, matrix)
 
 
 @compiled(**_INNER, fastmath=_FAST)
@@ -678,10 +674,8 @@ def _curve(lam: float, known: bool, again: bool, grid: Grid, work: Work) -> bool
     if exact:
         _leverages(grid, work)
     else:
-        t = work.tables
         work.leaves.leverages(
-            *(t.columns, t.across, t.near, t.middle, t.far, work.outer, grid.logs, grid.size),
-            *(work.weight, work.sums, work.matrix, work.leverage),
+            *(work.tables, work.outer, grid.logs, grid.size, work.weight, work.sums, work.matrix, work.leverage)
         )
     return True
 
