@@ -17,7 +17,6 @@ _SWEEPS = 60
 # Change of a mean, in standard deviations, and relative change of a variance that end the sweeps: with 1e-5, ends of
 # intervals move by 1e-7.
 _SETTLED = 1e-6
-_DAMPING = 0.9
 # Deviations below zero from which on an expansion leaves 1e-5 of the mean; what it replaces, erfc, vanishes at 38.
 _FAR = -30.0
 # Of the normal distribution.
@@ -115,8 +114,7 @@ def _refresh(i: int, sites: Array, mean: Array, covariance: Array, column: Array
     cut_mean, cut_variance = _cut(centre, deviation)
     precision = max(1.0 / cut_variance - left, 0.0)
     shift = cut_mean / cut_variance - centre * left
-    gain = _DAMPING * (precision - sites[0, i])
-    push = _DAMPING * (shift - sites[1, i])
+    gain, push = precision - sites[0, i], shift - sites[1, i]
     moved: float = max(abs(cut_mean - mean[i]) / math.sqrt(variance), abs(cut_variance / variance - 1.0))
     sites[0, i] += gain
     sites[1, i] += push
