@@ -619,7 +619,7 @@ def _grow(
 ) -> None:
     """Add elements: where the data lack one most, or by halving one.
 
-    Both ways are gone for some steps, and the better one to its end if there is hope that it makes the model better. It
+    Both ways are taken for some steps, and the better one to its end if it may still improve the model. It
     ends where one more makes the model no better, unless the residuals tell that more than one is missing.
     """
     wanted, limit, most, known = options

@@ -60,6 +60,7 @@ _NEWTON: Any = np.int64(0)
 _POSITIVE: Any = np.int64(1)  # made positive
 _AGAIN: Any = np.int64(2)  # by the factor at hand
 # The residual, in posterior standard deviations, below which that is tried, and the share that a step may leave of it.
+# Up to 2e-2 and 0.5 the time is the same to 5 %; with 0.5, where the search for the noise ends moves by up to 1 %.
 _NEAR_ENOUGH, _FAST_ENOUGH = 2e-3, 0.25
 
 # Steps of finding the variance that residuals show, how far one goes, and the change that ends them, in logarithms.
@@ -964,16 +965,16 @@ def _mirror(upper: Array, size: int, out: Array) -> None:
 
 @compiled(**_INNER)
 def _release(grid: Grid, work: Work) -> None:
-    """Let go of series elements at zero; leaves in `work.trial` what pulls them below, and zero for the others."""
+    """Free series elements at zero; leaves in `work.trial` their gradients where these point below zero, else zero."""
     for j in range(grid.logs, grid.size):
-        # What pulls at a free series element is rounding, and must not move it.
+        # The gradient by an element above zero is rounding, and must not move it.
         work.trial[j] = 0.0 if work.y[j] > 0.0 else max(work.gradient[j], 0.0)
         work.free[j] = work.outer[j] = 1.0
 
 
 @compiled(**_INNER)
 def _shift(covariance: Array, grid: Grid, work: Work, mean: Array) -> None:
-    """Mean of a normal distribution that series elements at zero are pulled out of; after :func:`_release`."""
+    """Mean of the normal distribution in which series elements may be negative; after :func:`_release`."""
     for i in range(grid.size):
         moved = 0.0
         for j in range(grid.logs, grid.size):
