@@ -19,7 +19,7 @@ __all__ = ["inverted", "say_what_along_would_do", "say_what_became_of"]
 
 # Lines come soon at first and then at twice the distance each, up to this one: logs of long jobs stay short.
 _SECONDS_A_LINE = 10.0
-_SECONDS_TO_FIRST_LINE = 1.0
+_SECONDS_TO_FIRST_LINE = 1.0  # soon enough that nobody takes a job for stuck; short jobs write none
 
 
 def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary":

@@ -45,9 +45,12 @@ COLOURS = {"a": "#0072B2", "b": "#D55E00", "new": "#009E73"}
 """Of the selections, and of what was inverted again."""
 
 _PINS = ("#CC79A7", "#E69F00", "#56B4E9", "#777777")
+# Of a map, which is drawn about 250 pixels high: more would not be seen, and are sent to the page each time.
 _PIXELS = 240
+# Impedances of a series that are drawn at once; with more, neighbours hide each other.
 _MOST_LINES = 60
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# What distances are divided by where a quantity is the same for all places: any number, since the distances are zero.
 _SPAN = 1.0
 _KK_RANGE = (-2.0, 1.0)
 """Powers of ten of the residual, in per cent, from the first to the last colour of the Kramers-Kronig map."""

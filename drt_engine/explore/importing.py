@@ -22,6 +22,7 @@ from drt_engine.validation import validate
 
 __all__ = ["Imported", "Told"]
 
+# Bytes of a file name: most file systems allow 255.
 _SAFE_LENGTH = 200
 
 

@@ -16,8 +16,9 @@ from drt_engine.explore.widgets import Background, Message, MethodForm, escaped,
 
 __all__ = ["Explorer"]
 
-_WIDTH = 270
-_EVERY = 2000
+_WIDTH = 270  # pixels, of the controls on the left; figures take the rest
+_EVERY = 2000  # ms between looks at the files: a sweep takes a minute or more, and a look asks for a few file times
+# A list of more values is slow to open in a browser and no help to choose from.
 _MOST_OPTIONS = 500
 _FLEX = {"sizing_mode": "stretch_width"}
 

@@ -22,7 +22,9 @@ from tornado.web import ErrorHandler, RequestHandler
 __all__ = ["Served", "serve", "shown_in_browser"]
 
 _HOST = "127.0.0.1"
+# Ports that are tried: another program may take a free one before it is listened on, which hardly happens twice.
 _TRIALS = 20
+# Bytes. A browser sends dropped files as one message, which Tornado by itself ends at 10 MiB.
 _LARGEST_MESSAGE = 2**28
 
 

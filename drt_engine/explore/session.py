@@ -36,7 +36,9 @@ LEVEL = 0.95
 MOST_OF_LINE = 300
 """Spectra of a series that are read, at most: a map has no more pixels."""
 
+# Spectra inverted together of which intervals are computed on a click: a bound on its time and memory.
 _MOST_JOINED = 2000
+# Answers to clicks that are kept, so that going back is quick and memory has a bound.
 _KEPT = 24
 
 

@@ -12,7 +12,8 @@ from drt_engine.explore.widgets import Background, Message, MethodForm, escaped
 
 __all__ = ["SaveForm", "Start"]
 
-_WIDTH = 460
+_WIDTH = 460  # pixels, of the forms on the left
+# Rows of a table on the page: a browser slows down with thousands, and nobody reads so many.
 _MOST_ROWS = 300
 _OWN = {"digest", "chi_square", "noise_constant", "noise_proportional", "mu", "elements"}
 """Columns of a report that say nothing to who wants to know whether a spectrum can be trusted."""

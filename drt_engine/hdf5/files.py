@@ -33,6 +33,7 @@ _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Typ
 # Of each dataset, bytes. Chunks are read and written once and in order, so more of it, as some versions of HDF5 have,
 # is lost.
 _CHUNK_CACHE = 2**20
+# Bytes. Large enough that the number of calls does not matter, small beside the memory.
 _COPIED_AT_ONCE = 2**22
 
 _SECONDS_LOCKED = 3.0  # the writer lets go right after it has given the name

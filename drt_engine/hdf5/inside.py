@@ -16,10 +16,12 @@ __all__ = ["require_inside", "unstored"]
 
 # A campaign of many grids has some hundreds, three deep; a file made to exhaust a reader has more than these.
 _MOST_OBJECTS = 100_000
+# Groups within groups. Ours are three deep; a walk of this depth still needs little memory.
 _DEEPEST = 64
 # Deflate makes at best 1 byte of 1032; nothing else that comes with HDF5 makes less.
 _MOST_COMPRESSION = 1100
 _SAME_SIZE = {h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_SHUFFLE}
+# What a dataset may declare beyond what is stored: 64 MiB do no harm, whatever the file is.
 _FREE_BYTES = 2**26
 
 

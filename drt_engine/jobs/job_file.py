@@ -29,6 +29,7 @@ _SCHEDULERS = ("inline", "threads", "processes")
 _MOST_BYTES = 2**16  # far more than all settings take; what is larger is some other file
 # Of a line; the time that a key of so many parts takes to read grows with their square.
 _MOST_DOTS = 2000
+# More than one machine has processors, as a rule: a job file from somebody else must not start thousands.
 _MOST_WORKERS = 256
 _WORDS = {str: "text", int: "a whole number", float: "a real number", bool: "true or false", dict: "a table"}
 

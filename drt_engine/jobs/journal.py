@@ -49,11 +49,14 @@ _OWN = re.compile(rf"{_LOCK}|output\.partial|(?:{_WHOLE})(?:\.\w+\.partial)?")
 _BEFORE_MARK = re.compile(rf"{_LOCK}|{re.escape(_MARK)}\.\w+\.partial")
 # What a network file system makes of a file that is removed while it is open.
 _REMOVED_WHILE_OPEN = ".nfs"
+# Bytes. A plan lists settings and the frequencies of a grid: some kilobytes.
 _LONGEST_PLAN = 2**20
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _INSTANT = re.compile(r"[0-9T:+-]{1,40}")
+# Characters of a setting in a message, which is read as one line or a few.
 _LONGEST_VALUE = 300
-_CHECKSUM_BYTES = 4
+_CHECKSUM_BYTES = 4  # CRC-32
+# Each time that it is tried, another job may just have ended and removed the folder; that happens once or twice.
 _LOCK_TRIALS = 10
 _FORMER = {"kkt": "optimality"}  # its former name, in blocks of a job that an older version began
 

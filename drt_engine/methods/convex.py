@@ -60,7 +60,7 @@ class Convex:
         threshold, so that outliers have no say in λ either [2]_.
     loss : {"squares", "huber"}
         ρ: the half square, or the Huber function [1]_, which grows linearly where a residual exceeds `threshold`
-        standard deviations, so that outliers pull no more than other points do.
+        standard deviations, so that outliers have no more influence than other points.
     threshold : float
         Where the Huber function becomes linear, in standard deviations s of the noise. s is 1.4826 times the median
         absolute residual of the plain problem's solution, for data winsorised to the threshold as said above. The

@@ -1025,6 +1025,8 @@ class SeriesProblem:
         return float((above - below) / (2.0 * _STEP)), float((more - less) / (2.0 * _STEP))
 
 
+# Of data that are divided by their size, as in `drt_kernels.log_gaussian`: straight lines between relaxation times
+# are not exact.
 _LEAST_VARIANCE = 1e-10
 
 

@@ -80,15 +80,15 @@ given to the tail first."""
 
 
 def likeliest(evidence: dict[TailName, float]) -> TailName:
-    """Return the tail with the largest evidence, by which a capacitor stands back; none where the data do not tell.
+    """Return the tail with the largest evidence; none where the data do not tell. Capacitors are rarer beforehand.
 
     Parameters
     ----------
     evidence : dict of str to float
-        Logarithms of the evidence of tails, of one spectrum or of several.
+        Logarithms of the evidence of some tails, of one spectrum or of several.
     """
     best = max(evidence, key=lambda tail: evidence[tail] - _RARE * (tail == "capacitor"))
-    return "none" if evidence["none"] > evidence[best] - _TAIL_LIKELY else best
+    return "none" if evidence.get("none", -np.inf) > evidence[best] - _TAIL_LIKELY else best
 
 
 def may_be_slow_arcs(evidence: dict[TailName, float], tail: TailName, number: int) -> bool:
@@ -301,12 +301,10 @@ class LogModels:
         solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
         asked = [terms for terms in asked if terms.inductance == self._coil] or asked
-        rare = _RARE if self._tail == "auto" else 0.0
-        best = max(asked, key=lambda terms: solved[terms].evidence - rare * (terms.tail == "capacitor"))
-        least = max(solved[terms].evidence for terms in asked) - _LIKELY
-        enough = solved[best].evidence - _TAIL_LIKELY
-        # The simpler of both where the data do not tell; that they do not is said below.
-        best = next((terms for terms in asked if terms.tail == "none" and solved[terms].evidence > enough), best)
+        asked.sort(key=lambda terms: -solved[terms].evidence)
+        by_tail = {terms.tail: terms for terms in reversed(asked)}
+        best = by_tail[likeliest({tail: solved[terms].evidence for tail, terms in by_tail.items()})]
+        least = solved[asked[0]].evidence - _LIKELY
         r_pol = self._r_pol(solved[best])
         others = [self._r_pol(fit) for fit in solved.values() if fit.evidence > least]
         return best, any(abs(other - r_pol) > _SAME * r_pol for other in others)

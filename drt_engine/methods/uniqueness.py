@@ -15,7 +15,7 @@ SLOPE, CURVATURE = 0.03, 0.35
 """Precisions of the first and of the second derivative of ln γ against ln τ, per unit of ln τ, at λ = 1: sizes of
 layers and particles have distributions that are about normal in ln τ, with widths of about 0.4 to 1.5."""
 
-_DOUBT = 0.13
+_OTHER = 0.13
 """Expected ∫ |γ' − γ| d ln τ over the resistance, of distributions γ' that are about as probable, from which they are
 others. Of made distributions nearly all with an error above 0.15 are above it."""
 
@@ -27,6 +27,8 @@ _LEAST = 1e-6
 """Share of its largest value that γ is taken to have at least: zeros have no logarithm."""
 
 _RIDGE = 1e-9
+"""Added to the diagonal of a matrix, so that it has an inverse where columns agree: with 1e-6 the distance changes by
+less than 0.1 %, and with nothing by less than 1e-6, where there is an inverse."""
 
 
 def not_unique(
@@ -81,8 +83,8 @@ def not_unique(
         if not all(np.isfinite(one).all() for one in weighted):
             continue
         lam = solution.regularisation[k] if np.isfinite(solution.noise_floor[k]) else 1.0
-        doubt = _doubt(gamma, areas, weighted, lam * smooth)
-        out[k] = doubt > _DOUBT or _is_as_good_sharper(gamma, y, weighted)
+        distance = _expected_distance(gamma, areas, weighted, lam * smooth)
+        out[k] = distance > _OTHER or _is_as_good_sharper(gamma, y, weighted)
     return out
 
 
@@ -104,7 +106,7 @@ def _smooth(y: Array) -> Array:
     return np.asarray(SLOPE * (slope.T * spacing) @ slope + CURVATURE * (bend.T * middle) @ bend)
 
 
-def _doubt(gamma: Array, areas: Array, weighted: tuple[ComplexArray, ...], smooth: Array) -> float:
+def _expected_distance(gamma: Array, areas: Array, weighted: tuple[ComplexArray, ...], smooth: Array) -> float:
     """Return the expected ∫ |γ' − γ| d ln τ over the resistance, of γ' that are about as probable."""
     jacobian = np.hstack([_stacked(weighted[0] * gamma), _unit(_stacked(weighted[1]))])
     curvature = jacobian.T @ jacobian + _RIDGE * np.eye(jacobian.shape[1])

@@ -60,7 +60,7 @@ _LEAST_SHARE = 0.1
 
 _DOUBT = 1e-4
 """Chance of noise at which a spectrum that its neighbours fit so badly is left out, and the form of the elements is
-doubted."""
+rejected."""
 
 _MOST_LEFT_OUT = 0.25
 """If more of a series is left out, its spectra have nothing in common."""

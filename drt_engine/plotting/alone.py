@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
+# Small panels on a page of two columns, as many as can still be read.
 _ROWS, _COLUMNS = 5, 4
 _WIDE = 24  # letters of a title that fits above a panel
 

@@ -35,7 +35,7 @@ DOUBLE_COLUMN = 7.2
 _NARROW = 2.4
 """Inches of an axis beside which words take two lines."""
 
-_PAD = 0.03
+_PAD = 0.03  # inches between panels: labels do not touch, and little room is lost
 # Ticks are made when a figure is drawn, after the style is gone, so they have to carry theirs.
 _TICKS: tuple[dict[str, Any], ...] = (
     {"which": "major", "length": 3.0, "width": 0.6, "pad": 2.5},

@@ -26,7 +26,9 @@ NAMED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 """Colours for names that colour-blind eyes tell apart; M. Okabe, K. Ito, Color Universal Design, 2008; less yellow."""
 
 UNIFORM = ("viridis", "cividis", "plasma", "inferno", "magma")
+# Share of a colour map that is used: the end of viridis is a yellow that is hard to see on white.
 _LIGHTEST = 0.9
+# Values that a legend names one by one; with more, it would be larger than a colour bar.
 _FEW = 5
 
 BESIDE: Any = {"pad": 0.02, "fraction": 0.06, "aspect": 25}

@@ -36,7 +36,9 @@ from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_
 __all__ = ["bode", "draw_impedance", "keys_of", "nyquist", "own_sizes", "residuals"]
 
 _GREY = "0.35"
+# Frequencies of a fitted curve: its chords leave the arc of an RC element by less than 0.1 % of its radius.
 _PER_DECADE = 30
+# Spectra whose points can be drawn large without hiding each other.
 _FEW = 6
 _APART = 20.0  # times: spectra so much smaller than others would be a dot beside them
 
@@ -264,6 +266,7 @@ def residuals(
     return figure_of(axes)
 
 
+# The vermilion of Okabe and Ito, which readers with colour blindness tell from the blue of a first curve.
 _SECOND = (0.835, 0.369, 0.0, 1.0)
 
 

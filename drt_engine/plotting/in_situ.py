@@ -58,11 +58,16 @@ Array = NDArray[np.float64]
 Kind = Literal["waterfall", "heat map"]
 Abscissa = Literal["charge", "specific_capacity", "time"]
 
+# Heights of profiles and of distributions as shares of a panel's width: the former are smooth and need little room.
 _PROFILE_SHAPE, _DRT_SHAPE = 0.5, 0.75
+# Share of the range that is left free on each side, as matplotlib has it, here for a row of panels alike.
 _MARGIN = 0.06
 _R_POL = r"$R_\mathrm{pol}$"
+# From so many states on, points touch each other on a column of 3.5 inches, and are drawn smaller and without an
+# edge.
 _MANY = 60
 _WITH_NAMES = 5.0  # inches: spectra that are named by their files need room beside the panels
+# Cells side by side in two columns of a journal; with more, panels are too narrow for the same shapes.
 _MOST_WIDE = 3
 _APART = 20.0  # times: where one cell is so much larger than another, the other looks flat beside it
 

@@ -16,6 +16,7 @@ __all__ = ["mark_decades"]
 
 # Ways from a point to its label, as multiples of the outward normal, in the order in which they are tried.
 _WAYS = (1.0, 1j, -1j, -1.0)
+# Points (1/72 inch) from a mark to its label: beside it, or where that is taken, one line further.
 _DISTANCES = (4.0, 9.0)
 
 

@@ -13,6 +13,7 @@ __all__ = ["UNDETERMINED", "few_places", "scale_ordinate"]
 UNDETERMINED = "undetermined"
 """Mark of lines of observations that count for no scale."""
 
+# Panels side by side from which on each has room for three labels only.
 _NARROW = 4
 
 

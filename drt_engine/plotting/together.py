@@ -37,6 +37,7 @@ SeveralSpectra = Spectra | Sequence[Spectra]
 SeveralInversions = Inversion | Sequence[Inversion]
 """A result on one frequency grid, or on one each."""
 
+# Relaxation times of a common axis; peaks have a decade and more, and a finer grid only costs memory.
 _MOST_PER_DECADE = 40.0
 
 

@@ -20,7 +20,8 @@ from drt_engine.tracking import Tracks
 __all__ = ["MARKERS", "checked_tracks", "draw_traces", "keys_below", "look", "trace_keys"]
 
 MARKERS = "osD^v<>pP*Xh"
-_SIZE = 3.2
+_SIZE = 3.2  # points, of a marker that still shows which of the shapes it is
+# States from which on markers of that size would cover each other on a column of 3.5 inches.
 _MANY = 60
 
 

@@ -22,6 +22,8 @@ from drt_engine.transport.dc import since_step
 __all__ = ["arrhenius", "conductivities", "polarisation", "total_resistance"]
 
 _GREY = "0.45"
+# Room above the lines, as a share of their range: they end at 57 % of the height, the inset begins at 68 % with
+# labels below.
 _ABOVE = 0.75
 
 

@@ -25,7 +25,9 @@ __all__ = ["validity_map", "validity_residuals"]
 Part = Literal["modulus", "re", "im"]
 
 _LABELS = {"modulus": "|$Δ$| / %", "re": "Re $Δ$ / %", "im": "Im $Δ$ / %"}
+# Residuals are shown down to a hundredth of the largest: what is less is noise beside it.
 _BELOW = 100.0
+# Over all frequencies of a map of several grids: on a column of 3.5 inches, narrower than the eye tells apart.
 _STRIPES = 600
 
 Array = NDArray[np.float64]

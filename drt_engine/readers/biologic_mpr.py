@@ -38,10 +38,10 @@ _MAGIC = b"BIO-LOGIC MODULAR FILE\x1a"
 
 # Offsets in the settings, found by comparing binary files with the text that EC-Lab exported from them.
 _AREA, _REFERENCE = 0x211, 0x215
-_AREA_UNIT = 0x250
+_AREA_UNIT = 0x250  # of the code for the unit of the area
 _AREA_UNITS = {2: "cm²", 3: "mm²"}
-_FIRST_FREQUENCY, _LAST_FREQUENCY = 0x1862, 0x1867
-_UNITS = (1e6, 1e3, 1.0, 1e-3, 1e-6)
+_FIRST_FREQUENCY, _LAST_FREQUENCY = 0x1862, 0x1867  # each four bytes of a number and one of its unit
+_UNITS = (1e6, 1e3, 1.0, 1e-3, 1e-6)  # Hz, by that code: MHz, kHz, Hz, mHz, µHz
 
 
 @dataclass(frozen=True)

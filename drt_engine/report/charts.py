@@ -20,11 +20,13 @@ __all__ = ["Chart", "charts"]
 _MOST_LINES = 80
 """Spectra that are drawn as lines of a grid; more would hide each other."""
 
+# Relaxation times of a picture of γ that is about 1000 pixels wide: enough for its peaks, and a small file.
 _MOST_TAU = 120
+# With more, lines or pictures of them are too many to look at; the tables name all.
 _MOST_CELLS, _MOST_PROCESSES = 8, 12
-_WIDTH, _HEIGHT = 1080, 380
-_SIDE = 530
-_HOVER_STATES = 12
+_WIDTH, _HEIGHT = 1080, 380  # pixels: a report is read on a screen of 1280 or more, and printed
+_SIDE = 530  # pixels, of two squares beside each other
+_HOVER_STATES = 12  # lines of the label under the pointer, which has to fit beside a figure
 _BESIDE = ("digest",)
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 _OF_PROCESS = {"r": "R / ohm", "tau": "τ / s", "c": "C / F"}

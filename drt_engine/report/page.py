@@ -35,6 +35,7 @@ _UNITS = {
     "rms": "%",
 }
 _LEFT_OUT = ("spectrum", "digest", "status", "optimality", "noise_relative", "coupling", "shift")
+# Spectra that fail the test are listed by name up to so many; the figure beside shows all.
 _WORST = 10
 
 

@@ -43,8 +43,10 @@ _FIRST_CHARGE_EXCESS = 1.25
 """First charge over first discharge: Li-rich cathodes lose about a fifth of their first charge for good."""
 # centre (V), width (V) and share of the steps of a voltage curve; a step with a small width is a plateau
 _FIRST_CHARGE = ((3.90, 0.11, 0.36), (4.25, 0.12, 0.10), (4.52, 0.025, 0.54))
+# Of later cycles: a sloping curve whose upper step lies higher on charge than on discharge, as those of Li-rich
+# cathodes do.
 _CHARGE = ((3.45, 0.16, 0.27), (3.90, 0.16, 0.46), (4.38, 0.10, 0.27))
-_DISCHARGE = ((3.22, 0.14, 0.27), (3.66, 0.17, 0.48), (4.25, 0.16, 0.25))
+_DISCHARGE = ((3.22, 0.14, 0.27), (3.66, 0.17, 0.48), (4.25, 0.16, 0.25))  # likewise
 
 
 @dataclass(frozen=True)

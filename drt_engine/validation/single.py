@@ -47,7 +47,7 @@ class _Explained(NamedTuple):
     """One explanation of a spectrum: its cost, what joined the model, the points that are out, and the noise."""
 
     cost: float
-    found: Array
+    found: violations.Found
     gone: Flags
     shape: Shapes
 
@@ -107,9 +107,9 @@ class SingleSpectrumTest:
                 passive = np.mean(data[:points] < -_ACTIVE) < _ACTIVE
                 obeys = not _flag(turned) & Validity.INCONSISTENT or np.mean(data[points:] > 0.0) > _MOSTLY
                 flag |= Validity.WRONG_SIGN if passive and obeys else Validity.INCONSISTENT
-        most, drift, error, squares, left = best.found[[0, 1, 2, 5, 6]]
-        out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(most), drift, error
-        out.noise[row] = math.sqrt(squares / left)
+        found = best.found
+        out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(found.score), found.drift, found.drift_error
+        out.noise[row] = math.sqrt(found.squares / found.freedom)
         out.noise_proportional[row], constant = out.noise[row] * np.sqrt(best.shape.alpha_beta[0])
         out.noise_constant[row] = constant * modulus.min()
         out.outlier[row] = best.gone
@@ -118,10 +118,10 @@ class SingleSpectrumTest:
 
 def _flag(best: _Explained) -> Validity:
     found = best.found
-    if found[7]:
+    if found.capacitance:
         return Validity.CAPACITANCE_ADDED
-    flag = Validity.DRIFT * bool(found[3]) | Validity.INCONSISTENT * bool(found[4])
-    return Validity(flag | Validity.OUTLIER * bool(best.gone.any()) | Validity.RANGE_EXTENDED * bool(found[8]))
+    flag = Validity.DRIFT * found.drifts | Validity.INCONSISTENT * found.inconsistent
+    return Validity(flag | Validity.OUTLIER * bool(best.gone.any()) | Validity.RANGE_EXTENDED * found.extended)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,13 +217,13 @@ class _Search:
         most = violations.settle(np.vstack([columns, allowed]), data, look.critical[1], floor, gone)
         value = self.fitted[:points] + 1j * self.fitted[points:]
         trials = look.trials.columns(np.asarray(value / np.maximum(np.abs(value), 1e-30))) / noise
-        limits = np.array([floor, LEAST_LEFT, points // 5, self.capacitances, self.has_capacitance])
-        found = np.empty(12)
-        violations.examine(columns, data, trials, allowed, look.critical, limits, gone, found)
-        found[0] = max(found[0], most)
-        spread = found[5] / found[6] + floor
-        cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9]
-        cost += 2.0 * float(shape.rare[0]) + found[11]
+        limits = violations.Limits(floor, LEAST_LEFT, points // 5, self.capacitances, self.has_capacitance)
+        question = violations.Question(columns, data, trials, allowed, look.critical, limits)
+        found = violations.examine(question, gone)
+        found = found._replace(score=max(found.score, most))
+        spread = found.squares / found.freedom + floor
+        cost = found.model_freedom * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found.log_determinant
+        cost += 2.0 * float(shape.rare[0]) + found.price
         return _Explained(cost, found, gone, shape)
 
 

@@ -18,8 +18,11 @@ from drt_engine.text import visible
 __all__ = ["Alarm", "Alert", "Hook", "Records"]
 
 _WORDS = ("first", "previous")
+# Time for the user's program, which sends a message or writes a line.
 _SECONDS = 60.0
+# Alarms that wait for it: that is an hour and more of them if each takes its whole time.
 _MOST_WAITING = 100
+# Characters of a value, well below what systems allow: 32,767 on Windows, 128 KiB on Linux.
 _LONGEST = 4000
 
 

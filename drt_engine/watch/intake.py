@@ -23,11 +23,11 @@ _PERIODS = 5.0
 _GAPS = 3.0
 """A file that was written to every few seconds is not finished before it stands still for so many times as long."""
 
-_LONGEST_WAIT = 1800.0
+_LONGEST_WAIT = 1800.0  # s: half an hour, so that a sweep down to the lowest frequencies is shown at all while it lasts
 _DAMAGED = 10.0
 """A file that cannot be read is damaged if it stands still for so long, s; before, it may be half written."""
 
-_DIGITS = 32
+_DIGITS = 32  # of 64 that a digest has: 128 bits, as the campaign keeps of it
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from drt_engine.spectra import Spectra
 __all__ = ["Fresh", "Results"]
 
 Rows = NDArray[np.intp]
+# Spectra that are read together, ten megabytes or so.
 _ROWS_AT_ONCE = 8192
 
 

@@ -37,6 +37,7 @@ Array = NDArray[Any]
 cgutils: Any = _cgutils
 
 _NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv"), ("potrf", "potri")
+# Places of the routines in what :func:`routines` returns.
 _GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _POTRF, _POTRI = range(7)
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.

@@ -235,13 +235,13 @@ class pointed:  # noqa: N801 - a decorator
 
     Parameters
     ----------
-    signature : str
+    signature : str or numba signature
         Types of what it returns and takes, as numba writes them.
     **options
         Of numba's `cfunc`.
     """
 
-    def __init__(self, signature: str, **options: Any) -> None:
+    def __init__(self, signature: Any, **options: Any) -> None:
         self._signature, self._options = signature, options
         self._function: Any = None
         self._made: Any = None

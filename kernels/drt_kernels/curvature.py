@@ -19,18 +19,20 @@ gradient.
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from drt_kernels.compiling import compiled, pointed
 from drt_kernels.dense import FAST, INNER, POINTED
+from drt_kernels.held import held_type
 from drt_kernels.lanes import fma, load, load_at, same, store, store_at, total
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.intp]
 
-# Reach of neighbours on both sides, and from which distance on it is that.
-NEAR, MIDDLE, FAR = 5, 2, 1
-FROM_MIDDLE, FROM_FAR = 8, 32
+# Reach of neighbours on both sides, and from which distance on it is the second and the third of them. With ten
+# relaxation times a decade, the fits then leave 1e-6 of the products at the distance zero and 5e-8 from 8 and 32 on.
+NEAR, FROM_MIDDLE, MIDDLE, FROM_FAR, FAR = 5, 8, 2, 32, 1
 
 # Nodes beyond an end of the grid.
 GHOSTS = NEAR
@@ -46,6 +48,7 @@ LANES, NODES = 32, 16
 # columns of special unknowns, their products with all columns, what rows and columns are multiplied by, sums for
 # leverages.
 PLAIN, TURNED, WEIGHTS, FORCE, SQUARE, RIGHT, PRODUCT, OUTER_, SPREAD = 0, 1, 2, 5, 6, 7, 11, 15, 16
+# Rows of that array: from `SPREAD` on, one for each neighbour on both sides, of i and of j.
 SUMS = SPREAD + 2 * (2 * NEAR + 1)
 
 
@@ -62,6 +65,10 @@ class Tables(NamedTuple):
     special: Whole  # (4) unknowns that are no whole hat and no resistor; -1 for none
     resistor: float  # column of the resistor, which comes first after γ
     good: float  # largest Σ_f w_f γ² that the coefficients are good enough for; 0 where there are none
+
+
+_ROWS, _ROW, _PLACES, _NUMBER = types.float64[:, ::1], types.float64[::1], types.intp[::1], types.float64
+_TABLES = held_type(Tables, *(_ROWS,) * 3, _PLACES, *(_ROWS,) * 3, _PLACES, _NUMBER, _NUMBER)
 
 
 def new_sums(tables: Tables) -> Array:
@@ -217,27 +224,11 @@ def _strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Array,
         store(out, i, j, fma(fma(a, scale, fma(b, scale, none)), load(sums, OUTER_, j), none))
 
 
-@pointed(
-    "void(float64[:, ::1], float64[:, ::1], intp[::1], intp[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1],"
-    " float64, float64[::1], int64, int64, float64[:, ::1], float64[:, ::1])",
-    **POINTED,
-)
-def assemble(  # noqa: PLR0913, PLR0917 - a function that is pointed to takes arrays
-    columns: Array,
-    across: Array,
-    place: Whole,
-    special: Whole,
-    near: Array,
-    middle: Array,
-    far: Array,
-    resistor: float,
-    outer: Array,
-    logs: int,
-    size: int,
-    sums: Array,
-    out: Array,
-) -> None:
+@pointed(types.void(_TABLES, _ROW, types.int64, types.int64, _ROWS, _ROWS), **POINTED)
+def assemble(tables: Tables, outer: Array, logs: int, size: int, sums: Array, out: Array) -> None:
     """Upper half of Aᵀ R A times what rows and columns are multiplied by; the weights are those of :func:`weigh`."""
+    columns, across, place, special = tables.columns, tables.across, tables.place, tables.special
+    near, middle, far, resistor = tables.near, tables.middle, tables.far, tables.resistor
     _generate(across, sums)
     _specialise(columns, special, across.shape[0] // 2, sums)
     rows = out.shape[0]
@@ -308,29 +299,16 @@ def _clear(sums: Array) -> None:
             sums[k, j] = 0.0
 
 
-@pointed(
-    "void(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], int64,"
-    " int64, float64[::1], float64[:, ::1], float64[:, ::1], float64[::1])",
-    **POINTED,
-)
-def leverages(  # noqa: PLR0913, PLR0917
-    columns: Array,
-    across: Array,
-    near: Array,
-    middle: Array,
-    far: Array,
-    outer: Array,
-    logs: int,
-    size: int,
-    weight: Array,
-    sums: Array,
-    inverse: Array,
-    out: Array,
+@pointed(types.void(_TABLES, _ROW, types.int64, types.int64, _ROW, _ROWS, _ROWS, _ROW), **POINTED)
+def leverages(
+    tables: Tables, outer: Array, logs: int, size: int, weight: Array, sums: Array, inverse: Array, out: Array
 ) -> None:
     """Trace of H⁻¹ times the part of H of each point, for weights without a direction.
 
     `inverse` is the upper half of H⁻¹.
     """
+    columns, across = tables.columns, tables.across
+    near, middle, far = tables.near, tables.middle, tables.far
     points = weight.size
     _clear(sums)
     for s in range(size):

@@ -38,25 +38,30 @@ Bounds = tuple[Array, Array]
 Options = tuple[int, int, int, bool]
 Best = tuple[Array, Array, Array]
 
-ZARC = 0
-HAVRILIAK_NEGAMI = 1
-GAUSSIAN = 2
+ZARC, HAVRILIAK_NEGAMI, GAUSSIAN = 0, 1, 2
 """Kinds of elements."""
 
 _JOINED = {"contract", "reassoc"}
 
-# The trapezoidal rule for a Gaussian times the Debye kernel: exp(−π²/h) is left of the kernel's poles at ±iπ/2, and
-# exp(−2π²s²/h²) of the Gaussian.
-_STEP = 0.4
-_STEP_SHARE = 0.85
+# Largest step h of the trapezoidal rule for a Gaussian of deviation s times the Debye kernel, and largest share of s
+# that it is: exp(−π²/h) = 2e-11 is left of the kernel's poles at ±iπ/2, exp(−2π²s²/h²) = 1e-12 of the Gaussian.
+_STEP, _STEP_SHARE = 0.4, 0.85
+
 _REACH = 6.4
+"""Deviations up to which a Gaussian is summed; 2e-10 of it is beyond."""
+
 _SIMD_WIDTH = 8
-"""Nodes of it are a multiple of this."""
+"""Nodes of the rule are a multiple of this."""
 
 _EXACT = 1e-26
-_SETTLED = 1e-6
-_NEARLY = 1e3
+"""Share of the sum of squares of the data below which that of residuals is rounding, 1e-13 of each."""
+
+_SETTLED, _NEARLY = 1e-6, 1e3
+"""Decrease of the sum of squares, in variances of a datum, that a step has to promise; and how many times that may be
+left where steps have run out: no parameter is then further than 3 % of its standard deviation from the minimum."""
+
 _LEAST_PIVOT = 1e-14
+"""Of a matrix with ones on its diagonal: a parameter with a smaller one is a combination of others, to rounding."""
 
 _STRONG = 5.0
 """Deviations above zero of a resistance, from which on no information criterion would do without its part."""
@@ -614,7 +619,7 @@ def _grow(
 ) -> None:
     """Add elements: where the data lack one most, or by halving one.
 
-    Both ways are gone for some steps, and the better one to its end if there is hope that it makes the model better. It
+    Both ways are taken for some steps, and the better one to its end if it may still improve the model. It
     ends where one more makes the model no better, unless the residuals tell that more than one is missing.
     """
     wanted, limit, most, known = options

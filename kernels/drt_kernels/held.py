@@ -15,7 +15,7 @@ from numba.extending import infer_getattr, lower_getattr_generic, models, regist
 
 from drt_kernels.compiling import NOT_COMPILED
 
-__all__ = ["Held", "hold"]
+__all__ = ["Held", "held_type", "hold"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,11 @@ class Held(types.Type):
     def __init__(self, kind: Any) -> None:
         self.kind = kind
         super().__init__(name=f"Held({kind})")
+
+
+def held_type(kind: type, *fields: Any) -> Held:
+    """Type of the address of a named tuple with fields of some types."""
+    return Held(types.NamedTuple(fields, kind))
 
 
 @register_model(Held)
@@ -43,15 +48,19 @@ class _HeldAttribute(AttributeTemplate):
     key = Held
 
     def generic_resolve(self, held: Any, name: str) -> Any:  # type: ignore[override]
-        """Type of a field."""
-        return held.kind.types[held.kind.fields.index(name)]
+        """Type of a field; a tuple within a held one is held by it."""
+        kind = held.kind.types[held.kind.fields.index(name)]
+        return Held(kind) if isinstance(kind, types.BaseNamedTuple) else kind
 
 
 @lower_getattr_generic(Held)
 def _field(context: Any, builder: Any, held: Any, address: Any, name: str) -> Any:
     at = held.kind.fields.index(name)
     kind = held.kind.types[at]
-    value = builder.load(cgutils.gep_inbounds(builder, address, 0, at))
+    place = cgutils.gep_inbounds(builder, address, 0, at)
+    if isinstance(kind, types.BaseNamedTuple):
+        return place
+    value = builder.load(place)
     if isinstance(kind, types.Array):
         # The tuple keeps its arrays; nobody else has to count who uses them.
         array = context.make_array(kind)(context, builder, value)

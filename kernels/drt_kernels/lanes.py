@@ -18,6 +18,7 @@ from drt_kernels.compiling import NOT_COMPILED
 
 __all__ = ["WIDTH", "fma", "load", "load_at", "same", "store", "store_at", "total"]
 
+# Double numbers in a register of 256 bits, which nearly all processors have.
 WIDTH = 4
 
 cgutils: Any = _cgutils
@@ -45,7 +46,7 @@ _AS_PYTHON: dict[str, Callable[..., Any]] = {
 }
 
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
-_INDEX = ir.IntType(32)
+_INDEX = ir.IntType(32)  # which LLVM takes
 
 
 class _Lanes(types.Type):

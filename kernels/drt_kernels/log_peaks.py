@@ -33,19 +33,19 @@ Ints = NDArray[np.int64]
 Features = tuple[Ints, Ints, Array]
 Limits = tuple[float, tuple[int, int]]
 
-MAXIMUM = 1
-SHOULDER = 2
-EDGE = 3
+MAXIMUM, SHOULDER, EDGE = 1, 2, 3
 """Kinds of features; an edge is what lies beyond the valleys of the first and the last one."""
 
 COLUMNS = 11
 """y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
 
+# Of a difference of ln γ, whose covariances are of the order of one: what is less is their rounding.
 _LEAST_VARIANCE = 1e-16
 _LEAST_RISE = 1e-6
 """How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
 
-_LN2 = math.log(2.0)
+_LN2 = math.log(2.0)  # from the maximum of ln γ to half of that of γ
+# Full width at half maximum of a normal distribution of standard deviation one.
 _FWHM = 2.0 * math.sqrt(2.0 * _LN2)
 
 

@@ -36,9 +36,7 @@ Row = tuple[Array, Array, Array]
 Work = tuple[Array, Array]
 Places = tuple[Ints, Ints, Ints, Ints]
 
-MAXIMUM = 1
-SHOULDER = 2
-EDGE = 3
+MAXIMUM, SHOULDER, EDGE = 1, 2, 3
 """Kinds of features; an edge is what lies beyond the valleys of the first and the last one."""
 
 COLUMNS = 11
@@ -61,18 +59,19 @@ _TAYLOR = np.array(
     ]
 )
 
+# Steps of Newton from the highest sample, which is less than one away: six reach rounding for all peaks of a campaign.
 _STEPS = 12
-_OPEN_MAXIMUM = 0.15
-_OPEN_SHOULDER = 0.5
+
+_OPEN_MAXIMUM, _OPEN_SHOULDER = 0.15, 0.5
 """κ of maxima and of shoulders, by the rate of false ones in simulated spectra of one to three processes."""
 
-_RIPPLE_MAXIMUM = 2.0
-_RIPPLE_SHOULDER = 1.3
+_RIPPLE_MAXIMUM, _RIPPLE_SHOULDER = 2.0, 1.3
 """β of both, by the same rate at given λ from 1e-5 to 1e-2."""
 
 _LEAST_RISE = 1e-6
 """How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
 
+# Full width at half maximum of a normal distribution of standard deviation one.
 _FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 

@@ -15,9 +15,11 @@ from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 
+# Beyond ln ωτ = ±40 the Debye kernel is 0 or 1 in double precision.
 _WINDOW = 40.0
+# 20 Gauss-Legendre nodes leave 1e-15 on panels of length 2, which are π/2 from the kernel's nearest poles.
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
-_LONGEST_PANEL = 2.0
+_LONGEST_PANEL = 2.0  # of length 4 they would leave 4e-13
 
 
 @inner(inline="never")

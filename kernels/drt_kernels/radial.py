@@ -43,11 +43,13 @@ _REACH = (6.5, 42.0, 47.0, 52.0, 56.0, 1e6, 20.0, 10.0)
 # Beyond ln ωτ = ±40 the Debye kernel is 0 or 1 in double precision.
 _WINDOW = 40.0
 
+# Smaller values are set to zero: products with them may fall below 1e-308, where processors compute ten times slower.
 _NEGLIGIBLE = 1e-200
 
 # 20 Gauss-Legendre nodes leave 1e-16 on panels as long as their distance from the nearest pole: ±iπ/2 of the Debye
 # kernel, ±i/μ of the inverse quadratic and quadric.
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
+# On panels of this length the Debye kernel is integrated to 1e-15, on those of 4 to 4e-13.
 _LONGEST_PANEL = 2.0
 
 
@@ -228,5 +230,4 @@ def radial_values(kind: int, mu: float, at: Array, tau: Array, out: Array) -> No
     for t in range(at.size):
         for m in range(tau.size):
             value = _phi(kind, 0, mu * abs(math.log(at[t] / tau[m])))
-            # Denormal numbers are nothing here and make the products that follow ten times slower.
             out[t, m] = value if value > _NEGLIGIBLE else 0.0

@@ -12,14 +12,21 @@ from drt_kernels.compiling import entry, inner
 
 Array = NDArray[np.float64]
 
+# Up to 30 were needed for posteriors of distributions with λ from 1e-6 to 1 and noise from 1e-5 to 1e-2 of the data.
 _SWEEPS = 60
+# Change of a mean, in standard deviations, and relative change of a variance that end the sweeps: with 1e-5, ends of
+# intervals move by 1e-7.
 _SETTLED = 1e-6
-_DAMPING = 0.9
+# Deviations below zero from which on an expansion leaves 1e-5 of the mean; what it replaces, erfc, vanishes at 38.
 _FAR = -30.0
-_ROOT_TWO = math.sqrt(2.0)
-_TWO_PI = 2.0 * math.pi
+# Of the normal distribution.
+_ROOT_TWO, _TWO_PI = math.sqrt(2.0), 2.0 * math.pi
+# Share of its diagonal that is added to a matrix whose columns agree to rounding where λ is small.
 _RIDGE = 1e-12
+# Share of the data that parameters use up, at most: what is left tells the noise, and may not vanish.
 _MOST_FREEDOM = 0.9
+# Of data that are divided by their size: simulated data may have no noise, and intervals then have about the width of
+# rounding.
 _LEAST_VARIANCE = 1e-14
 
 
@@ -107,8 +114,7 @@ def _refresh(i: int, sites: Array, mean: Array, covariance: Array, column: Array
     cut_mean, cut_variance = _cut(centre, deviation)
     precision = max(1.0 / cut_variance - left, 0.0)
     shift = cut_mean / cut_variance - centre * left
-    gain = _DAMPING * (precision - sites[0, i])
-    push = _DAMPING * (shift - sites[1, i])
+    gain, push = precision - sites[0, i], shift - sites[1, i]
     moved: float = max(abs(cut_mean - mean[i]) / math.sqrt(variance), abs(cut_variance / variance - 1.0))
     sites[0, i] += gain
     sites[1, i] += push

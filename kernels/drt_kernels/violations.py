@@ -5,11 +5,13 @@ f = frequencies.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_kernels.compiling import entry, inner
+from drt_kernels.held import hold
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -29,8 +31,8 @@ POSED = 1e-6
 DRIFTS = 3
 """How many of the trial columns are drift; they come first."""
 
-_POINT = DRIFTS
-_SMOOTH = DRIFTS + 1
+# What may join the model beside a drift, whose kinds are the numbers below `DRIFTS`.
+_POINT, _SMOOTH = DRIFTS, DRIFTS + 1
 
 AHEAD = 6.0
 """By how much in F drift has to explain more than the allowed columns, which explain part of most drifts."""
@@ -44,9 +46,69 @@ _BESIDE = 8.0
 # Allowed columns that agree more closely than this, as a square, are not told apart.
 _DISTINCT = 1e-9
 
+# Degrees of freedom of Student's distribution, from whose fit points that are off are told: its tails are heavier
+# than those of noise. With 1 or 4 no flag of 20 spectra with outliers, drift and capacitances was another.
 _DEGREES = 2.0
+# Rounds of weights; three or twelve change no flag of those spectra either.
 _REWEIGHTED = 6
 _MEDIAN = math.log(2.0)  # of half of χ² with two degrees of freedom
+
+
+class Limits(NamedTuple):
+    """What :func:`examine` goes by."""
+
+    variance: float  # below which no misfit counts
+    share: float  # of the square of a trial column that has to be left
+    points: int  # that may be left out, at most
+    capacitances: int  # among the allowed columns, which they come first of
+    has_capacitance: bool  # whether the model has one
+
+
+class Question(NamedTuple):
+    """One spectrum, its model and what may join that; the first four are divided by the noise."""
+
+    columns: Array  # (n,d) of the model
+    data: Array  # (d)
+    trials: Array  # (q,d) columns of violations: drift of each kind, then smooth misfit
+    allowed: Array  # (a,d) columns that are no violation, as what a passive cell does outside the measured frequencies
+    critical: Array  # (1+q,d) critical values of F by the degrees of freedom: of drift, a point, 1, 2, … smooth columns
+    limits: Limits
+
+
+class Found(NamedTuple):
+    """What explains a spectrum."""
+
+    score: float  # largest F over its critical value at any step
+    drift: float  # coefficient of the best drift
+    drift_error: float  # its standard error
+    drifts: bool  # whether it joined
+    inconsistent: bool  # whether smooth misfit joined
+    squares: float  # sum of squares that is left
+    freedom: int  # degrees of freedom of it
+    capacitance: bool  # whether an allowed capacitance joined
+    extended: bool  # whether any allowed column did
+    log_determinant: float  # logarithm of the determinant of the model
+    model_freedom: int  # degrees of freedom that the model alone leaves
+    price: float  # sum of critical values of what has joined, one for all allowed columns that join at once
+
+
+class _Drift(NamedTuple):
+    """The drift that explains most."""
+
+    gain: float  # in F
+    kind: int
+    slope: float
+    error: float  # standard error of the slope
+
+
+class _Misfit(NamedTuple):
+    """A point that is off or smooth misfit, whichever is further above its critical value."""
+
+    ratio: float  # F over its critical value
+    choice: int
+    point: int  # the worst one
+    gain: float  # of all smooth columns, in F
+    together: int  # how many of them count
 
 
 @inner(fastmath=_FAST)
@@ -271,19 +333,19 @@ def _try_one(
 
 @inner()
 def _try_all(
-    basis: Array, size: int, trials: Array, residual: Array, squares: float, limits: Array
+    basis: Array, size: int, trials: Array, residual: Array, squares: float, limits: Limits
 ) -> tuple[float, int]:
     """Append the smooth trial columns to the basis; what they gain in F together, and how many count."""
     count = 0
     total = 0.0
     for t in range(DRIFTS, trials.shape[0]):
-        if residual.size - size - count > 3 and _append(basis, size + count, trials[t].copy(), limits[1]):
+        if residual.size - size - count > 3 and _append(basis, size + count, trials[t].copy(), limits.share):
             total += _dot(basis[size + count], residual) ** 2
             count += 1
     if count == 0:
         return 0.0, 0
     left = residual.size - size - count
-    return total / count / (max(squares - total, 0.0) / left + limits[0]), count
+    return total / count / (max(squares - total, 0.0) / left + limits.variance), count
 
 
 @inner()
@@ -383,132 +445,155 @@ def _positive(
     return most / (max(squares - most, 0.0) / max(residual.size - size - joined, 1) + floor), chosen, which
 
 
-@entry()
-def examine(  # noqa: C901, PLR0912, PLR0915 - one loop over one state; parted, it would pass ten arrays about
-    columns: Array,
-    data: Array,
-    trials: Array,
-    allowed: Array,
-    critical: Array,
-    limits: Array,
-    gone: Flags,
-    found: Array,
-) -> None:
-    """Explain one spectrum by the model and, one after the other, by what improves the fit most beyond chance.
-
-    Candidates are drift of each kind (the first three trial columns), a point that is off, and smooth misfit (the other
-    trial columns together). Each is held against its critical value of F; the one that exceeds it most joins the model,
-    until none does. The `allowed` columns are no violation. Those that together explain most with positive
-    coefficients, as what a passive cell does outside the range of frequencies has, join where they exceed the critical
-    value more than points and smooth misfit do, and instead of a drift that is not ahead of them by `AHEAD` in F; and,
-    from a part of it on, before smooth misfit of which they leave no more than chance. Drift beside them has to exceed
-    its critical value clearly, since they never follow such a cell exactly.
-
-    `columns` are those of the model and `data` what is fitted, both divided by the noise. `critical` holds critical
-    values of F by the degrees of freedom that are left: for drift, for a point, and for 1, 2, … smooth columns.
-    `limits` are the variance below which no misfit counts, which share of the square of a trial column has to be left,
-    how many points may go, how many of the allowed columns, the first, are capacitances, and whether the model has one
-    already. `gone` holds the points that are out from the beginning, and returns those at the end.
-    `found` returns the largest F over its critical value at any step; drift, its standard error and whether it joined;
-    whether smooth misfit joined; the sum of squares and the degrees of freedom at last; whether a capacitance and
-    whether any allowed column joined; the logarithm of the determinant of the model and its degrees of freedom; and
-    what has joined, as a sum of critical values, one for all allowed columns that join at once, and `AHEAD` for drift.
-    """
-    # (n,d),(d),(q,d),(a,d),(1+q,d),(5),(f)->(f),(12)
-    unknowns, count = columns.shape
-    basis = np.empty((unknowns + 2 * gone.size + trials.shape[0] + allowed.shape[0] + 2, count))
-    residual = data.copy()
-    found[:] = 0.0
+@inner()
+def _append_model(basis: Array, columns: Array, residual: Array) -> tuple[int, float]:
+    """Fill the basis with the columns of a model; how many are independent, and the logarithm of the determinant."""
     size = 0
-    for j in range(unknowns):
-        column = columns[j].copy()
-        if _append(basis, size, column, _DEPENDENT):
+    log_determinant = 0.0
+    for j in range(columns.shape[0]):
+        if _append(basis, size, columns[j].copy(), _DEPENDENT):
             _take(basis, size, residual)
-            found[9] += 2.0 * math.log(abs(_dot(basis[size], columns[j])))
+            log_determinant += 2.0 * math.log(abs(_dot(basis[size], columns[j])))
             size += 1
-    found[10] = count - size
-    taken = 0
+    return size, log_determinant
+
+
+@inner()
+def _append_gone(basis: Array, size: int, gone: Flags, critical: Array, residual: Array) -> tuple[int, int, float]:
+    """Leave out the points that are out; the new size of the basis, how many there are, and their price."""
+    taken, price = 0, 0.0
     for i in range(gone.size):
         if gone[i]:
             size = _append_points(basis, size, i, residual)
             taken += 1
-            found[11] += 2.0 * critical[1, count - size]
-    is_open = np.ones(allowed.shape[0], np.bool_)
-    while count - size >= 5:
-        left = count - size
-        squares = _dot(residual, residual)
-        drifted = 0.0
-        kind = -1
-        slope = 0.0
-        error = 0.0
-        allowance = 0.0
-        which = -1
-        chosen = 0
-        if found[3] == 0.0:
-            for t in range(DRIFTS):
-                gained, its, spread = _try_one(basis, size, trials[t], residual, squares, limits[0], limits[1])
-                if gained > drifted:
-                    drifted, kind, slope, error = gained, t, its, spread
-            allowance, chosen, which = _positive(basis, size, allowed, is_open, residual, squares, limits[0])
-            found[1] = slope
-            found[2] = error
-        worst, square = _worst_point(basis, size, residual, gone)
-        spread = max(squares - square, 0.0) / (left - 2) + limits[0]
-        best = square / 2.0 / spread / critical[1, left - 2]
-        choice = _POINT
-        if taken >= limits[2]:
-            best = 0.0
-        gained, together = _try_all(basis, size, trials, residual, squares, limits)
-        if together > 0 and gained / critical[1 + together, left - together] > best:
-            best = gained / critical[1 + together, left - together]
-            choice = _SMOOTH
-        limit = critical[0, left - 1]
-        above = limit * max(best, 1.0)
-        ahead = 0.0
-        if found[8] > 0.0 or limits[4] > 0.0:
-            ahead = _BESIDE
-        # What of smooth misfit the allowed columns leave is chance: it is theirs, which are fewer.
-        spare = together
-        for t in range(allowed.shape[0]):
-            spare -= (chosen >> t) & 1
-        theirs = choice == _SMOOTH and best > 1.0 and spare > 0 and allowance > _THEIRS * limit
-        theirs = theirs and gained * together - allowance < spare * critical[1 + spare, left - together]
-        enough = drifted - ahead > above or allowance > above or theirs
-        if chosen > 0 and allowance > drifted - AHEAD and enough:
-            if which < limits[3] and (chosen >> which) & 1:
-                found[7] = 1.0
-            for t in range(allowed.shape[0]):
-                if (chosen >> t) & 1:
-                    is_open[t] = False
-                    if _append(basis, size, allowed[t].copy(), _TELLABLE):
-                        _take(basis, size, residual)
-                        size += 1
-                        found[8] = 1.0
-            found[11] += limit
-            continue
-        if drifted - ahead > limit * best:
-            best = (drifted - ahead) / limit
-            choice = kind
-        found[0] = max(found[0], best)
-        if best <= 1.0:
-            break
-        if choice == _SMOOTH:
-            found[4] = 1.0
-            for _ in range(together):
+            price += 2.0 * critical[1, residual.size - size]
+    return size, taken, price
+
+
+@inner()
+def _append_allowed(basis: Array, size: int, allowed: Array, chosen: int, is_open: Flags, residual: Array) -> int:
+    """Let the chosen allowed columns join the model; the new size of the basis."""
+    for t in range(allowed.shape[0]):
+        if (chosen >> t) & 1:
+            is_open[t] = False
+            if _append(basis, size, allowed[t].copy(), _TELLABLE):
                 _take(basis, size, residual)
                 size += 1
-            found[11] += together * critical[1 + together, left - together]
-            break
-        if choice == _POINT:
-            gone[worst] = True
-            taken += 1
-            size = _append_points(basis, size, worst, residual)
-            found[11] += 2.0 * critical[1, left - 2]
+    return size
+
+
+@inner()
+def _best_drift(basis: Array, size: int, given: Question, residual: Array, squares: float) -> _Drift:
+    """Try drift of each kind."""
+    limits = given.limits
+    gain, kind, slope, error = 0.0, -1, 0.0, 0.0
+    for t in range(DRIFTS):
+        gained, its, spread = _try_one(basis, size, given.trials[t], residual, squares, limits.variance, limits.share)
+        if gained > gain:
+            gain, kind, slope, error = gained, t, its, spread
+    return _Drift(gain, kind, slope, error)
+
+
+@inner()
+def _worst_misfit(
+    basis: Array, size: int, given: Question, residual: Array, squares: float, gone: Flags, taken: int
+) -> _Misfit:
+    """Try each point that is left, and smooth misfit."""
+    critical, limits, left = given.critical, given.limits, residual.size - size
+    worst, square = _worst_point(basis, size, residual, gone)
+    spread = max(squares - square, 0.0) / (left - 2) + limits.variance
+    ratio, choice = square / 2.0 / spread / critical[1, left - 2], _POINT
+    if taken >= limits.points:
+        ratio = 0.0
+    gain, together = _try_all(basis, size, given.trials, residual, squares, limits)
+    if together > 0 and gain / critical[1 + together, left - together] > ratio:
+        ratio, choice = gain / critical[1 + together, left - together], _SMOOTH
+    return _Misfit(ratio, choice, worst, gain, together)
+
+
+@inner()
+def _is_allowed(
+    drift: _Drift, misfit: _Misfit, allowance: float, chosen: int, ahead: float, critical: Array, left: int
+) -> bool:
+    """Whether allowed columns that gain `allowance` in F explain what is left better than a violation does.
+
+    `ahead` is how much more than its critical value drift has to gain.
+    """
+    limit = critical[0, left - 1]
+    above = limit * max(misfit.ratio, 1.0)
+    # What of smooth misfit the allowed columns leave is chance: it is theirs, which are fewer.
+    spare = misfit.together
+    while chosen > 0:
+        spare -= chosen & 1
+        chosen >>= 1
+    theirs = misfit.choice == _SMOOTH and misfit.ratio > 1.0 and spare > 0 and allowance > _THEIRS * limit
+    if theirs:
+        theirs = misfit.gain * misfit.together - allowance < spare * critical[1 + spare, left - misfit.together]
+    return allowance > drift.gain - AHEAD and (drift.gain - ahead > above or allowance > above or theirs)
+
+
+@entry()
+def examine(question: Question, gone: Flags) -> Found:
+    """Explain one spectrum by the model and, one after the other, by what improves the fit most beyond chance.
+
+    Candidates are drift of each kind, a point that is off, and smooth misfit, whose columns count together. Each is
+    held against its critical value of F; the one that exceeds it most joins the model, until none does. The allowed
+    columns are no violation. Those that together explain most with positive coefficients, as what a passive cell does
+    outside the range of frequencies has, join where they exceed the critical value more than points and smooth misfit
+    do, and instead of a drift that is not ahead of them by `AHEAD` in F; and, from a part of it on, before smooth
+    misfit of which they leave no more than chance. Drift beside them has to exceed its critical value clearly, since
+    they never follow such a cell exactly.
+
+    `gone` holds the points that are out from the beginning, and returns those at the end.
+    """
+    # (f)->(f)
+    given = hold(question)
+    allowed, critical, limits = given.allowed, given.critical, given.limits
+    count, most = given.data.size, given.columns.shape[0] + given.trials.shape[0] + allowed.shape[0] + 2
+    basis, residual = np.empty((most + 2 * gone.size, count)), given.data.copy()
+    size, log_determinant = _append_model(basis, given.columns, residual)
+    model_freedom, score = count - size, 0.0
+    slope, error, drifts, smooth, capacitance, extended = 0.0, 0.0, False, False, False, False
+    size, taken, price = _append_gone(basis, size, gone, critical, residual)
+    is_open = np.ones(allowed.shape[0], np.bool_)
+    while count - size >= 5 and not smooth:
+        left, squares = count - size, _dot(residual, residual)
+        drift, allowance, chosen, which = _Drift(0.0, -1, 0.0, 0.0), 0.0, 0, -1
+        if not drifts:
+            drift = _best_drift(basis, size, given, residual, squares)
+            slope, error = drift.slope, drift.error
+            allowance, chosen, which = _positive(basis, size, allowed, is_open, residual, squares, limits.variance)
+        misfit = _worst_misfit(basis, size, given, residual, squares, gone, taken)
+        limit, ahead = critical[0, left - 1], _BESIDE if extended or limits.has_capacitance else 0.0
+        if chosen > 0 and _is_allowed(drift, misfit, allowance, chosen, ahead, critical, left):
+            capacitance = capacitance or (0 <= which < limits.capacitances and bool((chosen >> which) & 1))
+            before, size = size, _append_allowed(basis, size, allowed, chosen, is_open, residual)
+            extended = extended or size > before
+            price += limit
             continue
-        found[3] = 1.0
-        found[11] += limit + AHEAD
-        if _append(basis, size, trials[choice].copy(), limits[1]):
-            _take(basis, size, residual)
-            size += 1
-    found[5] = _dot(residual, residual)
-    found[6] = count - size
+        drifting = drift.gain - ahead > limit * misfit.ratio
+        best = (drift.gain - ahead) / limit if drifting else misfit.ratio
+        score = max(score, best)
+        if best <= 1.0:
+            break
+        if drifting:
+            drifts = True
+            price += limit + AHEAD
+            if _append(basis, size, given.trials[drift.kind].copy(), limits.share):
+                _take(basis, size, residual)
+                size += 1
+        elif misfit.choice == _SMOOTH:
+            smooth = True
+            for _ in range(misfit.together):
+                _take(basis, size, residual)
+                size += 1
+            price += misfit.together * critical[1 + misfit.together, left - misfit.together]
+        else:
+            gone[misfit.point] = True
+            taken += 1
+            size = _append_points(basis, size, misfit.point, residual)
+            price += 2.0 * critical[1, left - 2]
+    return Found(
+        *(score, slope, error, drifts, smooth, _dot(residual, residual), count - size),
+        *(capacitance, extended, log_determinant, model_freedom, price),
+    )

@@ -173,10 +173,11 @@ def examined(y, trials, allowed=None, ends=0, points=20, most=3, capacitance=Fal
     t = np.linspace(-1, 1, 2 * points)
     columns = np.vstack([np.ones_like(t), t])
     critical = np.full((8, 2 * points), 15.0)
-    gone, found = np.zeros(points, dtype=bool), np.empty(12)
+    gone = np.zeros(points, dtype=bool)
     none = np.empty((0, 2 * points))
-    limits = np.array([1e-12, 1e-6, float(most), float(ends), float(capacitance)])
-    violations.examine(columns, y, trials, none if allowed is None else allowed, critical, limits, gone, found)
+    limits = violations.Limits(1e-12, 1e-6, most, ends, capacitance)
+    question = violations.Question(columns, y, trials, none if allowed is None else allowed, critical, limits)
+    found = violations.examine(question, gone)
     return np.flatnonzero(gone).tolist(), found
 
 
@@ -187,26 +188,26 @@ def test_faults_join_one_after_the_other():
     noise -= np.polyval(np.polyfit(t, noise, 1), t)
     y = 3 + t + noise
     gone, found = examined(y + 0.5 * trials[0], trials)
-    assert (gone, found[3], found[4]) == ([], 1, 0)
-    assert found[1] == pytest.approx(0.5, abs=5 * found[2])
-    assert found[6] == 37
+    assert (gone, found.drifts, found.inconsistent) == ([], 1, 0)
+    assert found.drift == pytest.approx(0.5, abs=5 * found.drift_error)
+    assert found.freedom == 37
     y[4] += 1
     y[31] -= 0.3
     gone, found = examined(y, trials)
-    assert (gone, found[3], found[4], found[6]) == ([4, 11], 0, 0, 34)
+    assert (gone, found.drifts, found.inconsistent, found.freedom) == ([4, 11], 0, 0, 34)
     assert examined(y, trials, most=1)[0] == [4]
     gone, found = examined(3 + t + noise + 0.2 * trials[3] - 0.1 * trials[4], trials)
-    assert (found[4], gone) == (1, [])
-    assert found[5] < 40e-6
+    assert (found.inconsistent, gone) == (1, [])
+    assert found.squares < 40e-6
     y = 3 + t + noise + 0.2 * np.cos(5 * t)
     gone, found = examined(y, trials, trials[[3]], ends=1)
-    assert (found[7], found[4], found[8], gone) == (1, 0, 1, [])
+    assert (found.capacitance, found.inconsistent, found.extended, gone) == (1, 0, 1, [])
     gone, found = examined(y, trials, trials[[4, 3]])
-    assert (found[7], found[4], found[8], gone) == (0, 0, 1, [])
-    assert found[0] < 1
+    assert (found.capacitance, found.inconsistent, found.extended, gone) == (0, 0, 1, [])
+    assert found.score < 1
     gone, found = examined(3 + t + noise - 0.2 * np.cos(5 * t), trials, trials[[3]])
-    assert found[8] == 0
-    assert found[0] > 1
+    assert found.extended == 0
+    assert found.score > 1
 
 
 def test_drift_beside_a_capacitance_has_to_be_clear():
@@ -221,7 +222,7 @@ def test_drift_beside_a_capacitance_has_to_be_clear():
         y = noise + left * np.sqrt(f * (noise @ noise) / 37 / (left @ left))
         for capacitance, expected in ((False, alone), (True, beside)):
             found = examined(y, trials, capacitance=capacitance, most=0)[1]
-            assert (found[3], found[0] > 1) == (expected, expected)
+            assert (found.drifts, found.score > 1) == (expected, expected)
 
 
 def test_allowed_columns_join_with_positive_coefficients():

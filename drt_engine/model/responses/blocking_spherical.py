@@ -13,6 +13,7 @@ __all__ = ["BLOCKING_SPHERICAL"]
 _SMALL, _TERMS = 0.5, 11
 """|s| below which √s coth √s − 1 is a series, and how many terms leave 1e-14 there: its radius is π²."""
 
+# Exponents of the series, whose terms are even.
 _N = 2 * np.arange(1, _TERMS + 1)
 _SERIES = np.r_[0.0, 2.0**_N * bernoulli(_N[-1])[_N] / factorial(_N)]
 
