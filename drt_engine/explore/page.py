@@ -167,8 +167,8 @@ class Explorer:
         try:
             self.views.show_series(self.session)
             self.views.show_single(self.session)
-        except DRTError as error:
-            self.message.say(error, "wrong")
+        except Exception as error:
+            self.message.failed(error)
             return
         self._clear_slow()
         self._show_or_hide_of_b()

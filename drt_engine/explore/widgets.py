@@ -46,6 +46,14 @@ class Message(pn.pane.HTML):  # type: ignore[misc]  # panel has no types
         words = f'<span class="message {kind}" style="color:{colour};overflow-wrap:anywhere">{escaped(text)}</span>'
         self.object = words if str(text) else ""
 
+    def failed(self, error: Exception) -> None:
+        """Say what went wrong: an error of the engine as it is, any other as one that should not have happened."""
+        if isinstance(error, DRTError):
+            self.say(error, "wrong")
+            return
+        logger.error("the explorer failed", exc_info=error)
+        self.say(f"This should not have happened: {type(error).__name__}: {error}", "wrong")
+
 
 class Background:
     """Work of one page that takes longer than a click may: one after another, in a thread.
@@ -90,11 +98,8 @@ class Background:
             return
         try:
             found = future.result()
-        except DRTError as error:
-            self._message.say(error, "wrong")
         except Exception as error:
-            logger.exception("the explorer failed")
-            self._message.say(f"This should not have happened: {type(error).__name__}: {error}", "wrong")
+            self._message.failed(error)
         else:
             done(found)
 

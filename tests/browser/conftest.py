@@ -1,12 +1,17 @@
-"""A page of a real browser: without network, and whose errors fail the test."""
+"""A page of a real browser: without network, and whose errors, or those of what serves it, fail the test."""
 
+import logging
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+
+from drt_engine.explore.widgets import Background
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
@@ -17,6 +22,8 @@ _ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 _HERE = ("file", "data", "blob", "about")
+_EMPTY = ("could not set initial ranges", "could not determine m")
+"""What Bokeh warns of where a figure has nothing to show yet."""
 
 
 def pytest_collection_modifyitems(items):
@@ -42,10 +49,82 @@ def chromium():
         browser.close()
 
 
+class Served(logging.Handler):
+    """What goes wrong behind the pages that this process serves, and the changes of pages that are still to come.
+
+    The server logs what a callback raises and goes on, and a callback that it loses is missed by nobody: the page stays
+    as it was.
+    """
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.wrong = []
+        self.waiting = {}  # by page, of those that are open
+
+    def emit(self, record):
+        # Who has no address is refused with a warning, which is what tests of that want.
+        if not record.name.startswith("tornado.access"):
+            self.wrong.append(f"{record.name}: {self.format(record)}")
+
+    def raised(self, given):
+        self.wrong.append(f"thread {given.thread}: {given.exc_value!r}")
+
+    def watch(self, monkeypatch):
+        """Note which changes a page is to have, and which of them are made."""
+        open_, later, close = Background.__init__, Background.later, Background.close
+
+        def opened(background, message):
+            self.waiting[background] = {}
+            open_(background, message)
+
+        def noted(background, change):
+            page, key = self.waiting.get(background, {}), object()
+
+            def made():
+                page.pop(key, None)
+                change()
+
+            page[key] = change
+            later(background, made)
+
+        def closed(background):
+            self.waiting.pop(background, None)  # nobody looks at the page any more
+            close(background)
+
+        for name, stand_in in (("__init__", opened), ("later", noted), ("close", closed)):
+            monkeypatch.setattr(Background, name, stand_in)
+        monkeypatch.setattr(threading, "excepthook", self.raised)
+
+    def lost(self, seconds=10.0):
+        """Changes that have not been made after a while."""
+        for _ in range(int(10 * seconds)):
+            if not any(self.waiting.values()):
+                return []
+            time.sleep(0.1)
+        return [f"lost: {change}" for page in self.waiting.values() for change in page.values()]
+
+
+@pytest.fixture(scope="package")
+def behind():
+    """Errors of what is served, of all servers of these tests."""
+    found = Served()
+    # Those of Bokeh and Panel keep what they log to themselves.
+    loggers = [logging.getLogger(name) for name in (None, "bokeh", "panel")]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found.watch(monkeypatch)
+        for logger in loggers:
+            logger.addHandler(found)
+        yield found
+        for logger in loggers:
+            logger.removeHandler(found)
+    assert found.wrong == []
+
+
 @pytest.fixture
-def page(chromium, tmp_path):
-    """An empty page; errors on its console and requests to other machines fail the test in the end."""
-    wrong = []
+def page(chromium, behind, tmp_path):
+    """An empty page; errors on its console or behind it and requests to other machines fail the test in the end."""
+    wrong = behind.wrong
+    behind.waiting.clear()  # of pages that are closed, or that no browser had
     context = chromium.new_context(viewport={"width": 1600, "height": 1000}, accept_downloads=True)
 
     def pass_on(route):
@@ -57,7 +136,7 @@ def page(chromium, tmp_path):
             route.abort()
 
     def look_at(message):
-        if message.type == "error":
+        if message.type in ("error", "warning") and not any(words in message.text for words in _EMPTY):
             wrong.append(f"console: {message.text} ({message.location.get('url')})")
 
     context.route("**/*", pass_on)
@@ -68,8 +147,11 @@ def page(chromium, tmp_path):
     page.wrong = wrong
     yield page
     page.screenshot(path=tmp_path / "end.png")
+    wrong += behind.lost()
     context.close()
-    assert wrong == []
+    found = wrong.copy()
+    wrong.clear()
+    assert found == [], "\n".join(found)
 
 
 @pytest.fixture

@@ -347,3 +347,39 @@ def test_text_of_files_is_text_and_the_page_follows_the_file(page, tmp_path):
         drt.invert_file(file, tmp_path / "campaign.drt.h5", method=drt.Tikhonov())
         page.get_by_text("4 spectra, Tikhonov").wait_for()
         assert page.evaluate("() => window.hacked") is None
+
+
+def test_what_fails_behind_the_page_fails_its_test(explorer, behind, monkeypatch):
+    """The other tests here would be worth less if a callback could raise, or be lost, without their noticing."""
+    places = data(explorer, "places")
+    with monkeypatch.context() as broken:
+        broken.setattr("drt_engine.explore.session.Session.choose", lambda *_: 1 / 0)
+        click(explorer, "profile", places["x"][1], places["y"][1])
+        for _ in range(100):
+            if behind.wrong:
+                break
+            explorer.wait_for_timeout(100)
+    assert "ZeroDivisionError" in "".join(behind.wrong)
+    behind.wrong.clear()
+    # One that raises while the views are drawn is told on the page as well. Two clicks at once are another event.
+    explorer.wait_for_timeout(1000)
+    with monkeypatch.context() as broken:
+        broken.setattr("drt_engine.explore.figures.Views.show_single", lambda *_: [].pop())
+        click(explorer, "profile", places["x"][3], places["y"][3])
+        explorer.get_by_text("This should not have happened: IndexError: pop from empty list").wait_for()
+    assert "IndexError" in "".join(behind.wrong)
+    behind.wrong.clear()
+    explorer.evaluate("() => { setTimeout(() => { null.nothing; }) }")
+    explorer.evaluate("() => console.error('something')")
+    explorer.wait_for_timeout(300)
+    assert {text[:7] for text in behind.wrong} == {"console", "error: "}
+    behind.wrong.clear()
+    # And one that never comes back from the work behind the page.
+    assert behind.lost() == []
+    with monkeypatch.context() as broken:
+        broken.setattr("bokeh.document.Document.add_next_tick_callback", lambda *_: None)
+        click(explorer, "profile", places["x"][2], places["y"][2])
+        explorer.get_by_text(re.compile("A: cell B, cycle 1, charge, voltage 3.8667")).wait_for()
+        lost = behind.lost(0.5)
+    assert "Background.do" in lost[0]
+    behind.waiting.clear()
