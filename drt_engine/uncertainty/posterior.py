@@ -40,6 +40,9 @@ only known as well as the kernel lets see it."""
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
 
+_UNSEEN = 2.5
+"""Logarithm of an upper end over what was found, from which on the data hardly see that."""
+
 _MORE = 1.0 + 1e-9
 """How many times the upper end has to be allowed for a limit to make no difference, rounding errors included."""
 
@@ -331,10 +334,11 @@ class LogPosterior:
         rises = still_rises(self.expansion, gamma, self.window_end)
         begins = rises & (self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol)
         shift, above = self.shift[:, last], quantile(level) * np.sqrt(self.covariance[:, last, last])
-        # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
         wanted = np.zeros_like(gamma)
-        wanted[:, last] = np.where(rises, 0.0, shift + above)
-        above = np.where(rises, above, np.maximum(self._cut_off(wanted)[:, last] - shift, 0.0))
+        wanted[:, last] = shift + above
+        most = self._cut_off(wanted)[:, last]
+        # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
+        above = np.where(rises & (most < _UNSEEN), above, np.maximum(most - shift, 0.0))
         above = np.hypot(above, begins * np.log(upper / median))
         return np.asarray(gamma[:, last] * median * _times(shift + above))
 
@@ -362,7 +366,8 @@ class LogPosterior:
             For a level that is no probability, and for relaxation times that do not ascend.
         """
         logs = self.expansion.tau.size
-        parts = self.parameters.coefficients * areas_between(self.expansion, low, high)
+        areas = areas_between(self.expansion, low, high)
+        parts = self.parameters.coefficients * areas
         resistance = parts.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = parts / resistance[:, None]
@@ -377,6 +382,10 @@ class LogPosterior:
         wide = quantile(level) * np.hypot(wide, blur[mixed])
         moved = np.sum(parts[mixed] * self.shift[mixed, :logs], axis=1)
         least, most = resistance * _times(low), resistance * _times(high)
+        if self.allowed is not None and np.any(high > _UNSEEN):
+            # Next to nothing was found: no more than the largest γ everywhere.
+            all_of_it = row_by_row(self.gamma_interval(level)[1], areas[:, None])[:, 0]
+            most = np.where(high > _UNSEEN, np.maximum(np.minimum(most, all_of_it), resistance), most)
         least[mixed] = resistance[mixed] + np.minimum(moved, 0.0) - wide
         most[mixed] = resistance[mixed] + np.maximum(moved, 0.0) + wide
         return least, most

@@ -379,3 +379,16 @@ def test_what_relaxes_is_no_misfit(method):
         # Outliers are none either; Tikhonov bends γ to them.
         z[np.arange(0, 180, 3), rng.integers(0, 71, 60)] *= 1.3
     assert "misfit" not in drt.invert(drt.Spectra(frequency, z), method).counts()
+
+
+@pytest.mark.parametrize("arcs", [0, 2])
+def test_no_resistance_is_more_than_the_data_allow(arcs):
+    # Of a resistor, and at the slow end of ideal RC elements, next to nothing is found, and its logarithm may be anything.
+    frequency = np.logspace(5, -2, 71)
+    z = 10.0 + sum(zarc(frequency, *each, 1.0) for each in ((20.0, 2e-4), (40.0, 0.05))[:arcs])
+    z = z + 1e-3 * np.abs(z) * noise(np.random.default_rng(6), (12, 71))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    low, high = result.r_pol_interval()
+    assert (low <= 30.0 * arcs + 0.05).all()
+    assert (high >= 30.0 * arcs - 0.1).all()
+    assert high.max() < 2.0 * z.real.max()
