@@ -556,7 +556,7 @@ def _sites(precision: Array, weighted: Array) -> tuple[Array, Array, Array, NDAr
         left = left[(sites[left] != before).any(axis=(1, 2))]
         if not left.size:
             break
-    return covariance, middle, uncut, sites.any(axis=(1, 2))
+    return covariance, middle, uncut, np.asarray(sites.any(axis=(1, 2)))
 
 
 def areas_between(expansion: Expansion, low: float, high: float) -> Array:
