@@ -383,7 +383,7 @@ def test_what_relaxes_is_no_misfit(method):
 
 @pytest.mark.parametrize("arcs", [0, 2])
 def test_no_resistance_is_more_than_the_data_allow(arcs):
-    # Of a resistor, and at the slow end of ideal RC elements, next to nothing is found, and its logarithm may be anything.
+    # Of a resistor, and at the slow end of RC elements, next to nothing is found, and its logarithm may be anything.
     frequency = np.logspace(5, -2, 71)
     z = 10.0 + sum(zarc(frequency, *each, 1.0) for each in ((20.0, 2e-4), (40.0, 0.05))[:arcs])
     z = z + 1e-3 * np.abs(z) * noise(np.random.default_rng(6), (12, 71))
