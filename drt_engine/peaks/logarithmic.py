@@ -21,9 +21,10 @@ Array = NDArray[np.float64]
 _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
 _R, _R_ERROR, _LOWER, _KIND = 1, 7, 8, 10
+"""Columns: resistance, its error, the lower limit, beside which is the upper one, and the kind."""
+
 _SIGNED = [1, 2, 4]
-"""Columns: resistance, its error, the lower limit, beside which is the upper one, and the kind; those with the sign
-of γ: resistance, height and prominence."""
+"""Columns that have the sign of γ: resistance, height and prominence."""
 
 _LEANING, _MOST_RATIO = 0.09, 100.0
 """Standard deviation of the resistance that a valley moves to the row with the smaller one, as a share of γ there times
