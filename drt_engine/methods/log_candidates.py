@@ -313,6 +313,11 @@ class LogModels:
         enough = solved[best].evidence - _TAIL_LIKELY
         # The simpler of both where the data do not tell; that they do not is said below.
         best = next((terms for terms in asked if terms.tail == "none" and solved[terms].evidence > enough), best)
+        # A Warburg element has no doubt of its exponent: it is taken where that of another one has been ruled out.
+        free = next((terms for terms in asked if terms.tail == "cpe" and best.tail == "warburg"), best)
+        apart = abs(self._exponent(free, solved[free]) - 0.5) > _ALIKE
+        if apart and solved[free].evidence > solved[best].evidence - _TAIL_LIKELY:
+            best = free
         r_pol = self._r_pol(solved[best])
         exponent = self._exponent(best, solved[best])
         others = [(terms, fit) for terms, fit in solved.items() if fit.evidence > least]

@@ -138,6 +138,21 @@ def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, 
     assert (best.tail, unsure) == (tail, doubtful)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "exponent", "tail"), [(6.0, 0.6, "cpe"), (6.5, 0.6, "warburg"), (6.0, 0.53, "warburg")]
+)
+def test_a_warburg_element_is_taken_where_other_exponents_are_ruled_out(evidence, exponent, tail):
+    discretisation = discretise(FREQUENCY[::8], Expansion(np.logspace(-4, 0, 5), "piecewise-linear", np.nan), 1)
+    models = LogModels(discretisation, "auto", False, "positive", ("auto", True))
+    shapes = {"none": ([], 0.0), "cpe": ([1 - exponent], 5.0), "warburg": ([], evidence)}
+    fits = {
+        Terms(name, "none"): Fit(np.ones(8), np.array(shape), np.ones(3), 0.0, one)
+        for name, (shape, one) in shapes.items()
+    }
+    best, unsure = models._choose(fits)
+    assert (best.tail, unsure) == (tail, exponent == 0.6)
+
+
 def test_without_noise_the_residual_vanishes():
     result = drt.invert(drt.Spectra(FREQUENCY, ARCS + 1 / (0.3 * S**0.8)), drt.LogGaussian(tail="cpe"))
     assert result.residual[0] < 2e-4
