@@ -74,7 +74,7 @@ _MESSAGES = {
     "changes little from one to the next. The joint solution is close to that of each alone. See that the column given "
     "as along= orders what belongs together, and that series= tells cells apart.",
     Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
-    "and R_pol depends on which it is. Measure at lower frequencies, or say by tail= what is known of the cell.",
+    "and R_pol or the exponent depends on it. Measure at lower frequencies, or say by tail= what is known of the cell.",
     Status.ADMITTANCE: "γ is a distribution in the admittance, in siemens and not in ohm: 1/R_inf + jωC "
     "− ∫ γ/(1 + jωτ) d ln τ. R_inf and R_pol, the resistance at frequency zero less R_inf, are in ohm.",
     Status.DRIFT: "The cell changed during the sweep, and γ is that in the middle of its time. drift_fast and "

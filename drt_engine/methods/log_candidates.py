@@ -49,6 +49,9 @@ the lowest frequency and 0.3 % noise."""
 _SAME = 0.02
 """Share of R_pol by which two models may differ that are taken as equivalent."""
 
+_ALIKE = 0.05
+"""By how much exponents of their tails may differ: R_pol may be the same, and what electrodes do is not."""
+
 _EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 """1 − n that are tried at the start."""
 
@@ -73,6 +76,9 @@ _NARROWEST, _NARROWEST_BRANCH = 9, 2
 """Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
 positive γ beside a negative peak would be made up for by the neighbours. A branch of a resistor and an inductor has one
 time in the admittance, which may be beside those of capacitors: with nine, three times the noise was left."""
+
+_ENDING: tuple[TailName, ...] = ("capacitor", "cpe", "warburg")
+"""Tails before which processes are expected to end. A finite space has relaxations of its own."""
 
 _LATE, _HOLD = 0.3, 1e4
 """Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
@@ -305,9 +311,23 @@ class LogModels:
         by_tail = {terms.tail: terms for terms in reversed(asked)}
         best = by_tail[likeliest({tail: solved[terms].evidence for tail, terms in by_tail.items()})]
         least = solved[asked[0]].evidence - _LIKELY
+        # A Warburg element has no doubt of its exponent: it is taken where that of another one has been ruled out.
+        free = by_tail.get("cpe", best) if best.tail == "warburg" else best
+        apart = abs(self._exponent(free, solved[free]) - 0.5) > _ALIKE
+        if apart and solved[free].evidence > solved[best].evidence - _TAIL_LIKELY:
+            best = free
         r_pol = self._r_pol(solved[best])
-        others = [self._r_pol(fit) for fit in solved.values() if fit.evidence > least]
-        return best, any(abs(other - r_pol) > _SAME * r_pol for other in others)
+        exponent = self._exponent(best, solved[best])
+        others = [(terms, fit) for terms, fit in solved.items() if fit.evidence > least]
+        return best, any(
+            abs(self._r_pol(fit) - r_pol) > _SAME * r_pol or abs(self._exponent(terms, fit) - exponent) > _ALIKE
+            for terms, fit in others
+        )
+
+    def _exponent(self, terms: Terms, fit: Fit) -> float:
+        """Exponent of a tail; NaN without one."""
+        omega = 2.0 * np.pi * self.discretisation.frequency
+        return terms.tail_numbers(omega, fit.shape)[0]
 
     def _r_pol(self, fit: Fit) -> float:
         areas = self.discretisation.expansion.areas
@@ -475,7 +495,8 @@ class Candidate:
             problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
-            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust)
+            ends = terms.tail in _ENDING
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust, ends=ends)
             prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms, signs)

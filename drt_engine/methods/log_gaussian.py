@@ -679,7 +679,7 @@ def _expansion(frequency: bytes, tau: tuple[float, ...] | None, kernel: Response
 def _prepared(method: LogGaussian, frequency: bytes, tau: bytes, kernel: ResponseName) -> PreparedLogGaussian:
     expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, kernel)
     problem = method.problem(np.frombuffer(frequency), expansion)
-    return PreparedLogGaussian(problem, method.noise, method.robust)
+    return PreparedLogGaussian(problem, method.noise, method.robust, ends="tail" in problem.series_elements)
 
 
 @lru_cache(maxsize=8)

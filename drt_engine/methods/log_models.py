@@ -88,7 +88,8 @@ class LogModel:
         self.logs, self.linear = prepared.grid.logs, problem.scale.size
         # Where each range of one sign begins.
         self.ranges = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1])
-        self._normaliser = log_normaliser(prepared.grid)
+        # That γ falls at the slow end anyhow says nothing for a tail.
+        self._normaliser = log_normaliser(prepared.grid) + prepared.gained
         # All columns are those of the problem, whose solutions are then the same as without other models.
         self._plain = not terms.shapes and bool((signs > 0.0).all())
         self.size = self.linear + len(terms.shapes)

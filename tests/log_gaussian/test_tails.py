@@ -114,24 +114,43 @@ def test_no_false_tail_and_no_false_sign():
 
 
 @pytest.mark.parametrize(
-    ("evidence", "tail", "doubtful"),
+    ("evidence", "exponent", "tail", "doubtful"),
     [
-        ((0.0, 5.0, 4.5), "cpe", False),
-        ((0.0, 5.0, 4.2), "capacitor", False),
-        ((0.0, 1.0, 1.3), "none", True),
-        ((0.0, 1.0, 1.5), "cpe", True),
+        ((0.0, 5.0, 4.5), 0.96, "cpe", False),
+        ((0.0, 5.0, 4.2), 0.96, "capacitor", False),
+        ((0.0, 5.0, 4.2), 0.9, "capacitor", True),
+        ((0.0, 5.0, 1.9), 0.9, "capacitor", False),
+        ((0.0, 1.0, 1.3), 0.96, "none", True),
+        ((0.0, 1.0, 1.5), 0.96, "cpe", True),
     ],
 )
-def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, tail, doubtful):
+def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, exponent, tail, doubtful):
     discretisation = discretise(FREQUENCY[::8], Expansion(np.logspace(-4, 0, 5), "piecewise-linear", np.nan), 1)
     models = LogModels(discretisation, "auto", False, "positive", ("auto", True))
     sizes = dict(zip(("none", "capacitor", "cpe"), (1.0, 0.5, 0.5), strict=True))
     fits = {
-        Terms(name, "none"): Fit(np.full(8, size), np.zeros(0), np.ones(3), 0.0, one)
+        Terms(name, "none"): Fit(
+            np.full(8, size), np.array([1 - exponent] if name == "cpe" else []), np.ones(3), 0.0, one
+        )
         for (name, size), one in zip(sizes.items(), evidence, strict=True)
     }
     best, unsure = models._choose(fits)
     assert (best.tail, unsure) == (tail, doubtful)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "exponent", "tail"), [(6.0, 0.6, "cpe"), (6.5, 0.6, "warburg"), (6.0, 0.53, "warburg")]
+)
+def test_a_warburg_element_is_taken_where_other_exponents_are_ruled_out(evidence, exponent, tail):
+    discretisation = discretise(FREQUENCY[::8], Expansion(np.logspace(-4, 0, 5), "piecewise-linear", np.nan), 1)
+    models = LogModels(discretisation, "auto", False, "positive", ("auto", True))
+    shapes = {"none": ([], 0.0), "cpe": ([1 - exponent], 5.0), "warburg": ([], evidence)}
+    fits = {
+        Terms(name, "none"): Fit(np.ones(8), np.array(shape), np.ones(3), 0.0, one)
+        for name, (shape, one) in shapes.items()
+    }
+    best, unsure = models._choose(fits)
+    assert (best.tail, unsure) == (tail, exponent == 0.6)
 
 
 def test_without_noise_the_residual_vanishes():

@@ -11,6 +11,7 @@ from drt_engine.errors import InputError
 from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.model.basis import Expansion
 from drt_engine.peaks import PeakOptions, find_peaks, without_edges
+from drt_engine.peaks.logarithmic import _without_ends
 from drt_engine.simulate import ZARC, CampaignDesign, ConstantNoise, campaign
 from drt_engine.threads import limited_threads
 
@@ -253,3 +254,15 @@ def test_what_a_small_peak_shares_with_a_large_one_is_told():
     assert (wrong > 1.96 * small["r_error"]).mean() > 0.5
     assert (small["shared"] > small["r_error"]).all()
     assert (wrong <= 1.96 * small["r_error"] + small["shared"]).mean() > 0.85
+
+
+def test_a_shoulder_where_the_sign_changes_is_no_peak():
+    # y, r, height, width, prominence, significance, errors of y and r, lower and upper y, kind
+    rows = np.zeros((3, 11))
+    rows[:, 0], rows[:, 1] = [-4.0, -1.0, 2.0], [0.1, 1.0, 0.2]
+    rows[:, 8], rows[:, 9], rows[:, 10] = [-5.0, -3.0, 1.0], [-3.0, 1.0, 2.0], [2, 1, 2]
+    left = _without_ends(rows.copy(), (-4.02, 2.02))
+    assert left[:, [0, 1, 8, 9]].tolist() == [[-1.0, pytest.approx(1.3), -5.0, 2.0]]
+    # Shoulders elsewhere, maxima and single features stay.
+    assert len(_without_ends(rows.copy(), (-6.0, 4.0))) == 3
+    assert len(_without_ends(rows[:1].copy(), (-4.0, 4.0))) == 1
