@@ -39,6 +39,10 @@ _MOSTLY = 0.5
 _MANY = 3
 """Outliers beyond which the other sign of Im Z is tried: a few are taken for outliers."""
 
+_MISFIT = 2.0 * math.log(100.0)
+"""What smooth misfit costs beside its critical values: one spectrum in a hundred has it. Its columns are many, and bend
+to what is noise of another kind where |Z| is small."""
+
 _OTHER = 0.7
 """Logarithm of a ratio of variances by which another noise is tried."""
 
@@ -223,7 +227,7 @@ class _Search:
         found[0] = max(found[0], most)
         spread = found[5] / found[6] + floor
         cost = found[10] * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found[9]
-        cost += 2.0 * float(shape.rare[0]) + found[11]
+        cost += 2.0 * float(shape.rare[0]) + found[11] + _MISFIT * found[4]
         return _Explained(cost, found, gone, shape)
 
 
