@@ -213,6 +213,42 @@ def test_a_weak_tail_is_not_taken_for_smooth_misfit():
     assert (found.score < 1).all()
 
 
+def test_constant_noise_at_small_moduli_is_not_taken_for_smooth_misfit():
+    # Of 3000 faultless spectra those that proportional noise with smooth misfit described more cheaply.
+    f = np.geomspace(1e5, 1e-2, 71)
+    s = 2j * np.pi * f
+    z = 0.0621914 + 20 * (s / s[-1].imag) ** -0.5
+    rows = [
+        32,
+        414,
+        498,
+        676,
+        725,
+        728,
+        787,
+        905,
+        908,
+        1124,
+        1129,
+        1175,
+        1200,
+        1249,
+        1308,
+        1359,
+        1392,
+        1577,
+        1581,
+        1828,
+    ]
+    noise = np.random.default_rng([2, 0, 300, 5, 2]).standard_normal((2, 3000, 71))[:, rows]
+    sigma = np.hypot(0.002 * np.median(np.abs(z)), 0.002 * np.abs(z))
+    found = validate(drt.Spectra(f, z + sigma * (noise[0] + 1j * noise[1])))
+    # Half a per cent of all is flagged at least, and those are among them.
+    assert np.count_nonzero(~found.valid) <= 12
+    mixed = np.median(np.abs(z))
+    assert np.median(found.noise_constant[found.valid] / (0.002 * mixed)) == pytest.approx(1.0, abs=0.15)
+
+
 @pytest.mark.parametrize("ratio", np.geomspace(3, 3e4, 7))
 def test_one_of_the_noises_that_are_tried_is_near(ratio):
     fitted = np.geomspace(1, 300, 71) * np.exp(-0.5j)
