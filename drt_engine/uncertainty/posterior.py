@@ -58,8 +58,8 @@ not known exactly. Without it 95 % intervals of R_pol cover 56 to 80 % on a loop
 window."""
 
 _SOONER = 0.14
-"""Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner there
-than the prior expects, as it does for an RC element, of which the data show one flank."""
+"""Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
+there than the prior expects, as it does for an RC element, of which the data show one flank."""
 
 _BLUR, _WIDEST_BLUR = 0.5, 0.125
 """Standard deviation of the place of a boundary, as a share of the distance of relaxation times and at most of the
@@ -277,7 +277,8 @@ class LogPosterior:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
         gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
         upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
-        the window. It is wider downward by a share of what lies beyond the window, which may end sooner. What lies before the first relaxation time is R_inf for the data.
+        the window. It is wider downward by a share of what lies beyond the window, which may end sooner. What lies
+        before the first relaxation time is R_inf for the data.
 
         References
         ----------
