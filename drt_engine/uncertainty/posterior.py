@@ -64,6 +64,10 @@ _WIDER = 2.0
 not known exactly. Without it 95 % intervals of R_pol cover 56 to 80 % on a loop of an RL element at the edge of the
 window."""
 
+_SOONER = 0.14
+"""Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
+there than the prior expects, as it does for an RC element, of which the data show one flank."""
+
 _BLUR, _WIDEST_BLUR = 0.5, 0.125
 """Standard deviation of the place of a boundary, as a share of the distance of relaxation times and at most of the
 distance of both boundaries: on which side of it γ is, is known no better than the grid resolves it. Without it
@@ -285,7 +289,8 @@ class LogPosterior:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
         gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
         upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
-        the window. What lies before the first relaxation time is R_inf for the data.
+        the window. It is wider downward by a share of what lies beyond the window, which may end sooner. What lies
+        before the first relaxation time is R_inf for the data.
 
         References
         ----------
@@ -296,8 +301,16 @@ class LogPosterior:
         tau = self.expansion.tau
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
         beyond, r_pol = self.beyond(level), self._r_pol
-        more, less = np.maximum(beyond, 0.0), np.minimum(beyond, 0.0)
+        more, less = np.maximum(beyond, 0.0), np.hypot(np.minimum(beyond, 0.0), self._sooner(level))
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+
+    def _sooner(self, level: float) -> Array:
+        """By how much less resistance there may be beyond the window of the data, ohm, shape (K,)."""
+        tau = self.expansion.tau
+        if self.window_end is None:
+            return np.zeros(len(self.shift))
+        beyond = self.parameters.coefficients @ areas_between(self.expansion, self.window_end, float(tau[-1]))
+        return np.asarray(quantile(level) * _SOONER * np.abs(beyond))
 
     def _net_interval(self, level: float) -> tuple[Array, Array]:
         """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero."""

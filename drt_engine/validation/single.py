@@ -39,6 +39,10 @@ _MOSTLY = 0.5
 _MANY = 3
 """Outliers beyond which the other sign of Im Z is tried: a few are taken for outliers."""
 
+_MISFIT = 2.0 * math.log(100.0)
+"""What smooth misfit costs beside its critical values: one spectrum in a hundred has it. Its columns are many, and bend
+to what is noise of another kind where |Z| is small."""
+
 _OTHER = 0.7
 """Logarithm of a ratio of variances by which another noise is tried."""
 
@@ -223,7 +227,7 @@ class _Search:
         found = found._replace(score=max(found.score, most))
         spread = found.squares / found.freedom + floor
         cost = found.model_freedom * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found.log_determinant
-        cost += 2.0 * float(shape.rare[0]) + found.price
+        cost += 2.0 * float(shape.rare[0]) + found.price + _MISFIT * found.inconsistent
         return _Explained(cost, found, gone, shape)
 
 

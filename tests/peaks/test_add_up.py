@@ -170,3 +170,32 @@ def test_edges_are_no_processes():
     assert len(tracks.unassigned) == 0
     with pytest.raises(drt.InputError, match="got 5 rows of what lies beyond the data"):
         drt.track(rows[rows["kind"] == "edge"], "voltage")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["LIB_data.txt", "LIB_data_2.txt", "data_1.csv", "negami_data.txt", "zarc_data.txt"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_peak_of_a_published_spectrum_is_larger_than_its_real_part(real_data, name, method):
+    text = (real_data / "drttools" / name).read_text().replace(",", " ")
+    frequency, re_z, im_z = np.loadtxt(text.splitlines()).T
+    result = drt.invert(drt.Spectra(frequency, re_z + 1j * im_z), METHODS[method])
+    rows = result.peaks()
+    assert rows["r"].sum() == pytest.approx(result.r_pol[0], rel=1e-9)
+    assert without_edges(rows)["r"].between(0.0, 1.01 * np.ptp(re_z)).all()
+    if name in {"negami_data.txt", "zarc_data.txt"}:
+        (peak,) = without_edges(rows).itertuples()
+        assert peak.r == pytest.approx(np.ptp(re_z), rel=0.01)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("capacitance", [False, True])
+def test_what_blocks_a_pellet_is_no_part_of_its_arc(real_data, capacitance):
+    sweep = drt.read_file(real_data / "solid_state" / "PEIS_LPSCl_IonBlocking_-25C.mpr").finished[0]
+    method = drt.LogGaussian(capacitance=capacitance)
+    rows = drt.invert(drt.Spectra(sweep.frequency, sweep.impedance[None]), method).peaks()
+    arc, beyond = rows.iloc[0], rows.iloc[-1]
+    assert arc["kind"] == "maximum"
+    assert arc["r"] == pytest.approx(1440, rel=0.05)
+    # Megaohms of what blocks it, of which the data show a flank.
+    assert beyond["kind"] == "edge"
+    assert beyond["r"] > 1e6

@@ -202,6 +202,27 @@ def test_no_noise_and_no_tail_is_taken_for_a_fault(a, b):
     assert np.isfinite(found.noise_constant).mean() > 0.9
 
 
+SPAN = np.geomspace(1e5, 1e-2, 71)
+LOW = 1 + zarc(2 * np.pi * SPAN, 20, 2e-4, 0.9) + zarc(2 * np.pi * SPAN, 50, 0.05, 0.85)
+MODELS = {
+    "constant": (1e-4 * np.abs(LOW).max(), 1e-4 * np.abs(LOW).max()),
+    "of each part": (0.003 * LOW.real, 0.003 * np.abs(LOW.imag)),
+    "of all": (2e-3 * np.abs(LOW.imag) + 5e-4 * LOW.real + 1e-5 * np.abs(LOW) ** 2,) * 2,
+}
+"""Standard deviations of the real and of the imaginary part: constant, Macdonald's, and of Orazem and others."""
+
+
+@pytest.mark.parametrize(("name", "most"), [("constant", 0.01), ("of each part", 0.01), ("of all", 0.03)])
+def test_noise_of_another_kind_is_neither_a_fault_nor_cleaned_away(name, most):
+    noise = np.random.default_rng(33).standard_normal((2, 300, 71))
+    real, imaginary = MODELS[name]
+    some = drt.Spectra(SPAN, LOW + real * noise[0] + 1j * imaginary * noise[1])
+    assert np.mean(~validate(some).valid) <= most
+    taken = np.isnan(drt.clean(some).spectra.impedance)
+    assert taken.any(axis=1).mean() <= most
+    assert taken.sum(axis=1).max() <= 1
+
+
 def test_a_weak_tail_is_not_taken_for_smooth_misfit():
     # Of 2000 faultless spectra those whose tail, of which little is seen, looks like smooth misfit beyond chance.
     f = np.geomspace(1e5, 1e-2, 71)
@@ -211,6 +232,42 @@ def test_a_weak_tail_is_not_taken_for_smooth_misfit():
     found = validate(drt.Spectra(f, z + 0.002 * np.abs(z) * (noise[0] + 1j * noise[1])))
     assert found.valid.all()
     assert (found.score < 1).all()
+
+
+def test_constant_noise_at_small_moduli_is_not_taken_for_smooth_misfit():
+    # Of 3000 faultless spectra those that proportional noise with smooth misfit described more cheaply.
+    f = np.geomspace(1e5, 1e-2, 71)
+    s = 2j * np.pi * f
+    z = 0.0621914 + 20 * (s / s[-1].imag) ** -0.5
+    rows = [
+        32,
+        414,
+        498,
+        676,
+        725,
+        728,
+        787,
+        905,
+        908,
+        1124,
+        1129,
+        1175,
+        1200,
+        1249,
+        1308,
+        1359,
+        1392,
+        1577,
+        1581,
+        1828,
+    ]
+    noise = np.random.default_rng([2, 0, 300, 5, 2]).standard_normal((2, 3000, 71))[:, rows]
+    sigma = np.hypot(0.002 * np.median(np.abs(z)), 0.002 * np.abs(z))
+    found = validate(drt.Spectra(f, z + sigma * (noise[0] + 1j * noise[1])))
+    # Half a per cent of all is flagged at least, and those are among them.
+    assert np.count_nonzero(~found.valid) <= 12
+    mixed = np.median(np.abs(z))
+    assert np.median(found.noise_constant[found.valid] / (0.002 * mixed)) == pytest.approx(1.0, abs=0.15)
 
 
 @pytest.mark.parametrize("ratio", np.geomspace(3, 3e4, 7))
