@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,23 @@ def test_every_formula_is_drawn_without_network():
         assert "\\" not in written, formula
         assert "<mi>&</mi>" not in written, formula
     assert "mathjax" not in read("docs/conf.py")
+
+
+@pytest.mark.slow
+def test_the_pages_are_built_without_a_warning_and_need_no_network(tmp_path):
+    for needed in ("sphinx", "myst_parser", "furo", "numpydoc"):
+        pytest.importorskip(needed)
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html"]
+    done = subprocess.run(build, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for path in (tmp_path / "html").glob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        fetched = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"([^\"]*)|<link\b[^>]*\bhref=\"([^\"]*)", page)
+        assert not [one for pair in fetched for one in pair if one.startswith(("http:", "https:", "//"))], path.name
+        source = ROOT / "docs" / f"{path.stem}.md"
+        if source.exists() and "$$" in source.read_text(encoding="utf-8"):
+            assert "<math" in page, path.name
+    assert (tmp_path / "html" / "theory.html").read_text(encoding="utf-8").count("<math") > 100
 
 
 def test_every_footnote_is_there():
