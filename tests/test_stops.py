@@ -1,5 +1,7 @@
 """Where people were stopped on the way from their folder to a figure: what they get now, or are told."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -249,6 +251,22 @@ def test_what_piles_up_at_the_edge_is_said_with_the_cure(tmp_path, run):
     assert code == 0
     assert "unbounded at low frequency: -Im Z still rises" in " ".join(said.split())
     assert "Try --capacitance, or --tail auto." in " ".join(said.split())
+
+
+def test_a_residual_of_too_few_elements_is_told_from_noise(tmp_path, run):
+    z = [impedance("bare", 1, v) for v in (3.6, 3.8, 4.0)]
+    drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, z, {"voltage": [3.6, 3.8, 4.0]}))
+    code, said = run("validate", tmp_path / "c.h5")
+    assert code == 0
+    valid, noise, residual = re.search(r"(\d) valid, median noise (\S+) % .* median residual (\S+) %", said).groups()
+    assert valid == "3"
+    assert float(noise) == pytest.approx(0.1, rel=0.3)  # what was made, of 50 numbers each
+    found = drt.validate(drt.read_spectra(tmp_path / "c.h5"))
+    assert float(residual) == pytest.approx(np.median(found.rms), rel=1e-2)
+    assert float(residual) > 50 * float(noise)
+    assert f"in 3 valid spectra, are those of the {found.elements[1]} elements at which μ stops" in " ".join(
+        said.split()
+    )
 
 
 def test_the_package_completes_to_its_public_names():
