@@ -98,6 +98,9 @@ def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatc
             printed = capsys.readouterr().out
         elif language == "sh":
             run_commands(code)
+        elif language == "toml":
+            (tmp_path / "job.toml").write_text(code, encoding="utf-8")
+            run_commands("drt-engine invert job.toml --overwrite")
         elif language == "text":
             assert same_text(printed, code), f"{name}, line {line}, printed:\n{printed}"
     assert "drt" in namespace
@@ -111,6 +114,29 @@ def test_every_page_with_code_is_run_or_followed():
         if re.search(r"^```python$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert with_code == {*PAGES} | recipes
+
+
+def test_commands_on_pages_that_are_not_run_have_options_that_exist():
+    import typer
+
+    from drt_engine.cli import app
+
+    commands = typer.main.get_command(app).commands
+    checked = 0
+    for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md"):
+        name = path.relative_to(ROOT).as_posix()
+        unrun = ("console",) if name in PAGES else ("console", "sh")
+        for _, code, line in (block for block in code_blocks(name) if block[0] in unrun):
+            for words in (shlex.split(one, comments=True) for one in code.splitlines()):
+                if words[:1] == ["drt-engine"]:
+                    commands[words[1]].make_context(words[1], words[2:])  # parses, and runs nothing
+                elif words[:1] == ["python"] and words[1] != "-m":
+                    script = read(words[1])
+                    assert all(f'"{word}"' in script for word in words if word.startswith("--")), f"{name}, line {line}"
+                else:
+                    continue
+                checked += 1
+    assert checked > 5
 
 
 def test_the_gallery_has_its_pictures():
