@@ -225,6 +225,45 @@ def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
 
 
 @pytest.mark.slow
+def test_unlike_spectra_stand_by_their_files_and_none_is_missing(tmp_path, run):
+    f = np.logspace(5, -1, 19)
+    grids = {
+        "a": drt.Spectra(F, [impedance("bare", 1, 3.8)], {"source": ["mine.csv"], "voltage": [1.4], "cycle": [1.0]}),
+        "b": drt.Spectra(f, [1e-3 * impedance("bare", 1, 3.8, f)], {"source": ["yours.dta"], "voltage": [3.0]}),
+    }
+    hdf5.add_spectra(tmp_path / "c.h5", grids, keep=False)
+    assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
+    kinds = ("--kind", "composite", "--kind", "waterfall", "--kind", "nyquist")
+    code, said = run("plot", tmp_path / "c.drt.h5", *kinds, "-o", tmp_path / "f.svg")
+    assert code == 0, said
+    assert "2 spectra drawn." in said
+    for kind in ("composite", "waterfall", "nyquist"):
+        drawn = (tmp_path / f"f-{kind}.svg").read_text(encoding="utf-8")
+        assert ">0: mine.csv</text>" in drawn
+        assert ">1: yours.dta</text>" in drawn
+        assert "Voltage" not in drawn
+    code, said = run("plot", tmp_path / "c.drt.h5", "--kind", "processes", "-o", tmp_path / "p.svg")
+    assert code == 2
+    assert "no state of numbers orders these spectra" in said
+
+
+@pytest.mark.slow
+def test_spectra_whose_voltages_differ_are_all_drawn_though_their_cycles_do(tmp_path, run, monkeypatch):
+    z = [impedance("bare", 1, 3.0 + k / 10) for k in range(4)]
+    states = {"voltage": [3.0, 3.1, 3.2, 3.3], "cycle": [1, 2, 3, 4]}
+    drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, z, states))
+    assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
+    kept = []
+    monkeypatch.setattr("drt_engine.plotting.save", lambda figure, *_, **__: kept.append(figure))
+    code, said = run("plot", tmp_path / "c.drt.h5", "--kind", "composite", "-o", tmp_path / "f.svg")
+    assert code == 0, said
+    assert "4 spectra drawn." in said
+    (figure,) = kept
+    assert [line.get_marker() for line in figure.axes[1].get_lines()].count("o") == 4
+    assert "cycle" not in figure.axes[0].get_title()
+
+
+@pytest.mark.slow
 def test_processes_of_several_grids_are_stored_drawn_and_exported(tested, tmp_path, run):
     store, out = tmp_path / "p.h5", tmp_path / "n.csv"
     followed = ("--along", "voltage", "--series", "cell,temperature", "--store", store)
