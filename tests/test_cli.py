@@ -3,6 +3,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import logging
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app, main, running
+from drt_engine.cli.app import Once
 
 COMMANDS = ("demo", "export", "import", "info", "invert", "peaks", "plot", "validate")
 CYCLES = (1, 100, 500)
@@ -351,6 +353,16 @@ def test_help_is_quick_to_import():
     )
     assert "typer" in loaded
     assert not loaded & {"cvxpy", "numba", "matplotlib", "pandas", "numpy"}
+
+
+def test_several_figures_say_the_same_once():
+    once = Once()
+    said = [
+        once.filter(logging.LogRecord(name, logging.WARNING, "", 0, "%d are flat", (count,), None))
+        for name, count in (("drt_engine.plotting.cells", 3), ("drt_engine.plotting.look", 3), ("drt_engine.jobs", 3),
+                            ("drt_engine.jobs", 3), ("drt_engine.plotting.cells", 4))
+    ]  # fmt: skip
+    assert said == [True, False, True, True, True]
 
 
 def test_a_column_of_numbers_selects_numbers(files):

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,9 @@ def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatc
             printed = capsys.readouterr().out
         elif language == "sh":
             run_commands(code)
+        elif language == "toml":
+            (tmp_path / "job.toml").write_text(code, encoding="utf-8")
+            run_commands("drt-engine invert job.toml --overwrite")
         elif language == "text":
             assert same_text(printed, code), f"{name}, line {line}, printed:\n{printed}"
     assert "drt" in namespace
@@ -109,6 +114,29 @@ def test_every_page_with_code_is_run_or_followed():
         if re.search(r"^```python$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert with_code == {*PAGES} | recipes
+
+
+def test_commands_on_pages_that_are_not_run_have_options_that_exist():
+    import typer
+
+    from drt_engine.cli import app
+
+    commands = typer.main.get_command(app).commands
+    checked = 0
+    for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md"):
+        name = path.relative_to(ROOT).as_posix()
+        unrun = ("console",) if name in PAGES else ("console", "sh")
+        for _, code, line in (block for block in code_blocks(name) if block[0] in unrun):
+            for words in (shlex.split(one, comments=True) for one in code.splitlines()):
+                if words[:1] == ["drt-engine"]:
+                    commands[words[1]].make_context(words[1], words[2:])  # parses, and runs nothing
+                elif words[:1] == ["python"] and words[1] != "-m":
+                    script = read(words[1])
+                    assert all(f'"{word}"' in script for word in words if word.startswith("--")), f"{name}, line {line}"
+                else:
+                    continue
+                checked += 1
+    assert checked > 5
 
 
 def test_the_gallery_has_its_pictures():
@@ -135,6 +163,23 @@ def test_every_formula_is_drawn_without_network():
         assert "\\" not in written, formula
         assert "<mi>&</mi>" not in written, formula
     assert "mathjax" not in read("docs/conf.py")
+
+
+@pytest.mark.slow
+def test_the_pages_are_built_without_a_warning_and_need_no_network(tmp_path):
+    for needed in ("sphinx", "myst_parser", "furo", "numpydoc"):
+        pytest.importorskip(needed)
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html"]
+    done = subprocess.run(build, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for path in (tmp_path / "html").glob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        fetched = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"([^\"]*)|<link\b[^>]*\bhref=\"([^\"]*)", page)
+        assert not [one for pair in fetched for one in pair if one.startswith(("http:", "https:", "//"))], path.name
+        source = ROOT / "docs" / f"{path.stem}.md"
+        if source.exists() and "$$" in source.read_text(encoding="utf-8"):
+            assert "<math" in page, path.name
+    assert (tmp_path / "html" / "theory.html").read_text(encoding="utf-8").count("<math") > 100
 
 
 def test_every_footnote_is_there():

@@ -1,5 +1,7 @@
 """Where people were stopped on the way from their folder to a figure: what they get now, or are told."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,6 +225,45 @@ def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
 
 
 @pytest.mark.slow
+def test_unlike_spectra_stand_by_their_files_and_none_is_missing(tmp_path, run):
+    f = np.logspace(5, -1, 19)
+    grids = {
+        "a": drt.Spectra(F, [impedance("bare", 1, 3.8)], {"source": ["mine.csv"], "voltage": [1.4], "cycle": [1.0]}),
+        "b": drt.Spectra(f, [1e-3 * impedance("bare", 1, 3.8, f)], {"source": ["yours.dta"], "voltage": [3.0]}),
+    }
+    hdf5.add_spectra(tmp_path / "c.h5", grids, keep=False)
+    assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
+    kinds = ("--kind", "composite", "--kind", "waterfall", "--kind", "nyquist")
+    code, said = run("plot", tmp_path / "c.drt.h5", *kinds, "-o", tmp_path / "f.svg")
+    assert code == 0, said
+    assert "2 spectra drawn." in said
+    for kind in ("composite", "waterfall", "nyquist"):
+        drawn = (tmp_path / f"f-{kind}.svg").read_text(encoding="utf-8")
+        assert ">0: mine.csv</text>" in drawn
+        assert ">1: yours.dta</text>" in drawn
+        assert "Voltage" not in drawn
+    code, said = run("plot", tmp_path / "c.drt.h5", "--kind", "processes", "-o", tmp_path / "p.svg")
+    assert code == 2
+    assert "no state of numbers orders these spectra" in said
+
+
+@pytest.mark.slow
+def test_spectra_whose_voltages_differ_are_all_drawn_though_their_cycles_do(tmp_path, run, monkeypatch):
+    z = [impedance("bare", 1, 3.0 + k / 10) for k in range(4)]
+    states = {"voltage": [3.0, 3.1, 3.2, 3.3], "cycle": [1, 2, 3, 4]}
+    drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, z, states))
+    assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
+    kept = []
+    monkeypatch.setattr("drt_engine.plotting.save", lambda figure, *_, **__: kept.append(figure))
+    code, said = run("plot", tmp_path / "c.drt.h5", "--kind", "composite", "-o", tmp_path / "f.svg")
+    assert code == 0, said
+    assert "4 spectra drawn." in said
+    (figure,) = kept
+    assert [line.get_marker() for line in figure.axes[1].get_lines()].count("o") == 4
+    assert "cycle" not in figure.axes[0].get_title()
+
+
+@pytest.mark.slow
 def test_processes_of_several_grids_are_stored_drawn_and_exported(tested, tmp_path, run):
     store, out = tmp_path / "p.h5", tmp_path / "n.csv"
     followed = ("--along", "voltage", "--series", "cell,temperature", "--store", store)
@@ -249,6 +290,22 @@ def test_what_piles_up_at_the_edge_is_said_with_the_cure(tmp_path, run):
     assert code == 0
     assert "unbounded at low frequency: -Im Z still rises" in " ".join(said.split())
     assert "Try --capacitance, or --tail auto." in " ".join(said.split())
+
+
+def test_a_residual_of_too_few_elements_is_told_from_noise(tmp_path, run):
+    z = [impedance("bare", 1, v) for v in (3.6, 3.8, 4.0)]
+    drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, z, {"voltage": [3.6, 3.8, 4.0]}))
+    code, said = run("validate", tmp_path / "c.h5")
+    assert code == 0
+    valid, noise, residual = re.search(r"(\d) valid, median noise (\S+) % .* median residual (\S+) %", said).groups()
+    assert valid == "3"
+    assert float(noise) == pytest.approx(0.1, rel=0.3)  # what was made, of 50 numbers each
+    found = drt.validate(drt.read_spectra(tmp_path / "c.h5"))
+    assert float(residual) == pytest.approx(np.median(found.rms), rel=1e-2)
+    assert float(residual) > 50 * float(noise)
+    assert f"in 3 valid spectra, are those of the {found.elements[1]} elements at which μ stops" in " ".join(
+        said.split()
+    )
 
 
 def test_the_package_completes_to_its_public_names():

@@ -65,7 +65,7 @@ def test_a_line_says_that_kernels_are_compiled(tmp_path):
 def test_a_job_says_that_it_runs_before_the_first_block_is_done(monkeypatch):
     told = []
     monkeypatch.setattr(running, "say", lambda text, **_: told.append(text))
-    monkeypatch.setattr(running, "_SECONDS_TO_FIRST_LINE", 0.01)
+    monkeypatch.setattr(running, "_SECONDS_TO_FIRST_LINE", 1.0)
     with running._shown() as show:
         show(0, 3939, {"ok": 0})
         end = time.monotonic() + 10

@@ -221,8 +221,8 @@ def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
 
     if shown.state == "spectrum":
         raise input_error(
-            "ageing and processes need a state that processes are followed along, and no state of numbers differs from "
-            f"spectrum to spectrum. Name one: --state; there are {', '.join(map(str, states.columns)) or 'none'}."
+            "ageing and processes need a state that processes are followed along, and no state of numbers orders these "
+            f"spectra. Name one: --state; there are {', '.join(map(str, states.columns)) or 'none'}."
         )
     told = [name for name in _one_series(states, shown.state) or {} if name not in SERIES.split(",")]
     course = processes_in(one_result(shown.results), shown.state, (*SERIES.split(","), *told))

@@ -101,6 +101,34 @@ def _method(test: Test, *, admittance: bool) -> "ValidityTest":
     return LinearKramersKronig(representation="admittance" if admittance else "impedance")
 
 
+_MUCH = 5.0
+"""Times the noise: residuals of valid spectra above come from a model of too few elements."""
+
+
+def _say_residuals(name: str, one: "Validation") -> None:
+    """Say how many spectra are valid, how noisy they are, and what a model of few elements leaves of them."""
+    import numpy as np
+
+    noise = 100.0 * one.noise
+    known = np.isfinite(noise) & one.tested
+    median = f"median noise {np.median(noise[known]):.3g} % of |Z|, " if known.any() else ""
+    residual = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
+    say(
+        f"{name}: {len(one)} spectra, {int(one.valid.sum())} valid, {median}median residual {residual:.3g} %: "
+        f"{counted(one.counts())}"
+    )
+    if one.tested.any():
+        worst = int(np.nanargmax(one.rms))
+        say(f"  worst residual {one.rms[worst]:.3g} % ({named_row(worst, one.states)})")
+    few = known & one.valid & (one.rms > _MUCH * noise)
+    if 2 * np.count_nonzero(few) > len(one):
+        say(
+            f"  residuals far above the noise, in {np.count_nonzero(few)} valid spectra, are those of the "
+            f"{np.median(one.elements[few]):.0f} elements at which μ stops; the model that is tested has more, and "
+            "leaves the noise"
+        )
+
+
 def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) -> None:
     import numpy as np
 
@@ -108,14 +136,7 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
 
     _say_predicted(found)
     for name, one in found.items():
-        median = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
-        say(
-            f"{name}: {len(one)} spectra, {int(one.valid.sum())} valid, median residual {median:.3g} %: "
-            f"{counted(one.counts())}"
-        )
-        if one.tested.any():
-            worst = int(np.nanargmax(one.rms))
-            say(f"  worst residual {one.rms[worst]:.3g} % ({named_row(worst, one.states)})")
+        _say_residuals(name, one)
         for flag in Validity:
             rows = np.flatnonzero(one.flag & np.uint16(flag)) if flag else np.empty(0, dtype=int)
             if rows.size:
