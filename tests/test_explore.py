@@ -177,3 +177,15 @@ def test_another_grid_and_another_inversion_are_chosen(tmp_path):
     assert (session.source.name, session.source.grid, session.a) == ("two", "narrow", 1)
     assert session.method == drt.Tikhonov(regularisation="gcv")
     assert session.one(1).spectra.frequency.size == 15
+
+
+def test_peaks_of_a_single_spectrum_are_processes_of_their_own(tmp_path):
+    f = np.logspace(6, -1, 57)
+    tau, r = np.array([1e-4, 1e-1]), np.array([10.0, 20.0])
+    z = 5 + (r / (1 + 2j * np.pi * f[:, None] * tau)).sum(axis=1)
+    drt.write_inversion(tmp_path / "x.drt.h5", drt.invert(drt.Spectra(f, z), drt.Tikhonov(regularisation=1e-4)))
+    session = Session(Source(related_files(tmp_path / "x.drt.h5")))
+    found = session.processes(0)
+    assert found["process"].tolist() == ["P1", "P2"]
+    assert np.allclose(found["tau"], tau, rtol=0.1)
+    assert np.allclose(found["r"], r, rtol=0.1)

@@ -273,12 +273,13 @@ class Views:
         self._gamma = _Figure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
         self._difference = _Figure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
         self._maps = {side: _Figure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
-        self._validity = _Figure("Kramers-Kronig residuals of series A / %", (frequency, ""), on_row)
+        self._validity = _Figure("Kramers-Kronig, series A / %", (frequency, ""), on_row)
         self._processes = {
             "r": _Figure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
             "tau": _Figure("Relaxation time", ("", "τ / s"), on_row, height=250, y_axis_type="log"),
             "c": _Figure("Capacitance", ("", "C / F"), on_row, height=250, y_axis_type="log"),
         }
+        self._modulus.figure.yaxis[0].ticker.desired_num_ticks = 3
         self._phase.figure.x_range = self._modulus.figure.x_range
         self._residuals.figure.x_range = self._modulus.figure.x_range
         self._sources: dict[str, ColumnDataSource] = {}

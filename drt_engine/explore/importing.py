@@ -132,7 +132,8 @@ class Imported:
             return ""
         counts = Counter(one.status for one in self.collected.files)
         said = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return f"{len(self.collected.files)} files ({said}); {len(self.collected)} spectra"
+        files, spectra = len(self.collected.files), len(self.collected)
+        return f"{files} file{'s' * (files != 1)} ({said}); {'1 spectrum' if spectra == 1 else f'{spectra} spectra'}"
 
     def _validated(self) -> pd.DataFrame:
         grids = [info.grid for info in scan(self.spectra).spectra]

@@ -45,7 +45,7 @@ def application(
     DRTError
         If the files cannot be read, or have nothing to show.
     """
-    loaded()
+    loaded(files=file is None or file.is_dir())
     found = tuple(campaigns_in(file)) if file is not None and file.is_dir() else ()
     source = None
     if file is not None and not file.is_dir():
@@ -96,15 +96,17 @@ class _Page:
         self._closing: list[Any] = []
         pn.state.on_session_destroyed(lambda _: self.close())
         if source is not None:
-            self._explore(source, session=begun) if not source.changed() else self._explore(source.again())
+            if source.changed():
+                source, begun = source.again(), None
+            self._explore(source, session=begun)
         else:
             from drt_engine.explore.start import Start
 
-            start = Start(self._inverted, folder, found, lambda path: self._explore(Source(related_files(path))))
+            start = Start(self._inverted, folder, found, self._open)
             self._closing += [start.background.close, start.imported.close]
             self.body.append(start.panel())
 
-    def _explore(self, source: Source, *more: Any, session: Session | None = None) -> None:
+    def _explore(self, source: Source, *more: Any, session: Session | None = None) -> Explorer:
         explorer = Explorer(source, more, session)
         self._closing.insert(0, explorer.background.close)
         for shown in self.body:
@@ -112,11 +114,16 @@ class _Page:
             shown.visible = False
         self.body.append(explorer.panel())
         explorer.follow()
+        return explorer
+
+    def _open(self, path: Path) -> None:
+        self._explore(Source(related_files(path)))
 
     def _inverted(self, imported: "Imported") -> None:
         from drt_engine.explore.start import SaveForm
 
-        self._explore(Source(Files(imported.spectra, imported.results)), SaveForm(imported).panel())
+        form = SaveForm(imported, lambda written: explorer.moved_to(Files(*written)))
+        explorer = self._explore(Source(Files(imported.spectra, imported.results)), form.panel())
 
     def close(self) -> None:
         """Forget what only this visit had."""

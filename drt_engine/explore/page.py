@@ -1,6 +1,7 @@
 """The page of a campaign: what is chosen on the left, the linked views beside it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ from drt_engine.errors import DRTError
 from drt_engine.explore.export_form import ExportForm
 from drt_engine.explore.figures import Views, curves_of
 from drt_engine.explore.session import LEVEL, Scope, Session, Side
-from drt_engine.explore.source import Source
+from drt_engine.explore.source import Files, Source
 from drt_engine.explore.states_table import StatesTable
 from drt_engine.explore.widgets import Background, Message, MethodForm, escaped, options_of
 
@@ -20,6 +21,8 @@ _WIDTH = 270  # pixels, of the controls on the left; figures take the rest
 _EVERY = 2000  # ms between looks at the files: a sweep takes a minute or more, and a look asks for a few file times
 # A list of more values is slow to open in a browser and no help to choose from.
 _MOST_OPTIONS = 500
+_REST = 150
+"""A slider has come to rest when it has not been moved for so many milliseconds."""
 _FLEX = {"sizing_mode": "stretch_width"}
 
 
@@ -41,7 +44,7 @@ class Explorer:
         self.message = Message("", width=_WIDTH)
         self.background = Background(self.message)
         self._more = more
-        self._filling = False
+        self._filling, self._moves = False, 0
         self._panes: dict[str, Any] = {}
         self._slow_of: tuple[Any, Any] = (None, None)
         self.views = Views(self.clicked)
@@ -50,7 +53,7 @@ class Explorer:
         self.side = pn.widgets.RadioButtonGroup(
             options={"clicks choose A": "a", "B": "b"}, value="a", color="primary", width=_WIDTH
         )
-        self.side.param.watch(lambda _: self._turned_to(), "value")
+        self.side.param.watch(self._soon(lambda _: self._turned_to()), "value")
         self._sliders = pn.Column(width=_WIDTH, margin=0)
         self._build_sliders()
         self.table = StatesTable(self.session, self.clicked, self.message)
@@ -61,6 +64,12 @@ class Explorer:
         self._invert = pn.widgets.Button(label="Invert again", color="primary", width=240)
         self._invert.on_click(lambda _: self.invert_again())
         self.show()
+
+    def moved_to(self, files: Files) -> None:
+        """Take the same contents from other files, as where they were saved."""
+        self.session.source.moved_to(files)
+        self._heading.object = self._said_of_files()
+        self.export.refresh()
 
     def follow(self) -> None:
         """Look now and then whether the files have changed."""
@@ -78,17 +87,18 @@ class Explorer:
             numbers = len(known) > 3 and not isinstance(known[0], str)
             kind = pn.widgets.DiscreteSlider if numbers else pn.widgets.Select
             widget = kind(label=escaped(name), options=options_of(known), width=_WIDTH - 20)
-            widget.param.watch(self._choosing(name), "value_throttled" if numbers else "value")
+            chosen = self._choosing(name)
+            widget.param.watch(self._at_rest(chosen) if numbers else chosen, "value")
             self._choices[name] = widget
         self._place = pn.widgets.IntSlider(label="", start=0, end=1, show_value=False, width=_WIDTH - 20)
-        self._place.param.watch(self._moved, "value_throttled")
+        self._place.param.watch(self._at_rest(self._moved), "value")
         self.along = pn.widgets.Select(
             label="Series run along",
             options={escaped(name): name for name in session.source.along},
             value=session.series.along,
             width=_WIDTH - 20,
         )
-        self.along.param.watch(lambda event: self._turned_along(event.new), "value")
+        self.along.param.watch(self._soon(lambda event: self._turned_along(event.new)), "value")
         self._sliders[:] = [*self._which(), *self._choices.values(), self._place, self.along]
 
     def _which(self) -> list[Any]:
@@ -105,13 +115,14 @@ class Explorer:
                 label=label, options={escaped(name): name for name in names}, value=chosen, width=_WIDTH - 20
             )
             inversion = label == "Inversion"
-            widget.param.watch(lambda event, inversion=inversion: self._turned_of(event.new, inversion), "value")
+            turned: Callable[[Any], None] = partial(self._turned_of, inversion=inversion)
+            widget.param.watch(self._soon(turned), "value")
             made.append(widget)
         return made
 
-    def _turned_of(self, name: str, inversion: bool) -> None:
+    def _turned_of(self, event: Any, inversion: bool) -> None:
         """Look at another inversion or another grid."""
-        source = self.session.source
+        source, name = self.session.source, event.new
         try:
             self.session.of(*((name, source.grid) if inversion else (source.name, name)))
         except DRTError as error:
@@ -122,19 +133,42 @@ class Explorer:
         self.show()
 
     def _choosing(self, name: str) -> Callable[[Any], None]:
-        def chosen(event: Any) -> None:
-            if not self._filling:
-                self.choose(self.session.nearest(self.row, name, event.new))
+        return self._soon(lambda event: self._choose(self.session.nearest(self.row, name, event.new)))
 
-        return chosen
+    def _soon(self, change: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Make a change that a person asks for by a widget, when the page is free for it."""
+
+        def asked(event: Any) -> None:
+            if not self._filling:
+                self.background.later(lambda: change(event))
+
+        return asked
+
+    def _at_rest(self, moved: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Follow a slider when it has come to rest.
+
+        Its own event of that, `value_throttled`, does not come where it rests at the value at which it rested last,
+        though the selection, and the slider with it, has been elsewhere since.
+        """
+
+        def follow(event: Any) -> None:
+            if self._filling:
+                return
+            self._moves += 1
+            number = self._moves
+
+            def rested() -> None:
+                if number == self._moves:
+                    moved(event)
+
+            pn.state.curdoc.add_timeout_callback(rested, _REST)
+
+        return follow
 
     def _moved(self, event: Any) -> None:
-        if not self._filling:
-            self.choose(int(self.session.series.rows(self.row)[int(event.new)]))
+        self.clicked(int(self.session.series.rows(self.row)[int(event.new)]))
 
     def _turned_along(self, name: str) -> None:
-        if self._filling:
-            return
         self.session.along(name)
         self._build_sliders()
         self.show()
@@ -152,9 +186,9 @@ class Explorer:
 
     def clicked(self, row: int) -> None:
         """Choose a row that was clicked in one of the views."""
-        self.choose(row)
+        self.background.later(lambda: self._choose(row))
 
-    def choose(self, row: int) -> None:
+    def _choose(self, row: int) -> None:
         """Select a spectrum for the side that clicks change."""
         side: Side = "a" if self.side.value == "a" else "b"
         self.session.choose(row, side)
@@ -228,7 +262,8 @@ class Explorer:
         names = "".join(f"<br>{escaped(path.name)}" for path in source.files.every)
         how = "nothing inverted yet" if source.name is None else f"{type(self.session.method).__name__}"
         remarks = "".join(f'<br><span style="color:#B00020">{escaped(remark)}</span>' for remark in source.remarks)
-        return f"<b>{len(source):,} spectra</b>, {how}<small>{names}{remarks}</small>"
+        count = "1 spectrum" if len(source) == 1 else f"{len(source):,} spectra"
+        return f"<b>{count}</b>, {how}<small>{names}{remarks}</small>"
 
     def _slow_parts(self) -> Callable[[], dict[str, Any]]:
         """Return what is to be computed in the background for what is chosen now."""
@@ -320,6 +355,9 @@ class Explorer:
                 return
         except DRTError:
             return  # it is being written; the next look will find it
+        self.background.later(self._reload)
+
+    def _reload(self) -> None:
         self._build_sliders()
         self.table.reload()
         self.show()
@@ -329,7 +367,7 @@ class Explorer:
             change()
             self.show()
 
-        return clicked
+        return self._soon(clicked)
 
     def _buttons(self) -> Any:
         session = self.session
@@ -389,7 +427,7 @@ class Explorer:
 
 def _card(title: str, *content: Any) -> Any:
     """Make a card whose content comes to the page when it is opened, and costs nothing before."""
-    card = pn.Card(title=title, collapsed=True, width=_WIDTH)
+    card = pn.Card(title=title, collapsed=True, width=_WIDTH - 20, margin=(5, 10))
 
     def opened(_: Any) -> None:
         if not card.collapsed and not len(card):

@@ -389,7 +389,8 @@ class Session:
         states = pd.DataFrame({"place": place})
         peaks = peaks.assign(place=place[peaks["spectrum"].to_numpy()])
         if not len(peaks) or line.rows.size < 2:
-            table = peaks.assign(process="P1")
+            # Of one spectrum nothing is followed: each peak is a process, from fast to slow.
+            table = peaks.sort_values("tau").assign(process=[f"P{number + 1}" for number in range(len(peaks))])
         else:
             table = track(peaks, "place", (), states=states).table
         return table.assign(process=table["process"].astype(str), spectrum=line.rows[table["spectrum"].to_numpy()])

@@ -333,6 +333,10 @@ class Source:
             return found if "voltage" in found.columns else None
         return None
 
+    def moved_to(self, files: Files) -> None:
+        """Go on with copies of the files."""
+        self.files, self.stamp = files, files.stamp()
+
     def changed(self) -> bool:
         """Whether a file was replaced or grew since it was opened, or one of inversions has come beside it."""
         if self.files.results is None and self.files.spectra is not None and _results_beside(self.files.spectra):

@@ -129,7 +129,8 @@ class Start:
         for title, frame in (("Files", self.imported.report()), ("Validity of the spectra", self.imported.validity)):
             if frame is None or not len(frame):
                 continue
-            shown = frame.drop(columns=[*_OWN & {*frame.columns}]).head(_MOST_ROWS).copy()
+            shown = frame.drop(columns=[*_OWN & {*frame.columns}]).dropna(axis="columns", how="all").head(_MOST_ROWS)
+            shown = shown.copy()
             shown.columns = [escaped(name) for name in shown.columns]
             for number, kind in enumerate(shown.dtypes):
                 if kind.kind not in "biuf":
@@ -137,7 +138,7 @@ class Start:
             more = "" if len(frame) <= _MOST_ROWS else f"<p>{_MOST_ROWS} of {len(frame):,} are shown.</p>"
             # Escaped above, control characters included.
             table = shown.to_html(index=False, escape=False, float_format="{:.3g}".format, border=0)
-            parts.append(f"<h4>{title}</h4>{table}{more}")
+            parts.append(f"<h4>{title}</h4><div style='overflow-x:auto'>{table}</div>{more}")
         return "".join(parts)
 
     def _invert(self) -> None:
@@ -181,11 +182,12 @@ class Start:
                 title="What the files do not say",
                 collapsed=True,
                 width=_WIDTH,
+                margin=(5, 10),
             ),
             self.read,
             self.message,
             pn.pane.HTML("<b>2. Invert</b>"),
-            pn.Card(self.form.panel(), title="Method", collapsed=True, width=_WIDTH),
+            pn.Card(self.form.panel(), title="Method", collapsed=True, width=_WIDTH, margin=(5, 10)),
             self.invert,
             self.progress,
             width=_WIDTH + 10,
@@ -194,10 +196,19 @@ class Start:
 
 
 class SaveForm:
-    """Where a campaign that was imported is saved."""
+    """Where a campaign that was imported is saved.
 
-    def __init__(self, imported: Imported) -> None:
-        self._imported = imported
+    Parameters
+    ----------
+    imported : Imported
+        The campaign.
+    done : callable
+        Called with the files that were written.
+    """
+
+    def __init__(self, imported: Imported, done: Callable[[list[Path]], None]) -> None:
+        self._imported, self._done = imported, done
+        self._note = pn.pane.HTML("<small>Not saved yet: it is gone when the page is closed.</small>", width=260)
         self.message = Message("", width=260)
         self.path = pn.widgets.TextInput(label="Save as", value=str(Path.cwd() / "campaign.h5"), width=250)
         self.button = pn.widgets.Button(label="Save campaign", color="success", width=250)
@@ -209,9 +220,10 @@ class SaveForm:
         except DRTError as error:
             self.message.say(error, "wrong")
             return
+        self._note.visible = False
         self.message.say(f"Saved: {', '.join(path.name for path in written)}")
+        self._done(written)
 
     def panel(self) -> Any:
         """Return the form."""
-        note = pn.pane.HTML("<small>Not saved yet: it is gone when the page is closed.</small>", width=260)
-        return pn.Column(note, self.path, self.button, self.message, margin=0)
+        return pn.Column(self._note, self.path, self.button, self.message, margin=0)

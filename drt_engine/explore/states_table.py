@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import panel as pn
+from bokeh.models import ScientificFormatter
 
 from drt_engine.errors import DRTError
 from drt_engine.explore.session import Session
@@ -18,6 +19,9 @@ __all__ = ["PAGE", "StatesTable"]
 
 PAGE = 200
 """Rows that are in the browser at a time."""
+
+_SMALL = 1e-4
+"""Numbers below this would be shown as zero, or nearly: their columns are written with powers of ten."""
 
 
 class StatesTable:
@@ -41,8 +45,10 @@ class StatesTable:
         self.page = pn.widgets.IntInput(label="Page", value=1, start=1, width=90)
         self._said = pn.pane.HTML("", align="end", margin=(5, 10, 12, 10))
         self._rows = np.arange(len(session.source))
+        frame = self._frame()
         self.table = pn.widgets.Tabulator(
-            self._frame(),
+            frame,
+            formatters=_formats(frame),
             disabled=True,
             show_index=True,
             selectable=False,
@@ -84,7 +90,8 @@ class StatesTable:
 
     def _turn(self) -> None:
         self._say_pages()
-        self.table.value = self._frame()
+        frame = self._frame()
+        self.table.param.update(value=frame, formatters=self.table.formatters | _formats(frame))
 
     def _say_pages(self) -> None:
         pages = max(1, -(-self._rows.size // PAGE))
@@ -110,6 +117,17 @@ class StatesTable:
         shown = self._shown()
         if event.row is not None and 0 <= event.row < shown.size:
             self._on_row(int(shown[event.row]))
+
+
+def _formats(frame: pd.DataFrame) -> dict[str, Any]:
+    """Say how columns are written that have small numbers."""
+    found = {}
+    for name in frame.columns:
+        if frame[name].dtype.kind == "f":
+            size = np.abs(frame[name].to_numpy())
+            if np.any((size > 0.0) & (size < _SMALL)):
+                found[str(name)] = ScientificFormatter(precision=4, nan_format="")
+    return found
 
 
 def _words(flag: int) -> str:

@@ -32,9 +32,31 @@ def options_of(values: Any) -> dict[str, Any]:
     return {visible(f"{value:.6g}" if isinstance(value, float) else str(value)): value for value in values}
 
 
-def loaded() -> None:
-    """Load what the pages need of Panel: all of it is served from here."""
-    pn.extension("tabulator", "filedropper", notifications=False, inline=False, sizing_mode=None)
+def loaded(*, files: bool) -> None:
+    """Load what the pages need of Panel, with or without a field for files: all of it is served from here."""
+    dropping = ("filedropper",) if files else ()
+    pn.extension("tabulator", *dropping, notifications=False, inline=False, sizing_mode=None)
+
+
+def _at_once(change: Callable[[], None]) -> Callable[[], None]:
+    """Hold back what a function changes on a page, and send it in the order in which it was changed.
+
+    Figures are changed through Bokeh and the rest of a page through Panel, which sends its changes by a way of its own.
+    One of them may then overtake another that made what it speaks of. What is held back goes Bokeh's way as a whole.
+    """
+
+    def changed() -> None:
+        document = pn.state.curdoc
+        if document is None or document.callbacks.hold_value:
+            change()
+            return
+        document.hold("collect")
+        try:
+            change()
+        finally:
+            document.unhold()
+
+    return changed
 
 
 class Message(pn.pane.HTML):  # type: ignore[misc]  # panel has no types
@@ -85,13 +107,17 @@ class Background:
         future.add_done_callback(lambda finished: self.later(lambda: self._finish(name, finished, done)))
 
     def later(self, change: Callable[[], None]) -> None:
-        """Change the page from the thread, once it is there; a page that was closed meanwhile is not changed."""
+        """Change the page when it is free to be changed, from whichever thread.
+
+        That is once it is there, and not while another change is being made or sent: what a widget calls may come in
+        between. A page that was closed meanwhile is not changed.
+        """
         with self._lock:
             if self._waiting is not None:
                 self._waiting.append(change)
                 return
         with suppress(RuntimeError, AttributeError):
-            self._document.add_next_tick_callback(change)
+            self._document.add_next_tick_callback(_at_once(change))
 
     def _finish(self, name: str, future: "Future[Any]", done: Callable[[Any], None]) -> None:
         if future.cancelled() or self._newest.get(name) is not future:
