@@ -280,7 +280,7 @@ class _Paths:
 
     @property
     def _strength(self) -> float:
-        """Precision of the weighted data."""
+        """Reciprocal of the variance of the weighted data, by which their squares are multiplied."""
         information = _INFORMATION if self.data.robust and not self.data.known else 1.0
         return self.trust * information / self.scale
 

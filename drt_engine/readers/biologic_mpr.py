@@ -263,11 +263,12 @@ def _layout(module: _Module) -> tuple[int, list[int], int]:
 def _without(
     parser: Any, records: bytes, points: int, ids: Sequence[int], known: set[int]
 ) -> tuple[bytes, list[int], list[str]]:
-    """Return the records without the fields of unknown types, the types that are left, and which others are lost.
+    """Return the records without columns of unknown types, the types that stay, and those that are lost with them.
 
-    Their sizes add up to what the known ones leave of a record. Where it can be divided in several ways, the one is
-    taken that gives frequencies, impedances that agree with |Z|, and the fewest numbers beyond any measurement. If
-    several do, what they agree in is taken; if that is not the impedance, the file is refused.
+    The sizes of unknown columns add up to the size of a record less that of the known ones. Of several ways to divide a
+    record, that one is taken by which frequencies are plausible, the impedance agrees with |Z|, and fewest numbers are
+    beyond any measurement. Of several such ways, columns in which all agree are taken; if the impedance is not among
+    them, the file is refused.
     """
     size = len(records) // points
     runs = _runs(parser, ids, known)

@@ -166,7 +166,7 @@ class Chain:
         self.matrix = self._rough if rough else self._whole
 
     def tell(self, tick: Callable[[float], None]) -> None:
-        """Have it told how far the matrix is factored or inverted, from 0 to 1, each time that this is done."""
+        """Set what is called with the progress of factoring or inverting the matrix, from 0 to 1."""
         self._whole.tick = self._rough.tick = tick
 
     # ---- objective
@@ -312,7 +312,7 @@ class Chain:
         return np.asarray(kernel.multiply(self._given, self._curvature, self._differences, v))
 
     def _factor_from(self, mode: int, model: Model) -> int:
-        """Factor in the first mode that goes, from one on; return it, or `_NONE`."""
+        """Factor in the first mode, from a given one on, whose matrix is positive definite; return it, or `_NONE`."""
         while mode < _NONE:
             self.build(mode, model)
             if self.matrix.factor():

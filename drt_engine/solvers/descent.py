@@ -113,7 +113,7 @@ class _Walk:
         return self._best, self._least
 
     def _piece(self, y: Array) -> Array:
-        """Force of the residuals beyond the threshold, 0 for the others."""
+        """Return the derivative of the Huber function at the residuals beyond the threshold, 0 for the others."""
         misfit = self._case.data @ y - self._case.b
         beyond = np.abs(misfit) > self._case.threshold
         return np.where(beyond, np.copysign(self._case.threshold, misfit), 0.0)
