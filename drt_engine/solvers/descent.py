@@ -138,7 +138,7 @@ class _Walk:
         return move, multiplier, faces
 
     def _obstacle(self, move: Array) -> tuple[float, int]:
-        """Share of a step, up to 1, that is free, and what it ends at: a bound, a row, or -1 for nothing."""
+        """Share of a step, up to 1, before the first constraint, and which that is: a bound, a row, or -1 for none."""
         case, y = self._case, self._y
         bound = np.where(move < 0.0, case.lower, case.upper)
         room = np.divide(bound - y, move, out=np.full_like(y, np.inf), where=move != 0.0)
