@@ -400,7 +400,7 @@ class Chain:
                     break
                 step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
                 if not (model.normal or self._across):
-                    step = self._amended(step)
+                    step = self._corrected(step)
             phi = self._walk(step, phi, model)
             before, residual = residual, self.differentiate()
             if residual <= _CLOSE and residual > 0.5 * before:
@@ -434,8 +434,8 @@ class Chain:
         self.evaluate(self.y, model)
         return length * way
 
-    def _amended(self, step: Array) -> Array:
-        """Let the few differences that a step changes by more than its parabolas allow for go where they belong.
+    def _corrected(self, step: Array) -> Array:
+        """Correct the few differences that a step changes by more than its parabolas hold for.
 
         What they are changed by, and the rest with them, is a combination of the solutions for a force at each; that is
         a problem of their number alone.
