@@ -297,8 +297,8 @@ def _without(
     names = dtype.names or ()
     sure = [name for name in names if len({one[name].tobytes() for one in best}) == 1]
     if not {"freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"} <= {*sure}:
-        how = "none" if not found else f"{len(best)} equally good ones"
-        raise ValueError(f"columns of unknown types; of the ways to divide records of {size} bytes {how} fit |Z|")
+        how = f"{len(best)} ways agree with |Z| equally well" if found else "no way agrees with |Z|"
+        raise ValueError(f"columns of unknown types: to divide records of {size} bytes into columns, {how}")
     flags, fields = parser.VMPdata_colID_flag_map, parser.VMPdata_colID_dtype_map
     kept = [number for number in ids if number in known and ("flags" if number in flags else fields[number][0]) in sure]
     return repack_fields(best[0][sure]).tobytes(), kept, [name for name in names if name not in sure]
