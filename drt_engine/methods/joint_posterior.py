@@ -354,7 +354,7 @@ class JointSeries:
                 self._compare(int(line.rows[k]), gamma[k], sigma[k], out)
 
     def _strange(self, line: OrderedSeries, out: Prediction) -> NDArray[np.bool_]:
-        """Score the spectra of a series; return which disagree with their prediction, of neighbours the worst one."""
+        """Score the spectra of a series; return which are not predicted, of neighbours the one that is worst."""
         error, number = out.error[line.rows], line.rows.size
         # A state has as much freedom as the differences that it is in leave it: more at the ends.
         state, coefficient = differences(line.position)
