@@ -201,7 +201,7 @@ def distance(gamma: Array, truth: Array, tau: Array) -> Array:
     Parameters
     ----------
     gamma : ndarray, shape (K, T)
-        Answers, ohm.
+        Solutions, ohm.
     truth : ndarray, shape (T,)
         What they should be, ohm.
     tau : ndarray, shape (T,)

@@ -68,7 +68,7 @@ def state_errors(gamma: Array, truth: Array, log_tau: Array) -> Array:
     Parameters
     ----------
     gamma, truth : ndarray, shape (K, T)
-        Answers and what they should be, ohm.
+        Solutions and what they should be, ohm.
     log_tau : ndarray, shape (T,)
         Where.
     """
@@ -81,7 +81,7 @@ def change_errors(gamma: Array, truth: Array, log_tau: Array, pairs: Array) -> A
     Parameters
     ----------
     gamma, truth : ndarray, shape (K, T)
-        Answers and what they should be, ohm.
+        Solutions and what they should be, ohm.
     log_tau : ndarray, shape (T,)
         Where.
     pairs : ndarray of int, shape (P, 2)
@@ -115,7 +115,7 @@ class Figures:
         one : Series
             The truth.
         gamma : ndarray, shape (K, 801)
-            Answers at ``one.tau``, ohm; NaN where there is none.
+            Solutions at ``one.tau``, ohm; NaN where there is none.
         """
         truth, y = one.truth(one.tau), np.log(one.tau)
         errors, pairs = state_errors(gamma, truth, y), one.pairs(one.along[0])

@@ -90,14 +90,14 @@ def measured_frame(spectra: Spectra, form: Form = "long") -> pd.DataFrame:
 
 
 def areas(states: pd.DataFrame, area: bool | float) -> Array | None:
-    """Areas by which impedances are multiplied, cm², shape (K,); None where they are not.
+    """Electrode areas for impedances per area, cm², shape (K,); None for impedances of whole cells.
 
     Parameters
     ----------
     states : DataFrame
         What each of K spectra was measured at.
     area : bool or float
-        Whether they are, by the state ``area``; or an area for all, cm².
+        Whether impedances are per area, by the state ``area``; or one area for all, cm².
 
     Raises
     ------

@@ -183,7 +183,7 @@ def _without_solutions(spectra: Spectra, expansion: Expansion, usable: NDArray[n
     names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
     out: dict[str, Any] = {name: np.full(len(spectra), np.nan) for name in names}
     out["coefficients"] = np.empty((len(spectra), expansion.tau.size))
-    out["status"] = _triage(spectra.impedance, usable)
+    out["status"] = _status_of_points(spectra.impedance, usable)
     return out
 
 
@@ -665,7 +665,7 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
         raise InputError(f"the method shares no λ; got {method!r}. Set shared to True or to a state column.")
     usable = np.isfinite(spectra.impedance)
     member, series = series_of(spectra.states, shared.shared_states or ())
-    return _totals(spectra, shared, _tiles(usable, _triage(spectra.impedance, usable)), member, series)
+    return _totals(spectra, shared, _tiles(usable, _status_of_points(spectra.impedance, usable)), member, series)
 
 
 def _checked(spectra: Spectra, method: Method | None) -> Method:
@@ -714,7 +714,7 @@ def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint32], size: int = _T
     return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), size)
 
 
-def _triage(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint32]:
+def _status_of_points(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint32]:
     points = usable.sum(axis=1)
     wrong_sign = _wrong_sign(z, usable)
     status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)

@@ -268,14 +268,14 @@ def _locked(descriptor: int) -> bool:
 
 
 def publish(partial: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a file that is whole its name.
+    """Give a file that has been written completely its final name.
 
     Raises
     ------
     OutputExistsError
-        If it is not to replace another, and one has come meanwhile.
+        If it must not replace another file, and there is one of that name by now.
     OSError
-        If that cannot be done.
+        If the file system refuses.
     """
     if overwrite:
         partial.replace(target)

@@ -201,9 +201,9 @@ class ResultArrays:
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
-        for told in _STORED:
-            if told.missing is not None and getattr(self, told.name) is None:
-                object.__setattr__(self, told.name, np.full(len(self.status), told.missing))
+        for each in _STORED:
+            if each.missing is not None and getattr(self, each.name) is None:
+                object.__setattr__(self, each.name, np.full(len(self.status), each.missing))
 
 
 _STORED = tuple(ResultField(declared.name, **declared.metadata) for declared in fields(ResultArrays))
@@ -221,7 +221,7 @@ RESULT_FIELDS = (
 )
 """What a result tells of each spectrum: what follows from its arrays, then the arrays."""
 
-RESULT_UNITS = {"tau": "s"} | {told.name: told.units for told in RESULT_FIELDS if told.units is not None}
+RESULT_UNITS = {"tau": "s"} | {each.name: each.units for each in RESULT_FIELDS if each.units is not None}
 """Units of the arrays of a result."""
 
 OF_POINTS = ("impedance", "point_time", "moved")
@@ -233,5 +233,5 @@ OF_GAMMA = ("coefficients", "gamma", "gamma_low", "gamma_high")
 GAMMA_UNITS = {"impedance": "ohm", "admittance": "S", "auto": "ohm, or S where the status has ADMITTANCE"}
 """Units of γ by the representation of a method."""
 
-PER_SPECTRUM = tuple(told.name for told in _STORED)
+PER_SPECTRUM = tuple(each.name for each in _STORED)
 """Arrays of a result that make it up."""

@@ -81,7 +81,7 @@ _REFUSED: Mapping[type, str] = {
 
 
 class _NoConditionError(Exception):
-    """Why a text is no condition, for the end of a message."""
+    """Why a text is not a condition, for the end of a message."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Condition:
     Raises
     ------
     InputError
-        For what is no condition, whatever the states are.
+        For text that is not a condition, whatever the states are.
     """
 
     text: str
@@ -108,7 +108,7 @@ class Condition:
         try:
             tree, names = _parsed(self.text)
         except _NoConditionError as error:
-            raise InputError(f"{_shown(self.text)} is no condition: {error}. {_EXAMPLE}") from error
+            raise InputError(f"{_shown(self.text)} is not a condition: {error}. {_EXAMPLE}") from error
         object.__setattr__(self, "_tree", tree)
         object.__setattr__(self, "_names", names)
 
@@ -135,7 +135,7 @@ class Condition:
         except _NoConditionError as error:
             columns = ", ".join(map(str, states.columns)) or "none"
             raise InputError(
-                f"{_shown(self.text)} is no condition on the states ({columns}): {error}. {_EXAMPLE}"
+                f"{_shown(self.text)} is not a condition on the states ({columns}): {error}. {_EXAMPLE}"
             ) from error
         return np.flatnonzero(holds.fillna(False).to_numpy(dtype=bool))
 
@@ -205,7 +205,7 @@ def rows_where(states: pd.DataFrame, condition: str) -> NDArray[np.int64]:
     Raises
     ------
     InputError
-        For what is no condition on the states.
+        For text that is not a condition on the states.
     """
     return Condition(condition).rows(states)
 

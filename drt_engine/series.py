@@ -294,7 +294,7 @@ def in_series_order(lines: Sequence[OrderedSeries], spectra: int) -> tuple[NDArr
 
 
 def seconds_of(states: pd.DataFrame) -> NDArray[np.float64] | None:
-    """When each spectrum began, s, shape (K,): the state ``time``; None where there is none of numbers or dates."""
+    """When each spectrum began, s, shape (K,): the state ``time``; None if that is missing, or no numbers or dates."""
     if "time" not in states.columns:
         return None
     with suppress(InputError):

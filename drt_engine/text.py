@@ -76,8 +76,8 @@ def drawn(text: str) -> str:
 def without_formula(text: str) -> str:
     r"""Write text so that a spreadsheet shows it and computes nothing.
 
-    An apostrophe is put before text that begins with =, +, − or @ and is no number: spreadsheets hide it and take what
-    follows for text. Characters of control are written as :func:`visible` does.
+    An apostrophe is put before text that begins with =, +, − or @ and is not a number: spreadsheets hide it and take
+    what follows for text. Characters of control are written as :func:`visible` does.
 
     Parameters
     ----------

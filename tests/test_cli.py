@@ -315,7 +315,7 @@ def test_plot_draws_each_kind(files, tmp_path, kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--where", "cel == 'C'"], "is no condition on the states .*cell, cycle"),
+        (["--where", "cel == 'C'"], "is not a condition on the states .*cell, cycle"),
         (["--state", "volts"], "'volts' is not known"),
         (["--spectra", "FEWER"], "has 5 spectra and .* has 36"),
     ],

@@ -149,7 +149,7 @@ def test_validate_finds_tells_and_draws(campaign, tmp_path, run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--by", "colour"), "'colour' is no state"),
+        (("--by", "colour"), "'colour' is not a state"),
         (("--test", "z-hit", "--admittance"), "modulus and phase"),
     ],
 )

@@ -150,7 +150,7 @@ def test_names_of_received_files_lead_nowhere(tmp_path):
     assert path.parent.name == "received"
     assert path.read_text(encoding="utf-8") == "µ"
     for name in ("..", "", "a/", "x" * 300):
-        with pytest.raises(drt.InputError, match="no name of a file"):
+        with pytest.raises(drt.InputError, match="not a file name"):
             imported.received({name: b""})
     with pytest.raises(drt.InputError, match="there is no such file"):
         imported.read([Path("nowhere")], Told())

@@ -220,7 +220,8 @@ def followed(
 
     along, series = course
     if along not in states.columns:
-        raise input_error(f"--along {along!r} is no state; there are {', '.join(map(str, states.columns)) or 'none'}.")
+        names = ", ".join(map(str, states.columns)) or "none"
+        raise input_error(f"--along {along!r} is not a state; there are {names}.")
     columns = [name for name in series if name in states.columns and name != along]
     peaks = without_edges(found[found["r"] > 0.0])
     if not len(peaks):

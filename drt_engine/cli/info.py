@@ -23,7 +23,7 @@ def info(
 ) -> None:
     """Say what is in a file: grids, states, statuses and where it comes from."""
     from drt_engine.hdf5 import scan
-    from drt_engine.hdf5.reader import answers_of, opened_grid
+    from drt_engine.hdf5.reader import opened_grid, quality_of
 
     contents = _described(scan(file))
     if as_json:
@@ -44,7 +44,7 @@ def info(
         elif kind == "inversions":
             name, grid = rest.split("/", maxsplit=1)
             if not contents["spectra"]:
-                lines.extend(f"  {line}" for line in state_lines(answers_of(file, name, grid).states))
+                lines.extend(f"  {line}" for line in state_lines(quality_of(file, name, grid).states))
             lines.extend(quality(file, name, [grid]))
     show_tree(f"{file.name}, format version {contents['format_version']}", branches)
 

@@ -121,7 +121,7 @@ def invert(
 ) -> None:
     """Invert every spectrum of a file into a file of distributions.
 
-    What is done is kept block by block: an interrupted job goes on when the same command is given again.
+    Results are kept block by block: an interrupted job continues when the same command is given again.
     """
     # Only what the user gave: methods do not take the same settings, and a job file says what is usual.
     origins = {key: context.get_parameter_source(key) for key in context.params}

@@ -82,10 +82,10 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
     """
     import numpy as np
 
-    from drt_engine.hdf5.reader import answers_of
+    from drt_engine.hdf5.reader import quality_of
     from drt_engine.status import Status
 
-    each = [answers_of(path, name, grid) for grid in grids]
+    each = [quality_of(path, name, grid) for grid in grids]
     residual, status = (np.concatenate([getattr(one, key) for one in each]) for key in ("residual", "status"))
     place = [(number, row) for number, one in enumerate(each) for row in range(len(one.states))]
 

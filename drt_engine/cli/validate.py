@@ -156,7 +156,7 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
         return
     for column in by:
         if column not in frame.columns:
-            raise input_error(f"--by {column!r} is no state; there are {', '.join(map(str, frame.columns))}.")
+            raise input_error(f"--by {column!r} is not a state; there are {', '.join(map(str, frame.columns))}.")
     cells = []
     valid = np.concatenate([one.valid for one in found.values()])
     for key, rows in frame.assign(_valid=valid).groupby(by, sort=True, dropna=False):

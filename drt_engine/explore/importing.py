@@ -90,7 +90,7 @@ class Imported:
         for name, content in files.items():
             last = name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")
             if last in ("", ".", "..") or len(os.fsencode(last)) > _SAFE_LENGTH:
-                raise InputError(f"{name!r} is no name of a file. Rename it.")
+                raise InputError(f"{name!r} is not a file name. Rename it.")
             path = folder / last
             # Text comes decoded from UTF-8, which loses nothing.
             path.write_bytes(content.encode() if isinstance(content, str) else content)

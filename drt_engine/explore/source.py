@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import DRTError, InputError
 from drt_engine.hdf5 import Contents, read_inversion, read_spectra, read_tracks, scan
-from drt_engine.hdf5.reader import answers_of, opened_grid
+from drt_engine.hdf5.reader import opened_grid, quality_of
 from drt_engine.result import Inversion
 from drt_engine.series import series_columns
 from drt_engine.spectra import Spectra
@@ -231,8 +231,8 @@ class Source:
             chosen = next(found for found in inverted if (found.name, found.grid) == (self.name, self.grid))
             if chosen.older_campaign is not None:
                 remarks.append("Spectra were added or masked since this was inverted.")
-            answers = answers_of(files.results, self.name, self.grid, categories=True)
-            states, self.residual, self.status = answers.states, answers.residual, answers.status
+            quality = quality_of(files.results, self.name, self.grid, categories=True)
+            states, self.residual, self.status = quality.states, quality.residual, quality.status
         else:
             assert files.spectra is not None
             self.grids = tuple(found.grid for found in scan(files.spectra).spectra)

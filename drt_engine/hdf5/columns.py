@@ -284,7 +284,7 @@ def _time_zone(text: str) -> tzinfo:
     Raises
     ------
     FileFormatError
-        If there is none of that name.
+        If there is no time zone of that name.
     """
     if text == "UTC":
         return UTC

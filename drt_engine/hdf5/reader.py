@@ -21,9 +21,9 @@ from drt_engine.spectra import Spectra
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
 
 __all__ = [
-    "Answers",
-    "answers_of",
+    "SolutionQuality",
     "opened_grid",
+    "quality_of",
     "read_inversion",
     "read_spectra",
     "spectra_of",
@@ -158,7 +158,7 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class SolutionQuality:
     """What an inversion says of its solutions, without the distributions.
 
     Attributes
@@ -182,7 +182,7 @@ class Answers:
     impedance_at: Callable[[Array], Array | None]
 
 
-def answers_of(path: PathLike, name: str, grid: str, categories: bool = False) -> Answers:
+def quality_of(path: PathLike, name: str, grid: str, categories: bool = False) -> SolutionQuality:
     """Read how good the solutions of an inversion are.
 
     Parameters
@@ -215,7 +215,7 @@ def answers_of(path: PathLike, name: str, grid: str, categories: bool = False) -
         settings = reader.json_object("settings")
         states = reader.states(reader.rows(None), categories=categories)
         tail = bool(settings.get("capacitance", False)) or settings.get("tail", "none") != "none"
-        return Answers(reader.read("residual"), reader.read("status"), states, tail, impedance_at)
+        return SolutionQuality(reader.read("residual"), reader.read("status"), states, tail, impedance_at)
 
 
 def states_of_inversion(path: PathLike, name: str) -> Iterator[pd.DataFrame]:

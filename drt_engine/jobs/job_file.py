@@ -108,7 +108,7 @@ def _check_harmless(path: PathLike, job: Mapping[str, Any]) -> None:
     """Refuse what a file from others should not decide: whom to connect to, and how many processes to start."""
     if (scheduler := job.get("scheduler")) not in (None, *_SCHEDULERS):
         raise InputError(
-            f"{path}: scheduler {scheduler!r} is none that a job file can name, which are "
+            f"{path}: scheduler {scheduler!r} cannot be named by a job file; it takes "
             f"{', '.join(map(repr, _SCHEDULERS))}. A cluster and whoever uses it run each other's programs: give its "
             "address on the command line, --scheduler tcp://node1:8786."
         )

@@ -52,7 +52,7 @@ class Source:
     FileFormatError
         If it cannot be read or holds no spectra.
     InputError
-        For a condition that cannot be one, and for series along a state that is no number.
+        For text that is not a condition, and for series along a state that is not a number.
     UnknownNameError
         If the method needs states that a grid does not have, with those that there are.
     """

@@ -57,7 +57,7 @@ class Convex:
     regularisation, shared, noise
         λ, or the criterion that chooses it, as of :class:`Tikhonov`. A criterion is applied to the plain problem, the
         one that :class:`Tikhonov` solves; with the Huber function to data whose residuals are winsorised to the
-        threshold, so that outliers have no say in λ either [2]_.
+        threshold, so that outliers do not affect λ either [2]_.
     loss : {"squares", "huber"}
         ρ: the half square, or the Huber function [1]_, which grows linearly where a residual exceeds `threshold`
         standard deviations, so that outliers have no more influence than other points.

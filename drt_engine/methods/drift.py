@@ -150,7 +150,7 @@ class DriftModel:
         return np.asarray(out + whole)
 
     def _parts(self, parts: Array, hyper: Array) -> Array:
-        """Parts of the variance, with those that make the variance of the drifts what it is expected to be."""
+        """Return the components of the variance, with a further column by which drifts have the expected variance."""
         some = hyper[:2] > 0.0
         last = np.where(some, _EXPECTED**2 / np.maximum(hyper[:2], 1e-300) / some.sum(), 1.0)
         return np.hstack([parts, last[:, None]])

@@ -429,7 +429,7 @@ class SeriesProblem:
         self.chain.y[:] = x
 
     def values(self) -> Array:
-        """Answers as the problem has them, shape (K, N)."""
+        """Solutions as the problem has them, shape (K, N)."""
         x = self.chain.y.copy()
         x[:, : self._grid.logs] = np.exp(x[:, : self._grid.logs])
         return x

@@ -448,7 +448,7 @@ class _Fits(NamedTuple):
 
 
 class _Rows:
-    """Answers of spectra, put in one by one."""
+    """Solutions of spectra, put in one by one."""
 
     def __init__(self, rows: int, size: int) -> None:
         blank = np.zeros(rows)

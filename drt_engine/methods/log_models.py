@@ -170,7 +170,7 @@ class LogModel:
         return None if self._vanished(y) else self._finished(b, parts, given, (y, shape, hyper, max(residual, jump)))
 
     def fit_held(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> tuple[Array, Fit | None]:
-        """Find the solution with the shapes as they are: ln γ and linear unknowns, and it as a `Fit`.
+        """Find the solution for given shapes of the terms: ln γ and the linear unknowns, and the same as a `Fit`.
 
         Parameters
         ----------

@@ -98,7 +98,7 @@ def _deviation(solution: Solution, k: int, z: ComplexArray) -> Array:
 
 
 def _smooth(y: Array) -> Array:
-    """Matrix of the quadratic form of how far ln γ is from smooth, shape (M, M)."""
+    """Matrix of the roughness of ln γ, a quadratic form, shape (M, M)."""
     spacing = np.diff(y)
     slope = np.diff(np.eye(y.size), axis=0) / spacing[:, None]
     middle = 0.5 * (spacing[1:] + spacing[:-1])

@@ -204,7 +204,7 @@ class Expansion:
 
     @property
     def response(self) -> Response:
-        """What it is a distribution of."""
+        """Impedance of one process, of whose time constant γ is the distribution."""
         return RESPONSES[self.kernel]
 
     def window(self, frequency: NDArray[np.float64]) -> tuple[float, float]:

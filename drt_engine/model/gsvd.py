@@ -86,7 +86,7 @@ class GSVD:
         return int(np.count_nonzero(self.data_part[: self.penalised]))
 
     def unconstrained(self, b: Array, filters: Array) -> Array:
-        """Answers without the sign constraint, (AᵀA + λM)⁻¹ Aᵀ b.
+        """Solutions without the sign constraint, (AᵀA + λM)⁻¹ Aᵀ b.
 
         Parameters
         ----------

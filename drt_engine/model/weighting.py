@@ -39,7 +39,7 @@ def checked_weighting(weighting: Any) -> Weighting:
     UnknownNameError
         For a name that is not known.
     InputError
-        For anything else that is no table of positive pairs.
+        For anything else that is not a table of positive pairs.
     """
     if isinstance(weighting, str):
         if weighting not in get_args(WeightingName):
@@ -63,7 +63,7 @@ def checked_deviations(what: str, given: Any, names: Sequence[str] = ()) -> tupl
     Raises
     ------
     InputError
-        For anything that is no table of positive pairs.
+        For anything that is not a table of positive pairs.
     """
     try:
         table = np.array(given, dtype=float)

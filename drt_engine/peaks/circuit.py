@@ -104,8 +104,8 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
     r_0 = float(deconvolution.r_inf[row]) - sum(r for r, _ in known.loops)
     if known.loops and r_0 <= 0.0:
         raise InputError(
-            f"the negative peaks of spectrum {row} are larger than R_inf, by {-r_0:.3g} ohm; expected less. A circuit "
-            "of positive elements cannot have them."
+            f"the resistances of the negative peaks of spectrum {row} exceed R_inf by {-r_0:.3g} ohm; expected less: a "
+            "circuit of positive elements cannot describe them."
         )
     elements = [("R0", "R0", max(r_0, _LEAST * size), "ohm")]
     if known.inductance is not None:

@@ -364,7 +364,7 @@ class _Tables:
 
 
 def _tables(expansion: Expansion) -> tuple[_Tables, _Tables]:
-    """Tables of γ, and of γ averaged."""
+    """Return tables of the basis functions at samples, for γ itself and for γ smoothed over its grid."""
     return _cached_tables(expansion.tau.tobytes(), expansion.basis, expansion.mu)
 
 

@@ -75,7 +75,7 @@ def noise_of_inversion(
     Returns
     -------
     ndarray, shape (K, F), or None
-        Ohm; None where the inversion says nothing.
+        Ohm; None where the inversion did not find it.
     """
     floor, share = estimate
     if floor is not None or share is not None:

@@ -36,7 +36,7 @@ class PeakOptions:
     shoulder_significance: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of deviations."""
+        """Refuse what is not a number of standard deviations."""
         for name in ("significance", "shoulder_significance"):
             value = getattr(self, name)
             if value is None and name == "shoulder_significance":

@@ -181,7 +181,7 @@ def fit_paths(data: PathData, position: Array, singles: tuple[Array, NDArray[np.
             every[-1].fit()
             criterion.append(every[-1].criterion(trust))
         best = int(np.argmin(criterion))
-        found = every[best].without_strangers(singles)
+        found = every[best].without_misfits(singles)
         for paths, worse in zip(every, criterion - np.array(criterion[best]), strict=True):
             # Whether parts cross or bounce off each other is not told by such spectra.
             if found is not None and 0.0 < worse < _AS_GOOD and paths.theta.shape == found.parameters.shape:
@@ -280,7 +280,7 @@ class _Paths:
 
     @property
     def _strength(self) -> float:
-        """Precision of the weighted data."""
+        """Reciprocal of the variance of the weighted data, by which their squares are multiplied."""
         information = _INFORMATION if self.data.robust and not self.data.known else 1.0
         return self.trust * information / self.scale
 
@@ -471,7 +471,7 @@ class _Paths:
 
     # ---- what comes of it
 
-    def without_strangers(self, singles: tuple[Array, NDArray[np.int64]]) -> PathFit | None:
+    def without_misfits(self, singles: tuple[Array, NDArray[np.int64]]) -> PathFit | None:
         """Leave out spectra that the paths do not describe as well as they are described alone."""
         limit = np.array([chdtri(max(size, 1.0), _DOUBT) for size in singles[1].astype(float)])
         fitted = self._excess(singles) <= limit

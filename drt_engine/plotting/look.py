@@ -169,7 +169,7 @@ def areas_applied() -> Iterator[None]:
 
 
 def with_areas(spectra: Spectra | None, result: Inversion | None) -> tuple[Spectra | None, Inversion | None]:
-    """Multiply by areas what is to be drawn per area and is not yet."""
+    """Multiply spectra and results by electrode areas, if figures per area are wanted and they are not per area yet."""
     wanted = current()
     if wanted.per_area is False or wanted.areas_applied:
         return spectra, result

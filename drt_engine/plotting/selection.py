@@ -234,7 +234,7 @@ def select(spectra: Spectra | None, result: Inversion | None, rows: Any = None) 
         raise InputError("spectra or result must be given; got neither.")
     chosen = row_numbers(len(source), rows)
     if result is not None:
-        chosen = _answered(result, chosen)
+        chosen = _solved(result, chosen)
     elif spectra is not None:
         chosen = _measured(spectra, chosen)
     states = source.states
@@ -276,7 +276,7 @@ def listed(values: Iterable[Any], most: int = 10) -> str:
     return ", ".join(every[:most]) + (", …" if len(every) > most else "")
 
 
-def _answered(result: Inversion, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def _solved(result: Inversion, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     kept = rows[result.solved[rows]]
     if not kept.size:
         found = Status(int(np.bitwise_or.reduce(result.status[rows])))

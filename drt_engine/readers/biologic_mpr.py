@@ -263,11 +263,12 @@ def _layout(module: _Module) -> tuple[int, list[int], int]:
 def _without(
     parser: Any, records: bytes, points: int, ids: Sequence[int], known: set[int]
 ) -> tuple[bytes, list[int], list[str]]:
-    """Return the records without the fields of unknown types, the types that are left, and which others are lost.
+    """Return the records without columns of unknown types, the types that stay, and those that are lost with them.
 
-    Their sizes add up to what the known ones leave of a record. Where it can be divided in several ways, the one is
-    taken that gives frequencies, impedances that agree with |Z|, and the fewest numbers beyond any measurement. If
-    several do, what they agree in is taken; if that is not the impedance, the file is refused.
+    The sizes of unknown columns add up to the size of a record less that of the known ones. Of several ways to divide a
+    record, that one is taken by which frequencies are plausible, the impedance agrees with |Z|, and fewest numbers are
+    beyond any measurement. Of several such ways, columns in which all agree are taken; if the impedance is not among
+    them, the file is refused.
     """
     size = len(records) // points
     runs = _runs(parser, ids, known)
@@ -296,8 +297,8 @@ def _without(
     names = dtype.names or ()
     sure = [name for name in names if len({one[name].tobytes() for one in best}) == 1]
     if not {"freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm"} <= {*sure}:
-        how = "none" if not found else f"{len(best)} equally good ones"
-        raise ValueError(f"columns of unknown types; of the ways to divide records of {size} bytes {how} fit |Z|")
+        how = f"{len(best)} ways agree with |Z| equally well" if found else "no way agrees with |Z|"
+        raise ValueError(f"columns of unknown types: to divide records of {size} bytes into columns, {how}")
     flags, fields = parser.VMPdata_colID_flag_map, parser.VMPdata_colID_dtype_map
     kept = [number for number in ids if number in known and ("flags" if number in flags else fields[number][0]) in sure]
     return repack_fields(best[0][sure]).tobytes(), kept, [name for name in names if name not in sure]

@@ -394,7 +394,7 @@ def _unused(side: SideTable, used: _Joined, rows: Sequence[tuple[Sweep, dict[str
         here = ", ".join(f"{name} {rows[0][1].get(name)}" for name in side.keys)
         raise InputError(
             f"no row of the table of states fits a sweep: its first is for {first}, and the first sweep has {here}. "
-            "Correct the table, or join it otherwise: a column 'file' with the names of the files fits always."
+            "Correct the table, or join it by a column 'file' with the names of the files, which always fits."
         )
     return [f"{len(idle)} rows of the table of states fit no sweep (first: {first})"]
 

@@ -105,7 +105,7 @@ class NamePattern:
             if before.casefold() != value.casefold():
                 raise InputError(
                     f"the path {path!r} holds two values of {name!r} by the pattern {self.pattern!r}, {before!r} and "
-                    f"{value!r}. Rename the file, or call one of the two otherwise in the pattern."
+                    f"{value!r}. Rename the file, or give one of the two another name in the pattern."
                 )
         return states
 
@@ -205,7 +205,7 @@ def state_value(name: str, text: str) -> Any:
     Raises
     ------
     InputError
-        For a state with a unit that is no number.
+        For a state with a unit whose value is not a number.
     """
     if name in TEXTS:
         return text
@@ -228,7 +228,7 @@ def numbers_in_path(states: Mapping[str, str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        For a state with a unit that is no number.
+        For a state with a unit whose value is not a number.
     """
     found: dict[str, Any] = dict(states)
     for name in found.keys() & STATE_UNITS.keys():
@@ -446,7 +446,7 @@ def read_profile(table: Path | str) -> pd.DataFrame:
 
 
 def _tails(path: str) -> list[str]:
-    """Return a path, and what is left of it without its first folders."""
+    """Return a path, and the same path without its first folder, its first two, and so on."""
     folders = path.split("/")
     return ["/".join(folders[k:]) for k in range(len(folders))]
 

@@ -111,7 +111,7 @@ def read_lists(text: TextFile, options: ReadOptions, name: str) -> Recording:
             remarks |= dict.fromkeys(found.remarks)
             plain += [{key: cell for key, cell in pairs.items() if key and key not in lists}] * len(found.sweeps)
     except csv.Error as error:
-        raise text.error(rows.line_num, f"this is no row of a csv file ({error}). Export it again.") from error
+        raise text.error(rows.line_num, f"this is not a row of a csv file ({error}). Export it again.") from error
     if not sweeps:
         raise faults[0] if faults else text.error(1, "no row with a list of frequencies and of impedances.")
     said = [f"{len(faults)} rows left out, first: {faults[0]}"] if faults else []
@@ -181,7 +181,7 @@ def _numbers(cell: str, heading: str, error: Any) -> NDArray[Any]:
             raise ValueError("a number of more than 100 digits")
         return np.array([complex(part) for part in plain] if "j" in inside else [float(part) for part in plain])
     except ValueError as fault:
-        raise error(f"the list of {heading!r} holds something that is no number ({fault}). Correct it.") from fault
+        raise error(f"the list of {heading!r} holds something that is not a number ({fault}). Correct it.") from fault
 
 
 def _states(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:

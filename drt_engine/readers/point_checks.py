@@ -198,7 +198,7 @@ def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:
     rows : Rows
         The points.
     number : ndarray, shape (N,), or None
-        What the column has at each point; it rises within a table. NaN where a cell is no number.
+        What the column has at each point; it rises within a table. NaN where a cell is not a number.
     name : str
         Its heading.
 

@@ -149,7 +149,7 @@ def _read_headless(text: TextFile, named: list[Named] | None, options: ReadOptio
     first = _first_row(text.lines)
     if first is None:
         raise text.error(
-            1, "no headings of frequency and impedance, and no rows of three numbers: this is no table of a spectrum."
+            1, "no headings of frequency and impedance, and no rows of three numbers: this is not a spectrum."
         )
     table, line = _headless(text, first, options)
     remarks = []

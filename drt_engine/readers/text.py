@@ -353,7 +353,7 @@ class TextTable:
         return f"{where} has {cell!r}, where a number was expected. Correct or remove the line."
 
     def _refuse_cut_end(self) -> None:
-        """Refuse a last cell that is printed otherwise than all above it, if the file does not end with its line."""
+        """Refuse a last cell that is not printed like all above it, if the file does not end with its line."""
         if self.text.ended or len(self) < 3 or int(self.lines[-1]) != len(self.text.lines):
             return
         above = {_shape(self.cells(row)[-1]) for row in range(max(0, len(self) - 50), len(self) - 1)}
@@ -361,7 +361,7 @@ class TextTable:
         if len(above) == 1 and above != {"0"} and _shape(last) not in above:
             raise self.text.error(
                 int(self.lines[-1]),
-                f"the last cell of the file, {last!r}, is printed otherwise than those above, and its line has no end: "
+                f"the last cell of the file, {last!r}, is not printed like those above, and its line has no end: "
                 "the file was cut. Copy or export it again.",
             )
 

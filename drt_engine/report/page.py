@@ -41,7 +41,7 @@ _WORST = 10
 
 @dataclass(frozen=True)
 class Remarks:
-    """What the command line says of a file as well.
+    """Lines on a file that the command line prints too.
 
     Attributes
     ----------

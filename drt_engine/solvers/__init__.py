@@ -30,7 +30,7 @@ class Solver(Protocol):
         Returns
         -------
         ndarray, shape (K, N)
-            Answers, NaN where none was found. Whether they are optimal is for the certificate to say.
+            Solutions, NaN where none was found. Whether they are optimal is for the certificate to say.
         """
         ...
 

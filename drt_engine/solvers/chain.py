@@ -166,7 +166,7 @@ class Chain:
         self.matrix = self._rough if rough else self._whole
 
     def tell(self, tick: Callable[[float], None]) -> None:
-        """Have it told how far the matrix is factored or inverted, from 0 to 1, each time that this is done."""
+        """Set what is called with the progress of factoring or inverting the matrix, from 0 to 1."""
         self._whole.tick = self._rough.tick = tick
 
     # ---- objective
@@ -312,7 +312,7 @@ class Chain:
         return np.asarray(kernel.multiply(self._given, self._curvature, self._differences, v))
 
     def _factor_from(self, mode: int, model: Model) -> int:
-        """Factor in the first mode that goes, from one on; return it, or `_NONE`."""
+        """Factor in the first mode, from a given one on, whose matrix is positive definite; return it, or `_NONE`."""
         while mode < _NONE:
             self.build(mode, model)
             if self.matrix.factor():
@@ -400,7 +400,7 @@ class Chain:
                     break
                 step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
                 if not (model.normal or self._across):
-                    step = self._amended(step)
+                    step = self._corrected(step)
             phi = self._walk(step, phi, model)
             before, residual = residual, self.differentiate()
             if residual <= _CLOSE and residual > 0.5 * before:
@@ -434,8 +434,8 @@ class Chain:
         self.evaluate(self.y, model)
         return length * way
 
-    def _amended(self, step: Array) -> Array:
-        """Let the few differences that a step changes by more than its parabolas allow for go where they belong.
+    def _corrected(self, step: Array) -> Array:
+        """Correct the few differences that a step changes by more than its parabolas hold for.
 
         What they are changed by, and the rest with them, is a combination of the solutions for a force at each; that is
         a problem of their number alone.

@@ -86,7 +86,7 @@ class CvxpySolver:
         Returns
         -------
         ndarray, shape (K, N)
-            Answers, NaN where no solver gave one.
+            Solutions, NaN where no solver gave one.
         """
         with self._turn:
             solutions = [self._solve(b[k], float(self._regularisation[which[k]])) for k in range(len(b))]

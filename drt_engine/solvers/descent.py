@@ -113,7 +113,7 @@ class _Walk:
         return self._best, self._least
 
     def _piece(self, y: Array) -> Array:
-        """Force of the residuals beyond the threshold, 0 for the others."""
+        """Return the derivative of the Huber function at the residuals beyond the threshold, 0 for the others."""
         misfit = self._case.data @ y - self._case.b
         beyond = np.abs(misfit) > self._case.threshold
         return np.where(beyond, np.copysign(self._case.threshold, misfit), 0.0)
@@ -138,7 +138,7 @@ class _Walk:
         return move, multiplier, faces
 
     def _obstacle(self, move: Array) -> tuple[float, int]:
-        """Share of a step, up to 1, that is free, and what it ends at: a bound, a row, or -1 for nothing."""
+        """Share of a step, up to 1, before the first constraint, and which that is: a bound, a row, or -1 for none."""
         case, y = self._case, self._y
         bound = np.where(move < 0.0, case.lower, case.upper)
         room = np.divide(bound - y, move, out=np.full_like(y, np.inf), where=move != 0.0)

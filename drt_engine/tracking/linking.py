@@ -147,7 +147,7 @@ def link(observed: Observations, options: TrackingOptions) -> Chains:
         gain = _gains(observed, pairs, motion, links)
         better = best_pairs(pairs.early, pairs.late, gain, sizes)
         if turn:
-            better = _surest(pairs, gain, (chosen, better), _numbers(links[0]))
+            better = _best_changes(pairs, gain, (chosen, better), _numbers(links[0]))
         before, chosen = chosen, np.sort(better)
         if np.array_equal(before, chosen):
             chosen = _inserted(observed, pairs, motion, _exchanged(observed, pairs, motion, chosen))
@@ -166,11 +166,11 @@ def _links(pairs: _Pairs, chosen: Ints, size: int) -> tuple[Ints, Ints]:
     return previous, following
 
 
-def _surest(pairs: _Pairs, gain: Floats, choices: tuple[Ints, Ints], number: Ints) -> Ints:
+def _best_changes(pairs: _Pairs, gain: Floats, choices: tuple[Ints, Ints], number: Ints) -> Ints:
     """Return the old choice with, for each chain, the one change that gains the most.
 
-    A wrong link spoils the trends of the peaks near it, and these make other wrong links seem right. The trends on both
-    sides of the wrong link itself are sound, so to change it gains the most; the others are looked at again after that.
+    A wrong link falsifies the trends of the peaks near it, and these make other wrong links seem right. The trends on
+    both sides of the wrong link itself are right, so changing it gains the most; the others are tried again after that.
     """
     # Loaded here, as what only reads files has no use for them and would wait for them.
     from scipy.sparse import coo_array

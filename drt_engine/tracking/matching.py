@@ -107,18 +107,18 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     parents = _parents(observed.keys)
     ranges = [(one.name, *np.log(one.range)) for one in known if one.range is not None]
     scale = np.maximum(_FIRST_SCALE, 2.0 * chains.motion.scale)
-    founders = pieces.length >= options.min_length
-    found = _walk(pieces, founders, parents, scale, ranges, sure=False)
+    starts = pieces.length >= options.min_length
+    found = _walk(pieces, starts, parents, scale, ranges, sure=False)
     if found.off:
         # processes age at different rates, so that most of them changing little must not tear one apart
         off, extra = (np.concatenate(part) for part in zip(*found.off, strict=True))
         wide = spread_of(off, np.ones_like(off), extra, 0.9)
         scale = np.maximum(np.maximum(wide, chains.motion.scale), _LEAST_SCALE)
-    found = _walk(pieces, founders, parents, scale, ranges)
+    found = _walk(pieces, starts, parents, scale, ranges)
     least = max(options.min_length, round(options.min_presence * observed.series.size))
     recurring = _recurring(pieces, found.process < 0, scale, least)
     if recurring.any():
-        found = _walk(pieces, founders | recurring, parents, scale, ranges)
+        found = _walk(pieces, starts | recurring, parents, scale, ranges)
     union = _unite(found, pieces, scale, len(ranges))
     owner = np.append(union, -1)[found.process]
     trajectories = _united_trajectories(found.trajectories, union)
@@ -175,14 +175,14 @@ def _parents(keys: pd.DataFrame) -> Ints:
 
 def _walk(
     pieces: _Pieces,
-    founders: NDArray[np.bool_],
+    starts: NDArray[np.bool_],
     parents: Ints,
     scale: Floats,
     ranges: list[tuple[str, float, float]],
     *,
     sure: bool = True,
 ) -> _Round:
-    """Visit each series after the one that it is compared with, and let founders that match nothing found processes."""
+    """Visit each series after the one that it is compared with; `starts` begin processes where they match none."""
     points = pieces.trajectory.shape[1]
     none, ones = np.full(pieces.length.size, -1, dtype=np.intp), np.ones(pieces.length.size)
     found = _Round(none, ones, np.empty(0), np.empty(0), sure=sure)
@@ -195,7 +195,7 @@ def _walk(
         expected = states[parent].grown(size) if parent >= 0 else Expected.nothing(size, points)
         mine = members[k]
         _assign(found, pieces, mine, expected, scale, ranges)
-        fresh = mine[(found.process[mine] < 0) & founders[mine]]
+        fresh = mine[(found.process[mine] < 0) & starts[mine]]
         size = _found(found, pieces, fresh, size, scale)
         states[k] = expected.grown(size)
         for piece in mine[found.process[mine] >= 0]:

@@ -101,7 +101,7 @@ def refine(
         process, confidence = _assigned(observed, _with_chains(gain, process, number))
         idle += 1
         if idle == _ROUNDS or np.count_nonzero(process != before) <= _FEW * process.size:
-            gone = _fleeting(observed, process, tree, persistence, pinned)
+            gone = _least_persistent(observed, process, tree, persistence, pinned)
             if gone < 0:
                 break
             process, idle = np.where(process == gone, -1, process), 0
@@ -193,7 +193,7 @@ def _superfluous(observed: Observations, process: Ints, gain: Floats, pinned: in
     return int(np.argmin(np.where(possible, total, np.inf))) if possible.any() else -1
 
 
-def _fleeting(observed: Observations, process: Ints, tree: Tree, persistence: float, pinned: int) -> int:
+def _least_persistent(observed: Observations, process: Ints, tree: Tree, persistence: float, pinned: int) -> int:
     """Return the process that is found again least often, if less often than `persistence` says; else -1."""
     size = max(int(process.max(initial=-1)) + 1, pinned)
     seen = np.zeros((observed.series.size, size), dtype=bool)

@@ -172,7 +172,7 @@ def conductivity(
     if not (is_real(level) and 0 < level < 1):
         raise InputError(f"level must be between 0 and 1; got {level!r}. Give 0.95.")
     if arcs not in (1, 2, 3):
-        raise InputError(f"arcs, the most of them, must be 1, 2 or 3; got {arcs!r}.")
+        raise InputError(f"arcs, the largest number of them, must be 1, 2 or 3; got {arcs!r}.")
     if not (is_real(contact) and contact >= 0):
         raise InputError(f"contact must be a resistance in ohm, not negative; got {contact!r}.")
     parts = grids_of(spectra)

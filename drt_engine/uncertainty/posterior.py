@@ -139,7 +139,7 @@ class Posterior(Protocol):
         Raises
         ------
         InputError
-            For what is no unknown of the model, and for a level that is no probability.
+            For a name that is not an unknown of the model, and for a level that is not a probability.
         """
         ...
 
@@ -429,10 +429,10 @@ class LogPosterior:
         Raises
         ------
         InputError
-            For what is no unknown of the model, and for a level that is no probability.
+            For a name that is not an unknown of the model, and for a level that is not a probability.
         """
         if name not in self.series_elements:
-            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.series_elements)}.")
+            raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
         at = self.series_elements.index(name)
         mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
         low, high = most_probable(mean, deviation, level)

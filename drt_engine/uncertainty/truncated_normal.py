@@ -116,10 +116,10 @@ class TruncatedPosterior:
         Raises
         ------
         InputError
-            For what is no unknown of the model, and for a level that is no probability.
+            For a name that is not an unknown of the model, and for a level that is not a probability.
         """
         if name not in self.series_elements:
-            raise InputError(f"{name!r} is no unknown of the model; it has {', '.join(self.series_elements)}.")
+            raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
         at = self.expansion.tau.size + self.series_elements.index(name)
         value, half = getattr(self.parameters, name), quantile(level) * np.sqrt(self.covariance[:, at, at])
         return np.maximum(value - half, 0.0), value + half

@@ -70,7 +70,7 @@ def validate(spectra: Spectra | Inversion, method: ValidityTest | None = None) -
     if isinstance(method, type) or not isinstance(method, ValidityTest):
         raise InputError(f"method must be LinearKramersKronig() or ZHit(); got {method!r}.")
     usable = _usable(spectra.impedance)
-    flag = _triage(usable)
+    flag = _flags_of_points(usable)
     out = Findings.blank(*usable.shape)
 
     def work(tile: Tile) -> None:
@@ -95,7 +95,7 @@ def _usable(impedance: NDArray[np.complex128]) -> NDArray[np.bool_]:
         return np.asarray((size > 0.0) & (size < np.inf) & (1.0 / size < np.inf))
 
 
-def _triage(usable: NDArray[np.bool_]) -> NDArray[np.uint16]:
+def _flags_of_points(usable: NDArray[np.bool_]) -> NDArray[np.uint16]:
     points = usable.sum(axis=1)
     flag = np.where(points < usable.shape[1], Validity.POINTS_MISSING, Validity.VALID)
     flag = np.where(points < MIN_POINTS, Validity.TOO_FEW_POINTS, flag)

@@ -131,7 +131,7 @@ class Shapes:
         return Shapes(self.variance[chosen], self.alpha_beta[chosen], self.rare[chosen])
 
     def plausible(self, squares: Array, floor: float) -> "Shapes":
-        """Return the likeliest, the best first, those that are hardly less likely, and the first of all.
+        """Return the most likely noise, then what is hardly less likely; the first of all is always among them.
 
         The two parts of a point have Student's distribution of four degrees of freedom, so that single points hardly
         matter, and a scale that is solved for by fixed-point iteration.

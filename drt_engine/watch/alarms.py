@@ -110,7 +110,7 @@ class Alert:
     Raises
     ------
     InputError
-        For what is no condition.
+        For text that is not a condition.
     """
 
     def __init__(self, text: str) -> None:

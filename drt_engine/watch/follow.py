@@ -242,7 +242,7 @@ class Watch:
         return events
 
     def _say(self, source: str, text: str, *, refused: bool = False) -> None:
-        """Say something of a file, once."""
+        """Report a problem of a file, the same one only once."""
         if refused:
             if source in self._refused:
                 return

@@ -109,7 +109,7 @@ def read_new(
 
 
 def _said_of(path: Path, message: str) -> str:
-    """Write an error without the file, whose name stands beside it."""
+    """Return the text of an error without the name of the file, which is shown beside it."""
     return message.removeprefix(str(path)).lstrip(",: ")
 
 

@@ -102,7 +102,7 @@ def tasks() -> tuple[Task, ...]:
 
 
 class _Board:
-    """A folder by which processes tell each other which tasks are begun and which are done."""
+    """A folder of files by which processes share which tasks are begun and which are done."""
 
     def __init__(self, folder: Path, some: Sequence[Task]) -> None:
         self._folder, self._left = folder, list(some)
@@ -119,7 +119,7 @@ class _Board:
         return True
 
     def work(self, alone: Callable[[], bool]) -> None:
-        """Do tasks until none is left that nobody has begun; without order once this process is `alone`."""
+        """Do tasks until all have been begun by some process; in any order once this process is `alone`."""
         until = time.monotonic() + _PATIENCE
         while self._left and time.monotonic() < until:
             ready = [task for task in self._left if self._done(task.after)] or (self._left if alone() else [])

@@ -18,8 +18,6 @@ The least-squares problem is solved by the method of Levenberg and Marquardt (D.
 that the gradient holds there is left out of a step. Outliers count less by Student's distribution in two dimensions
 with four degrees of freedom: a point whose residual is z gets the weight (ν + 2) / (ν + |z|²/s²), in rounds until they
 settle (K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84 (1989) 881).
-
-Everything is in this one file, long as it is, because numba's cache on disk does not notice an edit in another one.
 """
 
 import math
@@ -447,8 +445,8 @@ def _propose(
 ) -> bool:
     """Fit a candidate and keep it if it is the better model.
 
-    `best` is parameters; their number, 0 for none yet, sum of squares, nothing, that of the data, number of data; and
-    residuals.
+    `best` holds the parameters; then how many they are (0 for none yet), the sum of squares of the residuals, a place
+    that is not used, the sum of squares of the data and their number; then the residuals.
     """
     theta, state, residual = best
     size = candidate.size
@@ -463,7 +461,7 @@ def _propose(
 
 @entry(fastmath=_JOINED)
 def _responses(size: int, theta: Array, bounds: Bounds, work: Work, out: Array) -> int:
-    """Answers of the free parameters to the data, (JᵀJ)⁻¹Jᵀ, rows of zeros for those at a bound; how many are free."""
+    """Compute derivatives of parameters by the data, (JᵀJ)⁻¹Jᵀ, zeros for those at a bound; how many are free."""
     # (p)->(p,n)
     jac, normal, factor, column, free = work[0], work[2], work[4], work[5], work[7]
     count = 0
@@ -574,7 +572,7 @@ def _clip(theta: Array, bounds: Bounds) -> None:
 
 
 @inner()
-def _at_answer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, response: Array) -> None:
+def _at_best(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, response: Array) -> None:
     """Compute derivatives and responses at the best model so far."""
     # (p,n)
     theta, size = best[0], int(best[1][0])
@@ -596,7 +594,7 @@ def _shrink(
         size = int(state[0])
         if size <= max(wanted, series + each):
             break
-        _at_answer(best, model, data, bounds, work, response)
+        _at_best(best, model, data, bounds, work, response)
         variance = state[1] / max(state[4] - size, 1.0)
         which, strength = _weakest(size, series, each, theta, response, variance)
         if wanted <= 0 and strength > _STRONG:
@@ -630,7 +628,7 @@ def _grow(
         size = int(now[1][0])
         if size >= series + each * most or (wanted > 0 and size >= wanted):
             break
-        _at_answer(now, model, data, bounds, work, scratch[1])
+        _at_best(now, model, data, bounds, work, scratch[1])
         resistance, where = _lacking(size, now, model, data, unit, scratch[1], work)
         before = now[0][:size].copy()
         candidate[:size] = before
@@ -657,7 +655,7 @@ def _grow(
 
 @entry()
 def _joined(theta: Array, p: int, symmetric: bool, out: Array) -> None:
-    """Copy asymmetric elements, with one and the next made one of the same sum."""
+    """Copy asymmetric elements, with one and the next merged into one of the same resistance."""
     # (p)->(p-4)
     each = parameters_of(HAVRILIAK_NEGAMI)
     q = p + each
@@ -676,7 +674,7 @@ def _joined(theta: Array, p: int, symmetric: bool, out: Array) -> None:
 
 @inner()
 def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, options: Options) -> None:
-    """Make neighbours one, the pair that costs least each time, down to one part; keep what is better.
+    """Merge neighbours, each time the pair whose merger costs least, down to one element; keep what is better.
 
     One asymmetric part is as good as several symmetric ones that the search began with.
     """
@@ -785,7 +783,7 @@ def _student(res: Array, weights: Array, spare: float, floor: float, known: bool
 
 @inner()
 def _reweighted(weights: Array, share: Array, data: Data, state: Array) -> None:
-    """Multiply weights by the roots of the shares, into those of the data, and put the size of the data down."""
+    """Write the weights times the roots of the shares to the data, and the sum of squares of the weighted data."""
     points = share.size
     state[3] = 0.0
     for n in range(weights.size):

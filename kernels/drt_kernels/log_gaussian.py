@@ -490,48 +490,6 @@ def _needs_exact(grid: Grid, work: Work) -> bool:
     return bool(work.slow[0] > 0.0 or not total * largest * largest <= work.tables.good)
 
 
-@compiled(**_INNER, inline="always", fastmath=_FAST)
-def _factorise_block(matrix: Array, block: Array, i: int, factor: Array) -> bool:
-    """Factor the diagonal block of four rows from i on, less `block`; false if it is not positive definite."""
-    for a in range(4):
-        row = factor[i + a]
-        for b in range(a):
-            s = matrix[i + a, i + b] - block[a, b]
-            for q in range(i, i + b):
-                s -= row[q] * factor[i + b, q]
-            row[i + b] = s * factor[i + b, i + b]
-        s = matrix[i + a, i + a] - block[a, a]
-        for q in range(i, i + a):
-            s -= row[q] * row[q]
-        if not s > 0.0:
-            return False
-        row[i + a] = 1.0 / math.sqrt(s)
-    return True
-
-
-@compiled(**_INNER, fastmath=_FAST)
-def _factorise(matrix: Array, factor: Array) -> bool:
-    """Cholesky factor in blocks of four; false if the matrix is not positive definite."""
-    block = np.empty((4, 4))
-    for i in range(0, matrix.shape[0], 4):
-        for j in range(0, i, 4):
-            _products(factor, i, factor, j, j, block)
-            d0, d1, d2, d3 = factor[j, j], factor[j + 1, j + 1], factor[j + 2, j + 2], factor[j + 3, j + 3]
-            f10, f20, f30 = factor[j + 1, j], factor[j + 2, j], factor[j + 3, j]
-            f21, f31, f32 = factor[j + 2, j + 1], factor[j + 3, j + 1], factor[j + 3, j + 2]
-            for a in range(4):
-                row, source = factor[i + a], matrix[i + a]
-                x0 = (source[j] - block[a, 0]) * d0
-                x1 = (source[j + 1] - block[a, 1] - x0 * f10) * d1
-                x2 = (source[j + 2] - block[a, 2] - x0 * f20 - x1 * f21) * d2
-                x3 = (source[j + 3] - block[a, 3] - x0 * f30 - x1 * f31 - x2 * f32) * d3
-                row[j], row[j + 1], row[j + 2], row[j + 3] = x0, x1, x2, x3
-        _products(factor, i, factor, i, i, block)
-        if not _factorise_block(matrix, block, i, factor):
-            return False
-    return True
-
-
 @compiled(**_INNER)
 def _find_step(lam: float, kind: int, grid: Grid, work: Work) -> bool:
     """Newton step where the objective is convex, else one for a parabola that is; false if there is none.
@@ -644,24 +602,6 @@ def _descend(lam: float, tolerance: float, limit: int, first: int, grid: Grid, w
         near = kind == _AGAIN or residual <= _NEAR_ENOUGH
         kind = _AGAIN if near and residual <= _FAST_ENOUGH * before else _NEWTON
     return residual
-
-
-@compiled(**_INNER, inline="always", fastmath=_FAST)
-def _invert_factor(factor: Array, size: int, out: Array) -> None:
-    """Rows of L⁻¹, lower half."""
-    for i in range(size):
-        row = out[i]
-        for j in range(i):
-            row[j] = 0.0
-        for q in range(i):
-            share = factor[i, q]
-            source = out[q]
-            for j in range(q + 1):
-                row[j] += share * source[j]
-        pivot = factor[i, i]
-        for j in range(i):
-            row[j] *= -pivot
-        row[i] = pivot
 
 
 @compiled(**_INNER, fastmath=_FAST)

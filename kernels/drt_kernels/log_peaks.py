@@ -18,7 +18,6 @@ The first and the last feature end in the valley towards the end of the relaxati
 what lies beyond belongs to processes whose top the data do not show, and is a row of its own. So is the whole of a γ
 without any feature. Features outside of the window of the data count as what lies beyond. Then the areas of all rows
 add up to that of γ. A row between two valleys never has more than γ integrates to between its lowest values there.
-Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
 import math
@@ -27,22 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_kernels.compiling import entry, inner
+from drt_kernels.peaks import COLUMNS, EDGE, LEAST_RISE, MAXIMUM, SHOULDER, lowest
+
+__all__ = ["COLUMNS", "EDGE", "MAXIMUM", "SHOULDER", "find"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Features = tuple[Ints, Ints, Array]
 Limits = tuple[float, tuple[int, int]]
 
-MAXIMUM, SHOULDER, EDGE = 1, 2, 3
-"""Kinds of features; an edge is what lies beyond the valleys of the first and the last one."""
-
-COLUMNS = 11
-"""y, r, height, width, prominence, significance, error of y, error of r, lower and upper y, kind: what a feature is."""
-
 # Of a difference of ln γ, whose covariances are of the order of one: what is less is their rounding.
 _LEAST_VARIANCE = 1e-16
-_LEAST_RISE = 1e-6
-"""How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
 
 _LN2 = math.log(2.0)  # from the maximum of ln γ to half of that of γ
 # Full width at half maximum of a normal distribution of standard deviation one.
@@ -59,16 +53,6 @@ def _tops(curve: Array, least: float, out: Ints) -> int:
             out[count] = m
             count += 1
     return count
-
-
-@inner()
-def _lowest(curve: Array, first: int, last: int) -> int:
-    """Place between two, both included, where a curve is lowest."""
-    best = first
-    for m in range(first + 1, last + 1):
-        if curve[m] < curve[best]:
-            best = m
-    return best
 
 
 @inner()
@@ -112,7 +96,7 @@ def _kept_maxima(u: Array, cov: Array, least: float, found: Ints, score: Array) 
     count = _tops(u, -math.inf, found)
     valley = np.zeros(found.size + 1, np.int64)
     for c in range(count + 1):
-        valley[c] = _lowest(u, 0 if c == 0 else found[c - 1], u.size - 1 if c == count else found[c])
+        valley[c] = lowest(u, 0 if c == 0 else found[c - 1], u.size - 1 if c == count else found[c])
     for c in range(count):
         _score_maximum(u, cov, found[c], (valley[c], valley[c + 1]), score[c])
     while count > 0:
@@ -352,8 +336,8 @@ def _width(y: Array, u: Array, m: int, top: tuple[float, float], ends: tuple[int
 @inner()
 def _boundary(u: Array, bend: Array, features: tuple[int, int]) -> int:
     """Find the valley between two features; where u has none, the place at which it bends up most."""
-    valley = _lowest(u, features[0], features[1])
-    return valley if features[0] < valley < features[1] else _lowest(bend, features[0], features[1])
+    valley = lowest(u, features[0], features[1])
+    return valley if features[0] < valley < features[1] else lowest(bend, features[0], features[1])
 
 
 @inner()
@@ -409,7 +393,7 @@ def _closing(u: Array, top: int, window: int, end: int) -> int:
             valley = m
         elif not inside:
             break
-    least = math.exp(u[valley] - u[top]) + _LEAST_RISE
+    least = math.exp(u[valley] - u[top]) + LEAST_RISE
     far = valley
     while far != end:
         far += step

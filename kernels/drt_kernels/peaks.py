@@ -68,7 +68,7 @@ _OPEN_MAXIMUM, _OPEN_SHOULDER = 0.15, 0.5
 _RIPPLE_MAXIMUM, _RIPPLE_SHOULDER = 2.0, 1.3
 """β of both, by the same rate at given λ from 1e-5 to 1e-2."""
 
-_LEAST_RISE = 1e-6
+LEAST_RISE = 1e-6
 """How far γ must rise behind a valley at an end, as a share of the peak's height: less is rounding."""
 
 # Full width at half maximum of a normal distribution of standard deviation one.
@@ -88,7 +88,7 @@ def _maxima(curve: Array, least: float, out: Ints) -> int:
 
 
 @entry()
-def _lowest(curve: Array, first: int, last: int) -> int:
+def lowest(curve: Array, first: int, last: int) -> int:
     """Sample between two, both included, where a curve is lowest."""
     best = first
     for s in range(first + 1, last + 1):
@@ -172,7 +172,7 @@ def _kept_maxima(g: Array, least: float, tables: Tables, row: Row, work: Work, f
     count = _maxima(g, 1e-9 * g.max(), found)
     valley = np.zeros(found.size + 1, np.int64)
     for c in range(count + 1):
-        valley[c] = _lowest(g, 0 if c == 0 else found[c - 1], g.size - 1 if c == count else found[c])
+        valley[c] = lowest(g, 0 if c == 0 else found[c - 1], g.size - 1 if c == count else found[c])
     highest = int(np.argmax(g))
     for c in range(count):
         ripple = 0.0 if found[c] == highest else _RIPPLE_MAXIMUM
@@ -216,7 +216,7 @@ def _kept_bends(bend: Array, least: float, tables: Tables, row: Row, work: Work,
     count = _maxima(bend, 1e-9 * bend.max(), found)
     _claim(found, count, maxima, kind)
     for c in range(count + 1):
-        saddle[c] = _lowest(bend, 0 if c == 0 else found[c - 1], bend.size - 1 if c == count else found[c])
+        saddle[c] = lowest(bend, 0 if c == 0 else found[c - 1], bend.size - 1 if c == count else found[c])
     for c in range(count):
         score[c] = _chord(found[c], (saddle[c], saddle[c + 1]), tables, row, work)
     while count > 0:
@@ -364,8 +364,8 @@ def _area(
 @inner()
 def _boundary(g: Array, bend: Array, features: tuple[int, int]) -> int:
     """Find the valley between two features; where γ has none, the sample at which it bends up most."""
-    valley = _lowest(g, features[0], features[1])
-    return valley if features[0] < valley < features[1] else _lowest(bend, features[0], features[1])
+    valley = lowest(g, features[0], features[1])
+    return valley if features[0] < valley < features[1] else lowest(bend, features[0], features[1])
 
 
 @entry()
@@ -406,7 +406,7 @@ def _closing(g: Array, top: int, window: int, end: int) -> int:
             valley = s
         elif not inside:
             break
-    least = g[valley] + _LEAST_RISE * g[top]
+    least = g[valley] + LEAST_RISE * g[top]
     far = valley
     while far != end:
         far += step

@@ -6,8 +6,6 @@ Two roads to the same optimum. `exchange_active` corrects the unconstrained solu
 in the end; it needs (AᵀA + λM)⁻¹ and is the fast one where λ is not small. `grow_passive` builds the solution up from
 zero on the unknowns that are positive in the end, whose matrix stays well conditioned whatever λ is. Both work on one
 spectrum after another and carry nothing over, so a solution does not depend on its neighbours.
-
-Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
 import math
@@ -329,7 +327,7 @@ def _delete_row(factor: Array, forward: Array, a: int, size: int) -> None:
 def _move(
     x: Array, y: Array, step: float, passive: Ints, count: int, state: Marks, factor: Array, forward: Array
 ) -> int:
-    """Go `step` of the way from x to y and let go what is zero there; how many passive unknowns stay."""
+    """Go `step` of the way from x to y and hold what is zero there; how many passive unknowns stay."""
     a = 0
     for b in range(count):
         i = passive[b]

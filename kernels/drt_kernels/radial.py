@@ -5,8 +5,6 @@ Axes in the comments: f = frequencies, m, n = relaxation times of the basis, t =
 All functions are written in the scaled distance x = μ |y − y_m|, y = ln τ. They follow Wan, Saccoccio, Chen and Ciucci,
 Electrochim. Acta 184 (2015) 483. Two of them, the inverse quadric and the Cauchy function, are not integrable over the
 line; they are multiplied by (1 − (x/X)²)², which vanishes with its slope at x = X, and are zero beyond.
-
-Everything is in this one file because numba's cache on disk does not notice an edit in another one.
 """
 
 import enum

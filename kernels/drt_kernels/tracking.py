@@ -25,7 +25,7 @@ def _relax(
     reach: tuple[Array, Index, NDArray[np.bool_], Index],
     count: int,
 ) -> int:
-    """Shorten the ways to the columns of a row that has been reached, and return how many have been touched."""
+    """Shorten the paths to the columns of a row that has been reached; return how many columns have a path."""
     start, end, gain = graph
     distance, reached_from, done, touched = reach
     for e in range(start[at], start[at + 1]):
@@ -50,7 +50,7 @@ def _search(
     owner: Index,
     reach: tuple[Array, Index, NDArray[np.bool_], Index],
 ) -> tuple[int, int, int, float]:
-    """Find the shortest way from a free row to a column that nobody owns, or to a row that is better left alone.
+    """Find the shortest path from a free row to an unassigned column, or to a row that is better left unassigned.
 
     Returns how many columns were touched, the column (or ALONE), the row that the way ends in, and its length.
     """

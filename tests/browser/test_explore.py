@@ -179,7 +179,7 @@ def test_a_voltage_is_clicked_and_all_views_change_and_are_exported(explorer, fo
     explorer.get_by_text(re.compile("A: cell C, cycle 1, discharge, voltage 4.7")).wait_for()
     explorer.get_by_label("Only those with").fill("__import__('os')")
     explorer.get_by_label("Only those with").press("Enter")
-    explorer.get_by_text(re.compile("is no condition")).wait_for()
+    explorer.get_by_text(re.compile("is not a condition")).wait_for()
 
 
 def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):

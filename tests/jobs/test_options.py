@@ -45,8 +45,8 @@ def test_where_takes_the_spectra_for_which_it_holds(campaign, out, cli):
 
 def test_where_that_cannot_be_is_refused(campaign, out, cli):
     job = ("invert", campaign, "-o", out)
-    assert cli(*job, "--where", "cel == 'C'").refused("is no condition on the states (cell, ", "cel")
-    assert cli(*job, "--where", "cycle >").refused("'cycle >' is no condition")
+    assert cli(*job, "--where", "cel == 'C'").refused("is not a condition on the states (cell, ", "cel")
+    assert cli(*job, "--where", "cycle >").refused("'cycle >' is not a condition")
     assert cli(*job, "--where", "cycle").refused("not true or false for each spectrum")
     assert cli(*job, "--where", " ").refused("where must be text")
     assert names(out.parent) == ["campaign.h5"]

@@ -194,7 +194,7 @@ def test_the_newton_matrix_is_the_second_derivative(tail):
 
 
 def solve(some, b, precision, given=np.nan, start=None, noise=(np.nan, 0.0)):
-    """Answers, the two components of the variance and λ, and the residual."""
+    """Solutions, the two components of the variance and λ, and the residual."""
     rows = len(b)
     start = np.tile(np.concatenate([np.full(LOGS, -3.0), [0.5, 0.05]]), (rows, 1)) if start is None else start
     out, hyper, residual = np.empty((rows, some.size)), np.empty((rows, 3)), np.empty(rows)

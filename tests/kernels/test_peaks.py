@@ -32,7 +32,7 @@ def test_maxima_and_lowest():
     found = np.zeros(10, np.int64)
     count = peaks._maxima(curve, 3.5, found)
     assert list(found[:count]) == [8, 11]
-    assert peaks._lowest(curve, 4, 8) == 7
+    assert peaks.lowest(curve, 4, 8) == 7
 
 
 def test_half_width_by_interpolation_and_where_a_neighbour_hides_it():

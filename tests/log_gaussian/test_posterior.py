@@ -234,7 +234,7 @@ def test_refuses_what_makes_no_sense(forty):
             posterior.gamma_interval(level)
     with pytest.raises(InputError, match="ascend"):
         posterior.resistance_interval(1.0, 0.1)
-    with pytest.raises(InputError, match="no unknown of the model"):
+    with pytest.raises(InputError, match="not an unknown of the model"):
         posterior.element_interval("elastance")
 
 

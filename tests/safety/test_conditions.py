@@ -178,9 +178,9 @@ def test_two_columns_of_one_name():
 
 def test_what_can_be_read_is_read_before_the_states(tmp_path, campaign_of_two):
     for text in ("cycle >", "f(cycle)", "cycle < 9**9**9"):
-        with pytest.raises(drt.InputError, match="is no condition"):
+        with pytest.raises(drt.InputError, match="is not a condition"):
             Condition(text)
-        with pytest.raises(drt.InputError, match="is no condition"):
+        with pytest.raises(drt.InputError, match="is not a condition"):
             drt.invert_file(tmp_path / "nowhere.h5", tmp_path / "out.h5", where=text)
 
 

@@ -12,7 +12,7 @@ from drt_engine.methods import method_from_settings
     ("job", "said"),
     [
         ('scheduler = "tcp://evil.example:8786"', "give its address on the command line"),
-        ('scheduler = ""', "is none that a job file can name"),
+        ('scheduler = ""', "cannot be named by a job file"),
         ("workers = 100000", "256 workers at most; got 100000"),
         ("where = 'cycle < 9**9**9'", "it has a power"),
     ],
