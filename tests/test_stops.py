@@ -225,6 +225,7 @@ def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 def test_unlike_spectra_stand_by_their_files_and_none_is_missing(tmp_path, run):
     f = np.logspace(5, -1, 19)
     grids = {

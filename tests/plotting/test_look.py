@@ -177,6 +177,7 @@ def test_spectra_that_only_a_number_orders_are_drawn_in_parts_of_their_own_size(
 
 
 @pytest.mark.slow
+@pytest.mark.recorded
 @pytest.mark.parametrize("view", ["waterfall", "heat map"])
 def test_a_composite_of_unlike_spectra_shows_all_and_names_them(view):
     spectra, result = unlike()
