@@ -103,7 +103,7 @@ def peaks(
 
 
 def _every_row(parts: "Sequence[Part]", found: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
-    """Rows of all grids in one table, whose spectra are counted through."""
+    """Rows of all grids in one table, with spectra numbered over all grids."""
     import pandas as pd
 
     first = accumulate((part.rows.size for part in parts[:-1]), initial=0)

@@ -74,7 +74,7 @@ def known_files(path: PathLike) -> tuple[dict[str, str], dict[str, NDArray[np.fl
 
 @contextmanager
 def growing(path: PathLike) -> Iterator[None]:
-    """Keep other programs from adding to a campaign within this block; what is there is read and added to in one.
+    """Keep other programs from adding to a campaign within this block; reading and adding are one step.
 
     Parameters
     ----------
@@ -385,7 +385,7 @@ def _with_attributes_of(column: StoredColumn, before: StoredColumn | None) -> St
 
 
 def _mark_older(output: NewFile, contents: Contents, grown: set[str], older: str) -> None:
-    """Say of inversions of spectra that others stand beside now, and of processes in them, which campaign they know."""
+    """Note with inversions, and processes in them, to which earlier state of the campaign they belong."""
     old = [info for info in contents.inversions if info.grid in grown]
     places = {f"{schema.INVERSIONS_PATH}/{info.name}/{info.grid}": info.older_campaign for info in old}
     if old:

@@ -28,7 +28,7 @@ class Dimensions:
 
     @classmethod
     def of(cls, group: Any, rows: str, datasets: Collection[str], text: Collection[str]) -> "Dimensions | None":
-        """Take up the dimensions of a group that is there, so that its rows and its text can grow.
+        """Read the dimensions of an existing group, so that its rows and its text can grow.
 
         Parameters
         ----------

@@ -176,7 +176,7 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
 
 
 def spectra_kept(method: Method) -> tuple[str, ...]:
-    """Name what of its spectra is kept beside the results of a method."""
+    """Name the arrays of spectra that are stored with the results of a method."""
     if getattr(method, "drift", "none") == "none":
         return SPECTRA
     return TIMED_SPECTRA if getattr(method, "along", None) is None else PLACED_SPECTRA

@@ -286,7 +286,7 @@ INVERSION_WITH_INTERVALS = replace(
 def _table(
     path: str, rows: str, text: dict[str, str], numbers: dict[str, str], attributes: tuple[Attribute, ...] = ()
 ) -> Group:
-    """Table of one-dimensional columns, of which these are always there, with their long names."""
+    """Table of one-dimensional columns, of which the given ones are required, with their long names."""
     listing = Attribute("columns", str, "JSON list of the names of all columns, in order")
     variables = [
         Variable("spectrum", (rows,), None, "row number of the spectrum in the inversion", "int64"),

@@ -138,7 +138,7 @@ def run(task: Task) -> Done:
 
 
 class _KeptInFile(Kept):
-    """How far a block is, in a file of the job's folder, every few seconds; called from several threads.
+    """Progress of a block, written to a file of the job's folder every few seconds; called from several threads.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def begin_process(threads: int) -> None:
 
 
 def _unraisable(dropped: Any) -> None:
-    """Keep quiet about Ctrl-C where C code called Python, which drops it: the parent stops the job."""
+    """Report no Ctrl-C where C code called Python, which drops it: the parent stops the job."""
     if dropped.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(dropped)
 

@@ -169,7 +169,7 @@ class _Processes:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let processes begin that do not know Ctrl-C until they have set up what they do about it."""
+    """Start processes in which Ctrl-C is ignored until they have installed their own handler."""
     # Another thread may get the signal, so that to block it in this one, for children to inherit, is not enough.
     with uninterrupted():
         if not hasattr(signal, "pthread_sigmask"):

@@ -75,7 +75,7 @@ VOID = frozenset(
 
 
 class _AnyCell(frozenset[str]):
-    """All cells that are no numbers, for columns that are read as far as they can be."""
+    """All cells that are not numbers, for columns that are read as far as they can be."""
 
     def __contains__(self, cell: object) -> bool:
         """Say yes."""

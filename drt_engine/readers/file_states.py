@@ -169,7 +169,7 @@ def _expression(between: Sequence[str]) -> re.Pattern[str]:
 
 
 def number_of(name: str, text: str) -> float | int | None:
-    """Return the number that the text of a state means, in the unit of the state; None if it is none.
+    """Return the number that the text of a state means, in the unit of the state; None if it is not one.
 
     Understood are ``3.8`` and ``3,8``, ``1st``; of states with a unit also ``3,8 V``, ``3V80``, ``3p8``, ``-25C``,
     ``298 K``, ``10 min``; of cycles ``007``.

@@ -265,7 +265,7 @@ def holds_impedance(headings: Sequence[str]) -> bool:
 
 
 def with_units(headings: Sequence[str], units: Sequence[str]) -> tuple[str, ...] | None:
-    """Return headings joined with a row of units below them, or None if that row is none.
+    """Return headings joined with a row of units below them, or None if that is not a row of units.
 
     Parameters
     ----------

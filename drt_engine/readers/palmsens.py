@@ -172,7 +172,7 @@ def _values(array: Mapping[str, Any]) -> Floats:
 
 
 def _number(cell: Any) -> float:
-    """Return a value as a number, NaN for what is none."""
+    """Return a value as a number, NaN if it is not one."""
     try:
         return float(cell) if isinstance(cell, (int, float)) and not isinstance(cell, bool) else np.nan
     except OverflowError:

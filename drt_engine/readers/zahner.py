@@ -147,7 +147,7 @@ def _rows(path: Path, file: Any) -> tuple[Rows, list[str]]:
 
 
 def _tracks(file: Any, size: int, keep: slice) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-    """Return what was measured at each point, and remarks on what is no number."""
+    """Return what was measured at each point, and remarks on what is not a number."""
     found, remarks = {}, list[str]()
     for track, name in _TRACKS.items():
         values = np.asarray(file.acqChannels.get(track, ()), dtype=np.float64)

@@ -110,7 +110,7 @@ def _chosen(observed: Observations, seed: Known) -> NDArray[np.bool_]:
 
 
 def _plant(one: Known, found: int, process: Ints, trajectories: NDArray[np.float64], named: dict[int, str]) -> None:
-    """Give a process its name, and unite it with what already has it."""
+    """Give a process its name, and merge it with the one that already has it."""
     if named.get(found, one.name) != one.name:
         raise InputError(
             f"{named[found]!r} and {one.name!r} are the same process by what is known of them. Correct one tau."

@@ -25,7 +25,7 @@ _WORTH = 3.0  # a value that is explained counts as the three numbers that tell 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Courses and their variances.
+    """Expected trajectories and their variances.
 
     Between series a trajectory takes a random step, and what a series shows of it scatters as much again: for a scale s
     of the differences between neighbouring series, variances s²/4 and s²/2, so that of what is expected and what is

@@ -33,7 +33,7 @@ _LOOSE = 5.0
 
 @dataclass
 class Chosen:
-    """What is found of the K spectra of a grid.
+    """Results for the K spectra of a grid.
 
     Attributes
     ----------
