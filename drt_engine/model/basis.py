@@ -243,7 +243,8 @@ class Expansion:
         """Draw smooth curves through the values of piecewise linear γ, along ln γ.
 
         Exponential tails stay exponential, peaks get a round top which may lie beside the highest value, and there is
-        no maximum or minimum that the values do not have.
+        no maximum or minimum that the values do not have. Resistances are areas below straight lines between the
+        values, as the data have them; the area below the curve of a sharp peak is a few per cent smaller.
 
         Parameters
         ----------
