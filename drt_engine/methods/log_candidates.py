@@ -237,7 +237,8 @@ class LogModels:
         if again is None or plain is None:
             return chosen, fit
         found, ends = self._with_fewer_changes(search, search.move(again, first[1], _likelier))
-        if _jumps(found) or found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + _LIKELY:
+        margin = _CLEAR if _jumps(found) else _LIKELY
+        if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
             return chosen, fit
         # Parts of γ that cancel each other are hardly seen.
         least = found[1].evidence - _AS_LIKELY
