@@ -33,6 +33,9 @@ _AUTO: tuple[TailName, ...] = ("none", "capacitor", "cpe", "warburg")
 _LIKELY = float(np.log(20.0))
 """Difference of logarithms of evidence below which a model is not ruled out."""
 
+_CLEAR = 20.0
+"""The same from which on a range whose ends have yet to be moved to where γ goes through zero is looked at."""
+
 _AS_LIKELY = float(np.log(2.0))
 """The same below which of two ranges of negative γ that with less γ in all is taken. With ln 20, what a loop takes from
 the flank of an arc that it overlaps with is given to it, and its resistance is 4 to 10 % low."""
@@ -234,11 +237,14 @@ class LogModels:
         if again is None or plain is None:
             return chosen, fit
         found, ends = self._with_fewer_changes(search, search.move(again, first[1], _likelier))
-        if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem[:2], plain) + _LIKELY:
+        margin = _CLEAR if _jumps(found) else _LIKELY
+        if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
             return chosen, fit
         # Parts of γ that cancel each other are hardly seen.
         least = found[1].evidence - _AS_LIKELY
-        return search.move(found, ends, lambda one, best: one[1].evidence > least and _whole(one) < _whole(best))[0]
+        return search.move(found, ends, lambda one, best: _as_likely(one, best, least) and _whole(one) < _whole(best))[
+            0
+        ]
 
     def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
@@ -249,7 +255,9 @@ class LogModels:
         for which in np.argsort(costs)[:_TRIED]:
             for terms in dict.fromkeys((chosen.terms, self._terms[0])):
                 one = self._one(problem, terms, ranges[which])
-                if one is not None and one[1].evidence > least:
+                if one is None or (_jumps(one) and one[1].evidence < fit.evidence + _CLEAR):
+                    continue
+                if one[1].evidence > least:
                     best, least = (one, ranges[which]), one[1].evidence
         return best
 
@@ -262,7 +270,8 @@ class LogModels:
                 simple, at = search.move(one, pair, _likelier)
                 if 0 < at[0] < at[1] < whole:
                     continue
-                if simple[1].evidence > found[1].evidence - _LIKELY:
+                least = found[1].evidence - _LIKELY if _jumps(simple) or not _jumps(found) else -np.inf
+                if _as_likely(simple, found, least):
                     found, ends = simple, at
         return found, ends
 
@@ -277,7 +286,7 @@ class LogModels:
         found = float(np.median(fit.hyper[0] * parts[0] + fit.hyper[1] * parts[1]))
         if self._reciprocal or found >= least or not np.isnan(given[:2]).all():
             return problem
-        return b, parts, np.array([least, 0.0, given[2]])
+        return b, parts, np.array([least, fit.hyper[1], given[2]])
 
     def _one(self, problem: _Problem, terms: Terms, ends: tuple[int, int]) -> _Solved | None:
         """Solve with γ negative in one range; None where that cannot be."""
@@ -287,7 +296,7 @@ class LogModels:
             return None
         candidate = self.candidate(terms, self._negative(ends))
         fit = candidate.refit(problem)
-        if fit is None or fit.residual > OPTIMALITY_TOLERANCE or (not self._reciprocal and _jumps(fit, ends, whole)):
+        if fit is None or fit.residual > OPTIMALITY_TOLERANCE:
             return None
         return candidate, fit
 
@@ -420,10 +429,12 @@ class _Search:
         return found, ends
 
 
-def _jumps(fit: Fit, ends: tuple[int, int], whole: int) -> bool:
+def _jumps(one: _Solved) -> bool:
     """Whether |γ| is largest where its sign changes: from one peak to the other, without going through zero."""
-    bounds = [0, *(end for end in ends if 0 < end < whole), whole]
-    for first, last in pairwise(bounds):
+    candidate, fit = one
+    whole = candidate.signs.size
+    bounds = [0, *(np.flatnonzero(np.diff(candidate.signs)) + 1).tolist(), whole]
+    for first, last in pairwise(bounds if not candidate.reciprocal else []):
         largest = first + int(fit.values[first:last].argmax())
         if largest in (first - (first == 0), last - 1 + (last == whole)):
             return True
@@ -431,7 +442,13 @@ def _jumps(fit: Fit, ends: tuple[int, int], whole: int) -> bool:
 
 
 def _likelier(one: _Solved, best: _Solved) -> bool:
-    return one[1].evidence > best[1].evidence
+    """Whether one is more probable than the other, or goes through zero where that does not."""
+    return (not _jumps(one), one[1].evidence) > (not _jumps(best), best[1].evidence)
+
+
+def _as_likely(one: _Solved, best: _Solved, least: float) -> bool:
+    """Whether one may take the place of the best: by its evidence, and going through zero if that does."""
+    return one[1].evidence > least and _jumps(one) <= _jumps(best)
 
 
 def _whole(one: _Solved) -> float:
@@ -487,6 +504,7 @@ class Candidate:
 
     def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
         self.terms, self.signs, self.areas = terms, signs, discretisation.expansion.areas
+        self.reciprocal = discretisation.expansion.kernel == "admittance"
         self.omega = omega = 2.0 * np.pi * discretisation.frequency
         self._starts = [np.array(shape) for shape in _starting_shapes(terms, omega)]
         self._prepared = []

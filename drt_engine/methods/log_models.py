@@ -207,7 +207,7 @@ class LogModel:
         left = shifted - value @ grid.columns[: self.size]
         return value, left, fit.hyper[0] * parts[0] + fit.hyper[1] * parts[1], grid
 
-    def excused(self, b: Array, parts: Array, fit: Fit) -> float:
+    def excused(self, b: Array, parts: Array, given: Array, fit: Fit) -> float:
         """Say how much of what a solution leaves is due to peaks that are narrower than relaxation times are apart.
 
         At each peak, γ of some neighbouring relaxation times is exchanged for one ideal element as far as that
@@ -215,7 +215,7 @@ class LogModel:
 
         Parameters
         ----------
-        b, parts : ndarray
+        b, parts, given : ndarray
             As :meth:`fit` takes them.
         fit : Fit
             The solution.
@@ -229,7 +229,7 @@ class LogModel:
         value, left, variance, grid = self._left(b, parts, fit)
         weight = 1.0 / np.sqrt(np.tile(variance, 2))
         own, left = grid.columns[: self.size] * value[:, None] * weight, weight * left
-        whole, gamma, apart = left @ left, value[: self.logs], found.tau[1:] / found.tau[:-1]
+        whole, gamma, apart = left, value[: self.logs], found.tau[1:] / found.tau[:-1]
         for peak in np.flatnonzero((gamma[1:-1] > gamma[:-2]) & (gamma[1:-1] >= gamma[2:])) + 1:
             about = own[max(peak - _ABOUT, 0) : min(peak + _ABOUT + 1, self.logs)].sum(axis=0)
             best = left
@@ -241,7 +241,15 @@ class LogModel:
                 rest = left - columns @ np.linalg.lstsq(columns, left, rcond=1e-12)[0]
                 best = min(best, rest, key=lambda one: float(one @ one))
             left = best
-        return 0.5 * left.size * float(np.log(whole / (left @ left)))
+        if np.isnan(given[:2]).all():
+            # The noise is what is left.
+            return 0.5 * left.size * float(np.log((whole @ whole) / (left @ left)))
+        return max(self._loss(whole) - self._loss(left), 0.0)
+
+    def _loss(self, left: Array) -> float:
+        """Return the negative logarithm of the likelihood of residuals in standard deviations, but for a constant."""
+        square, t = np.sum(left.reshape(2, -1) ** 2, axis=0), self.prepared.grid.tail
+        return float(np.sum(0.5 * square if t == 0.0 else (0.5 / t + 1.0) * np.log1p(t * square)))
 
     def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
         """State the linear problem around a solution: its unknowns y, what they are scaled by, its data and its grid.

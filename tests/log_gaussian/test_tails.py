@@ -204,6 +204,20 @@ def test_a_loop_is_a_negative_peak(loop):
     assert (given.gamma_high >= loop.gamma).all()
 
 
+def test_a_loop_between_ideal_elements_is_found_where_no_first_range_goes_through_zero():
+    # As mock circuit 13 of V. Yrjänä, J. Bobacka, Electrochim. Acta 504 (2024) 144951, with ideal elements.
+    frequency = np.logspace(4, -2, 61)
+    s = 2j * np.pi * frequency
+    z = 70 + 200 / (1 + 0.5 * s) + 100 / (1 + 0.01 * s) + 1 / (1 / 50 + 1 / (300 * s))
+    rng = np.random.default_rng(1)
+    z = z * (1 + 3e-3 * (rng.normal(size=(2, s.size)) + 1j * rng.normal(size=(2, s.size))))
+    result = drt.invert(drt.Spectra(frequency, z), drt.LogGaussian(sign="both"))
+    assert not (result.status & Status.MISFIT).any()
+    np.testing.assert_allclose(result.residual, 3e-3 * np.sqrt(2), rtol=0.2)
+    np.testing.assert_allclose(result.r_pol, 250, rtol=0.02)
+    assert ((result.peaks()["r"] < 0).groupby(result.peaks()["spectrum"]).sum() == 1).all()
+
+
 def test_a_loop_without_noise_has_no_positive_peak_beside_it():
     result = drt.invert(drt.Spectra(FREQUENCY, LOOP), drt.LogGaussian(sign="both"))
     peaks = result.peaks()
@@ -230,7 +244,7 @@ def test_what_relaxation_times_miss_of_a_peak_is_excused(phi, least, most):
     parts, given = models._prepared.variance(b, size)
     candidate = models.candidate(models._terms[0], models._plus)
     fit = candidate.refit((b[0], parts[0], given[0]))
-    excused = candidate.model.excused(b[0], parts[0], fit)
+    excused = candidate.model.excused(b[0], parts[0], given[0], fit)
     assert least < excused < most
     # As much as with the element itself, which leaves the noise.
     if phi == 1.0:
