@@ -208,6 +208,32 @@ def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):
     shoot("explore")
 
 
+def test_who_chooses_faster_than_views_come_sees_the_last_choice(explorer, folder):
+    result = drt.read_inversion(folder / "campaign.drt.h5")
+    states = result.states
+    for cell, cycle, direction in [("C", 500, "discharge"), ("B", 1, "charge"), ("C", 500, "charge")]:
+        explorer.get_by_role("button", name="B", exact=True).click()
+        explorer.get_by_label("cell").select_option(cell)
+        explorer.get_by_label("cycle").select_option(str(cycle))
+        explorer.get_by_label("direction").select_option(direction)
+        explorer.get_by_role("button", name="Swap A and B").click()
+        explorer.get_by_role("button", name="clicks choose A").click()
+        explorer.locator(".noUi-handle").first.press("End")
+        explorer.get_by_role("button", name="Without B").click()
+        explorer.get_by_role("button", name="Pin", exact=True).click()
+        explorer.get_by_role("button", name="Without pins").click()
+    chosen = states.query("cell == 'C' and cycle == 500 and direction == 'charge'").index
+    explorer.get_by_label("cell").select_option("C")
+    explorer.get_by_label("cycle").select_option("500")
+    explorer.get_by_label("direction").select_option("charge")
+    explorer.wait_for_timeout(1000)
+    explorer.locator(".noUi-handle").first.press("Home")
+    explorer.get_by_text(re.compile("A: cell C, cycle 500, charge, voltage 2.2 ")).wait_for()
+    until(explorer, "gammas", "y", result.gamma[chosen[0]])
+    until(explorer, "points", "x", result.impedance[chosen[0]].real)
+    assert len(data(explorer, "gammas")["y"]) == 1
+
+
 def test_the_selection_is_inverted_again(explorer, folder, shoot):
     explorer.get_by_text("Invert again").first.click()
     explorer.get_by_label("Method").select_option("Tikhonov")
