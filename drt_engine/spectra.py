@@ -202,7 +202,7 @@ def with_states(found: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         What each of K spectra was measured at. A state that has the name of a column of the table is left out.
     """
     rest = found.drop(columns="spectrum").reset_index(drop=True)
-    beside = states.drop(columns=rest.columns, errors="ignore").iloc[found["spectrum"].to_numpy()]
+    beside = states.drop(columns=found.columns, errors="ignore").iloc[found["spectrum"].to_numpy()]
     return pd.concat([found[["spectrum"]].reset_index(drop=True), beside.reset_index(drop=True), rest], axis=1)
 
 

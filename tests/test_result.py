@@ -135,3 +135,13 @@ def test_chooses_rows(result):
     assert chosen.states["cycle"].tolist() == [4, 5]
     np.testing.assert_array_equal(chosen.gamma, result.gamma[4:])
     assert len(result[0]) == 1
+
+
+def test_a_state_called_as_the_rows_are_is_left_out_of_tables():
+    frequency = np.logspace(4, -1, 31)
+    z = np.array([5.0 + zarc(frequency, 20.0 + k, 1e-2, 0.9) for k in range(3)])
+    result = drt.invert(drt.Spectra(frequency, z, {"spectrum": [7.0, 8.0, 9.0]}))
+    for table in (result.peaks(), result.to_frame(), result.deconvolve().elements):
+        assert list(table.columns).count("spectrum") == 1
+        assert set(table["spectrum"]) <= {0, 1, 2}
+    assert "<table" in result._repr_html_()
