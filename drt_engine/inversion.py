@@ -27,7 +27,7 @@ from drt_engine.series import OrderedSeries, Sheet, seconds_of, series_along, se
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status, failures
 from drt_engine.steps import WHOLE, Kept, Steps
-from drt_engine.threads import run_tiles
+from drt_engine.threads import run_tiles, thread_count
 from drt_engine.uncertainty.intervals import SHARE_OF_INTERVALS, Tile, tiles
 from drt_engine.uncertainty.posterior import areas_between, still_rises
 from drt_kernels import certificate
@@ -37,8 +37,9 @@ __all__ = ["invert", "invert_block", "series_in", "series_totals", "states_neede
 _TILE = 512
 """Spectra that are worked on at once: few enough for their matrices to stay in a core's cache."""
 
-_TILE_KEPT = 64
-"""The same where it is kept how far the work is; it changes no number."""
+_TILE_KEPT, _LEAST_TILE = 64, 32
+"""The same where it is kept how far the work is, and the fewest that are given to a thread, below which starting it
+costs more than it does; neither changes a number."""
 
 _STAGES = {1: (0.0, 0.2, 1.0), 2: (0.0, 0.1, 0.5, 1.0)}
 """Share of the work that is done where spectra were inverted alone, along a series and across, by how many columns."""
@@ -137,7 +138,9 @@ def invert_block(
     expansion = method.expansion(spectra.frequency)
     usable = np.isfinite(spectra.impedance)
     out = _without_solutions(spectra, expansion, usable)
-    parts = _tiles(usable, out["status"], _TILE if kept is None else _TILE_KEPT)
+    # Blocks of jobs may be small, and each thread is to have some of one.
+    of_thread = max(-(-len(spectra) // thread_count()), _LEAST_TILE)
+    parts = _tiles(usable, out["status"], min(_TILE if kept is None else _TILE_KEPT, of_thread))
     shared = sharing(method)
     which = None if shared is None else _shared_lambda(spectra, shared, parts, chosen)
     times = _times(spectra, method)

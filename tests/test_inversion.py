@@ -321,3 +321,18 @@ def test_fitting_leaves_its_input_alone(noisy):
     drt.invert(noisy)
     assert np.array_equal(noisy.impedance, before[0])
     assert noisy.states.equals(before[1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "threads", "expected"), [(100, 2, [50, 50]), (40, 2, [32, 8]), (1100, 2, [512, 512, 76])]
+)
+def test_each_thread_has_some_of_a_block(monkeypatch, rows, threads, expected):
+    import drt_engine.inversion as module
+
+    found = []
+    monkeypatch.setenv("DRT_ENGINE_THREADS", str(threads))
+    monkeypatch.setattr(module, "run_tiles", lambda work, tiles: found.extend(len(tile[0]) for tile in tiles))
+    frequency = np.logspace(4, -1, 11)
+    z = np.tile(5.0 + zarc(frequency, 20.0, 1e-2, 0.9), (rows, 1))
+    module.invert_block(drt.Spectra(frequency, z), drt.Tikhonov(regularisation=1e-2))
+    assert found == expected
