@@ -68,15 +68,20 @@ def test_a_wall_is_a_row_of_its_own_and_no_part_of_a_peak(name):
             assert own.iloc[0]["kind"] == "edge"
 
 
-@pytest.mark.slow
-def test_no_peak_is_more_than_gamma_between_its_valleys_and_rows_add_up_on_random_spectra():
-    rng = np.random.default_rng(6)
-    z = np.empty((150, FREQUENCY.size), complex)
-    for k in range(len(z)):
+def random_circuits(rng, count, arcs):
+    """Impedances of up to so many arcs, half of them with a constant-phase element in series."""
+    z = np.empty((count, FREQUENCY.size), complex)
+    for k in range(count):
         z[k] = 10 ** rng.uniform(-1, 1)
-        for _ in range(rng.integers(1, 4)):
+        for _ in range(rng.integers(1, arcs + 1)):
             z[k] += zarc(10 ** rng.uniform(0, 2), 10 ** rng.uniform(-7, 3), rng.uniform(0.6, 1.0))
         z[k] += rng.integers(2) * 10 ** rng.uniform(-1, 1) / S ** rng.uniform(0.3, 1.0)
+    return z
+
+
+@pytest.mark.slow
+def test_no_peak_is_more_than_gamma_between_its_valleys_and_rows_add_up_on_random_spectra():
+    z = random_circuits(np.random.default_rng(6), 150, 3)
     for method in METHODS.values():
         result = drt.invert(noisy(z, 0.005), method)
         rows = result.peaks()
@@ -111,13 +116,7 @@ def lowest_and_more(result, rows):
 
 
 def test_no_peak_between_two_rows_is_above_the_integral_between_the_lowest_places():
-    rng = np.random.default_rng(301)
-    z = np.empty((300, FREQUENCY.size), complex)
-    for k in range(len(z)):
-        z[k] = 10 ** rng.uniform(-1, 1)
-        for _ in range(rng.integers(1, 5)):
-            z[k] += zarc(10 ** rng.uniform(0, 2), 10 ** rng.uniform(-7, 3), rng.uniform(0.6, 1.0))
-        z[k] += rng.integers(2) * 10 ** rng.uniform(-1, 1) / S ** rng.uniform(0.3, 1.0)
+    z = random_circuits(np.random.default_rng(301), 300, 4)
     result = drt.invert(noisy(z, 0.005))
     rows = result.peaks()
     np.testing.assert_allclose(rows.groupby("spectrum")["r"].sum(), result.r_pol, rtol=1e-9)
