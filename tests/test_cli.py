@@ -346,6 +346,13 @@ def test_an_error_is_one_line_and_code_2(tmp_path, monkeypatch, capsys):
     assert len(told.splitlines()) == 1
 
 
+def test_python_runs_the_package_as_the_command():
+    command = [sys.executable, "-m", "drt_engine", "info", "missing.h5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("drt-engine: missing.h5: does not exist")
+
+
 def test_help_is_quick_to_import():
     listing = "import sys; import drt_engine.cli; print(*sys.modules)"
     loaded = set(

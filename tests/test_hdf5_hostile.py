@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import drt_engine as drt
 from drt_engine.cli import app
 from drt_engine.explore.open import application
-from drt_engine.hdf5 import add_spectra, known_files, read_tracks, scan, write_tracks
+from drt_engine.hdf5 import add_spectra, inside, known_files, read_tracks, scan, write_tracks
 from drt_engine.watch import Watch
 
 SECRET = b"root:x:0:0:a secret of this machine"
@@ -316,6 +316,34 @@ def test_rows_that_all_refer_to_one_long_text(whole, tmp_path):
     ):
         with pytest.raises(drt.FileFormatError, match="/cell has more text than the file"):
             function(path)
+
+
+@pytest.mark.parametrize("replaced_by_another", [False, True])
+def test_a_file_that_was_found_harmless_is_looked_at_again_once_it_changes(whole, folder, replaced_by_another):
+    path, changed = folder / "mine.h5", folder / "changed.h5"
+    shutil.copy(whole, path)
+    assert len(drt.read_spectra(path)) == ROWS
+    shutil.copy(path, changed)
+    with h5py.File(changed if replaced_by_another else path, "r+") as file:
+        file["mine"] = h5py.ExternalLink("other.h5", "/group")
+    if replaced_by_another:
+        changed.replace(path)
+    with pytest.raises(drt.FileFormatError, match="is a link into another file"):
+        drt.read_spectra(path)
+
+
+def test_a_file_of_many_grids_is_not_looked_through_for_each(whole, tmp_path, monkeypatch):
+    path, looks = tmp_path / "mine.h5", []
+    shutil.copy(whole, path)
+    look_through = inside._look_through
+    monkeypatch.setattr(inside, "_look_through", lambda *given: (looks.append(1), look_through(*given)))
+    for _ in range(5):
+        assert len(drt.read_spectra(path)) == ROWS
+    assert len(looks) == 1
+    monkeypatch.setattr(inside, "_version", lambda file: None)  # as where the system does not say which version it is
+    for _ in range(2):
+        assert len(drt.read_spectra(path)) == ROWS
+    assert len(looks) == 3
 
 
 def test_what_is_harmless_is_read(whole, tmp_path):

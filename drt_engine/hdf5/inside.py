@@ -5,6 +5,8 @@ could so show what is on the reader's own disk, or hang on a pipe. None of it is
 is read.
 """
 
+import os
+from collections import deque
 from typing import Any
 
 import h5py
@@ -23,6 +25,9 @@ _MOST_COMPRESSION = 1100
 _SAME_SIZE = {h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_SHUFFLE}
 # What a dataset may declare beyond what is stored: 64 MiB do no harm, whatever the file is.
 _FREE_BYTES = 2**26
+# Files that were looked through last and have not changed since. A file of many grids is opened once for each of them,
+# and looking through it takes time in proportion to their number. Two are open at once in a job, and its blocks.
+_looked_through: deque[tuple[int, ...]] = deque(maxlen=16)
 
 
 def require_inside(path: PathLike, file: Any) -> None:
@@ -40,6 +45,23 @@ def require_inside(path: PathLike, file: Any) -> None:
     FileFormatError
         With the place and the cause.
     """
+    version = _version(file)
+    if version is None or version not in _looked_through:
+        _look_through(path, file)
+        if version is not None:
+            _looked_through.append(version)
+
+
+def _version(file: Any) -> tuple[int, ...] | None:
+    """Which file it is that is open, and when it was changed last; None where the system does not say."""
+    try:
+        found = os.fstat(file.id.get_vfd_handle())
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _look_through(path: PathLike, file: Any) -> None:
     root = h5py.h5o.get_info(file.id).addr
     seen: set[int] = {root}
     waiting: list[tuple[Any, bytes, tuple[int, ...]]] = [(file["/"].id, b"", (root,))]
