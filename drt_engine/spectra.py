@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -303,12 +304,18 @@ def freeze_arrays(target: Any, shape_of: Callable[[str], tuple[int, ...]] | None
     InputError
         For another shape.
     """
-    for field in fields(target):
-        array = getattr(target, field.name)
+    for name in _names(type(target)):
+        array = getattr(target, name)
         if not isinstance(array, np.ndarray):
             continue
-        if shape_of is not None and array.shape != (expected := shape_of(field.name)):
-            raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
+        if shape_of is not None and array.shape != (expected := shape_of(name)):
+            raise InputError(f"{name} must have shape {expected}; got {array.shape}.")
         array = array.view()
         array.flags.writeable = False
-        object.__setattr__(target, field.name, array)
+        object.__setattr__(target, name, array)
+
+
+@lru_cache(maxsize=64)
+def _names(kind: Any) -> tuple[str, ...]:
+    """Names of the fields of a dataclass."""
+    return tuple(field.name for field in fields(kind))

@@ -73,7 +73,7 @@ class PivotingSolver:
         if near.size:
             start = self._factors.unconstrained(b[near], self._filters[which[near]])
             solutions, done = np.empty_like(start), np.empty(near.size, dtype=bool)
-            self._invert(np.unique(group[near]))
+            self._invert(group[near])
             pivoting.exchange_active(start, self._inverse, group[near], _ROUNDS_OF_EXCHANGE, solutions, done)
             x[near], solved[near] = solutions, done
         far = np.flatnonzero(~solved)
@@ -89,7 +89,9 @@ class PivotingSolver:
 
     def _invert(self, groups: NDArray[np.intp]) -> None:
         # Two threads that ask for the same one write the same numbers.
-        for group in groups[~self._known[groups]]:
+        if self._known[groups].all():
+            return
+        for group in np.unique(groups[~self._known[groups]]):
             filters = self._filters[int(np.flatnonzero(self._group == group)[0])]
             self._inverse[group] = (self._factors.modes * filters) @ self._factors.modes.T
             self._known[group] = True
