@@ -65,6 +65,11 @@ _LEAST_ALIKE = 1.0
 e-fold of τ, as much as in a spectrum alone. It was 0.01 for 15 cells of different circuits, and 15 or more in series in
 which processes cross."""
 
+# As numbers: numpy takes long to find out what a flag is.
+_OK, _POINTS_MISSING, _WRONG_SIGN, _NOT_SOLVED = (
+    np.uint32(flag) for flag in (Status.OK, Status.POINTS_MISSING, Status.WRONG_SIGN, Status.NOT_SOLVED)
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -334,7 +339,7 @@ def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra,
     solved = solution.optimality <= OPTIMALITY_TOLERANCE
     beyond = _share_beyond(frequency, expansion, found.coefficients)
     status = _remarks(solution, beyond, frequency, z, expansion)
-    status[~solved] = Status.NOT_SOLVED
+    status[~solved] = _NOT_SOLVED
     out["status"][rows] |= status
     residual = np.empty(len(z))
     certificate.misfit(solution.fit, z, residual)
@@ -667,7 +672,7 @@ def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coeffici
     whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
     inside = row_by_row(coefficients, _areas_inside(expansion, frequency.tobytes())[:, None])[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
+        return np.where(whole > 0.0, np.minimum(np.maximum(1.0 - inside / whole, 0.0), 1.0), 0.0)
 
 
 @lru_cache(maxsize=16)
@@ -754,13 +759,13 @@ def _totals(
 
 def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint32], size: int = _TILE) -> list[Tile]:
     """Divide the rows that can be solved."""
-    return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), size)
+    return tiles(usable, np.flatnonzero((status == _OK) | (status == _POINTS_MISSING)), size)
 
 
 def _status_of_points(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint32]:
     wrong_sign = _wrong_sign(z, usable)
     if usable.all() and z.shape[1] >= MIN_POINTS:
-        return wrong_sign * np.uint32(Status.WRONG_SIGN)
+        return wrong_sign * _WRONG_SIGN
     points = usable.sum(axis=1)
     status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)
     status = np.where(wrong_sign, Status.WRONG_SIGN, status)

@@ -311,7 +311,7 @@ def freeze_arrays(target: Any, shape_of: Callable[[str], tuple[int, ...]] | None
         if shape_of is not None and array.shape != (expected := shape_of(name)):
             raise InputError(f"{name} must have shape {expected}; got {array.shape}.")
         array = array.view()
-        array.flags.writeable = False
+        array.setflags(write=False)
         object.__setattr__(target, name, array)
 
 

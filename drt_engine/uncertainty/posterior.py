@@ -487,10 +487,12 @@ def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArra
         The longest relaxation time that the data show, s.
     """
     gamma = row_by_row(coefficients, _values_at_end(expansion, end))
-    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
     last, late = gamma[:, -1], gamma[:, -5:-1].max(axis=1)
-    rises = (last > late) & (last > _RISE * gamma.min(axis=1)) & (last > _LEAST_END * whole)
-    return np.asarray(rises & (coefficients > 0.0).all(axis=1))
+    rises = (last > late) & (last > _RISE * gamma.min(axis=1))
+    if not rises.any():
+        return np.asarray(rises)
+    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    return np.asarray(rises & (last > _LEAST_END * whole) & (coefficients > 0.0).all(axis=1))
 
 
 @lru_cache(maxsize=16)
