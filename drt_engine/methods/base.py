@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -177,8 +178,7 @@ def slow_flank(
     if not said.any():
         return out
     gamma, sigma = found.coefficients[said], np.tile(sigma[said], 2)
-    unit, left = expansion.impedance(frequency), (impedance - solution.fit)[said]
-    columns = np.hstack([unit.real.T, unit.imag.T])
+    columns, left = _responses(expansion, frequency.tobytes()), (impedance - solution.fit)[said]
     tail = gamma.copy()
     tail[:, first:] = gamma[:, first, None] * (expansion.tau[first:] / expansion.tau[first]) ** -_FLATTEST
     seen = np.clip(np.hstack([left.real, left.imag]) / sigma, -_HEAVIEST, _HEAVIEST)
@@ -195,6 +195,13 @@ def slow_flank(
         flank -= np.einsum("kij,kj->ki", basis, np.einsum("kij,ki->kj", basis, flank))
         out[said] = np.nan_to_num(np.sum(flank * seen, axis=1) / np.linalg.norm(flank, axis=1))
     return out
+
+
+@lru_cache(maxsize=4)
+def _responses(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
+    """Real, then imaginary parts of the impedance of the basis functions, shape (M, 2F): once for all tiles."""
+    unit = expansion.impedance(np.frombuffer(frequency))
+    return np.hstack([unit.real.T, unit.imag.T])
 
 
 def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:
