@@ -368,7 +368,7 @@ def _remarks(
     z: NDArray[np.complex128],
     expansion: Expansion,
 ) -> NDArray[np.uint32]:
-    """What there is to say of solutions, as flags of :class:`Status`; `beyond` is the share of R_pol outside."""
+    """Say what is to be known of solutions, as flags of :class:`Status`; `beyond` is the share of R_pol outside."""
     found = solution.parameters
     flank = slow_flank(solution, z, frequency, expansion)
     open_end = still_rises(expansion, found.coefficients, expansion.window(frequency)[1])

@@ -1,6 +1,6 @@
 """Impedance spectra on one frequency grid, with the states that they were measured at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -304,7 +304,8 @@ def freeze_arrays(target: Any, shape_of: Callable[[str], tuple[int, ...]] | None
     InputError
         For another shape.
     """
-    for name in _names(type(target)):
+    kind: Any = type(target)
+    for name in _names(kind):
         array = getattr(target, name)
         if not isinstance(array, np.ndarray):
             continue
@@ -316,6 +317,7 @@ def freeze_arrays(target: Any, shape_of: Callable[[str], tuple[int, ...]] | None
 
 
 @lru_cache(maxsize=64)
-def _names(kind: Any) -> tuple[str, ...]:
+def _names(kind: Hashable) -> tuple[str, ...]:
     """Names of the fields of a dataclass."""
-    return tuple(field.name for field in fields(kind))
+    one: Any = kind
+    return tuple(field.name for field in fields(one))

@@ -115,7 +115,7 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
         large = (_shared(rest / size) > _LEAST_STRUCTURE**2) & (_shared(rest) > (_SHARP * sharpest) ** 2)
         if not large.any():
-            return large
+            return np.asarray(large)
         own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
         rest = rest / sigma

@@ -196,7 +196,7 @@ class PreparedLogGaussian:
             work = self._idle.pop()
         except IndexError:
             work = self.work()
-        arguments = b, parts, start, given, work, *out
+        arguments: Any = (b, parts, start, given, work, *out)
         if self._code is None:
             log_gaussian.maximise(*arguments)
             self._code = code_for(log_gaussian.maximise, arguments)

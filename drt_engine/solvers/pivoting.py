@@ -67,7 +67,7 @@ class PivotingSolver:
             Solutions.
         """
         x = np.zeros((len(b), len(self._columns)))
-        solved = ~b.any(axis=1)  # by zeros
+        solved = np.asarray(~b.any(axis=1))  # by zeros
         group = self._group[which]
         near = (~solved & (group >= 0)).nonzero()[0]
         if near.size:

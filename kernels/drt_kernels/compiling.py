@@ -172,7 +172,7 @@ def _made_as(codegen: Any, kind: type[JITCodeLibrary]) -> Iterator[None]:
 
 
 def parts_of_array(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, list[Any], list[Any]]:
-    """Return where the elements of an array are, its shape and its strides, without a copy of all that is known of it."""
+    """Return where the elements of an array are, its shape and its strides, without a copy of all there is."""
     model = context.data_model_manager[kind]
 
     def part(name: str) -> Any:
@@ -189,9 +189,10 @@ class _Lower(Lower):
     """
 
     def _element(self, array: Any, index: Any) -> Any:
-        """Return the address of an element and the type of its array; None for what is not a number of a plain array."""
+        """Return the address of an element and the type of its array; None unless it is a number of a plain one."""
         kind, at = self.typeof(array.name), self.typeof(index.name)
-        places = tuple(at) if isinstance(at, types.BaseTuple) else (at,)
+        several = isinstance(at, types.BaseTuple)
+        places = tuple(at.types) if several else (at,)
         plain = isinstance(kind, types.Array) and kind.layout == "C" and kind.aligned and len(places) == kind.ndim
         if not plain or not isinstance(kind.dtype, types.Number | types.Boolean):
             return None
@@ -199,9 +200,7 @@ class _Lower(Lower):
             return None
         builder, value = self.builder, self.loadvar(index.name)
         data, shape, strides = parts_of_array(self.context, builder, kind, self.loadvar(array.name))
-        numbers = [builder.extract_value(value, k) for k in range(len(places))] if len(places) > 1 else [value]
-        if len(places) == 1 and isinstance(at, types.BaseTuple):
-            numbers = [builder.extract_value(value, 0)]
+        numbers = [builder.extract_value(value, k) for k in range(len(places))] if several else [value]
         fixed = [
             self.context.cast(builder, number, place, types.intp)
             if isinstance(place, types.IntegerLiteral) and place.literal_value >= 0
