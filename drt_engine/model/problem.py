@@ -298,9 +298,11 @@ class Problem:
             rest = impedance / size[:, None] - _curves(physical[:, : self.penalised], self.discretisation.impedance)
             values |= self._fit_unseen(rest, size)
         coefficients = physical[:, : self.penalised] * size[:, None]
-        tail = values.get("tail", np.zeros(len(x)))
-        exponent = np.where(tail > 0.0, self.tail_exponent, np.nan)
-        return Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"], tail, exponent)
+        found = Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"])
+        if "tail" not in values:
+            return found
+        exponent = np.where(values["tail"] > 0.0, self.tail_exponent, np.nan)
+        return replace(found, tail=values["tail"], tail_exponent=exponent)
 
     def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
         other: Part = "re" if self.part == "im" else "im"
