@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -63,6 +64,11 @@ _LEAST_ALIKE = 1.0
 """Strength of the coupling below which neighbours are taken as unrelated: the slope of ln γ then changes by 1 within an
 e-fold of τ, as much as in a spectrum alone. It was 0.01 for 15 cells of different circuits, and 15 or more in series in
 which processes cross."""
+
+# As numbers: numpy takes long to find out what a flag is.
+_OK, _POINTS_MISSING, _WRONG_SIGN, _NOT_SOLVED = (
+    np.uint32(flag) for flag in (Status.OK, Status.POINTS_MISSING, Status.WRONG_SIGN, Status.NOT_SOLVED)
+)
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +189,8 @@ def invert_block(
 
 def _without_solutions(spectra: Spectra, expansion: Expansion, usable: NDArray[np.bool_]) -> dict[str, Any]:
     """Arrays for the results of all spectra, by name, with a status for those that cannot be inverted."""
-    names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
-    out: dict[str, Any] = {name: np.full(len(spectra), np.nan) for name in names}
+    nothing = np.full(len(spectra), np.nan)
+    out: dict[str, Any] = {name: nothing.copy() for name in PER_SPECTRUM if name not in ("coefficients", "status")}
     out["coefficients"] = np.empty((len(spectra), expansion.tau.size))
     out["status"] = _status_of_points(spectra.impedance, usable)
     return out
@@ -223,8 +229,7 @@ class _Separate(NamedTuple):
     def solution(self, tile: Tile) -> Solution:
         """Solve for the spectra of a tile."""
         rows, points = tile
-        frequency = self.spectra.frequency[points]
-        z = np.take(self.spectra.impedance[rows], points, axis=1)
+        frequency, z = _measured(self.spectra, tile)
         if self.times is not None and isinstance(self.method, LogGaussian) and not self.in_series[rows[0]]:
             own = np.take(self.times[rows], points, axis=1)
             return self.method.solve_drifting(frequency, z, self.expansion, own)
@@ -319,38 +324,70 @@ def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
     return series_along(states, method.columns[0], method.series)
 
 
+def _measured(spectra: Spectra, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Frequencies and impedances of a tile."""
+    rows, points = tile
+    if points.size == spectra.frequency.size:
+        return spectra.frequency, spectra.impedance[rows]
+    return spectra.frequency[points], np.take(spectra.impedance[rows], points, axis=1)
+
+
 def _keep(out: dict[str, Any], tile: Tile, solution: Solution, spectra: Spectra, expansion: Expansion) -> None:
     """Put the solutions of a tile where they belong, in place of what is there."""
-    rows, points = tile
-    z = np.take(spectra.impedance[rows], points, axis=1)
+    rows, found = tile[0], solution.parameters
+    frequency, z = _measured(spectra, tile)
     solved = solution.optimality <= OPTIMALITY_TOLERANCE
-    remarks = solution.at_edge * Status.LAMBDA_AT_EDGE + solution.by_cvxpy * Status.SOLVED_BY_CVXPY
-    beyond = _share_beyond(spectra.frequency[points], expansion, solution.parameters.coefficients)
-    open_end = still_rises(expansion, solution.parameters.coefficients, expansion.window(spectra.frequency[points])[1])
-    flank = slow_flank(solution, z, spectra.frequency[points], expansion)
-    open_end |= (beyond > _MOST_BEYOND) | (flank > _FLANK_SEEN)
-    remarks = remarks + open_end * Status.EXTRAPOLATED
-    remarks = remarks + solution.doubtful * Status.TAIL_UNCERTAIN
-    remarks = remarks + solution.parameters.admittance * Status.ADMITTANCE
-    drifts = (solution.parameters.drift_fast != 0.0) | (solution.parameters.drift_slow != 0.0)
-    remarks = remarks + drifts * np.int64(Status.DRIFT)
-    wrong = misfits(solution, z, expansion.areas) | (~open_end & (flank < -_LOOP_SEEN))
-    unsure = ~wrong & not_unique(solution, z, spectra.frequency[points], expansion)
-    remarks = remarks + unsure * np.int64(Status.NOT_UNIQUE)
-    remarks = remarks + wrong * Status.MISFIT
-    out["status"][rows] |= np.where(solved, remarks, Status.NOT_SOLVED).astype(np.uint32)
-    good, found = rows[solved], solution.parameters
+    beyond = _share_beyond(frequency, expansion, found.coefficients)
+    status = _remarks(solution, beyond, frequency, z, expansion)
+    status[~solved] = _NOT_SOLVED
+    out["status"][rows] |= status
     residual = np.empty(len(z))
     certificate.misfit(solution.fit, z, residual)
-    named = {name: getattr(of, name) for name in PER_SPECTRUM for of in (found, solution) if hasattr(of, name)}
     with np.errstate(divide="ignore"):
-        named |= {"capacitance": 1.0 / found.elastance, "tail_q": 1.0 / found.tail}
-    for name, values in (named | {"residual": residual, "r_pol_beyond": beyond}).items():
+        named = {"capacitance": 1.0 / found.elastance, "tail_q": 1.0 / found.tail}
+    named |= {"residual": residual, "r_pol_beyond": beyond}
+    whole = bool(solved.all())
+    good = rows if whole else rows[solved]
+    for name in PER_SPECTRUM:
+        values = named.get(name)
+        if values is None:
+            values = getattr(solution, name, None)
+        if values is None:
+            values = getattr(found, name, None)
         if values is not None:
-            out[name][good] = values[solved]
+            out[name][good] = values if whole else values[solved]
     # These two of a failure as well: they tell why.
     out["regularisation"][rows] = solution.regularisation
     out["optimality"][rows] = solution.optimality
+
+
+def _remarks(
+    solution: Solution,
+    beyond: NDArray[np.float64],
+    frequency: NDArray[np.float64],
+    z: NDArray[np.complex128],
+    expansion: Expansion,
+) -> NDArray[np.uint32]:
+    """Say what is to be known of solutions, as flags of :class:`Status`; `beyond` is the share of R_pol outside."""
+    found = solution.parameters
+    flank = slow_flank(solution, z, frequency, expansion)
+    open_end = still_rises(expansion, found.coefficients, expansion.window(frequency)[1])
+    open_end |= (beyond > _MOST_BEYOND) | (flank > _FLANK_SEEN)
+    wrong = misfits(solution, z, expansion.areas) | (~open_end & (flank < -_LOOP_SEEN))
+    out = np.zeros(len(z), dtype=np.uint32)
+    for flag, those in (
+        (Status.LAMBDA_AT_EDGE, solution.at_edge),
+        (Status.SOLVED_BY_CVXPY, solution.by_cvxpy),
+        (Status.EXTRAPOLATED, open_end),
+        (Status.TAIL_UNCERTAIN, solution.doubtful),
+        (Status.ADMITTANCE, found.admittance),
+        (Status.DRIFT, (found.drift_fast != 0.0) | (found.drift_slow != 0.0)),
+        (Status.NOT_UNIQUE, ~wrong & not_unique(solution, z, frequency, expansion)),
+        (Status.MISFIT, wrong),
+    ):
+        if those.any():
+            out[those] |= np.uint32(flag)
+    return out
 
 
 class _Course:
@@ -385,6 +422,8 @@ class _Course:
             work()
             self._done[rows] = stage
         self._kept.finish(name)
+        if type(self._kept) is Kept:
+            return
         share = float(self._stages[self._done].mean())
         self._kept.offer(WHOLE, share, lambda: {name: one.copy() for name, one in self._arrays().items()})
 
@@ -631,9 +670,15 @@ def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coeffici
     # Where γ has both signs, parts that cancel are beyond the window none the less.
     coefficients = np.abs(coefficients)
     whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
-    inside = row_by_row(coefficients, areas_between(expansion, *expansion.window(frequency))[:, None])[:, 0]
+    inside = row_by_row(coefficients, _areas_inside(expansion, frequency.tobytes())[:, None])[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole > 0.0, np.clip(1.0 - inside / whole, 0.0, 1.0), 0.0)
+        return np.where(whole > 0.0, np.minimum(np.maximum(1.0 - inside / whole, 0.0), 1.0), 0.0)
+
+
+@lru_cache(maxsize=16)
+def _areas_inside(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
+    """Integrals of the basis functions over the window of the data, shape (M,)."""
+    return areas_between(expansion, *expansion.window(np.frombuffer(frequency)))
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:
@@ -714,12 +759,14 @@ def _totals(
 
 def _tiles(usable: NDArray[np.bool_], status: NDArray[np.uint32], size: int = _TILE) -> list[Tile]:
     """Divide the rows that can be solved."""
-    return tiles(usable, np.flatnonzero((status == Status.OK) | (status == Status.POINTS_MISSING)), size)
+    return tiles(usable, np.flatnonzero((status == _OK) | (status == _POINTS_MISSING)), size)
 
 
 def _status_of_points(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    points = usable.sum(axis=1)
     wrong_sign = _wrong_sign(z, usable)
+    if usable.all() and z.shape[1] >= MIN_POINTS:
+        return wrong_sign * _WRONG_SIGN
+    points = usable.sum(axis=1)
     status = np.where(points < usable.shape[1], Status.POINTS_MISSING, Status.OK)
     status = np.where(wrong_sign, Status.WRONG_SIGN, status)
     status = np.where(points < MIN_POINTS, Status.TOO_FEW_POINTS, status)
@@ -735,8 +782,11 @@ def _wrong_sign(z: NDArray[np.complex128], usable: NDArray[np.bool_]) -> NDArray
     half = z.shape[1] // 2
     with np.errstate(invalid="ignore"):
         positive = (z.imag > 0.0) | ~usable
+        lower = positive[:, half:].all(axis=1)
+        if not lower.any():
+            return np.asarray(lower)
         first = half + usable[:, half:].argmax(axis=1)
         last = z.shape[1] - 1 - usable[:, ::-1].argmax(axis=1)
         rows = np.arange(len(z))
         rises = z.real[rows, last] > z.real[rows, first]
-    return np.asarray(positive.all(axis=1) | (positive[:, half:].all(axis=1) & rises))
+    return np.asarray(positive.all(axis=1) | (lower & rises))

@@ -119,9 +119,10 @@ class Inversion(ResultArrays):
         """Check the shapes and freeze the arrays."""
         super().__post_init__()
         rows, points = self.status.size, self.frequency.shape
-        shapes = {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points}
-        shapes |= dict.fromkeys(OF_POINTS, (rows, *points))
-        freeze_arrays(self, lambda name: shapes.get(name, (rows,)))
+        shapes = dict.fromkeys(OF_POINTS, (rows, *points))
+        shapes |= {"coefficients": (rows, *self.expansion.tau.shape), "frequency": points}
+        one = (rows,)
+        freeze_arrays(self, lambda name: shapes.get(name, one))
         if len(self.states) != rows:
             raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
 

@@ -201,12 +201,14 @@ class ResultArrays:
 
     def __post_init__(self) -> None:
         """Fill in what the method does not find."""
-        for each in _STORED:
-            if each.missing is not None and getattr(self, each.name) is None:
-                object.__setattr__(self, each.name, np.full(len(self.status), each.missing))
+        for name, missing in _MISSING:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(len(self.status), missing))
 
 
 _STORED = tuple(ResultField(declared.name, **declared.metadata) for declared in fields(ResultArrays))
+
+_MISSING = tuple((each.name, each.missing) for each in _STORED if each.missing is not None)
 
 RESULT_FIELDS = (
     ResultField(

@@ -1,7 +1,8 @@
 """Impedance spectra on one frequency grid, with the states that they were measured at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -303,12 +304,20 @@ def freeze_arrays(target: Any, shape_of: Callable[[str], tuple[int, ...]] | None
     InputError
         For another shape.
     """
-    for field in fields(target):
-        array = getattr(target, field.name)
+    kind: Any = type(target)
+    for name in _names(kind):
+        array = getattr(target, name)
         if not isinstance(array, np.ndarray):
             continue
-        if shape_of is not None and array.shape != (expected := shape_of(field.name)):
-            raise InputError(f"{field.name} must have shape {expected}; got {array.shape}.")
+        if shape_of is not None and array.shape != (expected := shape_of(name)):
+            raise InputError(f"{name} must have shape {expected}; got {array.shape}.")
         array = array.view()
-        array.flags.writeable = False
-        object.__setattr__(target, field.name, array)
+        array.setflags(write=False)
+        object.__setattr__(target, name, array)
+
+
+@lru_cache(maxsize=64)
+def _names(kind: Hashable) -> tuple[str, ...]:
+    """Names of the fields of a dataclass."""
+    one: Any = kind
+    return tuple(field.name for field in fields(one))

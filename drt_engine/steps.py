@@ -62,6 +62,8 @@ class Kept:
 
     def restore(self, name: str, arrays: Mapping[str, Array]) -> bool:
         """Put what was kept of a part into its arrays; return whether there was anything, whole and of their shapes."""
+        if not self._found:
+            return False
         found = self.found(name)
         if not _fit(found, arrays):
             return False

@@ -72,22 +72,26 @@ class _SingleThreaded:
     def __init__(self) -> None:
         self._lock = Lock()
         self._users = 0
-        self._limit: AbstractContextManager[Any] | None = None
+        self._before: list[tuple[Any, int]] = []
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
             self._users += 1
             if self._users == 1:
-                self._limit = _controller().limit(limits=1, user_api="blas")
-                self._limit.__enter__()
+                # What threadpoolctl does as well, which also asks each library for all else that it knows of it.
+                numbers = [(library, library.get_num_threads()) for library in _libraries()]
+                self._before = [(library, number) for library, number in numbers if number not in (None, 1)]
+                for library, _ in self._before:
+                    library.set_num_threads(1)
         try:
             yield
         finally:
             with self._lock:
                 self._users -= 1
-                if self._users == 0 and self._limit is not None:
-                    self._limit.__exit__(None, None, None)
+                if self._users == 0:
+                    for library, number in self._before:
+                        library.set_num_threads(number)
 
 
 _single_threaded = _SingleThreaded()
@@ -147,7 +151,8 @@ def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
+def _libraries() -> list[Any]:
+    """Return what sets the number of threads of each BLAS of this process."""
     # scipy brings a BLAS of its own, which is found only if it is loaded by now.
     import_module("scipy.linalg")
-    return ThreadpoolController()
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)

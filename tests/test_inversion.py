@@ -2,9 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
+from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.threads import single_threaded_blas
 from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 from .conftest import zarc
@@ -336,3 +339,30 @@ def test_each_thread_has_some_of_a_block(monkeypatch, rows, threads, expected):
     z = np.tile(5.0 + zarc(frequency, 20.0, 1e-2, 0.9), (rows, 1))
     module.invert_block(drt.Spectra(frequency, z), drt.Tikhonov(regularisation=1e-2))
     assert found == expected
+
+
+def test_linear_algebra_gets_its_threads_back():
+    def counted():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = counted()
+        with single_threaded_blas():
+            with single_threaded_blas():
+                assert set(counted()) == {1}
+            assert set(counted()) == {1}
+        assert counted() == before
+
+
+def test_what_one_search_leaves_changes_no_bit_of_the_next(noisy):
+    # Without noise, the search takes its other ways, and leaves other things in the arrays that it works on.
+    clean = drt.Spectra(noisy.frequency, 10.0 + zarc(noisy.frequency, 50.0, 1e-2, 0.9))
+    method = drt.LogGaussian(inductance=False, robust=False)
+    alone = method.prepared(noisy.frequency, method.expansion(noisy.frequency))
+    first = PreparedLogGaussian(alone.problem, "auto", robust=False).solve(noisy.impedance[:1], None)
+    again = PreparedLogGaussian(alone.problem, "auto", robust=False)
+    for z in (clean.impedance, noisy.impedance[:1], clean.impedance):
+        again.solve(z, None)
+    last = again.solve(noisy.impedance[:1], None)
+    np.testing.assert_array_equal(first.parameters.coefficients, last.parameters.coefficients)
+    np.testing.assert_array_equal(first.fit, last.fit)

@@ -111,7 +111,7 @@ def invert(
     scheduler: Annotated[
         str | None, typer.Option(help="inline, threads, processes, or the address of a Dask scheduler, tcp://….")
     ] = None,
-    block: Annotated[int | None, typer.Option(help="Spectra in a block. [about half a second's]", min=1)] = None,
+    block: Annotated[int | None, typer.Option(help="Spectra in a block. [about a second's]", min=1)] = None,
     name: Annotated[str, typer.Option(help="What the inversion is called in the file.")] = "default",
     dtype: Annotated[str, typer.Option(help="How results are stored: float64, float32.")] = "float64",
     compression: Annotated[str | None, typer.Option(help="gzip; by default nothing is compressed.")] = None,

@@ -16,7 +16,8 @@ _GROWTH = 8
 _FEWEST_SHARED = 32
 # What a block takes: usually, where longer blocks take less time a spectrum, and at most, since it is what is lost
 # when a job is killed.
-_WANTED_SECONDS, _LONG_SECONDS, _MOST_SECONDS = 0.5, 2.0, 5.0
+# To read and to commit one takes about 10 ms, during which all threads but one have nothing to do.
+_WANTED_SECONDS, _LONG_SECONDS, _MOST_SECONDS = 1.0, 2.0, 5.0
 # Blocks of twice the length pay if a spectrum takes less than this share of its time in them.
 _PAYS = 0.75
 # So many blocks of each worker are left when blocks become smaller.
@@ -80,7 +81,7 @@ class Extent:
 
 
 class BlockSize:
-    """How many spectra a block has: the number that was given, or as many as take about half a second.
+    """How many spectra a block has: the number that was given, or as many as take about a second.
 
     It begins with few, whatever the method: how long one takes is not known, and until a block is done there is nothing
     to see and all of it to lose. It changes no number in the results, which are the same for any blocks.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -112,13 +113,15 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
     floor, share = solution.noise_floor[:, None], solution.noise_relative[:, None]
     # Values near the largest and smallest that there are give no solution, or one that is not called a misfit.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        large = (_shared(rest / size) > _LEAST_STRUCTURE**2) & (_shared(rest) > (_SHARP * sharpest) ** 2)
+        if not large.any():
+            return np.asarray(large)
         own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
-        relative, absolute = _shared(rest / size) > _LEAST_STRUCTURE**2, _shared(rest) > (_SHARP * sharpest) ** 2
         rest = rest / sigma
         rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
         alike = _shared(rest) / np.mean(np.abs(rest) ** 2, axis=1)
-        return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & relative & absolute)
+        return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & large)
 
 
 _FLANK = 0.8
@@ -162,21 +165,20 @@ def slow_flank(
     """
     out = np.zeros(len(impedance))
     found, end = solution.parameters, expansion.window(frequency)[1]
-    first = int(np.searchsorted(expansion.tau, 0.1 * end))
+    first = int(expansion.tau.searchsorted(0.1 * end))
     known = expansion.kernel == "relaxation" and expansion.basis == "piecewise-linear"
     if not known or not 0 < first < expansion.tau.size - 1:
         return out
-    slowest = np.argmin(frequency)
+    slowest = frequency.argmin()
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
-    said = (found.coefficients > 0.0).all(axis=1) & (sigma > 0.0).all(axis=1) & np.isfinite(sigma).all(axis=1)
-    said &= (found.elastance == 0.0) & (found.tail == 0.0) & np.isfinite(solution.fit).all(axis=1)
+    said = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
+    said &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
     with np.errstate(invalid="ignore"):
         said &= expansion.curve(found.coefficients, np.array([end]))[:, 0] < _FAINT * sigma[:, slowest]
     if not said.any():
         return out
     gamma, sigma = found.coefficients[said], np.tile(sigma[said], 2)
-    unit, left = expansion.impedance(frequency), (impedance - solution.fit)[said]
-    columns = np.hstack([unit.real.T, unit.imag.T])
+    columns, left = _responses(expansion, frequency.tobytes()), (impedance - solution.fit)[said]
     tail = gamma.copy()
     tail[:, first:] = gamma[:, first, None] * (expansion.tau[first:] / expansion.tau[first]) ** -_FLATTEST
     seen = np.clip(np.hstack([left.real, left.imag]) / sigma, -_HEAVIEST, _HEAVIEST)
@@ -195,9 +197,16 @@ def slow_flank(
     return out
 
 
+@lru_cache(maxsize=4)
+def _responses(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
+    """Real, then imaginary parts of the impedance of the basis functions, shape (M, 2F): once for all tiles."""
+    unit = expansion.impedance(np.frombuffer(frequency))
+    return np.hstack([unit.real.T, unit.imag.T])
+
+
 def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Mean product of neighbouring residuals, shape (K,): the mean square of what is smooth in them."""
-    return np.asarray(np.mean((rest[:, 1:] * rest[:, :-1].conj()).real, axis=1))
+    return np.asarray((rest[:, 1:] * rest[:, :-1].conj()).real.sum(axis=1) / (rest.shape[1] - 1))
 
 
 class Method(Protocol):

@@ -1,6 +1,6 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_engine.methods import nearby
 from drt_engine.methods.base import Solution
 from drt_engine.methods.uniqueness import CURVATURE, SLOPE
@@ -21,6 +20,7 @@ from drt_engine.uncertainty.ceilings import Ceilings
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
+from drt_kernels.kinds import code_for
 
 __all__ = ["FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
@@ -81,6 +81,9 @@ _COARSER, _FEWEST = 0.46, 8
 _MANTISSA = 2.0**36
 """Data are rounded to so many parts of their own size, 10⁻¹¹: less than any noise, more than rounding errors."""
 
+_SMALL = 512
+"""Most unknowns with which the arrays of a search are kept for the next one: they grow with the square."""
+
 _LEAST_MODULUS = 1e-6
 """Smallest |Z| that is believed for noise in proportion to it, as a share of the largest part of the spectrum."""
 
@@ -120,6 +123,9 @@ class PreparedLogGaussian:
         self._robust, self._ends = robust, ends
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
         self.grid = _ending(plain, problem) if ends else plain
+        # Arrays of searches that have ended, and the code that searches, once it is there.
+        self._idle: list[log_gaussian.Work] = []
+        self._code: Callable[..., Any] | None = None
         self.gained = 0.5 * float(plain.slope @ (self.grid.lean**2 - plain.lean**2))
 
     @cached_property
@@ -172,16 +178,33 @@ class PreparedLogGaussian:
         solutions, hyper, residual = np.empty((rows, self.problem.scale.size)), np.empty((rows, 3)), np.empty(rows)
         parts, given = self.variance(b, size)
         given[:, 2] = np.nan if regularisation is None else regularisation
-        log_gaussian.maximise(b, parts, self.beginning(b), given, self.work(), solutions, hyper, residual)
+        self._search(b, parts, self.beginning(b), given, solutions, hyper, residual)
         x = self._values(solutions)
         # Zeros are fitted by zeros, which have no logarithm.
         blank = ~b.any(axis=1)
-        x[blank], residual[blank], hyper[blank] = 0.0, 0.0, (0.0, 0.0, 1.0)
+        if blank.any():
+            x[blank], residual[blank], hyper[blank] = 0.0, 0.0, (0.0, 0.0, 1.0)
         x = filled(x)
         parameters = self.problem.parameters(x[:rows], impedance, size)
         fit = self.problem.impedance(parameters, self.problem.fitted(x)[:rows], size)
         no = np.zeros(rows, dtype=bool)
         return Solution(parameters, fit, hyper[:, 2].copy(), residual, no, no.copy(), *self.deviations(hyper, size))
+
+    def _search(self, b: Array, parts: Array, start: Array, given: Array, *out: Array) -> None:
+        """Call :func:`drt_kernels.log_gaussian.maximise`, as quickly as it can be for one spectrum."""
+        try:
+            work = self._idle.pop()
+        except IndexError:
+            work = self.work()
+        arguments: Any = (b, parts, start, given, work, *out)
+        if self._code is None:
+            log_gaussian.maximise(*arguments)
+            self._code = code_for(log_gaussian.maximise, arguments)
+        else:
+            # These arrays are made anew above, always of the same types.
+            self._code(*arguments)
+        if self.grid.size <= _SMALL:
+            self._idle.append(work)
 
     def posterior(
         self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
@@ -338,15 +361,18 @@ class PreparedLogGaussian:
         """
         x = self._start_of(b)
         logs = self.grid.logs
-        gamma = np.nan_to_num(x[:, :logs], nan=0.0, posinf=0.0)
+        if not (finite := np.isfinite(x)).all():
+            x = np.where(finite, x, 0.0)
+        gamma = np.ascontiguousarray(x[:, :logs])
         gamma = (1.0 - _SPREAD) * gamma + _SPREAD * row_by_row(gamma, self._spreading)
         least = np.maximum(_LEAST_START * gamma.max(axis=1, keepdims=True), 1e-6) * self._least
-        series_elements = np.nan_to_num(x[:, logs:], nan=0.0, posinf=0.0).clip(min=0.0)
-        return np.hstack([np.log(np.maximum(gamma, least)), series_elements])
+        out = np.maximum(x, 0.0)
+        out[:, :logs] = np.log(np.maximum(gamma, least))
+        return out
 
     def _start_of(self, b: Array) -> Array:
         if not self.problem.discretisation.expansion.response.blocking:
-            return np.asarray(self._start(filled(b), np.zeros(len(filled(b)), dtype=np.intp))[: len(b)])
+            return np.asarray(self._start(b, np.zeros(len(b), dtype=np.intp)))
         # The modulus goes over decades: without weights, only the lowest frequencies would be fitted.
         out = np.empty((len(b), self.problem.scale.size))
         for row, data in enumerate(b):
@@ -413,7 +439,7 @@ def _ending(grid: log_gaussian.Grid, problem: Problem) -> log_gaussian.Grid:
 def rounded(b: Array) -> Array:
     """Leave out the last bits of scaled data."""
     mantissa, exponent = np.frexp(b)
-    return np.ldexp(np.round(mantissa * _MANTISSA) / _MANTISSA, exponent)
+    return np.asarray(np.ldexp(np.rint(mantissa * _MANTISSA) / _MANTISSA, exponent))
 
 
 def _expected(normal: float) -> Array:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -167,6 +167,13 @@ def checked_tau(tau: ArrayLike) -> NDArray[np.float64]:
     return grid
 
 
+@lru_cache(maxsize=64)
+def _ends(frequency: bytes) -> tuple[np.float64, np.float64]:
+    """Lowest and highest frequency of a grid, which is asked for with every spectrum."""
+    values = np.frombuffer(frequency)
+    return values.min(), values.max()
+
+
 @dataclass(frozen=True, eq=False)
 class Expansion:
     """Basis functions on a grid of relaxation times: what a row of coefficients stands for.
@@ -215,8 +222,8 @@ class Expansion:
         frequency : ndarray, shape (F,)
             Frequencies, Hz.
         """
-        corner = self.response.corner
-        return corner / float(2.0 * np.pi * frequency.max()), corner / float(2.0 * np.pi * frequency.min())
+        corner, (lowest, highest) = self.response.corner, _ends(frequency.tobytes())
+        return corner / float(2.0 * np.pi * highest), corner / float(2.0 * np.pi * lowest)
 
     def values(self, tau: ArrayLike) -> NDArray[np.float64]:
         """Values of the basis functions.

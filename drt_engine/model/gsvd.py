@@ -1,6 +1,7 @@
 """One factorisation of a problem for every λ and every spectrum: the generalised singular value decomposition."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,16 @@ class GSVD:
         -------
         ndarray, shape (K, N)
         """
-        return row_by_row(row_by_row(b, self.data_modes) * (np.sqrt(self.data_part) * filters), self.modes.T)
+        return row_by_row(row_by_row(b, self.data_modes) * (self._cosines * filters), self._rows_of_modes)
+
+    @cached_property
+    def _cosines(self) -> Array:
+        return np.asarray(np.sqrt(self.data_part))
+
+    @cached_property
+    def _rows_of_modes(self) -> Array:
+        """Xᵀ, contiguous."""
+        return np.ascontiguousarray(self.modes.T)
 
 
 def factorise(problem: Problem) -> GSVD:

@@ -7,7 +7,7 @@ component, so that neither the decades of ω nor the unit of Z reach a solver.
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,11 @@ def filled(rows: NDArray[T]) -> NDArray[T]:
         One row a spectrum.
     """
     missing = -len(rows) % _ROWS
-    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
+    if not missing:
+        return rows
+    out = np.zeros((len(rows) + missing, *rows.shape[1:]), rows.dtype)
+    out[: len(rows)] = rows
+    return out
 
 
 def row_by_row(rows: Array, matrix: Array) -> Array:
@@ -64,6 +68,19 @@ def row_by_row(rows: Array, matrix: Array) -> Array:
     whole = filled(rows)
     blocks = whole.reshape(len(whole) // _ROWS, _ROWS, rows.shape[1]) @ np.ascontiguousarray(matrix)
     return np.asarray(blocks.reshape(len(whole), matrix.shape[1])[: len(rows)])
+
+
+_WITHOUT: tuple[tuple[str, Any], ...] = (
+    ("tail", 0.0),
+    ("tail_exponent", np.nan),
+    ("tail_tau", np.inf),
+    ("inductance_exponent", 1.0),
+    ("parallel_capacitance", 0.0),
+    ("admittance", False),
+    ("drift_fast", 0.0),
+    ("drift_slow", 0.0),
+)
+"""What stands for what a model does not have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,18 +122,11 @@ class Parameters:
     def __post_init__(self) -> None:
         """Fill in what a model does not have."""
         rows = len(self.r_inf)
-        for name, value in (
-            ("tail", 0.0),
-            ("tail_exponent", np.nan),
-            ("tail_tau", np.inf),
-            ("inductance_exponent", 1.0),
-            ("parallel_capacitance", 0.0),
-            ("admittance", False),
-            ("drift_fast", 0.0),
-            ("drift_slow", 0.0),
-        ):
+        for name, value in _WITHOUT:
             if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(rows, value))
+                array = np.empty(rows, dtype=type(value))
+                array.fill(value)
+                object.__setattr__(self, name, array)
 
     @property
     def tail_kinds(self) -> list[TailName]:
@@ -288,9 +298,11 @@ class Problem:
             rest = impedance / size[:, None] - _curves(physical[:, : self.penalised], self.discretisation.impedance)
             values |= self._fit_unseen(rest, size)
         coefficients = physical[:, : self.penalised] * size[:, None]
-        tail = values.get("tail", np.zeros(len(x)))
-        exponent = np.where(tail > 0.0, self.tail_exponent, np.nan)
-        return Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"], tail, exponent)
+        found = Parameters(coefficients, values["r_inf"], values["inductance"], values["elastance"])
+        if "tail" not in values:
+            return found
+        exponent = np.where(values["tail"] > 0.0, self.tail_exponent, np.nan)
+        return replace(found, tail=values["tail"], tail_exponent=exponent)
 
     def _fit_unseen(self, rest: ComplexArray, size: Array) -> dict[str, Array]:
         other: Part = "re" if self.part == "im" else "im"
@@ -333,7 +345,7 @@ class Problem:
         if self.part != "complex":
             return parameters.impedance(found.frequency, found.impedance)
         z = np.empty((len(fitted), found.frequency.size), dtype=complex)
-        z.real, z.imag = np.split(fitted, 2, axis=1)
+        z.real, z.imag = fitted[:, : found.frequency.size], fitted[:, found.frequency.size :]
         z *= size[:, None]
         if self.weights is not None:
             z /= self.weights

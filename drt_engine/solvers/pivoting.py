@@ -69,15 +69,16 @@ class PivotingSolver:
         x = np.zeros((len(b), len(self._columns)))
         solved = np.asarray(~b.any(axis=1))  # by zeros
         group = self._group[which]
-        near = np.flatnonzero(~solved & (group >= 0))
+        near = (~solved & (group >= 0)).nonzero()[0]
         if near.size:
             start = self._factors.unconstrained(b[near], self._filters[which[near]])
-            solutions, done = np.empty_like(start), np.empty(near.size, dtype=bool)
-            self._invert(np.unique(group[near]))
-            pivoting.exchange_active(start, self._inverse, group[near], _ROUNDS_OF_EXCHANGE, solutions, done)
+            solutions, done = np.empty(start.shape), np.empty(near.size, dtype=bool)
+            group = group[near]
+            self._invert(group)
+            pivoting.exchange_active(start, self._inverse, group, _ROUNDS_OF_EXCHANGE, solutions, done)
             x[near], solved[near] = solutions, done
-        far = np.flatnonzero(~solved)
-        if far.size:
+        if not solved.all():
+            far = np.flatnonzero(~solved)
             solutions, done = np.empty((far.size, x.shape[1])), np.empty(far.size, dtype=bool)
             limit = _ROUNDS_AN_UNKNOWN * x.shape[1]
             lam = self._regularisation[which[far]]
@@ -89,7 +90,9 @@ class PivotingSolver:
 
     def _invert(self, groups: NDArray[np.intp]) -> None:
         # Two threads that ask for the same one write the same numbers.
-        for group in groups[~self._known[groups]]:
+        if self._known[groups].all():
+            return
+        for group in np.unique(groups[~self._known[groups]]):
             filters = self._filters[int(np.flatnonzero(self._group == group)[0])]
             self._inverse[group] = (self._factors.modes * filters) @ self._factors.modes.T
             self._known[group] = True

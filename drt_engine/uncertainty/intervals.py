@@ -349,7 +349,11 @@ def tiles(usable: NDArray[np.bool_], which: NDArray[np.intp], most: int) -> list
     most : int
         Rows of a tile.
     """
-    packed = np.packbits(usable[which], axis=1)
+    whole = usable[which]
+    if which.size and whole.all():
+        points = np.arange(usable.shape[1])
+        return [(which[k : k + most], points) for k in range(0, which.size, most)]
+    packed = np.packbits(whole, axis=1)
     _, first, member = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_inverse=True)
     groups: Iterable[Tile] = ((which[member == k], np.flatnonzero(usable[which[at]])) for k, at in enumerate(first))
     return [(rows[k : k + most], points) for rows, points in groups for k in range(0, rows.size, most)]

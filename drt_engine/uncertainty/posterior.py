@@ -1,7 +1,7 @@
 """How sure solutions are: a normal distribution of ln γ and of R_inf, L and 1/C around them."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -486,11 +486,19 @@ def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArra
     end : float
         The longest relaxation time that the data show, s.
     """
-    gamma = row_by_row(coefficients, expansion.values(np.geomspace(0.1 * end, end, 11)).T)
-    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    gamma = row_by_row(coefficients, _values_at_end(expansion, end))
     last, late = gamma[:, -1], gamma[:, -5:-1].max(axis=1)
-    rises = (last > late) & (last > _RISE * gamma.min(axis=1)) & (last > _LEAST_END * whole)
-    return np.asarray(rises & (coefficients > 0.0).all(axis=1))
+    rises = (last > late) & (last > _RISE * gamma.min(axis=1))
+    if not rises.any():
+        return np.asarray(rises)
+    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
+    return np.asarray(rises & (last > _LEAST_END * whole) & (coefficients > 0.0).all(axis=1))
+
+
+@lru_cache(maxsize=16)
+def _values_at_end(expansion: Expansion, end: float) -> Array:
+    """Values of the basis functions over the last decade before a relaxation time, shape (M, 11)."""
+    return np.ascontiguousarray(expansion.values(np.geomspace(0.1 * end, end, 11)).T)
 
 
 def check_level(level: object) -> None:

@@ -53,6 +53,7 @@ def misfit(fit: ComplexArray, z: ComplexArray, out: Array) -> None:
         for f in range(z.shape[1]):
             size = (scale * z[k, f].real) ** 2 + (scale * z[k, f].imag) ** 2
             if size > 0.0:
-                difference = scale * (fit[k, f] - z[k, f])
-                total += (difference.real**2 + difference.imag**2) / size
+                # Not as complex numbers, whose products take longer to compile than the rest.
+                re, im = scale * (fit[k, f].real - z[k, f].real), scale * (fit[k, f].imag - z[k, f].imag)
+                total += (re * re + im * im) / size
         out[k] = math.sqrt(total / z.shape[1])

@@ -12,13 +12,20 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numba
 from numba import njit, types
+from numba.core import cgutils as _cgutils
 from numba.core import config as _config
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
+from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import NativeLowering
 from numba.core.typing.templates import signature as _signature
+from numba.np.arrayobj import fix_integer_index
+
+cgutils: Any = _cgutils
 
 NOT_COMPILED = bool(getattr(_config, "DISABLE_JIT", False))
 """Whether kernels run as plain Python, by which it is seen which of their lines are tested."""
@@ -164,8 +171,81 @@ def _made_as(codegen: Any, kind: type[JITCodeLibrary]) -> Iterator[None]:
         codegen._library_class = before
 
 
+def parts_of_array(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, list[Any], list[Any]]:
+    """Return where the elements of an array are, its shape and its strides, without a copy of all there is."""
+    model = context.data_model_manager[kind]
+
+    def part(name: str) -> Any:
+        return builder.extract_value(array, model.get_field_position(name))
+
+    shape, strides = ([builder.extract_value(part(name), k) for k in range(kind.ndim)] for name in ("shape", "strides"))
+    return part("data"), shape, strides
+
+
+class _Lower(Lower):
+    """Makes LLVM's code of a function, and that of an element of an array in a few lines.
+
+    numba has fifty for one, nearly all of which LLVM finds to be of no use: much of the time of compiling goes there.
+    """
+
+    def _element(self, array: Any, index: Any) -> Any:
+        """Return the address of an element and the type of its array; None unless it is a number of a plain one."""
+        kind, at = self.typeof(array.name), self.typeof(index.name)
+        several = isinstance(at, types.BaseTuple)
+        places = tuple(at.types) if several else (at,)
+        plain = isinstance(kind, types.Array) and kind.layout == "C" and kind.aligned and len(places) == kind.ndim
+        if not plain or not isinstance(kind.dtype, types.Number | types.Boolean):
+            return None
+        if not all(isinstance(place, types.Integer) for place in places):
+            return None
+        builder, value = self.builder, self.loadvar(index.name)
+        data, shape, strides = parts_of_array(self.context, builder, kind, self.loadvar(array.name))
+        numbers = [builder.extract_value(value, k) for k in range(len(places))] if several else [value]
+        fixed = [
+            self.context.cast(builder, number, place, types.intp)
+            if isinstance(place, types.IntegerLiteral) and place.literal_value >= 0
+            else fix_integer_index(self.context, builder, place, number, size)
+            for number, place, size in zip(numbers, places, shape, strict=True)
+        ]
+        return cgutils.get_item_pointer2(self.context, builder, data, shape, strides, "C", fixed), kind
+
+    def lower_getitem(self, resty: Any, expr: Any, value: Any, index: Any, signature: Any) -> Any:
+        found = self._element(value, index)
+        if found is None:
+            return super().lower_getitem(resty, expr, value, index, signature)
+        number = self.context.unpack_value(self.builder, found[1].dtype, found[0])
+        return self.context.cast(self.builder, number, found[1].dtype, resty)
+
+    def lower_setitem(self, target_var: Any, index_var: Any, value_var: Any, signature: Any) -> Any:
+        found = self._element(target_var, index_var)
+        if found is None:
+            return super().lower_setitem(target_var, index_var, value_var, signature)
+        place, kind = found
+        number = self.loadvar(value_var.name)
+        number = self.context.cast(self.builder, number, self.typeof(value_var.name), kind.dtype)
+        return self.context.pack_value(self.builder, kind.dtype, number, place)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(NativeLowering):
+    """Pass of numba's compiler that uses it."""
+
+    _name = "lowering_of_kernels"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        return _Lower
+
+
 class _Entry(Compiler):
     """Compiles a function that Python calls."""
+
+    def define_pipelines(self) -> Any:
+        found = super().define_pipelines()
+        for manager in found:
+            manager.passes = [(_Lowering if one is NativeLowering else one, text) for one, text in manager.passes]
+            manager.finalize()
+        return found
 
     def _compile_core(self) -> Any:
         state, codegen = self.state, self.state.targetctx.codegen()

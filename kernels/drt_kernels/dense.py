@@ -21,10 +21,11 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 # Compiling takes seconds, a quarter of them for the glue that lets C and Python call a function. Only what Python calls
 # has some; calling an inner one from Python crashes, while a compiled function, such as those of the tests, may do so.
-# What is called from one place is inlined if it is large, since callees are optimised again with each caller.
+# What is called from one place is inlined if it is large, since callees are optimised again with each caller. An inner
+# one makes no arrays: those that it is given stay as long as it runs, and to count who uses them would take more code.
 OUTER: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-INNER: dict[str, Any] = OUTER | {"no_cpython_wrapper": True}
-POINTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST}
+INNER: dict[str, Any] = OUTER | {"no_cpython_wrapper": True, "_nrt": False}
+POINTED: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST, "_nrt": False}
 
 # Columns of a matrix beyond its rows.
 BESIDE = 8

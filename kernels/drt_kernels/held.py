@@ -63,10 +63,11 @@ def _field(context: Any, builder: Any, held: Any, address: Any, name: str) -> An
     value = builder.load(place)
     if isinstance(kind, types.Array):
         # The tuple keeps its arrays; nobody else has to count who uses them.
-        array = context.make_array(kind)(context, builder, value)
-        array.meminfo = cgutils.get_null_value(array.meminfo.type)
-        return array._getvalue()
-    context.nrt.incref(builder, kind, value)
+        model = context.data_model_manager[kind]
+        nobody = cgutils.get_null_value(cgutils.voidptr_t)
+        return builder.insert_value(value, nobody, model.get_field_position("meminfo"))
+    if context.enable_nrt:
+        context.nrt.incref(builder, kind, value)
     return value
 
 

@@ -4,14 +4,17 @@ numba looks at each array of a tuple anew with every call where the tuple also h
 than the search for one solution.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numba import typeof as _typeof_of
 from numba.extending import typeof_impl
 
+from drt_kernels.compiling import NOT_COMPILED
 from drt_kernels.log_gaussian import Work
 
-__all__ = ["kind_of"]
+__all__ = ["code_for", "kind_of"]
 
 _known: dict[Any, Any] = {}
 
@@ -24,6 +27,23 @@ def kind_of(value: Any) -> Any:
         flags = value.flags
         return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned
     return type(value) if isinstance(value, bool | int | float) else id(value)
+
+
+def code_for(function: Any, arguments: Sequence[Any]) -> Callable[..., Any]:
+    """Return the code of a compiled function for arguments of some types, which takes no look at these types.
+
+    Parameters
+    ----------
+    function : callable
+        A compiled function that has been called with such arguments.
+    arguments : sequence
+        What it was called with. What the code is called with must be of the same types.
+    """
+    kinds: Any = _typeof_of
+    found: Callable[..., Any] = function
+    if not NOT_COMPILED:
+        found = function.get_overload(tuple(kinds(argument) for argument in arguments))
+    return found
 
 
 @typeof_impl.register(Work)

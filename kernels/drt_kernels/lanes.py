@@ -14,7 +14,7 @@ from numba import extending, types
 from numba.core import cgutils as _cgutils
 from numba.extending import models, register_model
 
-from drt_kernels.compiling import NOT_COMPILED
+from drt_kernels.compiling import NOT_COMPILED, parts_of_array
 
 __all__ = ["WIDTH", "fma", "load", "load_at", "same", "store", "store_at", "total"]
 
@@ -69,9 +69,8 @@ class _LanesModel(models.PrimitiveModel):
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: list[Any]) -> Any:
     """Address of an element of a contiguous array, as one of a vector."""
-    made = context.make_array(kind)(context, builder, array)
-    shape, strides = cgutils.unpack_tuple(builder, made.shape), cgutils.unpack_tuple(builder, made.strides)
-    at = cgutils.get_item_pointer2(context, builder, made.data, shape, strides, kind.layout, index, wraparound=False)
+    data, shape, strides = parts_of_array(context, builder, kind, array)
+    at = cgutils.get_item_pointer2(context, builder, data, shape, strides, kind.layout, index, wraparound=False)
     return builder.bitcast(at, ir.PointerType(_VECTOR))
 
 

@@ -34,6 +34,7 @@ from drt_kernels.held import hold
 Array = NDArray[np.float64]
 
 _FAST, _INNER, _OUTER = FAST, INNER, OUTER
+_MAKING: dict[str, Any] = INNER | {"_nrt": True}  # of what makes arrays
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.
 _NO: Any = np.False_
@@ -173,6 +174,7 @@ class Work(NamedTuple):
     inverse: Array  # (j,j) of the factor, transposed
     step: Array  # (j)
     scratch: Array  # (4,5) for the noise
+    noise: Array  # (2,2) components of the variance, and what they become
     factored: Array  # (1) 1 where `factor` is that of a matrix, else 0
     kept: Array  # (j,j) data's part of the second derivative, upper half
 
@@ -193,7 +195,7 @@ def new_work(grid: Grid, tables: Tables, leaves: Leaves | None = None) -> Work:
         *(zeros(grid.logs), zeros(grid.logs), zeros(grid.logs)),
         *(zeros(3, grid.logs), zeros(3, grid.logs), np.ones(whole), zeros(whole, padded), zeros(whole, padded)),
         *(zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE), zeros(whole, whole + BESIDE)),
-        *(zeros(whole + BESIDE), zeros(4, 5), zeros(1), zeros(whole, whole + BESIDE)),
+        *(zeros(whole + BESIDE), zeros(4, 5), zeros(2, 2), zeros(1), zeros(whole, whole + BESIDE)),
     )
 
 
@@ -430,7 +432,7 @@ def _products(left: Array, i: int, right: Array, j: int, count: int, out: Array)
     out[3, 0], out[3, 1], out[3, 2], out[3, 3] = s30, s31, s32, s33
 
 
-@compiled(**_INNER, fastmath=_FAST)
+@compiled(**_MAKING, fastmath=_FAST)
 def _gram(left: Array, right: Array, outer: Array, out: Array) -> None:
     """Upper half of left rightᵀ, times factors of rows and columns."""
     block = np.empty((4, 4))
@@ -798,7 +800,7 @@ def _find_hyperparameters(parts: Array, given: Array, noise: Array, grid: Grid, 
     """Bring solution, noise and λ into agreement, those that are not given; return λ."""
     lam: float = 1.0 if math.isnan(given[2]) else given[2]
     slope_term: float
-    found = np.empty(2)
+    found = work.noise[1]
     gone = 0.0
     last = 0.0
     farthest = math.inf
@@ -858,7 +860,7 @@ def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> 
     _noise(given, parts, grid, work, noise)
 
 
-@compiled(**_OUTER)
+@compiled(**_OUTER, _nrt=False)
 def maximise(
     b: Array, parts: Array, start: Array, given: Array, work: Work, out: Array, hyper: Array, residual: Array
 ) -> None:
@@ -869,7 +871,7 @@ def maximise(
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
     grid, held = work.grid, hold(work)
-    noise = np.empty(2)
+    noise = held.noise[0]
     for k in range(b.shape[0]):
         for j in range(grid.size):
             held.y[j] = start[k, j]
@@ -952,7 +954,7 @@ def _settle(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, wo
     Leaves the upper half of the covariance in `work.matrix`; false if there is none.
     """
     fixed = not (math.isnan(given[0]) or math.isnan(given[1]))
-    found = np.empty(2)
+    found = work.noise[1]
     for n in range(_MOST_ROUNDS):
         if n == 0 or not fixed:
             _weigh(noise, parts, work)
@@ -978,7 +980,7 @@ def _settle(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, wo
     return True
 
 
-@compiled(**_OUTER)
+@compiled(**_OUTER, _nrt=False)
 def posteriors(
     b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
 ) -> None:
@@ -991,7 +993,7 @@ def posteriors(
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
     grid, held = work.grid, hold(work)
-    noise = np.empty(2)
+    noise = held.noise[0]
     for k in range(b.shape[0]):
         for j in range(grid.size):
             held.y[j] = solution[k, j]

@@ -22,7 +22,7 @@ _NODE, _WEIGHT = np.polynomial.legendre.leggauss(20)
 _LONGEST_PANEL = 2.0  # of length 4 they would leave 4e-13
 
 
-@inner(inline="never")
+@inner(inline="never", _nrt=False)
 def _segment(s0: float, s1: float) -> tuple[float, float, float, float]:
     """∫ (1 − p) K and ∫ p K over one segment, p rising from 0 at s0 = ln ωτ_m to 1 at s1, K = 1/(1 + j e^s).
 
@@ -60,9 +60,9 @@ def piecewise_impedance(omega: Array, tau: Array, out_re: Array, out_im: Array) 
     `omega` is 2π times the API's frequency, `tau` its tau, ascending; out: ohm per ohm.
     """
     # (f),(m)->(f,m),(f,m)
-    out_re[:, :] = 0.0
-    out_im[:, :] = 0.0
     for f in range(omega.size):
+        for m in range(tau.size):
+            out_re[f, m] = out_im[f, m] = 0.0
         for m in range(tau.size - 1):
             falling_re, falling_im, rising_re, rising_im = _segment(
                 math.log(omega[f] * tau[m]), math.log(omega[f] * tau[m + 1])
@@ -82,7 +82,9 @@ def piecewise_gram(order: int, tau: Array, out: Array) -> None:
     squared second difference.
     """
     # (m)->(m,n)
-    out[:, :] = 0.0
+    for m in range(tau.size):
+        for n in range(tau.size):
+            out[m, n] = 0.0
     for m in range(tau.size - 1):
         h = math.log(tau[m + 1] / tau[m])
         diagonal = h / 3.0 if order == 0 else 1.0 / h
@@ -101,7 +103,7 @@ def piecewise_gram(order: int, tau: Array, out: Array) -> None:
                     out[m - 1 + i, m - 1 + j] += stencil[i] * stencil[j] / mean
 
 
-@inner()
+@inner(_nrt=False)
 def _interval(tau: Array, at: float) -> int:
     """Between which relaxation times one is: the number of the first; numpy's search takes longer to compile."""
     low, high = 0, tau.size - 1
@@ -118,8 +120,9 @@ def _interval(tau: Array, at: float) -> int:
 def piecewise_values(at: Array, tau: Array, out: Array) -> None:
     """Values of the hat functions on ascending `tau`, at the relaxation times `at`; zero outside the grid."""
     # (t),(m)->(t,m)
-    out[:, :] = 0.0
     for t in range(at.size):
+        for m in range(tau.size):
+            out[t, m] = 0.0
         if at[t] < tau[0] or at[t] > tau[-1]:
             continue
         m = _interval(tau, at[t])
@@ -170,7 +173,7 @@ def piecewise_curve(values: Array, at: Array, tau: Array, out: Array) -> None:
                 out[k, t] = size_at if values[k, m] > 0.0 else -size_at
 
 
-@inner()
+@inner(_nrt=False)
 def _slopes(values: Array, logs: Array, step: Array, secant: Array, slope: Array) -> None:
     """Slopes of ln |γ| at the values, so that cubics between them have no maximum or minimum of their own.
 

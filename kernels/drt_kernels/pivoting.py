@@ -40,7 +40,7 @@ _STEEP = 0.05
 _OPEN = 3.0
 
 
-@inner(fastmath=_FAST)
+@inner(fastmath=_FAST, _nrt=False)
 def _solve(factor: Array, right: Array, size: int, out: Array) -> None:
     """Solve L Lᵀ out = right; the diagonal of `factor` holds reciprocals."""
     for i in range(size):
@@ -51,7 +51,7 @@ def _solve(factor: Array, right: Array, size: int, out: Array) -> None:
     _solve_transposed(factor, size, out)
 
 
-@inner(fastmath=_FAST)
+@inner(fastmath=_FAST, _nrt=False)
 def _solve_transposed(factor: Array, size: int, out: Array) -> None:
     """Solve Lᵀ out = out."""
     for i in range(size - 1, -1, -1):
@@ -60,7 +60,7 @@ def _solve_transposed(factor: Array, size: int, out: Array) -> None:
             out[q] -= factor[i, q] * out[i]
 
 
-@inner(fastmath=_FAST)
+@inner(fastmath=_FAST, _nrt=False)
 def _factor_row(matrix: Array, chosen: Ints, i: int, factor: Array) -> bool:
     """Compute row i of the Cholesky factor of matrix[chosen, chosen]; false if it depends on the rows before."""
     source = matrix[chosen[i]]
@@ -81,7 +81,7 @@ def _factor_row(matrix: Array, chosen: Ints, i: int, factor: Array) -> bool:
     return True
 
 
-@inner()
+@inner(_nrt=False)
 def _renew(zero: Ints, count: int, is_zero: Flags, is_listed: Flags) -> tuple[int, int]:
     """Bring the list of zeros up to date: those that stay keep their order, new ones come last.
 
@@ -105,7 +105,7 @@ def _renew(zero: Ints, count: int, is_zero: Flags, is_listed: Flags) -> tuple[in
     return kept, size
 
 
-@inner(fastmath=_FAST)
+@inner(fastmath=_FAST, _nrt=False)
 def _exchange(  # noqa: C901, PLR0912 - one loop over one state
     start: Array, matrix: Array, limit: int, x: Array, zero: Ints, flags: Flags, work: Array
 ) -> bool:
@@ -113,9 +113,8 @@ def _exchange(  # noqa: C901, PLR0912 - one loop over one state
     size = start.size
     is_zero, is_listed = flags[0], flags[1]
     forward, y, factor = work[0], work[1], work[2:]
-    is_listed[:] = False
     for i in range(size):
-        is_zero[i] = start[i] < 0.0
+        is_listed[i], is_zero[i] = False, start[i] < 0.0
     count = 0
     fewest = size + 1
     patience = 3
@@ -225,7 +224,7 @@ def _new_work(size: int, stacked: int) -> _Work:
     )
 
 
-@inner(fastmath=_FAST)
+@inner(fastmath=_FAST, _nrt=False)
 def _begin(b: Array, columns: Array, gram: Array, penalty: Array, lam: float, work: _Work) -> float:
     """Start from zero; return |b|."""
     projection, gradient, scaling = work.projection, work.gradient, work.scaling
@@ -243,7 +242,7 @@ def _begin(b: Array, columns: Array, gram: Array, penalty: Array, lam: float, wo
     return math.sqrt(square)
 
 
-@inner(fastmath=_FAST)
+@inner(fastmath=_FAST, _nrt=False)
 def _choose(
     limit: float, several: bool, state: Marks, gradient: Array, scaling: Array, score: Array, entering: Ints
 ) -> int:

@@ -1,4 +1,4 @@
-"""Blocks: they cover everything once, end where chunks do, and take about half a second."""
+"""Blocks: they cover everything once, end where chunks do, and take about a second."""
 
 from itertools import pairwise
 
@@ -83,12 +83,12 @@ def test_a_size_that_is_told_is_kept_to_whole_chunks(fixed, chunk, rows):
     assert size.rows(chunk, left=10**6, workers=4) == rows
 
 
-def test_the_size_goes_for_half_a_second():
+def test_the_size_goes_for_a_second():
     size = BlockSize(None)
     for _ in range(6):
         rows = size.rows(64, left=10**6, workers=1)
         size.learn(rows, rows * 1e-3)
-    assert size.rows(64, left=10**6, workers=1) == 256  # of 500, the power of two below
+    assert size.rows(64, left=10**6, workers=1) == 512  # of 1000, the power of two below
     for _ in range(9):
         size.learn(size.rows(64, 10**6, 1), 1e-9)
     assert size.rows(64, 10**6, 1) == 8192

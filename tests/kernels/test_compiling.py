@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 from drt_kernels import compiling
@@ -88,3 +89,35 @@ def test_what_is_compiled_for_kernels_alone_refuses_a_call_from_python(loaded):
     assert loaded()(5) == 12
     with pytest.raises(TypeError, match="value is compiled for other kernels alone"):
         sys.modules["copied_inner"].value(5)
+
+
+ELEMENTS = """
+import copied_compiling
+
+@copied_compiling.inner(_nrt=False)
+def moved(x, n, i, yes, out):
+    out[0, -1] = x[i, n[0]] + x[-1, 0]
+    out[1, 2] = x[i][-2] + n[-1]
+    yes[i] = not yes[i + 1]
+    n[1] = yes[i] + 3
+
+@copied_compiling.entry()
+def moves(x, n, i, yes, out):
+    moved(x, n, i, yes, out)
+    out[i, 0] += n[(1,)]
+    return x[i, 1], yes[-1]
+"""
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_elements_of_arrays_are_those_of_numpy(loaded, tmp_path, order):
+    loaded()
+    (tmp_path / "copied_elements.py").write_text(ELEMENTS, encoding="utf-8")
+    moves = importlib.import_module("copied_elements").moves
+    x = np.asarray(np.arange(12.0).reshape(3, 4), order=order)
+    out, n, yes = np.zeros((2, 3), order=order), np.array([3, 7, 5], dtype=np.int32), np.array([False, False, True])
+    assert moves(x, n, 1, yes, out) == (5.0, True)
+    np.testing.assert_array_equal(out, [[0.0, 0.0, 7.0 + 8.0], [3.0, 0.0, 6.0 + 5.0]])
+    np.testing.assert_array_equal(n, [3, 3, 5])
+    np.testing.assert_array_equal(yes, [False, False, True])
+    del sys.modules["copied_elements"]
