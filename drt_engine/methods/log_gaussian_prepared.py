@@ -222,7 +222,53 @@ class PreparedLogGaussian:
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
         solution = np.where(known[:, None], values / size[:, None] * problem.scale, np.nan)
-        return replace(posterior, allowed=self._ceilings(solution, size, parts, hyper))
+        ceilings = self._ceilings(solution, size, parts, hyper)
+        pull = self._pull(scaled, regularisation, posterior.covariance, ceilings)
+        return replace(posterior, allowed=ceilings, pull=pull)
+
+    def _pull(self, solution: Array, regularisation: Array, covariance: Array, data: Ceilings) -> Array:
+        """Say how far the data would move the mean if the prior did not hold it, shape (K, N).
+
+        At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
+        leads along d = C g, with the covariance C, to where the data fit better: as far as they do so by their squares,
+        gᵀd / |A d|², but not farther than d itself, where the prior would let go. It is a step of iterated
+        regularisation (J. T. King, D. Chillingworth, Numer. Funct. Anal. Optim. 1 (1979) 499).
+
+        Parameters
+        ----------
+        solution : ndarray, shape (K, N)
+            ln γ, and what follows.
+        regularisation : ndarray, shape (K,)
+            λ.
+        covariance : ndarray, shape (K, N, N)
+            As the posterior has it.
+        data : Ceilings
+            What holds the columns of the model and the weights of the data.
+        """
+        grid = self.grid
+        # Zeros and what is not known have no logarithm.
+        with np.errstate(invalid="ignore"):
+            force = self._force(solution[:, : grid.logs], regularisation[:, None])
+        along = (covariance[:, :, : grid.logs] @ force[:, :, None])[:, :, 0]
+        size = data.unit[:, 0] * self.problem.scale[0]
+        step = np.hstack([data.solution[:, : grid.logs], self.problem.scale[grid.logs :] / size[:, None]]) * along
+        seen = np.sum((row_by_row(step, self.problem.matrix.T) * data.weights) ** 2, axis=1)
+        share = np.ones_like(seen)
+        np.divide(np.sum(force * along[:, : grid.logs], axis=1), seen, out=share, where=seen > 0.0)
+        return np.asarray(np.minimum(share, 1.0)[:, None] * along)
+
+    def _force(self, u: Array, regularisation: Array) -> Array:
+        """Gradient of the prior by ln γ, shape (K, M), for λ of shape (K, 1)."""
+        grid = self.grid
+        step = regularisation * grid.slope * (np.diff(u, axis=1) - grid.lean)
+        bend = sum(grid.bend[:, n] * u[:, n : n + len(grid.bend)] for n in range(3)) / grid.knee
+        turn = grid.rate * regularisation * bend / np.sqrt(1.0 + regularisation * bend**2)
+        force = np.zeros_like(u)
+        force[:, :-1] -= step
+        force[:, 1:] += step
+        for n in range(3):
+            force[:, n : n + len(grid.bend)] += turn * grid.bend[:, n]
+        return force
 
     def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
         """Collect what says how large γ may be."""

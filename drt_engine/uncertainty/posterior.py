@@ -200,6 +200,9 @@ class LogPosterior:
         Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
     exponent : ndarray, shape (K, 2), optional
         n of the tails of spectra of a series, and standard deviations.
+    pull : ndarray, shape (K, N), optional
+        By how much the mean would be elsewhere, in the units of `shift`, if the prior did not pull at the solution:
+        what the data ask for that the prior holds back.
     """
 
     expansion: Expansion
@@ -213,21 +216,22 @@ class LogPosterior:
     allowed: Ceilings | JoinedCeilings | None = None
     reciprocal: bool = False
     exponent: Array | None = None
+    pull: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
         at = np.array([self.series_elements.index(name) for name in names], dtype=int)
         place = np.concatenate([np.arange(self.expansion.tau.size), self.expansion.tau.size + at])
         covariance = self.covariance[:, place[:, None], place]
-        return replace(
-            self, series_elements=names, covariance=covariance, shift=self.shift[:, place], uncut=self.uncut[:, :, at]
-        )
+        pull = None if self.pull is None else self.pull[:, place]
+        means = {"shift": self.shift[:, place], "uncut": self.uncut[:, :, at], "pull": pull}
+        return replace(self, series_elements=names, covariance=covariance, **means)
 
     def part(self, rows: slice) -> "LogPosterior":
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        for name in ("allowed", "exponent"):
+        for name in ("allowed", "exponent", "pull"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
@@ -389,7 +393,9 @@ class LogPosterior:
             deviation = np.hypot(_deviation_along(share, self.covariance[:, :logs, :logs]), blur / np.abs(resistance))
         half = quantile(level) * deviation
         shift = np.sum(share * self.shift[:, :logs], axis=1)
+        pull = np.zeros_like(shift) if self.pull is None else np.sum(share * self.pull[:, :logs], axis=1)
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        low, high = low + np.minimum(pull, 0.0), high + np.maximum(pull, 0.0)
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
         wide = quantile(level) * np.hypot(wide, blur[mixed])
@@ -435,7 +441,9 @@ class LogPosterior:
             raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
         at = self.series_elements.index(name)
         mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
-        low, high = most_probable(mean, deviation, level)
+        pull = np.zeros_like(mean) if self.pull is None else self.pull[:, self.expansion.tau.size + at]
+        low = most_probable(mean + np.minimum(pull, 0.0), deviation, level)[0]
+        high = most_probable(mean + np.maximum(pull, 0.0), deviation, level)[1]
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)
