@@ -50,6 +50,9 @@ _OF_DIFFUSION = {"slope": SLOPE, "rate": CURVATURE * _KNEE_OF_DIFFUSION, "knee":
 FREEDOM = 4.0
 """Degrees of freedom of Student's distribution."""
 
+_DOUBT = 1.6
+"""Standard deviation of ln λ, as :mod:`drt_kernels.log_gaussian` has it."""
+
 _START = 3e-3
 """Regularisation of the non-negative solution that the search starts from."""
 
@@ -227,12 +230,13 @@ class PreparedLogGaussian:
         return replace(posterior, allowed=ceilings, pull=pull)
 
     def _pull(self, solution: Array, regularisation: Array, covariance: Array, data: Ceilings) -> Array:
-        """Say how far the data would move the mean if the prior did not hold it, shape (K, N).
+        """Say how far the data would move the mean if the prior did not hold it, and what doubt about λ does to it.
 
         At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
         leads along d = C g, with the covariance C, to where the data fit better: as far as they do so by their squares,
         gᵀd / |A d|², but not farther than d itself, where the prior would let go. It is a step of iterated
-        regularisation (J. T. King, D. Chillingworth, Numer. Funct. Anal. Optim. 1 (1979) 499).
+        regularisation (J. T. King, D. Chillingworth, Numer. Funct. Anal. Optim. 1 (1979) 499). Outside the window of
+        the data the prior stands alone, and is not in their way.
 
         Parameters
         ----------
@@ -244,31 +248,42 @@ class PreparedLogGaussian:
             As the posterior has it.
         data : Ceilings
             What holds the columns of the model and the weights of the data.
+
+        Returns
+        -------
+        ndarray, shape (K, 2, N)
+            As :class:`LogPosterior` has it.
         """
-        grid = self.grid
+        logs, found = self.grid.logs, self.problem.discretisation
+        tau, (first, last) = found.expansion.tau, found.expansion.window(found.frequency)
         # Zeros and what is not known have no logarithm.
         with np.errstate(invalid="ignore"):
-            force = self._force(solution[:, : grid.logs], regularisation[:, None])
-        along = (covariance[:, :, : grid.logs] @ force[:, :, None])[:, :, 0]
+            force, by_lambda = self._forces(solution[:, :logs], regularisation[:, None])
+        force *= (tau >= first) & (tau <= last)
+        along, moved = (covariance[:, :, :logs] @ np.stack([force, by_lambda], axis=2)).transpose(2, 0, 1)
         size = data.unit[:, 0] * self.problem.scale[0]
-        step = np.hstack([data.solution[:, : grid.logs], self.problem.scale[grid.logs :] / size[:, None]]) * along
+        step = np.hstack([data.solution[:, :logs], self.problem.scale[logs:] / size[:, None]]) * along
         seen = np.sum((row_by_row(step, self.problem.matrix.T) * data.weights) ** 2, axis=1)
         share = np.ones_like(seen)
-        np.divide(np.sum(force * along[:, : grid.logs], axis=1), seen, out=share, where=seen > 0.0)
-        return np.asarray(np.minimum(share, 1.0)[:, None] * along)
+        np.divide(np.sum(force * along[:, :logs], axis=1), seen, out=share, where=seen > 0.0)
+        # The covariance is C₀ + s² m mᵀ with m = C₀ f, from whose product with f there follows m.
+        twice = 1.0 + np.sqrt(1.0 + 4.0 * _DOUBT**2 * np.sum(by_lambda * moved[:, :logs], axis=1))
+        return np.stack([np.minimum(share, 1.0)[:, None] * along, 2.0 * _DOUBT / twice[:, None] * moved], axis=1)
 
-    def _force(self, u: Array, regularisation: Array) -> Array:
-        """Gradient of the prior by ln γ, shape (K, M), for λ of shape (K, 1)."""
+    def _forces(self, u: Array, regularisation: Array) -> tuple[Array, Array]:
+        """Gradient of the prior by ln γ, and its derivative by ln λ, shape (K, M) each, for λ of shape (K, 1)."""
         grid = self.grid
         step = regularisation * grid.slope * (np.diff(u, axis=1) - grid.lean)
         bend = sum(grid.bend[:, n] * u[:, n : n + len(grid.bend)] for n in range(3)) / grid.knee
-        turn = grid.rate * regularisation * bend / np.sqrt(1.0 + regularisation * bend**2)
-        force = np.zeros_like(u)
-        force[:, :-1] -= step
-        force[:, 1:] += step
-        for n in range(3):
-            force[:, n : n + len(grid.bend)] += turn * grid.bend[:, n]
-        return force
+        square = regularisation * bend**2
+        turn = grid.rate * regularisation * bend / np.sqrt(1.0 + square)
+        force, by_lambda = np.zeros_like(u), np.zeros_like(u)
+        for out, turned in ((force, turn), (by_lambda, turn * (1.0 - 0.5 * square / (1.0 + square)))):
+            out[:, :-1] -= step
+            out[:, 1:] += step
+            for n in range(3):
+                out[:, n : n + len(grid.bend)] += turned * grid.bend[:, n]
+        return force, by_lambda
 
     def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
         """Collect what says how large γ may be."""

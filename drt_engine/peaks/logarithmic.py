@@ -99,7 +99,7 @@ def features(
         narrow = part[..., _WIDTH] < _NARROWER * float(np.median(np.diff(y)))
         part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _NARROW * narrow * part[..., _R])
         if known.pull is not None:
-            part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _held(y, gamma * known.pull[:, : y.size], part, number))
+            part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _held(y, gamma * known.pull[:, 0, : y.size], part, number))
         found[tile], count[tile] = part, number
 
     for row in np.flatnonzero(np.isfinite(coefficients).all(axis=1) & (coefficients < 0.0).any(axis=1)):

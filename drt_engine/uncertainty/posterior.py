@@ -73,6 +73,9 @@ _BLUR, _WIDEST_BLUR = 0.5, 0.125
 distance of both boundaries: on which side of it γ is, is known no better than the grid resolves it. Without it
 intervals of the resistance between two valleys cover 0.93 on scenarios where those of γ cover 0.97."""
 
+_LEAST_REST = 0.1
+"""Share of a standard deviation that is left of it at least without the doubt about λ."""
+
 _SWEEPS, _DAMPING = 30, 0.8
 """Of the expectation propagation of series elements that may not be negative."""
 
@@ -200,9 +203,9 @@ class LogPosterior:
         Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
     exponent : ndarray, shape (K, 2), optional
         n of the tails of spectra of a series, and standard deviations.
-    pull : ndarray, shape (K, N), optional
-        By how much the mean would be elsewhere, in the units of `shift`, if the prior did not pull at the solution:
-        what the data ask for that the prior holds back.
+    pull : ndarray, shape (K, 2, N), optional
+        How far the data would move the mean, in the units of `shift`, if the prior did not hold it; and the part of the
+        standard deviations that the doubt about λ has, which is a doubt about the same, with the signs of one mode.
     """
 
     expansion: Expansion
@@ -223,7 +226,7 @@ class LogPosterior:
         at = np.array([self.series_elements.index(name) for name in names], dtype=int)
         place = np.concatenate([np.arange(self.expansion.tau.size), self.expansion.tau.size + at])
         covariance = self.covariance[:, place[:, None], place]
-        pull = None if self.pull is None else self.pull[:, place]
+        pull = None if self.pull is None else self.pull[:, :, place]
         means = {"shift": self.shift[:, place], "uncut": self.uncut[:, :, at], "pull": pull}
         return replace(self, series_elements=names, covariance=covariance, **means)
 
@@ -374,7 +377,8 @@ class LogPosterior:
         low, high : ndarray, shape (K,)
             Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the solution; where γ
             has both signs, the resistance itself. The interval is from that around the solution to that around the
-            mean, which differ where R_inf, L or 1/C is near zero. Half of the distance of relaxation times is taken for
+            mean, which differ where R_inf, L or 1/C is near zero; and to where the data would lead if the prior did
+            not hold γ, if that is farther off than the doubt about λ reaches. Half of the distance of relaxation times is taken for
             the standard deviation of each boundary within them.
 
         Raises
@@ -393,9 +397,12 @@ class LogPosterior:
             deviation = np.hypot(_deviation_along(share, self.covariance[:, :logs, :logs]), blur / np.abs(resistance))
         half = quantile(level) * deviation
         shift = np.sum(share * self.shift[:, :logs], axis=1)
-        pull = np.zeros_like(shift) if self.pull is None else np.sum(share * self.pull[:, :logs], axis=1)
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
-        low, high = low + np.minimum(pull, 0.0), high + np.maximum(pull, 0.0)
+        if self.pull is not None:
+            step, doubt = (share[:, None] * self.pull[:, :, :logs]).sum(axis=2).T
+            rest = quantile(level) * _without(deviation, doubt)
+            low = np.minimum(low, np.minimum(shift, 0.0) + step - rest)
+            high = np.maximum(high, np.maximum(shift, 0.0) + step + rest)
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
         wide = quantile(level) * np.hypot(wide, blur[mixed])
@@ -441,9 +448,11 @@ class LogPosterior:
             raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
         at = self.series_elements.index(name)
         mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
-        pull = np.zeros_like(mean) if self.pull is None else self.pull[:, self.expansion.tau.size + at]
-        low = most_probable(mean + np.minimum(pull, 0.0), deviation, level)[0]
-        high = most_probable(mean + np.maximum(pull, 0.0), deviation, level)[1]
+        low, high = most_probable(mean, deviation, level)
+        if self.pull is not None:
+            step, doubt = self.pull[:, :, self.expansion.tau.size + at].T
+            ends = most_probable(mean + step, _without(deviation, doubt), level)
+            low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)
@@ -638,6 +647,11 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
 
 def _times(exponent: Array | float) -> Array:
     return np.asarray(np.exp(np.clip(exponent, -_WIDEST, _WIDEST)))
+
+
+def _without(deviation: Array, part: Array) -> Array:
+    """Take a part of a standard deviation off; a tenth of it is left at least."""
+    return np.asarray(np.sqrt(np.maximum(deviation**2 - part**2, (_LEAST_REST * deviation) ** 2)))
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:
