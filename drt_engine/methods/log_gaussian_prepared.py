@@ -235,8 +235,8 @@ class PreparedLogGaussian:
         At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
         leads along d = C g, with the covariance C, to where the data fit better: as far as they do so by their squares,
         gᵀd / |A d|², but not farther than d itself, where the prior would let go. It is a step of iterated
-        regularisation (J. T. King, D. Chillingworth, Numer. Funct. Anal. Optim. 1 (1979) 499). Outside the window of
-        the data the prior stands alone, and is not in their way.
+        regularisation (J. T. King, D. Chillingworth, Numer. Funct. Anal. Optim. 1 (1979) 499). Only the gradient within
+        the window of the data counts: beyond it they say nothing.
 
         Parameters
         ----------

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
 _R, _WIDTH, _R_ERROR, _LOWER, _KIND = 1, 3, 7, 8, 10
-"""Columns: resistance, width, the error of the resistance, the lower limit, beside which is the upper one, and the kind."""
+"""Columns: resistance, width, the error of the resistance, the lower limit beside the upper one, and the kind."""
 
 _SIGNED = [1, 2, 4]
 """Columns that have the sign of γ: resistance, height and prominence."""
@@ -99,7 +99,9 @@ def features(
         narrow = part[..., _WIDTH] < _NARROWER * float(np.median(np.diff(y)))
         part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _NARROW * narrow * part[..., _R])
         if known.pull is not None:
-            part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _held(y, gamma * known.pull[:, 0, : y.size], part, number))
+            part[..., _R_ERROR] = np.hypot(
+                part[..., _R_ERROR], _held(y, gamma * known.pull[:, 0, : y.size], part, number)
+            )
         found[tile], count[tile] = part, number
 
     for row in np.flatnonzero(np.isfinite(coefficients).all(axis=1) & (coefficients < 0.0).any(axis=1)):

@@ -226,9 +226,10 @@ class LogPosterior:
         at = np.array([self.series_elements.index(name) for name in names], dtype=int)
         place = np.concatenate([np.arange(self.expansion.tau.size), self.expansion.tau.size + at])
         covariance = self.covariance[:, place[:, None], place]
-        pull = None if self.pull is None else self.pull[:, :, place]
-        means = {"shift": self.shift[:, place], "uncut": self.uncut[:, :, at], "pull": pull}
-        return replace(self, series_elements=names, covariance=covariance, **means)
+        found = replace(
+            self, series_elements=names, covariance=covariance, shift=self.shift[:, place], uncut=self.uncut[:, :, at]
+        )
+        return found if self.pull is None else replace(found, pull=self.pull[:, :, place])
 
     def part(self, rows: slice) -> "LogPosterior":
         """Return that of some of the solutions."""
@@ -377,9 +378,9 @@ class LogPosterior:
         low, high : ndarray, shape (K,)
             Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the solution; where γ
             has both signs, the resistance itself. The interval is from that around the solution to that around the
-            mean, which differ where R_inf, L or 1/C is near zero; and to where the data would lead if the prior did
-            not hold γ, if that is farther off than the doubt about λ reaches. Half of the distance of relaxation times is taken for
-            the standard deviation of each boundary within them.
+            mean, which differ where R_inf, L or 1/C is near zero; and to that around where the data would lead if the
+            prior did not hold γ, which takes the place of the doubt about λ, where it is farther off. Half of the
+            distance of relaxation times is taken for the standard deviation of each boundary within them.
 
         Raises
         ------
