@@ -226,10 +226,19 @@ class PreparedLogGaussian:
         posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
         solution = np.where(known[:, None], values / size[:, None] * problem.scale, np.nan)
         ceilings = self._ceilings(solution, size, parts, hyper)
-        pull = self._pull(scaled, regularisation, posterior.covariance, ceilings)
+        units = np.ones_like(scaled)
+        units[:, self.grid.logs :] = size[:, None] / problem.scale[self.grid.logs :]
+        of_data = problem.matrix.T, ceilings.weights
+        pull = self.pull(self.grid, (scaled, regularisation), (posterior.covariance, units), of_data)
         return replace(posterior, allowed=ceilings, pull=pull)
 
-    def _pull(self, solution: Array, regularisation: Array, covariance: Array, data: Ceilings) -> Array:
+    def pull(
+        self,
+        grid: log_gaussian.Grid,
+        solutions: tuple[Array, Array],
+        covariances: tuple[Array, Array],
+        data: tuple[Array, Array],
+    ) -> Array:
         """Say how far the data would move the mean if the prior did not hold it, and what doubt about λ does to it.
 
         At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
@@ -240,50 +249,36 @@ class PreparedLogGaussian:
 
         Parameters
         ----------
-        solution : ndarray, shape (K, N)
-            ln γ, and what follows.
-        regularisation : ndarray, shape (K,)
-            λ.
-        covariance : ndarray, shape (K, N, N)
-            As the posterior has it.
-        data : Ceilings
-            What holds the columns of the model and the weights of the data.
+        grid : Grid
+            Of the prior.
+        solutions : pair of ndarray, shapes (K, N) and (K,)
+            ln γ and what follows; and λ.
+        covariances : pair of ndarray, shapes (K, N, N) and (K, N)
+            In units of their own; and how many of these a unit of the solution is.
+        data : pair of ndarray, shapes (N, n) and (K, n)
+            Columns of the model for γ and what follows, and reciprocal standard deviations.
 
         Returns
         -------
         ndarray, shape (K, 2, N)
-            As :class:`LogPosterior` has it.
+            In the units of the covariance, as :class:`LogPosterior` has it.
         """
-        logs, found = self.grid.logs, self.problem.discretisation
+        (solution, regularisation), (covariance, units), (columns, weights) = solutions, covariances, data
+        logs, found = grid.logs, self.problem.discretisation
         tau, (first, last) = found.expansion.tau, found.expansion.window(found.frequency)
         # Zeros and what is not known have no logarithm.
         with np.errstate(invalid="ignore"):
-            force, by_lambda = self._forces(solution[:, :logs], regularisation[:, None])
+            force, by_lambda = _forces(grid, solution[:, :logs], regularisation[:, None])
         force *= (tau >= first) & (tau <= last)
         along, moved = (covariance[:, :, :logs] @ np.stack([force, by_lambda], axis=2)).transpose(2, 0, 1)
-        size = data.unit[:, 0] * self.problem.scale[0]
-        step = np.hstack([data.solution[:, :logs], self.problem.scale[logs:] / size[:, None]]) * along
-        seen = np.sum((row_by_row(step, self.problem.matrix.T) * data.weights) ** 2, axis=1)
+        step = along / units
+        step[:, :logs] *= np.exp(solution[:, :logs])
+        seen = np.sum((row_by_row(step, columns) * weights) ** 2, axis=1)
         share = np.ones_like(seen)
         np.divide(np.sum(force * along[:, :logs], axis=1), seen, out=share, where=seen > 0.0)
         # The covariance is C₀ + s² m mᵀ with m = C₀ f, from whose product with f there follows m.
         twice = 1.0 + np.sqrt(1.0 + 4.0 * _DOUBT**2 * np.sum(by_lambda * moved[:, :logs], axis=1))
         return np.stack([np.minimum(share, 1.0)[:, None] * along, 2.0 * _DOUBT / twice[:, None] * moved], axis=1)
-
-    def _forces(self, u: Array, regularisation: Array) -> tuple[Array, Array]:
-        """Gradient of the prior by ln γ, and its derivative by ln λ, shape (K, M) each, for λ of shape (K, 1)."""
-        grid = self.grid
-        step = regularisation * grid.slope * (np.diff(u, axis=1) - grid.lean)
-        bend = sum(grid.bend[:, n] * u[:, n : n + len(grid.bend)] for n in range(3)) / grid.knee
-        square = regularisation * bend**2
-        turn = grid.rate * regularisation * bend / np.sqrt(1.0 + square)
-        force, by_lambda = np.zeros_like(u), np.zeros_like(u)
-        for out, turned in ((force, turn), (by_lambda, turn * (1.0 - 0.5 * square / (1.0 + square)))):
-            out[:, :-1] -= step
-            out[:, 1:] += step
-            for n in range(3):
-                out[:, n : n + len(grid.bend)] += turned * grid.bend[:, n]
-        return force, by_lambda
 
     def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
         """Collect what says how large γ may be."""
@@ -461,6 +456,21 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
         width=expected["width"],
         noise=_expected(1.0 if tail == 0.0 else _NORMAL),
     )
+
+
+def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[Array, Array]:
+    """Gradient of the prior by ln γ, and its derivative by ln λ, shape (K, M) each, for λ of shape (K, 1)."""
+    step = regularisation * grid.slope * (np.diff(u, axis=1) - grid.lean)
+    bend = sum(grid.bend[:, n] * u[:, n : n + len(grid.bend)] for n in range(3)) / grid.knee
+    square = regularisation * bend**2
+    turn = grid.rate * regularisation * bend / np.sqrt(1.0 + square)
+    force, by_lambda = np.zeros_like(u), np.zeros_like(u)
+    for out, turned in ((force, turn), (by_lambda, turn * (1.0 - 0.5 * square / (1.0 + square)))):
+        out[:, :-1] -= step
+        out[:, 1:] += step
+        for n in range(3):
+            out[:, n : n + len(grid.bend)] += turned * grid.bend[:, n]
+    return force, by_lambda
 
 
 def _ending(grid: log_gaussian.Grid, problem: Problem) -> log_gaussian.Grid:
