@@ -37,6 +37,11 @@ _STEEP, _STEEP_SLOPE, _STEEP_REACH = 0.2, 1.0, 0.45
 how far in ln τ that reaches, falling as an exponential function: γ with edges has such slopes, and where an edge is, is
 only known as well as the kernel lets see it."""
 
+_FARTHER, _SURER, _DETERMINED = 1.5, 0.2, 0.5
+"""How much farther than by one step the data may lead γ; by which share its standard deviation is less than the
+covariance says, and the standard deviation of ln γ up to which that is so. By how often bands cover γ: with the step,
+they need to be less wide where the prior is right."""
+
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
 
@@ -270,16 +275,32 @@ class LogPosterior:
         InputError
             For a level that is no probability.
         """
-        half = quantile(level) * self.deviation
+        below, above = self._ends(level)
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.parameters.coefficients
-        low, high = np.minimum(shift, 0.0) - half, self._cut_off(np.maximum(shift, 0.0) + half)
+        low, high = np.minimum(shift, 0.0) + below, self._cut_off(np.maximum(shift, 0.0) + above)
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
         one, other = gamma * _times(low), gamma * _times(high)
         # Where γ is negative, the larger modulus is the lower end.
         return np.minimum(one, other), np.maximum(one, other)
+
+    def _ends(self, level: float) -> tuple[Array, Array]:
+        """Find the ends of the band, as distances of ln |γ| from its mean, shape (K, M) each.
+
+        Around the mean, or around where the data lead if the prior does not hold it, whichever is farther off. The
+        standard deviation is less than the covariance says where the data determine γ.
+        """
+        whole, logs = self.deviation, self.expansion.tau.size
+        if self.pull is None:
+            return -quantile(level) * whole, quantile(level) * whole
+        step, doubt = _FARTHER * self.pull[:, 0, :logs], self.pull[:, 1, :logs]
+        half, rest = (
+            quantile(level) * each * (1.0 - _SURER / (1.0 + (each / _DETERMINED) ** 2))
+            for each in (whole, _without(whole, doubt))
+        )
+        return np.minimum(-half, step - rest), np.maximum(half, step + rest)
 
     def _cut_off(self, above: Array) -> Array:
         """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow."""
