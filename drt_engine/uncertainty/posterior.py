@@ -73,6 +73,11 @@ _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
 there than the prior expects, as it does for an RC element, of which the data show one flank."""
 
+_NARROW, _NARROW_SERIES = 0.011, 0.007
+"""Standard deviations of R_pol, downward, and of R_inf, upward, as shares of the resistance of peaks that is within two
+neighbouring relaxation times, for each squared unit of their distance in ln τ: where a peak is narrower, γ gives it a
+width, and what that does to the fit is made up for by tails. No noise of the data tells of that."""
+
 _BLUR, _WIDEST_BLUR = 0.5, 0.125
 """Standard deviation of the place of a boundary, as a share of the distance of relaxation times and at most of the
 distance of both boundaries: on which side of it γ is, is known no better than the grid resolves it. Without it
@@ -318,8 +323,9 @@ class LogPosterior:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
         gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
         upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
-        the window. It is wider downward by a share of what lies beyond the window, which may end sooner. What lies
-        before the first relaxation time is R_inf for the data.
+        the window. It is wider downward by a share of what lies beyond the window, which may end sooner, and by what
+        the width that γ gives to peaks narrower than the grid may do. What lies before the first relaxation time is
+        R_inf for the data.
 
         References
         ----------
@@ -331,6 +337,7 @@ class LogPosterior:
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
         beyond, r_pol = self.beyond(level), self._r_pol
         more, less = np.maximum(beyond, 0.0), np.hypot(np.minimum(beyond, 0.0), self._sooner(level))
+        less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
 
     def _sooner(self, level: float) -> Array:
@@ -340,6 +347,17 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         beyond = self.parameters.coefficients @ areas_between(self.expansion, self.window_end, float(tau[-1]))
         return np.asarray(quantile(level) * _SOONER * np.abs(beyond))
+
+    @cached_property
+    def _narrow(self) -> Array:
+        """Resistance of peaks within two relaxation times, by the squared distance of these, ohm, shape (K,)."""
+        if self.pull is None:
+            return np.zeros(len(self.shift))
+        parts = np.abs(self.parameters.coefficients) * self.expansion.areas
+        pairs = np.pad(parts[:, 1:] + parts[:, :-1], ((0, 0), (1, 1)))
+        highest = (pairs[:, 1:-1] >= pairs[:, :-2]) & (pairs[:, 1:-1] > pairs[:, 2:])
+        apart = float(np.median(np.diff(np.log(self.expansion.tau))))
+        return np.asarray(np.where(highest, pairs[:, 1:-1], 0.0).sum(axis=1) * apart**2)
 
     def _net_interval(self, level: float) -> tuple[Array, Array]:
         """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero."""
@@ -475,6 +493,8 @@ class LogPosterior:
             step, doubt = self.pull[:, :, self.expansion.tau.size + at].T
             ends = most_probable(mean + step, _without(deviation, doubt), level)
             low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+        if name == "r_inf" and not self.reciprocal:
+            high = mean + np.hypot(high - mean, quantile(level) * _NARROW_SERIES * self._narrow)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)
