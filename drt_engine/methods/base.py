@@ -187,6 +187,11 @@ def slow_flank(
     part = np.digitize(expansion.tau / end, _BANDS)
     rest = [row_by_row(tail * (part == which), columns) / sigma for which in np.unique(part)]
     rest.append(np.repeat([1.0, 0.0], frequency.size) / sigma)
+    # A peak that is narrower than the grid has another width in γ.
+    share = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * expansion.tau)
+    narrower = share * (1.0 - share) * (1.0 - 2.0 * share)
+    narrower *= expansion.areas
+    rest.append(row_by_row(tail, np.hstack([narrower.real.T, narrower.imag.T])) / sigma)
     exact = (1j * frequency / frequency[slowest]) ** -_FLANK
     flank = np.concatenate([exact.real, exact.imag]) / sigma
     # γ may be so small that it vanishes beside the noise in the numbers of the machine: nothing is said then.

@@ -355,6 +355,7 @@ class LogModels:
         number = logs + len(names)
         covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
         uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
+        pull = np.zeros((rows, 2, number))
         terms = self._terms_of(parameters)
         for k in range(rows):
             signs = np.where(parameters.coefficients[k] < 0.0, -1.0, 1.0)
@@ -375,6 +376,11 @@ class LogModels:
             mean, spread, loose = cut_at_zero(mean, spread, model.logs)
             own = [logs + names.index(name) for name in (*candidate.terms.series_elements, *candidate.terms.shapes)]
             place = np.array([*range(logs), *own])
+            weights = np.tile(np.sqrt(self._prepared.normal / (used[0, :2] @ parts[k])), 2)[None]
+            of_data = grid.columns[: y.size], weights
+            pull[k][:, place] = self._prepared.pull(
+                grid, (y[None], regularisation[k : k + 1]), (spread, factors[None]), of_data
+            )[0]
             mean[:, :logs] -= y[:logs]
             shift[k, place], hyper[k] = mean[0], used[0]
             covariance[k][np.ix_(place, place)] = spread[0]
@@ -382,9 +388,11 @@ class LogModels:
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
         end = expansion.window(self.discretisation.frequency)[1]
         window_end = end if expansion.tau[-1] > end else None
-        return LogPosterior(
-            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=self._reciprocal
+        reciprocal = self._reciprocal
+        found = LogPosterior(
+            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=reciprocal
         )
+        return replace(found, pull=pull)
 
     @property
     def series_elements(self) -> tuple[str, ...]:

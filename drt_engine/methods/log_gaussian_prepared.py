@@ -50,6 +50,9 @@ _OF_DIFFUSION = {"slope": SLOPE, "rate": CURVATURE * _KNEE_OF_DIFFUSION, "knee":
 FREEDOM = 4.0
 """Degrees of freedom of Student's distribution."""
 
+_DOUBT = 1.6
+"""Standard deviation of ln λ, as :mod:`drt_kernels.log_gaussian` has it."""
+
 _START = 3e-3
 """Regularisation of the non-negative solution that the search starts from."""
 
@@ -245,7 +248,60 @@ class PreparedLogGaussian:
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
         posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
         solution = np.where(known[:, None], values / size[:, None] * problem.scale, np.nan)
-        return replace(posterior, allowed=self._ceilings(solution, size, parts, hyper))
+        ceilings = self._ceilings(solution, size, parts, hyper)
+        units = np.ones_like(scaled)
+        units[:, self.grid.logs :] = size[:, None] / problem.scale[self.grid.logs :]
+        of_data = problem.matrix.T, ceilings.weights
+        pull = self.pull(self.grid, (scaled, regularisation), (posterior.covariance, units), of_data)
+        return replace(posterior, allowed=ceilings, pull=pull)
+
+    def pull(
+        self,
+        grid: log_gaussian.Grid,
+        solutions: tuple[Array, Array],
+        covariances: tuple[Array, Array],
+        data: tuple[Array, Array],
+    ) -> Array:
+        """Say how far the data would move the mean if the prior did not hold it, and what doubt about λ does to it.
+
+        At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
+        leads along d = C g, with the covariance C, to where the data fit better: as far as they do so by their squares,
+        gᵀd / |A d|², but not farther than d itself, where the prior would let go. It is a step of iterated
+        regularisation (J. T. King, D. Chillingworth, Numer. Funct. Anal. Optim. 1 (1979) 499). Only the gradient within
+        the window of the data counts: beyond it they say nothing.
+
+        Parameters
+        ----------
+        grid : Grid
+            Of the prior.
+        solutions : pair of ndarray, shapes (K, N) and (K,)
+            ln γ and what follows; and λ.
+        covariances : pair of ndarray, shapes (K, N, N) and (K, N)
+            In units of their own; and how many of these a unit of the solution is.
+        data : pair of ndarray, shapes (N, n) and (K, n)
+            Columns of the model for γ and what follows, and reciprocal standard deviations.
+
+        Returns
+        -------
+        ndarray, shape (K, 2, N)
+            In the units of the covariance, as :class:`LogPosterior` has it.
+        """
+        (solution, regularisation), (covariance, units), (columns, weights) = solutions, covariances, data
+        logs, found = grid.logs, self.problem.discretisation
+        tau, (first, last) = found.expansion.tau, found.expansion.window(found.frequency)
+        # Zeros and what is not known have no logarithm.
+        with np.errstate(invalid="ignore"):
+            force, by_lambda = _forces(grid, solution[:, :logs], regularisation[:, None])
+        force *= (tau >= first) & (tau <= last)
+        along, moved = (covariance[:, :, :logs] @ np.stack([force, by_lambda], axis=2)).transpose(2, 0, 1)
+        step = along / units
+        step[:, :logs] *= np.exp(solution[:, :logs])
+        seen = np.sum((row_by_row(step, columns) * weights) ** 2, axis=1)
+        share = np.ones_like(seen)
+        np.divide(np.sum(force * along[:, :logs], axis=1), seen, out=share, where=seen > 0.0)
+        # The covariance is C₀ + s² m mᵀ with m = C₀ f, from whose product with f there follows m.
+        twice = 1.0 + np.sqrt(1.0 + 4.0 * _DOUBT**2 * np.sum(by_lambda * moved[:, :logs], axis=1))
+        return np.stack([np.minimum(share, 1.0)[:, None] * along, 2.0 * _DOUBT / twice[:, None] * moved], axis=1)
 
     def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
         """Collect what says how large γ may be."""
@@ -426,6 +482,21 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
         width=expected["width"],
         noise=_expected(1.0 if tail == 0.0 else _NORMAL),
     )
+
+
+def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[Array, Array]:
+    """Gradient of the prior by ln γ, and its derivative by ln λ, shape (K, M) each, for λ of shape (K, 1)."""
+    step = regularisation * grid.slope * (np.diff(u, axis=1) - grid.lean)
+    bend = sum(grid.bend[:, n] * u[:, n : n + len(grid.bend)] for n in range(3)) / grid.knee
+    square = regularisation * bend**2
+    turn = grid.rate * regularisation * bend / np.sqrt(1.0 + square)
+    force, by_lambda = np.zeros_like(u), np.zeros_like(u)
+    for out, turned in ((force, turn), (by_lambda, turn * (1.0 - 0.5 * square / (1.0 + square)))):
+        out[:, :-1] -= step
+        out[:, 1:] += step
+        for n in range(3):
+            out[:, n : n + len(grid.bend)] += turned * grid.bend[:, n]
+    return force, by_lambda
 
 
 def _ending(grid: log_gaussian.Grid, problem: Problem) -> log_gaussian.Grid:

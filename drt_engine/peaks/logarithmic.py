@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 
 _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
-_R, _R_ERROR, _LOWER, _KIND = 1, 7, 8, 10
-"""Columns: resistance, its error, the lower limit, beside which is the upper one, and the kind."""
+_R, _WIDTH, _R_ERROR, _LOWER, _KIND = 1, 3, 7, 8, 10
+"""Columns: resistance, width, the error of the resistance, the lower limit beside the upper one, and the kind."""
 
 _SIGNED = [1, 2, 4]
 """Columns that have the sign of γ: resistance, height and prominence."""
@@ -31,6 +31,10 @@ _LEANING, _MOST_RATIO = 0.09, 100.0
 the logarithm of the ratio of the two resistances, and the largest ratio: the prior lets the flank of the larger process
 end early, so that a small one beside it reads high. Found on pairs and triples of ZARC elements with R up to a hundred
 times that of their neighbour."""
+
+_NARROW, _NARROWER = 1e-3, 1.5
+"""Standard deviation of the resistance of a peak whose width is below so many spacings of relaxation times, as a share
+of it: γ gives such a peak a width that it does not have. Found on pairs and triples of RC elements at little noise."""
 
 _ONE_DEVIATION = 0.6827
 """Probability within one standard deviation."""
@@ -92,6 +96,12 @@ def features(
         kernels.find(y, gamma, np.ascontiguousarray(known.covariance), limits, window, part, number)
         part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _leaning(y, gamma, part, number))
         part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _beyond(known, part, number))
+        narrow = part[..., _WIDTH] < _NARROWER * float(np.median(np.diff(y)))
+        part[..., _R_ERROR] = np.hypot(part[..., _R_ERROR], _NARROW * narrow * part[..., _R])
+        if known.pull is not None:
+            part[..., _R_ERROR] = np.hypot(
+                part[..., _R_ERROR], _held(y, gamma * known.pull[:, 0, : y.size], part, number)
+            )
         found[tile], count[tile] = part, number
 
     for row in np.flatnonzero(np.isfinite(coefficients).all(axis=1) & (coefficients < 0.0).any(axis=1)):
@@ -134,6 +144,29 @@ def _beyond(known: "LogPosterior", rows: Array, count: NDArray[np.int64]) -> Arr
     if not known.reciprocal:
         out[np.arange(len(rows)), np.maximum(count - 1, 0)] = np.abs(known.beyond(_ONE_DEVIATION))
     return out
+
+
+def _held(y: Array, change: Array, rows: Array, count: NDArray[np.int64]) -> Array:
+    """By how much the data would change resistances if the prior did not hold them, ohm, shape (K, rows).
+
+    Parameters
+    ----------
+    y : ndarray, shape (M,)
+        ln τ.
+    change : ndarray, shape (K, M)
+        By how much γ would change, ohm.
+    rows, count
+        As `kernels.find` leaves them.
+    """
+    up_to = np.zeros_like(change)
+    np.cumsum(0.5 * (change[:, 1:] + change[:, :-1]) * np.diff(y), axis=1, out=up_to[:, 1:])
+    place = np.clip(rows[..., _LOWER : _LOWER + 2], y[0], y[-1])
+    at = np.clip(np.searchsorted(y, place) - 1, 0, y.size - 2)
+    share = (place - y[at]) / (y[at + 1] - y[at])
+    number = np.arange(len(change))[:, None, None]
+    ends = up_to[number, at] + share * (up_to[number, at + 1] - up_to[number, at])
+    there = np.arange(rows.shape[1]) < count[:, None]
+    return np.where(there, ends[..., 1] - ends[..., 0], 0.0)
 
 
 def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[float, float], most: int) -> Array:

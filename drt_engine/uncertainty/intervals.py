@@ -294,7 +294,7 @@ def posterior_of(
     place = np.full(len(given.impedance), -1)
     place[rows] = np.arange(rows.size)
     wanted = place >= 0
-    names = ("covariance", "noise", "shift", "uncut")
+    names = ("covariance", "noise", "shift", "uncut", "pull")
     whole: dict[str, Array] = {}
     allowed = JoinedCeilings(rows.size, [])
     for members, find in _pieces(method, given, joined, wanted):
@@ -304,6 +304,8 @@ def posterior_of(
             allowed.parts.append((place[members[some]], last.allowed[some]))
         for name in names:
             part = getattr(last, name)
+            # That of a series is not known.
+            part = np.zeros((len(last.shift), 2, last.shift.shape[1])) if part is None else part
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
     posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), allowed=allowed, **whole)
     return posterior

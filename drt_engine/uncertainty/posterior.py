@@ -37,6 +37,11 @@ _STEEP, _STEEP_SLOPE, _STEEP_REACH = 0.2, 1.0, 0.45
 how far in ln τ that reaches, falling as an exponential function: γ with edges has such slopes, and where an edge is, is
 only known as well as the kernel lets see it."""
 
+_FARTHER, _SURER, _DETERMINED = 1.5, 0.2, 0.5
+"""How much farther than by one step the data may lead γ; by which share its standard deviation is less than the
+covariance says, and the standard deviation of ln γ up to which that is so. By how often bands cover γ: with the step,
+they need to be less wide where the prior is right."""
+
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
 
@@ -68,10 +73,18 @@ _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
 there than the prior expects, as it does for an RC element, of which the data show one flank."""
 
+_NARROW, _NARROW_SERIES = 0.011, 0.007
+"""Standard deviations of R_pol, downward, and of R_inf, upward, as shares of the resistance of peaks that is within two
+neighbouring relaxation times, for each squared unit of their distance in ln τ: where a peak is narrower, γ gives it a
+width, and what that does to the fit is made up for by tails. No noise of the data tells of that."""
+
 _BLUR, _WIDEST_BLUR = 0.5, 0.125
 """Standard deviation of the place of a boundary, as a share of the distance of relaxation times and at most of the
 distance of both boundaries: on which side of it γ is, is known no better than the grid resolves it. Without it
 intervals of the resistance between two valleys cover 0.93 on scenarios where those of γ cover 0.97."""
+
+_LEAST_REST = 0.1
+"""Share of a standard deviation that is left of it at least without the doubt about λ."""
 
 _SWEEPS, _DAMPING = 30, 0.8
 """Of the expectation propagation of series elements that may not be negative."""
@@ -200,6 +213,9 @@ class LogPosterior:
         Whether it is of admittances, whose 1/R_inf stands in place of R_inf and C in place of L.
     exponent : ndarray, shape (K, 2), optional
         n of the tails of spectra of a series, and standard deviations.
+    pull : ndarray, shape (K, 2, N), optional
+        How far the data would move the mean, in the units of `shift`, if the prior did not hold it; and the part of the
+        standard deviations that the doubt about λ has, which is a doubt about the same, with the signs of one mode.
     """
 
     expansion: Expansion
@@ -213,21 +229,23 @@ class LogPosterior:
     allowed: Ceilings | JoinedCeilings | None = None
     reciprocal: bool = False
     exponent: Array | None = None
+    pull: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
         at = np.array([self.series_elements.index(name) for name in names], dtype=int)
         place = np.concatenate([np.arange(self.expansion.tau.size), self.expansion.tau.size + at])
         covariance = self.covariance[:, place[:, None], place]
-        return replace(
+        found = replace(
             self, series_elements=names, covariance=covariance, shift=self.shift[:, place], uncut=self.uncut[:, :, at]
         )
+        return found if self.pull is None else replace(found, pull=self.pull[:, :, place])
 
     def part(self, rows: slice) -> "LogPosterior":
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        for name in ("allowed", "exponent"):
+        for name in ("allowed", "exponent", "pull"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
@@ -262,16 +280,32 @@ class LogPosterior:
         InputError
             For a level that is no probability.
         """
-        half = quantile(level) * self.deviation
+        below, above = self._ends(level)
         shift = self.shift[:, : self.expansion.tau.size]
         gamma = self.parameters.coefficients
-        low, high = np.minimum(shift, 0.0) - half, self._cut_off(np.maximum(shift, 0.0) + half)
+        low, high = np.minimum(shift, 0.0) + below, self._cut_off(np.maximum(shift, 0.0) + above)
         if tau is not None:
             values = self.expansion.values(tau).T
             low, high, gamma = row_by_row(low, values), row_by_row(high, values), self.expansion.curve(gamma, tau)
         one, other = gamma * _times(low), gamma * _times(high)
         # Where γ is negative, the larger modulus is the lower end.
         return np.minimum(one, other), np.maximum(one, other)
+
+    def _ends(self, level: float) -> tuple[Array, Array]:
+        """Find the ends of the band, as distances of ln |γ| from its mean, shape (K, M) each.
+
+        Around the mean, or around where the data lead if the prior does not hold it, whichever is farther off. The
+        standard deviation is less than the covariance says where the data determine γ.
+        """
+        whole, logs = self.deviation, self.expansion.tau.size
+        if self.pull is None:
+            return -quantile(level) * whole, quantile(level) * whole
+        step, doubt = _FARTHER * self.pull[:, 0, :logs], self.pull[:, 1, :logs]
+        half, rest = (
+            quantile(level) * each * (1.0 - _SURER / (1.0 + (each / _DETERMINED) ** 2))
+            for each in (whole, _without(whole, doubt))
+        )
+        return np.minimum(-half, step - rest), np.maximum(half, step + rest)
 
     def _cut_off(self, above: Array) -> Array:
         """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow."""
@@ -289,8 +323,9 @@ class LogPosterior:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
         gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
         upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
-        the window. It is wider downward by a share of what lies beyond the window, which may end sooner. What lies
-        before the first relaxation time is R_inf for the data.
+        the window. It is wider downward by a share of what lies beyond the window, which may end sooner, and by what
+        the width that γ gives to peaks narrower than the grid may do. What lies before the first relaxation time is
+        R_inf for the data.
 
         References
         ----------
@@ -302,6 +337,7 @@ class LogPosterior:
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
         beyond, r_pol = self.beyond(level), self._r_pol
         more, less = np.maximum(beyond, 0.0), np.hypot(np.minimum(beyond, 0.0), self._sooner(level))
+        less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
 
     def _sooner(self, level: float) -> Array:
@@ -311,6 +347,17 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         beyond = self.parameters.coefficients @ areas_between(self.expansion, self.window_end, float(tau[-1]))
         return np.asarray(quantile(level) * _SOONER * np.abs(beyond))
+
+    @cached_property
+    def _narrow(self) -> Array:
+        """Resistance of peaks within two relaxation times, by the squared distance of these, ohm, shape (K,)."""
+        if self.pull is None:
+            return np.zeros(len(self.shift))
+        parts = np.abs(self.parameters.coefficients) * self.expansion.areas
+        pairs = np.pad(parts[:, 1:] + parts[:, :-1], ((0, 0), (1, 1)))
+        highest = (pairs[:, 1:-1] >= pairs[:, :-2]) & (pairs[:, 1:-1] > pairs[:, 2:])
+        apart = float(np.median(np.diff(np.log(self.expansion.tau))))
+        return np.asarray(np.where(highest, pairs[:, 1:-1], 0.0).sum(axis=1) * apart**2)
 
     def _net_interval(self, level: float) -> tuple[Array, Array]:
         """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero."""
@@ -370,8 +417,9 @@ class LogPosterior:
         low, high : ndarray, shape (K,)
             Ohm. The logarithm of a resistance is taken as normal, with the derivative by ln γ at the solution; where γ
             has both signs, the resistance itself. The interval is from that around the solution to that around the
-            mean, which differ where R_inf, L or 1/C is near zero. Half of the distance of relaxation times is taken for
-            the standard deviation of each boundary within them.
+            mean, which differ where R_inf, L or 1/C is near zero; and to that around where the data would lead if the
+            prior did not hold γ, which takes the place of the doubt about λ, where it is farther off. Half of the
+            distance of relaxation times is taken for the standard deviation of each boundary within them.
 
         Raises
         ------
@@ -390,6 +438,11 @@ class LogPosterior:
         half = quantile(level) * deviation
         shift = np.sum(share * self.shift[:, :logs], axis=1)
         low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        if self.pull is not None:
+            step, doubt = (share[:, None] * self.pull[:, :, :logs]).sum(axis=2).T
+            rest = quantile(level) * _without(deviation, doubt)
+            low = np.minimum(low, np.minimum(shift, 0.0) + step - rest)
+            high = np.maximum(high, np.maximum(shift, 0.0) + step + rest)
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
         wide = quantile(level) * np.hypot(wide, blur[mixed])
@@ -436,6 +489,12 @@ class LogPosterior:
         at = self.series_elements.index(name)
         mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
         low, high = most_probable(mean, deviation, level)
+        if self.pull is not None:
+            step, doubt = self.pull[:, :, self.expansion.tau.size + at].T
+            ends = most_probable(mean + step, _without(deviation, doubt), level)
+            low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+        if name == "r_inf" and not self.reciprocal:
+            high = mean + np.hypot(high - mean, quantile(level) * _NARROW_SERIES * self._narrow)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)
@@ -638,6 +697,11 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
 
 def _times(exponent: Array | float) -> Array:
     return np.asarray(np.exp(np.clip(exponent, -_WIDEST, _WIDEST)))
+
+
+def _without(deviation: Array, part: Array) -> Array:
+    """Take a part of a standard deviation off; a tenth of it is left at least."""
+    return np.asarray(np.sqrt(np.maximum(deviation**2 - part**2, (_LEAST_REST * deviation) ** 2)))
 
 
 def _deviation_along(share: Array, covariance: Array) -> Array:
