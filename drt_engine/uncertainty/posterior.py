@@ -300,9 +300,16 @@ class LogPosterior:
             return self._net_interval(level)
         tau = self.expansion.tau
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
-        beyond, r_pol = self.beyond(level), self._r_pol
-        more, less = np.maximum(beyond, 0.0), np.hypot(np.minimum(beyond, 0.0), self._sooner(level))
+        (less, more), r_pol = self.outside(level), self._r_pol
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+
+    def outside(self, level: float = 0.95) -> tuple[Array, Array]:
+        """By how much R_pol may be smaller or larger for what γ is beyond the window of the data, ohm, shape (K,) each.
+
+        See :meth:`r_pol_interval`.
+        """
+        beyond = self.beyond(level)
+        return np.hypot(np.minimum(beyond, 0.0), self._sooner(level)), np.maximum(beyond, 0.0)
 
     def _sooner(self, level: float) -> Array:
         """By how much less resistance there may be beyond the window of the data, ohm, shape (K,)."""
