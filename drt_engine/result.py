@@ -540,7 +540,7 @@ class Inversion(ResultArrays):
         )
         logs, gamma = self.tau.size, self.coefficients[[one, other]]
         covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
-        variance = np.einsum("km,kmm->m", gamma**2, covariance)
+        variance = (gamma**2 * posterior.deviation**2).sum(axis=0)
         of_r_pol = float(np.einsum("km,kmn,kn->", parts, covariance, parts))
         return change_between(level, posterior, variance, of_r_pol, in_common=False)
 

@@ -291,10 +291,11 @@ class JointSeries:
         # A common error of γ and R_pol, as a share of them, falls out only as far as they are the same.
         known, r_pol = np.isfinite(own_of_r_pol), parts.sum(axis=1)
         times = _COMMON / max(known.sum(), 1)
-        variance += times * np.diff(gamma, axis=0)[0] ** 2 * np.diag(apart[known].sum(axis=0))
+        more, own_of_gamma = alone.unresolved**2, np.einsum("kmm->km", apart)
+        variance += np.diff(gamma, axis=0)[0] ** 2 * (times * own_of_gamma[known].sum(axis=0) + more.max(axis=0))
         of_r_pol += times * np.diff(r_pol)[0] ** 2 * (own_of_r_pol / r_pol**2)[known].sum()
         # What each spectrum says alone is known as well.
-        variance = np.fmin(variance, np.einsum("km,kmm->m", gamma**2, apart))
+        variance = np.fmin(variance, (gamma**2 * (own_of_gamma + more)).sum(axis=0))
         of_r_pol = np.fmin(of_r_pol, own_of_r_pol.sum())
         return change_between(level, alone, variance, float(of_r_pol), in_common=True)
 

@@ -238,9 +238,13 @@ class LogPosterior:
 
         That of the covariance, with the width that γ may have between relaxation times and what is not known of edges.
         """
-        logs = self.expansion.tau.size
-        variance = np.diagonal(self.covariance, axis1=1, axis2=2)[:, :logs]
-        return np.asarray(np.sqrt(variance + (_BETWEEN * self._bends()) ** 2 + (_STEEP * self._steep()) ** 2))
+        variance = np.diagonal(self.covariance, axis1=1, axis2=2)[:, : self.expansion.tau.size]
+        return np.asarray(np.sqrt(variance + self.unresolved**2))
+
+    @cached_property
+    def unresolved(self) -> Array:
+        """Standard deviation of ln γ, shape (K, M), for what no relaxation time resolves: between them and at edges."""
+        return np.asarray(np.hypot(_BETWEEN * self._bends(), _STEEP * self._steep()))
 
     def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
         """Interval of γ at each relaxation time, positive by itself.

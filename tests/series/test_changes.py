@@ -8,6 +8,7 @@ import pytest
 import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.methods import joint as joint_methods
+from drt_engine.uncertainty import posterior as posterior_module
 from drt_engine.uncertainty.posterior import cut_at_zero, quantile
 
 from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth
@@ -61,8 +62,29 @@ def test_a_far_change_is_known_no_less_than_from_the_two_spectra_alone(joint, pa
     alone = quantile(0.95) * np.sqrt(np.einsum("km,kmn,kn->", parts, apart, parts))
     alone = np.hypot(alone, outside(joint, *pair)[1])
     assert change.r_pol_high - change.r_pol <= alone * (1.0 + 1e-12)
-    wide = quantile(0.95) * np.sqrt(np.einsum("km,kmm->m", joint.coefficients[list(pair)] ** 2, apart))
+    deviation = joint._joined._alone(np.array(pair)).deviation
+    wide = quantile(0.95) * np.sqrt((joint.coefficients[list(pair)] ** 2 * deviation**2).sum(axis=0))
     assert np.all(change.gamma_high - change.gamma <= wide * (1.0 + 1e-12))
+
+
+def test_a_change_of_gamma_allows_for_what_no_relaxation_time_resolves(joint, monkeypatch):
+    """The edge of a process is known no better in a difference than in γ, as far as γ is not the same."""
+    change, alone, gamma = joint.change(2, 4), joint._joined._alone(np.array([2, 4])), joint.coefficients[[2, 4]]
+    wide = quantile(0.95) * np.abs(gamma[1] - gamma[0]) * alone.unresolved.max(axis=0)
+    for name in ("_BETWEEN", "_STEEP"):
+        monkeypatch.setattr(posterior_module, name, 0.0)
+    without = joint.change(2, 4)
+    found, without = change.gamma_high - change.gamma, without.gamma_high - without.gamma
+    expected = np.hypot(without, wide)
+    # Nowhere is it known less than from the two spectra alone.
+    own = np.diagonal(alone.covariance, axis1=1, axis2=2)[:, : wide.size]
+    limit, least = (
+        quantile(0.95) * np.sqrt((gamma**2 * each).sum(axis=0)) for each in (own + alone.unresolved**2, own)
+    )
+    free = (without < least * (1.0 - 1e-9)) & (expected < limit)
+    np.testing.assert_allclose(found[free], expected[free], rtol=1e-6)
+    assert np.all(found <= limit * (1.0 + 1e-9))
+    assert np.any(expected[free] > 1.02 * without[free])
 
 
 def test_a_change_back_is_the_opposite(joint):
