@@ -89,6 +89,15 @@ class Series:
 
     def pairs(self, column: str) -> Array:
         """Rows that are neighbours along a state, shape (P, 2); those without an impedance are passed over."""
+        return np.concatenate([np.column_stack([each[:-1], each[1:]]) for each in self._ordered(column)])
+
+    def far_pairs(self, column: str) -> Array:
+        """Rows that are half a series apart along a state, shape (P, 2); see :meth:`pairs`."""
+        halves = [(each, each.size // 2) for each in self._ordered(column)]
+        return np.concatenate([np.column_stack([each[:-half], each[half:]]) for each, half in halves])
+
+    def _ordered(self, column: str) -> list[Array]:
+        """Rows of each series in their order, of two or more."""
         states = self.spectra.states
         others = [*(self.series or ()), *(each for each in self.along if each != column)]
         if self.series is None:
@@ -96,8 +105,7 @@ class Series:
         measured = np.flatnonzero(np.isfinite(self.spectra.impedance).any(axis=1))
         rows = states.iloc[measured].sort_values(column, kind="stable")
         groups = [rows] if not others else [group for _, group in rows.groupby(others, sort=False)]
-        ordered = [group.index.to_numpy() for group in groups]
-        return np.concatenate([np.column_stack([each[:-1], each[1:]]) for each in ordered])
+        return [group.index.to_numpy() for group in groups if len(group) > 1]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ change error is the median over neighbouring states of ∫|(γ̂[k+1] − γ̂[k
 ∫|γ[k+1] − γ[k]| d ln τ: at 1, what is seen between two neighbours is noise. Along two states, both are given. Where
 nothing changes, the mean of ∫|γ̂[k+1] − γ̂[k]| d ln τ / ∫γ d ln τ stands in its place, marked "=". Beside breaks, the
 error is also that of the two states next to each. Coverage is that of 95 % intervals: of γ where it exceeds 2 % of
-its maximum, of R_pol, and of the change of R_pol between neighbours. Times are of one call, compiled before.
+its maximum, of R_pol, and of the change of R_pol between neighbours and between states half a series apart. Times are
+of one call, compiled before.
 
     python benchmarks/series.py
     python benchmarks/series.py --only jump --only crossing --seeds 10
@@ -24,12 +25,13 @@ import numpy as np
 import pandas as pd
 from evolutions import DEVELOPMENT, Case, Series
 from evolutions_held_out import HELD_OUT, HELD_OUT_SEED
+from evolutions_unusual import UNUSUAL
 from peers import Peer, missing_peers, peers
 
 import drt_engine as drt
 from drt_engine.errors import InputError
 
-SETS = {"development": (DEVELOPMENT, 0), "held-out": (HELD_OUT, HELD_OUT_SEED)}
+SETS = {"development": (DEVELOPMENT, 0), "held-out": (HELD_OUT, HELD_OUT_SEED), "unusual": (UNUSUAL, 0)}
 """Series and the first seed of each set."""
 
 _FLOOR, _LEVEL = 0.02, 0.95
@@ -41,6 +43,7 @@ _COLUMNS = {
     "covered_gamma": ("γ in", 7, ".2f"),
     "covered_r_pol": ("R in", 7, ".2f"),
     "covered_change": ("ΔR in", 7, ".2f"),
+    "covered_far": ("far in", 8, ".2f"),
     "solved": ("solved", 8, ".2f"),
     "milliseconds": ("ms each", 9, ".2f"),
 }
@@ -144,6 +147,8 @@ class Figures:
         if not result.method.linear:
             pairs = one.pairs(one.along[0])
             self.add("covered_change", _change_covered(one, result, pairs[there[pairs].all(axis=1)]))
+            far = one.far_pairs(one.along[0])
+            self.add("covered_far", _change_covered(one, result, far[there[far].all(axis=1)]))
 
     def row(self) -> dict[str, Any]:
         """Sum up: medians of errors, means of everything else, and whether nothing changed."""
@@ -264,7 +269,7 @@ def main() -> None:
     parser.add_argument("--set", choices=list(SETS), default="development", help="series [development]")
     parser.add_argument("--only", action="append", default=[], metavar="SERIES", help="one of them; may be repeated")
     parser.add_argument("--seeds", type=int, default=3, help="draws of noise for each series [3]")
-    parser.add_argument("--first", type=int, help="first seed [0 for development, 9000 for held-out]")
+    parser.add_argument("--first", type=int, help="first seed [0, and 9000 for held-out]")
     parser.add_argument("--peers", action="store_true", help="other tools that are installed as well, one seed each")
     parser.add_argument("--csv", type=Path, help="file to write all figures to")
     options = parser.parse_args()

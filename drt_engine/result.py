@@ -541,10 +541,9 @@ class Inversion(ResultArrays):
         )
         logs, gamma = self.tau.size, self.coefficients[[one, other]]
         covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
-        variance = np.einsum("km,kmm->m", gamma**2, covariance)
-        return change_between(
-            level, self.expansion, gamma, variance, float(np.einsum("km,kmn,kn->", parts, covariance, parts))
-        )
+        variance = (gamma**2 * posterior.deviation**2).sum(axis=0)
+        of_r_pol = float(np.einsum("km,kmn,kn->", parts, covariance, parts))
+        return change_between(level, posterior, variance, of_r_pol, in_common=False)
 
     def predictions(self) -> Prediction:
         """Predict each spectrum from the others of its series, to see whether it goes with them.

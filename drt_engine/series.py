@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = [
     "OrderedSeries",
     "Sheet",
     "differences",
+    "eigenvalues",
     "in_series_order",
     "likely_series",
     "seconds_of",
@@ -35,6 +37,9 @@ _NEVER = ("source", "digest", "sweep", "time")
 
 _LIKELY = ("voltage", "cycle", "temperature", "time")
 """State columns that campaigns run along, the likeliest first."""
+
+_EIGENVALUES = 128
+"""Eigenvalues of the differences along a series are sampled where there are more than these."""
 
 _CLOSEST, _FARTHEST = 0.2, 5.0
 """Distances of neighbours, in their median, are taken to be within these: a value that was measured twice, or a large
@@ -266,6 +271,44 @@ def differences(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArr
     one, two = 1.0 / distance[:-1], 1.0 / distance[1:]
     coefficient = np.stack([one, -one - two, two], axis=1) / np.sqrt(0.5 * (distance[:-1] + distance[1:]))[:, None]
     return np.stack([first, first + 1, first + 2], axis=1), coefficient
+
+
+def eigenvalues(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Eigenvalues of the squares of the differences along a series, ascending; a sample of them if there are many.
+
+    Of states with equal distances these are those of a series without ends, 2 − 2 cos(πn/K) to the power of the order
+    of the differences. Other distances multiply each by what it is with them over what it is without.
+
+    Parameters
+    ----------
+    position : ndarray, shape (K,)
+        Where two states or more stand, ascending.
+    """
+    states, order = len(position), 1 if len(position) == 2 else 2
+    count = min(states, _EIGENVALUES)
+    equal = (2.0 - 2.0 * np.cos(np.pi * np.arange(count) / count)) ** order
+    even = np.arange(states, dtype=float)
+    if np.allclose(np.diff(position), 1.0):
+        return np.asarray(equal)
+    chosen = np.maximum(np.arange(count) * states // count, order)
+    with_ends, found = (_squares(each.tobytes())[chosen] for each in (even, position))
+    return np.asarray(equal * found / with_ends)
+
+
+@lru_cache(maxsize=8)
+def _squares(of: bytes) -> NDArray[np.float64]:
+    """Eigenvalues of DᵀD, with D the matrix of the differences between positions, ascending, shape (K,)."""
+    from scipy.linalg import eigvals_banded
+
+    position = np.frombuffer(of)
+    state, coefficient = differences(position)
+    bands = np.zeros((3, len(position)))
+    for n in range(3):
+        for p in range(3 - n):
+            here = state[:, p + n] >= 0
+            np.add.at(bands[n], state[here, p], coefficient[here, p] * coefficient[here, p + n])
+    # Many series of a campaign stand at the same distances.
+    return np.asarray(eigvals_banded(bands, lower=True))
 
 
 def in_series_order(lines: Sequence[OrderedSeries], spectra: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -12,7 +12,7 @@ import pytest
 import drt_engine as drt
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-MODULES = ("series", "evolutions", "evolutions_held_out", "fresh", "peers", "scenarios")
+MODULES = ("series", "evolutions", "evolutions_held_out", "evolutions_unusual", "fresh", "peers", "scenarios")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def two_states(series):
 
 def test_names_are_those_of_one_series_each(series):
     names = [case.name for chosen, _ in series.SETS.values() for case in chosen]
-    assert len(set(names)) == len(names) == 33
+    assert len(set(names)) == len(names) == 44
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_truths_are_those_of_the_spectra(made):
         ends = one.spectra.frequency[[0, -1]]
         exact = np.array([np.trapezoid(gamma / (1.0 + (2.0 * np.pi * f * np.exp(y)) ** 2), y) for f in ends])
         seen = one.spectra.impedance.real[:, [0, -1]].T
-        usable = np.isfinite(seen[0])
+        usable = np.isfinite(seen).all(axis=0)
         assert np.diff(seen, axis=0)[:, usable] == pytest.approx(np.diff(exact, axis=0)[:, usable], rel=0.1), name
 
 
@@ -74,6 +74,8 @@ def test_neighbours_are_of_one_series(made):
     assert len(made["campaign cycle"].pairs("cycle")) == len(made["campaign both"].pairs("cycle")) == 48 * 10
     assert [len(made[name].pairs("voltage")) for name in ("half missing", "refused", "five")] == [11, 20, 4]
     assert [2, 4] in made["refused"].pairs("voltage").tolist()
+    assert made["five"].far_pairs("voltage").tolist() == [[0, 2], [1, 3], [2, 4]]
+    assert [4, 16] in made["refused"].far_pairs("voltage").tolist()
 
 
 def test_other_seeds_have_other_noise_and_the_same_truth(series):
@@ -130,6 +132,7 @@ def test_coverage_of_intervals_that_are_known(series, made):
     assert row["covered_gamma"] == pytest.approx(np.mean((one.tau >= 1e-3)[above[solved].nonzero()[1]]))
     assert row["covered_r_pol"] == 1.0
     assert row["covered_change"] == pytest.approx(np.mean(one.pairs("voltage")[:, 0] % 2))
+    assert row["covered_far"] == pytest.approx(np.mean(one.far_pairs("voltage")[:, 0] % 2))
 
 
 @pytest.mark.slow

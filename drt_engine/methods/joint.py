@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from drt_engine.elements import tails
 from drt_engine.methods.base import Solution
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian, rounded
 from drt_engine.model.problem import Parameters, Problem
-from drt_engine.series import differences
+from drt_engine.series import differences, eigenvalues
 from drt_engine.solvers.chain import LEVEL, NU, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
@@ -114,9 +113,6 @@ _GRAIN = 2.0**-10
 
 _START_GRAIN = 2.0**-16
 """Unknowns that the search begins with are multiples of this."""
-
-_EIGENVALUES = 128
-"""Eigenvalues of the differences along a series are sampled where there are more than these."""
 
 _STEP = 0.05
 """Of the logarithm of a strength, for the derivative of a determinant."""
@@ -1002,7 +998,7 @@ class SeriesProblem:
         common, and each is a banded matrix of its own.
         """
         states, logs, lam, bend = len(self.chain.b), self._grid.logs, found.lam, self._grid.bend
-        eigen = _eigenvalues(self._position)
+        eigen = eigenvalues(self._position)
         count = eigen.size
         knee = self._grid.knee[: logs - 2]
         stiff = (self._grid.rate * lam / np.sqrt(knee**2 + lam * (self._bends() ** 2 + known.bend))).mean(axis=0)
@@ -1097,39 +1093,6 @@ def _terms(position: Array, across: Array | None, logs: int) -> Terms:
         np.array(kinds, dtype=np.int64),
         np.ones((len(kinds), logs - 1)),
     )
-
-
-def _eigenvalues(position: Array) -> Array:
-    """Eigenvalues of the squares of the differences along a series, ascending; a sample of them if there are many.
-
-    Of states with equal distances these are those of a series without ends, 2 − 2 cos(πn/K) to the power of the order
-    of the differences. Other distances multiply each by what it is with them over what it is without.
-    """
-    states, order = len(position), 1 if len(position) == 2 else 2
-    count = min(states, _EIGENVALUES)
-    equal = (2.0 - 2.0 * np.cos(np.pi * np.arange(count) / count)) ** order
-    even = np.arange(states, dtype=float)
-    if np.allclose(np.diff(position), 1.0):
-        return np.asarray(equal)
-    chosen = np.maximum(np.arange(count) * states // count, order)
-    with_ends, found = (_squares(each.tobytes())[chosen] for each in (even, position))
-    return np.asarray(equal * found / with_ends)
-
-
-@lru_cache(maxsize=8)
-def _squares(of: bytes) -> Array:
-    """Eigenvalues of DᵀD, with D the matrix of the differences between positions, ascending, shape (K,)."""
-    from scipy.linalg import eigvals_banded
-
-    position = np.frombuffer(of)
-    state, coefficient = differences(position)
-    bands = np.zeros((3, len(position)))
-    for n in range(3):
-        for p in range(3 - n):
-            here = state[:, p + n] >= 0
-            np.add.at(bands[n], state[here, p], coefficient[here, p] * coefficient[here, p + n])
-    # Many series of a campaign stand at the same distances.
-    return np.asarray(eigvals_banded(bands, lower=True))
 
 
 def _courses(lines: int) -> Array:

@@ -21,7 +21,7 @@ from drt_engine.series import OrderedSeries, differences
 from drt_engine.steps import Steps
 from drt_engine.uncertainty.ceilings import JoinedCeilings
 from drt_engine.uncertainty.intervals import tiles
-from drt_engine.uncertainty.posterior import LogPosterior, quantile
+from drt_engine.uncertainty.posterior import LogPosterior, quantile, still_rises
 
 __all__ = ["Change", "JointSeries", "Prediction", "change_between"]
 
@@ -274,7 +274,8 @@ class JointSeries:
         """
         gamma, areas = self.parameters.coefficients[[one, other]], self.expansion.areas
         if one == other:
-            return change_between(level, self.expansion, gamma, np.zeros(areas.size), 0.0)
+            still = np.zeros(areas.size)
+            return Change(level, self.expansion.tau, still, still.copy(), still.copy(), 0.0, 0.0, 0.0)
         number, i = self._of[one]
         _, j = self._of[other]
         problem, found = self._settled(number)
@@ -284,11 +285,19 @@ class JointSeries:
         variance = (gamma**2 * own).sum(axis=0) - 2.0 * gamma[0] * gamma[1] * cross
         along = by * np.tile(areas, 2)
         of_r_pol = along @ covariance @ along
-        parts, apart = gamma * areas, self._apart(np.array([one, other]))
+        alone, parts = self._alone(np.array([one, other])), gamma * areas
+        apart = alone.covariance[:, : areas.size, : areas.size]
+        own_of_r_pol = np.einsum("km,kmn,kn->k", parts, apart, parts)
+        # A common error of γ and R_pol, as a share of them, falls out only as far as they are the same.
+        known, r_pol = np.isfinite(own_of_r_pol), parts.sum(axis=1)
+        times = _COMMON / max(known.sum(), 1)
+        more, own_of_gamma = alone.unresolved**2, np.einsum("kmm->km", apart)
+        variance += np.diff(gamma, axis=0)[0] ** 2 * (times * own_of_gamma[known].sum(axis=0) + more.max(axis=0))
+        of_r_pol += times * np.diff(r_pol)[0] ** 2 * (own_of_r_pol / r_pol**2)[known].sum()
         # What each spectrum says alone is known as well.
-        variance = np.fmin(variance, np.einsum("km,kmm->m", gamma**2, apart))
-        of_r_pol = np.fmin(of_r_pol, np.einsum("km,kmn,kn->", parts, apart, parts))
-        return change_between(level, self.expansion, gamma, variance, float(of_r_pol))
+        variance = np.fmin(variance, (gamma**2 * (own_of_gamma + more)).sum(axis=0))
+        of_r_pol = np.fmin(of_r_pol, own_of_r_pol.sum())
+        return change_between(level, alone, variance, float(of_r_pol), in_common=True)
 
     def _apart(self, rows: NDArray[np.intp]) -> Array:
         """Covariances of ln γ of some spectra of a series if each were alone, shape (K, M, M)."""
@@ -478,12 +487,52 @@ class JointSeries:
             out[1:] = np.exp([np.minimum(own[0], low), np.maximum(own[1], high)])
 
 
-def change_between(level: float, expansion: Expansion, gamma: Array, variance: Array, of_r_pol: float) -> Change:
-    """Make a change from γ of two spectra, shape (2, M), and the variances of its change and of that of R_pol."""
+def change_between(
+    level: float, posterior: LogPosterior, variance: Array, of_r_pol: float, *, in_common: bool
+) -> Change:
+    """Make a change of γ and R_pol from one spectrum to another.
+
+    Parameters
+    ----------
+    level : float
+        Probability that its intervals cover it.
+    posterior : LogPosterior
+        Of the two spectra, one after the other.
+    variance : ndarray, shape (M,)
+        That of the change of γ, ohm².
+    of_r_pol : float
+        That of the change of R_pol within the relaxation times, ohm².
+    in_common : bool
+        Whether what they have in common falls out.
+    """
+    expansion, gamma = posterior.expansion, posterior.parameters.coefficients
     step = gamma[1] - gamma[0]
     half = quantile(level) * np.sqrt(np.maximum(variance, 0.0))
     r_pol, wide = float(step @ expansion.areas), quantile(level) * float(np.sqrt(max(of_r_pol, 0.0)))
-    return Change(level, expansion.tau, step, step - half, step + half, r_pol, r_pol - wide, r_pol + wide)
+    less, more = _outside(posterior, level, in_common=in_common)
+    return Change(
+        *(level, expansion.tau, step, step - half, step + half),
+        *(r_pol, r_pol - float(np.hypot(wide, less)), r_pol + float(np.hypot(wide, more))),
+    )
+
+
+def _outside(posterior: LogPosterior, level: float, *, in_common: bool) -> tuple[float, float]:
+    """By how much a change of R_pol may be smaller or larger for what γ is beyond the window of the data, ohm.
+
+    Where γ falls at the end of the window, it is expected to go on alike in states that have much in common: in
+    proportion to where it ends. Where it still rises, a process lies beyond whose resistance the data do not show, and
+    both may be anything: if diffusion takes a longer way, its resistance grows and what is seen of it stays the same.
+    """
+    less, more = posterior.outside(level)
+    gamma, end = posterior.parameters.coefficients, posterior.window_end
+    if not in_common or (end is not None and still_rises(posterior.expansion, gamma, end).any()):
+        return float(np.hypot(less[1], more[0])), float(np.hypot(more[1], less[0]))
+    # How far γ is known at its end, by the one that has more of it: that goes with the noise of each.
+    last = np.abs(gamma[:, -1])
+    most = int(last[1] >= last[0])
+    share = 1.0 - last[1 - most] / last[most]
+    parts = share * float(less[most]), share * float(more[most])
+    return parts if most else parts[::-1]
 
 
 def _inserted(known: Parameters, at: int, share: float) -> Parameters:

@@ -256,9 +256,13 @@ class LogPosterior:
 
         That of the covariance, with the width that γ may have between relaxation times and what is not known of edges.
         """
-        logs = self.expansion.tau.size
-        variance = np.diagonal(self.covariance, axis1=1, axis2=2)[:, :logs]
-        return np.asarray(np.sqrt(variance + (_BETWEEN * self._bends()) ** 2 + (_STEEP * self._steep()) ** 2))
+        variance = np.diagonal(self.covariance, axis1=1, axis2=2)[:, : self.expansion.tau.size]
+        return np.asarray(np.sqrt(variance + self.unresolved**2))
+
+    @cached_property
+    def unresolved(self) -> Array:
+        """Standard deviation of ln γ, shape (K, M), for what no relaxation time resolves: between them and at edges."""
+        return np.asarray(np.hypot(_BETWEEN * self._bends(), _STEEP * self._steep()))
 
     def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
         """Interval of γ at each relaxation time, positive by itself.
@@ -335,10 +339,17 @@ class LogPosterior:
             return self._net_interval(level)
         tau = self.expansion.tau
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
-        beyond, r_pol = self.beyond(level), self._r_pol
-        more, less = np.maximum(beyond, 0.0), np.hypot(np.minimum(beyond, 0.0), self._sooner(level))
+        (less, more), r_pol = self.outside(level), self._r_pol
         less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+
+    def outside(self, level: float = 0.95) -> tuple[Array, Array]:
+        """By how much R_pol may be smaller or larger for what γ is beyond the window of the data, ohm, shape (K,) each.
+
+        See :meth:`r_pol_interval`.
+        """
+        beyond = self.beyond(level)
+        return np.hypot(np.minimum(beyond, 0.0), self._sooner(level)), np.maximum(beyond, 0.0)
 
     def _sooner(self, level: float) -> Array:
         """By how much less resistance there may be beyond the window of the data, ohm, shape (K,)."""

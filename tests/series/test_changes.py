@@ -8,6 +8,7 @@ import pytest
 import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.methods import joint as joint_methods
+from drt_engine.uncertainty import posterior as posterior_module
 from drt_engine.uncertainty.posterior import cut_at_zero, quantile
 
 from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth
@@ -22,6 +23,15 @@ def two_series(spectra):
     states = {"cell": np.repeat(["B", "C"], [8, 2]), "voltage": np.append(VOLTAGE, VOLTAGE[2:4])}
     z = np.vstack([spectra.impedance, 2.0 * measured(VOLTAGE[2:4], seed=3)])
     return drt.invert(drt.Spectra(FREQUENCY, z, states), drt.LogGaussian(along="voltage"))
+
+
+def outside(result, one, other):
+    """How much smaller and larger a change may be for what is beyond the window, in proportion to γ at its end."""
+    less, more = result._joined._alone(np.array([one, other])).outside(0.95)
+    end = result.coefficients[[one, other], -1]
+    if end[1] >= end[0]:
+        return less[1] * (1.0 - end[0] / end[1]), more[1] * (1.0 - end[0] / end[1])
+    return more[0] * (1.0 - end[1] / end[0]), less[0] * (1.0 - end[1] / end[0])
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 7), (2, 4), (6, 5)])
@@ -50,9 +60,31 @@ def test_a_far_change_is_known_no_less_than_from_the_two_spectra_alone(joint, pa
     change, apart = joint.change(*pair), joint._joined._apart(np.array(pair))
     parts = joint.coefficients[list(pair)] * joint.expansion.areas
     alone = quantile(0.95) * np.sqrt(np.einsum("km,kmn,kn->", parts, apart, parts))
+    alone = np.hypot(alone, outside(joint, *pair)[1])
     assert change.r_pol_high - change.r_pol <= alone * (1.0 + 1e-12)
-    wide = quantile(0.95) * np.sqrt(np.einsum("km,kmm->m", joint.coefficients[list(pair)] ** 2, apart))
+    deviation = joint._joined._alone(np.array(pair)).deviation
+    wide = quantile(0.95) * np.sqrt((joint.coefficients[list(pair)] ** 2 * deviation**2).sum(axis=0))
     assert np.all(change.gamma_high - change.gamma <= wide * (1.0 + 1e-12))
+
+
+def test_a_change_of_gamma_allows_for_what_no_relaxation_time_resolves(joint, monkeypatch):
+    """The edge of a process is known no better in a difference than in γ, as far as γ is not the same."""
+    change, alone, gamma = joint.change(2, 4), joint._joined._alone(np.array([2, 4])), joint.coefficients[[2, 4]]
+    wide = quantile(0.95) * np.abs(gamma[1] - gamma[0]) * alone.unresolved.max(axis=0)
+    for name in ("_BETWEEN", "_STEEP"):
+        monkeypatch.setattr(posterior_module, name, 0.0)
+    without = joint.change(2, 4)
+    found, without = change.gamma_high - change.gamma, without.gamma_high - without.gamma
+    expected = np.hypot(without, wide)
+    # Nowhere is it known less than from the two spectra alone.
+    own = np.diagonal(alone.covariance, axis1=1, axis2=2)[:, : wide.size]
+    limit, least = (
+        quantile(0.95) * np.sqrt((gamma**2 * each).sum(axis=0)) for each in (own + alone.unresolved**2, own)
+    )
+    free = (without < least * (1.0 - 1e-9)) & (expected < limit)
+    np.testing.assert_allclose(found[free], expected[free], rtol=1e-6)
+    assert np.all(found <= limit * (1.0 + 1e-9))
+    assert np.any(expected[free] > 1.02 * without[free])
 
 
 def test_a_change_back_is_the_opposite(joint):
@@ -92,11 +124,33 @@ def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, o
     weights = joint.coefficients * joint.expansion.areas
     contrast[other, :logs], contrast[one, :logs] = weights[other], -weights[one]
     variance = contrast.ravel() @ whole @ contrast.ravel()
-    change = joint.change(one, other, 0.9)
-    parts = weights[[one, other]]
-    apart = np.einsum("km,kmn,kn->", parts, joint._joined._apart(np.array([one, other])), parts)
-    half = quantile(0.9) * np.sqrt(min(variance, apart))
-    assert change.r_pol_high - change.r_pol == pytest.approx(half, rel=1e-3)
+    change = joint.change(one, other)
+    parts, apart = weights[[one, other]], joint._joined._apart(np.array([one, other]))
+    own = np.einsum("km,kmn,kn->k", parts, apart, parts)
+    # What is wrong of R_pol in both alike, as a share of it, is left in the difference by as much as they differ.
+    size = parts.sum(axis=1)
+    common = 0.7 * (size[1] - size[0]) ** 2 * np.mean(own / size**2)
+    half = quantile(0.95) * np.sqrt(min(variance + common, own.sum()))
+    less, more = np.hypot(half, outside(joint, one, other))
+    assert change.r_pol_high - change.r_pol == pytest.approx(more, rel=1e-3)
+    assert change.r_pol - change.r_pol_low == pytest.approx(less, rel=1e-3)
+
+
+def test_where_a_process_lies_beyond_the_window_its_resistance_may_change_by_as_much_as_it_may_be():
+    """An open diffusion element: γ rises to the end of the window as τ^½, and R_pol grows with what is beyond."""
+    size = np.linspace(30.0, 60.0, 6)
+    z = np.array([10.0 + 20.0 / (1.0 + (2j * np.pi * FREQUENCY * 1e-4) ** 0.9) + 0j] * 6)
+    jw = np.sqrt(2j * np.pi * FREQUENCY * 500.0)
+    z += size[:, None] * np.tanh(jw) / jw
+    rng = np.random.default_rng(2)
+    z *= 1.0 + SHARE * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"time": np.arange(6.0)}), drt.LogGaussian(along="time"))
+    for one, other in ((0, 1), (0, 5), (4, 2)):
+        change, exact = result.change(one, other), size[other] - size[one]
+        assert change.r_pol_low < exact < change.r_pol_high
+        # It is not in what is found: without what may lie beyond, nothing of it would be allowed for.
+        assert abs(change.r_pol) < 0.7 * abs(exact)
+        assert change.r_pol_high - change.r_pol_low > abs(exact)
 
 
 @pytest.fixture(scope="module")
@@ -181,19 +235,25 @@ def test_elements_of_both_states_are_cut_off_at_zero_together(joint, monkeypatch
     along = np.concatenate([-weights[0], weights[1]])
     assert along @ covariance @ along == pytest.approx(np.var(draws @ along), rel=0.1)
     change = joint.change(3, 4)
-    assert change.r_pol_high - change.r_pol == pytest.approx(1.96 * np.std(draws @ along), rel=0.1)
+    expected = np.hypot(1.96 * np.std(draws @ along), outside(joint, 3, 4)[1])
+    assert change.r_pol_high - change.r_pol == pytest.approx(expected, rel=0.1)
 
 
 def test_rows_of_different_series_add_their_variances(two_series):
     change = two_series.change(2, 8, 0.8)
-    wide = 0.0
+    wide, beyond = 0.0, []
     for row in (2, 8):
-        covariance = two_series._joined.posterior(two_series._joined.line_of(row)).covariance
-        place = row if row < 8 else row - 8
+        posterior = two_series._joined.posterior(two_series._joined.line_of(row))
+        covariance, place = posterior.covariance, row if row < 8 else row - 8
+        beyond.append([each[place] for each in posterior.outside(0.8)])
         parts = two_series.coefficients[row] * two_series.expansion.areas
         logs = parts.size
         wide += parts @ covariance[place][:logs, :logs] @ parts
-    assert change.r_pol_high - change.r_pol == pytest.approx(quantile(0.8) * np.sqrt(wide), rel=1e-6)
+    # What may lie beyond the window makes the one larger or the other.
+    (less, more), (less_after, more_after) = beyond
+    wide = quantile(0.8) * np.sqrt(wide)
+    assert change.r_pol_high - change.r_pol == pytest.approx(np.hypot(wide, np.hypot(more_after, less)), rel=1e-6)
+    assert change.r_pol - change.r_pol_low == pytest.approx(np.hypot(wide, np.hypot(less_after, more)), rel=1e-6)
 
 
 def test_a_change_needs_answers_levels_and_spectra(joint):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine.methods import joint as joint_methods
+from drt_engine import series as series_module
 from drt_engine.result_fields import PER_SPECTRUM
-from drt_engine.series import differences
+from drt_engine.series import differences, eigenvalues
 from drt_engine.threads import limited_threads
 
 from ..conftest import zarc
@@ -264,10 +264,10 @@ def test_eigenvalues_of_differences_at_any_distances(distance):
         here = np.flatnonzero(state[:, part] >= 0)
         matrix[here, state[here, part]] += coefficient[here, part]
     exact = np.linalg.eigvalsh(matrix.T @ matrix)
-    found = joint_methods._squares(position.tobytes())
+    found = series_module._squares(position.tobytes())
     np.testing.assert_allclose(found, exact, atol=1e-9 * exact[-1])
     # On equal distances the ends are left out, which is little in long series.
-    few = joint_methods._eigenvalues(position)
+    few = eigenvalues(position)
     assert few.size == min(position.size, 128)
     assert few.mean() == pytest.approx(exact.mean(), rel=1.5 / position.size + 0.5 * (position.size < 9))
 
