@@ -24,9 +24,11 @@ __all__ = [
     "TURNED",
     "add_image",
     "add_product",
+    "add_product_from",
     "add_square",
     "cholesky",
     "divide",
+    "divide_from",
     "divide_one",
     "inverse",
     "routines",
@@ -89,6 +91,10 @@ def _add_product(_: Array, out: Array, one: Array, other: Array, how: Any, facto
     out[:] = keep * out + factor * product
 
 
+def _add_product_from(_: Array, out: Array, one: Array, other: Array, first: Any, factor: Any) -> None:
+    out[:, : len(other)] += factor * one[:, first:] @ other[:, first:].T
+
+
 def _add_square(_: Array, out: Array, one: Array, factor: Any, keep: Any) -> None:
     out[:] = keep * out + factor * one @ one.T
 
@@ -111,6 +117,10 @@ def _divide(_: Array, factor: Array, rows: Array, how: Any) -> None:
     rows[:] = np.linalg.solve(whole.T if how == TURNED else whole, rows.T).T
 
 
+def _divide_from(_: Array, factor: Array, rows: Array, first: Any) -> None:
+    _divide(_, factor[first:, first:], rows[:, first:], PLAIN)
+
+
 def _divide_one(_: Array, factor: Array, row: Array, how: Any) -> None:
     _divide(_, factor, row[None], how)
 
@@ -121,7 +131,11 @@ def _add_image(_: Array, out: Array, matrix: Array, row: Array, how: Any, factor
 
 # By which it is seen which lines of kernels are tested.
 _AS_PYTHON: dict[str, Callable[..., Any]] = {
-    one.__name__[1:]: one for one in (_add_product, _add_square, _cholesky, _inverse, _divide, _divide_one, _add_image)
+    one.__name__[1:]: one
+    for one in (
+        *(_add_product, _add_product_from, _add_square, _cholesky, _inverse),
+        *(_divide, _divide_from, _divide_one, _add_image),
+    )
 }
 
 
@@ -134,6 +148,15 @@ def add_product(at: Array, out: Array, one: Array, other: Array, how: Any, facto
     width, other_width = np.int32(one.shape[1]), np.int32(other.shape[1])
     a, b, c = one.ctypes.data, other.ctypes.data, out.ctypes.data
     _fortran(at[_GEMM], (first, second, columns, rows, between, factor, b, other_width, a, width, keep, c, columns))
+
+
+@_inner
+def add_product_from(at: Array, out: Array, one: Array, other: Array, first: Any, factor: Any) -> None:
+    """Add factor times A Bᵀ to as many columns of `out` as B has rows; columns of A before `first` are zero."""
+    rows, columns, keep = np.int32(out.shape[0]), np.int32(other.shape[0]), one.dtype.type(1)
+    width, between, into = np.int32(one.shape[1]), np.int32(one.shape[1] - first), np.int32(out.shape[1])
+    a, b, c = one.ctypes.data + first * one.itemsize, other.ctypes.data + first * one.itemsize, out.ctypes.data
+    _fortran(at[_GEMM], (_T, _N, columns, rows, between, factor, b, width, a, width, keep, c, into))
 
 
 @_inner
@@ -167,6 +190,15 @@ def divide(at: Array, factor: Array, rows: Array, how: Any) -> None:
         at[_TRSM],
         (_L, _U, _N if how == TURNED else _T, _N, size, number, one, factor.ctypes.data, size, rows.ctypes.data, size),
     )
+
+
+@_inner
+def divide_from(at: Array, factor: Array, rows: Array, first: Any) -> None:
+    """Solve L x = r for each row r that is zero before `first`, in place."""
+    size, left, number = np.int32(rows.shape[1]), np.int32(rows.shape[1] - first), np.int32(rows.shape[0])
+    one, each = rows.dtype.type(1), rows.itemsize
+    a, b = factor.ctypes.data + first * (rows.shape[1] + 1) * each, rows.ctypes.data + first * each
+    _fortran(at[_TRSM], (_L, _U, _T, _N, left, number, one, a, size, b, size))
 
 
 @_inner

@@ -306,6 +306,37 @@ def test_blocks_of_the_inverse_stay_exact_along_a_long_series():
     np.testing.assert_allclose(matrix.own[0], first, rtol=1e-9, atol=1e-9 * np.abs(first).max())
 
 
+@pytest.mark.parametrize("reach", [1, 2, 3])
+@pytest.mark.parametrize("size", [5, 12, 43])
+@pytest.mark.parametrize("banded", [True, False])
+def test_the_factor_is_that_of_the_dense_matrix(reach, size, banded):
+    rng, states = np.random.default_rng(size + reach), 6
+    matrix = BlockMatrix(states, reach, size)
+    dense = np.zeros((states * size, states * size))
+    for k in range(states):
+        for n in range(min(reach, states - 1 - k)):
+            block = rng.standard_normal((size, size))
+            if banded:
+                # Elements that are not coupled are the last ones.
+                block = np.triu(np.tril(block, 1), -1)
+                block[-2:] = block[:, -2:] = 0.0
+            matrix.off[k, n] = block
+            i = k + 1 + n
+            dense[i * size : (i + 1) * size, k * size : (k + 1) * size] = block
+        own = rng.standard_normal((size, size))
+        matrix.own[k] = own @ own.T + (4.0 if banded else 8.0) * size * np.eye(size)
+        dense[k * size : (k + 1) * size, k * size : (k + 1) * size] = np.tril(matrix.own[k])
+    expected = np.linalg.cholesky(np.tril(dense) + np.tril(dense, -1).T)
+    assert matrix.factor()
+    for k in range(states):
+        for n in range(min(reach, states - 1 - k)):
+            i = k + 1 + n
+            block = expected[i * size : (i + 1) * size, k * size : (k + 1) * size]
+            np.testing.assert_allclose(matrix.off[k, n], block, rtol=0.0, atol=1e-13 * size)
+        own = expected[k * size : (k + 1) * size, k * size : (k + 1) * size]
+        np.testing.assert_allclose(np.tril(matrix.own[k]), own, rtol=0.0, atol=1e-13 * size)
+
+
 def test_a_column_held_at_zero_is_free_in_the_blocks_of_the_inverse():
     at = problem()
     at.chain.y[2, LOGS + 1] = 0.0
