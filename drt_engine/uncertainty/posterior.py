@@ -305,8 +305,9 @@ class LogPosterior:
         if self.pull is None:
             return -quantile(level) * whole, quantile(level) * whole
         step, doubt = _FARTHER * self.pull[:, 0, :logs], self.pull[:, 1, :logs]
+        surer = _SURER * self._led[:, None]
         half, rest = (
-            quantile(level) * each * (1.0 - _SURER / (1.0 + (each / _DETERMINED) ** 2))
+            quantile(level) * each * (1.0 - surer / (1.0 + (each / _DETERMINED) ** 2))
             for each in (whole, _without(whole, doubt))
         )
         return np.minimum(-half, step - rest), np.maximum(half, step + rest)
@@ -362,13 +363,18 @@ class LogPosterior:
     @cached_property
     def _narrow(self) -> Array:
         """Resistance of peaks within two relaxation times, by the squared distance of these, ohm, shape (K,)."""
-        if self.pull is None:
-            return np.zeros(len(self.shift))
         parts = np.abs(self.parameters.coefficients) * self.expansion.areas
         pairs = np.pad(parts[:, 1:] + parts[:, :-1], ((0, 0), (1, 1)))
         highest = (pairs[:, 1:-1] >= pairs[:, :-2]) & (pairs[:, 1:-1] > pairs[:, 2:])
         apart = float(np.median(np.diff(np.log(self.expansion.tau))))
-        return np.asarray(np.where(highest, pairs[:, 1:-1], 0.0).sum(axis=1) * apart**2)
+        return np.asarray(np.where(highest, pairs[:, 1:-1], 0.0).sum(axis=1) * apart**2 * self._led)
+
+    @property
+    def _led(self) -> NDArray[np.bool_]:
+        """Of which solutions it is known where the data lead, shape (K,): not of a series."""
+        if self.pull is None:
+            return np.zeros(len(self.shift), dtype=bool)
+        return np.asarray(self.pull.any(axis=(1, 2)))
 
     def _net_interval(self, level: float) -> tuple[Array, Array]:
         """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero."""
