@@ -46,6 +46,9 @@ _DEGREES = re.compile(
     re.IGNORECASE,
 )
 """A temperature as it stands in names; ``C`` alone may as well be the rate of a current, 1C for an hour."""
+_CALLED_TEMPERATURE = re.compile(r"(?<![^\W_])t(?:emp(?:erature?)?)?[ _=]?$", re.IGNORECASE)
+_T = re.compile(r"(?<![^\W_])[Tt]$")
+_WORD_AND_NUMBER = re.compile(r"[^\W\d_]-\d")
 _MOST_OPTIONAL = 5
 """Parts of a pattern that may be missing: each doubles the number of patterns, 32 with five."""
 
@@ -242,8 +245,9 @@ def numbers_in_path(states: Mapping[str, str]) -> dict[str, Any]:
 def temperature_in(path: str) -> tuple[float | None, str]:
     """Return the temperature that stands in a path with its unit, °C, and what is to be said of it.
 
-    Taken are ``25°C``, ``25 degC``, ``140deg`` and alike. Not taken are ``25C``, which may be the rate of a current,
-    ``LLZO-25degC``, where the stroke may be a minus sign or not, and two temperatures that differ.
+    Taken are ``25°C``, ``25 degC``, ``140deg`` and alike; of those with ``C`` alone, which may be the rate of a
+    current, what has a sign, as ``_-25C``, or is called a temperature, as ``T25C``. Not taken are ``25C``,
+    ``LLZO-25C``, where the stroke may be a minus sign or not, and two temperatures that differ.
 
     Parameters
     ----------
@@ -276,17 +280,32 @@ def temperature_in(path: str) -> tuple[float | None, str]:
 
 def _degrees(match: re.Match[str]) -> tuple[str, float | None, bool]:
     """Return what may be a temperature in a name, its value, °C, None if it looks like none, and whether it is sure."""
-    before = match.string[: match.start()][-1:]
-    value, minus = float(match["number"].replace(",", ".")), match["sign"] in ("-", "−", "–")
-    if match["unit"] in ("C", "c"):
-        # 1C and 0.5C are rates; so may 25C be, which labs write of temperatures as well.
-        likely = not before.isalnum() and len(match["number"]) > 1 and value == int(value)
-        return match[0], (-value if minus else value) if likely else None, False
-    # A stroke separates after a digit, as in s04147-140deg, and before what would be no temperature; after a letter it
-    # may be either.
-    if minus and (before.isdigit() or -value < BOUNDS["temperature"][0]):
-        return match[0][1:], value, True
-    return match[0], -value if minus else value, not (minus and before.isalpha())
+    before, digits, signed = match.string[: match.start()], match["number"], match["sign"] != ""
+    value, stroke = float(digits.replace(",", ".")), _stroke(match)
+    text = match[0] if stroke or match["sign"] == "+" else match[0].lstrip("-–")
+    looks, sure = True, stroke != "either"
+    if match["unit"] in ("C", "c") and not _CALLED_TEMPERATURE.search(before):
+        # 1C, 0.5C and -5C are rates of a current; so may 25C be, which labs write of temperatures as well. Nobody
+        # writes a rate as _-25C.
+        known = stroke == "minus" or (match["sign"] == "+" and not before[-1:].isalnum())
+        looks = value == int(value) and (len(digits) > 1 or known) and (signed or not before[-1:].isalnum())
+        sure = known and len(digits) > 1
+    return text, (-value if stroke else value) if looks else None, sure
+
+
+def _stroke(match: re.Match[str]) -> str:
+    """Say what stands before a temperature in a name: "minus", "either" that or what separates two words, or ""."""
+    sign, before = match["sign"], match.string[: match.start()]
+    if sign not in ("-", "−", "–"):
+        return ""
+    # It separates after a digit, as in s04147-140deg, and before what would be no temperature.
+    if before[-1:].isdigit() or -float(match["number"].replace(",", ".")) < BOUNDS["temperature"][0]:
+        return ""
+    if sign == "−" or not before[-1:].isalpha():
+        return "minus"
+    # T-25C is −25 °C, unless strokes of the same name stand between other words and their numbers, as in soc-50_T-25C.
+    elsewhere = f"{before[:-1]} {match.string[match.end() :]}"
+    return "minus" if _T.search(before) and not _WORD_AND_NUMBER.search(elsewhere) else "either"
 
 
 def as_numbers(values: Sequence[Any], name: str = "") -> list[Any]:
