@@ -29,7 +29,7 @@ from drt_engine.readers.file_states import (
 )
 from drt_engine.readers.named import parse_columns
 from drt_engine.spectra import MIN_POINTS, STATE_UNITS, Spectra
-from drt_engine.text import storable
+from drt_engine.text import count_of, storable
 
 __all__ = ["CollectOptions", "Collected", "FileReport", "checked", "collect"]
 
@@ -327,8 +327,8 @@ def _kept(recorded: Recording, unfinished: bool) -> tuple[list[tuple[int, Sweep]
         remarks.append(f"{open_} unfinished sweeps left out; unfinished=True takes them")
     if short:
         remarks.append(
-            f"{short} sweeps of fewer than {MIN_POINTS} points left out (the first has {points}), of which no "
-            "distribution is found; export or measure more frequencies"
+            f"{count_of(short, 'sweep')} of fewer than {MIN_POINTS} points left out (the first has {points}), of "
+            "which no distribution is found; export or measure more frequencies"
         )
     return kept, remarks
 
@@ -381,7 +381,9 @@ def _join(rows: Sequence[tuple[Sweep, dict[str, Any]]], side: SideTable | None) 
         else:
             joined.keys.add(key)
             state.update(side.rows[key])
-    joined.missing = {source: (f"{n} sweeps without a row in the table of states",) for source, n in without.items()}
+    joined.missing = {
+        source: (f"{count_of(n, 'sweep')} without a row in the table of states",) for source, n in without.items()
+    }
     return joined
 
 
@@ -396,7 +398,8 @@ def _unused(side: SideTable, used: _Joined, rows: Sequence[tuple[Sweep, dict[str
             f"no row of the table of states fits a sweep: its first is for {first}, and the first sweep has {here}. "
             "Correct the table, or join it by a column 'file' with the names of the files, which always fits."
         )
-    return [f"{len(idle)} rows of the table of states fit no sweep (first: {first})"]
+    fit = count_of(len(idle), "row of the table of states fits", "rows of the table of states fit")
+    return [f"{fit} no sweep (first: {first})"]
 
 
 def _set_constants(

@@ -16,6 +16,7 @@ from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import BOUNDS, stated
 from drt_engine.readers.text import Delimiter, read_text, split_cells
 from drt_engine.spectra import STATE_UNITS
+from drt_engine.text import count_of
 
 __all__ = [
     "NamePattern",
@@ -496,7 +497,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         )
     for n, cells in rows[1:]:
         if len(cells) != len(headings):
-            raise format_error(path, n, f"{len(cells)} cells below {len(headings)} headings.")
+            raise format_error(path, n, f"{count_of(len(cells), 'cell')} below {count_of(len(headings), 'heading')}.")
     return pd.DataFrame(
         {heading: _cells([row[i] for _, row in rows[1:]], heading) for i, heading in enumerate(headings)}
     )

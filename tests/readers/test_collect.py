@@ -143,7 +143,7 @@ def test_states_from_a_table_beside(folder, tmp_path):
     assert states.loc[("EIS_I_A1.txt", 2), "voltage"] == 3.75
     assert states.loc[("EIS_I_A1.txt", 2), "direction"] == "discharge"
     assert np.isnan(states.loc[("EIS_I_B1.txt", 5), "voltage"])
-    assert got.remarks == ("1 rows of the table of states fit no sweep (first: source x.txt, cycle 1.0)",)
+    assert got.remarks == ("1 row of the table of states fits no sweep (first: source x.txt, cycle 1.0)",)
     (b1,) = [one for one in got.files if one.source == "EIS_I_B1.txt"]
     assert "2 sweeps without a row in the table of states" in b1.remarks
 
