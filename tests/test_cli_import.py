@@ -48,7 +48,7 @@ def test_a_folder_becomes_a_campaign(tmp_path, run):
     code, printed, _ = run("import", folder, "-o", out, *options)
     assert code == 0
     assert "4 spectra imported (4 on 26 frequencies); 4 in the campaign." in printed
-    assert "1 unfinished sweeps left out" in printed
+    assert "1 unfinished sweep left out" in printed
     spectra = drt.read_spectra(out)
     assert spectra.states["cell"].tolist() == ["A", "A", "B", "B"]
     assert spectra.states["temperature"].tolist() == [25, 25, 35, 35]

@@ -1,6 +1,7 @@
 """States that measured files do not hold: from their paths, from a table beside them, and from the user."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ __all__ = [
     "read_profile",
     "read_side_table",
     "state_value",
+    "suggested_pattern",
     "temperature_in",
 ]
 
@@ -50,6 +52,9 @@ _DEGREES = re.compile(
 _CALLED_TEMPERATURE = re.compile(r"(?<![^\W_])t(?:emp(?:erature?)?)?[ _=]?$", re.IGNORECASE)
 _T = re.compile(r"(?<![^\W_])[Tt]$")
 _WORD_AND_NUMBER = re.compile(r"[^\W\d_]-\d")
+_VOLTS = re.compile(r"(?<![^\W_])\d{1,2}(?:[.,p]\d{1,4})?[ _]?V(?![^\W_])|(?<![^\W_])\d{1,2}V\d{1,4}(?![^\W_])")
+_CYCLE = re.compile(r"(?<=cycle|zyklu)(s?[ _-]?)\d{1,9}(?!\d)|(?<=cyc)([ _-]?)\d{1,9}(?!\d)", re.IGNORECASE)
+"""A voltage and the number of a cycle as they stand in names; ``mV`` is mostly that of an amplitude."""
 _MOST_OPTIONAL = 5
 """Parts of a pattern that may be missing: each doubles the number of patterns, 32 with five."""
 
@@ -307,6 +312,41 @@ def _stroke(match: re.Match[str]) -> str:
     # T-25C is −25 °C, unless strokes of the same name stand between other words and their numbers, as in soc-50_T-25C.
     elsewhere = f"{before[:-1]} {match.string[match.end() :]}"
     return "minus" if _T.search(before) and not _WORD_AND_NUMBER.search(elsewhere) else "either"
+
+
+def suggested_pattern(sources: Sequence[str]) -> tuple[str, int] | None:
+    """Return the pattern that takes voltages and cycles from most of some paths, and of how many; None for none.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Names of files, with ``/`` between the folders that they stand in.
+    """
+    suffixes = {PurePath(source).suffix.lower() for source in sources}
+    found = Counter(_pattern_of(source, one_suffix=len(suffixes) == 1) for source in dict.fromkeys(sources))
+    found.pop("", None)
+    if not found:
+        return None
+    pattern = found.most_common(1)[0][0]
+    depth = pattern.count("/") + 1
+    tops = {source.split("/")[-depth - 1] for source in sources if source.count("/") >= depth}
+    if len(tops) > 1:  # folders that tell cells apart, as a rule
+        pattern = f"{{cell}}/{pattern}"
+    reads = NamePattern(pattern)
+    return pattern, sum(reads.states_of(source) is not None for source in dict.fromkeys(sources))
+
+
+def _pattern_of(source: str, *, one_suffix: bool) -> str:
+    """Return a path with ``{voltage}`` and ``{cycle}`` where they stand, from the first folder that has one; or ""."""
+    path = source.replace("[", "[[").replace("]", "]]").replace("{", "").replace("}", "")
+    volts, cycles = _VOLTS.findall(path), _CYCLE.findall(path)
+    path = _VOLTS.sub("{voltage}", path) if len(volts) == 1 else path  # two are the limits of a window
+    path = _CYCLE.sub(lambda match: f"{match[1] or match[2] or ''}{{cycle}}", path) if len(cycles) == 1 else path
+    *folders, name = path.split("/")
+    stem, dot, _ = name.rpartition(".")
+    parts = [*folders, name if one_suffix or not dot else f"{stem}.{{_}}"]
+    first = next((i for i, part in enumerate(parts) if "{voltage}" in part or "{cycle}" in part), len(parts))
+    return "/".join(parts[first:])
 
 
 def as_numbers(values: Sequence[Any], name: str = "") -> list[Any]:

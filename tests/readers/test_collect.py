@@ -14,6 +14,7 @@ from drt_engine.readers.file_states import (
     number_of,
     read_profile,
     read_side_table,
+    suggested_pattern,
     temperature_in,
 )
 
@@ -63,7 +64,7 @@ def test_a_folder_becomes_one_campaign(folder):
         "readme.txt": "left out",
     }
     assert report["taken"].tolist() == [1, 2, 2, 0]
-    assert "1 unfinished sweeps left out" in report["remarks"]["EIS_II_A1.txt"]
+    assert "1 unfinished sweep left out" in report["remarks"]["EIS_II_A1.txt"]
     assert report["remarks"]["readme.txt"] == "its name does not fit 'EIS_{state}_{cell}.txt'"
     remark = collect(folder, options(name="EIS_II_{cell}1")).files[0].remarks[0]
     assert remark == "its name does not fit 'EIS_II_{cell}1'; 'EIS_II_{cell}1.txt' would"
@@ -367,6 +368,45 @@ def test_a_temperature_in_the_name_is_taken_where_nothing_else_says_one(tmp_path
     code, said = run("import", tmp_path / "lab", "-o", tmp_path / "c.h5")
     assert code == 0
     assert "say so by --name, --states or --temperature" in " ".join(said.split())
+
+
+def test_voltages_and_cycles_in_names_are_told_with_the_pattern_that_takes_them(tmp_path, run):
+    lab = tmp_path / "lab"
+    for k, name in enumerate(
+        ("A/Zyklus 1/EIS_3,0V.csv", "A/Zyklus 50/EIS_3,2V.csv", "B/Zyklus 1/EIS_3,2V.txt", "B/x.csv")
+    ):
+        (lab / name).parent.mkdir(parents=True, exist_ok=True)
+        put(lab / name.rpartition("/")[0], name.rpartition("/")[2], points(1))
+        with open(lab / name, "a") as file:
+            file.write("\n" * (k + 1))
+    pattern = "{cell}/Zyklus {cycle}/EIS_{voltage}.{_}"
+    (said,) = collect(lab).remarks
+    assert said == (
+        "names of files have what looks like cycle and voltage, and it is not taken; "
+        f"name='{pattern}' would take cell, cycle, voltage from 3 of 4 files"
+    )
+    assert f"not taken; --name '{pattern}' would" in run("import", lab, "-o", tmp_path / "c.h5")[1]
+    got = collect(lab, CollectOptions(name=pattern))
+    (spectra,) = got.spectra.values()
+    assert got.remarks == ()
+    assert spectra.states[["cell", "cycle", "voltage"]].to_numpy().tolist() == [
+        ["A", 1, 3.0], ["A", 50, 3.2], ["B", 1, 3.2]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (["a_3.0V.csv", "a_3.2V.csv"], ("a_{voltage}.csv", 2)),
+        (["C1_cycle5_3V80.txt", "C1_cycle6_3V80.txt"], ("C1_cycle{cycle}_{voltage}.txt", 2)),
+        (["x/cyc12/a.mpr", "x/cyc13/a.mpr"], ("cyc{cycle}/a.mpr", 2)),
+        (["EIS[1]_3p8V.csv"], ("EIS[[1]]_{voltage}.csv", 1)),
+        (["EIS_10mV.csv", "x_2.5V-4.2V.csv", "V3.csv", "cyclohexane_2.csv"], None),
+        ([], None),
+    ],
+)
+def test_which_patterns_are_suggested(sources, found):
+    assert suggested_pattern(sources) == found
 
 
 @pytest.mark.parametrize(
