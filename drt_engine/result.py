@@ -24,6 +24,7 @@ from drt_engine.series import OrderedSeries, seconds_of, series_along, sheets_of
 from drt_engine.spectra import STATE_UNITS, Spectra, chosen_rows, freeze_arrays, with_states
 from drt_engine.status import Status, count_status, failures, status_attributes
 from drt_engine.steps import Kept
+from drt_engine.text import count_of
 from drt_engine.uncertainty.intervals import (
     INTERVAL_UNITS,
     FittedSpectra,
@@ -124,7 +125,9 @@ class Inversion(ResultArrays):
         one = (rows,)
         freeze_arrays(self, lambda name: shapes.get(name, one))
         if len(self.states) != rows:
-            raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
+            raise InputError(
+                f"states must have one row for each of the {count_of(rows, 'spectrum')}; got {len(self.states)}."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is computed again when it is asked for, and holds functions, which cannot be pickled."""
@@ -163,7 +166,7 @@ class Inversion(ResultArrays):
         counts = ", ".join(f"{count} {name}" for name, count in self.counts().items())
         failed = Status(int(np.bitwise_or.reduce(self.status[~self.solved], initial=0)))
         hint = f"\n{failed.message}" if failed else ""
-        return f"Inversion({len(self)} spectra, {self.tau.size} relaxation times: {counts}){hint}"
+        return f"Inversion({count_of(len(self), 'spectrum')}, {self.tau.size} relaxation times: {counts}){hint}"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: a line, and what was found in the first and in the last spectra."""

@@ -116,7 +116,7 @@ def series_columns(
     others = [
         name
         for name in map(str, states.columns)
-        if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _kind_of_file(states, name)
+        if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _kind_of_file(states, name, along)
     ]
     chosen: list[str] = []
     words = " and ".join(along)
@@ -373,9 +373,16 @@ def _tells(column: "pd.Series[Any]") -> bool:
     return bool((values == np.round(values)).all())
 
 
-def _kind_of_file(states: pd.DataFrame, name: str) -> bool:
-    """Whether a column says only which of the files are workbooks: all that have a sheet have one of the same name."""
-    return name == "sheet" and states[name].nunique() < 2
+def _kind_of_file(states: pd.DataFrame, name: str, along: tuple[str, ...]) -> bool:
+    """Whether a column is the sheets of workbooks that tell no series apart.
+
+    All that have a sheet have one of the same name, which says that they come from a workbook, or each sheet is of one
+    value of the states along which series run, as those that are called by their voltage.
+    """
+    if name != "sheet":
+        return False
+    sheets = states[name].replace("", None)
+    return sheets.nunique() < 2 or any(states[one].groupby(sheets).nunique().max() == 1 for one in along)
 
 
 def _shortest(states: pd.DataFrame, names: list[str]) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.result_fields import RESULT_FIELDS
-from drt_engine.text import as_html
+from drt_engine.text import as_html, count_of
 
 __all__ = [
     "MIN_POINTS",
@@ -163,8 +163,8 @@ class Spectra:
             one = isinstance(values, str) or np.ndim(values) == 0
             if not one and len(values) != len(self):
                 raise InputError(
-                    f"the state {name!r} must have one value, or one for each of the {len(self)} spectra; got "
-                    f"{len(values)}."
+                    f"the state {name!r} must have one value, or one for each of the "
+                    f"{count_of(len(self), 'spectrum')}; got {len(values)}."
                 )
             frame[name] = values if one else list(values)
         return Spectra(self._frequency, self._impedance, frame, self._point_time)
@@ -174,8 +174,8 @@ class Spectra:
         columns = ", ".join(map(str, self._states.columns)) or "none"
         high, low = self._frequency[[0, -1]]
         return (
-            f"Spectra({len(self)} spectra, {self._frequency.size} frequencies from {high:.3g} to {low:.3g} Hz, "
-            f"states: {columns})"
+            f"Spectra({count_of(len(self), 'spectrum')}, {self._frequency.size} frequencies from {high:.3g} to "
+            f"{low:.3g} Hz, states: {columns})"
         )
 
     def _repr_html_(self) -> str:
@@ -265,12 +265,12 @@ def _checked_states(states: pd.DataFrame | Mapping[str, Any] | None, rows: int) 
         ) from error
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"states must be a DataFrame or a mapping of column names to {rows} values each; got {error}."
+            f"states must be a DataFrame or a mapping of column names to {count_of(rows, 'value')} each; got {error}."
         ) from error
     if not frame.shape[1]:
         return pd.DataFrame(index=pd.RangeIndex(rows))
     if len(frame) != rows:
-        raise InputError(f"states must have one row for each of the {rows} spectra; got {len(frame)}.")
+        raise InputError(f"states must have one row for each of the {count_of(rows, 'spectrum')}; got {len(frame)}.")
     frame.columns = frame.columns.map(str)
     taken = sorted(RESERVED & set(frame.columns))
     if taken:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_html", "drawn", "for_spreadsheets", "is_number", "storable", "visible", "without_formula"]
+__all__ = ["as_html", "count_of", "drawn", "for_spreadsheets", "is_number", "storable", "visible", "without_formula"]
 
 # No part of a pattern can match what the next one can, so that time grows with the length alone, whatever the text.
 _EXPONENT = r"(?:[eEdD][+-]?\d{1,9}+)?"
@@ -17,6 +17,9 @@ _COMMA = re.compile(rf"[+-]?(?:\d++(?:,\d*+)?|,\d++){_EXPONENT}")
 
 # The last four are what East Asian versions of spreadsheets take for the first four.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+_PLURALS = (("spectrum", "spectra"), ("frequency", "frequencies"), ("process", "processes"))
 
 
 def is_number(text: str, decimal: str | None = None) -> bool:
@@ -32,6 +35,24 @@ def is_number(text: str, decimal: str | None = None) -> bool:
     if decimal is None:
         return bool(_DOT.fullmatch(text) or _COMMA.fullmatch(text))
     return bool((_COMMA if decimal == "," else _DOT).fullmatch(text))
+
+
+def count_of(number: float, one: str, many: str | None = None) -> str:
+    """Return a number with what it counts: ``1 row``, ``2 rows``, ``1 spectrum``, ``2 spectra``.
+
+    Parameters
+    ----------
+    number : float
+        A whole number.
+    one : str
+        What there is one of, for example ``"row"`` or ``"file was"``.
+    many : str, optional
+        The same of several; with the plural of the last word of `one` if not given.
+    """
+    if number == 1:
+        return f"1 {one}"
+    ending = next((ends for ends in _PLURALS if one.endswith(ends[0])), ("", "s"))
+    return f"{number:.0f} {many or one.removesuffix(ending[0]) + ending[1]}"
 
 
 def visible(text: str) -> str:

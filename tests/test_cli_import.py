@@ -48,7 +48,7 @@ def test_a_folder_becomes_a_campaign(tmp_path, run):
     code, printed, _ = run("import", folder, "-o", out, *options)
     assert code == 0
     assert "4 spectra imported (4 on 26 frequencies); 4 in the campaign." in printed
-    assert "1 unfinished sweeps left out" in printed
+    assert "1 unfinished sweep left out" in printed
     spectra = drt.read_spectra(out)
     assert spectra.states["cell"].tolist() == ["A", "A", "B", "B"]
     assert spectra.states["temperature"].tolist() == [25, 25, 35, 35]
@@ -68,7 +68,7 @@ def test_a_campaign_grows_and_takes_no_file_twice(tmp_path, run):
     assert "exists already" in error
     code, printed, _ = run("import", second, first, "-o", out, "--append", "--temperature", 40)
     assert code == 0
-    assert "1 spectra imported (1 on 26 frequencies); 3 in the campaign." in printed
+    assert "1 spectrum imported (1 on 26 frequencies); 3 in the campaign." in printed
     assert "the same content as" in printed
     after = drt.read_spectra(out)
     np.testing.assert_array_equal(after.impedance[:2], before.impedance)
@@ -89,7 +89,7 @@ def test_what_is_refused_is_said_and_counts_if_strict(tmp_path, run):
     code, printed, error = run("import", good, bad, "-o", tmp_path / "a.h5", "--strict")
     assert code == 1
     assert "refused: bad.txt" in printed
-    assert "1 files were refused" in error
+    assert "1 file was refused" in error
     assert run("import", good, bad, "-o", tmp_path / "b.h5")[0] == 0
     code, _, error = run("import", bad, "-o", tmp_path / "c.h5")
     assert code == 2
@@ -106,7 +106,7 @@ def test_many_files_are_not_all_listed(tmp_path, run):
     pd.DataFrame({"source": ["0.txt", "elsewhere.txt"], "coating": ["LNO", "none"]}).to_csv(states, index=False)
     code, printed, _ = run("import", folder, "-o", tmp_path / "many.h5", "--states", states)
     assert code == 0
-    assert "1 rows of the table of states fit no sweep" in printed
+    assert "1 row of the table of states fits no sweep" in printed
     assert drt.read_spectra(tmp_path / "many.h5").states["coating"].notna().sum() == 1
     code, printed, _ = run("import", folder, "-o", tmp_path / "plain.h5")
     assert "45 files: 45 read." in printed
@@ -131,14 +131,14 @@ def test_validate_finds_tells_and_draws(campaign, tmp_path, run):
     code, printed, _ = run("validate", campaign, "-o", table, "--by", "cell,direction")
     assert code == 0
     assert "all: 8 spectra, 7 valid" in printed
-    assert "some: 1 spectra, 1 valid" in printed
+    assert "some: 1 spectrum, 1 valid" in printed
     frame = pd.read_csv(table)
     assert len(frame) == 9
     assert "DRIFT" in frame["flag"][2].upper()
     one = ("--grid", "all", "--where", "cell == 'B' and direction == 'discharge'")
     code, _, error = run("validate", campaign, "--strict", *one, "--figure", figure, "--state", "voltage")
     assert code == 1
-    assert "1 spectra are not valid" in error
+    assert "1 spectrum is not valid" in error
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert run("validate", campaign, "--grid", "all", "--figure", tmp_path / "rows.pdf")[0] == 0
     assert run("validate", campaign, "--strict", "--where", "cell == 'B' and voltage > 4")[0] in (0, 1)

@@ -1,9 +1,14 @@
 """What the documentation says is so: its code runs and prints what it shows, its tables are those of the code."""
 
+import contextlib
+import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import tomllib
+import types
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +26,7 @@ from drt_engine.result_fields import RESULT_FIELDS
 from drt_engine.spectra import STATE_UNITS
 
 from .kernels import truth
+from .watch import instrument
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -43,8 +49,26 @@ PAGES = (
     "docs/index.md",
     "README.md",
 )
+COMMANDS = (  # pages without Python that prepares what their commands need
+    "CONTRIBUTING.md",
+    "docs/benchmarks.md",
+    "docs/cluster.md",
+    "docs/explore.md",
+    "docs/report.md",
+    "docs/watch.md",
+)
+RECIPES = ("docs/add-method.md", "docs/add-reader.md", "docs/add-criterion.md")  # tests/test_recipes.py follows them
+MADE = {"docs/architecture.md": "text"}  # tests/test_package.py holds the picture against the layers
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-TOO_LONG = "drt-engine demo"
+CHECKED = {  # what is not run as it stands, and why
+    "pip": "packages come from a network: the extra is one of the project",
+    "make": "makes an environment, which takes minutes: the target is one of the Makefile, which make -n understands",
+    "demo": "a campaign of 1056 spectra: tests/test_cli.py runs it with fewer voltages; its options are read",
+    "explore": "serves until it is stopped: it is made ready to answer, and ends there",
+    "watch": "follows until it is stopped: --once is added",
+    "benchmarks": "take minutes to hours: run with fewer seeds and spectra, and without other tools",
+}
+REDUCED = {"accuracy.py": {"--seeds": "1"}, "third_party.py": {"--every": "300"}}
 
 
 def read(name):
@@ -64,12 +88,93 @@ def code_blocks(name):
 
 
 def run_commands(code):
+    """Run each line of a block, or check it where `CHECKED` says why, and return the output; others are errors."""
+    said = ""
+    for words in filter(None, (shlex.split(line, comments=True) for line in code.splitlines())):
+        if words[0] == "drt-engine":
+            said += run_engine(words[1:])
+        elif words[:3] == ["python", "-m", "pip"] or words[0] == "pip":
+            (what,) = words[words.index("install") + 1 :]
+            extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+            assert set(re.fullmatch(r"\.\[([\w,]+)\]", what)[1].split(",")) <= {*extras}, what
+        elif words[0] == "make":
+            (target,) = words[1:]
+            subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+        elif words[0] == "python" and words[1].startswith("benchmarks/"):
+            run_benchmark(*words[1:])
+        elif words[0] == "dask":
+            run_dask(words[1:])
+        else:
+            raise AssertionError(f"no way is known to run {shlex.join(words)!r} or to check it")
+    return said
+
+
+def run_engine(words):
     from drt_engine.cli import app
 
-    commands = [line for line in code.splitlines() if line.startswith("drt-engine ") and not line.startswith(TOO_LONG)]
-    for command in commands:
-        outcome = CliRunner().invoke(app, shlex.split(command)[1:])
-        assert outcome.exit_code == 0, f"{command}\n{outcome.output}\n{outcome.exception!r}"
+    if words[0] == "demo":
+        import typer
+
+        typer.main.get_command(app).commands["demo"].make_context("demo", words[1:])  # parses, and runs nothing
+        return ""
+    words = [sys.executable + word.removeprefix("python") if word.startswith("python ") else word for word in words]
+    words = [HERE if word == NODE else word for word in words]
+    outcome = CliRunner().invoke(app, [*words, *(["--once"] if words[0] == "watch" else [])])
+    assert outcome.exit_code == 0, f"{shlex.join(words)}\n{outcome.output}\n{outcome.exception!r}"
+    return outcome.output
+
+
+def run_benchmark(script, *options):
+    """Run a script of benchmarks with other numbers, after its own have been read."""
+    words, reduced = [word for word in options if word != "--peers"], REDUCED[Path(script).name]
+    assert all(f'"{option}"' in read(script) for option in options if option.startswith("--")), script
+    words += [word for pair in reduced.items() for word in pair]  # of an option that is given twice the last one counts
+    if "DRT_ENGINE_DATA" not in os.environ and "third_party" in script:
+        return
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
+    ran = subprocess.run(
+        [sys.executable, ROOT / script, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert len(ran.stdout.splitlines()) > 5
+
+
+BACKGROUND = []  # scheduler and workers, which run until the page is done
+NODE = "tcp://node1:8786"
+
+
+def run_dask(words):
+    """Start a scheduler or workers, as few as do, in the background."""
+    words = [{"16": "1", NODE: HERE, "8786": str(PORT)}.get(word, word) for word in words]
+    quiet = (
+        ["--no-dashboard", "--dashboard-address", ":0"]
+        if words[0] == "scheduler"
+        else ["--no-dashboard", "--death-timeout", "60"]
+    )
+    command = [sys.executable, "-W", "ignore", "-m", "dask", *words, *quiet]
+    BACKGROUND.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+PORT = free_port()
+HERE = f"tcp://127.0.0.1:{PORT}"
+
+
+@contextlib.contextmanager
+def nothing_left_behind():
+    """End what a page has started."""
+    try:
+        yield
+    finally:
+        while BACKGROUND:
+            process = BACKGROUND.pop()
+            process.terminate()
+            process.wait(30)
 
 
 def same_text(printed, shown):
@@ -98,6 +203,13 @@ def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatc
             printed = capsys.readouterr().out
         elif language == "sh":
             run_commands(code)
+        elif language == "console":  # on files of the reader's own, here beside what the page has made
+            place = tmp_path / "elsewhere"
+            (place / "measured").mkdir(parents=True)
+            (place / "measured" / "A_1.mpt").write_bytes(instrument.mpt(0))
+            monkeypatch.chdir(place)
+            run_commands(code)
+            monkeypatch.chdir(tmp_path)
         elif language == "toml":
             (tmp_path / "job.toml").write_text(code, encoding="utf-8")
             run_commands("drt-engine invert job.toml --overwrite")
@@ -106,37 +218,118 @@ def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatc
     assert "drt" in namespace
 
 
-def test_every_page_with_code_is_run_or_followed():
-    recipes = {f"docs/add-{what}.md" for what in ("method", "reader", "criterion")}  # by tests of their own
-    with_code = {
-        path.relative_to(ROOT).as_posix()
-        for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md")
-        if re.search(r"^```python$", path.read_text(encoding="utf-8"), re.MULTILINE)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_commands_of_a_page_run(name, tmp_path, monkeypatch):
+    """On a small campaign that is inverted, and on files of an instrument."""
+    spectra = simulate.campaign(simulate.CampaignDesign(cycles=(1, 3), voltages=4)).spectra
+    drt.write_spectra(tmp_path / "campaign.h5", spectra)
+    drt.invert_file(tmp_path / "campaign.h5", tmp_path / "campaign.drt.h5")
+    monkeypatch.chdir(tmp_path)
+    said = ""
+    with nothing_left_behind(), PREPARED.get(name, contextlib.nullcontext)(monkeypatch):
+        for language, code, line in code_blocks(name):
+            if language in ("sh", "console"):
+                if "watch" in code:
+                    measure(Path("measurements"))
+                said += run_commands(code)
+            elif language == "python":  # makes the file that the commands before it have made
+                (tmp_path / "campaign.drt.h5").unlink()
+                exec(compile("\n" * (line - 1) + code, name, "exec"), {"__name__": "__main__"})
+            else:
+                # Lines as they are printed, but for numbers and names.
+                assert language == "text"
+                shape = re.sub(r"[\d.+-]+", "#", code[code.index("sweep") :].strip())
+                assert shape in {re.sub(r"[\d.+-]+", "#", one[one.find("sweep") :]) for one in said.splitlines()}, said
+    for file in LEFT.get(name, ()):
+        assert (tmp_path / file).stat().st_size > 0
+
+
+def measure(folder):
+    """Add two files of an instrument, with R_pol that grows by 20 % of the first from each to the next."""
+    there = len([*folder.iterdir()])
+    for number in (there, there + 1):
+        (folder / f"A_{number}.mpt").write_bytes(instrument.mpt(100 * number))
+
+
+@contextlib.contextmanager
+def watched(monkeypatch):
+    """A folder that an instrument writes into, and a program for alarms."""
+    Path("measurements").mkdir()
+    Path("mail.py").write_text("import os\nopen('mailed', 'a').write(os.environ['DRT_ALARM'])\n")
+    Path("campaign.h5").unlink()
+    Path("campaign.drt.h5").unlink()
+    yield
+
+
+@contextlib.contextmanager
+def served(monkeypatch):
+    pytest.importorskip("panel")
+    found = []
+    monkeypatch.setattr("drt_engine.cli.explore._run", lambda served, *, browser: found.append((served, browser)))
+    yield
+    ((ready, browser),) = found
+    assert browser
+    assert ready.address.startswith("http://127.0.0.1")
+
+
+@contextlib.contextmanager
+def on_few_processors(monkeypatch):
+    """A batch system that gives this machine alone."""
+    Path("campaign.drt.h5").unlink()
+    distributed = pytest.importorskip("distributed")
+    begun = []
+
+    class Batch(distributed.LocalCluster):
+        def __init__(self, cores, processes, memory, walltime, queue):
+            assert (cores, walltime, queue, memory) == (processes, "02:00:00", "short", "8GB")
+            super().__init__(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+            begun.append(self)
+
+        def adapt(self, minimum_jobs, maximum_jobs):
+            assert minimum_jobs < maximum_jobs
+
+    module = types.ModuleType("dask_jobqueue")
+    module.SLURMCluster = Batch
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", module)
+    try:
+        yield
+    finally:
+        for cluster in begun:  # as the end of the script does
+            cluster.close()
+
+
+PREPARED = {"docs/watch.md": watched, "docs/explore.md": served, "docs/cluster.md": on_few_processors}
+LEFT = {
+    "docs/watch.md": ("campaign.h5", "campaign.drt.h5", "mailed"),
+    "docs/report.md": ("report.html",),
+    "docs/cluster.md": ("campaign.drt.h5",),
+}
+
+
+def test_every_block_of_every_page_is_run_or_checked():
+    known = {
+        **{name: {"python", "sh", "console", "toml", "text"} for name in PAGES},
+        **{name: {"sh", "console", "python", "text"} for name in COMMANDS},
+        **{name: {"diff", "none", "python", "sh"} for name in RECIPES},
+        **{name: {language} for name, language in MADE.items()},
     }
-    assert with_code == {*PAGES} | recipes
+    for path in (*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")):
+        name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        blocks = code_blocks(name)
+        assert {language for language, _, _ in blocks} <= known.get(name, set()), name
+        # No fence that `code_blocks` does not find has code in it.
+        fences = re.findall(r"^[ \t]*(?:```|~~~)(.*)\n((?:.*\n)??)", text, re.MULTILINE)[::2]
+        assert len([of for of, _ in fences if of]) == len(blocks) + text.count("```{toctree}"), name
+        assert not [code for of, code in fences if not of and re.match(r"drt-engine|pip|python|make|import|from", code)]
 
 
-def test_commands_on_pages_that_are_not_run_have_options_that_exist():
-    import typer
-
-    from drt_engine.cli import app
-
-    commands = typer.main.get_command(app).commands
-    checked = 0
-    for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md"):
-        name = path.relative_to(ROOT).as_posix()
-        unrun = ("console",) if name in PAGES else ("console", "sh")
-        for _, code, line in (block for block in code_blocks(name) if block[0] in unrun):
-            for words in (shlex.split(one, comments=True) for one in code.splitlines()):
-                if words[:1] == ["drt-engine"]:
-                    commands[words[1]].make_context(words[1], words[2:])  # parses, and runs nothing
-                elif words[:1] == ["python"] and words[1] != "-m":
-                    script = read(words[1])
-                    assert all(f'"{word}"' in script for word in words if word.startswith("--")), f"{name}, line {line}"
-                else:
-                    continue
-                checked += 1
-    assert checked > 5
+def test_commands_that_nobody_knows_fail():
+    for code in ("rm -rf x", "drt-engine inverts a.h5", "pip install '.[bio]'", "pip install 'drt-engine[report]'"):
+        with pytest.raises((AssertionError, TypeError)):
+            run_commands(code)
+    with pytest.raises(subprocess.CalledProcessError):
+        run_commands("make everythings")
 
 
 def test_the_gallery_has_its_pictures():

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import drt_engine as drt
+from drt_engine.text import count_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -144,3 +145,35 @@ def test_numbers_at_the_head_of_a_file_have_a_reason():
     found = [(path.stem, *one) for path in product_files() for one in constants(path.read_text(encoding="utf-8"))]
     assert len(found) > 400
     assert [(stem, name) for stem, name, said in found if not said] == []
+
+
+NOUNS = (
+    "alarms cells columns elements files headings inversions lines measurements observations peaks points processes "
+    "rows spectra states sweeps values"
+).replace(" ", "|")
+ALWAYS_SEVERAL = {
+    "beside",  # a table of several spectra beside each other
+    "columns over rows",  # more columns than rows have cells, which are three at least
+    "columns\"",  # none and one are said before
+    "make",  # points out of order: more than five
+    "Trace(",  # two points at least
+    "positive at all",  # the points of a sweep: more than four
+    "values)",  # more values than are listed
+    "Fitting",  # more than some
+    "observations.py",  # more rows than there are spectra
+}  # fmt: skip
+
+
+def test_what_is_counted_in_messages_has_a_singular():
+    assert count_of(1, "row") == "1 row"
+    assert [count_of(n, "DC row") for n in (0, 2.0)] == ["0 DC rows", "2 DC rows"]
+    assert [count_of(3, one) for one in ("valid spectrum", "process", "frequency")] == [
+        "3 valid spectra", "3 processes", "3 frequencies"
+    ]  # fmt: skip
+    assert [count_of(n, "file was", "files were") for n in (1, 2)] == ["1 file was", "2 files were"]
+    counts = r"(?:len\([^{}]*\)|[^{}]*\.size|[^{}]*\.sum\(\)|[^{}]*count_nonzero\([^{}]*\)|n|count|short|lost|left)"
+    told = re.compile(rf"(?<! of )\{{{counts}\}} (?:{NOUNS})\b")
+    for path in product_files():
+        if not {"explore", "report", "watch", "simulate", "transport"} & {*path.parts}:
+            for line in filter(told.search, path.read_text(encoding="utf-8").splitlines()):
+                assert any(words in line or words == path.name for words in ALWAYS_SEVERAL), (path.name, line.strip())

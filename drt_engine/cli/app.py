@@ -49,6 +49,7 @@ _SPELLINGS = {
     "columns has": "--columns has",
     "columns must name": "--columns must name",
     "overwrite=True": "--overwrite",
+    "not taken; name=": "not taken; --name ",
     "level=0.95": "--level 0.95",
     "say so by name, states or constants": "say so by --name, --states or --temperature",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from drt_engine.cli.app import app, for_spreadsheets, input_error, say
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -94,11 +95,11 @@ def _say_what_changed(cleaned: "Collection[_Cleaned]", table: "pd.DataFrame", un
     changed = sum(one.changed for one in cleaned)
     left = sum(int((one.mask != 0).sum()) for one in cleaned)
     if undo:
-        say(f"{changed} points taken in again; {left} are left out.")
+        say(f"{count_of(changed, 'point')} taken in again; {count_of(left, 'is', 'are')} left out.")
         return
     counts: dict[Any, int] = table["reason"].value_counts().to_dict() if len(table) else {}
     why = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
-    say(f"{changed} points left out now ({why}); {left} in all. --undo takes them in again.")
+    say(f"{count_of(changed, 'point')} left out now ({why}); {left} in all. --undo takes them in again.")
 
 
 class _Cleaned(NamedTuple):
@@ -155,8 +156,8 @@ def _warn_of_few(name: str, before: Any, raw: Any, mask: Any) -> None:
     few = np.flatnonzero((points < MIN_POINTS) & (np.count_nonzero(np.isfinite(before), axis=1) >= MIN_POINTS))
     if few.size:
         say(
-            f"{name}: {few.size} spectra have fewer than {MIN_POINTS} points now (first in row {few[0]}), and get no "
-            "distribution. --undo takes them in again.",
+            f"{name}: {count_of(few.size, 'spectrum has', 'spectra have')} fewer than {MIN_POINTS} points now (first "
+            f"in row {few[0]}), which is too few for a distribution. --undo takes them in again.",
             err=True,
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drt_engine.cli.app import input_error, say
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,10 @@ def chosen_parts(
         measured = None if spectra is None else as_taken(read_spectra(spectra, one or None), file, name)
         if measured is not None and len(measured) != len(result):
             cause = "" if older is None else f" {older}"
-            raise input_error(f"{spectra} has {len(measured)} spectra and {file} has {len(result)} inversions.{cause}")
+            raise input_error(
+                f"{spectra} has {count_of(len(measured), 'spectrum')} and {file} has "
+                f"{count_of(len(result), 'inversion')}.{cause}"
+            )
         rows = np.arange(len(result)) if where is None else rows_where(result.states, where)
         chosen = result[rows]
         parts.append(Part(one, rows, chosen, chosen.spectra if measured is None else measured[rows]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drt_engine.cli.app import console, say
-from drt_engine.text import visible
+from drt_engine.text import count_of, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,14 +184,17 @@ class Dashboard:
 
         watch = self._watch
         head = (
-            f"{_line(f'{watch.folder} → {watch.campaign}')}\n{watch.spectra} spectra, {watch.taken} of them taken now; "
-            f"{watch.refused} files refused, {watch.without} without a measurement. Ctrl-C ends."
+            f"{_line(f'{watch.folder} → {watch.campaign}')}\n{count_of(watch.spectra, 'spectrum')}, {watch.taken} "
+            f"of them taken now; {count_of(watch.refused, 'file')} refused, {watch.without} without a measurement. "
+            "Ctrl-C ends."
         )
         parts = [Panel(_text(head), title="drt-engine watch")]
         if self._last is not None:
             parts.append(Panel(self._sweep(self._last), title="last sweep"))
         if self._processes:
-            parts.append(Panel(_table(self._processes), title=f"processes over the last {len(self._peaks)} sweeps"))
+            parts.append(
+                Panel(_table(self._processes), title=f"processes over the last {count_of(len(self._peaks), 'sweep')}")
+            )
         if self._alarms:
             said = _text("\n".join(self._alarms), "bold red")
             parts.append(Panel(said, title=f"alarms: {self._alarmed}", border_style="red"))

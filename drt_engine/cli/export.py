@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import Overwrite, app, input_error, say
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.hdf5 import Contents
@@ -64,7 +65,8 @@ def export(
             raise input_error(f"no spectrum in {file} is chosen by {where!r}. See drt-engine info {file}.")
         made = put_together(parts, form)
     written = write_tables(output, made, overwrite=overwrite, inputs=inputs)
-    say(*(f"{name}: {len(frame)} rows, {len(frame.columns)} columns" for name, frame in made.items()))
+    for one, frame in made.items():
+        say(f"{one}: {count_of(len(frame), 'row')}, {count_of(len(frame.columns), 'column')}")
     say(*(f"  {path}" for path in written))
 
 

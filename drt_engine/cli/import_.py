@@ -11,6 +11,7 @@ import typer
 
 from drt_engine.cli.app import Overwrite, app, console, for_spreadsheets, input_error, say, spelled
 from drt_engine.cli.summary import state_lines
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.readers.collect import Collected, FileReport
@@ -104,7 +105,7 @@ def import_(
     _say_what_was_imported(found, total, output)
     refused = sum(one.status == "refused" for one in found.files)
     if strict and refused:
-        say(f"drt-engine: {refused} files were refused.", err=True)
+        say(f"drt-engine: {count_of(refused, 'file was', 'files were')} refused.", err=True)
         raise typer.Exit(1)
 
 
@@ -134,7 +135,7 @@ def _say_what_was_imported(found: "Collected", total: int, output: Path) -> None
     if len(found):
         every = pd.concat([spectra.states for spectra in found.spectra.values()], ignore_index=True)
         say(*(f"  {line}" for line in state_lines(every)))
-    say(f"{len(found)} spectra imported ({what}); {total} in the campaign.", f"  {output}")
+    say(f"{count_of(len(found), 'spectrum')} imported ({what}); {total} in the campaign.", f"  {output}")
 
 
 def _on_grids(sizes: list[tuple[int, int]]) -> str:
@@ -180,15 +181,14 @@ def _print_report(found: "Collected") -> None:
     counts = Counter(one.status for one in found.files)
     words = {"read": "read", "left out": "left out", "refused": "refused", "no measurement": "no measurement"}
     say(
-        f"{len(found.files)} file{'s' * (len(found.files) != 1)}: "
+        f"{count_of(len(found.files), 'file')}: "
         + ", ".join(f"{counts[key]} {words[key]}" for key in words if counts[key])
         + "."
     )
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for one in found.files:
         for text in _texts(one):
-            # Remarks that differ in a line or a number are one.
-            groups.setdefault((one.status, re.sub(r"\d[\d.]*(?:e[+-]?\d+)?", "#", text)), []).append((one.source, text))
+            groups.setdefault((one.status, _without_numbers(text)), []).append((one.source, text))
     width = max(40, console().width - 4)
     order = list(words)
     for (status, _), some in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
@@ -200,6 +200,11 @@ def _print_report(found: "Collected") -> None:
         if some[0][1]:
             say(*(f"    {line}" for line in textwrap.wrap(some[0][1], width)))
     say(*map(spelled, found.remarks))
+
+
+def _without_numbers(text: str) -> str:
+    """Return what remarks have in common that differ in a line or in a number, and so in "1 row" and "2 rows"."""
+    return re.sub(r"\d[\d.]*(?:e[+-]?\d+)?", "#", re.sub(r"\b(?:is|are)\b|(?<=[a-z])s\b", "", text))
 
 
 def _texts(one: "FileReport") -> list[str]:

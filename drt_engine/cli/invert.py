@@ -9,6 +9,7 @@ import typer
 from drt_engine.cli.app import Overwrite, Workers, app, say
 from drt_engine.cli.running import inverted, say_what_along_would_do, say_what_became_of
 from drt_engine.cli.summary import quality
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.jobs import JobSummary
@@ -130,7 +131,7 @@ def invert(
     summary = _run(file, wanted)
     _say_what_was_done(summary, wanted)
     if wanted.strict and summary.failed:
-        say(f"drt-engine: {summary.failed} spectra have no solution.", err=True)
+        say(f"drt-engine: {count_of(summary.failed, 'spectrum has', 'spectra have')} no solution.", err=True)
         raise typer.Exit(1)
 
 

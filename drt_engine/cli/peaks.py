@@ -10,6 +10,7 @@ import typer
 
 from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say
 from drt_engine.cli.contents import SERIES
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,12 +90,13 @@ def peaks(
     fitted = spectra is not None or shape is not None or elements is not None or capacitance is not None
     how = (shape or "zarc", elements, capacitance), (series.split(","), along)
     every = _every_row(parts, [_elements(part, *how) if fitted else part.result.peaks() for part in parts])
-    _say_how_many(every, parts, "elements" if fitted else "peaks")
+    _say_how_many(every, parts, "element" if fitted else "peak")
     written, course = [(output, placed(every, parts, several=several))], None
     if along is not None:
         course = followed(every, states_of(parts), (along, series.split(",")), pins)
         names = ", ".join(map(str, course.names)) or "none"
-        say(f"{len(course.names)} processes: {names}; {len(course.unassigned)} peaks belong to none.")
+        loose = count_of(len(course.unassigned), "peak belongs", "peaks belong")
+        say(f"{count_of(len(course.names), 'process')}: {names}; {loose} to none.")
         own_rows: dict[str, Any] = {key: placed(getattr(course, key), parts, several=several) for key in _FOLLOWED}
         course = replace(course, **own_rows)
         written += _tables_of(course, tracks, tables)
@@ -115,9 +117,10 @@ def _say_how_many(every: "pd.DataFrame", parts: "Sequence[Part]", what: str) -> 
     from drt_engine.peaks import without_edges
 
     beyond = len(every) - len(without_edges(every))
-    rest = f", {beyond} rows beyond the first or last peak" if beyond else ""
+    rest = f", {count_of(beyond, 'row')} beyond the first or last peak" if beyond else ""
     grids = f" on {len(parts)} grids" if len(parts) > 1 else ""
-    say(f"{len(every) - beyond} {what} in {sum(part.rows.size for part in parts)} spectra{grids}{rest}.")
+    spectra = count_of(sum(part.rows.size for part in parts), "spectrum")
+    say(f"{count_of(len(every) - beyond, what)} in {spectra}{grids}{rest}.")
 
 
 def _elements(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import Overwrite, app, input_error, say
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +190,7 @@ def _figures_of_processes(
     from drt_engine.cli.contents import chosen_tracks
 
     course = chosen_tracks(file, table, where)
-    return [_of_processes(course, state, look)], f"{len(course.table)} observations drawn."
+    return [_of_processes(course, state, look)], f"{count_of(len(course.table), 'observation')} drawn."
 
 
 def _figures(kinds: list[Kind], shown: _Shown, state: str | None, cells: str | None) -> "tuple[list[Figure], str]":
@@ -211,7 +212,7 @@ def _figures(kinds: list[Kind], shown: _Shown, state: str | None, cells: str | N
     if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
         shown = replace(shown, tracks=_follow(shown, states))
     made = [_figure(one, shown) for one in kinds]
-    return [figure for figure, _ in made], f"{max(count for _, count in made)} spectra drawn."
+    return [figure for figure, _ in made], f"{count_of(max(count for _, count in made), 'spectrum')} drawn."
 
 
 def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
@@ -226,7 +227,7 @@ def _follow(shown: _Shown, states: "pd.DataFrame") -> "Tracks":
         )
     told = [name for name in _one_series(states, shown.state) or {} if name not in SERIES.split(",")]
     course = processes_in(one_result(shown.results), shown.state, (*SERIES.split(","), *told))
-    say(f"{len(course.names)} processes followed along {shown.state}. drt-engine peaks --store keeps them.")
+    say(f"{count_of(len(course.names), 'process')} followed along {shown.state}. drt-engine peaks --store keeps them.")
     return course
 
 
@@ -411,7 +412,9 @@ def _figure(kind: Kind, shown: _Shown) -> "tuple[Figure, int]":
     if kind in (Kind.WATERFALL, Kind.HEAT_MAP):
         rows = _rows_with(states, fixed)
         _say_series(fixed, rows.size, count)
-        return draw(results, state=state, rows=rows, tracks=shown.tracks, **shown.look), rows.size
+        figure = draw(results, state=state, rows=rows, tracks=shown.tracks, **shown.look)
+        # Those that are drawn in a panel each may be some of many; others have two axes besides their own at most.
+        return figure, rows.size if len(figure.axes) <= 3 else min(rows.size, len(figure.axes))
     if spectra is None:
         raise input_error(
             f"a figure of kind {kind.value} shows measured spectra, and a file of inversions from an older version has "

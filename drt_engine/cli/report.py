@@ -7,6 +7,7 @@ import typer
 
 from drt_engine.cli.app import Overwrite, app, input_error, say
 from drt_engine.cli.summary import quality, state_lines
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.report import Contents, Remarks
@@ -44,7 +45,7 @@ def report(
     page = written(contents, _remarks(contents), title)
     with new_file(output, overwrite=overwrite, inputs=(file,)) as partial:
         partial.write_text(page, encoding="utf-8")
-    say(f"{len(contents)} spectra, {len(page.encode()) / 1e6:.1f} MB", f"  {output}")
+    say(f"{count_of(len(contents), 'spectrum')}, {len(page.encode()) / 1e6:.1f} MB", f"  {output}")
 
 
 def _remarks(contents: "Contents") -> "Remarks":

@@ -10,6 +10,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from drt_engine.cli.app import console, counted, say
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.jobs import JobSummary, Progress
@@ -44,7 +45,7 @@ def say_what_became_of(summary: "JobSummary") -> None:
     """Print the summary of a job."""
     rate = f" ({summary.seconds / summary.spectra * 1e3:.2g} ms each)" if summary.spectra else ""
     before = f", {summary.kept} of them done before" if summary.kept else ""
-    say(f"{summary.spectra} spectra in {summary.seconds:.1f} s{rate}{before}: {counted(summary.counts)}")
+    say(f"{count_of(summary.spectra, 'spectrum')} in {summary.seconds:.1f} s{rate}{before}: {counted(summary.counts)}")
 
 
 def say_what_along_would_do(path: Path, name: str) -> None:
@@ -150,7 +151,7 @@ class _Lines:
         """Say that it runs, where nothing is done so far."""
         if not self._told and self._total:
             self._told = True
-            say(f"{self._first} of {self._total} spectra, 0/s, nothing done yet: inverting", err=True)
+            say(f"{self._first} of {count_of(self._total, 'spectrum')}, 0/s, nothing done yet: inverting", err=True)
 
     def __call__(self, done: int, total: int, counts: Mapping[str, int]) -> None:
         now = time.monotonic()
@@ -163,4 +164,4 @@ class _Lines:
         rate = (done - self._first) / (now - self._begin)
         self._told = True
         left = f"{(total - done) / rate:.0f} s left" if rate else "nothing done yet"
-        say(f"{done} of {total} spectra, {rate:.3g}/s, {left}: {counted(counts)}", err=True)
+        say(f"{done} of {count_of(total, 'spectrum')}, {rate:.3g}/s, {left}: {counted(counts)}", err=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drt_engine.cli.app import spelled
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,8 +117,8 @@ def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
     piled = sum(_unbounded(one.impedance_at, np.flatnonzero(one.status & extrapolated)) for one in each)
     if piled and not each[0].tail:
         lines.append(
-            f"{piled} of them are unbounded at low frequency: -Im Z still rises at the lowest frequencies, and γ piles "
-            "up at the edge. Try --capacitance, or --tail auto."
+            f"{count_of(piled, 'of them is', 'of them are')} unbounded at low frequency: -Im Z still rises at "
+            "the lowest frequencies, and γ piles up at the edge. Try --capacitance, or --tail auto."
         )
     return lines
 
@@ -128,11 +129,12 @@ def _graded(residual: "NDArray[np.float64]", misfit: "NDArray[np.bool_]") -> str
 
     solved = np.isfinite(residual)
     good, bad = 100.0 * residual[solved & ~misfit], 100.0 * residual[solved & misfit]
-    text = f"{good.size} of {solved.sum()} solutions describe their spectra"
+    describe = count_of(solved.sum(), "solution describes its spectrum", "solutions describe their spectra")
+    text = f"{good.size} of {describe}"
     text += f", residual median {np.median(good):.2g} %" if good.size else ""
     grades = ((0.0, 1.0, "below 1 %"), (1.0, 5.0, "1 to 5 %"), (5.0, np.inf, "more"))
     counts = [f"{word} in {np.count_nonzero((bad >= low) & (bad < high))}" for low, high, word in grades]
-    return f"{text}; {bad.size} do not (misfit): their residual is {', '.join(counts)}"
+    return f"{text}; {count_of(bad.size, 'does', 'do')} not (misfit): their residual is {', '.join(counts)}"
 
 
 def _where(states: "Sequence[pd.DataFrame]", rows: "NDArray[np.intp]") -> str:

@@ -8,6 +8,7 @@ import typer
 
 from drt_engine.cli.app import Overwrite, app, counted, for_spreadsheets, input_error, say, show_table
 from drt_engine.cli.summary import named_row
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine import Inversion, Spectra
@@ -81,7 +82,7 @@ def validate(
         say(f"  {figure}")
     bad = sum(int((~one.valid).sum()) for one in found.values())
     if strict and bad:
-        say(f"drt-engine: {bad} spectra are not valid.", err=True)
+        say(f"drt-engine: {count_of(bad, 'spectrum is', 'spectra are')} not valid.", err=True)
         raise typer.Exit(1)
 
 
@@ -114,17 +115,18 @@ def _say_residuals(name: str, one: "Validation") -> None:
     median = f"median noise {np.median(noise[known]):.3g} % of |Z|, " if known.any() else ""
     residual = float(np.nanmedian(one.rms)) if one.tested.any() else float("nan")
     say(
-        f"{name}: {len(one)} spectra, {int(one.valid.sum())} valid, {median}median residual {residual:.3g} %: "
-        f"{counted(one.counts())}"
+        f"{name}: {count_of(len(one), 'spectrum')}, {int(one.valid.sum())} valid, {median}median residual "
+        f"{residual:.3g} %: {counted(one.counts())}"
     )
     if one.tested.any():
         worst = int(np.nanargmax(one.rms))
         say(f"  worst residual {one.rms[worst]:.3g} % ({named_row(worst, one.states)})")
     few = known & one.valid & (one.rms > _MUCH * noise)
-    if 2 * np.count_nonzero(few) > len(one):
+    many = int(np.count_nonzero(few))
+    if 2 * many > len(one):
         say(
-            f"  residuals far above the noise, in {np.count_nonzero(few)} valid spectra, are those of the "
-            f"{np.median(one.elements[few]):.0f} elements at which μ stops; the model that is tested has more, and "
+            f"  residuals far above the noise, in {count_of(many, 'valid spectrum')}, are those of "
+            f"the {np.median(one.elements[few]):.0f} elements at which μ stops; the model that is tested has more, and "
             "leaves the noise"
         )
 
@@ -149,8 +151,9 @@ def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) ->
         if len(out):
             row, point = (int(i) for i in out[0])
             say(
-                f"  {len(out)} points are off in {len({*out[:, 0].tolist()})} spectra, the first at "
-                f"{one.frequency[point]:.4g} Hz in row {row}. drt-engine clean --outliers leaves them out."
+                f"  {count_of(len(out), 'point is', 'points are')} off in "
+                f"{count_of(len({*out[:, 0].tolist()}), 'spectrum')}, the first at {one.frequency[point]:.4g} Hz in "
+                f"row {row}. drt-engine clean --outliers leaves them out."
             )
     if not by:
         return

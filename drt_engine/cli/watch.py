@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drt_engine.cli.app import app, console, input_error, say
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.watch import Options, Watch
@@ -98,7 +99,7 @@ def watch(
     target = results or output.with_suffix(".drt.h5")
     bad = _run(Watch(folder, output, target, options), options, poll=poll)
     if strict and bad:
-        say(f"drt-engine: {bad} alarms and refused files.", err=True)
+        say(f"drt-engine: {count_of(bad, 'alarm or refused file', 'alarms and refused files')}.", err=True)
         raise typer.Exit(1)
 
 
@@ -137,8 +138,9 @@ def _run(watch: "Watch", options: "Options", *, poll: bool) -> int:
                     watch.look(next(changes))
         show(watch.finish())
     say(
-        f"{watch.taken} sweeps taken, {watch.spectra} spectra in the campaign; {watch.refused} files refused, "
-        f"{watch.without} without a measurement; {alarms} alarms.",
+        f"{count_of(watch.taken, 'sweep')} taken, {count_of(watch.spectra, 'spectrum')} in the campaign; "
+        f"{count_of(watch.refused, 'file')} refused, {watch.without} without a measurement; "
+        f"{count_of(alarms, 'alarm')}.",
         f"  {watch.campaign}",
         f"  {watch.results}",
     )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from drt_engine.errors import InputError
 from drt_engine.peaks.shapes import FWHM_GAUSSIAN, SHAPES, ElementShape, zarc_width
 from drt_engine.spectra import freeze_arrays, with_states
+from drt_engine.text import count_of
 from drt_kernels import deconvolution as kernels
 
 __all__ = ["ELEMENT_UNITS", "Deconvolution"]
@@ -79,7 +80,8 @@ class Deconvolution:
 
     def __repr__(self) -> str:
         """Say what it holds."""
-        return f"Deconvolution({len(self)} spectra, {int(self.count.sum())} elements, shape {self.shape!r})"
+        elements = count_of(self.count.sum(), "element")
+        return f"Deconvolution({count_of(len(self), 'spectrum')}, {elements}, shape {self.shape!r})"
 
     @cached_property
     def count(self) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from drt_engine.plotting.look import current
 from drt_engine.plotting.selection import Selection, listed, select
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.text import count_of
 from drt_engine.traces import Trace
 
 __all__ = ["CellColumn", "Profile", "cell_title", "choose_cells", "matches", "with_curves"]
@@ -184,9 +185,13 @@ def _placed(states: pd.DataFrame, curve: pd.DataFrame | None) -> pd.DataFrame:
     if off.size:
         low, high = curve["voltage"].min(), curve["voltage"].max()
         logger.warning(
-            "%d spectra have voltages that the profile never comes to (%.3g to %.3g V), first %.3g V: they stand at "
-            "its nearest point",
-            *(off.size, low, high, states["voltage"].iloc[off[0]]),
+            "%s that the profile never comes to (%.3g to %.3g V), first %.3g V: drawn at its nearest point",
+            *(
+                count_of(off.size, "spectrum has a voltage", "spectra have voltages"),
+                low,
+                high,
+                states["voltage"].iloc[off[0]],
+            ),
         )
         voltages = curve["voltage"].to_numpy(dtype=float)
         for row in off.tolist():

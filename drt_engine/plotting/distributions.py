@@ -240,12 +240,13 @@ def _draw_waterfall(
     _state_axis(axes, quantity, chosen.fitted)
     low, high = axes.dataLim.y0, axes.dataLim.y1
     pad = 0.03 * (high - low or 1.0)
-    axes.set_ylim(low - pad, high + (pad if beyond is None else 3.0 * pad))
+    named = bool(quantity.names)
+    axes.set_ylim(low - pad, high + (pad if beyond is None else 4.5 * pad if named else 3.0 * pad))
     axes.set_xlim(tau[0], tau[-1])
     if bar:
         largest = min(float(tops.max()), float(np.nanmax(scaled)))
         scale_bar(axes, None if own else float(heights[0]), largest, unit)
-    _say_beyond(axes, beyond, unit)
+    _say_beyond(axes, beyond, unit, beside_names=named)
     return heights
 
 
@@ -371,7 +372,7 @@ def heat_map(
     _check_top(norm, values, limited=current().gamma_range is not None or beyond is not None)
     axes, new = axes_for(ax, 2.6)
     mesh = _draw_stripes(axes, quantity, tau, values, norm, colour_scale)
-    _say_beyond(axes, beyond, _unit(chosen.fitted), "white")
+    _say_beyond(axes, beyond, _unit(chosen.fitted), "white", beside_names=bool(quantity.names))
     _state_axis(axes, quantity, chosen.fitted)
     axes.set_xlim(tau[0], tau[-1])
     if bar:
@@ -500,12 +501,14 @@ def _largest(values: Array) -> Array:
     return np.asarray(np.nan_to_num(np.abs(values)).max(axis=1))
 
 
-def _say_beyond(axes: Axes, largest: float | None, unit: str, colour: str = "0.35") -> None:
-    """Say in a figure that γ is not shown whole."""
+def _say_beyond(
+    axes: Axes, largest: float | None, unit: str, colour: str = "0.35", *, beside_names: bool = False
+) -> None:
+    """Say in a figure that γ is not shown whole; in two lines where names of spectra will make the axes narrow."""
     if largest is None:
         return
     factor, unit = ohms(10.0 * largest, unit)
-    between = "\n" if is_narrow(axes) else " "
+    between = "\n" if beside_names or is_narrow(axes) else " "
     axes.text(
         0.02,
         0.98,

@@ -322,8 +322,9 @@ def _draw_upper(
     groups: Sequence[list[int]],
 ) -> None:
     """Draw profiles and Nyquist plots; panels of a group share their limits."""
-    for column, above, axes in zip(columns, panels[0], panels[1], strict=True):
-        _draw_profile(above, column, paint(column.chosen, scale), scale.state, view.abscissa)
+    abscissas = _abscissas(columns, scale.state, view.abscissa)
+    for column, above, axes, over in zip(columns, panels[0], panels[1], abscissas, strict=True):
+        _draw_profile(above, column, paint(column.chosen, scale), scale.state, over)
         above.set_title("\n".join(drawn(line) for line in (column.title, column.below) if line))
         shown = select(column.spectra, column.result)
         draw_impedance(axes, shown, paint(shown, scale), own_sizes(shown, scale) if len(columns) == 1 else None)
@@ -364,10 +365,18 @@ def _title_each(columns: Sequence[CellColumn], panels: NDArray[Any]) -> None:
     panels[2].set_ylabel(panels[0].get_ylabel())
 
 
-def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, wish: Abscissa | None) -> None:
+def _abscissas(columns: Sequence[CellColumn], state: str, wish: Abscissa | None) -> list[str | None]:
+    """Return what the voltage is drawn over in each column: the same in all that have no profile, or else nothing."""
+    found = [_abscissa(column, state, wish) for column in columns]
+    bare = {over for over, column in zip(found, columns, strict=True) if column.curve is None}
+    if len(bare) < 2:
+        return found
+    return [None if column.curve is None else over for over, column in zip(found, columns, strict=True)]
+
+
+def _draw_profile(axes: Axes, column: CellColumn, colours: Paint, state: str, abscissa: str | None) -> None:
     """Draw voltage, or else the polarisation resistance, and the points where EIS was taken."""
     states = column.chosen.states
-    abscissa = _abscissa(column, state, wish)
     if abscissa is None:
         name, y, label = state, column.result.r_pol, _R_POL
         quantity = _every([column], name)

@@ -21,7 +21,7 @@ from drt_engine.plotting.cells import CellColumn, Profile, cell_title, choose_ce
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
-from drt_engine.plotting.selection import Selection, display_factor, display_label
+from drt_engine.plotting.selection import Selection, display_factor, display_label, listed
 from drt_engine.plotting.small_panels import UNDETERMINED, few_places, scale_ordinate
 from drt_engine.plotting.together import SeveralInversions, SeveralSpectra, one_result, one_spectra, processes_in
 from drt_engine.plotting.traces import MARKERS, checked_tracks, keys_below
@@ -183,7 +183,8 @@ def ageing(
     Raises
     ------
     InputError
-        For states without cycle, where more than two cells are requested, and where :func:`composite` does.
+        For states without cycle, for fewer than two cycles that all cells have, where more than two cells are
+        requested, and where :func:`composite` does.
     UnknownNameError
         For a state that does not exist, and for tracks whose series are not told apart by cycle.
     """
@@ -269,7 +270,22 @@ def _cycles(
         common = set.intersection(known, *(set(there["cycle"][there["cell"] == name]) for name in names))
         known = common or known
     known = known or set(states["cycle"])
+    if len(known) < 2:
+        raise InputError(
+            f"a comparison of cycles needs two that all its cells have; got {_cycles_of(there)}. Import what is "
+            "missing, or name cells that have two cycles."
+        )
     return min(known), max(known)
+
+
+def _cycles_of(states: pd.DataFrame) -> str:
+    """Say which cycles there are of each cell."""
+    if "cell" not in states:
+        return listed(map(float, sorted(states["cycle"].dropna().unique())))
+    return "; ".join(
+        f"{listed(map(float, sorted(own['cycle'].dropna().unique())))} of cell {name!s}"
+        for name, own in states.groupby("cell", sort=False)
+    )
 
 
 def _observations(

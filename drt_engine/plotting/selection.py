@@ -15,7 +15,7 @@ from drt_engine.plotting.look import with_areas
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.status import Status
-from drt_engine.text import drawn
+from drt_engine.text import count_of, drawn
 
 __all__ = ["NUMBERS", "Quantity", "Selection", "display_factor", "display_label", "select"]
 
@@ -95,7 +95,7 @@ class Quantity:
         if not self.numeric:
             raise InputError(f"{purpose} needs a state with numbers; {self.name!r} holds {self.array[0]!r}.")
         if self.array.size < few:
-            raise InputError(f"{purpose} needs at least {few} spectra; got {self.array.size}.")
+            raise InputError(f"{purpose} needs at least {count_of(few, 'spectrum')}; got {self.array.size}.")
         order = np.argsort(self.array, kind="stable")
         ordered = self.array[order]
         again = np.unique(ordered[1:][np.diff(ordered) == 0])
@@ -226,7 +226,7 @@ def select(spectra: Spectra | None, result: Inversion | None, rows: Any = None) 
             raise InputError(f"{name} must be of type {kind.__name__}; got {type(value).__name__}.")
     if spectra is not None and result is not None and len(spectra) != len(result):
         raise InputError(
-            f"result must have one row for each of the {len(spectra)} spectra; got {len(result)}. "
+            f"result must have one row for each of the {count_of(len(spectra), 'spectrum')}; got {len(result)}. "
             "Pass the spectra that were inverted, and choose among both with rows."
         )
     source = spectra if spectra is not None else result
@@ -266,7 +266,7 @@ def row_numbers(count: int, rows: Any) -> NDArray[np.intp]:
     if chosen.ndim != 1:
         raise InputError(f"rows must have one dimension; got {chosen.ndim}.")
     if not chosen.size:
-        raise InputError(f"rows must choose at least one of the {count} spectra; got none.")
+        raise InputError(f"rows must choose at least one of the {count_of(count, 'spectrum')}; got none.")
     return chosen
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError, InputError
 from drt_engine.outputs import require_file
+from drt_engine.text import count_of
 
 if TYPE_CHECKING:
     from drt_engine.readers.states import State
@@ -114,7 +115,9 @@ class Sweep:
         if self.point_time is not None:
             t = np.array(self.point_time, dtype=np.float64)
             if t.shape != f.shape or np.any(np.isinf(t)):
-                raise InputError(f"a sweep needs one finite time a point; got shape {t.shape} for {f.size} points.")
+                raise InputError(
+                    f"a sweep needs one finite time a point; got shape {t.shape} for {count_of(f.size, 'point')}."
+                )
             t.flags.writeable = False
             object.__setattr__(self, "point_time", t)
         f.flags.writeable = z.flags.writeable = False

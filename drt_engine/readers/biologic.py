@@ -20,6 +20,7 @@ from drt_engine.readers.header import steady_time
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
 from drt_engine.readers.states import State
+from drt_engine.text import count_of
 
 __all__ = [
     "DEFAULT_AREA",
@@ -212,7 +213,8 @@ def check_series_capacitance(table: HeadedTable, rows: Rows) -> tuple[str, ...]:
             )
     if wrong.size:
         at = f"first at {rows.unit} {rows.lines[wrong[0]]}"
-        remarks = (*remarks, f"{wrong.size} series capacitances belong to no frequency beside them ({at})")
+        many = count_of(wrong.size, "series capacitance belongs", "series capacitances belong")
+        remarks = (*remarks, f"{many} to no frequency beside them ({at})")
     return remarks
 
 

@@ -22,6 +22,7 @@ from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import TextFile, TextTable, head_text, is_number, read_text, split_cells, table_below
+from drt_engine.text import count_of
 
 __all__ = ["READER", "header_field", "heading_line"]
 
@@ -155,7 +156,9 @@ def heading_line(text: TextFile) -> int:
     count = int(match[1])
     if count < 3 or count > len(text.lines):
         raise text.error(
-            2, f"{count} header lines are announced in a file of {len(text.lines)} lines: the file is cut or damaged."
+            2,
+            f"{count_of(count, 'header line is', 'header lines are')} announced in a file of "
+            f"{count_of(len(text.lines), 'line')}: the file is cut or damaged.",
         )
     again = [n for n, line in enumerate(text.lines[2:], start=3) if _MAGIC.match(line + "\n")]
     if again:

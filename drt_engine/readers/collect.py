@@ -25,11 +25,12 @@ from drt_engine.readers.file_states import (
     as_numbers,
     numbers_in_path,
     read_side_table,
+    suggested_pattern,
     temperature_in,
 )
 from drt_engine.readers.named import parse_columns
 from drt_engine.spectra import MIN_POINTS, STATE_UNITS, Spectra
-from drt_engine.text import storable
+from drt_engine.text import count_of, storable
 
 __all__ = ["CollectOptions", "Collected", "FileReport", "checked", "collect"]
 
@@ -197,7 +198,7 @@ def collect(
     warm = _temperatures(rows) if pattern is None and "temperature" not in given else {}
     used = _join(rows, side)
     replaced = _set_constants(rows, options.constants)
-    remarks = [] if side is None else _unused(side, used, rows)
+    remarks = _untaken(rows) if pattern is None and side is None else [] if side is None else _unused(side, used, rows)
     reports = tuple(
         replace(
             one,
@@ -324,11 +325,11 @@ def _kept(recorded: Recording, unfinished: bool) -> tuple[list[tuple[int, Sweep]
             kept.append((number, sweep))
     remarks = []
     if open_:
-        remarks.append(f"{open_} unfinished sweeps left out; unfinished=True takes them")
+        remarks.append(f"{count_of(open_, 'unfinished sweep')} left out; unfinished=True takes them")
     if short:
         remarks.append(
-            f"{short} sweeps of fewer than {MIN_POINTS} points left out (the first has {points}), of which no "
-            "distribution is found; export or measure more frequencies"
+            f"{count_of(short, 'sweep')} of fewer than {MIN_POINTS} points left out (the first has {points}), of "
+            "which no distribution is found; export or measure more frequencies"
         )
     return kept, remarks
 
@@ -381,8 +382,27 @@ def _join(rows: Sequence[tuple[Sweep, dict[str, Any]]], side: SideTable | None) 
         else:
             joined.keys.add(key)
             state.update(side.rows[key])
-    joined.missing = {source: (f"{n} sweeps without a row in the table of states",) for source, n in without.items()}
+    joined.missing = {
+        source: (f"{count_of(n, 'sweep')} without a row in the table of states",) for source, n in without.items()
+    }
     return joined
+
+
+def _untaken(rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> list[str]:
+    """Say how voltages and cycles in the names of files are taken, where the files themselves say none."""
+    bare = [state["source"] for _, state in rows if "voltage" not in state or "cycle" not in state]
+    found = suggested_pattern(bare)
+    if found is None:
+        return []
+    pattern, count = found
+    states = [name for name in ("cell", "cycle", "voltage") if f"{{{name}}}" in pattern]
+    if all(name in state for name in states for _, state in rows):
+        return []
+    every = count_of(len({state["source"] for _, state in rows}), "file")
+    return [
+        f"names of files have what looks like {' and '.join(states[-2:])}, and it is not taken; name={pattern!r} would "
+        f"take {', '.join(states)} from {count} of {every}"
+    ]
 
 
 def _unused(side: SideTable, used: _Joined, rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> list[str]:
@@ -396,7 +416,8 @@ def _unused(side: SideTable, used: _Joined, rows: Sequence[tuple[Sweep, dict[str
             f"no row of the table of states fits a sweep: its first is for {first}, and the first sweep has {here}. "
             "Correct the table, or join it by a column 'file' with the names of the files, which always fits."
         )
-    return [f"{len(idle)} rows of the table of states fit no sweep (first: {first})"]
+    fit = count_of(len(idle), "row of the table of states fits", "rows of the table of states fit")
+    return [f"{fit} no sweep (first: {first})"]
 
 
 def _set_constants(

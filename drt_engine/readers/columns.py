@@ -13,6 +13,7 @@ from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import NoMeasurementError, format_error
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import maybe_kelvin, untaken
+from drt_engine.text import count_of
 
 __all__ = [
     "NEEDED",
@@ -582,8 +583,9 @@ def side_column(
     lost = np.isnan(values)
     if not lost.any():
         return values, ()
-    what = f"{lost.sum()} cells of the column {table.headings[index]!r} are no numbers and left out"
-    return values, (f"{what} ({_first(table, lost)})",)
+    of = f"of the column {table.headings[index]!r}"
+    what = count_of(lost.sum(), f"cell {of} is no number", f"cells {of} are no numbers")
+    return values, (f"{what} and left out ({_first(table, lost)})",)
 
 
 def _impedance(values: Mapping[str, Floats]) -> NDArray[np.complex128]:
@@ -629,16 +631,18 @@ def _wanted(
         )
     if void.any():
         held = _no_numbers(table, needed, int(np.argmax(void)))
-        remarks.append(f"{void.sum()} rows without frequency or impedance left out ({_first(table, void)}{held})")
+        remarks.append(
+            f"{count_of(void.sum(), 'row')} without frequency or impedance left out ({_first(table, void)}{held})"
+        )
     dc = ~void & (frequency == 0)
     if dc.any():
-        remarks.append(f"{dc.sum()} DC rows (f = 0) left out ({_first(table, dc)})")
+        remarks.append(f"{count_of(dc.sum(), 'DC row')} (f = 0) left out ({_first(table, dc)})")
     keep = np.flatnonzero(~void & ~dc)
     if not keep.size:
         raise format_error(
             table.source,
             f"{table.unit} {table.lines[0]}",
-            f"no point of a spectrum in {len(table.lines)} rows: {'; '.join(remarks)}. "
+            f"no point of a spectrum in {count_of(len(table.lines), 'row')}: {'; '.join(remarks)}. "
             "The measurement holds no impedance, or was aborted before it.",
         )
     return keep, tuple(remarks)
@@ -696,8 +700,8 @@ def _contradictions(
             most = 100 * max(off[i] / size[i] for i in apart)
             remarks.append(
                 f"{columns[name].heading!r} differs from {columns['re'].heading!r} and {columns['im'].heading!r} by up "
-                f"to {most:.2g} % of |Z| at {len(apart)} points (first at {table.unit} {table.lines[keep[apart[0]]]}); "
-                "the latter were taken"
+                f"to {most:.2g} % of |Z| at {count_of(len(apart), 'point')} (first at {table.unit} "
+                f"{table.lines[keep[apart[0]]]}); the latter were taken"
             )
     return remarks
 

@@ -1,6 +1,7 @@
 """States that measured files do not hold: from their paths, from a table beside them, and from the user."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import BOUNDS, stated
 from drt_engine.readers.text import Delimiter, read_text, split_cells
 from drt_engine.spectra import STATE_UNITS
+from drt_engine.text import count_of
 
 __all__ = [
     "NamePattern",
@@ -26,6 +28,7 @@ __all__ = [
     "read_profile",
     "read_side_table",
     "state_value",
+    "suggested_pattern",
     "temperature_in",
 ]
 
@@ -46,6 +49,12 @@ _DEGREES = re.compile(
     re.IGNORECASE,
 )
 """A temperature as it stands in names; ``C`` alone may as well be the rate of a current, 1C for an hour."""
+_CALLED_TEMPERATURE = re.compile(r"(?<![^\W_])t(?:emp(?:erature?)?)?[ _=]?$", re.IGNORECASE)
+_T = re.compile(r"(?<![^\W_])[Tt]$")
+_WORD_AND_NUMBER = re.compile(r"[^\W\d_]-\d")
+_VOLTS = re.compile(r"(?<![^\W_])\d{1,2}(?:[.,p]\d{1,4})?[ _]?V(?![^\W_])|(?<![^\W_])\d{1,2}V\d{1,4}(?![^\W_])")
+_CYCLE = re.compile(r"(?<=cycle|zyklu)(s?[ _-]?)\d{1,9}(?!\d)|(?<=cyc)([ _-]?)\d{1,9}(?!\d)", re.IGNORECASE)
+"""A voltage and the number of a cycle as they stand in names; ``mV`` is mostly that of an amplitude."""
 _MOST_OPTIONAL = 5
 """Parts of a pattern that may be missing: each doubles the number of patterns, 32 with five."""
 
@@ -242,8 +251,9 @@ def numbers_in_path(states: Mapping[str, str]) -> dict[str, Any]:
 def temperature_in(path: str) -> tuple[float | None, str]:
     """Return the temperature that stands in a path with its unit, °C, and what is to be said of it.
 
-    Taken are ``25°C``, ``25 degC``, ``140deg`` and alike. Not taken are ``25C``, which may be the rate of a current,
-    ``LLZO-25degC``, where the stroke may be a minus sign or not, and two temperatures that differ.
+    Taken are ``25°C``, ``25 degC``, ``140deg`` and alike; of those with ``C`` alone, which may be the rate of a
+    current, what has a sign, as ``_-25C``, or is called a temperature, as ``T25C``. Not taken are ``25C``,
+    ``LLZO-25C``, where the stroke may be a minus sign or not, and two temperatures that differ.
 
     Parameters
     ----------
@@ -276,17 +286,67 @@ def temperature_in(path: str) -> tuple[float | None, str]:
 
 def _degrees(match: re.Match[str]) -> tuple[str, float | None, bool]:
     """Return what may be a temperature in a name, its value, °C, None if it looks like none, and whether it is sure."""
-    before = match.string[: match.start()][-1:]
-    value, minus = float(match["number"].replace(",", ".")), match["sign"] in ("-", "−", "–")
-    if match["unit"] in ("C", "c"):
-        # 1C and 0.5C are rates; so may 25C be, which labs write of temperatures as well.
-        likely = not before.isalnum() and len(match["number"]) > 1 and value == int(value)
-        return match[0], (-value if minus else value) if likely else None, False
-    # A stroke separates after a digit, as in s04147-140deg, and before what would be no temperature; after a letter it
-    # may be either.
-    if minus and (before.isdigit() or -value < BOUNDS["temperature"][0]):
-        return match[0][1:], value, True
-    return match[0], -value if minus else value, not (minus and before.isalpha())
+    before, digits, signed = match.string[: match.start()], match["number"], match["sign"] != ""
+    value, stroke = float(digits.replace(",", ".")), _stroke(match)
+    text = match[0] if stroke or match["sign"] == "+" else match[0].lstrip("-–")
+    looks, sure = True, stroke != "either"
+    if match["unit"] in ("C", "c") and not _CALLED_TEMPERATURE.search(before):
+        # 1C, 0.5C and -5C are rates of a current; so may 25C be, which labs write of temperatures as well. Nobody
+        # writes a rate as _-25C.
+        known = stroke == "minus" or (match["sign"] == "+" and not before[-1:].isalnum())
+        looks = value == int(value) and (len(digits) > 1 or known) and (signed or not before[-1:].isalnum())
+        sure = known and len(digits) > 1
+    return text, (-value if stroke else value) if looks else None, sure
+
+
+def _stroke(match: re.Match[str]) -> str:
+    """Say what stands before a temperature in a name: "minus", "either" that or what separates two words, or ""."""
+    sign, before = match["sign"], match.string[: match.start()]
+    if sign not in ("-", "−", "–"):
+        return ""
+    # It separates after a digit, as in s04147-140deg, and before what would be no temperature.
+    if before[-1:].isdigit() or -float(match["number"].replace(",", ".")) < BOUNDS["temperature"][0]:
+        return ""
+    if sign == "−" or not before[-1:].isalpha():
+        return "minus"
+    # T-25C is −25 °C, unless strokes of the same name stand between other words and their numbers, as in soc-50_T-25C.
+    elsewhere = f"{before[:-1]} {match.string[match.end() :]}"
+    return "minus" if _T.search(before) and not _WORD_AND_NUMBER.search(elsewhere) else "either"
+
+
+def suggested_pattern(sources: Sequence[str]) -> tuple[str, int] | None:
+    """Return the pattern that takes voltages and cycles from most of some paths, and of how many; None for none.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Names of files, with ``/`` between the folders that they stand in.
+    """
+    suffixes = {PurePath(source).suffix.lower() for source in sources}
+    found = Counter(_pattern_of(source, one_suffix=len(suffixes) == 1) for source in dict.fromkeys(sources))
+    found.pop("", None)
+    if not found:
+        return None
+    pattern = found.most_common(1)[0][0]
+    depth = pattern.count("/") + 1
+    tops = {source.split("/")[-depth - 1] for source in sources if source.count("/") >= depth}
+    if len(tops) > 1:  # folders that tell cells apart, as a rule
+        pattern = f"{{cell}}/{pattern}"
+    reads = NamePattern(pattern)
+    return pattern, sum(reads.states_of(source) is not None for source in dict.fromkeys(sources))
+
+
+def _pattern_of(source: str, *, one_suffix: bool) -> str:
+    """Return a path with ``{voltage}`` and ``{cycle}`` where they stand, from the first folder that has one; or ""."""
+    path = source.replace("[", "[[").replace("]", "]]").replace("{", "").replace("}", "")
+    volts, cycles = _VOLTS.findall(path), _CYCLE.findall(path)
+    path = _VOLTS.sub("{voltage}", path) if len(volts) == 1 else path  # two are the limits of a window
+    path = _CYCLE.sub(lambda match: f"{match[1] or match[2] or ''}{{cycle}}", path) if len(cycles) == 1 else path
+    *folders, name = path.split("/")
+    stem, dot, _ = name.rpartition(".")
+    parts = [*folders, name if one_suffix or not dot else f"{stem}.{{_}}"]
+    first = next((i for i, part in enumerate(parts) if "{voltage}" in part or "{cycle}" in part), len(parts))
+    return "/".join(parts[first:])
 
 
 def as_numbers(values: Sequence[Any], name: str = "") -> list[Any]:
@@ -477,7 +537,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         )
     for n, cells in rows[1:]:
         if len(cells) != len(headings):
-            raise format_error(path, n, f"{len(cells)} cells below {len(headings)} headings.")
+            raise format_error(path, n, f"{count_of(len(cells), 'cell')} below {count_of(len(headings), 'heading')}.")
     return pd.DataFrame(
         {heading: _cells([row[i] for _, row in rows[1:]], heading) for i, heading in enumerate(headings)}
     )

@@ -19,6 +19,7 @@ from drt_engine.readers.states import maybe_kelvin
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import TextFile
 from drt_engine.spectra import RESERVED, STATE_UNITS
+from drt_engine.text import count_of
 
 __all__ = ["has_lists", "read_lists"]
 
@@ -114,7 +115,7 @@ def read_lists(text: TextFile, options: ReadOptions, name: str) -> Recording:
         raise text.error(rows.line_num, f"this is not a row of a csv file ({error}). Export it again.") from error
     if not sweeps:
         raise faults[0] if faults else text.error(1, "no row with a list of frequencies and of impedances.")
-    said = [f"{len(faults)} rows left out, first: {faults[0]}"] if faults else []
+    said = [f"{count_of(len(faults), 'row')} left out, first: {faults[0]}"] if faults else []
     states = _states(plain)
     taken = (replace(sweep, state={**sweep.state, **state}) for sweep, state in zip(sweeps, states, strict=True))
     return Recording(text.path.name, name, tuple(taken), (*said, *remarks))

@@ -16,6 +16,7 @@ from drt_engine.readers.headings import (
     meaning_of,
     without_number,
 )
+from drt_engine.text import count_of
 
 __all__ = ["Named", "chosen_columns", "columns_of", "flipped", "holds_impedance", "parse_columns", "with_units"]
 
@@ -174,7 +175,8 @@ def chosen_columns(
         index = one.where if isinstance(one.where, int) else _index_of(one, headings, has_headings, error)
         if index >= len(headings):
             raise error(
-                f"columns names {one.name!r} as column {index + 1}, and the table has {len(headings)} columns. "
+                f"columns names {one.name!r} as column {index + 1}, and the table has "
+                f"{count_of(len(headings), 'column')}. "
                 "Is the delimiter what was expected?"
             )
         meaning = _agreed(one, headings, index, named, error) if has_headings else one.meaning

@@ -21,6 +21,7 @@ from drt_engine.readers.columns import Rows
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import State, untaken
 from drt_engine.readers.sweeps import recording
+from drt_engine.text import count_of
 
 __all__ = ["READER", "PalmSens"]
 
@@ -99,9 +100,9 @@ class PalmSens:
         if not sweeps:
             raise format_error(path, "byte 0", "the session holds no impedance: measurements of other techniques only.")
         if skipped:
-            remarks.append(f"{skipped} measurements without impedance left out")
+            remarks.append(f"{count_of(skipped, 'measurement')} without impedance left out")
         if empty:
-            remarks.append(f"{empty} entries of measurements of impedance hold no frequency, ZRe and ZIm: left out")
+            remarks.append(f"{count_of(empty, 'measurement')} of impedance without frequency, ZRe and ZIm left out")
         return Recording(path.name, self.name, tuple(sweeps), tuple(remarks), {"instrument": "PalmSens"}, True)
 
 
@@ -224,11 +225,16 @@ def _rows(path: Path, where: str, arrays: Mapping[str, Mapping[str, Any]]) -> tu
         if factor is None:
             remarks.append(f"{name} not taken: its unit {_unit_of(arrays[name])!r} is not known")
         elif values[name].size != f.size:
-            remarks.append(f"{name} not taken: {values[name].size} values for {f.size} points")
+            remarks.append(f"{name} not taken: {count_of(values[name].size, 'value')} for {count_of(f.size, 'point')}")
         else:
             states[name] = factor * values[name]
             if np.isnan(values[name]).any():
-                remarks.append(f"{np.isnan(values[name]).sum()} values of the {name} are no numbers and left out")
+                lost = count_of(
+                    np.isnan(values[name]).sum(),
+                    f"value of the {name} is no number",
+                    f"values of the {name} are no numbers",
+                )
+                remarks.append(f"{lost} and left out")
     if "time" in states and not np.any(states["time"]):
         states.pop("time")
     return replace(rows, states=states), remarks

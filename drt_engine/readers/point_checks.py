@@ -23,6 +23,7 @@ from drt_engine.readers.columns import (
 from drt_engine.readers.named import columns_of
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
+from drt_engine.text import count_of
 
 __all__ = [
     "BEYOND",
@@ -185,8 +186,8 @@ def refuse_disagreement(
         return ()
     most = 100 * float(np.max(off[apart] / size[apart]))
     return (
-        f"{what} differ from Re and Im by up to {most:.2g} % of |Z| at {apart.size} points (first at {rows.unit} "
-        f"{rows.lines[apart[0]]}); Re and Im were taken",
+        f"{what} differ from Re and Im by up to {most:.2g} % of |Z| at {count_of(apart.size, 'point')} (first at "
+        f"{rows.unit} {rows.lines[apart[0]]}); Re and Im were taken",
     )
 
 
@@ -210,7 +211,8 @@ def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:
     if number is None or number.size < 2 or np.isnan(number).all():
         return ()
     known = np.flatnonzero(~np.isnan(number))
-    remarks = [f"{number.size - known.size} cells of {name} are no numbers"] if known.size < number.size else []
+    void = count_of(number.size - known.size, f"cell of {name} is no number", f"cells of {name} are no numbers")
+    remarks = [void] if known.size < number.size else []
     step = np.diff(number[known])
     back = np.flatnonzero(step <= 0)
     if back.size:
@@ -225,7 +227,10 @@ def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:
     lost = number[known[-1]] - number[known[0]] - (known[-1] - known[0])
     if lost > 0:
         i = int(known[np.flatnonzero(step > np.diff(known))[0]])
-        remarks.append(f"{lost:g} points are missing by the column {name} (first after {rows.unit} {rows.lines[i]})")
+        remarks.append(
+            f"{count_of(lost, 'point is', 'points are')} missing by the column {name} (first after {rows.unit} "
+            f"{rows.lines[i]})"
+        )
     return tuple(remarks)
 
 
@@ -254,8 +259,8 @@ def refuse_more_rows(table: TextTable, stated: int | None) -> None:
         raise format_error(
             table.source,
             int(table.lines[stated]),
-            f"{len(table)} rows of points, where the header says {stated}. Files were joined, or the header is "
-            "damaged: export the file again.",
+            f"{count_of(len(table), 'row')} of points, where the header says {stated}. Files were joined, or the "
+            "header is damaged: export the file again.",
         )
 
 

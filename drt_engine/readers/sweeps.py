@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from drt_engine.readers.base import Recording, Sweep, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import plausible, plausible_values
+from drt_engine.text import count_of
 
 __all__ = ["DIRECTIONS", "recording", "split_rows", "state_of"]
 
@@ -79,14 +80,14 @@ def split_rows(rows: Rows) -> tuple[list[NDArray[np.intp]], list[str]]:
     remarks = []
     if passed.size:
         remarks.append(
-            f"a counter changes {passed.size} times while the frequency goes on in step, which begins no sweep (first "
-            f"at {rows.unit} {rows.lines[passed[0]]})"
+            f"a counter changes {count_of(passed.size, 'time')} while the frequency goes on in step, which begins no "
+            f"sweep (first at {rows.unit} {rows.lines[passed[0]]})"
         )
     if repeated:
         again = set(repeated)
         sweeps = [np.array([i for i in s if i not in again], dtype=np.intp) for s in sweeps]
         remarks.append(
-            f"{len(repeated)} points measured again at the same frequency; the later one kept "
+            f"{count_of(len(repeated), 'point')} measured again at the same frequency; the later one kept "
             f"(first at {rows.unit} {rows.lines[repeated[0] + 1]})"
         )
     return _branches(rows, sweeps, change, remarks)
@@ -136,7 +137,7 @@ def _branches(
         span = abs(log_f[piece[-1]] - log_f[piece[0]])
         if longer is not None and 1.5 * span < abs(log_f[longer[-1]] - log_f[longer[0]]):
             remarks.append(
-                f"{piece.size - 1} points before the turn at {f[longer[0]]:.6g} Hz left out ({rows.unit} "
+                f"{count_of(piece.size - 1, 'point')} before the turn at {f[longer[0]]:.6g} Hz left out ({rows.unit} "
                 f"{rows.lines[piece[0]]}): the longer branch measures their frequencies again"
             )
             continue
@@ -277,13 +278,13 @@ def _shortcoming(
     if last is not None and abs(np.log(f[-1] / last)) > 0.05:
         return f"it ends at {f[-1]:.4g} Hz and the header says {last:.4g} Hz"
     if points is not None and f.size < points:
-        return f"it has {f.size} points and the header says {points}"
+        return f"it has {count_of(f.size, 'point')} and the header says {points}"
     if abs(np.log(f[0] / first)) > 2 * NEAR:
         return f"it begins at {f[0]:.4g} Hz and others at {first:.4g} Hz"
     if abs(np.log(f[-1] / end)) > 2 * NEAR:
         return f"it ends at {f[-1]:.4g} Hz and others at {end:.4g} Hz"
     if f.size < size:
-        return f"it has {f.size} points and others {size}"
+        return f"it has {count_of(f.size, 'point')} and others {size}"
     return None
 
 

@@ -38,6 +38,7 @@ from drt_engine.readers.text import (
     without_empty_end,
 )
 from drt_engine.readers.unnamed import inferred
+from drt_engine.text import count_of
 
 __all__ = ["READER"]
 
@@ -155,7 +156,9 @@ def _read_headless(text: TextFile, named: list[Named] | None, options: ReadOptio
     remarks = []
     above = [n for n, one in enumerate(text.lines[: int(table.lines[0]) - 1], start=1) if one.strip()]
     if line is None and above:
-        remarks.append(f"{len(above)} lines above the first row of numbers left out (first at line {above[0]})")
+        remarks.append(
+            f"{count_of(len(above), 'line')} above the first row of numbers left out (first at line {above[0]})"
+        )
     if named is None and line is not None and any(isinstance(meaning_of(h), str) for h in table.headings):
         find_columns(table.headings, partial(text.error, line))  # which says what to do about units
     if named is None:

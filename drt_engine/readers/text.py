@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import FileFormatError
 from drt_engine.outputs import require_file
 from drt_engine.readers.base import ReadOptions, format_error
-from drt_engine.text import is_number
+from drt_engine.text import count_of, is_number
 
 __all__ = [
     "MAX_BYTES",
@@ -279,7 +279,7 @@ class TextTable:
         if len(cells) != len(self.headings):
             raise self.text.error(
                 line,
-                f"{len(cells)} cells, where the headings name {len(self.headings)} columns "
+                f"{count_of(len(cells), 'cell')}, where the headings name {count_of(len(self.headings), 'column')} "
                 f"({', '.join(self.headings)}). {self._why(len(cells))}",
             )
         return cells

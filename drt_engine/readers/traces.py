@@ -25,6 +25,7 @@ from drt_engine.readers.gamry import READER as GAMRY
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.states import stated
 from drt_engine.readers.text import is_number, read_text, table_below
+from drt_engine.text import count_of
 from drt_engine.traces import Trace
 
 __all__ = ["read_traces"]
@@ -182,7 +183,7 @@ def _trace(path: Path, columns: Mapping[str, Any], states: Mapping[str, object])
     if "frequency" in columns:
         keep &= ~(columns["frequency"] > 0)
     if keep.sum() < 2:
-        raise format_error(path, None, f"{keep.sum()} points of time and voltage; expected two or more.")
+        raise format_error(path, None, f"{count_of(keep.sum(), 'point')} of time and voltage; expected two or more.")
     try:
         time, voltage, current = (columns[name][keep] for name in ("time", "voltage", "current"))
         return Trace(time, voltage, current, {"source": path.name, **states})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.readers.columns import VOID, HeadedTable, TableColumn
 from drt_engine.readers.headings import Meaning
+from drt_engine.text import count_of
 
 __all__ = ["inferred"]
 
@@ -46,11 +47,11 @@ def inferred(table: HeadedTable) -> tuple[dict[str, TableColumn], str] | str:
     """
     width = len(table.headings)
     if width not in (3, 5):
-        return f"{width} columns may be anything"
+        return f"{count_of(width, 'column')} may be anything"
     values = table.numbers(range(width), VOID)
     values = values[~np.isnan(values).any(axis=1)]
     if len(values) < 5:
-        return f"{len(values)} rows are too few to tell"
+        return f"{count_of(len(values), 'row is', 'rows are')} too few to tell"
     with np.errstate(all="ignore"):  # columns of any numbers
         found = _five(values) if width == 5 else _three(values)
     if isinstance(found, str):

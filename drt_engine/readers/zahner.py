@@ -22,6 +22,7 @@ from drt_engine.readers.base import ReadOptions, Recording, format_error
 from drt_engine.readers.columns import Rows
 from drt_engine.readers.states import State, stated
 from drt_engine.readers.sweeps import recording
+from drt_engine.text import count_of
 
 __all__ = ["READER", "Zahner"]
 
@@ -142,7 +143,7 @@ def _rows(path: Path, file: Any) -> tuple[Rows, list[str]]:
         )
     left = size - rows.frequency.size
     if left:
-        remarks.append(f"{left} points of the overlap before or after the long branch left out")
+        remarks.append(f"{count_of(left, 'point')} of the overlap before or after the long branch left out")
     return rows, remarks
 
 
@@ -155,7 +156,7 @@ def _tracks(file: Any, size: int, keep: slice) -> tuple[dict[str, NDArray[np.flo
             continue
         missing = np.isnan(values)
         if missing.any():
-            remarks.append(f"{name} is no number at {missing.sum()} of {size} points and left out there")
+            remarks.append(f"{name} is no number at {missing.sum()} of {count_of(size, 'point')} and left out there")
         if np.any(values[~missing]):
             found[name] = values[keep]
     return found, remarks

@@ -22,6 +22,7 @@ from drt_engine.readers.header import header_number, positive_number, refuse_sec
 from drt_engine.readers.point_checks import column_at, points_of, refuse_more_rows
 from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.text import TextFile, TextTable, head_text, read_text, table_below
+from drt_engine.text import count_of
 
 __all__ = ["READER", "ZPlot", "read_quoted"]
 
@@ -180,7 +181,8 @@ def _recorded(
     flags = None if flags is None else np.nan_to_num(flags, nan=1.0)
     if flags is not None and np.any(flags):
         first = rows.lines[int(np.argmax(flags != 0))]
-        remarks.append(f"{np.count_nonzero(flags)} points flagged by the instrument in Err (first at line {first})")
+        many = count_of(int(np.count_nonzero(flags)), "point")
+        remarks.append(f"{many} flagged by the instrument in Err (first at line {first})")
     complete = points is not None and rows.frequency.size == points  # points may have been deleted on purpose
     if complete and last and abs(np.log(rows.frequency[-1] / last)) > 0.05:
         remarks.append(f"the data end at {rows.frequency[-1]:.6g} Hz, where the header says {last:.6g} Hz")

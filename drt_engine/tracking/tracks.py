@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.text import count_of
 from drt_engine.tracking.events import ProcessEvents, process_events
 from drt_engine.tracking.linking import Chains, Motion, link
 from drt_engine.tracking.matching import Matched, match
@@ -96,7 +97,8 @@ class Tracks:
         counts = ", ".join(
             f"{name} ({count})" for name, count in self.table["process"].value_counts(sort=False).items()
         )
-        return f"Tracks(along {self.along}, {self.spectra} spectra: {counts}; {len(self.unassigned)} peaks left over)"
+        left = count_of(len(self.unassigned), "peak")
+        return f"Tracks(along {self.along}, {count_of(self.spectra, 'spectrum')}: {counts}; {left} left over)"
 
     def rename(self, names: Mapping[str, str]) -> "Tracks":
         """Give processes other names.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.spectra import Spectra
+from drt_engine.text import count_of
 from drt_engine.validation.base import ValidityTest
 from drt_engine.validation.bulk import validate
 from drt_engine.validation.kramers_kronig import LinearKramersKronig
@@ -115,7 +116,9 @@ class Cleaned:
         """Say how many points were taken out and why."""
         counts = ", ".join(f"{count} {reason}" for reason, count in self.counts().items() if count) or "none"
         touched = self.record["spectrum"].nunique()
-        return f"Cleaned({len(self.spectra)} spectra, {touched} of them changed; points taken out: {counts})"
+        return (
+            f"Cleaned({count_of(len(self.spectra), 'spectrum')}, {touched} of them changed; points taken out: {counts})"
+        )
 
 
 def clean(spectra: Spectra, cleaning: Cleaning | None = None, *, mask: ArrayLike | None = None) -> Cleaned:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.model.problem import Part
+from drt_engine.text import count_of
 from drt_engine.validation.base import Findings
 from drt_engine.validation.batches import Fit, Weighted, choose_elements, fit, noise_of, residuals
 from drt_engine.validation.noise import Noise, Shapes, checked_noise, given_shape
@@ -179,7 +180,9 @@ class LinearKramersKronig:
         if isinstance(self.noise, str) or len(self.noise) == 2:
             return self
         if len(self.noise) != count:
-            raise InputError(f"noise has {len(self.noise)} values; expected one for each of the {count} frequencies.")
+            raise InputError(
+                f"noise has {count_of(len(self.noise), 'value')}; expected one for each of the {count} frequencies."
+            )
         return replace(self, noise=tuple(self.noise[k] for k in points.tolist()))
 
     def examine(self, frequency: Array, impedance: NDArray[np.complex128]) -> Findings:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.spectra import chosen_rows, freeze_arrays
+from drt_engine.text import count_of
 from drt_engine.validation.base import ValidityTest
 
 __all__ = ["Validation", "Validity"]
@@ -144,7 +145,9 @@ class Validation:
             self, lambda name: (points,) if name == "frequency" else (rows, points)[: 1 + (name in _MATRICES)]
         )
         if len(self.states) != rows:
-            raise InputError(f"states must have one row for each of the {rows} spectra; got {len(self.states)}.")
+            raise InputError(
+                f"states must have one row for each of the {count_of(rows, 'spectrum')}; got {len(self.states)}."
+            )
 
     def __len__(self) -> int:
         """K, the number of spectra."""
@@ -171,7 +174,7 @@ class Validation:
         counts = ", ".join(f"{count} {name}" for name, count in self.counts().items())
         found = Validity(int(np.bitwise_or.reduce(self.flag, initial=0)))
         hint = f"\n{found.message}" if found else ""
-        return f"Validation({len(self)} spectra, {self.frequency.size} frequencies: {counts}){hint}"
+        return f"Validation({count_of(len(self), 'spectrum')}, {self.frequency.size} frequencies: {counts}){hint}"
 
     @property
     def valid(self) -> NDArray[np.bool_]:

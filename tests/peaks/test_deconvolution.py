@@ -280,7 +280,7 @@ def test_every_column_is_there_also_without_a_part():
     one = taken_apart(spectra(TWO, 1))
     assert list(empty.elements.columns) == list(one.elements.columns)
     assert set(ELEMENT_UNITS) < set(one.elements.columns)
-    assert repr(one) == "Deconvolution(1 spectra, 2 elements, shape 'zarc')"
+    assert repr(one) == "Deconvolution(1 spectrum, 2 elements, shape 'zarc')"
     with pytest.raises(ValueError, match="read-only"):
         one.parameters[0, 0] = 1.0
 

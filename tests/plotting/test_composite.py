@@ -165,3 +165,15 @@ def test_a_notebook_shows_the_figure():
     image, size = plotting.gamma(RESULT, rows=0)._repr_png_()
     assert io.BytesIO(image).read(8) == b"\x89PNG\r\n\x1a\n"
     assert size == {"width": 385, "height": 253}
+
+
+def test_voltages_stand_over_what_all_cells_know_and_else_resistances_do():
+    states = STATES.loc[(STATES["cycle"] == 1) & (STATES["direction"] == "discharge")].reset_index(drop=True)
+    states["charge"] = states["charge"].where(states["cell"] == "B")
+    spectra, result = made(states.drop(columns="time"))
+    top = panels(plotting.composite(spectra, result), 2)[0]
+    assert [axes.get_xlabel() for axes in top] == ["Voltage / V"] * 2
+    assert top[0].get_ylabel() == r"$R_\mathrm{pol}$ / Ω"
+    for axes, cell in zip(top, ("B", "C"), strict=True):
+        drawn = axes.collections[0].get_offsets()
+        np.testing.assert_allclose(np.sort(drawn[:, 1]), np.sort(result.r_pol[(states["cell"] == cell).to_numpy()]))

@@ -56,7 +56,7 @@ def test_a_voltage_beyond_the_curve_stands_at_its_end_and_is_said(caplog):
     profile = pd.DataFrame({"charge": [0.0, 10.0], "voltage": [4.0, 3.0]})
     with caplog.at_level(logging.WARNING):
         assert placed(spectra, result, profile)["charge"].tolist() == [0.0, 5.0]
-    assert "1 spectra have voltages that the profile never comes to (3 to 4 V), first 4.2 V" in caplog.text
+    assert "1 spectrum has a voltage that the profile never comes to (3 to 4 V), first 4.2 V" in caplog.text
 
 
 def test_what_is_known_is_not_placed_anew():

@@ -237,6 +237,10 @@ MISTAKES = {
         lambda: plotting.ageing(*made(STATES.drop(columns="cycle")), TRACKS),
         "column 'cycle' to compare before and after",
     ),
+    "one cycle": (
+        lambda: plotting.ageing(*made(STATES.assign(cycle=STATES["cycle"].where(STATES["cell"] != "B", 1))), TRACKS),
+        "needs two that all its cells have; got 1 of cell B; 1, 50 of cell C.",
+    ),
     "three": (
         lambda: plotting.ageing(*THREE, track(peaks_of(THREE[0].states)), at={"cell": ["one", "two", "three"]}),
         "cells must be one to 2",

@@ -86,7 +86,7 @@ def swapped(text, a, b):
         (lambda t: t.replace("1.0000000E+03", "1.0000000E+02", 1), "line 15: the series capacitance"),
         (lambda t: t.replace("E-01\t5.9", "E-01\t5.8", 1), r"line 19: .* give 58\.\d+ ohm, where"),
         (lambda t: t + t.splitlines()[12] + "\n", r"line 26: column 1 \(freq/Hz\) has 'freq/Hz'"),
-        (lambda t: t + t, "line 26: 1 cells|line 26: a second header"),
+        (lambda t: t + t, "line 26: 1 cell,|line 26: a second header"),
         (lambda t: t.replace("Nb header lines : 13", "Nb header lines : 1x"), "line 2: 'Nb header lines"),
         (lambda t: t.replace("Nb header lines : 13", "Nb header lines : 999"), "line 2: 999 header lines"),
         (lambda t: t.replace("Nb header lines : 13", "Nb header lines : 12"), "line 12: headings between tabs"),

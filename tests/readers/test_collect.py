@@ -14,6 +14,7 @@ from drt_engine.readers.file_states import (
     number_of,
     read_profile,
     read_side_table,
+    suggested_pattern,
     temperature_in,
 )
 
@@ -63,7 +64,7 @@ def test_a_folder_becomes_one_campaign(folder):
         "readme.txt": "left out",
     }
     assert report["taken"].tolist() == [1, 2, 2, 0]
-    assert "1 unfinished sweeps left out" in report["remarks"]["EIS_II_A1.txt"]
+    assert "1 unfinished sweep left out" in report["remarks"]["EIS_II_A1.txt"]
     assert report["remarks"]["readme.txt"] == "its name does not fit 'EIS_{state}_{cell}.txt'"
     remark = collect(folder, options(name="EIS_II_{cell}1")).files[0].remarks[0]
     assert remark == "its name does not fit 'EIS_II_{cell}1'; 'EIS_II_{cell}1.txt' would"
@@ -143,7 +144,7 @@ def test_states_from_a_table_beside(folder, tmp_path):
     assert states.loc[("EIS_I_A1.txt", 2), "voltage"] == 3.75
     assert states.loc[("EIS_I_A1.txt", 2), "direction"] == "discharge"
     assert np.isnan(states.loc[("EIS_I_B1.txt", 5), "voltage"])
-    assert got.remarks == ("1 rows of the table of states fit no sweep (first: source x.txt, cycle 1.0)",)
+    assert got.remarks == ("1 row of the table of states fits no sweep (first: source x.txt, cycle 1.0)",)
     (b1,) = [one for one in got.files if one.source == "EIS_I_B1.txt"]
     assert "2 sweeps without a row in the table of states" in b1.remarks
 
@@ -310,7 +311,21 @@ def test_numbers_as_labs_write_them(name, text, number):
         ("SOFC-700degC.txt", 700.0, "'700degC'"),
         ("LLZO-25degC.txt", None, "'-25degC' may be something else"),
         ("dried 120degC/25degC.txt", None, "'120degC' and '25degC' may be"),
-        ("PEIS_-25C.mpr", None, "'-25C' may be something else"),
+        ("PEIS_-25C.mpr", -25.0, "'-25C'"),
+        ("cellA_-25C_0.5C.csv", -25.0, "'-25C'"),
+        ("-25C/1st/EIS (+3).csv", -25.0, "'-25C'"),
+        ("T-25C.csv", -25.0, "'-25C'"),
+        ("T25C/T-5C.csv", None, "'25C' and '-5C' may be"),
+        ("cell_temp_5C.csv", 5.0, "'5C'"),
+        ("a+b_+60C.csv", 60.0, "'+60C'"),
+        ("LLZO−25C.csv", -25.0, "'−25C'"),
+        ("a-25C.csv", None, "'-25C' may be something else"),
+        ("temp-25C.csv", None, "'-25C' may be something else"),
+        ("soc-50_T-25C.csv", None, "'-25C' may be something else"),
+        ("s04147-25C.csv", None, "'25C' may be something else"),
+        ("a_-5C.csv", None, "'-5C' may be something else"),
+        ("a_-25C_10C.csv", None, "'-25C' and '10C' may be"),
+        ("RT_25C.csv", None, "'25C' may be something else"),
         ("a_10C_.csv", None, "'10C' may be something else"),
         ("a_1C_0.5C_cell12C.csv", None, ""),
         ("EIS_state_III_25C07.txt", None, ""),
@@ -353,6 +368,45 @@ def test_a_temperature_in_the_name_is_taken_where_nothing_else_says_one(tmp_path
     code, said = run("import", tmp_path / "lab", "-o", tmp_path / "c.h5")
     assert code == 0
     assert "say so by --name, --states or --temperature" in " ".join(said.split())
+
+
+def test_voltages_and_cycles_in_names_are_told_with_the_pattern_that_takes_them(tmp_path, run):
+    lab = tmp_path / "lab"
+    for k, name in enumerate(
+        ("A/Zyklus 1/EIS_3,0V.csv", "A/Zyklus 50/EIS_3,2V.csv", "B/Zyklus 1/EIS_3,2V.txt", "B/x.csv")
+    ):
+        (lab / name).parent.mkdir(parents=True, exist_ok=True)
+        put(lab / name.rpartition("/")[0], name.rpartition("/")[2], points(1))
+        with open(lab / name, "a") as file:
+            file.write("\n" * (k + 1))
+    pattern = "{cell}/Zyklus {cycle}/EIS_{voltage}.{_}"
+    (said,) = collect(lab).remarks
+    assert said == (
+        "names of files have what looks like cycle and voltage, and it is not taken; "
+        f"name='{pattern}' would take cell, cycle, voltage from 3 of 4 files"
+    )
+    assert f"not taken; --name '{pattern}' would" in run("import", lab, "-o", tmp_path / "c.h5")[1]
+    got = collect(lab, CollectOptions(name=pattern))
+    (spectra,) = got.spectra.values()
+    assert got.remarks == ()
+    assert spectra.states[["cell", "cycle", "voltage"]].to_numpy().tolist() == [
+        ["A", 1, 3.0], ["A", 50, 3.2], ["B", 1, 3.2]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (["a_3.0V.csv", "a_3.2V.csv"], ("a_{voltage}.csv", 2)),
+        (["C1_cycle5_3V80.txt", "C1_cycle6_3V80.txt"], ("C1_cycle{cycle}_{voltage}.txt", 2)),
+        (["x/cyc12/a.mpr", "x/cyc13/a.mpr"], ("cyc{cycle}/a.mpr", 2)),
+        (["EIS[1]_3p8V.csv"], ("EIS[[1]]_{voltage}.csv", 1)),
+        (["EIS_10mV.csv", "x_2.5V-4.2V.csv", "V3.csv", "cyclohexane_2.csv"], None),
+        ([], None),
+    ],
+)
+def test_which_patterns_are_suggested(sources, found):
+    assert suggested_pattern(sources) == found
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_the_cure_of_sweeps_that_are_not_finished(tmp_path):
     path.write_bytes(mpt(points(2, np.logspace(4, -1, 11))[:-2], fi=10, ff=100).encode("latin-1"))
     found = collect(path, CollectOptions())
     (said,) = [remark for one in found.files for remark in one.remarks if "unfinished=True" in remark]
-    assert said.startswith("1 unfinished sweeps left out")
+    assert said.startswith("1 unfinished sweep left out")
     everything = collect(path, CollectOptions(unfinished=True))
     assert [one.taken for one in (*found.files, *everything.files)] == [1, 2]
 

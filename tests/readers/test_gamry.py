@@ -194,7 +194,7 @@ def test_counting_column(tmp_path):
     path.write_bytes(content([*lines[:row], *lines[row + 1 :]]))
     recording = read_file(path)
     assert len(recording.sweeps[0]) == 25
-    assert "1 points are missing" in recording.remarks[0]
+    assert "1 point is missing" in recording.remarks[0]
     refused(path, content([*lines[:row], lines[row], *lines[row:]]), "gamry", "Pt is 10 after 10")
 
 

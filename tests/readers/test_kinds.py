@@ -97,7 +97,7 @@ KINDS = {
     "a phase apart": Kind(
         table(FIVE, *rows(F, Z.real, Z.imag, abs(Z), DEGREES + 0.2)), remark="'phase/deg' differs"),
     "|Z| and phase that are no numbers": Kind(
-        table(FIVE, *replaced(CHECKED, 4, {3: "?", 4: "n.d."})), remark="1 cells of the column '|Z|' are no numbers"),
+        table(FIVE, *replaced(CHECKED, 4, {3: "?", 4: "n.d."})), remark="1 cell of the column '|Z|' is no number"),
     **{
         f"a row of {word}": Kind(
             table("f\tre\tim", *replaced(replaced(CARTESIAN, 24, {1: word}), 7, {1: word, 2: word})),
@@ -157,7 +157,7 @@ KINDS = {
         for unit, area in {"Ohm.m²": 1e4, "ohm mm^2": 1e-2, "kΩ·cm²": 1e3}.items()
     },
     "a point at a low frequency, then down": Kind(
-        table("f,re,im", "1000,9,-1", *rows(F, Z.real, Z.imag, delimiter=",")), remark="1 points before the turn"),
+        table("f,re,im", "1000,9,-1", *rows(F, Z.real, Z.imag, delimiter=",")), remark="1 point before the turn"),
     "a column beside several spectra": Kind(
         table("f,re1,im1,re2,im2,Temp", *rows(F, Z.real, Z.imag, 2 * Z.real, 2 * Z.imag, F * 0 + 25, delimiter=",")),
         z=(Z, 2 * Z), states=({}, {}), remark=f"{WHAT}'Temp'"),

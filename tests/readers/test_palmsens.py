@@ -86,8 +86,8 @@ def test_what_is_not_taken_is_said(tmp_path):
     other = {"Title": "Cyclic Voltammetry", "DataSet": {"Values": [array("current", "MicroAmpere", [1, 2])]}}
     read = read_file(put(tmp_path, session([(1, [scan(0), scan(1, drop=("ZRe",))])], other)))
     assert len(read.sweeps) == 1
-    assert "1 measurements without impedance left out" in read.remarks
-    assert "1 entries of measurements of impedance hold no frequency, ZRe and ZIm: left out" in read.remarks
+    assert "1 measurement without impedance left out" in read.remarks
+    assert "1 measurement of impedance without frequency, ZRe and ZIm left out" in read.remarks
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_is_not_taken_is_said(tmp_path):
         ({"drop": ("potential",), "extra": [array("potential", "MilliAmpere", F)]}, "voltage not taken: its unit"),
         ({"drop": ("potential",), "extra": [array("potential", "Volt", F[:4])]}, "voltage not taken: 4 values for 6"),
         ({"drop": ("potential",), "extra": [array("potential", "Volt", 1e9 * F)]}, "voltage of 2e+13 V is beyond"),
-        ({"drop": ("potential",), "extra": [array("potential", "Volt", [np.nan, *F[1:]])]}, "1 values of the voltage"),
+        ({"drop": ("potential",), "extra": [array("potential", "Volt", [np.nan, *F[1:]])]}, "1 value of the voltage"),
         ({"drop": ("Idc",), "extra": [array("Idc", "", F)]}, "current not taken: its unit '' is not known"),
         ({"extra": [array("Edc", "Volt", F), array("Eac", "Volt", F)]}, "were not taken: 'Edc/V'"),
     ],

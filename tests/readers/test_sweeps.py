@@ -40,7 +40,7 @@ def test_sweeps_end_where_the_frequency_turns_back(frequency, expected):
 def test_a_counter_splits_where_the_frequency_does_not_go_on_in_step():
     read = recording(rows([100, 50, 10, 2, 1, 0.5, 1000, 90, 50], cycle=[1, 1, 1, 2, 2, 2, 3, 3, 3]), "x")
     assert [list(sweep.frequency) for sweep in read.sweeps] == [[100, 50, 10, 2, 1, 0.5], [1000, 90, 50]]
-    assert any("a counter changes 1 times while the frequency goes on in step" in one for one in read.remarks)
+    assert any("a counter changes 1 time while the frequency goes on in step" in one for one in read.remarks)
     read = recording(rows([100, 50, 10, 0.02, 0.01, 1e-3], cycle=[1, 1, 1, 2, 2, 2]), "x")
     assert [len(sweep) for sweep in read.sweeps] == [3, 3]
 
@@ -66,7 +66,7 @@ def test_a_counter_of_every_point_divides_no_sweep(counter):
 def test_a_frequency_that_comes_out_a_little_different_is_measured_again():
     read = recording(rows([1e5, 3e4, 1e4, 1.0001e4, 3e3, 1e3, 300.0]), "x")
     assert lengths(read) == ([6], [True])
-    assert any("1 points measured again" in one for one in read.remarks)
+    assert any("1 point measured again" in one for one in read.remarks)
     # Of a fine grid each point is another one.
     assert lengths(recording(rows(1e4 * (1 + 1e-5 * np.arange(40))), "x")) == ([40], [True])
 

@@ -271,7 +271,7 @@ def test_one_cell_without_a_value_drops_a_point(tmp_path, cell):
     got = read(tmp_path, "\n".join([*lines[:3], sign.join(row), *lines[4:]]) + "\n")
     assert len(got.sweeps[0]) == DOWN.size - 1
     assert any(
-        f"1 rows without frequency or impedance left out (first at line 4: {cell!r})" in one for one in got.remarks
+        f"1 row without frequency or impedance left out (first at line 4: {cell!r})" in one for one in got.remarks
     )
 
 

@@ -141,7 +141,7 @@ def test_points_that_the_instrument_flagged_are_remarked_on(tmp_path):
     path.write_bytes(content(commented(err=3)))
     recording = read_file(path)
     check_true(recording, FREQUENCY, Z)
-    assert recording.remarks == ("1 points flagged by the instrument in Err (first at line 19)",)
+    assert recording.remarks == ("1 point flagged by the instrument in Err (first at line 19)",)
 
 
 def test_refusals(tmp_path):

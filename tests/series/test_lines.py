@@ -145,6 +145,10 @@ def test_workbooks_among_other_files_divide_no_series_but_sheets_of_several_name
     assert series_columns(states, "voltage") == ()
     states["sheet"] = ["A", "A", "B", "B"]
     assert series_columns(states, "voltage") == ("sheet",)
+    # A workbook with a sheet for each voltage, beside files of another cell.
+    states = pd.DataFrame({"cell": ["A"] * 3 + ["B"] * 3, "voltage": [3.0, 3.2, 3.4] * 2})
+    states["sheet"] = ["3.0 V", "3.2 V", "3.4 V", None, None, None]
+    assert series_columns(states, "voltage") == ("cell",)
 
 
 def test_different_cells_are_never_one_series():

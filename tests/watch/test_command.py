@@ -45,7 +45,7 @@ def test_it_says_what_was_taken_and_raises_alarms(folder):
     assert "A_1.mpt sweep 1 (cell A, cycle 1, voltage 3.5125): R_inf 10.0" in lines[0]
     assert "% of the first), residual" in lines[1]
     assert "ALARM A_2.mpt" in lines[2]
-    assert "2 sweeps taken, 2 spectra in the campaign; 0 files refused, 0 without a measurement; 1 alarms." in lines
+    assert "2 sweeps taken, 2 spectra in the campaign; 0 files refused, 0 without a measurement; 1 alarm." in lines
     assert told.read_text() == "A_2.mpt\n"
     (folder / "evil \x1b[2J.mpr").write_bytes(instrument.mpr(0)[:-100])
     done = run(folder, "--once", "--strict")
