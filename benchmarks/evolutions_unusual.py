@@ -1,7 +1,7 @@
 """Series of a kind that is not expected: to see whether a change that is wrong has a small interval and status ok.
 
-They were written down when the joint inversion was finished. Intervals of changes were mended on ``open diffusion``;
-nothing else was chosen on them.
+They were written down when the joint inversion was finished. Intervals of changes were mended on ``open diffusion``
+and ``diffusion``, with other noise; nothing else was chosen on them.
 """
 
 from collections.abc import Callable
