@@ -36,10 +36,6 @@ _LIKELY = float(np.log(20.0))
 _CLEAR = 20.0
 """The same from which on a range whose ends have yet to be moved to where γ goes through zero is looked at."""
 
-_AS_LIKELY = float(np.log(2.0))
-"""The same below which of two ranges of negative γ that with less γ in all is taken. With ln 20, what a loop takes from
-the flank of an arc that it overlaps with is given to it, and its resistance is 4 to 10 % low."""
-
 _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 """Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
 constant-phase element before the data: electrodes that block are rarely ideal."""
@@ -67,9 +63,9 @@ _LOSS = 0.05
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
 
-_COARSE, _TRIED, _NODE_STEPS, _KEPT = 8, 4, (3, 1), 256
+_COARSE, _TRIED, _NODE_STEPS, _MOST, _KEPT = 8, 4, (3, 1), 24, 256
 """Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
-are then moved, all in relaxation times; and how many models are kept."""
+are then moved, all in relaxation times; how many places of an end are weighed, and how many models are kept."""
 
 _NODES_MISS = 3e-3
 """What piecewise linear γ misses of the impedance of an ideal element between two relaxation times, as a share of its
@@ -240,11 +236,7 @@ class LogModels:
         margin = _CLEAR if _jumps(found) else _LIKELY
         if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
             return chosen, fit
-        # Parts of γ that cancel each other are hardly seen.
-        least = found[1].evidence - _AS_LIKELY
-        return search.move(found, ends, lambda one, best: _as_likely(one, best, least) and _whole(one) < _whole(best))[
-            0
-        ]
+        return search.expected(found, ends)
 
     def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
@@ -428,6 +420,27 @@ class _Search:
                     found, ends = one, pair
         return found, ends
 
+    def expected(self, found: _Solved, ends: tuple[int, int]) -> _Solved:
+        """Move each end to where the negative part of γ is nearest to what is expected of it, weighed by the evidence.
+
+        Moving an end from a peak of one sign towards that of the other takes from the one what it gives to the other.
+        The evidence hardly changes, so that where it is largest says little.
+        """
+        for which in (0, 1):
+            places = [(found, ends)]
+            for move in (1, -1) if 0 < ends[which] < found[0].signs.size else ():
+                least, pair = found[1].evidence - _LIKELY, ends
+                while len(places) < _MOST:
+                    pair = (pair[0] + move, pair[1]) if which == 0 else (pair[0], pair[1] + move)
+                    one = self._models._one(self.problem, found[0].terms, pair)
+                    if one is None or not _as_likely(one, found, least):
+                        break
+                    places.append((one, pair))
+            weight = np.exp([one[1].evidence - found[1].evidence for one, _ in places])
+            parts = np.array([_negative_part(one) for one, _ in places])
+            found, ends = places[int(np.abs(parts - parts @ weight / weight.sum()).argmin())]
+        return found
+
 
 def _jumps(one: _Solved) -> bool:
     """Whether |γ| is largest where its sign changes: from one peak to the other, without going through zero."""
@@ -451,9 +464,10 @@ def _as_likely(one: _Solved, best: _Solved, least: float) -> bool:
     return one[1].evidence > least and _jumps(one) <= _jumps(best)
 
 
-def _whole(one: _Solved) -> float:
-    """∫ |γ| d ln τ but for a factor."""
-    return float(one[1].values[: one[0].signs.size] @ one[0].areas)
+def _negative_part(one: _Solved) -> float:
+    """∫ |γ| d ln τ where γ < 0, but for a factor."""
+    candidate, fit = one
+    return float((fit.values[: candidate.signs.size] * candidate.areas)[candidate.signs < 0.0].sum())
 
 
 class _Fits(NamedTuple):
