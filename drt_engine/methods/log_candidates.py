@@ -180,8 +180,8 @@ class LogModels:
             best, rows.doubtful[k] = self._choose(found)
             chosen, fit = candidates[best], found[best]
             if self._sign == "both":
-                chosen, fit = self._signed(problem, chosen, fit)
-                rows.doubtful[k] &= chosen.signs is self._plus
+                chosen, fit, doubtful = self._signed(problem, chosen, fit)
+                rows.doubtful[k] = doubtful or (rows.doubtful[k] and chosen.signs is self._plus)
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
@@ -222,21 +222,35 @@ class LogModels:
                 out[tail] += solved.get(tail, solved["none"])
         return out
 
-    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Solved:
-        """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
+    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit, bool]:
+        """Look for a range of relaxation times where γ is negative, and whether it is more probable than none.
+
+        The last that is returned is whether another tail beside such a range is not ruled out.
+        """
         first = self._likeliest_range(problem, chosen, fit)
         if first is None:
-            return chosen, fit
+            return chosen, fit, False
         search = _Search(self, self._as_nodes_are(problem, first[0][1]))
         again = self._one(search.problem, first[0][0].terms, first[1])
         plain = fit if search.problem is problem else chosen.refit(search.problem)
         if again is None or plain is None:
-            return chosen, fit
+            return chosen, fit, False
         found, ends = self._with_fewer_changes(search, search.move(again, first[1], _likelier))
         margin = _CLEAR if _jumps(found) else _LIKELY
         if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
-            return chosen, fit
-        return search.expected(found, ends)
+            return chosen, fit, False
+        placed, doubtful = self._tail_beside(search, (found, ends))
+        return *search.expected(*placed), doubtful
+
+    def _tail_beside(self, search: "_Search", placed: _Placed) -> tuple[_Placed, bool]:
+        """Choose the tail again: without negative γ, another one stood for some of the loop."""
+        (candidate, _), ends = placed
+        every = [self._one(search.problem, terms, ends) for terms in self._terms if len(self._terms) > 1]
+        found = {one[0].terms: one for one in every if one is not None}
+        if not found:
+            return placed, False
+        best, doubtful = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
+        return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), doubtful
 
     def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
@@ -303,7 +317,7 @@ class LogModels:
         signs[ends[0] : ends[1]] = -1.0
         return signs
 
-    def _choose(self, found: dict[Terms, Fit]) -> tuple[Terms, bool]:
+    def _choose(self, found: dict[Terms, Fit], signs: Array | float = 1.0) -> tuple[Terms, bool]:
         """Return which model is taken, and whether another one that says something else is not ruled out."""
         solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
@@ -317,11 +331,12 @@ class LogModels:
         apart = abs(self._exponent(free, solved[free]) - 0.5) > _ALIKE
         if apart and solved[free].evidence > solved[best].evidence - _TAIL_LIKELY:
             best = free
-        r_pol = self._r_pol(solved[best])
+        r_pol = self._r_pol(solved[best], signs)
         exponent = self._exponent(best, solved[best])
         others = [(terms, fit) for terms, fit in solved.items() if fit.evidence > least]
         return best, any(
-            abs(self._r_pol(fit) - r_pol) > _SAME * r_pol or abs(self._exponent(terms, fit) - exponent) > _ALIKE
+            abs(self._r_pol(fit, signs) - r_pol) > _SAME * abs(r_pol)
+            or abs(self._exponent(terms, fit) - exponent) > _ALIKE
             for terms, fit in others
         )
 
@@ -330,9 +345,9 @@ class LogModels:
         omega = 2.0 * np.pi * self.discretisation.frequency
         return terms.tail_numbers(omega, fit.shape)[0]
 
-    def _r_pol(self, fit: Fit) -> float:
+    def _r_pol(self, fit: Fit, signs: Array | float) -> float:
         areas = self.discretisation.expansion.areas
-        return float(fit.values[: areas.size] @ areas)
+        return float((signs * fit.values[: areas.size]) @ areas)
 
     def posterior(
         self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None

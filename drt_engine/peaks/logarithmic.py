@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
 _R, _HEIGHT, _R_ERROR, _LOWER, _KIND = 1, 2, 7, 8, 10
-"""Columns: resistance, height, error of the resistance, the lower limit, beside which is the upper one, and the kind."""
+"""Columns: resistance, height, its error, the lower limit, beside which is the upper one, and the kind."""
 
 _SIGNED = [1, 2, 4]
 """Columns that have the sign of γ: resistance, height and prominence."""
