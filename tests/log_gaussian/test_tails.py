@@ -222,6 +222,15 @@ def test_loops_that_overlap_with_an_arc_lean_by_less_than_their_errors_say(arcs,
     assert np.median(negative["r_error"]) < 0.15 * resistance
 
 
+def test_the_tail_beside_a_loop_is_chosen_with_it():
+    # Without a loop, a capacitor is taken.
+    z = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 0.5 * S) + 0.05 / S**0.5
+    result = drt.invert(spectra(z, first=8000), drt.LogGaussian(sign="both", tail="auto"), level=0.95)
+    assert result.tail[0] in ("cpe", "warburg")
+    assert result.intervals.r_pol_low[0] <= 0.8 <= result.intervals.r_pol_high[0]
+    assert (result.peaks()["r"] < 0).sum() == 1
+
+
 def test_the_flank_below_a_negative_peak_is_that_of_a_zarc_element():
     n, r, tau = 0.8, 50.0, np.log(0.01)
     x = np.linspace(np.log(0.2), np.log(30.0), 20001)
