@@ -181,9 +181,9 @@ def _hidden(rows: Array) -> Array:
 
     def until(limit: int) -> Array:
         x = rows[below, limit] - rows[above, :1]
-        return np.arctan(steep[:, None] * np.tanh(0.5 * n[:, None] * x)) / (np.pi * n[:, None])
+        return np.asarray(np.arctan(steep[:, None] * np.tanh(0.5 * n[:, None] * x)) / (np.pi * n[:, None]))
 
     flank = rows[above, _R, None] * (until(_LOWER + 1) - until(_LOWER))
     out = np.zeros(len(rows))
     out[above], out[below] = flank.sum(axis=1), flank.sum(axis=0)
-    return _SHARE * out
+    return np.asarray(_SHARE * out)
