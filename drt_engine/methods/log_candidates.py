@@ -36,10 +36,6 @@ _LIKELY = float(np.log(20.0))
 _CLEAR = 20.0
 """The same from which on a range whose ends have yet to be moved to where γ goes through zero is looked at."""
 
-_AS_LIKELY = float(np.log(2.0))
-"""The same below which of two ranges of negative γ that with less γ in all is taken. With ln 20, what a loop takes from
-the flank of an arc that it overlaps with is given to it, and its resistance is 4 to 10 % low."""
-
 _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 """Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
 constant-phase element before the data: electrodes that block are rarely ideal."""
@@ -67,9 +63,9 @@ _LOSS = 0.05
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
 
-_COARSE, _TRIED, _NODE_STEPS, _KEPT = 8, 4, (3, 1), 256
+_COARSE, _TRIED, _NODE_STEPS, _MOST, _KEPT = 8, 4, (3, 1), 24, 256
 """Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
-are then moved, all in relaxation times; and how many models are kept."""
+are then moved, all in relaxation times; how many places of an end are weighed, and how many models are kept."""
 
 _NODES_MISS = 3e-3
 """What piecewise linear γ misses of the impedance of an ideal element between two relaxation times, as a share of its
@@ -184,8 +180,8 @@ class LogModels:
             best, rows.doubtful[k] = self._choose(found)
             chosen, fit = candidates[best], found[best]
             if self._sign == "both":
-                chosen, fit = self._signed(problem, chosen, fit)
-                rows.doubtful[k] &= chosen.signs is self._plus
+                chosen, fit, doubtful = self._signed(problem, chosen, fit)
+                rows.doubtful[k] = doubtful or (rows.doubtful[k] and chosen.signs is self._plus)
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
@@ -226,25 +222,35 @@ class LogModels:
                 out[tail] += solved.get(tail, solved["none"])
         return out
 
-    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Solved:
-        """Look for a range of relaxation times where γ is negative, and whether it is more probable than none."""
+    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit, bool]:
+        """Look for a range of relaxation times where γ is negative, and whether it is more probable than none.
+
+        The last that is returned is whether another tail beside such a range is not ruled out.
+        """
         first = self._likeliest_range(problem, chosen, fit)
         if first is None:
-            return chosen, fit
+            return chosen, fit, False
         search = _Search(self, self._as_nodes_are(problem, first[0][1]))
         again = self._one(search.problem, first[0][0].terms, first[1])
         plain = fit if search.problem is problem else chosen.refit(search.problem)
         if again is None or plain is None:
-            return chosen, fit
+            return chosen, fit, False
         found, ends = self._with_fewer_changes(search, search.move(again, first[1], _likelier))
         margin = _CLEAR if _jumps(found) else _LIKELY
         if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
-            return chosen, fit
-        # Parts of γ that cancel each other are hardly seen.
-        least = found[1].evidence - _AS_LIKELY
-        return search.move(found, ends, lambda one, best: _as_likely(one, best, least) and _whole(one) < _whole(best))[
-            0
-        ]
+            return chosen, fit, False
+        placed, doubtful = self._tail_beside(search, (found, ends))
+        return *search.expected(*placed), doubtful
+
+    def _tail_beside(self, search: "_Search", placed: _Placed) -> tuple[_Placed, bool]:
+        """Choose the tail again: without negative γ, another one stood for some of the loop."""
+        (candidate, _), ends = placed
+        every = [self._one(search.problem, terms, ends) for terms in self._terms if len(self._terms) > 1]
+        found = {one[0].terms: one for one in every if one is not None}
+        if not found:
+            return placed, False
+        best, doubtful = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
+        return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), doubtful
 
     def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
@@ -311,7 +317,7 @@ class LogModels:
         signs[ends[0] : ends[1]] = -1.0
         return signs
 
-    def _choose(self, found: dict[Terms, Fit]) -> tuple[Terms, bool]:
+    def _choose(self, found: dict[Terms, Fit], signs: Array | float = 1.0) -> tuple[Terms, bool]:
         """Return which model is taken, and whether another one that says something else is not ruled out."""
         solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
@@ -325,11 +331,12 @@ class LogModels:
         apart = abs(self._exponent(free, solved[free]) - 0.5) > _ALIKE
         if apart and solved[free].evidence > solved[best].evidence - _TAIL_LIKELY:
             best = free
-        r_pol = self._r_pol(solved[best])
+        r_pol = self._r_pol(solved[best], signs)
         exponent = self._exponent(best, solved[best])
         others = [(terms, fit) for terms, fit in solved.items() if fit.evidence > least]
         return best, any(
-            abs(self._r_pol(fit) - r_pol) > _SAME * r_pol or abs(self._exponent(terms, fit) - exponent) > _ALIKE
+            abs(self._r_pol(fit, signs) - r_pol) > _SAME * abs(r_pol)
+            or abs(self._exponent(terms, fit) - exponent) > _ALIKE
             for terms, fit in others
         )
 
@@ -338,9 +345,9 @@ class LogModels:
         omega = 2.0 * np.pi * self.discretisation.frequency
         return terms.tail_numbers(omega, fit.shape)[0]
 
-    def _r_pol(self, fit: Fit) -> float:
+    def _r_pol(self, fit: Fit, signs: Array | float) -> float:
         areas = self.discretisation.expansion.areas
-        return float(fit.values[: areas.size] @ areas)
+        return float((signs * fit.values[: areas.size]) @ areas)
 
     def posterior(
         self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
@@ -436,6 +443,27 @@ class _Search:
                     found, ends = one, pair
         return found, ends
 
+    def expected(self, found: _Solved, ends: tuple[int, int]) -> _Solved:
+        """Move each end to where the negative part of γ is nearest to what is expected of it, weighed by the evidence.
+
+        Moving an end from a peak of one sign towards that of the other takes from the one what it gives to the other.
+        The evidence hardly changes, so that where it is largest says little.
+        """
+        for which in (0, 1):
+            places = [(found, ends)]
+            for move in (1, -1) if 0 < ends[which] < found[0].signs.size else ():
+                least, pair = found[1].evidence - _LIKELY, ends
+                while len(places) < _MOST:
+                    pair = (pair[0] + move, pair[1]) if which == 0 else (pair[0], pair[1] + move)
+                    one = self._models._one(self.problem, found[0].terms, pair)
+                    if one is None or not _as_likely(one, found, least):
+                        break
+                    places.append((one, pair))
+            weight = np.exp([one[1].evidence - found[1].evidence for one, _ in places])
+            parts = np.array([_negative_part(one) for one, _ in places])
+            found, ends = places[int(np.abs(parts - parts @ weight / weight.sum()).argmin())]
+        return found
+
 
 def _jumps(one: _Solved) -> bool:
     """Whether |γ| is largest where its sign changes: from one peak to the other, without going through zero."""
@@ -459,9 +487,10 @@ def _as_likely(one: _Solved, best: _Solved, least: float) -> bool:
     return one[1].evidence > least and _jumps(one) <= _jumps(best)
 
 
-def _whole(one: _Solved) -> float:
-    """∫ |γ| d ln τ but for a factor."""
-    return float(one[1].values[: one[0].signs.size] @ one[0].areas)
+def _negative_part(one: _Solved) -> float:
+    """∫ |γ| d ln τ where γ < 0, but for a factor."""
+    candidate, fit = one
+    return float((fit.values[: candidate.signs.size] * candidate.areas)[candidate.signs < 0.0].sum())
 
 
 class _Fits(NamedTuple):

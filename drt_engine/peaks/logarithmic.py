@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 
 _TILE = 128
 """Spectra whose peaks are found at once by a thread: their γ on the fine grid fit a core's cache."""
-_R, _WIDTH, _R_ERROR, _LOWER, _KIND = 1, 3, 7, 8, 10
-"""Columns: resistance, width, the error of the resistance, the lower limit beside the upper one, and the kind."""
+_R, _HEIGHT, _WIDTH, _R_ERROR, _LOWER, _KIND = 1, 2, 3, 7, 8, 10
+"""Columns: resistance, height, width, error of the resistance, lower limit beside the upper one, and kind."""
 
 _SIGNED = [1, 2, 4]
 """Columns that have the sign of γ: resistance, height and prominence."""
@@ -41,6 +41,11 @@ _ONE_DEVIATION = 0.6827
 
 _BESIDE = 0.1
 """Distance in ln τ of a shoulder from the last relaxation time of one sign that is there because the sign changes."""
+
+_SHARE = 1.0 / np.sqrt(3.0)
+"""Standard deviation of what is hidden of the flank of a positive peak below a negative one, as a share of it: anything
+from none of it to all of it is alike probable. Without it intervals of the resistance of loops that overlap with an arc
+cover 0.1 to 0.9 where they should cover 0.95."""
 
 _NOTHING, _HIGHEST = 1e-13, 1.2
 """γ beside a range of one sign, and the highest peak in it, as shares of its largest value there."""
@@ -191,4 +196,27 @@ def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[f
         found[:, 2] = np.minimum(found[:, 2], _HIGHEST * size.max())
         found[:, _SIGNED] *= sign
         out.append(found)
-    return np.concatenate(out)
+    rows = np.concatenate(out)
+    if not known.reciprocal:
+        rows[:, _R_ERROR] = np.hypot(rows[:, _R_ERROR], _hidden(rows))
+    return rows
+
+
+def _hidden(rows: Array) -> Array:
+    """By how much resistances may lean to zero as the flank of a positive peak goes on below a negative one, ohm, (c,).
+
+    γ has one sign everywhere, so that the flank is taken off both. It is that of a ZARC element with the resistance and
+    the height of the peak: γ = R sin(π − nπ) / 2π (cosh nx − cos(π − nπ)) at x = ln(τ/τ_0), and 2πγ(0)/R = tan(nπ/2).
+    """
+    above, below = (rows[:, _R] > 0.0) & (rows[:, _HEIGHT] > 0.0), rows[:, _R] < 0.0
+    steep = 2.0 * np.pi * rows[above, _HEIGHT] / rows[above, _R]
+    n = 2.0 / np.pi * np.arctan(steep)
+
+    def until(limit: int) -> Array:
+        x = rows[below, limit] - rows[above, :1]
+        return np.asarray(np.arctan(steep[:, None] * np.tanh(0.5 * n[:, None] * x)) / (np.pi * n[:, None]))
+
+    flank = rows[above, _R, None] * (until(_LOWER + 1) - until(_LOWER))
+    out = np.zeros(len(rows))
+    out[above], out[below] = flank.sum(axis=1), flank.sum(axis=0)
+    return np.asarray(_SHARE * out)

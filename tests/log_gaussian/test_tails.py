@@ -15,6 +15,8 @@ from drt_engine.methods.log_models import Fit
 from drt_engine.model.basis import Expansion
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.problem import assemble
+from drt_engine.peaks.logarithmic import _hidden
+from drt_kernels.log_peaks import COLUMNS
 
 from ..conftest import zarc
 
@@ -202,6 +204,47 @@ def test_a_loop_is_a_negative_peak(loop):
     np.testing.assert_allclose(peaks.groupby("spectrum")["r"].sum(), loop.r_pol, rtol=1e-9)
     assert (given.gamma_low <= loop.gamma).all()
     assert (given.gamma_high >= loop.gamma).all()
+
+
+@pytest.mark.parametrize(
+    ("arcs", "resistance", "tau"),
+    [([(1, 0.01, 0.9)], 0.2, 0.3), ([(1, 1e-3, 0.9), (0.6, 0.05, 0.8)], 0.3, 2.0)],
+)
+def test_loops_that_overlap_with_an_arc_lean_by_less_than_their_errors_say(arcs, resistance, tau):
+    z = 1 + sum(zarc(FREQUENCY, *arc) for arc in arcs) - resistance / (1 + tau * S)
+    peaks = drt.invert(spectra(z, 3e-3, 6, 7), drt.LogGaussian(sign="both")).peaks()
+    negative = peaks[peaks["r"] < 0]
+    assert list(negative["spectrum"]) == list(range(6))
+    off = -negative["r"] - resistance
+    # What the arc has below the loop is not seen, so that it is read too small.
+    assert abs(np.median(off)) < 0.06 * resistance
+    assert (abs(off) < 2 * negative["r_error"]).all()
+    assert np.median(negative["r_error"]) < 0.15 * resistance
+
+
+def test_the_tail_beside_a_loop_is_chosen_with_it():
+    # Without a loop, a capacitor is taken.
+    z = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 0.5 * S) + 0.05 / S**0.5
+    result = drt.invert(spectra(z, first=8000), drt.LogGaussian(sign="both", tail="auto"), level=0.95)
+    assert result.tail[0] in ("cpe", "warburg")
+    assert result.intervals.r_pol_low[0] <= 0.8 <= result.intervals.r_pol_high[0]
+    assert (result.peaks()["r"] < 0).sum() == 1
+
+
+def test_the_flank_below_a_negative_peak_is_that_of_a_zarc_element():
+    n, r, tau = 0.8, 50.0, np.log(0.01)
+    x = np.linspace(np.log(0.2), np.log(30.0), 20001)
+    angle = (1 - n) * np.pi
+
+    def gamma(x):
+        return r * np.sin(angle) / (np.cosh(n * (x - tau)) - np.cos(angle)) / (2 * np.pi)
+
+    rows = np.zeros((2, COLUMNS))
+    rows[0, :3], rows[1, :3] = (tau, r, gamma(tau)), (np.log(2.0), -5.0, -8.0)
+    rows[1, [8, 9]] = x[[0, -1]]
+    np.testing.assert_allclose(_hidden(rows), np.trapezoid(gamma(x), x) / np.sqrt(3), rtol=1e-6)
+    # Peaks of one sign hide nothing of each other.
+    np.testing.assert_array_equal(_hidden(np.abs(rows)), 0)
 
 
 def test_a_loop_between_ideal_elements_is_found_where_no_first_range_goes_through_zero():
