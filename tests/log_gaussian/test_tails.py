@@ -231,6 +231,18 @@ def test_the_tail_beside_a_loop_is_chosen_with_it():
     assert (result.peaks()["r"] < 0).sum() == 1
 
 
+def test_a_loop_at_the_end_of_the_window_is_known_no_better_than_what_lies_beyond():
+    rng, frequency = np.random.default_rng(8), np.logspace(5, -2, 71)
+    for tau in (10.0, 30.0):
+        z = 1 + zarc(frequency, 1, 0.01, 0.9) - zarc(frequency, 0.2, tau, 1)
+        spectra = drt.Spectra(frequency, z * (1 + 3e-3 * (rng.normal(size=(6, 71)) + 1j * rng.normal(size=(6, 71)))))
+        peaks = drt.invert(spectra, drt.LogGaussian(sign="both")).peaks()
+        loops = peaks[peaks["r"] < 0].groupby("spectrum").first()
+        assert len(loops) == 6
+        assert (np.abs(loops["r"] + 0.2) < 1.96 * loops["r_error"]).all()
+        assert (loops["r_error"] > 0.02).all()
+
+
 def test_the_flank_below_a_negative_peak_is_that_of_a_zarc_element():
     n, r, tau = 0.8, 50.0, np.log(0.01)
     x = np.linspace(np.log(0.2), np.log(30.0), 20001)
