@@ -38,6 +38,9 @@ _NEVER = ("source", "digest", "sweep", "time")
 _LIKELY = ("voltage", "cycle", "temperature", "time")
 """State columns that campaigns run along, the likeliest first."""
 
+_RUN = 3
+"""Values of a state from which on a file is taken for one run along it; two may be those of a repeated spectrum."""
+
 _EIGENVALUES = 128
 """Eigenvalues of the differences along a series are sampled where there are more than these."""
 
@@ -100,7 +103,8 @@ def series_columns(
         State column along which a series runs, or two along which several do.
     series : sequence of str, optional
         The columns; by default ``cell``, ``cycle``, ``direction``, ``temperature`` and every other one that holds text
-        or whole numbers, as far as series of more than one spectrum are left.
+        or whole numbers, as far as series of more than one spectrum are left; and ``source``, where files run over the
+        same values.
 
     Raises
     ------
@@ -126,6 +130,8 @@ def series_columns(
             logger.info("series along %s are not separated by %r, which differs in every spectrum", words, name)
         else:
             chosen.append(name)
+    if len(along) == 1 and _files_are_runs(states, chosen, along[0]):
+        chosen.append("source")
     logger.info("series along %s: spectra with equal %s", words, ", ".join(chosen) or "everything else")
     return tuple(chosen)
 
@@ -383,6 +389,28 @@ def _kind_of_file(states: pd.DataFrame, name: str, along: tuple[str, ...]) -> bo
         return False
     sheets = states[name].replace("", None)
     return sheets.nunique() < 2 or any(states[one].groupby(sheets).nunique().max() == 1 for one in along)
+
+
+def _files_are_runs(states: pd.DataFrame, names: list[str], along: str) -> bool:
+    """Whether files hold series of their own: several spectra each, over the same range of a state.
+
+    So does a file for each cell where no name tells cells apart, or one for charge and one for discharge.
+    """
+    if "source" not in states.columns:
+        return False
+    value = np.full(len(states), np.nan)
+    with suppress(InputError):  # who asks for the series says so
+        value = _numbers(states[along], along)
+    known = states["source"].notna().to_numpy() & np.isfinite(value)
+    group = {"member": series_of(states, names)[0], "file": pd.factorize(states["source"])[0]}
+    files = pd.DataFrame({**group, "value": value})[known].groupby(["member", "file"])["value"]
+    ranges = files.agg(["min", "max", "nunique"])
+    for _, found in ranges[ranges["nunique"] >= _RUN].sort_values("min").groupby("member"):
+        low, high = found["min"].to_numpy(), found["max"].to_numpy()
+        shared = np.minimum(np.maximum.accumulate(high)[:-1], high[1:]) - low[1:]
+        if (shared > 0.5 * np.minimum(high[:-1] - low[:-1], high[1:] - low[1:])).any():
+            return True
+    return False
 
 
 def _shortest(states: pd.DataFrame, names: list[str]) -> bool:

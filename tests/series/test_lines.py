@@ -151,6 +151,29 @@ def test_workbooks_among_other_files_divide_no_series_but_sheets_of_several_name
     assert series_columns(states, "voltage") == ("cell",)
 
 
+@pytest.mark.parametrize(
+    ("files", "apart"),
+    [
+        ({"a": [3.0, 3.2, 3.4, 3.6], "b": [3.0, 3.2, 3.4, 3.6]}, True),  # a file for each cell
+        ({"charge": [3.01, 3.22, 3.43, 3.61], "discharge": [3.0, 3.2, 3.4]}, True),
+        ({"a": [3.0, 3.2, 3.4, 3.6], "b": [3.6, 3.8, 4.0]}, False),  # one goes on where the other ends
+        ({"a": [3.0, 3.2, 3.4, 3.6], "b": [3.0, 3.0, 3.0, 3.2]}, False),  # repeated spectra
+        ({"a": [3.0], "b": [3.1], "c": [3.2], "d": [3.1], "e": [3.3]}, False),
+        ({"a": [], "b": []}, False),
+    ],
+)
+def test_files_that_run_over_the_same_values_are_series_of_their_own(files, apart):
+    rows = [(name, value) for name, values in files.items() for value in values]
+    states = pd.DataFrame(rows, columns=["source", "voltage"]).astype({"voltage": float}).sample(frac=1, random_state=1)
+    assert series_columns(states, "voltage") == (("source",) if apart else ())
+    assert len(series_along(states, "voltage")) == (2 if apart else bool(rows))
+    # Cells that are told apart by a name need nothing else; along two columns, files may be those of the second.
+    states["cell"] = states["source"]
+    assert "source" not in series_columns(states, "voltage")
+    states["cycle"] = 1.0
+    assert "source" not in series_columns(states, ("voltage", "cycle"))
+
+
 def test_different_cells_are_never_one_series():
     states = pd.DataFrame({"cell": list("ABCD"), "voltage": [3.0, 3.1, 3.2, 3.3]})
     assert series_columns(states, "voltage") == ("cell",)
