@@ -136,7 +136,7 @@ def test_a_job_file_says_it_all(campaign, out, cli, job_file, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     ran = cli("invert", path)
     assert ran.code == 1
-    assert re.search(r"^\d+ spectra have no solution", ran.err.removeprefix("drt-engine: "))
+    assert re.search(r"^\d+ spectr(um has|a have) no solution", ran.err.removeprefix("drt-engine: "))
     found = drt.read_inversion(out, "early", "long")
     assert (len(found), found.method) == (10, FIXED)
     with h5py.File(out) as file:
