@@ -78,6 +78,11 @@ def test_what_is_said_beside_the_code_fits_it():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_who_drops_files_into_the_explorer_has_what_reads_them():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {*extras["biologic"], *extras["excel"]} <= set(extras["explore"])
+
+
 def product_files():
     return (file for folder in ("drt_engine", "kernels") for file in sorted((ROOT / folder).rglob("*.py")))
 

@@ -18,6 +18,7 @@ from drt_engine.methods import Method
 from drt_engine.outputs import check_outputs, new_file
 from drt_engine.readers import ReadOptions
 from drt_engine.readers.collect import Collected, CollectOptions, collect
+from drt_engine.text import count_of
 from drt_engine.validation import validate
 
 __all__ = ["Imported", "Told"]
@@ -117,7 +118,7 @@ class Imported:
         )
         self.collected = found = collect(paths, options)
         if not len(found):
-            raise InputError(f"no spectrum was found in {len(found.files)} files. The report says why.")
+            raise InputError(f"no spectrum was found in {count_of(len(found.files), 'file')}. The report says why.")
         add_spectra(self.spectra, dict(found.spectra), keep=False, overwrite=True)
         self.validity = self._validated()
         return found
