@@ -199,7 +199,8 @@ def _by_range(gamma: Array, known: "LogPosterior", edges: Array, limits: tuple[f
     rows = np.concatenate(out)
     if not known.reciprocal:
         rows[:, _R_ERROR] = np.hypot(rows[:, _R_ERROR], _hidden(rows))
-        rows[-1, _R_ERROR] = np.hypot(rows[-1, _R_ERROR], np.abs(known.beyond(_ONE_DEVIATION)[0]))
+        # The slowest, if there is one.
+        rows[-1:, _R_ERROR] = np.hypot(rows[-1:, _R_ERROR], np.abs(known.beyond(_ONE_DEVIATION)))
     return rows
 
 
