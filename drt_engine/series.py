@@ -120,7 +120,7 @@ def series_columns(
     others = [
         name
         for name in map(str, states.columns)
-        if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _kind_of_file(states, name, along)
+        if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _place_of_files(states, name, along)
     ]
     chosen: list[str] = []
     words = " and ".join(along)
@@ -379,16 +379,16 @@ def _tells(column: "pd.Series[Any]") -> bool:
     return bool((values == np.round(values)).all())
 
 
-def _kind_of_file(states: pd.DataFrame, name: str, along: tuple[str, ...]) -> bool:
-    """Whether a column is the sheets of workbooks that tell no series apart.
+def _place_of_files(states: pd.DataFrame, name: str, along: tuple[str, ...]) -> bool:
+    """Whether a column is the sheets of workbooks, or the folders of files, that tell no series apart.
 
-    All that have a sheet have one of the same name, which says that they come from a workbook, or each sheet is of one
-    value of the states along which series run, as those that are called by their voltage.
+    All that have a sheet have one of the same name, which says that they come from a workbook, or each sheet or folder
+    is of one value of the states along which series run, as those that are called by their voltage.
     """
-    if name != "sheet":
+    if name not in ("sheet", "folder"):
         return False
-    sheets = states[name].replace("", None)
-    return sheets.nunique() < 2 or any(states[one].groupby(sheets).nunique().max() == 1 for one in along)
+    places = states[name].replace("", None) if name == "sheet" else states[name].fillna("")
+    return places.nunique() < 2 or any(states[one].groupby(places).nunique().max() == 1 for one in along)
 
 
 def _files_are_runs(states: pd.DataFrame, names: list[str], along: str) -> bool:

@@ -218,6 +218,10 @@ def test_what_nothing_tells_apart_is_drawn_by_its_number(tmp_path, run):
     assert run("invert", tmp_path / "b.h5", "--method", "tikhonov")[0] == 0
     _, said = run("plot", tmp_path / "b.drt.h5", "-o", tmp_path / "b.svg")
     assert "drawn is the series of source a, 2 of 4 spectra. --where chooses others." in said
+    # A file for each spectrum is no series.
+    drt.write_spectra(tmp_path / "d.h5", drt.Spectra(F, z, {"cycle": [1, 2, 1, 2], "source": ["a", "b", "c", "d"]}))
+    assert run("invert", tmp_path / "d.h5", "--method", "tikhonov")[0] == 0
+    assert "4 spectra drawn." in run("plot", tmp_path / "d.drt.h5", "-o", tmp_path / "d.svg")[1]
     drt.write_spectra(tmp_path / "c.h5", drt.Spectra(F, z, {"source": ["a"] * 4}))
     assert run("invert", tmp_path / "c.h5", "--method", "tikhonov")[0] == 0
     code, said = run("plot", tmp_path / "c.drt.h5", "-o", tmp_path / "w.svg")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from drt_engine.cli.app import Overwrite, Workers, app, say
-from drt_engine.cli.running import inverted, say_what_along_would_do, say_what_became_of
+from drt_engine.cli.running import inverted, say_series, say_what_along_would_do, say_what_became_of
 from drt_engine.cli.summary import quality
 from drt_engine.text import count_of
 
@@ -210,8 +210,15 @@ def _say_what_was_done(summary: "JobSummary", wanted: _Wanted) -> None:
     grids = [one.grid for one in scan(summary.path).inversions if one.name == wanted.name]
     say(*(f"  {line}" for line in quality(summary.path, wanted.name, grids)))
     say(f"  {summary.path}")
-    if wanted.settings.get("name", "LogGaussian") == "LogGaussian" and wanted.settings.get("along") is None:
+    if wanted.settings.get("name", "LogGaussian") != "LogGaussian":
+        return
+    along = wanted.settings.get("along")
+    if along is None:
         say_what_along_would_do(summary.path, wanted.name)
+    else:
+        say_series(
+            summary.path, wanted.name, [along] if isinstance(along, str) else along, wanted.settings.get("series")
+        )
 
 
 def _method(settings: dict[str, Any]) -> Any:

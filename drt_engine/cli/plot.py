@@ -331,8 +331,8 @@ def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
         first = "discharge" if name == "direction" and (values == "discharge").any() else first
         if not pd.isna(first) and (values == first).sum() > 1:
             rows, fixed[name] = rows[values == first], first
-    if "source" in rows.columns and rows[state].duplicated().any():
-        # Nothing but the file tells the series apart.
+    if "source" in rows.columns and rows[state].duplicated().any() and rows["source"].duplicated().any():
+        # Nothing but the file tells the series apart, and it holds more than one spectrum.
         first = rows["source"].iloc[0]
         rows, fixed["source"] = rows[rows["source"] == first], first
     return None if rows[state].duplicated().any() else fixed

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from drt_engine.jobs import JobSummary, Progress
     from drt_engine.methods import Method
 
-__all__ = ["inverted", "say_what_along_would_do", "say_what_became_of"]
+__all__ = ["inverted", "say_series", "say_what_along_would_do", "say_what_became_of"]
 
 # Lines come soon at first and then at twice the distance each, up to this one: logs of long jobs stay short.
 _SECONDS_A_LINE = 10.0
 _SECONDS_TO_FIRST_LINE = 1.0  # soon enough that nobody takes a job for stuck; short jobs write none
+
+_REPEATED = 0.25
+"""Share of the spectra of series with a value that another one has from which on they are said to be mixed, perhaps."""
 
 
 def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary":
@@ -43,7 +46,8 @@ def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary
 
 def say_what_became_of(summary: "JobSummary") -> None:
     """Print the summary of a job."""
-    rate = f" ({summary.seconds / summary.spectra * 1e3:.2g} ms each)" if summary.spectra else ""
+    each = summary.seconds / max(summary.spectra, 1)
+    rate = "" if not summary.spectra else f" ({each * 1e3:.2g} ms each)" if each < 0.1 else f" ({each:.1f} s each)"
     before = f", {summary.kept} of them done before" if summary.kept else ""
     say(f"{count_of(summary.spectra, 'spectrum')} in {summary.seconds:.1f} s{rate}{before}: {counted(summary.counts)}")
 
@@ -66,9 +70,47 @@ def say_what_along_would_do(path: Path, name: str) -> None:
         if (found := likely_series(states)) is not None:
             sizes.setdefault(found[0], []).extend(line.rows.size for line in found[1])
     for along, counts in sizes.items():
-        spectra = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-        series = f"{len(counts)} series" if len(counts) > 1 else "one series"
-        say(f"  --along {along} would invert {series} of {spectra} spectra together")
+        say(f"  --along {along} would invert {_series_of(counts)} together")
+
+
+def say_series(path: Path, name: str, along: "Sequence[str]", series: "Sequence[str] | None") -> None:
+    """Print which series were inverted together, and where several spectra of one have the same value.
+
+    Parameters
+    ----------
+    path : Path
+        File of inversions.
+    name : str
+        Name of the inversion.
+    along, series : sequence of str
+        As :class:`drt_engine.LogGaussian` takes them.
+    """
+    import numpy as np
+
+    from drt_engine.hdf5.reader import states_of_inversion
+    from drt_engine.series import series_along, series_columns
+
+    equal, sizes, again = set[str](), list[int](), 0
+    for states in states_of_inversion(path, name):
+        columns = series_columns(states, along, series)
+        lines = series_along(states, along[0], (*columns, *along[1:]))
+        sizes += [line.rows.size for line in lines]
+        again += sum(line.rows.size - np.unique(line.value).size for line in lines)
+        equal |= set(columns) if lines else set()
+    if not sizes:
+        say(f"  along {along[0]}: no two spectra belong to one series; each was inverted alone")
+        return
+    say(f"  along {along[0]}: {_series_of(sizes)} with equal {', '.join(sorted(equal)) or 'everything'}")
+    if again >= _REPEATED * sum(sizes):
+        say(
+            f"  {again} of {sum(sizes)} have a {along[0]} that another spectrum of their series has. If they are of "
+            "different cells, directions or cycles, keep that in a state: drt-engine import --name or --states"
+        )
+
+
+def _series_of(sizes: "Sequence[int]") -> str:
+    spectra = str(min(sizes)) if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return f"{f'{len(sizes)} series' if len(sizes) > 1 else 'one series'} of {spectra} spectra"
 
 
 @contextmanager

@@ -49,8 +49,11 @@ STATES = (
     State("direction", "sign of I in the block before, in looped files", ""),
     State("capacity", "Capacity, in looped files", "heading"),
     State("electrode", "columns Z, Zce, Zwe-ce: working, counter, both", ""),
+    State("channel", "end of the name, which EC-Lab writes: _C01", ""),
 )
 """The states that files of EC-Lab give."""
+
+_CHANNEL = re.compile(r"_C(\d{2})\.mp[rt]$", re.IGNORECASE)
 
 DEFAULT_AREA = 0.001
 """The electrode area that EC-Lab writes if none was entered, cm²."""
@@ -173,9 +176,11 @@ def joined(parts: Sequence[tuple[str | None, Recording]], remarks: Sequence[str]
         Further remarks.
     """
     first = parts[0][1]
+    channel = _CHANNEL.search(first.source)
+    shared = {"channel": int(channel[1])} if channel else {}
     notes = dict.fromkeys([*remarks, *(note for _, part in parts for note in part.remarks)])
     sweeps = [
-        replace(sweep, state={**sweep.state, **({"electrode": electrode} if electrode else {})})
+        replace(sweep, state={**sweep.state, **({"electrode": electrode} if electrode else {}), **shared})
         for electrode, part in parts
         for sweep in part.sweeps
     ]

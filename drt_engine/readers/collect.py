@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -192,6 +191,10 @@ def collect(
         if report.status == "no measurement" and named:
             report = replace(report, status="refused")
         files.append(report)
+        if "/" in source and pattern is None and side is None:
+            # Often a folder for each cell or cycle; a pattern or a table says what they are.
+            for _, state in sweeps:
+                state["folder"] = source.rpartition("/")[0]
         rows += sweeps
     _make_numbers(rows, pattern.columns if pattern else ())
     given = {*options.constants, *(side.columns if side else ())}
@@ -249,8 +252,9 @@ def _files(
             ]
         else:
             found.append((path, path.name, True))
-    counted = Counter(name for _, name, _ in found)
-    return [(path, storable(name if counted[name] == 1 else path.as_posix()), own) for path, name, own in found]
+    # Named alike: with their folders, all of them, which then tell them apart.
+    alike = len({name for _, name, _ in found}) < len(found)
+    return [(path, storable(path.as_posix() if alike else name), own) for path, name, own in found]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -225,6 +225,19 @@ def test_what_along_would_do_and_what_was_done(campaign, out, cli, expected):
 
 
 @pytest.mark.slow
+def test_series_that_were_inverted_together_are_told(campaign, three_series, tmp_path, out, cli):
+    how = ("invert", campaign, "-o", out, "--overwrite", "--along", "voltage")
+    assert "  along voltage: 3 series of 4 to 6 spectra with equal cell, cycle" in cli(*how).out
+    assert "that another spectrum" not in cli(*how, "--series", "cell").out  # the first and the last voltage, twice
+    drt.write_spectra(tmp_path / "mixed.h5", three_series.with_states(cell="A"))
+    mixed = cli("invert", tmp_path / "mixed.h5", *how[2:], "--series", "cell").out
+    assert "  along voltage: one series of 16 spectra with equal cell\n  8 of 16 have a voltage that another" in mixed
+    drt.write_spectra(tmp_path / "apart.h5", three_series.with_states(number=range(len(three_series))))
+    said = cli("invert", tmp_path / "apart.h5", *how[2:], "--series", "number").out
+    assert "along voltage: no two spectra belong to one series; each was inverted alone" in said
+
+
+@pytest.mark.slow
 def test_a_job_file_with_series(campaign, out, cli, expected):
     path = campaign.with_name("job.toml")
     settings = 'along = "voltage"\nseries = ["cell", "cycle"]\nnoise = "auto"'

@@ -235,6 +235,15 @@ def test_binary_settings_say_how_far_a_sweep_should_go(tmp_path):
     assert read_file(binary(tmp_path, points(1), fi=3.0, ff=10.0)).sweeps[0].finished  # other settings stand there
 
 
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [("PEIS_C01.mpr", 1), ("a_C12.mpr", 12), ("PEIS_C01_x.mpr", None), ("LPSC01.mpr", None), ("_-25C.mpr", None)],
+)
+def test_binary_channel_from_the_name_as_ec_lab_writes_it(tmp_path, name, channel):
+    path = binary(tmp_path, points(1)).rename(tmp_path / name)
+    assert read_file(path).sweeps[0].state.get("channel") == channel
+
+
 def test_binary_area_needs_the_name_behind_it(tmp_path):
     assert "area" not in read_file(binary(tmp_path, points(1), area=0.001)).sweeps[0].state
     assert "area" not in read_file(binary(tmp_path, points(1), reference=b"\x01\x02")).sweeps[0].state

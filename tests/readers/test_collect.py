@@ -70,6 +70,23 @@ def test_a_folder_becomes_one_campaign(folder):
     assert remark == "its name does not fit 'EIS_II_{cell}1'; 'EIS_II_{cell}1.txt' would"
 
 
+def test_folders_are_a_state_unless_a_pattern_or_a_table_says_what_they_are(tmp_path):
+    for number, place in enumerate(("B", "C/old", ".")):
+        put(tmp_path / "lab", f"{place}/EIS_{number}V.txt", points(1, cycles=[number]))
+    states = collect(tmp_path / "lab", options()).spectra["grid-0"].states
+    of_files = dict(zip(states["source"], states["folder"].fillna("nothing"), strict=True))
+    assert of_files == {"B/EIS_0V.txt": "B", "C/old/EIS_1V.txt": "C/old", "EIS_2V.txt": "nothing"}
+    given = pd.DataFrame({"file": ["EIS_0V", "EIS_1V", "EIS_2V"], "cell": ["B", "C", "D"]})
+    for how in (options(name="EIS_{voltage}V.txt"), options(states=given)):
+        assert "folder" not in collect(tmp_path / "lab", how).spectra["grid-0"].states
+    # Named one by one, files with one name are told apart by their folders; then all have one.
+    put(tmp_path / "lab", "B/EIS_2V.txt", points(1, cycles=[9]))
+    named = [tmp_path / "lab" / name for name in ("B/EIS_0V.txt", "B/EIS_2V.txt", "EIS_2V.txt")]
+    states = collect(named, options()).spectra["grid-0"].states
+    lab = (tmp_path / "lab").as_posix()
+    assert list(states["folder"]) == [f"{lab}/B", f"{lab}/B", lab]
+
+
 def test_it_can_be_written_and_read_again(folder, tmp_path):
     got = collect(folder, options())
     drt.write_spectra(tmp_path / "c.h5", dict(got.spectra))

@@ -152,6 +152,20 @@ def test_workbooks_among_other_files_divide_no_series_but_sheets_of_several_name
 
 
 @pytest.mark.parametrize(
+    ("folders", "columns"),
+    [
+        (["B", "B", "B", "C", "C", "C"], ("folder",)),  # of each cell
+        (["new", "new", "new", None, None, None], ("folder",)),
+        (["lab"] * 6, ()),
+        (["3.0 V", "3.2 V", "3.4 V"] * 2, ()),  # of each voltage, for which nothing tells cells apart
+    ],
+)
+def test_folders_tell_series_apart_unless_each_is_of_one_value(folders, columns):
+    states = pd.DataFrame({"voltage": [3.0, 3.2, 3.4] * 2, "folder": folders})
+    assert series_columns(states, "voltage") == columns
+
+
+@pytest.mark.parametrize(
     ("files", "apart"),
     [
         ({"a": [3.0, 3.2, 3.4, 3.6], "b": [3.0, 3.2, 3.4, 3.6]}, True),  # a file for each cell
