@@ -47,7 +47,8 @@ def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary
 def say_what_became_of(summary: "JobSummary") -> None:
     """Print the summary of a job."""
     each = summary.seconds / max(summary.spectra, 1)
-    rate = "" if not summary.spectra else f" ({each * 1e3:.2g} ms each)" if each < 0.1 else f" ({each:.1f} s each)"
+    many = summary.spectra > 1
+    rate = (f" ({each * 1e3:.2g} ms each)" if each < 0.1 else f" ({each:.1f} s each)") if many else ""
     before = f", {summary.kept} of them done before" if summary.kept else ""
     say(f"{count_of(summary.spectra, 'spectrum')} in {summary.seconds:.1f} s{rate}{before}: {counted(summary.counts)}")
 

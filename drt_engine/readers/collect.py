@@ -397,16 +397,26 @@ def _untaken(rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> list[str]:
     bare = [state["source"] for _, state in rows if "voltage" not in state or "cycle" not in state]
     found = suggested_pattern(bare)
     if found is None:
-        return []
+        return _folders(rows)
     pattern, count = found
     states = [name for name in ("cell", "cycle", "voltage") if f"{{{name}}}" in pattern]
     if all(name in state for name in states for _, state in rows):
-        return []
+        return _folders(rows)
     every = count_of(len({state["source"] for _, state in rows}), "file")
     return [
         f"names of files have what looks like {' and '.join(states[-2:])}, and it is not taken; name={pattern!r} would "
         f"take {', '.join(states)} from {count} of {every}"
     ]
+
+
+def _folders(rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> list[str]:
+    """Say how folders become cells, where nothing else says which cells there are."""
+    parts = [state["source"].split("/") for _, state in rows]
+    tops, depths = {one[0] for one in parts}, {len(one) for one in parts}
+    if len(depths) > 1 or depths == {1} or len(tops) < 2 or any("cell" in state for _, state in rows):
+        return []
+    pattern = "/".join(["{cell}", *["{_}"] * (depths.pop() - 1)])
+    return [f"{len(tops)} folders are the state 'folder'; if each is of one cell, name={pattern!r} says so"]
 
 
 def _unused(side: SideTable, used: _Joined, rows: Sequence[tuple[Sweep, dict[str, Any]]]) -> list[str]:

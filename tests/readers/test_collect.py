@@ -87,6 +87,20 @@ def test_folders_are_a_state_unless_a_pattern_or_a_table_says_what_they_are(tmp_
     assert list(states["folder"]) == [f"{lab}/B", f"{lab}/B", lab]
 
 
+def test_what_makes_cells_of_folders_is_told(tmp_path):
+    for number, name in enumerate(("B/old/a.txt", "C/old/a.txt", "C/new/b.txt")):
+        put(tmp_path / "lab", name, points(1, cycles=[number]))
+    (said,) = collect(tmp_path / "lab", options()).remarks
+    assert said == "2 folders are the state 'folder'; if each is of one cell, name='{cell}/{_}/{_}' says so"
+    states = collect(tmp_path / "lab", options(name="{cell}/{_}/{_}")).spectra["grid-0"].states
+    assert sorted(states["cell"]) == ["B", "C", "C"]
+    assert not collect(tmp_path / "lab", options(constants={"cell": "B"})).remarks
+    for one in (tmp_path, tmp_path / "lab" / "B"):  # a folder of folders, and no second one
+        assert not collect(one, options()).remarks
+    put(tmp_path / "lab", "d.txt", points(1, cycles=[7]))
+    assert not collect(tmp_path / "lab", options()).remarks  # not all are in one
+
+
 def test_it_can_be_written_and_read_again(folder, tmp_path):
     got = collect(folder, options())
     drt.write_spectra(tmp_path / "c.h5", dict(got.spectra))
