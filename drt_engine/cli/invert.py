@@ -39,7 +39,7 @@ def invert(
     file: Annotated[Path, typer.Argument(help="File of spectra, or job file (.toml).")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File of inversions. [campaign.drt.h5]")] = None,
     method: Annotated[
-        str, typer.Option(help="log-gaussian, or tikhonov: a hundred times faster, and less accurate.")
+        str, typer.Option(help="log-gaussian, or tikhonov: forty times faster, and less accurate.")
     ] = "log-gaussian",
     along: Annotated[
         list[str] | None,
