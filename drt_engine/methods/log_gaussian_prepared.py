@@ -20,7 +20,7 @@ from drt_engine.uncertainty.ceilings import Ceilings
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
-from drt_kernels.kinds import code_for
+from drt_kernels.held import Handle, code_for
 
 __all__ = ["FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
@@ -127,7 +127,7 @@ class PreparedLogGaussian:
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
         self.grid = _ending(plain, problem) if ends else plain
         # Arrays of searches that have ended, and the code that searches, once it is there.
-        self._idle: list[log_gaussian.Work] = []
+        self._idle: list[Handle] = []
         self._code: Callable[..., Any] | None = None
         self.gained = 0.5 * float(plain.slope @ (self.grid.lean**2 - plain.lean**2))
 
@@ -391,7 +391,7 @@ class PreparedLogGaussian:
         floors = 1.0 / size if self._reciprocal else size
         return np.sqrt(hyper[:, 0] / self.normal) * floors, np.sqrt(hyper[:, 1] / self.normal)
 
-    def work(self) -> log_gaussian.Work:
+    def work(self) -> Handle:
         """Make the arrays of the compiled search."""
         return log_gaussian.new_work(self.grid, self.tables)
 

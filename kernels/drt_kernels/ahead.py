@@ -19,16 +19,14 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import typeof as _typeof
 from numba import types
 from numba.core import config as _config
 
-import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_kernels import certificate, log_gaussian, piecewise, pivoting
 from drt_kernels.compiling import KNOWN, NOT_COMPILED
 from drt_kernels.curvature import Tables
-from drt_kernels.held import Held
-from drt_kernels.log_gaussian import LEAVES, Grid, Leaves, Work, new_work
+from drt_kernels.held import Held, kind_of
+from drt_kernels.log_gaussian import LEAVES, Grid, new_arrays
 
 __all__ = ["compile_first"]
 
@@ -41,8 +39,6 @@ _PAUSE, _PATIENCE = 0.02, 120.0
 
 _STARTING = Lock()
 
-typeof: Any = _typeof
-tuple_of: Any = types.BaseTuple.from_types
 
 
 class Task(NamedTuple):
@@ -62,17 +58,14 @@ def work_kind() -> Any:
     matrix, row, some = np.zeros((4, 4)), np.zeros(4), np.zeros(4, dtype=np.intp)
     grid = Grid(matrix, 1, 1, row, row, matrix, row, 0.0, 0.0, 0.0, matrix)
     tables = Tables(matrix, matrix, matrix, some, matrix, matrix, matrix, some, 0.0, 0.0)
-    leaves = tuple_of([one.kind for one in LEAVES], Leaves)
-    work = new_work(grid, tables, LEAVES)
-    kinds = [leaves if value is LEAVES else typeof(value) for value in work]
-    return tuple_of(kinds, Work)
+    return kind_of(new_arrays(grid, tables, LEAVES))
 
 
 @lru_cache(maxsize=1)
 def tasks() -> tuple[Task, ...]:
     """Return what the first inversion of a spectrum needs, in the order in which it is best begun."""
     work = work_kind()
-    grid, held = work.types[0], Held(work)
+    grid, held = Held(work.types[0]), Held(work)
     number, whole, yes = types.float64, types.intp, types.boolean
     row, matrix, stack = (_array(n) for n in (1, 2, 3))
     tau = _array(1, readonly=True)
@@ -87,7 +80,7 @@ def tasks() -> tuple[Task, ...]:
         task(log_gaussian._differentiate, number, grid, held),
         task(log_gaussian._curve, number, yes, yes, whole, grid, held, after=("_find_step",)),
     )
-    search = matrix, stack, matrix, matrix, work, matrix, matrix, row
+    search = matrix, stack, matrix, matrix, held, matrix, matrix, row
     return (
         *parts,
         task(log_gaussian.maximise, *search, after=tuple(part.name for part in parts)),

@@ -209,6 +209,16 @@ class _Lower(Lower):
         ]
         return cgutils.get_item_pointer2(self.context, builder, data, shape, strides, "C", fixed), kind
 
+    def _lower_call_FunctionType(self, fnty: Any, expr: Any, signature: Any) -> Any:  # noqa: N802 - as numba has it
+        """Call a function that is an argument by its address.
+
+        numba's own code is for functions as well whose address is not known, which Python is asked for.
+        """
+        values = self.fold_call_args(fnty, fnty.signature, expr.args, expr.vararg, expr.kws)
+        address = self.builder.extract_value(self.loadvar(expr.func.name), 0)
+        pointer = self.builder.bitcast(address, self.context.get_value_type(fnty.ftype))
+        return self.builder.call(pointer, values)
+
     def lower_getitem(self, resty: Any, expr: Any, value: Any, index: Any, signature: Any) -> Any:
         found = self._element(value, index)
         if found is None:
