@@ -171,8 +171,12 @@ def slow_flank(
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
     said = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
     said &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
-    with np.errstate(invalid="ignore"):
-        said &= expansion.curve(found.coefficients, of_grid.end)[:, 0] < _FAINT * sigma[:, slowest]
+    if of_grid.beyond is not None:
+        # ln γ is a straight line between relaxation times; beyond the last of them γ is zero.
+        at, share = of_grid.beyond, of_grid.share
+        with np.errstate(invalid="ignore", divide="ignore"):
+            before, after = np.log(found.coefficients[:, at - 1]), np.log(found.coefficients[:, at])
+            said &= np.exp(before + share * (after - before)) < _FAINT * sigma[:, slowest]
     if not said.any():
         return out
     gamma, sigma = found.coefficients[said], sigma[said]
@@ -205,7 +209,8 @@ def slow_flank(
 class _Flank(NamedTuple):
     """What the spectra of a grid share of :func:`slow_flank`."""
 
-    end: NDArray[np.float64]  # (1) longest relaxation time of the window, s
+    beyond: int | None  # which relaxation time is the first beyond the window, if one is
+    share: float  # where the window ends between that and the one before, by logarithms
     first: int  # which relaxation time is the first within the last decade of the window
     slowest: int  # which frequency is the lowest
     falling: NDArray[np.float64]  # a tail from that time on
@@ -225,13 +230,17 @@ def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
     known = expansion.kernel == "relaxation" and expansion.basis == "piecewise-linear"
     if not known or not 0 < first < tau.size - 1:
         return None
+    beyond = int(tau.searchsorted(end, side="right"))
+    inside = beyond < tau.size
+    share = float(np.log(end / tau[beyond - 1]) / np.log(tau[beyond] / tau[beyond - 1])) if inside else 0.0
     unit = expansion.impedance(frequency)
     # A peak that is narrower than the grid has another width in γ.
-    share = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * tau)
-    narrower = share * (1.0 - share) * (1.0 - 2.0 * share) * expansion.areas
+    debye = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * tau)
+    narrower = debye * (1.0 - debye) * (1.0 - 2.0 * debye) * expansion.areas
     part, exact = np.digitize(tau / end, _BANDS), (1j * frequency / frequency[slowest]) ** -_FLANK
     return _Flank(
-        np.array([end]),
+        beyond if inside else None,
+        share,
         first,
         slowest,
         (tau[first:] / tau[first]) ** -_FLATTEST,

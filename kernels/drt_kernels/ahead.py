@@ -6,15 +6,12 @@ keeps them on disk, where the others find them. What is left out, or could not b
 called.
 """
 
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -25,13 +22,11 @@ from numba.core import config as _config
 from drt_kernels import certificate, log_gaussian, piecewise, pivoting
 from drt_kernels.compiling import KNOWN, NOT_COMPILED
 from drt_kernels.curvature import Tables
+from drt_kernels.early import MOST, Helpers, helpers
 from drt_kernels.held import Held, kind_of
 from drt_kernels.log_gaussian import LEAVES, Grid, new_arrays
 
 __all__ = ["compile_first"]
-
-# More processes than this would wait for the longest of the tasks that come one after the other.
-_MOST = 4
 
 # How often a process looks whether what it waits for has been done, and how long it waits at most, s: another process
 # may have been stopped, and what it was to compile is compiled when it is called.
@@ -86,11 +81,8 @@ def tasks() -> tuple[Task, ...]:
         task(log_gaussian.maximise, *search, after=tuple(part.name for part in parts)),
         *(Task(one.name, one.found) for one in LEAVES),
         task(pivoting.exchange_active, matrix, stack, _array(1, whole), whole, matrix, _array(1, yes)),
-        task(piecewise.piecewise_curve, _array(2, readonly=True), tau, tau, matrix),
         task(piecewise.piecewise_impedance, row, tau, matrix, matrix),
         task(certificate.misfit, _array(2, types.complex128), _array(2, types.complex128), row),
-        task(piecewise.piecewise_values, row, tau, matrix),
-        task(piecewise.piecewise_gram, whole, tau, matrix),
     )
 
 
@@ -135,40 +127,18 @@ class _Board:
             time.sleep(_PAUSE)
 
 
-def _may_start() -> bool:
-    """Whether `sys.executable` is Python, not a program that has Python in it."""
-    return bool(sys.executable) and Path(sys.executable).name.startswith("python") and not hasattr(sys, "frozen")
-
-
-@contextmanager
-def _others(count: int, folder: Path, some: Sequence[Task]) -> Iterator[Callable[[], bool]]:
-    """Start processes that work on the same tasks; yields what tells whether all have ended."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    # As it was set in this process, perhaps by Python and not by its surroundings.
-    environment["NUMBA_CACHE_DIR"] = str(getattr(_config, "CACHE_DIR", ""))
-    started: list[subprocess.Popen[bytes]] = []
-    # Where no process can be started, this one compiles alone, as it would without.
-    with suppress(OSError):
-        for _ in range(count if _may_start() else 0):
-            none = subprocess.DEVNULL
-            command = [sys.executable, "-m", "drt_kernels.ahead", str(folder), *(task.name for task in some)]
-            started.append(subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=environment))
-    try:
-        yield lambda: all(one.poll() is not None for one in started)
-    finally:
-        for one in started:
-            one.terminate()
-            one.wait()
-
-
 def compile_together(some: Sequence[Task], processes: int) -> None:
-    """Compile by this process and others that it starts."""
-    with TemporaryDirectory(prefix="drt-kernels-") as name:
-        board = _Board(Path(name), some)
-        with _others(min(processes, _MOST) - 1, Path(name), some) as alone:
-            board.work(alone)
-            board.wait(some, alone)
+    """Compile by this process and others that it starts, or that have begun."""
+
+    def start() -> Helpers:
+        # As numba was told in this process, perhaps by Python and not by its surroundings.
+        folder = str(getattr(_config, "CACHE_DIR", ""))
+        return Helpers(min(processes, MOST) - 1, tuple(task.name for task in some), folder)
+
+    with helpers(start) as others:
+        board = _Board(others.folder, some)
+        board.work(others.ended)
+        board.wait(some, others.ended)
 
 
 def compile_first(processes: int) -> None:
@@ -194,4 +164,4 @@ def _compile_once(processes: int) -> None:
 if __name__ == "__main__":
     # The process that has started this one ends it.
     _, where, *names = sys.argv
-    _Board(Path(where), [task for task in tasks() if task.name in names]).work(lambda: False)
+    _Board(Path(where), [task for task in tasks() if not names or task.name in names]).work(lambda: False)
