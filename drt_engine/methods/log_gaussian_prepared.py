@@ -1,6 +1,7 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -195,17 +196,23 @@ class PreparedLogGaussian:
 
     def _search(self, b: Array, parts: Array, start: Array, given: Array, *out: Array) -> None:
         """Call :func:`drt_kernels.log_gaussian.maximise`, as quickly as it can be for one spectrum."""
+        with self._working() as work:
+            arguments: Any = (b, parts, start, given, work, *out)
+            if self._code is None:
+                log_gaussian.maximise(*arguments)
+                self._code = code_for(log_gaussian.maximise, arguments)
+            else:
+                # These arrays are made anew above, always of the same types.
+                self._code(*arguments)
+
+    @contextmanager
+    def _working(self) -> Iterator[Handle]:
+        """Lend the arrays of a search, which keep nothing from one to the next."""
         try:
             work = self._idle.pop()
         except IndexError:
             work = self.work()
-        arguments: Any = (b, parts, start, given, work, *out)
-        if self._code is None:
-            log_gaussian.maximise(*arguments)
-            self._code = code_for(log_gaussian.maximise, arguments)
-        else:
-            # These arrays are made anew above, always of the same types.
-            self._code(*arguments)
+        yield work
         if self.grid.size <= _SMALL:
             self._idle.append(work)
 
@@ -239,7 +246,8 @@ class PreparedLogGaussian:
         some = [part[: np.count_nonzero(known)] for part in found]
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.work(), *some)
+        with self._working() as work:
+            log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], work, *some)
         if not known.all():
             for part in found:
                 part[known] = part[: np.count_nonzero(known)].copy()
