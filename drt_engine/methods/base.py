@@ -193,15 +193,17 @@ def slow_flank(
     seen = np.minimum(np.maximum(np.concatenate([left.real, left.imag], axis=1) / sigma, -_HEAVIEST), _HEAVIEST) + (
         seen / sigma
     )
-    basis = np.stack([*rest, np.broadcast_to(of_grid.resistor, sigma.shape), row_by_row(tail, of_grid.narrower)])
-    basis /= sigma
-    flank = of_grid.flank / sigma
+    basis = np.stack(
+        [*rest, np.broadcast_to(of_grid.resistor, sigma.shape), row_by_row(tail, of_grid.narrower)], axis=1
+    )
+    basis /= sigma[:, None]
     # γ may be so small that it vanishes beside the noise in the numbers of the machine: nothing is said then.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
         basis /= np.sqrt(np.sum(basis**2, axis=2, keepdims=True))
-        basis = np.linalg.qr(basis.transpose(1, 2, 0))[0]
-        flank -= (basis @ (flank[:, None] @ basis).transpose(0, 2, 1))[:, :, 0]
-        score = np.sum(flank * seen, axis=1) / np.sqrt(np.sum(flank**2, axis=1))
+        whole = np.concatenate([basis, (of_grid.flank / sigma)[:, None], seen[:, None]], axis=1)
+        # Of the triangle of QR the last two columns are what the others leave of the flank, and of the data along that.
+        triangle = np.linalg.qr(whole.transpose(0, 2, 1), mode="r")
+        score = triangle[:, -2, -1] * np.sign(triangle[:, -2, -2])
         out[said] = np.where(np.isfinite(score), score, 0.0)
     return out
 

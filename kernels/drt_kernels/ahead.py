@@ -141,20 +141,25 @@ def compile_together(some: Sequence[Task], processes: int) -> None:
         board.wait(some, others.ended)
 
 
-def compile_first(processes: int) -> None:
+def compile_first(processes: Callable[[], int]) -> None:
     """Compile what the first inversion of a spectrum needs, if it has not been done before.
 
     Parameters
     ----------
-    processes : int
-        How many processes may do so, this one among them; with one, it is left to the calls.
+    processes : callable
+        Tells how many processes may do so, this one among them; with one, it is left to the calls.
     """
-    if processes > 1:
+    if not _COMPILED:
         with _STARTING:
-            _compile_once(processes)
+            if (count := processes()) > 1:
+                _compile_once(count)
+                _COMPILED.append(True)
 
 
-@lru_cache(maxsize=4)
+_COMPILED: list[bool] = []
+"""Whether this process has seen to it: it is asked with every spectrum."""
+
+
 def _compile_once(processes: int) -> None:
     kept = getattr(getattr(log_gaussian.maximise, "_cache", None), "_cache_file", None)
     if not NOT_COMPILED and KNOWN and kept is not None and not kept._load_index():
