@@ -202,7 +202,7 @@ def slow_flank(
         basis /= np.sqrt(np.sum(basis**2, axis=2, keepdims=True))
         whole = np.concatenate([basis, (of_grid.flank / sigma)[:, None], seen[:, None]], axis=1)
         # Of the triangle of QR the last two columns are what the others leave of the flank, and of the data along that.
-        triangle = np.linalg.qr(whole.transpose(0, 2, 1), mode="r")
+        triangle: NDArray[np.float64] = np.asarray(np.linalg.qr(whole.transpose(0, 2, 1), mode="r"))
         score = triangle[:, -2, -1] * np.sign(triangle[:, -2, -2])
         out[said] = np.where(np.isfinite(score), score, 0.0)
     return out

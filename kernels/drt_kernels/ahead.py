@@ -35,7 +35,6 @@ _PAUSE, _PATIENCE = 0.02, 120.0
 _STARTING = Lock()
 
 
-
 class Task(NamedTuple):
     """Something to compile."""
 

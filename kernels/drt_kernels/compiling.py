@@ -21,12 +21,12 @@ from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_machinery import register_pass
+from numba.core.extending import _Intrinsic
 from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.functions import BaseFunction as _BaseFunction
 from numba.core.typing.templates import signature as _signature
-from numba.extending import _Intrinsic
 from numba.np.arrayobj import fix_integer_index
 
 cgutils: Any = _cgutils
@@ -196,9 +196,9 @@ _CALLED = (range, bool)
 
 
 def _is_plain(kind: Any) -> bool:
-    return isinstance(kind, types.Number | types.Boolean | types.Literal | types.Array) or (
-        isinstance(kind, types.BaseTuple) and all(map(_is_plain, kind.types))
-    )
+    if isinstance(kind, types.BaseTuple):
+        return all(_is_plain(one) for one in cast("Any", kind).types)
+    return isinstance(kind, types.Number | types.Boolean | types.Literal | types.Array)
 
 
 def _variables(_: Any, value: Any) -> list[Any]:
@@ -279,7 +279,7 @@ class _Lower(Lower):
         ]
         return cgutils.get_item_pointer2(self.context, builder, data, shape, strides, "C", fixed), kind
 
-    def _lower_call_FunctionType(self, fnty: Any, expr: Any, signature: Any) -> Any:  # noqa: N802 - as numba has it
+    def _lower_call_FunctionType(self, fnty: Any, expr: Any, _: Any) -> Any:  # noqa: N802 - as numba has it
         """Call a function that is an argument by its address.
 
         numba's own code is for functions as well whose address is not known, which Python is asked for.

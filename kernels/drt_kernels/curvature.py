@@ -211,16 +211,14 @@ def _zone(zone: int, i: int, logs: int) -> tuple[int, int]:
 @compiled(**INNER, fastmath=FAST)
 def _has_direction(points: int, sums: Array) -> bool:
     """Whether any weight has one; without, all p are zero."""
+    found = False
     for f in range(points):
-        if sums[WEIGHTS + 1, f] != 0.0 or sums[WEIGHTS + 2, f] != 0.0:
-            return True
-    return False
+        found = found or sums[WEIGHTS + 1, f] != 0.0 or sums[WEIGHTS + 2, f] != 0.0
+    return found
 
 
 @compiled(**INNER, fastmath=FAST)
-def _strip(
-    table: Array, reach: int, first: int, turned: bool, i: int, stop: int, sums: Array, out: Array
-) -> None:
+def _strip(table: Array, reach: int, first: int, turned: bool, i: int, stop: int, sums: Array, out: Array) -> None:
     """Elements of row i from the distance `first` on, up to column `stop`, times their factors."""
     scale, none = same(sums[OUTER_, i]), same(0.0)
     for j in range(i + first, stop, 4):

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import subprocess
+    pass
 
 __all__ = ["MOST", "Helpers", "begin", "helpers"]
 
@@ -52,9 +52,7 @@ class Helpers:
         # Where no process can be started, this one compiles alone, as it would without.
         with suppress(OSError):
             for _ in range(count if _may_start() else 0):
-                self.processes.append(
-                    subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=environment)
-                )
+                self.processes.append(subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=environment))
 
     def ended(self) -> bool:
         """Whether all have."""

@@ -8,7 +8,7 @@ take a twentieth of the time of the search for one solution.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import extending, types
@@ -132,7 +132,7 @@ def _words(value: Any) -> list[int]:
     if isinstance(value, tuple):
         return [word for one in value for word in _words(one)]
     if isinstance(value, CFunc):
-        return [value.address, id(value), 0]
+        return [cast("int", value.address), id(value), 0]
     return [value if isinstance(value, int) else int(np.float64(value).view(np.int64))]
 
 
@@ -147,7 +147,8 @@ class Handle:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self.kind = _held(type(value), tuple(kind_of(one) for one in value))
+        own: Any = type(value)
+        self.kind = _held(own, tuple(kind_of(one) for one in value))
         self._memory = np.array(_words(value), dtype=np.int64)
         self.address: int = self._memory.ctypes.data
 
@@ -157,7 +158,7 @@ class Handle:
 
 
 @lru_cache(maxsize=64)
-def _held(kind: type, fields: tuple[Any, ...]) -> Held:
+def _held(kind: Any, fields: tuple[Any, ...]) -> Held:
     return held_type(kind, *fields)
 
 

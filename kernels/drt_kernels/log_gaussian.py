@@ -181,7 +181,8 @@ class Work(NamedTuple):
 
 def new_work(grid: Grid, tables: Tables) -> Handle:
     """Make the arrays for one spectrum, in memory where compiled functions find them."""
-    return handle(new_arrays(grid, tables, Leaves(*(one.found() for one in LEAVES))))
+    made: Handle = handle(new_arrays(grid, tables, Leaves(*(one.found() for one in LEAVES))))
+    return made
 
 
 def new_arrays(grid: Grid, tables: Tables, leaves: Leaves) -> Work:
@@ -867,7 +868,7 @@ def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> 
 
 @compiled(**_OUTER, _nrt=False)
 def maximise(
-    b: Array, parts: Array, start: Array, given: Array, work: Work, out: Array, hyper: Array, residual: Array
+    b: Array, parts: Array, start: Array, given: Array, work: Handle, out: Array, hyper: Array, residual: Array
 ) -> None:
     """Find the solutions of many spectra, their noise and their λ.
 
@@ -988,7 +989,7 @@ def _settle(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, wo
 
 @compiled(**_OUTER, _nrt=False)
 def posteriors(
-    b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
+    b: Array, parts: Array, solution: Array, given: Array, work: Handle, mean: Array, covariance: Array, hyper: Array
 ) -> None:
     """Means and covariances of ln γ and the series elements around solutions, and the noise where it is not given.
 
