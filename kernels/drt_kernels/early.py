@@ -34,10 +34,10 @@ class Helpers:
     def __init__(self, count: int, names: tuple[str, ...] = (), folder: str | None = None) -> None:
         # Only where they are needed, which is once on a machine.
         import subprocess
-        from tempfile import TemporaryDirectory
+        from tempfile import mkdtemp
 
-        self._kept = TemporaryDirectory(prefix="drt-kernels-")
-        self.folder = Path(self._kept.name)
+        self._owner = os.getpid()
+        self.folder = Path(mkdtemp(prefix="drt-kernels-"))
         self.processes: list[subprocess.Popen[bytes]] = []
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -54,12 +54,21 @@ class Helpers:
         """Whether all have."""
         return all(one.poll() is not None for one in self.processes)
 
+    @property
+    def own(self) -> bool:
+        """Whether this process has started them, and not one that it is a copy of."""
+        return self._owner == os.getpid()
+
     def end(self) -> None:
-        """End them, and remove the folder."""
+        """End them, and remove the folder; left to the process that has started them."""
+        if not self.own:
+            return
+        from shutil import rmtree
+
         for one in self.processes:
             one.terminate()
             one.wait()
-        self._kept.cleanup()
+        rmtree(self.folder, ignore_errors=True)
 
 
 _LOCK = Lock()
@@ -88,7 +97,7 @@ def _end() -> None:
 def helpers(make: Callable[[], Helpers]) -> Iterator[Helpers]:
     """Take over the processes that have begun, or make some; they end with the context."""
     with _LOCK:
-        found = _begun.pop() if _begun else make()
+        found = _begun.pop() if _begun and _begun[0].own else make()
     try:
         yield found
     finally:

@@ -124,6 +124,25 @@ def test_processes_begin_before_the_first_inversion_and_go_on_with_it(not_begun)
     assert len(calls(not_begun, 2)) == 2
 
 
+def test_a_copy_of_the_process_leaves_them_to_it(not_begun, monkeypatch):
+    early.begin()
+    (begun,) = early._begun
+    calls(not_begun, 2)
+    own = os.getpid()
+    with monkeypatch.context() as copy:
+        copy.setattr(os, "getpid", lambda: own + 1)
+        with early.helpers(lambda: early.Helpers(0)) as others:
+            assert others is not begun
+            assert not others.processes
+        assert not others.folder.exists()
+        begun.end()
+    assert begun.folder.exists()
+    assert not begun.ended()
+    early._end()
+    assert begun.ended()
+    assert not begun.folder.exists()
+
+
 @pytest.mark.parametrize(
     "why",
     ["there are copies", "one thread", "one that is wrong", "told elsewhere", "not compiled", "a worker", "no folder"],
