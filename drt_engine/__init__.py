@@ -144,6 +144,7 @@ _HOME = {
     "validation": ("Cleaning", "LinearKramersKronig", "Validation", "Validity", "ZHit", "clean", "validate"),
 }
 _SUBMODULES = ("plotting", "simulate")
+_BEFORE_INVERSION = ("LogGaussian", "Spectra", "invert")
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 
@@ -154,6 +155,11 @@ def __getattr__(name: str) -> object:
         return version("drt-engine")
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
+    if name in _BEFORE_INVERSION:
+        from drt_kernels import early
+
+        # What is asked for next takes a second to import.
+        early.begin()
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)

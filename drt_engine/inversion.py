@@ -189,8 +189,8 @@ def invert_block(
 
 def _without_solutions(spectra: Spectra, expansion: Expansion, usable: NDArray[np.bool_]) -> dict[str, Any]:
     """Arrays for the results of all spectra, by name, with a status for those that cannot be inverted."""
-    nothing = np.full(len(spectra), np.nan)
-    out: dict[str, Any] = {name: nothing.copy() for name in PER_SPECTRUM if name not in ("coefficients", "status")}
+    names = [name for name in PER_SPECTRUM if name not in ("coefficients", "status")]
+    out: dict[str, Any] = dict(zip(names, np.full((len(names), len(spectra)), np.nan), strict=True))
     out["coefficients"] = np.empty((len(spectra), expansion.tau.size))
     out["status"] = _status_of_points(spectra.impedance, usable)
     return out
@@ -385,7 +385,7 @@ def _remarks(
         (Status.NOT_UNIQUE, ~wrong & not_unique(solution, z, frequency, expansion)),
         (Status.MISFIT, wrong),
     ):
-        if those.any():
+        if np.count_nonzero(those):
             out[those] |= np.uint32(flag)
     return out
 
@@ -669,16 +669,16 @@ def _share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coeffici
     """Share of R_pol at relaxation times outside the window of the data, shape (K,); 0 without any."""
     # Where γ has both signs, parts that cancel are beyond the window none the less.
     coefficients = np.abs(coefficients)
-    whole = row_by_row(coefficients, expansion.areas[:, None])[:, 0]
-    inside = row_by_row(coefficients, _areas_inside(expansion, frequency.tobytes())[:, None])[:, 0]
+    whole, inside = row_by_row(coefficients, _areas(expansion, frequency.tobytes())).T
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0.0, np.minimum(np.maximum(1.0 - inside / whole, 0.0), 1.0), 0.0)
 
 
 @lru_cache(maxsize=16)
-def _areas_inside(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
-    """Integrals of the basis functions over the window of the data, shape (M,)."""
-    return areas_between(expansion, *expansion.window(np.frombuffer(frequency)))
+def _areas(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
+    """Integrals of the basis functions over ln τ, and over the window of the data, shape (M, 2)."""
+    inside = areas_between(expansion, *expansion.window(np.frombuffer(frequency)))
+    return np.stack([expansion.areas, inside], axis=1)
 
 
 def series_totals(spectra: Spectra, method: Method) -> Totals:

@@ -180,7 +180,8 @@ class Inversion(ResultArrays):
     @cached_property
     def gamma(self) -> Array:
         """γ(ln τ) at `tau`, ohm per unit of natural logarithm, shape (K, M)."""
-        return self.gamma_at(self.tau)
+        # A curve through values has the values; to draw one is compiled when one is drawn.
+        return self.gamma_at(self.tau) if self.method.linear else self.coefficients.copy()
 
     @cached_property
     def r_pol(self) -> Array:

@@ -139,7 +139,7 @@ def run_tiles(work: Callable[[T], None], tiles: Sequence[T]) -> None:
         The tiles.
     """
     _announce_compiling()
-    threads = min(thread_count(), len(tiles))
+    threads = min(thread_count(), len(tiles)) if len(tiles) > 1 else 1
     with single_threaded_blas():
         if threads <= 1:
             for tile in tiles:

@@ -35,6 +35,11 @@ def test_gamma_is_evaluated_anywhere(result):
         result.gamma_at("now")
 
 
+def test_gamma_of_log_gaussian_is_its_curve_at_the_relaxation_times(result):
+    own = drt.invert(result.spectra, drt.LogGaussian())
+    np.testing.assert_array_equal(own.gamma, own.gamma_at(own.tau))
+
+
 def test_r_pol_is_the_integral_of_gamma(result):
     area = quad(lambda y: result.gamma_at(np.exp(y))[0, 0], -25, 15, limit=500, epsrel=1e-10)[0]
     assert result.r_pol[0] == pytest.approx(area, rel=1e-8)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,49 +164,94 @@ def slow_flank(
         included, and without relaxation times in the last decade of the window.
     """
     out = np.zeros(len(impedance))
-    found, end = solution.parameters, expansion.window(frequency)[1]
-    first = int(expansion.tau.searchsorted(0.1 * end))
-    known = expansion.kernel == "relaxation" and expansion.basis == "piecewise-linear"
-    if not known or not 0 < first < expansion.tau.size - 1:
+    found, of_grid = solution.parameters, _flank_of(expansion, frequency.tobytes())
+    if of_grid is None:
         return out
-    slowest = frequency.argmin()
+    first, slowest = of_grid.first, of_grid.slowest
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
     said = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
     said &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
-    with np.errstate(invalid="ignore"):
-        said &= expansion.curve(found.coefficients, np.array([end]))[:, 0] < _FAINT * sigma[:, slowest]
+    if of_grid.beyond is not None:
+        # ln γ is a straight line between relaxation times; beyond the last of them γ is zero.
+        at, share = of_grid.beyond, of_grid.share
+        with np.errstate(invalid="ignore", divide="ignore"):
+            before, after = np.log(found.coefficients[:, at - 1]), np.log(found.coefficients[:, at])
+            said &= np.exp(before + share * (after - before)) < _FAINT * sigma[:, slowest]
     if not said.any():
         return out
-    gamma, sigma = found.coefficients[said], np.tile(sigma[said], 2)
-    columns, left = _responses(expansion, frequency.tobytes()), (impedance - solution.fit)[said]
+    gamma, sigma = found.coefficients[said], sigma[said]
+    sigma = np.concatenate([sigma, sigma], axis=1)
+    left = (impedance - solution.fit)[said]
     tail = gamma.copy()
-    tail[:, first:] = gamma[:, first, None] * (expansion.tau[first:] / expansion.tau[first]) ** -_FLATTEST
-    seen = np.clip(np.hstack([left.real, left.imag]) / sigma, -_HEAVIEST, _HEAVIEST)
-    seen += row_by_row(np.maximum(gamma - tail, 0.0), columns) / sigma
+    tail[:, first:] = gamma[:, first, None] * of_grid.falling
+    above = np.maximum(gamma - tail, 0.0)
     tail = np.minimum(gamma, tail)
-    part = np.digitize(expansion.tau / end, _BANDS)
-    rest = [row_by_row(tail * (part == which), columns) / sigma for which in np.unique(part)]
-    rest.append(np.repeat([1.0, 0.0], frequency.size) / sigma)
-    # A peak that is narrower than the grid has another width in γ.
-    share = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * expansion.tau)
-    narrower = share * (1.0 - share) * (1.0 - 2.0 * share)
-    narrower *= expansion.areas
-    rest.append(row_by_row(tail, np.hstack([narrower.real.T, narrower.imag.T])) / sigma)
-    exact = (1j * frequency / frequency[slowest]) ** -_FLANK
-    flank = np.concatenate([exact.real, exact.imag]) / sigma
+    # In one product: what is above the tail, then each part of the tail.
+    seen, *rest = row_by_row(
+        np.concatenate([above, *(tail * part for part in of_grid.parts)]), of_grid.columns
+    ).reshape(-1, *sigma.shape)
+    seen = np.minimum(np.maximum(np.concatenate([left.real, left.imag], axis=1) / sigma, -_HEAVIEST), _HEAVIEST) + (
+        seen / sigma
+    )
+    basis = np.stack(
+        [*rest, np.broadcast_to(of_grid.resistor, sigma.shape), row_by_row(tail, of_grid.narrower)], axis=1
+    )
+    basis /= sigma[:, None]
     # γ may be so small that it vanishes beside the noise in the numbers of the machine: nothing is said then.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
-        basis = np.linalg.qr(np.stack([one / np.linalg.norm(one, axis=1)[:, None] for one in rest], axis=2))[0]
-        flank -= np.einsum("kij,kj->ki", basis, np.einsum("kij,ki->kj", basis, flank))
-        out[said] = np.nan_to_num(np.sum(flank * seen, axis=1) / np.linalg.norm(flank, axis=1))
+        basis /= np.sqrt(np.sum(basis**2, axis=2, keepdims=True))
+        whole = np.concatenate([basis, (of_grid.flank / sigma)[:, None], seen[:, None]], axis=1)
+        # Of the triangle of QR the last two columns are what the others leave of the flank, and of the data along that.
+        triangle: NDArray[np.float64] = np.asarray(np.linalg.qr(whole.transpose(0, 2, 1), mode="r"))
+        score = triangle[:, -2, -1] * np.sign(triangle[:, -2, -2])
+        out[said] = np.where(np.isfinite(score), score, 0.0)
     return out
 
 
+class _Flank(NamedTuple):
+    """What the spectra of a grid share of :func:`slow_flank`."""
+
+    beyond: int | None  # which relaxation time is the first beyond the window, if one is
+    share: float  # where the window ends between that and the one before, by logarithms
+    first: int  # which relaxation time is the first within the last decade of the window
+    slowest: int  # which frequency is the lowest
+    falling: NDArray[np.float64]  # a tail from that time on
+    parts: tuple[NDArray[np.bool_], ...]  # (M) each, parts of γ that may each be wrong by a factor
+    columns: NDArray[np.float64]  # (M,2F) real, then imaginary parts of the impedance of the basis functions
+    narrower: NDArray[np.float64]  # (M,2F) how that changes where a peak has another width
+    resistor: NDArray[np.float64]  # (2F)
+    flank: NDArray[np.float64]  # (2F)
+
+
 @lru_cache(maxsize=4)
-def _responses(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
-    """Real, then imaginary parts of the impedance of the basis functions, shape (M, 2F): once for all tiles."""
-    unit = expansion.impedance(np.frombuffer(frequency))
-    return np.hstack([unit.real.T, unit.imag.T])
+def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
+    """Find what spectra of a grid share; None where nothing is said of any."""
+    frequency = np.frombuffer(frequency_bytes)
+    end, tau = expansion.window(frequency)[1], expansion.tau
+    first, slowest = int(tau.searchsorted(0.1 * end)), int(frequency.argmin())
+    known = expansion.kernel == "relaxation" and expansion.basis == "piecewise-linear"
+    if not known or not 0 < first < tau.size - 1:
+        return None
+    beyond = int(tau.searchsorted(end, side="right"))
+    inside = beyond < tau.size
+    share = float(np.log(end / tau[beyond - 1]) / np.log(tau[beyond] / tau[beyond - 1])) if inside else 0.0
+    unit = expansion.impedance(frequency)
+    # A peak that is narrower than the grid has another width in γ.
+    debye = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * tau)
+    narrower = debye * (1.0 - debye) * (1.0 - 2.0 * debye) * expansion.areas
+    part, exact = np.digitize(tau / end, _BANDS), (1j * frequency / frequency[slowest]) ** -_FLANK
+    return _Flank(
+        beyond if inside else None,
+        share,
+        first,
+        slowest,
+        (tau[first:] / tau[first]) ** -_FLATTEST,
+        tuple(part == which for which in np.unique(part)),
+        np.hstack([unit.real.T, unit.imag.T]),
+        np.hstack([narrower.real.T, narrower.imag.T]),
+        np.repeat([1.0, 0.0], frequency.size),
+        np.concatenate([exact.real, exact.imag]),
+    )
 
 
 def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:

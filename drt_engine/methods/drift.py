@@ -19,6 +19,7 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters
 from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import log_gaussian
+from drt_kernels.held import Handle
 
 __all__ = [
     "DriftFit",
@@ -158,7 +159,7 @@ class DriftModel:
     def _grid(self, columns: Array) -> log_gaussian.Grid:
         return with_columns(self.prepared.grid, columns)
 
-    def _work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
+    def _work(self, grid: log_gaussian.Grid) -> Handle:
         return log_gaussian.new_work(grid, plain_tables(grid.columns, grid.size))
 
     def without(self, b: Array, parts: Array, given: Array, y: Array, hyper: Array) -> float:

@@ -313,7 +313,7 @@ class LogGaussian:
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
         """
-        compile_first(thread_count())
+        compile_first(thread_count)
         if self.representation == "admittance":
             return self._solve_admittance(frequency, impedance, expansion)
         found = self._solve(frequency, impedance, expansion)

@@ -1,6 +1,7 @@
 """What the spectra of a grid share under a prior on ln γ: how they are solved, and how sure the solutions are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from drt_engine.uncertainty.ceilings import Ceilings
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
-from drt_kernels.kinds import code_for
+from drt_kernels.held import Handle, code_for
 
 __all__ = ["FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
 
@@ -127,7 +128,7 @@ class PreparedLogGaussian:
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
         self.grid = _ending(plain, problem) if ends else plain
         # Arrays of searches that have ended, and the code that searches, once it is there.
-        self._idle: list[log_gaussian.Work] = []
+        self._idle: list[Handle] = []
         self._code: Callable[..., Any] | None = None
         self.gained = 0.5 * float(plain.slope @ (self.grid.lean**2 - plain.lean**2))
 
@@ -195,17 +196,23 @@ class PreparedLogGaussian:
 
     def _search(self, b: Array, parts: Array, start: Array, given: Array, *out: Array) -> None:
         """Call :func:`drt_kernels.log_gaussian.maximise`, as quickly as it can be for one spectrum."""
+        with self._working() as work:
+            arguments: Any = (b, parts, start, given, work, *out)
+            if self._code is None:
+                log_gaussian.maximise(*arguments)
+                self._code = code_for(log_gaussian.maximise, arguments)
+            else:
+                # These arrays are made anew above, always of the same types.
+                self._code(*arguments)
+
+    @contextmanager
+    def _working(self) -> Iterator[Handle]:
+        """Lend the arrays of a search, which keep nothing from one to the next."""
         try:
             work = self._idle.pop()
         except IndexError:
             work = self.work()
-        arguments: Any = (b, parts, start, given, work, *out)
-        if self._code is None:
-            log_gaussian.maximise(*arguments)
-            self._code = code_for(log_gaussian.maximise, arguments)
-        else:
-            # These arrays are made anew above, always of the same types.
-            self._code(*arguments)
+        yield work
         if self.grid.size <= _SMALL:
             self._idle.append(work)
 
@@ -239,7 +246,8 @@ class PreparedLogGaussian:
         some = [part[: np.count_nonzero(known)] for part in found]
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], self.work(), *some)
+        with self._working() as work:
+            log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], work, *some)
         if not known.all():
             for part in found:
                 part[known] = part[: np.count_nonzero(known)].copy()
@@ -391,7 +399,7 @@ class PreparedLogGaussian:
         floors = 1.0 / size if self._reciprocal else size
         return np.sqrt(hyper[:, 0] / self.normal) * floors, np.sqrt(hyper[:, 1] / self.normal)
 
-    def work(self) -> log_gaussian.Work:
+    def work(self) -> Handle:
         """Make the arrays of the compiled search."""
         return log_gaussian.new_work(self.grid, self.tables)
 

@@ -16,6 +16,7 @@ from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
 from drt_engine.methods.nearby import plain_tables, with_columns
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
+from drt_kernels.held import Handle
 
 __all__ = ["Fit", "LogModel", "signed_grid", "signed_problem"]
 
@@ -120,7 +121,7 @@ class LogModel:
         """Collect what the kernel needs to know."""
         return with_columns(self.prepared.grid, columns)
 
-    def work(self, grid: log_gaussian.Grid) -> log_gaussian.Work:
+    def work(self, grid: log_gaussian.Grid) -> Handle:
         """Make the arrays of the compiled search for a grid."""
         tables = self.prepared.tables if self._plain else plain_tables(grid.columns, grid.size)
         return log_gaussian.new_work(grid, tables)

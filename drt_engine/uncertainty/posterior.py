@@ -534,12 +534,17 @@ class LogPosterior:
         """By how much slopes of ln γ near each relaxation time are above those of tails, shape (K, M)."""
         y = np.log(self.expansion.tau)
         excess = np.maximum(np.abs(self._slopes()) - _STEEP_SLOPE, 0.0)
-        apart = np.maximum(np.maximum(y[:-1] - y[:, None], y[:, None] - y[1:]), 0.0)
         steep = np.zeros_like(self.parameters.coefficients)
-        reach = np.exp(-apart / _STEEP_REACH).T
-        for interval in np.flatnonzero((excess > 0.0).any(axis=0)):
-            np.maximum(steep, excess[:, interval, None] * reach[interval], out=steep)
-        return steep
+        steep[:, 1:] = excess
+        steep[:, :-1] = np.maximum(excess, steep[:, :-1])
+        # Farther off it is less by the distance: of what is on one side, as much as the neighbour there knows of.
+        less = np.exp(-np.diff(y) / _STEEP_REACH)
+        rows = np.ascontiguousarray(steep.T)
+        for m in range(1, y.size):
+            np.maximum(rows[m], less[m - 1] * rows[m - 1], out=rows[m])
+        for m in range(y.size - 2, -1, -1):
+            np.maximum(rows[m], less[m] * rows[m + 1], out=rows[m])
+        return np.ascontiguousarray(rows.T)
 
     def _slopes(self) -> Array:
         """Slopes of ln |γ| between relaxation times, shape (K, M - 1)."""

@@ -6,43 +6,33 @@ keeps them on disk, where the others find them. What is left out, or could not b
 called.
 """
 
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import typeof as _typeof
 from numba import types
 from numba.core import config as _config
 
-import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_kernels import certificate, log_gaussian, piecewise, pivoting
 from drt_kernels.compiling import KNOWN, NOT_COMPILED
 from drt_kernels.curvature import Tables
-from drt_kernels.held import Held
-from drt_kernels.log_gaussian import LEAVES, Grid, Leaves, Work, new_work
+from drt_kernels.early import MOST, Helpers, helpers
+from drt_kernels.held import Held, kind_of
+from drt_kernels.log_gaussian import LEAVES, Grid, new_arrays
 
 __all__ = ["compile_first"]
-
-# More processes than this would wait for the longest of the tasks that come one after the other.
-_MOST = 4
 
 # How often a process looks whether what it waits for has been done, and how long it waits at most, s: another process
 # may have been stopped, and what it was to compile is compiled when it is called.
 _PAUSE, _PATIENCE = 0.02, 120.0
 
 _STARTING = Lock()
-
-typeof: Any = _typeof
-tuple_of: Any = types.BaseTuple.from_types
 
 
 class Task(NamedTuple):
@@ -62,17 +52,14 @@ def work_kind() -> Any:
     matrix, row, some = np.zeros((4, 4)), np.zeros(4), np.zeros(4, dtype=np.intp)
     grid = Grid(matrix, 1, 1, row, row, matrix, row, 0.0, 0.0, 0.0, matrix)
     tables = Tables(matrix, matrix, matrix, some, matrix, matrix, matrix, some, 0.0, 0.0)
-    leaves = tuple_of([one.kind for one in LEAVES], Leaves)
-    work = new_work(grid, tables, LEAVES)
-    kinds = [leaves if value is LEAVES else typeof(value) for value in work]
-    return tuple_of(kinds, Work)
+    return kind_of(new_arrays(grid, tables, LEAVES))
 
 
 @lru_cache(maxsize=1)
 def tasks() -> tuple[Task, ...]:
     """Return what the first inversion of a spectrum needs, in the order in which it is best begun."""
     work = work_kind()
-    grid, held = work.types[0], Held(work)
+    grid, held = Held(work.types[0]), Held(work)
     number, whole, yes = types.float64, types.intp, types.boolean
     row, matrix, stack = (_array(n) for n in (1, 2, 3))
     tau = _array(1, readonly=True)
@@ -87,17 +74,14 @@ def tasks() -> tuple[Task, ...]:
         task(log_gaussian._differentiate, number, grid, held),
         task(log_gaussian._curve, number, yes, yes, whole, grid, held, after=("_find_step",)),
     )
-    search = matrix, stack, matrix, matrix, work, matrix, matrix, row
+    search = matrix, stack, matrix, matrix, held, matrix, matrix, row
     return (
         *parts,
         task(log_gaussian.maximise, *search, after=tuple(part.name for part in parts)),
         *(Task(one.name, one.found) for one in LEAVES),
         task(pivoting.exchange_active, matrix, stack, _array(1, whole), whole, matrix, _array(1, yes)),
-        task(piecewise.piecewise_curve, _array(2, readonly=True), tau, tau, matrix),
         task(piecewise.piecewise_impedance, row, tau, matrix, matrix),
         task(certificate.misfit, _array(2, types.complex128), _array(2, types.complex128), row),
-        task(piecewise.piecewise_values, row, tau, matrix),
-        task(piecewise.piecewise_gram, whole, tau, matrix),
     )
 
 
@@ -142,56 +126,39 @@ class _Board:
             time.sleep(_PAUSE)
 
 
-def _may_start() -> bool:
-    """Whether `sys.executable` is Python, not a program that has Python in it."""
-    return bool(sys.executable) and Path(sys.executable).name.startswith("python") and not hasattr(sys, "frozen")
-
-
-@contextmanager
-def _others(count: int, folder: Path, some: Sequence[Task]) -> Iterator[Callable[[], bool]]:
-    """Start processes that work on the same tasks; yields what tells whether all have ended."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    # As it was set in this process, perhaps by Python and not by its surroundings.
-    environment["NUMBA_CACHE_DIR"] = str(getattr(_config, "CACHE_DIR", ""))
-    started: list[subprocess.Popen[bytes]] = []
-    # Where no process can be started, this one compiles alone, as it would without.
-    with suppress(OSError):
-        for _ in range(count if _may_start() else 0):
-            none = subprocess.DEVNULL
-            command = [sys.executable, "-m", "drt_kernels.ahead", str(folder), *(task.name for task in some)]
-            started.append(subprocess.Popen(command, stdin=none, stdout=none, stderr=none, env=environment))
-    try:
-        yield lambda: all(one.poll() is not None for one in started)
-    finally:
-        for one in started:
-            one.terminate()
-            one.wait()
-
-
 def compile_together(some: Sequence[Task], processes: int) -> None:
-    """Compile by this process and others that it starts."""
-    with TemporaryDirectory(prefix="drt-kernels-") as name:
-        board = _Board(Path(name), some)
-        with _others(min(processes, _MOST) - 1, Path(name), some) as alone:
-            board.work(alone)
-            board.wait(some, alone)
+    """Compile by this process and others that it starts, or that have begun."""
+
+    def start() -> Helpers:
+        # As numba was told in this process, perhaps by Python and not by its surroundings.
+        folder = str(getattr(_config, "CACHE_DIR", ""))
+        return Helpers(min(processes, MOST) - 1, tuple(task.name for task in some), folder)
+
+    with helpers(start) as others:
+        board = _Board(others.folder, some)
+        board.work(others.ended)
+        board.wait(some, others.ended)
 
 
-def compile_first(processes: int) -> None:
+def compile_first(processes: Callable[[], int]) -> None:
     """Compile what the first inversion of a spectrum needs, if it has not been done before.
 
     Parameters
     ----------
-    processes : int
-        How many processes may do so, this one among them; with one, it is left to the calls.
+    processes : callable
+        Tells how many processes may do so, this one among them; with one, it is left to the calls.
     """
-    if processes > 1:
+    if not _COMPILED:
         with _STARTING:
-            _compile_once(processes)
+            if (count := processes()) > 1:
+                _compile_once(count)
+                _COMPILED.append(True)
 
 
-@lru_cache(maxsize=4)
+_COMPILED: list[bool] = []
+"""Whether this process has seen to it: it is asked with every spectrum."""
+
+
 def _compile_once(processes: int) -> None:
     kept = getattr(getattr(log_gaussian.maximise, "_cache", None), "_cache_file", None)
     if not NOT_COMPILED and KNOWN and kept is not None and not kept._load_index():
@@ -201,4 +168,4 @@ def _compile_once(processes: int) -> None:
 if __name__ == "__main__":
     # The process that has started this one ends it.
     _, where, *names = sys.argv
-    _Board(Path(where), [task for task in tasks() if task.name in names]).work(lambda: False)
+    _Board(Path(where), [task for task in tasks() if not names or task.name in names]).work(lambda: False)

@@ -44,14 +44,23 @@ def _next_row(columns: Array, factor: Array, i: int) -> None:
 
 
 @compiled(**INNER, fastmath=FAST)
-def _take_columns(matrix: Array, weights: Array, order: NDArray[np.intp], columns: Array, own: Array) -> None:
-    """Columns times the weights of a spectrum in some order, and their squares."""
-    own[:] = 0.0
+def _take_squares(matrix: Array, weights: Array, order: NDArray[np.intp], squares: Array, own: Array) -> None:
+    """Squares of the columns times the weights of a spectrum, in some order."""
+    squares[:] = 0.0
+    for q in range(matrix.shape[0]):
+        for j in range(squares.size):
+            x = matrix[q, j] * weights[q]
+            squares[j] += x * x
+    for i in range(order.size):
+        own[i] = squares[order[i]]
+
+
+@compiled(**INNER, fastmath=FAST)
+def _take_columns(matrix: Array, weights: Array, order: NDArray[np.intp], columns: Array) -> None:
+    """Columns times the weights of a spectrum in that order."""
     for q in range(matrix.shape[0]):
         for i in range(order.size):
-            x = matrix[q, order[i]] * weights[q]
-            columns[q, i] = x
-            own[i] += x * x
+            columns[q, i] = matrix[q, order[i]] * weights[q]
 
 
 @compiled(**INNER, fastmath=FAST)
@@ -89,15 +98,17 @@ def largest(
     rows, size = room.shape
     width = -(-size // _TILE) * _TILE
     columns, factor = np.zeros((matrix.shape[0], width)), np.zeros((size, width))
-    own, left = np.empty(size), np.empty(size)
+    own, left, squares = np.empty(size), np.empty(size), np.empty(size)
     for k in range(rows):
-        _take_columns(matrix, weights[k], order[k], columns, own)
+        _take_squares(matrix, weights[k], order[k], squares, own)
         left[:], out[k] = own, -1.0
         missing = size
         for i in range(size):
             missing -= _settle(i, room[k], enough[k], own, left, quantile, out[k])
             if missing == 0:
                 break
+            if i == 0:
+                _take_columns(matrix, weights[k], order[k], columns)
             _next_row(columns, factor, i)
             pivot = factor[i, i] + _ROUNDING * own[i]
             share = 1.0 / math.sqrt(pivot) if pivot > 0.0 else 0.0

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import operator
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,18 +15,23 @@ import numba
 from numba import njit, types
 from numba.core import cgutils as _cgutils
 from numba.core import config as _config
+from numba.core import ir as _ir
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_machinery import register_pass
+from numba.core.extending import _Intrinsic
 from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
+from numba.core.types.functions import BaseFunction as _BaseFunction
 from numba.core.typing.templates import signature as _signature
 from numba.np.arrayobj import fix_integer_index
 
 cgutils: Any = _cgutils
+ir: Any = _ir
+BaseFunction: Any = _BaseFunction
 
 NOT_COMPILED = bool(getattr(_config, "DISABLE_JIT", False))
 """Whether kernels run as plain Python, by which it is seen which of their lines are tested."""
@@ -161,6 +167,70 @@ def _keep_sizes(context: Any) -> None:
     context.get_abi_sizeof = size
 
 
+_find_types = BaseFunction.get_call_type
+_KNOWN_TYPES: dict[tuple[int, ...], Any] = {}
+
+
+def _types_of_call(function: Any, context: Any, arguments: Any, named: Any) -> Any:
+    """Find the types of an operation of plain values once: numba tries each way that there is to do it.
+
+    Of functions that are written in Python it finds them anew, since they depend on the settings of what calls them.
+    """
+    key = function.typing_key
+    operation = getattr(key, "__module__", None) == "_operator" or key in _CALLED
+    known = all(map(_is_plain, arguments)) if operation else isinstance(key, _Intrinsic)
+    if named or not known:
+        return _find_types(function, context, arguments, named)
+    # numba has one object for each type.
+    place = (id(function), id(context), *map(id, arguments))
+    if place not in _KNOWN_TYPES:
+        made = _find_types(function, context, arguments, named)
+        if made is None:
+            return None
+        # These stay as long as their numbers are of use.
+        _KNOWN_TYPES[place] = made, function, context, tuple(arguments)
+    return _KNOWN_TYPES[place][0]
+
+
+_CALLED = (range, bool)
+
+
+def _is_plain(kind: Any) -> bool:
+    if isinstance(kind, types.BaseTuple):
+        return all(_is_plain(one) for one in cast("Any", kind).types)
+    return isinstance(kind, types.Number | types.Boolean | types.Literal | types.Array)
+
+
+def _variables(_: Any, value: Any) -> list[Any]:
+    """List the variables in a part of numba's intermediate code, in their order, as numba does, without long search."""
+    kind = type(value)
+    if kind is ir.Var:
+        return [value]
+    if kind in _OF_NONE:
+        return []
+    if isinstance(value, ir.Inst):
+        return cast("list[Any]", value.list_vars())
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return [value] if isinstance(value, ir.Var) else []
+    return [variable for one in value for variable in _variables(None, one)]
+
+
+_OF_NONE = frozenset((str, int, float, bool, type(None), ir.Loc, type(operator.add)))
+
+
+@contextmanager
+def _looking_quickly() -> Iterator[None]:
+    """Let numba take :func:`_variables` and :func:`_types_of_call` while the context lasts: it asks for both often."""
+    before = ir.Inst._rec_list_vars, BaseFunction.get_call_type
+    ir.Inst._rec_list_vars, BaseFunction.get_call_type = _variables, _types_of_call
+    try:
+        yield
+    finally:
+        ir.Inst._rec_list_vars, BaseFunction.get_call_type = before
+
+
 @contextmanager
 def _made_as(codegen: Any, kind: type[JITCodeLibrary]) -> Iterator[None]:
     """Let code that numba makes while the context lasts be of a kind; only one thread compiles at a time."""
@@ -209,6 +279,16 @@ class _Lower(Lower):
         ]
         return cgutils.get_item_pointer2(self.context, builder, data, shape, strides, "C", fixed), kind
 
+    def _lower_call_FunctionType(self, fnty: Any, expr: Any, _: Any) -> Any:  # noqa: N802 - as numba has it
+        """Call a function that is an argument by its address.
+
+        numba's own code is for functions as well whose address is not known, which Python is asked for.
+        """
+        values = self.fold_call_args(fnty, fnty.signature, expr.args, expr.vararg, expr.kws)
+        address = self.builder.extract_value(self.loadvar(expr.func.name), 0)
+        pointer = self.builder.bitcast(address, self.context.get_value_type(fnty.ftype))
+        return self.builder.call(pointer, values)
+
     def lower_getitem(self, resty: Any, expr: Any, value: Any, index: Any, signature: Any) -> Any:
         found = self._element(value, index)
         if found is None:
@@ -255,7 +335,7 @@ class _Entry(Compiler):
             state.library = _Finished(codegen, state.func_id.func_qualname)
         state.library.enable_object_caching()
         # What numba's own operations are made of is compiled on the way.
-        with _made_as(codegen, _Unfinished), _collecting_no_garbage():
+        with _made_as(codegen, _Unfinished), _collecting_no_garbage(), _looking_quickly():
             return super()._compile_core()
 
 

@@ -209,7 +209,16 @@ def _zone(zone: int, i: int, logs: int) -> tuple[int, int]:
 
 
 @compiled(**INNER, fastmath=FAST)
-def _strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Array, out: Array) -> None:
+def _has_direction(points: int, sums: Array) -> bool:
+    """Whether any weight has one; without, all p are zero."""
+    found = False
+    for f in range(points):
+        found = found or sums[WEIGHTS + 1, f] != 0.0 or sums[WEIGHTS + 2, f] != 0.0
+    return found
+
+
+@compiled(**INNER, fastmath=FAST)
+def _strip(table: Array, reach: int, first: int, turned: bool, i: int, stop: int, sums: Array, out: Array) -> None:
     """Elements of row i from the distance `first` on, up to column `stop`, times their factors."""
     scale, none = same(sums[OUTER_, i]), same(0.0)
     for j in range(i + first, stop, 4):
@@ -219,8 +228,9 @@ def _strip(table: Array, reach: int, first: int, i: int, stop: int, sums: Array,
             e, g = GHOSTS + i + k - reach, GHOSTS + j + k - reach
             a = fma(load(table, 4 * k, d), same(sums[PLAIN, e]), a)
             b = fma(load(table, 4 * k + 1, d), load(sums, PLAIN, g), b)
-            a = fma(load(table, 4 * k + 2, d), same(sums[TURNED, e]), a)
-            b = fma(load(table, 4 * k + 3, d), load(sums, TURNED, g), b)
+            if turned:
+                a = fma(load(table, 4 * k + 2, d), same(sums[TURNED, e]), a)
+                b = fma(load(table, 4 * k + 3, d), load(sums, TURNED, g), b)
         store(out, i, j, fma(fma(a, scale, fma(b, scale, none)), load(sums, OUTER_, j), none))
 
 
@@ -231,7 +241,7 @@ def assemble(tables: Tables, outer: Array, logs: int, size: int, sums: Array, ou
     near, middle, far, resistor = tables.near, tables.middle, tables.far, tables.resistor
     _generate(across, sums)
     _specialise(columns, special, across.shape[0] // 2, sums)
-    rows = out.shape[0]
+    rows, turned = out.shape[0], _has_direction(across.shape[0] // 2, sums)
     for j in range(sums.shape[1]):
         sums[OUTER_, j] = outer[j] if j < logs else 0.0
     for i in range(1, logs - 1):
@@ -239,7 +249,7 @@ def assemble(tables: Tables, outer: Array, logs: int, size: int, sums: Array, ou
         for zone in range(3):
             table = near if zone == 0 else middle if zone == 1 else far
             first, stop = _zone(zone, i, logs)
-            _strip(table, table.shape[0] // 8, first, i, stop, sums, out)
+            _strip(table, table.shape[0] // 8, first, turned, i, stop, sums, out)
         for j in range(logs, out.shape[1]):
             out[i, j] = 0.0
     for i in range(size, rows):

@@ -29,7 +29,7 @@ from drt_kernels import curvature, dense
 from drt_kernels.compiling import compiled
 from drt_kernels.curvature import FORCE, SQUARE, WEIGHTS, Tables
 from drt_kernels.dense import BESIDE, FAST, INNER, OUTER
-from drt_kernels.held import hold
+from drt_kernels.held import Handle, handle, hold
 
 Array = NDArray[np.float64]
 
@@ -179,8 +179,14 @@ class Work(NamedTuple):
     kept: Array  # (j,j) data's part of the second derivative, upper half
 
 
-def new_work(grid: Grid, tables: Tables, leaves: Leaves | None = None) -> Work:
-    """Make the arrays for one spectrum, with functions that are compiled now unless there are given ones."""
+def new_work(grid: Grid, tables: Tables) -> Handle:
+    """Make the arrays for one spectrum, in memory where compiled functions find them."""
+    made: Handle = handle(new_arrays(grid, tables, Leaves(*(one.found() for one in LEAVES))))
+    return made
+
+
+def new_arrays(grid: Grid, tables: Tables, leaves: Leaves) -> Work:
+    """Make the arrays for one spectrum, with functions that are compiled or are yet to be."""
     whole, padded = tables.columns.shape
     points = grid.columns.shape[1] // 2
 
@@ -188,7 +194,7 @@ def new_work(grid: Grid, tables: Tables, leaves: Leaves | None = None) -> Work:
         return np.zeros(shape)
 
     return Work(
-        *(grid, tables, leaves or Leaves(*(one.found() for one in LEAVES)), curvature.new_sums(tables)),
+        *(grid, tables, leaves, curvature.new_sums(tables)),
         *(zeros(padded), zeros(whole), zeros(whole), zeros(whole), zeros(whole + BESIDE), zeros(padded)),
         *(zeros(points), zeros(points), zeros(points), zeros(points)),
         *(zeros(whole), zeros(grid.logs), zeros(grid.logs), zeros(1)),
@@ -862,7 +868,7 @@ def _begin(parts: Array, given: Array, grid: Grid, work: Work, noise: Array) -> 
 
 @compiled(**_OUTER, _nrt=False)
 def maximise(
-    b: Array, parts: Array, start: Array, given: Array, work: Work, out: Array, hyper: Array, residual: Array
+    b: Array, parts: Array, start: Array, given: Array, work: Handle, out: Array, hyper: Array, residual: Array
 ) -> None:
     """Find the solutions of many spectra, their noise and their λ.
 
@@ -870,7 +876,8 @@ def maximise(
     they are to be found, and `hyper` becomes what they are; `residual` is that of :func:`_differentiate`.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,3),(k)
-    grid, held = work.grid, hold(work)
+    held = hold(work)
+    grid = held.grid
     noise = held.noise[0]
     for k in range(b.shape[0]):
         for j in range(grid.size):
@@ -982,7 +989,7 @@ def _settle(lam: float, parts: Array, given: Array, noise: Array, grid: Grid, wo
 
 @compiled(**_OUTER, _nrt=False)
 def posteriors(
-    b: Array, parts: Array, solution: Array, given: Array, work: Work, mean: Array, covariance: Array, hyper: Array
+    b: Array, parts: Array, solution: Array, given: Array, work: Handle, mean: Array, covariance: Array, hyper: Array
 ) -> None:
     """Means and covariances of ln γ and the series elements around solutions, and the noise where it is not given.
 
@@ -992,7 +999,8 @@ def posteriors(
     are.
     """
     # (k,q),(k,2,f),(k,j),(k,3)->(k,j),(k,j,j),(k,3)
-    grid, held = work.grid, hold(work)
+    held = hold(work)
+    grid = held.grid
     noise = held.noise[0]
     for k in range(b.shape[0]):
         for j in range(grid.size):

@@ -73,7 +73,6 @@ def piecewise_impedance(omega: Array, tau: Array, out_re: Array, out_im: Array) 
             out_im[f, m + 1] += rising_im
 
 
-@entry()
 def piecewise_gram(order: int, tau: Array, out: Array) -> None:
     """Roughness matrix of hat functions of y = ln τ, `tau` ascending.
 
@@ -82,9 +81,8 @@ def piecewise_gram(order: int, tau: Array, out: Array) -> None:
     squared second difference.
     """
     # (m)->(m,n)
-    for m in range(tau.size):
-        for n in range(tau.size):
-            out[m, n] = 0.0
+    # Once for a grid: it would take longer to compile.
+    out[:] = 0.0
     for m in range(tau.size - 1):
         h = math.log(tau[m + 1] / tau[m])
         diagonal = h / 3.0 if order == 0 else 1.0 / h
@@ -116,19 +114,15 @@ def _interval(tau: Array, at: float) -> int:
     return low
 
 
-@entry()
 def piecewise_values(at: Array, tau: Array, out: Array) -> None:
     """Values of the hat functions on ascending `tau`, at the relaxation times `at`; zero outside the grid."""
     # (t),(m)->(t,m)
-    for t in range(at.size):
-        for m in range(tau.size):
-            out[t, m] = 0.0
-        if at[t] < tau[0] or at[t] > tau[-1]:
-            continue
-        m = _interval(tau, at[t])
-        p = math.log(at[t] / tau[m]) / math.log(tau[m + 1] / tau[m])
-        out[t, m] = 1.0 - p
-        out[t, m + 1] = p
+    out[:] = 0.0
+    t = np.flatnonzero((at >= tau[0]) & (at <= tau[-1]))
+    m = np.minimum(tau.searchsorted(at[t], side="right") - 1, tau.size - 2)
+    p = np.log(at[t] / tau[m]) / np.log(tau[m + 1] / tau[m])
+    out[t, m] = 1.0 - p
+    out[t, m + 1] = p
 
 
 @entry()

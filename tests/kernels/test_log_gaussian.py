@@ -1,17 +1,17 @@
 """The compiled search against slow twins: the objective in plain numpy, scipy's minimisers, dense inverses."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from numba import njit, typeof
-from numba.core.typing.typeof import Purpose, _TypeofContext, typeof_impl
 from scipy.optimize import approx_fprime, minimize
 
 import drt_engine as drt
-import drt_kernels.kinds  # noqa: F401 - numba asks it for types
 from drt_kernels import curvature
 from drt_kernels import dense as dense_kernels
 from drt_kernels import log_gaussian as kernel
-from drt_kernels.held import hold
+from drt_kernels.held import handle, hold
 
 POINTS, LOGS, EXTRAS = 21, 18, 2
 
@@ -560,15 +560,61 @@ def test_neighbours_give_the_second_derivative_and_leverages(capacitance):
     np.testing.assert_allclose(found["near"][1], found["exact"][1], atol=1e-4)
 
 
+class Inner(NamedTuple):
+    share: float
+    count: int
+    flags: np.ndarray
+
+
+class Outer(NamedTuple):
+    table: np.ndarray
+    inner: Inner
+    leaves: kernel.Leaves
+    numbers: np.ndarray
+
+
+@njit
+def looked_up(given):
+    held = hold(given)
+    inner = held.inner
+    held.table[1, -1] += inner.share
+    held.numbers[inner.count] = held.table.shape[0] * 10 + held.table.shape[1]
+    inner.flags[0] = not inner.flags[0]
+    held.leaves.solve(held.table, held.table[0], held.table[2])
+    return inner.share * inner.count, held.numbers.size, inner.flags[1]
+
+
 @pytest.mark.compiled
-def test_types_that_are_kept_are_those_that_numba_finds():
-    some = grid()
-    locked = some._replace(slope=some.slope.copy())
-    locked.slope.flags.writeable = False
-    kinds = []
-    for each in (some, locked, grid(0.0)):
-        work = kernel.new_work(each, tables(each))
-        found = typeof_impl.dispatch(tuple)(work, _TypeofContext(Purpose.argument))
-        kinds.append(typeof(work))
-        assert kinds[-1] == found == typeof(kernel.new_work(each, tables(each)))
-    assert kinds[0] == kinds[2] != kinds[1]
+def test_compiled_code_finds_a_tuple_at_its_address():
+    table = np.zeros((4, 12))
+    table[:, :4], table[0, 4:] = np.eye(4), 0.0
+    leaves = kernel.Leaves(*(one.found() for one in kernel.LEAVES))
+    numbers, flags = np.arange(5), np.array([True, False])
+    given = handle(Outer(table, Inner(0.25, 3, flags), leaves, numbers))
+    assert given.table is table
+    assert given.inner.count == 3
+    assert looked_up(given) == (0.75, 5, False)
+    assert table[1, -1] == 0.25
+    assert numbers.tolist() == [0, 1, 2, 4 * 10 + 12, 4]
+    assert flags.tolist() == [False, False]
+    # The factor is one, so what solves it is its right side, with the other sign.
+    np.testing.assert_array_equal(table[2, :4], [-1.0, 0.0, 0.0, 0.0])
+    other = handle(Outer(np.zeros((4, 12)), Inner(0.5, 1, flags), leaves, numbers))
+    assert typeof(other) is typeof(given)
+    assert looked_up(other)[0] == 0.5
+
+
+@pytest.mark.compiled
+def test_what_compiled_code_would_misread_is_refused():
+    inner = Inner(0.25, 3, np.zeros(2))
+    for wrong, said in (
+        (inner._replace(flags=np.zeros((2, 3)).T), "must be contiguous"),
+        (inner._replace(count="3"), "no held tuple holds a str"),
+        (inner._replace(share=None), "no held tuple holds a NoneType"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            handle(wrong)
+    # Whole numbers and others are told apart, as numba does, and arrays by what they hold.
+    kinds = {typeof(handle(inner._replace(flags=np.zeros(2, dtype=kind)))) for kind in (float, int, bool)}
+    assert len(kinds) == 3
+    assert typeof(handle(inner)) != typeof(handle(inner._replace(count=3.0)))

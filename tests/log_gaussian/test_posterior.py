@@ -1,6 +1,7 @@
 """Intervals: that they cover what they should, follow from the covariance, and refuse what makes no sense."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from scipy.stats import truncnorm
 
 import drt_engine as drt
 from drt_engine.errors import InputError
-from drt_engine.methods.base import misfits
+from drt_engine.methods.base import misfits, slow_flank
 from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.model.problem import Parameters
+from drt_engine.uncertainty import posterior as posterior_module
 from drt_engine.uncertainty.posterior import areas_between, cut_at_zero, most_probable
 
 from ..conftest import zarc
@@ -465,6 +467,67 @@ def test_a_faint_flank_of_a_process_beyond_the_window_is_told_whichever_its_sign
     assert told[1] >= 0.9
     assert told[2] >= 0.98
     assert not (status[[0, 3]] & drt.Status.MISFIT).any()
+
+
+@pytest.mark.parametrize("last", [1e3, 4.0])
+def test_the_score_of_a_flank_is_that_of_least_squares(last):
+    # With relaxation times up to beyond the window, and to within it only.
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + np.array([0.0, 20.0])[:, None] * zarc(frequency, 1, 1600.0, 0.9)
+    z = z * (1 + 0.003 * noise(np.random.default_rng(8), (2, 71)))
+    method = LogGaussian(tau=np.geomspace(1e-7, last, 61))
+    expansion = method.expansion(frequency)
+    solution = method.solve(frequency, z, expansion)
+    found = slow_flank(solution, z, frequency, expansion)
+    end, tau = 100 / (2 * np.pi), expansion.tau
+    s, first = 2j * np.pi * frequency[:, None] * tau, int(np.argmax(tau >= 0.1 * end))
+    unit, share = expansion.impedance(frequency), 1 / (1 + s)
+    for k in range(2):
+        gamma = solution.parameters.coefficients[k]
+        tail = np.where(tau >= tau[first], gamma[first] * (tau / tau[first]) ** -0.4, gamma)
+        above, tail = np.maximum(gamma - tail, 0.0), np.minimum(gamma, tail)
+        bands = np.searchsorted([1e-4, 1e-3, 1e-2], tau / end, side="right")
+        rest = [unit @ np.where(bands == band, tail, 0.0) for band in range(4)] + [np.ones(71)]
+        rest.append((share * (1 - share) * (1 - 2 * share) * expansion.areas) @ tail)
+        sigma = np.hypot(solution.noise_floor[k], solution.noise_relative[k] * np.abs(z[k]))
+        left, flank, over = z[k] - solution.fit[k], (1j * frequency / frequency[-1]) ** -0.8, unit @ above
+        rest, left, flank, over = (
+            np.concatenate([one.real / sigma, one.imag / sigma], axis=-1) for one in (np.array(rest), left, flank, over)
+        )
+        left = np.clip(left, -4.0, 4.0) + over
+        scale = np.linalg.norm(rest, axis=1, keepdims=True)
+        flank = flank - (rest / scale).T @ np.linalg.lstsq((rest / scale).T, flank, rcond=None)[0]
+        at_end = np.exp(np.interp(np.log(end), np.log(tau), np.log(gamma))) if end < tau[-1] else 0.0
+        # A larger one shows by itself whether it rises.
+        score = flank @ left / np.linalg.norm(flank) if at_end < 0.5 * sigma[-1] else 0.0
+        np.testing.assert_allclose(found[k], score, rtol=1e-7, atol=1e-7)
+        # Alone to the same bits.
+        alone = solution.part(np.array([k]), np.arange(71))
+        np.testing.assert_array_equal(slow_flank(alone, z[k : k + 1], frequency, expansion), found[k : k + 1])
+    assert found[0] != 0.0
+    assert (found[1] != 0.0) == (last < end)
+
+
+def test_steep_flanks_widen_what_is_near_them(spectra_of_sharp):
+    result, posterior = spectra_of_sharp
+    y = np.log(result.tau)
+    slope = np.abs(np.diff(np.log(result.coefficients), axis=1) / np.diff(y))
+    expected = np.zeros_like(result.coefficients)
+    for m, at in enumerate(y):
+        for k, (before, after) in enumerate(pairwise(y)):
+            apart = max(before - at, at - after, 0.0)
+            excess = np.maximum(slope[:, k] - posterior_module._STEEP_SLOPE, 0.0)
+            expected[:, m] = np.maximum(expected[:, m], excess * np.exp(-apart / posterior_module._STEEP_REACH))
+    assert (expected > 0.0).any()
+    np.testing.assert_allclose(posterior._steep(), expected, rtol=1e-12, atol=1e-300)
+
+
+@pytest.fixture(scope="module")
+def spectra_of_sharp():
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    z = 10 + zarc(frequency, 20, 2e-4, 1.0) + zarc(frequency, 50, 0.05, 0.7)
+    z = z * (1 + 0.001 * noise(np.random.default_rng(4), (3, 71)))
+    return posterior_of(drt.Spectra(frequency, z), LogGaussian())
 
 
 def test_what_cancels_beyond_the_window_is_beyond_it():
