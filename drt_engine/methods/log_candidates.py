@@ -177,17 +177,17 @@ class LogModels:
         b, size = self._prepared.data(impedance)
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
         for k, (problem, candidates, found) in self._fits(impedance, regularisation):
-            best, rows.doubtful[k] = self._choose(found)
+            best, rows.tail_uncertain[k] = self._choose(found)
             chosen, fit = candidates[best], found[best]
             if self._sign == "both":
-                chosen, fit, doubtful = self._signed(problem, chosen, fit)
-                rows.doubtful[k] = doubtful or (rows.doubtful[k] and chosen.signs is self._plus)
+                chosen, fit, tail_uncertain = self._signed(problem, chosen, fit)
+                rows.tail_uncertain[k] = tail_uncertain or (rows.tail_uncertain[k] and chosen.signs is self._plus)
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
         noise = self._prepared.deviations(rows.hyper, size)
         return Solution(
-            rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful
+            rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.tail_uncertain
         )
 
     def _fits(self, impedance: ComplexArray, regularisation: float | None) -> Iterator[tuple[int, "_Fits"]]:
@@ -239,8 +239,8 @@ class LogModels:
         margin = _CLEAR if _jumps(found) else _LIKELY
         if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
             return chosen, fit, False
-        placed, doubtful = self._tail_beside(search, (found, ends))
-        return *search.expected(*placed), doubtful
+        placed, tail_uncertain = self._tail_beside(search, (found, ends))
+        return *search.expected(*placed), tail_uncertain
 
     def _tail_beside(self, search: "_Search", placed: _Placed) -> tuple[_Placed, bool]:
         """Choose the tail again: without negative γ, another one stood for some of the loop."""
@@ -249,8 +249,8 @@ class LogModels:
         found = {one[0].terms: one for one in every if one is not None}
         if not found:
             return placed, False
-        best, doubtful = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
-        return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), doubtful
+        best, tail_uncertain = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
+        return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), tail_uncertain
 
     def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
@@ -508,7 +508,7 @@ class _Rows:
         blank = np.zeros(rows)
         self.parameters = Parameters(np.zeros((rows, size)), blank, blank.copy(), blank.copy(), tail=blank.copy())
         self.hyper, self.residual = np.tile([0.0, 0.0, 1.0], (rows, 1)), np.zeros(rows)
-        self.doubtful = np.zeros(rows, dtype=bool)
+        self.tail_uncertain = np.zeros(rows, dtype=bool)
 
     def put(self, k: int, candidate: "Candidate", fit: Fit, size: float) -> None:
         """Put in what was found for a spectrum."""
