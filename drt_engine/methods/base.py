@@ -142,7 +142,7 @@ _HEAVIEST = 4.0
 def slow_flank(
     solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
 ) -> NDArray[np.float64]:
-    """Say how much of a process slower than the window is in the data, in standard deviations, shape (K,).
+    """Score how significant a process slower than the window is in the data, in standard deviations, shape (K,).
 
     It is a score test: the flank (jω)^−0.8 that such a process has in the window is held against what the rest leaves
     of the data. The rest is R_inf and γ, but for what γ has in the last decade above a tail of the slowest slope that

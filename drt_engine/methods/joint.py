@@ -502,7 +502,7 @@ class SeriesProblem:
         return self._run_in_steps(own, _EXACT, _EXACT_STEPS, (0.7, 1.0))
 
     def solution(self, found: SeriesHyperparameters, noise: Array, residual: float) -> JointSolution:
-        """Say what was found, with the noise of each state, shape (K, 2)."""
+        """Collect the solutions, with the noise of each state, shape (K, 2)."""
         rows = len(noise)
         size, x = np.full(rows, self.size), self.values()
         parameters = self._problem.parameters(x, self._impedance, size)
@@ -639,7 +639,7 @@ class SeriesProblem:
     def posterior(
         self, found: SeriesHyperparameters, parameters: Parameters, steps: Steps | None = None
     ) -> LogPosterior:
-        """Say how sure the solutions are, each state by itself; after :meth:`settle`, with the same `steps`."""
+        """Estimate the uncertainty of each state by itself; after :meth:`settle`, with the same `steps`."""
         chain = self.chain
 
         def moments() -> tuple[Array, Array]:
@@ -741,7 +741,7 @@ class SeriesProblem:
         return np.asarray(covariance[: 2 * logs, : 2 * logs])
 
     def noisier(self) -> Array:
-        """Say by how much the variance of the noise of each state exceeds that of the series, shape (K,).
+        """Estimate by how much the variance of the noise of each state exceeds that of the series, shape (K,).
 
         In units of the latter, with Student's distribution of the residuals where the method has it; zero where it may
         be chance. After :meth:`settle`.
@@ -811,7 +811,7 @@ class SeriesProblem:
         return found
 
     def _told(self, found: SeriesHyperparameters, limit: int) -> Array:
-        """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told.
+        """Estimate noise, strength and shift from the solution, in this order; empty where that is impossible.
 
         The factor that this needs serves for a step as well.
         """

@@ -85,7 +85,7 @@ given to the tail first."""
 
 
 def likeliest(evidence: dict[TailName, float]) -> TailName:
-    """Return the tail with the largest evidence; none where the data do not tell. Capacitors are rarer beforehand.
+    """Return the tail with the largest evidence; none where the data do not decide. Capacitors are rarer beforehand.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ class LogModels:
         return best
 
     def _with_fewer_changes(self, search: "_Search", best: _Placed) -> _Placed:
-        """Let a range go on to an end of the grid where that is about as probable: one change says less than two."""
+        """Extend a range to an end of the grid where that is about as probable."""
         (found, ends), whole = best, self._plus.size
         for pair in ((ends[0], whole), (0, ends[1])):
             one = self._one(search.problem, found[0].terms, pair)
@@ -318,7 +318,7 @@ class LogModels:
         return signs
 
     def _choose(self, found: dict[Terms, Fit], signs: Array | float = 1.0) -> tuple[Terms, bool]:
-        """Return which model is taken, and whether another one that says something else is not ruled out."""
+        """Return which model is taken, and whether one with another result is not ruled out."""
         solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
         asked = [terms for terms in asked if terms.inductance == self._coil] or asked
@@ -352,7 +352,7 @@ class LogModels:
     def posterior(
         self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
     ) -> LogPosterior:
-        """Say how sure solutions are; see :meth:`PreparedLogGaussian.posterior`."""
+        """Estimate the uncertainty of solutions; see :meth:`PreparedLogGaussian.posterior`."""
         b, size = self._prepared.data(impedance)
         parts, given = self._prepared.variance(b, size, noise)
         given[:, 2] = regularisation

@@ -358,7 +358,7 @@ class LogGaussian:
         solutions: tuple[Parameters, Array],
         times: tuple[tuple[Array, Array] | None, Array],
     ) -> LogPosterior:
-        """Say how sure solutions with drift are; as :meth:`posterior`.
+        """Estimate the uncertainty of solutions with drift; as :meth:`posterior`.
 
         Parameters
         ----------
@@ -486,7 +486,7 @@ class LogGaussian:
     def exponent_deviations(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, found: SeparateSolutions
     ) -> Array:
-        """Say how sure n of each spectrum is if it is alone, shape (K,): standard deviations; NaN without a tail.
+        """Estimate the standard deviation of n for each spectrum inverted alone, shape (K,); NaN without a tail.
 
         Parameters
         ----------
@@ -544,7 +544,7 @@ class LogGaussian:
         return solve_placed(solve, impedance, sweeps, model, likelihood, surely=self.drift == "always")
 
     def deviations(self, frequency: Array, impedance: ComplexArray, noise: tuple[Array, Array]) -> Array:
-        """Say the standard deviation of the real and of the imaginary part, ohm, shape (K, F); NaN where no point is.
+        """Return the standard deviation of the real and of the imaginary part, ohm, shape (K, F); NaN without a point.
 
         Parameters
         ----------
@@ -597,7 +597,7 @@ class LogGaussian:
         solutions: tuple[Parameters, Array],
         noise: tuple[Array, Array] | None = None,
     ) -> LogPosterior:
-        """Say how sure solutions are; called from several threads at once.
+        """Estimate the uncertainty of solutions; called from several threads at once.
 
         Parameters
         ----------

@@ -110,7 +110,7 @@ class PreparedTikhonov:
         return np.concatenate([self._with_own_weights(z)._tallies_alike(z) for z in one_by_one])
 
     def posterior(self, impedance: ComplexArray, parameters: Parameters, regularisation: Array) -> TruncatedPosterior:
-        """Say how sure solutions are.
+        """Estimate the uncertainty of solutions.
 
         Parameters
         ----------
