@@ -299,11 +299,6 @@ class JointSeries:
         of_r_pol = np.fmin(of_r_pol, own_of_r_pol.sum())
         return change_between(level, alone, variance, float(of_r_pol), in_common=True)
 
-    def _apart(self, rows: NDArray[np.intp]) -> Array:
-        """Covariances of ln γ of some spectra of a series if each were alone, shape (K, M, M)."""
-        logs = self.expansion.tau.size
-        return self._alone(rows).covariance[:, :logs, :logs]
-
     def _alone(self, rows: NDArray[np.intp]) -> LogPosterior:
         """How sure the solutions of some spectra of a series were if each were alone, with its own noise if larger."""
         number, places = self._of[int(rows[0])][0], [self._of[int(row)][1] for row in rows]

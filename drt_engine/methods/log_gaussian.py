@@ -425,7 +425,7 @@ class LogGaussian:
         return replace(solution, tail_uncertain=np.full(len(impedance), tail_uncertain)), breaks
 
     def of_series(self, parameters: Parameters) -> tuple["LogGaussian", Array | None]:
-        """Return the method with the tail that the spectra of a series have, and its exponents, shape (K,).
+        """Return the method with the kind of tail that the spectra of a series have, and exponents, shape (K,).
 
         Parameters
         ----------
@@ -435,7 +435,7 @@ class LogGaussian:
         Returns
         -------
         method : LogGaussian
-            With a tail that is linear in what it has. Its exponent is near those of the series.
+            Its tail has a fixed exponent near those of the series, so that the impedance is linear in its size.
         exponents : ndarray, shape (K,), or None
             n of each spectrum, where the tail has one.
         """
