@@ -40,10 +40,11 @@ uncompiled: $(VENV)/.installed-test
 # Once, and not by every process of the tests at the same time.
 compiled: $(VENV)/.compiled
 
-# Made-up input against readers, HDF5 files, conditions and job files, for so many seconds of processor time in all.
+# Made-up input against readers, HDF5 files, conditions and job files, for so many seconds of processor time in all:
+# beside the tests it takes above all what they leave while they wait.
 fuzz: export DRT_ENGINE_FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.installed-test
-	$(BIN)/pytest $(FUZZ) --quiet
+	nice -n 5 $(BIN)/pytest $(FUZZ) --quiet
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

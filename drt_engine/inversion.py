@@ -379,7 +379,7 @@ def _remarks(
         (Status.LAMBDA_AT_EDGE, solution.at_edge),
         (Status.SOLVED_BY_CVXPY, solution.by_cvxpy),
         (Status.EXTRAPOLATED, open_end),
-        (Status.TAIL_UNCERTAIN, solution.doubtful),
+        (Status.TAIL_UNCERTAIN, solution.tail_uncertain),
         (Status.ADMITTANCE, found.admittance),
         (Status.DRIFT, (found.drift_fast != 0.0) | (found.drift_slow != 0.0)),
         (Status.NOT_UNIQUE, ~wrong & not_unique(solution, z, frequency, expansion)),

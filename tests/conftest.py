@@ -22,6 +22,11 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"fuzzed for {spent:.0f} s of processor time; examples: {each}")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: at the end, one process would do it and the others would have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Record no lines in slow tests: this takes half of their time again, and the others run most of the same lines."""

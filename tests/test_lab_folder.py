@@ -112,6 +112,7 @@ def check_growth(results):
     assert r_pol["coated Li-rich", 500] / r_pol["coated Li-rich", 1] == pytest.approx(1.13, rel=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_four_commands_from_the_folder_to_figures_and_workbook(lab, tmp_path, run, monkeypatch):
     openpyxl = pytest.importorskip("openpyxl")
@@ -148,6 +149,7 @@ def test_four_commands_from_the_folder_to_figures_and_workbook(lab, tmp_path, ru
     assert bare["r_pol / ohm cm2"].item() == pytest.approx(30 * 0.785, rel=0.03)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_same_in_a_few_lines_of_python(lab, tmp_path):
     pytest.importorskip("openpyxl")

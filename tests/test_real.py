@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app
+from drt_engine.hdf5 import scan
 from drt_engine.plotting import heat_map, save
 
 pytestmark = pytest.mark.real
@@ -121,19 +122,27 @@ def test_every_public_set_goes_from_the_folder_to_its_figure_without_options(rea
         assert (r"of each" in drawn) == (name != "electrolyte"), kind
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "options", "count"),
+    ("name", "options", "count", "sweeps", "inverted", "grids"),
     [
-        ("zhang2020", ("--columns", "time,cycle,frequency,re,-im"), 3939),
-        ("autoecm", ("--columns", "omega=1,re=2,im=3"), 1761),
+        ("zhang2020", ("--columns", "time,cycle,frequency,re,-im"), 3939, 40, 960, 1),
+        ("autoecm", ("--columns", "omega=1,re=2,im=3"), 1761, 300, 300, 48),
     ],
 )
-def test_the_large_public_sets_need_nothing_but_columns(real_data, tmp_path, run, name, options, count):
+def test_the_large_public_sets_need_nothing_but_columns(
+    real_data, tmp_path, run, name, options, count, sweeps, inverted, grids
+):
+    """All is imported; some of each file and of each frequency grid is inverted."""
     code, imported = run("import", real_data / name, "-o", tmp_path / "c.h5", *options)
     assert code == 0, imported
-    code, said = run("invert", tmp_path / "c.h5", "--method", "tikhonov", "--regularisation", 1e-3)
+    some = ("--where", f"sweep <= {sweeps}")
+    code, said = run("invert", tmp_path / "c.h5", "--method", "tikhonov", "--regularisation", 1e-3, *some)
     assert code == 0, said
+    out = tmp_path / "c.drt.h5"
+    rows = [len(drt.read_inversion(out, one.name, one.grid)) for one in scan(out).inversions]
+    assert (sum(rows), len(rows)) == (inverted, grids)
     code, said = run("plot", tmp_path / "c.drt.h5", "-o", tmp_path / "f.png")
     assert code == 0, said
     assert f"{count} in the campaign" in imported

@@ -276,7 +276,7 @@ def test_refuses_a_choice_that_lacks_a_series(campaign):
 def test_there_are_totals_only_of_what_is_shared(campaign):
     with pytest.raises(InputError, match=r"the method shares no λ"):
         series_totals(campaign, drt.Tikhonov())
-    with pytest.raises(InputError, match=r"number as regularisation has no scores"):
+    with pytest.raises(InputError, match="regularisation is a number: no λ is left to choose"):
         drt.Tikhonov(regularisation=1e-3).tallies(
             FREQUENCY, campaign.impedance, drt.Tikhonov().expansion(campaign.frequency)
         )

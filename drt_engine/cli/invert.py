@@ -227,7 +227,7 @@ def _method(settings: dict[str, Any]) -> Any:
 
     settings = {"name": "LogGaussian"} | settings
     if settings["name"] == "LogGaussian" and (others := sorted({*settings} & _OF_TIKHONOV)):
-        raise InputError(f"{', '.join(others)}: no setting of log-gaussian. Choose --method tikhonov for it.")
+        raise InputError(f"{', '.join(others)}: no setting of log-gaussian. Leave it out, or choose --method tikhonov.")
     if settings["name"] == "Tikhonov" and (others := sorted({*settings} & _OF_LOG_GAUSSIAN)):
         raise InputError(f"{', '.join(others)}: no setting of tikhonov. Choose --method log-gaussian for it.")
     if isinstance(shared := settings.get("shared"), str):

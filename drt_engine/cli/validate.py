@@ -70,7 +70,7 @@ def validate(
     # A grid without spectra is no more than a line of zeros, unless there is no other.
     found = {name: one for name, one in found.items() if len(one)} or dict([*found.items()][:1])
     if not found:
-        raise input_error(f"there are no spectra in {file}: it has no grid.")
+        raise input_error(f"{file} holds no spectra. Write them into it with drt-engine import.")
     frame = pd.concat([one.to_frame().assign(grid=name) for name, one in found.items()], ignore_index=True)
     _print_summary(found, frame, by.split(",") if by else [])
     if output is not None:

@@ -371,7 +371,7 @@ class _Job:
         return dict(zip(series, sums, strict=True))
 
     def _tasks(self, kind: Kind, pool: Workers, chosen: Mapping[int, Mapping[Series, int]]) -> Iterator[Task]:
-        """Blocks that are not there yet; the size of each is decided when a worker is free for it."""
+        """Yield blocks that are not inverted yet; the size of each is decided when a worker is free for it."""
         there = set(self._blocks[kind])
         begun = {(block.grid, block.first): block for block in self._journal.done("unfinished") if self._joint}
         left = self._source.spectra - sum(map(len, there))

@@ -36,7 +36,7 @@ _WORDS = {str: "text", int: "a whole number", float: "a real number", bool: "tru
 
 @dataclass(frozen=True)
 class JobFile:
-    """What a job file says.
+    """Settings that a job file states.
 
     Attributes
     ----------

@@ -376,7 +376,7 @@ def _write(path: Path, content: bytes | memoryview) -> None:
 
 
 def _not_ours(found: os.stat_result, *, folder: bool = False, partial: bool = False) -> str:
-    """Say why something is not what a job of this user made; nothing if it is."""
+    """Return why something was not made by a job of this user; empty if it was."""
     if stat.S_ISLNK(found.st_mode):
         return "is a link"
     if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode):
@@ -400,7 +400,7 @@ def _brief(value: object) -> str:
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say the first thing that differs."""
+    """Return the first difference."""
     if not before:
         return "its plan is lost"
     for key, value in now.items():

@@ -91,7 +91,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What a worker says of a block.
+    """What a worker reports of a block.
 
     Attributes
     ----------
@@ -217,7 +217,7 @@ def _unraisable(dropped: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone: killed, it tells nobody, and its pool would wait for work for ever."""
+    """End this process when its parent has ended: after a kill its pool would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

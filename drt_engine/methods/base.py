@@ -1,7 +1,7 @@
 """What every method has in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -30,7 +30,7 @@ class Solution:
         Whether λ was chosen at an edge of its grid, and whether the fast solver left the spectrum to cvxpy.
     noise_floor, noise_relative : ndarray, shape (K,)
         a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
-    doubtful : ndarray of bool, shape (K,)
+    tail_uncertain : ndarray of bool, shape (K,)
         Whether another description of the low frequencies, with another R_pol, is about as probable.
     """
 
@@ -40,26 +40,24 @@ class Solution:
     optimality: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
     by_cvxpy: NDArray[np.bool_]
-    noise_floor: NDArray[np.float64] = None  # type: ignore[assignment]  # NaN, below
-    noise_relative: NDArray[np.float64] = None  # type: ignore[assignment]  # likewise
-    doubtful: NDArray[np.bool_] = None  # type: ignore[assignment]  # False, below
+    noise_floor: NDArray[np.float64] = field(default_factory=lambda: np.array(np.nan))
+    noise_relative: NDArray[np.float64] = field(default_factory=lambda: np.array(np.nan))
+    tail_uncertain: NDArray[np.bool_] = field(default_factory=lambda: np.array(False))
 
     def __post_init__(self) -> None:
-        """Fill in what the method does not find."""
-        for name in ("noise_floor", "noise_relative"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.full(self.optimality.shape, np.nan))
-        if getattr(self, "doubtful") is None:  # noqa: B009 - its type says that it is an array
-            object.__setattr__(self, "doubtful", np.zeros(self.optimality.shape, dtype=bool))
+        """Repeat the default of what the method does not find for each spectrum."""
+        for name in ("noise_floor", "noise_relative", "tail_uncertain"):
+            if getattr(self, name).ndim == 0:
+                object.__setattr__(self, name, np.full(self.optimality.shape, getattr(self, name)))
 
     def first(self, rows: int) -> "Solution":
         """Leave out what follows the first rows."""
-        cut = {field.name: getattr(self, field.name)[:rows] for field in fields(self) if field.name != "parameters"}
+        cut = {each.name: getattr(self, each.name)[:rows] for each in fields(self) if each.name != "parameters"}
         return Solution(self.parameters.rows(slice(rows)), **cut)
 
     def part(self, rows: NDArray[np.intp], points: NDArray[np.intp]) -> "Solution":
         """Return some rows, of whose fit only some points count."""
-        cut = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "parameters"}
+        cut = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "parameters"}
         return replace(self, parameters=self.parameters.rows(rows), **cut | {"fit": self.fit[np.ix_(rows, points)]})
 
     @classmethod
@@ -70,8 +68,8 @@ class Solution:
             return np.concatenate([getattr(part, name) for part in parts])
 
         parameters = [solution.parameters for solution in solutions]
-        rest = {field.name: column(solutions, field.name) for field in fields(cls) if field.name != "parameters"}
-        return cls(Parameters(*(column(parameters, field.name) for field in fields(Parameters))), **rest)
+        rest = {each.name: column(solutions, each.name) for each in fields(cls) if each.name != "parameters"}
+        return cls(Parameters(*(column(parameters, each.name) for each in fields(Parameters))), **rest)
 
 
 _CLIPPED = 5.0
@@ -144,7 +142,7 @@ _HEAVIEST = 4.0
 def slow_flank(
     solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
 ) -> NDArray[np.float64]:
-    """Say how much of a process slower than the window is in the data, in standard deviations, shape (K,).
+    """Score how significant a process slower than the window is in the data, in standard deviations, shape (K,).
 
     It is a score test: the flank (jω)^−0.8 that such a process has in the window is held against what the rest leaves
     of the data. The rest is R_inf and γ, but for what γ has in the last decade above a tail of the slowest slope that

@@ -319,7 +319,7 @@ def posterior_with_drift(
     noise: tuple[Array, Array] | None,
     times: Array,
 ) -> LogPosterior:
-    """Say how sure solutions with drift are; as :meth:`PreparedLogGaussian.posterior`."""
+    """Estimate the uncertainty of solutions with drift; as :meth:`PreparedLogGaussian.posterior`."""
     parameters, regularisation = solutions
     b, size = prepared.data(impedance)
     parts, given = prepared.variance(b, size, noise)

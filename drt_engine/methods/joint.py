@@ -458,7 +458,7 @@ class SeriesProblem:
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
         self.cut(rough.breaks)
-        rough.hand_on()
+        rough.copy_to_finer()
         self._weigh(found)
         residual = self._minimise(found, _EXACT, _EXACT_STEPS, (_FOUND, _NEAR))
         # A jump may be sharp on these relaxation times alone.
@@ -475,11 +475,11 @@ class SeriesProblem:
         """Name what further steps begin from: the solution, and how much it may change."""
         return {"y": self.chain.y, "relative": self._terms.relative}
 
-    def attune(self) -> None:
-        """Bring what depends on the solution and is held meanwhile up to date: nothing here."""
+    def update_data(self) -> None:
+        """Update the part of the data that depends on the solution but is fixed within a search: here, none does."""
 
-    def hand_on(self) -> None:
-        """Give the solution to the problem that this one is rougher than: here, it is that."""
+    def copy_to_finer(self) -> None:
+        """Copy the solution into the problem with more relaxation times: here, it is that problem."""
 
     def solve_across(self, start: Parameters, known: tuple[Array, float], across: Across, steps: Steps) -> float:
         """Find the solution of several series from solutions of each alone, noise (K, 2) and λ; return the residual."""
@@ -502,7 +502,7 @@ class SeriesProblem:
         return self._run_in_steps(own, _EXACT, _EXACT_STEPS, (0.7, 1.0))
 
     def solution(self, found: SeriesHyperparameters, noise: Array, residual: float) -> JointSolution:
-        """Say what was found, with the noise of each state, shape (K, 2)."""
+        """Collect the solutions, with the noise of each state, shape (K, 2)."""
         rows = len(noise)
         size, x = np.full(rows, self.size), self.values()
         parameters = self._problem.parameters(x, self._impedance, size)
@@ -639,7 +639,7 @@ class SeriesProblem:
     def posterior(
         self, found: SeriesHyperparameters, parameters: Parameters, steps: Steps | None = None
     ) -> LogPosterior:
-        """Say how sure the solutions are, each state by itself; after :meth:`settle`, with the same `steps`."""
+        """Estimate the uncertainty of each state by itself; after :meth:`settle`, with the same `steps`."""
         chain = self.chain
 
         def moments() -> tuple[Array, Array]:
@@ -741,7 +741,7 @@ class SeriesProblem:
         return np.asarray(covariance[: 2 * logs, : 2 * logs])
 
     def noisier(self) -> Array:
-        """Say by how much the variance of the noise of each state exceeds that of the series, shape (K,).
+        """Estimate by how much the variance of the noise of each state exceeds that of the series, shape (K,).
 
         In units of the latter, with Student's distribution of the residuals where the method has it; zero where it may
         be chance. After :meth:`settle`.
@@ -780,7 +780,7 @@ class SeriesProblem:
         length = np.full(2, _LONGEST)
         for n in range(_ROUNDS):
             self._weigh(found)
-            self.attune()
+            self.update_data()
             share = _BEGUN + (_FOUND - _BEGUN) * np.array([n, n + 1]) / _ROUNDS
             limit = _FIRST_STEPS if n == 0 else _STEPS
             if limit > self._few:
@@ -811,7 +811,7 @@ class SeriesProblem:
         return found
 
     def _told(self, found: SeriesHyperparameters, limit: int) -> Array:
-        """Noise, strength and shift that the solution shows, one after the other; nothing where it cannot be told.
+        """Estimate noise, strength and shift from the solution, in this order; empty where that is impossible.
 
         The factor that this needs serves for a step as well.
         """
@@ -1051,18 +1051,18 @@ class _CoarserProblem(SeriesProblem):
         self._between = CubicSpline(np.log(few), np.eye(few.size), axis=0)(np.log(many)).T
         self.chain.y[:, : few.size] = finer.chain.y[:, np.searchsorted(many, few)]
         self.chain.y[:, few.size :] = finer.chain.y[:, many.size :]
-        self.attune()
+        self.update_data()
 
     def _state(self) -> dict[str, Array]:
         return {f"rough_{name}": values for name, values in super()._state().items()} | {"rough_b": self.chain.b}
 
-    def attune(self) -> None:
-        """Take from the data what the finer model says at the solution and this one does not."""
+    def update_data(self) -> None:
+        """Subtract from the data by how much the finer model differs from this one at the solution."""
         finer, u = self._finer.chain, self.chain.y[:, : self._grid.logs]
         self.chain.b[:] = finer.b + self.chain.curves(np.exp(u)) - finer.curves(np.exp(u @ self._between))
 
-    def hand_on(self) -> None:
-        """Give the solution to the finer problem, interpolated."""
+    def copy_to_finer(self) -> None:
+        """Interpolate ln γ of the solution on the relaxation times of the finer problem."""
         y, few, many = self.chain.y, self._grid.logs, self._finer._grid.logs
         self._finer.chain.y[:, :many] = y[:, :few] @ self._between
         self._finer.chain.y[:, many:] = y[:, few:]

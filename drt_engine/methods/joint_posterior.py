@@ -1,4 +1,4 @@
-"""What spectra tell that were inverted together: how sure changes between them are, and γ where none was measured."""
+"""Changes between spectra inverted together, with uncertainty, and γ at states where none was measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -186,7 +186,7 @@ class JointSeries:
         return prepared, (found, np.full(found.size, self._doubt_of_exponents(line)))
 
     def _doubt_of_exponents(self, line: OrderedSeries) -> float:
-        """Say how wrong the exponents of a series may be in all states alike, as a standard deviation."""
+        """Estimate the error of the exponents that all states of a series share, as a standard deviation."""
         lam, floor, share = self.hyper[line.rows, :3].T
         alone = SeparateSolutions(self.parameters.rows(line.rows), lam, floor, share)
         z = self.impedance[line.rows]
@@ -299,11 +299,6 @@ class JointSeries:
         of_r_pol = np.fmin(of_r_pol, own_of_r_pol.sum())
         return change_between(level, alone, variance, float(of_r_pol), in_common=True)
 
-    def _apart(self, rows: NDArray[np.intp]) -> Array:
-        """Covariances of ln γ of some spectra of a series if each were alone, shape (K, M, M)."""
-        logs = self.expansion.tau.size
-        return self._alone(rows).covariance[:, :logs, :logs]
-
     def _alone(self, rows: NDArray[np.intp]) -> LogPosterior:
         """How sure the solutions of some spectra of a series were if each were alone, with its own noise if larger."""
         number, places = self._of[int(rows[0])][0], [self._of[int(row)][1] for row in rows]
@@ -358,7 +353,7 @@ class JointSeries:
         return out
 
     def _predict(self, line: OrderedSeries, sigma: Array, strange: NDArray[np.bool_], out: Prediction) -> None:
-        """Predict the spectra of a series without those that are not predicted, and say how far that misses."""
+        """Predict the spectra of a series without those that are not predicted, and return the error."""
         for first in range(min(_APART, line.rows.size)):
             left = np.zeros(line.rows.size, dtype=bool)
             left[first::_APART] = True

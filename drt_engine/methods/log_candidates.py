@@ -85,7 +85,7 @@ given to the tail first."""
 
 
 def likeliest(evidence: dict[TailName, float]) -> TailName:
-    """Return the tail with the largest evidence; none where the data do not tell. Capacitors are rarer beforehand.
+    """Return the tail with the largest evidence; none where the data do not decide. Capacitors are rarer beforehand.
 
     Parameters
     ----------
@@ -177,17 +177,17 @@ class LogModels:
         b, size = self._prepared.data(impedance)
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
         for k, (problem, candidates, found) in self._fits(impedance, regularisation):
-            best, rows.doubtful[k] = self._choose(found)
+            best, rows.tail_uncertain[k] = self._choose(found)
             chosen, fit = candidates[best], found[best]
             if self._sign == "both":
-                chosen, fit, doubtful = self._signed(problem, chosen, fit)
-                rows.doubtful[k] = doubtful or (rows.doubtful[k] and chosen.signs is self._plus)
+                chosen, fit, tail_uncertain = self._signed(problem, chosen, fit)
+                rows.tail_uncertain[k] = tail_uncertain or (rows.tail_uncertain[k] and chosen.signs is self._plus)
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
         noise = self._prepared.deviations(rows.hyper, size)
         return Solution(
-            rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.doubtful
+            rows.parameters, z, rows.hyper[:, 2].copy(), rows.residual, no, no.copy(), *noise, rows.tail_uncertain
         )
 
     def _fits(self, impedance: ComplexArray, regularisation: float | None) -> Iterator[tuple[int, "_Fits"]]:
@@ -239,8 +239,8 @@ class LogModels:
         margin = _CLEAR if _jumps(found) else _LIKELY
         if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
             return chosen, fit, False
-        placed, doubtful = self._tail_beside(search, (found, ends))
-        return *search.expected(*placed), doubtful
+        placed, tail_uncertain = self._tail_beside(search, (found, ends))
+        return *search.expected(*placed), tail_uncertain
 
     def _tail_beside(self, search: "_Search", placed: _Placed) -> tuple[_Placed, bool]:
         """Choose the tail again: without negative γ, another one stood for some of the loop."""
@@ -249,8 +249,8 @@ class LogModels:
         found = {one[0].terms: one for one in every if one is not None}
         if not found:
             return placed, False
-        best, doubtful = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
-        return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), doubtful
+        best, tail_uncertain = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
+        return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), tail_uncertain
 
     def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
@@ -268,7 +268,7 @@ class LogModels:
         return best
 
     def _with_fewer_changes(self, search: "_Search", best: _Placed) -> _Placed:
-        """Let a range go on to an end of the grid where that is about as probable: one change says less than two."""
+        """Extend a range to an end of the grid where that is about as probable."""
         (found, ends), whole = best, self._plus.size
         for pair in ((ends[0], whole), (0, ends[1])):
             one = self._one(search.problem, found[0].terms, pair)
@@ -318,7 +318,7 @@ class LogModels:
         return signs
 
     def _choose(self, found: dict[Terms, Fit], signs: Array | float = 1.0) -> tuple[Terms, bool]:
-        """Return which model is taken, and whether another one that says something else is not ruled out."""
+        """Return which model is taken, and whether one with another result is not ruled out."""
         solved = {terms: fit for terms, fit in found.items() if fit.residual <= OPTIMALITY_TOLERANCE} or found
         asked = [terms for terms in solved if self._tail in (terms.tail, "auto")] or list(solved)
         asked = [terms for terms in asked if terms.inductance == self._coil] or asked
@@ -352,7 +352,7 @@ class LogModels:
     def posterior(
         self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
     ) -> LogPosterior:
-        """Say how sure solutions are; see :meth:`PreparedLogGaussian.posterior`."""
+        """Estimate the uncertainty of solutions; see :meth:`PreparedLogGaussian.posterior`."""
         b, size = self._prepared.data(impedance)
         parts, given = self._prepared.variance(b, size, noise)
         given[:, 2] = regularisation
@@ -508,7 +508,7 @@ class _Rows:
         blank = np.zeros(rows)
         self.parameters = Parameters(np.zeros((rows, size)), blank, blank.copy(), blank.copy(), tail=blank.copy())
         self.hyper, self.residual = np.tile([0.0, 0.0, 1.0], (rows, 1)), np.zeros(rows)
-        self.doubtful = np.zeros(rows, dtype=bool)
+        self.tail_uncertain = np.zeros(rows, dtype=bool)
 
     def put(self, k: int, candidate: "Candidate", fit: Fit, size: float) -> None:
         """Put in what was found for a spectrum."""

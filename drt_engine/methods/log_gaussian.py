@@ -358,7 +358,7 @@ class LogGaussian:
         solutions: tuple[Parameters, Array],
         times: tuple[tuple[Array, Array] | None, Array],
     ) -> LogPosterior:
-        """Say how sure solutions with drift are; as :meth:`posterior`.
+        """Estimate the uncertainty of solutions with drift; as :meth:`posterior`.
 
         Parameters
         ----------
@@ -415,17 +415,17 @@ class LogGaussian:
             Before which spectra the series breaks.
         """
         given = None if isinstance(self.regularisation, str) else float(self.regularisation)
-        doubtful = False
+        tail_uncertain = False
         if self.several:
-            start, doubtful = self._with_one_tail((frequency, impedance, expansion), start, given, position)
+            start, tail_uncertain = self._with_one_tail((frequency, impedance, expansion), start, given, position)
         method, found = self.of_series(start.parameters)
         exponents = None if found is None else (found, np.zeros(found.size))
         prepared = method.prepared(frequency, expansion)
         solution, breaks = solve_series(prepared, impedance, position, start, given, steps, exponents)
-        return replace(solution, doubtful=np.full(len(impedance), doubtful)), breaks
+        return replace(solution, tail_uncertain=np.full(len(impedance), tail_uncertain)), breaks
 
     def of_series(self, parameters: Parameters) -> tuple["LogGaussian", Array | None]:
-        """Return the method with the tail that the spectra of a series have, and its exponents, shape (K,).
+        """Return the method with the kind of tail that the spectra of a series have, and exponents, shape (K,).
 
         Parameters
         ----------
@@ -435,7 +435,7 @@ class LogGaussian:
         Returns
         -------
         method : LogGaussian
-            With a tail that is linear in what it has. Its exponent is near those of the series.
+            Its tail has a fixed exponent near those of the series, so that the impedance is linear in its size.
         exponents : ndarray, shape (K,), or None
             n of each spectrum, where the tail has one.
         """
@@ -459,7 +459,7 @@ class LogGaussian:
 
         The second says whether it may as well be processes beyond the window.
         """
-        (frequency, impedance, expansion), found, doubtful = data, start, False
+        (frequency, impedance, expansion), found, tail_uncertain = data, start, False
         kinds = np.array(start.parameters.tail_kinds)
         if self.tail == "auto":
             sums: dict[TailName, float] = {}
@@ -469,7 +469,7 @@ class LogGaussian:
                 for kind, some in models.evidence(impedance[np.ix_(rows, points)], given).items():
                     sums[kind] = sums.get(kind, 0.0) + some
             kind = likeliest(sums)
-            doubtful = may_be_slow_arcs(sums, kind, len(there))
+            tail_uncertain = may_be_slow_arcs(sums, kind, len(there))
             alone = replace(self, tail=kind, along=None, series=None)
             other = kinds != kind
             for rows, points in tiles(there, np.flatnonzero(other), len(there)):
@@ -477,16 +477,16 @@ class LogGaussian:
                 found = found.with_rows(rows, solved)
         tailed = found.parameters.tail > 0.0
         if not tailed.any() or self.tail == "warburg":
-            return found, doubtful
+            return found, tail_uncertain
         deviation = self.exponent_deviations(frequency, impedance, expansion, found)
         exponent = found.parameters.tail_exponent
         exponent[tailed] = _smoothed(exponent[tailed], deviation[tailed], position[tailed])
-        return found, doubtful
+        return found, tail_uncertain
 
     def exponent_deviations(
         self, frequency: Array, impedance: ComplexArray, expansion: Expansion, found: SeparateSolutions
     ) -> Array:
-        """Say how sure n of each spectrum is if it is alone, shape (K,): standard deviations; NaN without a tail.
+        """Estimate the standard deviation of n for each spectrum inverted alone, shape (K,); NaN without a tail.
 
         Parameters
         ----------
@@ -544,7 +544,7 @@ class LogGaussian:
         return solve_placed(solve, impedance, sweeps, model, likelihood, surely=self.drift == "always")
 
     def deviations(self, frequency: Array, impedance: ComplexArray, noise: tuple[Array, Array]) -> Array:
-        """Say the standard deviation of the real and of the imaginary part, ohm, shape (K, F); NaN where no point is.
+        """Return the standard deviation of the real and of the imaginary part, ohm, shape (K, F); NaN without a point.
 
         Parameters
         ----------
@@ -597,7 +597,7 @@ class LogGaussian:
         solutions: tuple[Parameters, Array],
         noise: tuple[Array, Array] | None = None,
     ) -> LogPosterior:
-        """Say how sure solutions are; called from several threads at once.
+        """Estimate the uncertainty of solutions; called from several threads at once.
 
         Parameters
         ----------

@@ -219,7 +219,7 @@ class PreparedLogGaussian:
     def posterior(
         self, impedance: ComplexArray, parameters: Parameters, regularisation: Array, noise: tuple[Array, Array] | None
     ) -> LogPosterior:
-        """Say how sure solutions are.
+        """Estimate the uncertainty of solutions.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class PreparedLogGaussian:
         covariances: tuple[Array, Array],
         data: tuple[Array, Array],
     ) -> Array:
-        """Say how far the data would move the mean if the prior did not hold it, and what doubt about λ does to it.
+        """Return how far the mean would move without the prior, and how far it moves within the uncertainty of λ.
 
         At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
         leads along d = C g, with the covariance C, to where the data fit better: as far as they do so by their squares,
@@ -312,7 +312,7 @@ class PreparedLogGaussian:
         return np.stack([np.minimum(share, 1.0)[:, None] * along, 2.0 * _DOUBT / twice[:, None] * moved], axis=1)
 
     def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
-        """Collect what says how large γ may be."""
+        """Collect what bounds γ from above."""
         variance = (hyper[:, 0, None] * parts[:, 0] + hyper[:, 1, None] * parts[:, 1]) / self.normal
         weights = np.tile(1.0 / np.sqrt(variance), 2)
         return Ceilings(self.problem.matrix, weights, solution, size[:, None] / self.problem.scale[: self.grid.logs])

@@ -209,7 +209,7 @@ class LogModel:
         return value, left, fit.hyper[0] * parts[0] + fit.hyper[1] * parts[1], grid
 
     def excused(self, b: Array, parts: Array, given: Array, fit: Fit) -> float:
-        """Say how much of what a solution leaves is due to peaks that are narrower than relaxation times are apart.
+        """Estimate the part of the residuals that is due to peaks that are narrower than relaxation times are apart.
 
         At each peak, γ of some neighbouring relaxation times is exchanged for one ideal element as far as that
         explains the residuals, which takes R_inf and L along.

@@ -217,7 +217,7 @@ def _added(parameters: Parameters, shares: Shares, frequency: Array, basis: Comp
 
 
 def _with_drifts(found: JointSolution, shares: Shares, sweeps: Sweeps, expansion: Expansion, window: Any) -> Any:
-    """Say by how much ln γ changes over each sweep, as a straight line in ln τ that is closest where γ is."""
+    """Estimate by how much ln γ changes over each sweep, as a straight line in ln τ that is closest where γ is."""
     known = found.parameters
     gamma, ends = known.coefficients * expansion.areas, ends_of_window(expansion.tau, window)
     logs = np.log(known.coefficients.clip(min=1e-300))

@@ -244,7 +244,7 @@ class Tikhonov:
         solutions: tuple[Parameters, NDArray[np.float64]],
         noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,  # noqa: ARG002 - as the protocol has it
     ) -> TruncatedPosterior:
-        """Say how sure solutions are, if λ and the penalty describe γ; called from several threads at once.
+        """Estimate the uncertainty of solutions, if λ and the penalty describe γ; called from several threads at once.
 
         The posterior of the problem, normal noise and a normal prior cut off where an unknown is negative, by
         expectation propagation [1]_.

@@ -110,7 +110,7 @@ class PreparedTikhonov:
         return np.concatenate([self._with_own_weights(z)._tallies_alike(z) for z in one_by_one])
 
     def posterior(self, impedance: ComplexArray, parameters: Parameters, regularisation: Array) -> TruncatedPosterior:
-        """Say how sure solutions are.
+        """Estimate the uncertainty of solutions.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class PreparedTikhonov:
 
     def _tallies_alike(self, impedance: ComplexArray) -> NDArray[np.int64]:
         if self._criterion is None:
-            raise InputError("a number as regularisation has no scores to sum. Name a criterion.")
+            raise InputError("regularisation is a number: no λ is left to choose for all spectra. Name a criterion.")
         return tally(self._criterion, self._scores(self._criterion, impedance, *self._problem.data(impedance)))
 
     def _with_own_weights(self, impedance: ComplexArray) -> "PreparedTikhonov":

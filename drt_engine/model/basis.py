@@ -58,11 +58,6 @@ class Basis:
     highest_order: int = 2
     why: str = ""
 
-    @property
-    def support(self) -> float:
-        """Where the function ends, in x; infinite for most."""
-        return math.nan if self.radial is None else radial.SUPPORT[self.radial]
-
     def check_order(self, order: int) -> None:
         """Refuse an order of the roughness that this basis does not have.
 

@@ -85,7 +85,7 @@ class Deconvolution:
 
     @cached_property
     def count(self) -> NDArray[np.int64]:
-        """How many elements each spectrum has, shape (K,)."""
+        """Number of elements of each spectrum, shape (K,)."""
         known = np.isfinite(self.parameters).sum(axis=1) - len(self.series)
         return np.asarray(np.maximum(known, 0) // SHAPES[self.shape].size)
 

@@ -392,7 +392,7 @@ def _check_top(norm: Normalize, values: Array, *, limited: bool) -> None:
     end = float(np.nanmax(values))
     norm.autoscale_None(np.ma.masked_invalid(values))
     if norm.vmax is None or (norm.vmax < end and not limited):
-        raise InputError(f"norm must not end below the largest γ, {end:.4g} ohm; got vmax={norm.vmax}.")
+        raise InputError(f"norm must reach the largest γ, {end:.4g} ohm; got vmax={norm.vmax}. Raise vmax.")
 
 
 def _draw_stripes(
@@ -489,7 +489,7 @@ def _say_own_scales(values: Array, state: str) -> None:
 
 
 def _flat(values: Array, state: str) -> int:
-    """Count the spectra that would look like a line beside the largest, unless limits of γ are wished."""
+    """Count the spectra whose γ would look flat on the scale of the largest; 0 if limits of γ are given."""
     if current().gamma_range is not None or current().log_gamma:
         return 0
     tops = _largest(values)

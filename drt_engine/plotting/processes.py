@@ -233,17 +233,17 @@ def _per_area(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _known(table: pd.DataFrame) -> pd.DataFrame:
-    """Tell observations that are not determined, in a column, or leave them out."""
-    doubtful = np.zeros(len(table), dtype=bool)
+    """Mark observations that are not determined in a column, or leave them out."""
+    undetermined = np.zeros(len(table), dtype=bool)
     if "r_error" in table.columns and current().undetermined != "show":
-        doubtful = (table["r_error"] > 0.5 * table["r"]).to_numpy()
+        undetermined = (table["r_error"] > 0.5 * table["r"]).to_numpy()
     if current().undetermined == "hide":
-        if doubtful.all():
+        if undetermined.all():
             raise InputError(
                 "no observation of a process is determined: R is less than twice its standard error in all."
             )
-        table, doubtful = table[~doubtful].reset_index(drop=True), doubtful[~doubtful]
-    return table.assign(_doubtful=doubtful)
+        table, undetermined = table[~undetermined].reset_index(drop=True), undetermined[~undetermined]
+    return table.assign(_undetermined=undetermined)
 
 
 def _here(fixed: Mapping[str, Any], tracks: Tracks) -> dict[str, Any]:
@@ -362,20 +362,24 @@ def _draw_trajectories(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str
         dashes = _STYLES.get(str(part["direction"].iloc[0]), "-") if "direction" in part else "-"
         # a line is broken where the process was not found at a state in between
         breaks = np.flatnonzero(np.diff(part["_rank"].to_numpy()) > 1.5) + 1
-        sure = np.where(part["_doubtful"].to_numpy(), np.nan, y)
+        sure = np.where(part["_undetermined"].to_numpy(), np.nan, y)
         line = np.insert(x, breaks, np.nan), np.insert(sure, breaks, np.nan)
         # where points scatter, a line between each and the next would hide where they gather
         axes.plot(*line, color=colour, lw=0.7 if len(part) <= _MANY else 0.2, ls=dashes, zorder=2.0)
         held, marker = (part["merged_with"] != "").to_numpy(), part["_marker"].iloc[0]
-        doubtful = part["_doubtful"].to_numpy()
-        looks = ((~held & ~doubtful, colour, colour), (held & ~doubtful, "white", colour), (doubtful, "0.8", _GREY))
+        undetermined = part["_undetermined"].to_numpy()
+        looks = (
+            (~held & ~undetermined, colour, colour),
+            (held & ~undetermined, "white", colour),
+            (undetermined, "0.8", _GREY),
+        )
         for which, face, edge in looks:
             style: dict[str, Any] = {"marker": marker, "ms": size, "mfc": face, "mec": edge, "mew": 0.5}
             (points,) = axes.plot(x[which], y[which], ls="none", zorder=2.2, **style)
-            if which is doubtful:
+            if which is undetermined:
                 points.set_gid(UNDETERMINED)
         if error is not None:
-            sure = np.where(doubtful, np.nan, part[error].to_numpy(dtype=float))
+            sure = np.where(undetermined, np.nan, part[error].to_numpy(dtype=float))
             _draw_errors(axes, (x, y, sure), colour)
 
 
@@ -403,7 +407,7 @@ def _explain(figure: Figure, panels: list[Axes], table: pd.DataFrame, colours: P
             Line2D([], [], ls="none", marker=known[cell], ms=2.6, color="0.35", label=drawn(cell_title(cell)))
             for cell in sorted(known, key=str)
         ]
-    if table["_doubtful"].any():
+    if table["_undetermined"].any():
         style = {"marker": "o", "ms": 2.6, "mfc": "0.8", "mec": _GREY, "mew": 0.5}
         keys.append(Line2D([], [], ls="none", label="not determined", **(grey | style)))
     if (table["merged_with"] != "").any():

@@ -39,8 +39,8 @@ def validity_residuals(
 ) -> Figure:
     """Residuals of the test of one spectrum, (Z − Z_model) / |Z|, in per cent over frequency.
 
-    A grey band of plus and minus two standard deviations of the noise lies behind them. Points that are off have a ring
-    around both parts. What was found stands above.
+    A grey band shows plus and minus two standard deviations of the noise. Points that the test rejects have a ring
+    around their real and imaginary parts. The title says what the test found.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Events of processes: born, dead, missing, merged into the peak of another, split off it, or crossing one."""
+"""Events of processes: one appears, ends, is missing, merges into the peak of another, splits off it, or crosses it."""
 
 from dataclasses import dataclass
 from itertools import pairwise

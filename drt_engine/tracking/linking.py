@@ -241,7 +241,7 @@ def _pairs(observed: Observations, max_gap: int) -> _Pairs:
 
 
 def _first_motion(observed: Observations, pairs: _Pairs) -> Motion:
-    """Guess the motion from peaks that are each other's nearest in τ at neighbouring states."""
+    """Estimate the motion from peaks that are each other's nearest in τ at neighbouring states."""
     next_ = pairs.lag == 1
     early, late = pairs.early[next_], pairs.late[next_]
     off = observed.x[late] - observed.x[early]

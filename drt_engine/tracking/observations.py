@@ -16,7 +16,7 @@ Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 _WORST = 1.0
-"""Largest standard deviation of a logarithm: errors beyond tell no more than that."""
+"""Largest standard deviation of a logarithm: larger ones carry no more information."""
 
 
 @dataclass(frozen=True, eq=False)

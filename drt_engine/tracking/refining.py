@@ -111,7 +111,7 @@ def refine(
 
 
 def _compact(process: Ints, pinned: int) -> tuple[Ints, int]:
-    """Give numbers without gaps to the processes that have peaks or are pinned, and tell how many there are."""
+    """Give numbers without gaps to the processes that have peaks or are pinned, and count them."""
     there = np.unique(np.concatenate([np.arange(pinned), process[process >= 0]]))
     new = np.full(int(there.max(initial=-1)) + 2, -1, dtype=np.intp)
     new[there] = np.arange(there.size)
@@ -194,7 +194,7 @@ def _superfluous(observed: Observations, process: Ints, gain: Floats, pinned: in
 
 
 def _least_persistent(observed: Observations, process: Ints, tree: Tree, persistence: float, pinned: int) -> int:
-    """Return the process that is found again least often, if less often than `persistence` says; else -1."""
+    """Return the process that is found again least often, if less often than `persistence` asks for; else -1."""
     size = max(int(process.max(initial=-1)) + 1, pinned)
     seen = np.zeros((observed.series.size, size), dtype=bool)
     mine = np.flatnonzero(process >= 0)

@@ -93,7 +93,7 @@ class Tracks:
         return summary.reset_index()
 
     def __repr__(self) -> str:
-        """Say what was followed, on one line."""
+        """Summarise the trajectories in one line."""
         counts = ", ".join(
             f"{name} ({count})" for name, count in self.table["process"].value_counts(sort=False).items()
         )

@@ -151,7 +151,7 @@ def similarity_of(density: float | Floats) -> float | Floats:
 
 
 def _held(expected: Floats) -> tuple[Floats, Floats]:
-    """Fill gaps with the nearest value, and tell how many points away it is; shapes (..., G, 2) and (..., G)."""
+    """Fill gaps with the nearest value, and return how many points away it is; shapes (..., G, 2) and (..., G)."""
     points = expected.shape[-2]
     if not expected.size:
         return expected, expected[..., 0]

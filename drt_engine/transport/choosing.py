@@ -145,12 +145,12 @@ def _fit_tile(given: tuple[Array, Complex, Array], most: int, tile: NDArray[np.i
         out.residual[tile[rows]] = np.sqrt(2 * step.fits.chi2[rows] / data[rows])
         out.optimality[tile[rows]] = step.fits.optimality[rows]
     out.arcs[tile], out.total[tile], out.deviation[tile] = best, total, np.sqrt(spread) * widening
-    doubtful = np.flatnonzero((flags & int(Flag.MISFIT)) != 0)
-    if doubtful.size:
-        more = fit_arcs(omega, z[doubtful], most + 1, PelletFits(steps[-1].fits.take(doubtful), most))
-        wins = _score(more, data[doubtful]) < score.min(axis=0)[doubtful] - _BETTER
-        other = more.total(more.counted(factor[doubtful])[0])[0]
-        out.other[tile[doubtful]] = np.where(wins, other, out.other[tile[doubtful]])
+    misfit = np.flatnonzero((flags & int(Flag.MISFIT)) != 0)
+    if misfit.size:
+        more = fit_arcs(omega, z[misfit], most + 1, PelletFits(steps[-1].fits.take(misfit), most))
+        wins = _score(more, data[misfit]) < score.min(axis=0)[misfit] - _BETTER
+        other = more.total(more.counted(factor[misfit])[0])[0]
+        out.other[tile[misfit]] = np.where(wins, other, out.other[tile[misfit]])
     flags |= _shapes((omega, z, factor), (steps[-1], best == most, totals[-1], deviations[-1]), tile, out)
     out.status[tile] = flags
 

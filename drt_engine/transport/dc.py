@@ -153,7 +153,7 @@ def _steps(parts: Sequence[tuple[int, Trace]], floor: float, level: float) -> tu
     relaxed = relax(signals, level)
     half = relaxed.quantile * relaxed.end_error
     status = np.where(relaxed.steady, 0, int(Flag.NOT_STEADY))
-    status |= np.where(relaxed.doubtful, int(Flag.POWER_OF_TIME), 0)
+    status |= np.where(relaxed.power_of_time, int(Flag.POWER_OF_TIME), 0)
     current = np.array([np.abs(step.current).max() for _, step in parts])
     by_voltage = np.array([control == "voltage" for control in controls])
     low = np.where(by_voltage, np.abs(relaxed.end), current) < floor
@@ -219,8 +219,8 @@ def _sample(steps: pd.DataFrame, shape: tuple[float, float], level: float) -> tu
     status = Flag.OK if len(steady) == len(steps) else Flag.NOT_STEADY
     status |= Flag.BELOW_FLOOR if np.any(steps["status"] & int(Flag.BELOW_FLOOR)) else Flag.OK
     # All steps of a sample relax alike: by chance, a few of them do not exclude a constant phase.
-    doubtful = (steps["status"] & int(Flag.POWER_OF_TIME)) != 0
-    status |= Flag.POWER_OF_TIME if 2 * doubtful.sum() > len(steps) else Flag.OK
+    powers = (steps["status"] & int(Flag.POWER_OF_TIME)) != 0
+    status |= Flag.POWER_OF_TIME if 2 * powers.sum() > len(steps) else Flag.OK
     names = ("resistance", "resistance_low", "resistance_high", "offset", "curvature")
     row: dict[str, Any] = dict.fromkeys((*names, "sigma", "sigma_low", "sigma_high"), np.nan)
     x, y = steady["level"].to_numpy(dtype=float), steady["steady"].to_numpy(dtype=float)

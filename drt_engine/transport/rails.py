@@ -54,7 +54,7 @@ def line_at(omega: Array, x: Array, connection: Connection) -> Complex:
 
 
 def fit_rails(omega: Array, impedance: Complex, connection: Connection, before: Rails | None = None) -> Rails:
-    """Fit the line.
+    """Fit a transmission line with an ionic and an electronic rail to each spectrum.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def fit_rails(omega: Array, impedance: Complex, connection: Connection, before: 
     impedance : ndarray of complex, shape (K, F)
         Impedances, ohm.
     connection : {"ee", "ii", "ie"}
-        What is at the faces.
+        Which rail each face contacts: that of electrons (e) or of ions (i).
     before : Rails, optional
         Solutions of a coupling that blocks, from which that with a charge transfer begins.
 
     Returns
     -------
     Rails
-        The best of several beginnings.
+        The best fit of several starting points.
     """
     z = filled(omega, impedance)
     starts = _across(omega, z) if connection == "ie" else _between(omega, z, connection)

@@ -62,7 +62,7 @@ class Relaxation:
         Largest time constant, s; NaN without one.
     steady : ndarray of bool, shape (K,)
         Whether the signal was held for five times the slowest time constant, and what is left is within the noise.
-    doubtful : ndarray of bool, shape (K,)
+    power_of_time : ndarray of bool, shape (K,)
         Whether terms with n < 1, which are not excluded, would end outside the interval of a steady signal.
     quantile : ndarray, shape (K,)
         Of Student's t.
@@ -77,7 +77,7 @@ class Relaxation:
     begin_high: Array
     slowest: Array
     steady: NDArray[np.bool_]
-    doubtful: NDArray[np.bool_]
+    power_of_time: NDArray[np.bool_]
     quantile: Array
     parameters: tuple[Array, ...]
 
@@ -133,7 +133,7 @@ def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
         begin_high=scale * np.maximum(sign * begin[1], sign * begin[2]),
         slowest=slowest[best, rows],
         steady=~unsteady,
-        doubtful=beyond & ~unsteady,
+        power_of_time=beyond & ~unsteady,
         quantile=quantile,
         parameters=tuple(_plain(x, sign[k] * scale[k]) for k, x in zip(rows, chosen, strict=True)),
     )

@@ -92,7 +92,7 @@ class JoinedCeilings:
 
 
 def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, enough: Array | float = np.inf) -> Array:
-    """Find how large a coefficient of γ may be until the residuals say no.
+    """Find how large a coefficient of γ may be before the residuals contradict it.
 
     A coefficient can only grow where others make room for it, and those that are not negative make room by what they
     have. So a coefficient x_m may grow at the expense of the ones that are at least as large as it becomes, and of the

@@ -164,7 +164,7 @@ class FittedSpectra:
 
     @property
     def kinds(self) -> NDArray[np.int64]:
-        """What tells spectra apart that cannot be worked on together, shape (K,): representation, drift."""
+        """Label spectra that cannot be worked on together, shape (K,): by representation and drift."""
         drifts = (self.parameters.drift_fast != 0.0) | (self.parameters.drift_slow != 0.0)
         return np.asarray(self.parameters.admittance + _DRIFTS * drifts, dtype=np.int64)
 

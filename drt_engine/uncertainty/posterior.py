@@ -159,7 +159,7 @@ class Posterior(Protocol):
 
 @runtime_checkable
 class HasPosterior(Protocol):
-    """A method that says how sure its solutions are."""
+    """A method that estimates the uncertainty of its solutions."""
 
     def posterior(
         self,
@@ -169,7 +169,7 @@ class HasPosterior(Protocol):
         solutions: tuple[Parameters, NDArray[np.float64]],
         noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Posterior:
-        """Say how sure solutions are; called from several threads at once.
+        """Estimate the uncertainty of solutions; called from several threads at once.
 
         Parameters
         ----------
@@ -554,7 +554,7 @@ class LogPosterior:
 
 
 def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArray[np.bool_]:
-    """Say whether γ rises up to the longest relaxation time that the data show, shape (K,).
+    """Return whether γ rises up to the longest relaxation time that the data show, shape (K,).
 
     False for a γ that has zeros or both signs: such a one rings, and rises at the end of the data without a reason.
 

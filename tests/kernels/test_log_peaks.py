@@ -147,8 +147,8 @@ def test_more_doubt_leaves_fewer_features_and_a_single_process_is_one():
 def test_a_valley_where_gamma_vanishes_need_not_be_known():
     gamma = np.exp(-2.0 * (np.abs(np.abs(Y) - 4)) ** 1.5) + 1e-9
     cov = covariance(0.05)
-    doubtful = gamma < 1e-3 * gamma.max()
-    cov[np.ix_(doubtful, doubtful)] += 30.0 * np.eye(doubtful.sum())
+    uncertain = gamma < 1e-3 * gamma.max()
+    cov[np.ix_(uncertain, uncertain)] += 30.0 * np.eye(uncertain.sum())
     (own,) = found(gamma, cov)
     assert len(own) == 2
     assert (own[:, 5] > 8).all()

@@ -85,4 +85,4 @@ def test_full_width_at_half_maximum(kind):
     basis = next(basis for basis in BASES.values() if basis.radial == kind)
     half = brentq(lambda x: truth.phi(kind.name, x) - 0.5, 0.1, 9.0, xtol=1e-15)
     assert basis.fwhm == pytest.approx(2.0 * half, rel=1e-12)
-    assert basis.support == truth.SUPPORT.get(kind.name, np.inf)
+    assert radial.SUPPORT[kind] == truth.SUPPORT.get(kind.name, np.inf)

@@ -116,7 +116,7 @@ def test_no_false_tail_and_no_false_sign():
 
 
 @pytest.mark.parametrize(
-    ("evidence", "exponent", "tail", "doubtful"),
+    ("evidence", "exponent", "tail", "tail_uncertain"),
     [
         ((0.0, 5.0, 4.5), 0.96, "cpe", False),
         ((0.0, 5.0, 4.2), 0.96, "capacitor", False),
@@ -126,7 +126,7 @@ def test_no_false_tail_and_no_false_sign():
         ((0.0, 1.0, 1.5), 0.96, "cpe", True),
     ],
 )
-def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, exponent, tail, doubtful):
+def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, exponent, tail, tail_uncertain):
     discretisation = discretise(FREQUENCY[::8], Expansion(np.logspace(-4, 0, 5), "piecewise-linear", np.nan), 1)
     models = LogModels(discretisation, "auto", False, "positive", ("auto", True))
     sizes = dict(zip(("none", "capacitor", "cpe"), (1.0, 0.5, 0.5), strict=True))
@@ -137,7 +137,7 @@ def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, 
         for (name, size), one in zip(sizes.items(), evidence, strict=True)
     }
     best, unsure = models._choose(fits)
-    assert (best.tail, unsure) == (tail, doubtful)
+    assert (best.tail, unsure) == (tail, tail_uncertain)
 
 
 @pytest.mark.parametrize(

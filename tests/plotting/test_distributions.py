@@ -124,7 +124,7 @@ def test_heat_map_gives_each_state_its_stripe():
     linear = plotting.heat_map(result, "cycle", norm=Normalize(0, 500), bar=False).axes[0]
     assert linear.collections[0].norm.vmax == 500
     assert len(linear.figure.axes) == 1
-    with pytest.raises(InputError, match="must not end below the largest"):
+    with pytest.raises(InputError, match="must reach the largest γ"):
         plotting.heat_map(result, "cycle", norm=Normalize(0, 1))
 
 

@@ -25,6 +25,12 @@ def two_series(spectra):
     return drt.invert(drt.Spectra(FREQUENCY, z, states), drt.LogGaussian(along="voltage"))
 
 
+def apart_of(result, rows):
+    """Covariances of ln γ of some spectra if each were alone."""
+    logs = result.coefficients.shape[1]
+    return result._joined._alone(np.array(rows)).covariance[:, :logs, :logs]
+
+
 def outside(result, one, other):
     """How much smaller and larger a change may be for what is beyond the window, in proportion to γ at its end."""
     less, more = result._joined._alone(np.array([one, other])).outside(0.95)
@@ -57,7 +63,7 @@ def test_a_change_is_known_better_than_from_single_spectra(single, joint):
 
 @pytest.mark.parametrize("pair", [(0, 4), (0, 7), (2, 6)])
 def test_a_far_change_is_known_no_less_than_from_the_two_spectra_alone(joint, pair):
-    change, apart = joint.change(*pair), joint._joined._apart(np.array(pair))
+    change, apart = joint.change(*pair), apart_of(joint, pair)
     parts = joint.coefficients[list(pair)] * joint.expansion.areas
     alone = quantile(0.95) * np.sqrt(np.einsum("km,kmn,kn->", parts, apart, parts))
     alone = np.hypot(alone, outside(joint, *pair)[1])
@@ -125,7 +131,7 @@ def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, o
     contrast[other, :logs], contrast[one, :logs] = weights[other], -weights[one]
     variance = contrast.ravel() @ whole @ contrast.ravel()
     change = joint.change(one, other)
-    parts, apart = weights[[one, other]], joint._joined._apart(np.array([one, other]))
+    parts, apart = weights[[one, other]], apart_of(joint, (one, other))
     own = np.einsum("km,kmn,kn->k", parts, apart, parts)
     # What is wrong of R_pol in both alike, as a share of it, is left in the difference by as much as they differ.
     size = parts.sum(axis=1)

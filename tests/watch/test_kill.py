@@ -32,6 +32,7 @@ def check(ran, kills, sweeps):
     assert float(re.search(r"differ from a batch by ([\d.e+-]+);", ran.stdout).group(1)) < 0.005
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_watch_that_is_killed_often_has_every_sweep_once():
     check(killed("--sweeps=40", "--kills=10", "--seconds=50", "--seed=1"), 10, 40)
