@@ -18,6 +18,7 @@ from drt_engine.methods import LogGaussian, Method
 from drt_engine.peaks import without_edges
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.text import count_of
 from drt_engine.tracking import track
 from drt_engine.validation import Validation, validate
 
@@ -213,7 +214,7 @@ class Session:
     def choose(self, row: int, side: Side = "a") -> None:
         """Select a spectrum."""
         if not 0 <= row < len(self.source):
-            raise InputError(f"row must be one of {len(self.source)} spectra; got {row}.")
+            raise InputError(f"row must be one of {count_of(len(self.source), 'spectrum')}; got {row}.")
         if side == "a":
             self.a = row
         else:
