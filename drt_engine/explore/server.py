@@ -23,6 +23,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import ErrorHandler, RequestHandler
 
+from drt_engine.text import visible
+
 __all__ = ["Served", "serve", "shown_in_browser"]
 
 _HOST = "127.0.0.1"
@@ -89,9 +91,9 @@ def _begins_early(server: Any, title: str, gate: _Gate) -> None:
     """Let a page name its scripts before it is made: a browser takes about as long to load them as making it takes."""
     from panel.io.server import DocHandler
 
-    beginning = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>' + (
-        "".join(f'<script src="{script}"></script>' for script in _SCRIPTS)
-    )
+    named = html.escape(visible(title))
+    scripts = "".join(f'<script src="{script}"></script>' for script in _SCRIPTS)
+    beginning = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{named}</title>{scripts}'
     again = re.compile("|".join(rf'<script [^>]*src="{re.escape(script)}(\?[^"]*)?"></script>' for script in _SCRIPTS))
 
     class Page(DocHandler):  # type: ignore[misc]  # panel has no types
