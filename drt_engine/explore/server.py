@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.routing import Router
 from tornado.web import ErrorHandler, RequestHandler
 
@@ -104,7 +105,10 @@ def _begins_early(server: Any, title: str, gate: _Gate) -> None:
             self.set_header("Content-Type", "text/html")
             self.set_header("Cache-Control", "no-store")
             super().write(beginning)
-            await self.flush()
+            try:
+                await self.flush()
+            except StreamClosedError:
+                return  # nobody waits for the page any more
             await gate.asked_for(_SCRIPTS)
             await super().get(*args, **kwargs)
 
