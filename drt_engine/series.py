@@ -123,10 +123,11 @@ def series_columns(
         if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _place_of_files(states, name, along)
     ]
     chosen: list[str] = []
+    counted: dict[str, int] = {}
     words = " and ".join(along)
     for name in (*(name for name in _FIRST if name in states.columns and name not in along), *others):
         # Different cells are never one series.
-        if name != "cell" and _shortest(states, [*chosen, name]):
+        if name != "cell" and _shortest(states, [*chosen, name], counted):
             logger.info("series along %s are not separated by %r, which differs in every spectrum", words, name)
         else:
             chosen.append(name)
@@ -413,9 +414,14 @@ def _files_are_runs(states: pd.DataFrame, names: list[str], along: str) -> bool:
     return False
 
 
-def _shortest(states: pd.DataFrame, names: list[str]) -> bool:
-    """Whether most spectra would be alone."""
-    if 2.0 * np.prod([states[name].nunique(dropna=False) for name in names], dtype=float) <= len(states):
+def _shortest(states: pd.DataFrame, names: list[str], counted: dict[str, int]) -> bool:
+    """Whether most spectra would be alone; values of columns that were counted are not counted again."""
+    most = 1.0
+    for name in names:
+        if name not in counted:
+            counted[name] = states[name].nunique(dropna=False)
+        most *= counted[name]
+    if 2.0 * most <= len(states):
         return False  # there are not as many groups, whichever of them are there
     sizes = states.groupby(names, dropna=False, observed=True).size()
     return bool(len(states) > 1 and 2 * np.count_nonzero(sizes == 1) > len(states))

@@ -37,7 +37,7 @@ def is_number(text: str, decimal: str | None = None) -> bool:
     return bool((_COMMA if decimal == "," else _DOT).fullmatch(text))
 
 
-def count_of(number: float, one: str, many: str | None = None) -> str:
+def count_of(number: float, one: str, many: str | None = None, *, thousands: str = "") -> str:
     """Return a number with what it counts: ``1 row``, ``2 rows``, ``1 spectrum``, ``2 spectra``.
 
     Parameters
@@ -48,11 +48,13 @@ def count_of(number: float, one: str, many: str | None = None) -> str:
         What there is one of, for example ``"row"`` or ``"file was"``.
     many : str, optional
         The same of several; with the plural of the last word of `one` if not given.
+    thousands : {"", ","}
+        What stands between thousands: ``1,000,000 spectra``.
     """
     if number == 1:
         return f"1 {one}"
     ending = next((ends for ends in _PLURALS if one.endswith(ends[0])), ("", "s"))
-    return f"{number:.0f} {many or one.removesuffix(ending[0]) + ending[1]}"
+    return f"{number:{thousands}.0f} {many or one.removesuffix(ending[0]) + ending[1]}"
 
 
 def visible(text: str) -> str:

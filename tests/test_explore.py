@@ -1,7 +1,9 @@
 """What the explorer shows, without a browser."""
 
 import ast
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import h5py
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.explore.exporting import FIGURES, View, drawn, numbers, python_lines
+from drt_engine.explore.figures import Views
 from drt_engine.explore.importing import Imported, Told
 from drt_engine.explore.session import MOST_OF_LINE, Session
-from drt_engine.explore.source import Source, campaigns_in, related_files
+from drt_engine.explore.source import Series, Source, campaigns_in, related_files
 from drt_engine.simulate import CampaignDesign, campaign
 
 
@@ -189,3 +192,99 @@ def test_peaks_of_a_single_spectrum_are_processes_of_their_own(tmp_path):
     assert found["process"].tolist() == ["P1", "P2"]
     assert np.allclose(found["tau"], tau, rtol=0.1)
     assert np.allclose(found["r"], r, rtol=0.1)
+
+
+def test_spectra_are_of_one_series_where_all_that_tells_series_apart_is_equal():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        count = int(rng.integers(2, 60))
+        states = pd.DataFrame(
+            {
+                "cell": pd.Categorical(rng.choice(["x", "y", None], count)),
+                "cycle": pd.array([None if n == 0 else int(n) for n in rng.integers(0, 3, count)], dtype="Int64"),
+                "direction": rng.choice(["charge", "discharge"], count),
+                "temperature": rng.choice([30.0, np.nan, -0.0, 0.0], count),
+                "same": np.ones(count),
+                "voltage": np.arange(count, dtype=float),
+            }
+        )
+        found = Series.of(states, "voltage")
+        groups = states.groupby(list(found.columns), dropna=False, observed=True, sort=False).ngroup()
+        assert np.array_equal(pd.factorize(found.member)[0], groups if found.columns else np.zeros(count))
+
+
+def test_what_tells_series_apart_may_have_more_combinations_than_a_number_can_hold():
+    count = 5000
+    states = pd.DataFrame({f"n{k}": np.arange(count) // 2 for k in range(7)} | {"voltage": np.arange(count) % 2 * 1.0})
+    found = Series.of(states, "voltage")
+    assert found.columns == tuple(f"n{k}" for k in range(7))
+    assert (count // 2) ** 7 > np.iinfo(np.intp).max
+    assert np.array_equal(pd.factorize(found.member)[0], np.arange(count) // 2)
+
+
+def test_what_one_thread_is_at_another_waits_for(session):
+    made, begun, go = [], Event(), Event()
+
+    def slowly():
+        made.append(1)
+        begun.set()
+        assert go.wait(30)
+        return "found"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(session._remembered, "key", slowly)
+        assert begun.wait(30)
+        second = pool.submit(session._remembered, "key", slowly)
+        # What is something else is not held up.
+        assert session._remembered("other", lambda: 7) == 7
+        with pytest.raises(TimeoutError):
+            second.result(0.1)
+        go.set()
+        assert (first.result(30), second.result(30)) == ("found", "found")
+    assert made == [1]
+
+
+def test_what_fails_in_one_thread_is_tried_again_by_who_waited(session):
+    begun, go = Event(), Event()
+
+    def fails():
+        begun.set()
+        assert go.wait(30)
+        raise drt.InputError("no")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(session._remembered, "key", fails)
+        assert begun.wait(30)
+        second = pool.submit(session._remembered, "key", lambda: "found")
+        go.set()
+        with pytest.raises(drt.InputError):
+            first.result(30)
+        assert second.result(30) == "found"
+
+
+def test_views_of_a_series_are_drawn_once_and_again_when_they_change(folder):
+    session = Session(Source(related_files(folder / "x.h5")))
+    views, sent = Views(lambda _: None), []
+    for name in ("observed r", "validity"):
+        views._sources[name].on_change("data", lambda attr, old, new, name=name: sent.append(name))
+
+    def show():
+        views.show_series(session)
+        views.show_validity(session, session.validity(session.a))
+        views.show_processes(session, {"a": session.processes(session.a)})
+
+    show()
+    assert sorted(sent) == ["observed r", "validity"]
+    session.choose(2)
+    show()
+    assert len(sent) == 2
+    assert views._marks["validity"].location == session.series.value[2]
+    assert views._marks["r a"].location == session.series.value[2]
+    drawn = {name: list(column) for name, column in views._sources["observed r"].data.items()}
+    session.choose(20)
+    show()
+    assert len(sent) == 4
+    assert {*views._sources["observed r"].data["x"]} <= {*session.line(20).value}
+    session.choose(2)
+    show()
+    assert {name: list(column) for name, column in views._sources["observed r"].data.items()} == drawn

@@ -12,6 +12,7 @@ import xarray as xr
 
 import drt_engine as drt
 from drt_engine.hdf5 import SpectraWriter, scan
+from drt_engine.hdf5.reader import opened_grid
 
 FREQUENCY = np.logspace(3, 0, 6)
 TEXT = pd.Series(["text"]).dtype
@@ -342,3 +343,24 @@ def test_reads_text_in_bounded_memory(tmp_path):
     assert (found == texts).all()
     assert rows * 5000 > 50e6
     assert peak < 20e6
+
+
+def test_all_rows_are_read_as_rows_that_are_named(tmp_path, monkeypatch):
+    rows, rng = 50, np.random.default_rng(0)
+    kept = {name: pd.Series(values) for name, values in KEPT.items() if not name.startswith(("long", "int in foreign"))}
+    states = {name: one.iloc[rng.integers(0, 3, rows)].reset_index(drop=True) for name, one in kept.items()}
+    drt.write_spectra(tmp_path / "a.h5", spectra(rows, **states))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        # As files of others have it.
+        names = file["spectra/default"].attrs["states"]
+        file["spectra/default"].attrs["states"] = json.dumps([*json.loads(names), "other"])
+        text = h5py.string_dtype()
+        file["spectra/default"].create_dataset("other", data=[f"ä{k % 7}" for k in range(rows)], dtype=text)
+    monkeypatch.setattr("drt_engine.hdf5.text._MOST_ROWS", 8)
+    with opened_grid(tmp_path / "a.h5", "default") as reader:
+        for categories in (False, True):
+            every = reader.states(None, categories=categories)
+            pd.testing.assert_frame_equal(every, reader.states(np.arange(rows), categories=categories))
+            assert list(every["other"]) == [f"ä{k % 7}" for k in range(rows)]
+        for some in (slice(3, 20), slice(0, 0), slice(49, 50)):
+            assert np.array_equal(reader.read("impedance_real", some), reader.read("impedance_real")[some])

@@ -15,6 +15,7 @@ import drt_engine as drt
 from drt_engine.errors import FileWriteError
 from drt_engine.hdf5 import SpectraWriter, scan
 from drt_engine.hdf5.disk import Disk
+from drt_engine.hdf5.reader import opened_grid
 
 
 @pytest.fixture(scope="module")
@@ -428,6 +429,13 @@ def test_chunks_that_are_not_there_are_one_line(campaign):
     with pytest.raises(drt.FileFormatError, match="/spectra/long/cycle is damaged: rows 4 to 5 cannot be found"):
         drt.read_spectra(campaign, "long")
     assert drt.read_spectra(campaign, "long", rows=slice(0, 4)).states["cycle"].tolist() == [1] * 4
+    with opened_grid(campaign, "long") as reader:
+        assert reader.read("cycle", slice(1, 4)).tolist() == [1] * 3
+        for rows in (None, slice(3, 5), slice(5, 6)):
+            with pytest.raises(drt.FileFormatError, match="rows 4 to 5 cannot be found"):
+                reader.read("cycle", rows)
+        with pytest.raises(drt.FileFormatError, match="rows 4 to 5 cannot be found"):
+            reader.states(None)
     with h5py.File(campaign, "a") as file:
         file["spectra/long"].attrs["states"] = '["free"]'
     # Without checksums what is not there is empty on purpose.

@@ -13,6 +13,7 @@ from drt_engine.errors import InputError, OutputExistsError
 from drt_engine.hdf5 import write_tracks
 from drt_engine.report import contents as contents_
 from drt_engine.report import gather
+from drt_engine.report.charts import charts
 from drt_engine.report.page import as_data
 from drt_engine.simulate import CampaignDesign, campaign
 
@@ -61,6 +62,11 @@ def test_spectra_alone_are_reported_with_what_is_wrong(tmp_path, noisy):
     assert "5 of 6 spectra pass the Kramers-Kronig test" in page
     assert "The spectra are not inverted." in page
     assert 'id="worst-0"' in page
+    drt.write_spectra(tmp_path / "one.h5", noisy[:1])
+    assert run(tmp_path / "one.h5", "-o", tmp_path / "one.html").exit_code == 0
+    page = (tmp_path / "one.html").read_text(encoding="utf-8")
+    assert f"1 spectrum on {noisy.frequency.size} frequencies" in page
+    assert "1 of 1 spectrum passes the Kramers-Kronig test" in page
 
 
 @pytest.mark.slow
@@ -115,6 +121,19 @@ def test_what_cannot_be_reported_is_refused(demo, tmp_path, monkeypatch):
     assert isinstance(done.exception, OutputExistsError)
     assert out.read_text() == "mine"
     assert run(demo, "-o", out, "--where", "voltage > 4 and cell == 'B'", "--overwrite").exit_code == 0
+
+
+def test_a_legend_leaves_room_for_its_figure_and_tells_long_names_apart(tmp_path, noisy):
+    long = "x" * 200
+    spectra = noisy[[0, 0, 0, 0]].with_states(cell=["B", f"{long}1", f"{long}2", "C"])
+    result = drt.invert(spectra, drt.Tikhonov(regularisation=1e-3))
+    drt.write_inversion(tmp_path / "x.drt.h5", result)
+    chart = next(iter(charts(gather(tmp_path / "x.drt.h5").parts[0])))[2]
+    labels = [item.label.value for item in chart.legend[0].items]
+    assert len(labels) == len({*labels}) == 2 * 4
+    assert {"R_pol B", "R_inf C"} < {*labels}
+    assert max(map(len, labels)) < 50
+    assert [one for one in labels if "xxx" in one and one.endswith("… (2)")] != []
 
 
 def test_data_of_figures_end_no_script():

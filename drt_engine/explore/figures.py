@@ -284,6 +284,7 @@ class Views:
         self._residuals.figure.x_range = self._modulus.figure.x_range
         self._sources: dict[str, ColumnDataSource] = {}
         self._drawn: tuple[Any, ...] = ()
+        self._of_view: dict[str, tuple[Any, ...]] = {}
         self._draw_single()
         self._draw_series()
 
@@ -477,7 +478,9 @@ class Views:
                 one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
 
     def _mark(self, name: str, value: float) -> None:
-        self._marks[name].update(location=float(value), visible=bool(np.isfinite(value)))
+        # Not a number is no place, and would be sent each time as it equals nothing.
+        known = bool(np.isfinite(value))
+        self._marks[name].update(visible=known, **({"location": float(value)} if known else {}))
 
     def _show_lines(self, line: Line) -> None:
         """Draw impedances of a series, of some where there are many."""
@@ -539,8 +542,23 @@ class Views:
         session : Session
             What is looked at.
         tables : mapping of str to DataFrame or None
-            Observations of the series of A and of B, as :meth:`Session.processes` returns them.
+            Observations of the series of A and of B, as :meth:`Session.processes` returns them. Those that are drawn
+            already are not drawn, and sent, again.
         """
+        if self._is_new("processes", session, *tables, *tables.values()):
+            self._draw_processes(session, tables)
+        for name in self._processes:
+            for side, row in (("a", session.a), ("b", session.b)):
+                self._mark(f"{name} {side}", np.nan if row is None else session.series.value[row])
+
+    def _is_new(self, view: str, session: Session, *drawn: Any) -> bool:
+        """Tell whether a view that takes long to draw shows something else than what it is to show now."""
+        now = (session.source, session.series, *drawn)
+        before = self._of_view.get(view, ())
+        self._of_view[view] = now
+        return len(now) != len(before) or any(one is not other for one, other in zip(now, before, strict=True))
+
+    def _draw_processes(self, session: Session, tables: dict[str, pd.DataFrame | None]) -> None:
         names = list(dict.fromkeys(name for table in tables.values() if table is not None for name in _by_tau(table)))
         colours = {name: Category10_10[number % 10] for number, name in enumerate(names)}
         targets: dict[str, list[Any]] = {name: [[], [], []] for name in self._processes}
@@ -595,8 +613,6 @@ class Views:
         for name, one in self._processes.items():
             one.targets(*targets[name])
             one.label(_labelled(session.series.along), {"r": "R / Ω", "tau": "τ / s", "c": "C / F"}[name])
-            for side, row in (("a", session.a), ("b", session.b)):
-                self._mark(f"{name} {side}", np.nan if row is None else session.series.value[row])
 
     def clear_difference(self, *, there: bool) -> None:
         """Draw no change of γ, in a figure that is seen or not."""
@@ -613,8 +629,13 @@ class Views:
         self._sources["change"].data = {"x": difference.tau, "y": difference.gamma, "low": low, "high": high}
 
     def show_validity(self, session: Session, validation: Validation | None) -> None:
-        """Draw the Kramers-Kronig residuals of the series of A."""
+        """Draw the Kramers-Kronig residuals of the series of A, if they are not drawn already."""
         line = session.line(session.a)
+        if self._is_new("validity", session, line, validation):
+            self._draw_validity(session, line, validation)
+        self._mark("validity", session.series.value[session.a])
+
+    def _draw_validity(self, session: Session, line: Line, validation: Validation | None) -> None:
         found = None if validation is None else validity_image(validation, line.value)
         self._sources["validity"].data = _image_data(found)
         self._validity.label("f / Hz", _labelled(session.series.along))
@@ -624,7 +645,6 @@ class Views:
             "x": np.log10(line.spectra.frequency[off[:, 1]]),
             "y": line.value[off[:, 0]],
         }
-        self._mark("validity", session.series.value[session.a])
 
 
 def _extend(data: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:

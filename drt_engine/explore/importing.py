@@ -134,7 +134,7 @@ class Imported:
         counts = Counter(one.status for one in self.collected.files)
         said = ", ".join(f"{count} {status}" for status, count in counts.items())
         files, spectra = len(self.collected.files), len(self.collected)
-        return f"{files} file{'s' * (files != 1)} ({said}); {'1 spectrum' if spectra == 1 else f'{spectra} spectra'}"
+        return f"{count_of(files, 'file')} ({said}); {count_of(spectra, 'spectrum')}"
 
     def _validated(self) -> pd.DataFrame:
         grids = [info.grid for info in scan(self.spectra).spectra]

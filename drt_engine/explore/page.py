@@ -14,6 +14,7 @@ from drt_engine.explore.session import LEVEL, Scope, Session, Side
 from drt_engine.explore.source import Files, Source
 from drt_engine.explore.states_table import StatesTable
 from drt_engine.explore.widgets import Background, Message, MethodForm, escaped, options_of
+from drt_engine.text import count_of
 
 __all__ = ["Explorer"]
 
@@ -262,8 +263,7 @@ class Explorer:
         names = "".join(f"<br>{escaped(path.name)}" for path in source.files.every)
         how = "nothing inverted yet" if source.name is None else f"{type(self.session.method).__name__}"
         remarks = "".join(f'<br><span style="color:#B00020">{escaped(remark)}</span>' for remark in source.remarks)
-        count = "1 spectrum" if len(source) == 1 else f"{len(source):,} spectra"
-        return f"<b>{count}</b>, {how}<small>{names}{remarks}</small>"
+        return f"<b>{count_of(len(source), 'spectrum', thousands=',')}</b>, {how}<small>{names}{remarks}</small>"
 
     def _slow_parts(self) -> Callable[[], dict[str, Any]]:
         """Return what is to be computed in the background for what is chosen now."""
@@ -322,7 +322,7 @@ class Explorer:
         except DRTError as error:
             self.message.say(error, "wrong")
             return
-        self.message.say(f"Inverting {count} spectra …", "busy")
+        self.message.say(f"Inverting {count_of(count, 'spectrum')} …", "busy")
         self._invert.disabled = True
 
         def work() -> Any:
@@ -335,8 +335,7 @@ class Explorer:
 
     def _show_again(self, again: Any) -> None:
         counts = ", ".join(f"{count} {name}" for name, count in again.new.counts().items())
-        what = "1 spectrum" if again.rows.size == 1 else f"{again.rows.size} spectra"
-        self.message.say(f"{what} inverted again: {counts}")
+        self.message.say(f"{count_of(again.rows.size, 'spectrum')} inverted again: {counts}")
         table = again.table()
         for column in ("remarks old", "remarks new"):
             if column in table:

@@ -5,19 +5,26 @@ included. Whatever comes without it, under another name of the host, or from a p
 not even what would tell that there is something.
 """
 
+import asyncio
+import html
+import re
 import secrets
 import socket
 import tempfile
+import time
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.routing import Router
 from tornado.web import ErrorHandler, RequestHandler
+
+from drt_engine.text import visible
 
 __all__ = ["Served", "serve", "shown_in_browser"]
 
@@ -26,6 +33,16 @@ _HOST = "127.0.0.1"
 _TRIALS = 20
 # Bytes. A browser sends dropped files as one message, which Tornado by itself ends at 10 MiB.
 _LARGEST_MESSAGE = 2**28
+# What every page needs, in this order.
+_SCRIPTS = (
+    "static/js/bokeh.min.js",
+    "static/js/bokeh-gl.min.js",
+    "static/js/bokeh-widgets.min.js",
+    "static/js/bokeh-tables.min.js",
+    "static/extensions/panel/panel.min.js",
+)
+# Seconds that a page waits for a browser to ask for them, and between looks whether it has.
+_PATIENCE, _PAUSE = 0.3, 0.01
 
 
 class _Gate(Router):
@@ -33,12 +50,21 @@ class _Gate(Router):
 
     def __init__(self, application: Any, prefix: str, host: str) -> None:
         self._application, self._prefix, self._host = application, prefix, host
+        self._asked: set[str] = set()
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Hand a request on, or answer it with 403 and nothing else."""
         if self._lets_in(request):
+            self._asked.add(request.path.removeprefix(f"{self._prefix}/"))
             return self._application.find_handler(request, **kwargs)
         return self._application.get_handler_delegate(request, _Nothing, {"status_code": 403})
+
+    async def asked_for(self, names: Collection[str]) -> None:
+        """Wait until a browser has asked for some files, and has them; not long, as it may know them from before."""
+        end = time.monotonic() + _PATIENCE
+        while not self._asked.issuperset(names) and time.monotonic() < end:
+            await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_PAUSE)
 
     def _lets_in(self, request: HTTPServerRequest) -> bool:
         path = unquote(request.path)
@@ -60,6 +86,39 @@ class _Nothing(ErrorHandler):
     def set_default_headers(self) -> None:
         """Leave out what serves here."""
         self.clear_header("Server")
+
+
+def _begins_early(server: Any, title: str, gate: _Gate) -> None:
+    """Let a page name its scripts before it is made: a browser takes about as long to load them as making it takes."""
+    from panel.io.server import DocHandler
+
+    named = html.escape(visible(title))
+    scripts = "".join(f'<script src="{script}"></script>' for script in _SCRIPTS)
+    beginning = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{named}</title>{scripts}'
+    again = re.compile("|".join(rf'<script [^>]*src="{re.escape(script)}(\?[^"]*)?"></script>' for script in _SCRIPTS))
+
+    class Page(DocHandler):  # type: ignore[misc]  # panel has no types
+        """A page in two parts: its scripts, and all else."""
+
+        async def get(self, *args: Any, **kwargs: Any) -> None:
+            """Send the scripts, and then what Panel makes."""
+            self.set_header("Content-Type", "text/html")
+            self.set_header("Cache-Control", "no-store")
+            super().write(beginning)
+            try:
+                await self.flush()
+            except StreamClosedError:
+                return  # nobody waits for the page any more
+            await gate.asked_for(_SCRIPTS)
+            await super().get(*args, **kwargs)
+
+        def write(self, chunk: Any) -> None:
+            """Send the page without what was sent."""
+            super().write(again.sub("", chunk.partition("<head>")[2]))
+
+    for rule in server._tornado.wildcard_router.rules:
+        if rule.target is DocHandler:
+            rule.target = Page
 
 
 class _Icon(RequestHandler):
@@ -142,6 +201,8 @@ def serve(page: Callable[[], Any], title: str, port: int = 0) -> Served:
                 websocket_origin=[host],
                 title={"/": title},
                 prefix=prefix,
+                # A page that hears where it is makes its style sheets anew, and is laid out again, at the first click.
+                location=False,
                 extra_patterns=[(r"/favicon\.ico", _Icon)],
                 websocket_max_message_size=_LARGEST_MESSAGE,
                 # A page that is closed is forgotten soon, and with it what it had read.
@@ -155,7 +216,9 @@ def serve(page: Callable[[], Any], title: str, port: int = 0) -> Served:
             continue
         break
     # No route of the server is known to who does not know the prefix.
-    server._http.request_callback = _Gate(server._tornado, prefix, host)
+    gate = _Gate(server._tornado, prefix, host)
+    server._http.request_callback = gate
+    _begins_early(server, title, gate)
     return Served(server, f"http://{host}{prefix}/")
 
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from threading import RLock
+from threading import Event, RLock
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ from drt_engine.methods import LogGaussian, Method
 from drt_engine.peaks import without_edges
 from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
+from drt_engine.text import count_of
 from drt_engine.tracking import track
 from drt_engine.validation import Validation, validate
 
@@ -171,6 +172,7 @@ class Session:
     pins: list[int] = field(default_factory=list)
     again: Again | None = None
     _known: "OrderedDict[Hashable, Any]" = field(default_factory=OrderedDict, repr=False)
+    _making: dict[Hashable, Event] = field(default_factory=dict, repr=False)
     _names: dict[int, str] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=RLock, repr=False)
 
@@ -213,7 +215,7 @@ class Session:
     def choose(self, row: int, side: Side = "a") -> None:
         """Select a spectrum."""
         if not 0 <= row < len(self.source):
-            raise InputError(f"row must be one of {len(self.source)} spectra; got {row}.")
+            raise InputError(f"row must be one of {count_of(len(self.source), 'spectrum')}; got {row}.")
         if side == "a":
             self.a = row
         else:
@@ -373,11 +375,14 @@ class Session:
         line = self.line(row)
         if line.result is None:
             return None
+        return self._remembered(("processes", *_key(line)), lambda: self._observed(line))
+
+    def _observed(self, line: Line) -> pd.DataFrame:
         tracks = self.source.tracks
-        if tracks is not None:
-            table = tracks.table
-            return table[table["spectrum"].isin(line.rows)].assign(process=lambda found: found["process"].astype(str))
-        return self._remembered(("processes", *_key(line)), lambda: self._followed(line))
+        if tracks is None:
+            return self._followed(line)
+        table = tracks.table
+        return table[table["spectrum"].isin(line.rows)].assign(process=lambda found: found["process"].astype(str))
 
     def _followed(self, line: Line) -> pd.DataFrame:
         result = line.result
@@ -495,19 +500,29 @@ class Session:
         self.pins = [row for row in found[2:] if row is not None]
 
     def _remembered(self, key: Hashable, make: Callable[[], T]) -> T:
-        # What takes long is made in another thread than what is clicked.
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                # Each key has what its own `make` returned, which the dictionary cannot say.
-                return self._known[key]  # type: ignore[no-any-return]
-            source = self.source
-        value = make()
-        with self._lock:
-            if source is self.source:
-                self._known[key] = value
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
+        # What takes long is made in another thread than what is clicked; neither makes again what the other is at.
+        while True:
+            with self._lock:
+                if key in self._known:
+                    self._known.move_to_end(key)
+                    # Each key has what its own `make` returned, which the dictionary cannot say.
+                    return self._known[key]  # type: ignore[no-any-return]
+                source, made = self.source, self._making.get(key)
+                if made is None:
+                    made = self._making[key] = Event()
+                    break
+            made.wait()
+        try:
+            value = make()
+            with self._lock:
+                if source is self.source:
+                    self._known[key] = value
+                while len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+        finally:
+            with self._lock:
+                del self._making[key]
+            made.set()
         return value
 
 

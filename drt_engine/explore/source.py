@@ -153,7 +153,7 @@ class Series:
     columns : tuple of str
         States that are equal within a series.
     member : ndarray of int, shape (K,)
-        Number of the series of each spectrum.
+        Number of the series of each spectrum; not each number need be there.
     value : ndarray, shape (K,)
         Of the state along which a series runs.
     """
@@ -171,7 +171,6 @@ class Series:
     @classmethod
     def of(cls, states: pd.DataFrame, along: str | None = None) -> "Series":
         """Divide spectra into series, along a state or the likeliest one."""
-        every = np.zeros(len(states), dtype=np.intp)
         for name in _ALONG if along is None else (along,):
             if name not in states.columns or not pd.api.types.is_numeric_dtype(states[name]):
                 continue
@@ -180,11 +179,27 @@ class Series:
             if along is None and (known.size < 2 or known.min() == known.max()):
                 continue
             columns = series_columns(states, name)
-            member = (
-                states.groupby(list(columns), sort=False, dropna=False, observed=True).ngroup() if columns else None
-            )
-            return cls(name, columns, every if member is None else member.to_numpy().astype(np.intp), value)
-        return cls(_PARTED, (), every, np.arange(len(states), dtype=float))
+            return cls(name, columns, _equal_in(states, columns), value)
+        return cls(_PARTED, (), _equal_in(states, ()), np.arange(len(states), dtype=float))
+
+
+def _equal_in(states: pd.DataFrame, columns: tuple[str, ...]) -> Rows:
+    """Give spectra that are equal in some columns the same number; missing values are equal."""
+    number, count = np.zeros(len(states), dtype=np.intp), 1
+    for column in columns:
+        values = states[column]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            code, size = values.cat.codes.to_numpy().astype(np.intp) + 1, len(values.cat.categories) + 1
+        else:
+            code, known = pd.factorize(values, use_na_sentinel=False)
+            size = len(known)
+        if size == 1:
+            continue  # it divides nothing
+        if count > np.iinfo(np.intp).max // size:
+            number, there = pd.factorize(number)
+            count = len(there)
+        number, count = number * size + code, count * size
+    return number
 
 
 class Source:
@@ -238,7 +253,7 @@ class Source:
             self.grids = tuple(found.grid for found in scan(files.spectra).spectra)
             self.grid = grid if grid in self.grids else self.grids[0]
             with opened_grid(files.spectra, self.grid) as reader:
-                states = reader.states(reader.rows(None), categories=True)
+                states = reader.states(None, categories=True)
         if not len(states):
             raise InputError(f"{files.every[0]}: the grid {self.grid} has no spectra. See drt-engine info.")
         for column in states.columns:
@@ -249,6 +264,7 @@ class Source:
         self.states = states
         self.remarks = tuple(remarks)
         self._series: dict[str | None, Series] = {}
+        self._varies: dict[str, bool] = {}
 
     def __len__(self) -> int:
         """K, the number of spectra."""
@@ -266,8 +282,10 @@ class Source:
 
     def varies(self, name: str) -> bool:
         """Whether a state has more than one value."""
-        known = self.states[name].dropna()
-        return bool(len(known)) and bool((known != known.iloc[0]).any())
+        if name not in self._varies:
+            known = self.states[name].dropna()
+            self._varies[name] = bool(len(known)) and bool((known != known.iloc[0]).any())
+        return self._varies[name]
 
     def series(self, along: str | None = None) -> Series:
         """Divide the spectra into series; done once for all visits."""

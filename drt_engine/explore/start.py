@@ -9,6 +9,7 @@ import panel as pn
 from drt_engine.errors import DRTError
 from drt_engine.explore.importing import Imported, Told
 from drt_engine.explore.widgets import Background, Message, MethodForm, escaped
+from drt_engine.text import count_of
 
 __all__ = ["SaveForm", "Start"]
 
@@ -87,7 +88,7 @@ class Start:
         if self._wanted and count:
             self._read()
         elif count:
-            self.message.say(f"{count} file{'s' * (count != 1)} arrived. Read the files when all are there.")
+            self.message.say(f"{count_of(count, 'file')} arrived. Read the files when all are there.")
 
     def _read(self) -> None:
         told = Told(self.name.value.strip(), self.columns.value.strip(), self.cell.value.strip(), self.area.value)

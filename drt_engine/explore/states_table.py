@@ -13,7 +13,7 @@ from drt_engine.explore.session import Session
 from drt_engine.explore.widgets import Message, escaped
 from drt_engine.selection import rows_where
 from drt_engine.status import Status
-from drt_engine.text import visible
+from drt_engine.text import count_of, visible
 
 __all__ = ["PAGE", "StatesTable"]
 
@@ -97,7 +97,8 @@ class StatesTable:
         pages = max(1, -(-self._rows.size // PAGE))
         self.page.end = pages
         self.page.value = min(self.page.value, pages)
-        self._said.object = f"of {pages:,}; {self._rows.size:,} of {len(self._session.source):,} spectra"
+        every = count_of(len(self._session.source), "spectrum", thousands=",")
+        self._said.object = f"of {pages:,}; {self._rows.size:,} of {every}"
 
     def _frame(self) -> pd.DataFrame:
         source, rows = self._session.source, self._shown()

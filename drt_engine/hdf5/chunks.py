@@ -4,6 +4,7 @@ Every chunk has a checksum; the index that says where the chunks are has none in
 index is damaged HDF5 takes chunks for missing and gives zeros for them, or leaves the checksum out.
 """
 
+from collections.abc import Iterable
 from itertools import product
 from math import prod
 from typing import Any
@@ -17,14 +18,14 @@ __all__ = ["chunks_missing"]
 _CHECKSUM_BYTES = 4  # of Fletcher's sum, behind each chunk
 
 
-def chunks_missing(dataset: Any, rows: NDArray[np.int64] | None) -> tuple[int, int] | None:
+def chunks_missing(dataset: Any, rows: NDArray[np.int64] | slice | None) -> tuple[int, int] | None:
     """Find the first chunk that holds some of the rows and is missing or would be read unchecked.
 
     Parameters
     ----------
     dataset : h5py.Dataset
         The dataset. One without checksums is passed: others may leave out chunks on purpose.
-    rows : ndarray of int, or None
+    rows : ndarray of int, slice from one row to another, or None
         The rows; None is all.
 
     Returns
@@ -35,7 +36,12 @@ def chunks_missing(dataset: Any, rows: NDArray[np.int64] | None) -> tuple[int, i
     if not dataset.chunks or not dataset.fletcher32 or not dataset.size:
         return None
     long = dataset.chunks[0]
-    firsts = range(0, dataset.shape[0], long) if rows is None else _firsts(rows, long)
+    firsts: Iterable[int]
+    if isinstance(rows, np.ndarray):
+        firsts = _firsts(rows, long)
+    else:
+        start, stop, _ = (slice(None) if rows is None else rows).indices(dataset.shape[0])
+        firsts = range(start - start % long, stop, long)
     others = [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)]
     checksum = 1 << _place_of_checksum(dataset)
     plain = prod(dataset.chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES

@@ -132,7 +132,7 @@ def decode(column: StoredColumn, raw: NDArray[Any]) -> "pd.Series[Any]":
     Returns
     -------
     Series, shape (K,)
-        The values.
+        The values; where they are stored as they are, what is stored itself.
     """
     if column.kind == "text":
         return decode_text(column, [raw])
@@ -145,10 +145,10 @@ def decode(column: StoredColumn, raw: NDArray[Any]) -> "pd.Series[Any]":
         return instants.dt.tz_localize("UTC").dt.tz_convert(_time_zone(str(column.attributes["time_zone"])))
     kind = np.dtype(bool) if column.kind == "booleans" else raw.dtype.newbyteorder("=")
     if column.missing is None:
-        return pd.Series(raw.astype(kind))
+        return pd.Series(raw.astype(kind, copy=False), copy=False)
     absent = raw == column.missing
     if kind.kind == "f":
-        return pd.Series(np.where(absent, np.nan, raw).astype(kind))
+        return pd.Series(np.where(absent, np.nan, raw).astype(kind, copy=False), copy=False)
     numbers = np.where(absent, 0, raw).astype(kind)
     if kind.kind == "b":
         return pd.Series(pd.arrays.BooleanArray(numbers, absent))

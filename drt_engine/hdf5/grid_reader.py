@@ -126,8 +126,8 @@ class GridReader:
         """Whether there is a variable, of those that a group may lack."""
         return name in self._datasets
 
-    def read(self, name: str, rows: Array | None = None) -> Array:
-        """Values of a variable or raw values of a state column, of some rows or of all.
+    def read(self, name: str, rows: Array | slice | None = None) -> Array:
+        """Values of a variable or raw values of a state column, of some rows, of those from one to another, or of all.
 
         Text is as it is stored: characters, shape (K, N), or in files of others byte strings or objects, shape (K,).
         """
@@ -135,8 +135,10 @@ class GridReader:
         if missing is not None:
             raise self.error(f"is damaged: rows {missing[0]} to {missing[1]} cannot be found.", name)
         if self._datasets[name].dtype.kind == "O":
-            return self._referred(name, np.arange(self.spectra) if rows is None else rows)
-        values = self._datasets[name][()] if rows is None else _take(self._datasets[name], rows)
+            named = rows if isinstance(rows, np.ndarray) else np.arange(self.spectra)[_from_to(rows)]
+            return self._referred(name, named)
+        dataset = self._datasets[name]
+        values = _take(dataset, rows) if isinstance(rows, np.ndarray) else dataset[_from_to(rows)]
         return np.asarray(values, dtype=self._dtypes.get(name, values.dtype.newbyteorder("=")))
 
     def _referred(self, name: str, rows: Array) -> Array:
@@ -150,19 +152,24 @@ class GridReader:
             out[k : k + piece.size] = piece
         return out
 
-    def states(self, rows: Array, names: Collection[str] | None = None, categories: bool = False) -> pd.DataFrame:
-        """State columns of some rows: those of these names, or all; text as categories or as it is."""
+    def states(
+        self, rows: Array | None, names: Collection[str] | None = None, categories: bool = False
+    ) -> pd.DataFrame:
+        """State columns of some rows, or of all: those of these names, or all; text as categories or as it is."""
         chosen = self.columns if names is None else names
         columns = {name: self._state(name, rows, categories) for name in chosen}
-        return pd.DataFrame(columns, index=pd.RangeIndex(rows.size))
+        # Nobody else has the columns, which pandas would copy.
+        return pd.DataFrame(columns, index=pd.RangeIndex(self.spectra if rows is None else rows.size), copy=False)
 
-    def _state(self, name: str, rows: Array, categories: bool) -> "pd.Series[Any]":
+    def _state(self, name: str, rows: Array | None, categories: bool) -> "pd.Series[Any]":
         column = self.columns[name]
         if column.kind != "text":
             with self.errors_with_path(name):
                 return decode(column, self.read(name, rows))
         step = rows_at_once(column.width or 1)
-        pieces = (self.read(name, rows[k : k + step]) for k in range(0, rows.size, step))
+        count = self.spectra if rows is None else rows.size
+        parts = (slice(k, min(k + step, count)) for k in range(0, count, step))
+        pieces = (self.read(name, part if rows is None else rows[part]) for part in parts)
         return decode_text(column, pieces, categories)
 
     def error(self, cause: str, name: str | None = None) -> FileFormatError:
@@ -398,6 +405,10 @@ def _text_or_array(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _from_to(rows: slice | None) -> slice:
+    return slice(None) if rows is None else rows
 
 
 def _take(dataset: Any, rows: Array) -> Array:

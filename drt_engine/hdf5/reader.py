@@ -213,7 +213,7 @@ def quality_of(path: PathLike, name: str, grid: str, categories: bool = False) -
 
     with opened(None) as reader:
         settings = reader.json_object("settings")
-        states = reader.states(reader.rows(None), categories=categories)
+        states = reader.states(None, categories=categories)
         tail = bool(settings.get("capacitance", False)) or settings.get("tail", "none") != "none"
         return SolutionQuality(reader.read("residual"), reader.read("status"), states, tail, impedance_at)
 
@@ -237,4 +237,4 @@ def states_of_inversion(path: PathLike, name: str) -> Iterator[pd.DataFrame]:
         check_root(path, file)
         for group in members(path, file, f"{schema.INVERSIONS_PATH}/{name}").values():
             reader = GridReader(path, group, schema.INVERSION)
-            yield reader.states(reader.rows(None))
+            yield reader.states(None)

@@ -175,4 +175,4 @@ def read_table(reader: GridReader) -> pd.DataFrame:
             raise reader.error("is not among the columns that the group lists.", variable.name)
         if (column.kind == "text") != (variable.dtype == schema.TEXT):
             raise reader.error(f"holds {column.kind}; expected {variable.dtype}.", variable.name)
-    return reader.states(np.arange(reader.spectra))
+    return reader.states(None)

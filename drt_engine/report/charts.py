@@ -1,7 +1,7 @@
 """Charts of a report, by Bokeh: what is measured, how it evolves, and the processes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ _MOST_TAU = 120
 _MOST_CELLS, _MOST_PROCESSES = 8, 12
 _WIDTH, _HEIGHT = 1080, 380  # pixels: a report is read on a screen of 1280 or more, and printed
 _SIDE = 530  # pixels, of two squares beside each other
+_LEGEND_CHARACTERS = 32  # a third of the width of a report
 _HOVER_STATES = 12  # lines of the label under the pointer, which has to fit beside a figure
 _BESIDE = ("digest",)
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
@@ -53,6 +54,13 @@ def charts(part: Part) -> Iterator[Chart]:
 def _plain(text: object) -> str:
     """Write text that Bokeh draws and takes for no formula."""
     return _FORMULA.sub(lambda found: " ".join(found[0]), visible(str(text)))
+
+
+def _in_legend(names: Sequence[str]) -> list[str]:
+    """Shorten names so that a legend leaves room for its figure; the label under the pointer says all of each."""
+    short = [name if len(name) <= _LEGEND_CHARACTERS else f"{name[: _LEGEND_CHARACTERS - 1]}…" for name in names]
+    # Curves of the same label would be one entry.
+    return [one if short.count(one) == 1 else f"{one} ({short[:k].count(one) + 1})" for k, one in enumerate(short)]
 
 
 def _described(part: Part) -> list[str]:
@@ -95,7 +103,8 @@ def _resistances(part: Part, text: list[str]) -> Chart:
     assert result is not None
     drawn = _figure("row", "R / ohm", y_axis_type="log")
     shown = []
-    for number, (cell, rows) in enumerate(_cells(part)):
+    cells = _cells(part)
+    for number, (cell, (_, rows)) in enumerate(zip(_in_legend([name for name, _ in cells]), cells, strict=True)):
         colour = Colorblind8[number % 8]
         for name, marker, label in (("r_pol", "circle", "R_pol"), ("r_inf", "triangle", "R_inf")):
             values = getattr(result, name)[rows]
@@ -188,7 +197,7 @@ def _processes(part: Part, text: list[str]) -> Chart:
     tracks = part.tracks
     assert tracks is not None
     names = tracks.names[:_MOST_PROCESSES]
-    label = _plain(tracks.along)
+    label, labels = _plain(tracks.along), _in_legend([_plain(name) for name in names])
     sources = [_of_process(part, name, text) for name in names]
     panels = []
     x_range = None
@@ -197,13 +206,13 @@ def _processes(part: Part, text: list[str]) -> Chart:
         plot = _figure(label, unit, width=_WIDTH, height=300, y_axis_type="log", **options)
         x_range = plot.x_range
         shown = []
-        for number, (name, source) in enumerate(zip(names, sources, strict=True)):
+        for number, source in enumerate(sources):
             colour = Colorblind8[number % 8]
             if f"{quantity}_low" in source.data:
                 bars = {"line_color": colour, "line_alpha": 0.5, "upper_head": None, "lower_head": None}
                 ends = {"lower": f"{quantity}_low", "upper": f"{quantity}_high"}
                 plot.add_layout(Whisker(base="x", source=source, **ends, **bars))
-            legend = {"legend_label": _plain(name), "line_color": None, "fill_alpha": 0.7}
+            legend = {"legend_label": labels[number], "line_color": None, "fill_alpha": 0.7}
             shown.append(plot.scatter("x", quantity, source=source, size=6, color=colour, **legend))
         plot.add_tools(_hover((unit, f"@{quantity}{{0.000e+0}}"), renderers=shown))
         plot.legend.click_policy = "hide"

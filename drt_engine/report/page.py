@@ -16,7 +16,7 @@ from drt_engine.hdf5 import scan
 from drt_engine.hdf5.inversions import versions
 from drt_engine.report.contents import Contents, Part
 from drt_engine.status import Status
-from drt_engine.text import visible
+from drt_engine.text import count_of, visible
 from drt_engine.tracking import Tracks
 from drt_engine.validation import Validity
 
@@ -109,7 +109,7 @@ def written(contents: Contents, remarks: Remarks | None = None, title: str | Non
     page = Environment(
         loader=PackageLoader("drt_engine", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page.filters["visible"] = lambda value: visible(str(value))
+    page.filters |= {"visible": lambda value: visible(str(value)), "counted": count_of}
     return page.get_template("page.html").render(
         title=title or contents.path.name,
         file=contents.path.name,

@@ -230,18 +230,22 @@ def _found(found: _Round, pieces: _Pieces, fresh: Ints, size: int, scale: Floats
 
 def _recurring(pieces: _Pieces, left: NDArray[np.bool_], scale: Floats, least: int) -> NDArray[np.bool_]:
     """Tell which short chains come back in other series at nearly the same place, often enough to be a process."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     chosen = np.flatnonzero(left)
     recurring = np.zeros(left.size, dtype=bool)
     if not chosen.size:
+        return recurring
+    if np.all(pieces.series[chosen] == pieces.series[chosen[0]]):
+        # There is no other series to come back in.
+        recurring[chosen] = pieces.length[chosen] >= least
         return recurring
     there = np.isfinite(pieces.trajectory[chosen, :, :1])
     count = there.sum(axis=1)
     middle = np.where(there, pieces.trajectory[chosen], 0.0).sum(axis=1) / count
     place = (there[..., 0] * np.arange(there.shape[1])).sum(axis=1) / count[:, 0]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(np.column_stack([middle / scale, place]))
     near = tree.query_pairs(_ALIKE, output_type="ndarray")
     near = near[pieces.series[chosen[near[:, 0]]] != pieces.series[chosen[near[:, 1]]]]

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app
+from drt_engine.explore.server import _SCRIPTS
 from drt_engine.simulate import CampaignDesign, campaign
 
 # Bokeh turns frames into columns in a way that pandas is about to give up.
@@ -180,6 +181,30 @@ def test_a_voltage_is_clicked_and_all_views_change_and_are_exported(explorer, fo
     explorer.get_by_label("Only those with").fill("__import__('os')")
     explorer.get_by_label("Only those with").press("Enter")
     explorer.get_by_text(re.compile("is not a condition")).wait_for()
+
+
+def test_a_page_loads_each_script_once_and_is_laid_out_once(page, address):
+    asked, changed = [], []
+    page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
+    # Playwright takes no method of a list.
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: changed.append(str(frame))))
+    page.goto(address)
+    page.get_by_text("A: cell B, cycle 1").wait_for()
+    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed r').data.x.length > 0")
+    scripts = [url.removeprefix(address) for url in asked if url.endswith(".js")]
+    assert {"static/js/bokeh.min.js", "static/extensions/panel/panel.min.js"} < {*scripts}
+    assert len(scripts) == len({*scripts})
+    # Those that all pages need come before the page is made, and so before those that it names itself.
+    assert tuple(scripts[: len(_SCRIPTS)]) == _SCRIPTS
+    changed.clear()
+    places = data(page, "places")
+    click(page, "profile", places["x"][2], places["y"][2])
+    page.get_by_text(re.compile(r"A: cell B, cycle 1, charge, voltage 3.8667")).wait_for()
+    page.wait_for_timeout(500)
+    said = " ".join(changed)
+    assert "voltage: 3.8667 (3 of 4)" in said
+    # New style sheets would have the whole page laid out again.
+    assert "stylesheets" not in said
 
 
 def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):
