@@ -117,6 +117,21 @@ _START_GRAIN = 2.0**-16
 _STEP = 0.05
 """Of the logarithm of a strength, for the derivative of a determinant."""
 
+_ALIKE, _AS_NOISE = 3.0, 1.5
+"""How much residuals of all states have in common, in standard deviations of what noise would give, above which λ is
+taken to be too large, and to which it is then brought."""
+
+_BY_LAMBDA, _AT_LEAST = 1.4, 0.2
+"""Power of λ over that of what residuals have in common: where processes are log-normal or of diffusion, that goes
+with the power 0.4 to 0.9 of λ; and below the second of these, λ is not to blame: where peaks are narrower than the
+spacing of relaxation times, or the instrument is wrong in all states alike, it is 0.01 to 0.03."""
+
+_LETTINGS, _LEAST_STEP, _LEAST_LAMBDA = 6, 0.1, 0.01
+"""Most rounds of that, the smallest factor of λ in one, and in all."""
+
+_OUTLYING = 3.0
+"""Residuals beyond this many scales of the noise count as this many where they are added over states."""
+
 _LOOSE = 1e-6
 """Precision of the common factor of γ, which the prior leaves open."""
 
@@ -287,7 +302,7 @@ def solve_series(
     """
     problem = SeriesProblem(prepared, impedance, position, exponents=exponents)
     lam = _coarse(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
-    found, residual = problem.solve(start, lam, steps or Steps())
+    found, residual = problem.solve(start, lam, steps or Steps(), given=regularisation is not None)
     return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
 
 
@@ -411,6 +426,7 @@ class SeriesProblem:
         of_few = _MOST_OF_FEW * max(len(position) - 2, _LEAST_NUMBER) ** 2
         self._most = min(of_few, _MOST * max(len(position) / _USUAL, 1.0) ** _STEEPER)
         self._begun = self.chain.y
+        self._held = np.zeros_like(self.chain.y)
         self.cut(np.zeros(len(z), dtype=bool))
 
     # ---- solutions
@@ -430,8 +446,13 @@ class SeriesProblem:
         x[:, : self._grid.logs] = np.exp(x[:, : self._grid.logs])
         return x
 
-    def solve(self, start: SeparateSolutions, lam: float, steps: Steps) -> tuple[SeriesHyperparameters, float]:
-        """Find hyperparameters and solution from those of the single spectra; return them and the residual."""
+    def solve(
+        self, start: SeparateSolutions, lam: float, steps: Steps, *, given: bool = False
+    ) -> tuple[SeriesHyperparameters, float]:
+        """Find hyperparameters and solution from those of the single spectra; return them and the residual.
+
+        λ is what the search begins with, or, if it is `given`, what it stays.
+        """
         self.begin(start.parameters)
         # The way is not smooth: the last bits of the start, as units of the impedance leave them, must not decide it.
         self.chain.y[:] = _START_GRAIN * np.round(self.chain.y / _START_GRAIN)
@@ -453,7 +474,7 @@ class SeriesProblem:
             if again is None:
                 break
             found = rough._find_hyperparameters(again)
-        rounded_off = _rounded(found)
+        rounded_off = _rounded(found if given else rough._let_go(found))
         # What is given stays as it is.
         noise = np.where(np.isfinite(self.given), found.noise, rounded_off.noise)
         found = rounded_off._replace(noise=noise)
@@ -473,7 +494,7 @@ class SeriesProblem:
 
     def _state(self) -> dict[str, Array]:
         """Name what further steps begin from: the solution, and how much it may change."""
-        return {"y": self.chain.y, "relative": self._terms.relative}
+        return {"y": self.chain.y, "relative": self._terms.relative, "held": self._held}
 
     def attune(self) -> None:
         """Bring what depends on the solution and is held meanwhile up to date: nothing here."""
@@ -765,6 +786,42 @@ class SeriesProblem:
         return out
 
     # ---- hyperparameters
+
+    def _let_go(self, found: SeriesHyperparameters) -> SeriesHyperparameters:
+        """Let λ be less, as long as what the data leave in all states alike shows that it holds γ back."""
+        least, before, alike = _LEAST_LAMBDA * found.lam, found, math.inf
+        for _ in range(_LETTINGS):
+            self._weigh(found)
+            self._minimise(found, _COARSE, _BREAK_STEPS, (_FOUND, _FOUND))
+            (left,) = self._steps.do(lambda: np.array([self._alike(found)]), _FOUND).tolist()  # noqa: B023
+            if left > alike * (found.lam / before.lam) ** _AT_LEAST:
+                # It is not λ, but what no γ describes.
+                self.chain.y[:] = self._held
+                return before
+            if left <= _ALIKE or found.lam <= least:
+                break
+            before, alike = found, left
+            self._held[:] = self.chain.y
+            less = max((_AS_NOISE / left) ** _BY_LAMBDA, _LEAST_STEP)
+            found = self._find_hyperparameters(found._replace(lam=max(found.lam * less, least)))
+        return found
+
+    def _alike(self, found: SeriesHyperparameters) -> float:
+        """Say how much the residuals of all states have in common, in standard deviations of what noise would give.
+
+        What is wrong in all states alike, such as a peak that the prior holds too low, is in each hidden by the noise.
+        In the sum over the states it is not. It is the same at neighbouring frequencies, as noise is not: what is
+        summed is the product of those, over the mean square of all residuals.
+        """
+        self._take(found.noise[None])
+        self.chain.evaluate(self.chain.y, Model(self._strengths(found), found.lam, self.own_share))
+        parts = self.chain.residual.reshape(len(self.chain.y), 2, -1) * np.sqrt(self.chain.precision)[:, None]
+        parts *= np.minimum(1.0, _OUTLYING / np.maximum(np.abs(parts), _OUTLYING))
+        number = self._there.sum(axis=0)
+        mean = parts.sum(axis=0)[:, number > 0] / np.sqrt(number[number > 0])
+        square = (parts**2).sum() / max(2 * number.sum(), 1)
+        products = mean[:, 1:] * mean[:, :-1]
+        return float(products.sum() / np.sqrt(products.size) / square) if square > 0.0 and products.size else 0.0
 
     def _first_noise(self, start: SeparateSolutions) -> Array:
         """Components of the variance: given, or the medians of those of the single spectra."""

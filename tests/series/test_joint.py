@@ -327,3 +327,62 @@ def test_the_search_does_not_end_while_all_is_still_taken_for_motion():
     found = result.predictions()
     assert found.error[1:-1].max() < 1.5
     assert found.score.max() < 1.0
+
+
+def log_normal(voltage, seed=1, share=SHARE):
+    """Spectra with two log-normal processes of which one grows, shape (K, F), and their γ at WINDOW."""
+    y, x = np.linspace(np.log(1e-9), np.log(1e3), 4001), voltage[:, None] - 3.0
+
+    def gamma(y):
+        parts = ((30.0, 1e-4), (20.0 * np.exp(1.2 * x), 0.02))
+        return sum(r / np.sqrt(2.0 * np.pi) * np.exp(-0.5 * (y - np.log(tau)) ** 2) for r, tau in parts)
+
+    response = 1.0 / (1.0 + 2j * np.pi * FREQUENCY[:, None] * np.exp(y))
+    z = 10.0 + (gamma(y) * (y[1] - y[0])) @ response.T
+    rng = np.random.default_rng(seed)
+    noise = share * np.abs(z) * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    return z + noise, gamma(np.log(WINDOW))
+
+
+def test_what_residuals_have_in_common_is_counted(joint, spectra):
+    problem, found = joint._joined._settled(0)
+    rest = spectra.impedance - joint.impedance_at(FREQUENCY)
+    # Student's distribution of four degrees of freedom that is found for normal noise has 0.7267 of its variance.
+    sigma = np.hypot(joint.noise_floor[:, None], joint.noise_relative[:, None] * np.abs(spectra.impedance))
+    parts = np.stack([rest.real, rest.imag]) / (np.sqrt(0.7267475952571825) * sigma)
+    parts = parts.clip(-3.0, 3.0)
+    mean = parts.mean(axis=1)
+    expected = 8.0 * np.mean(mean[:, 1:] * mean[:, :-1]) / np.mean(parts**2) * np.sqrt(48.0)
+    assert problem._alike(found) == pytest.approx(expected, rel=1e-3)
+    assert abs(expected) < 3.0
+
+
+@pytest.mark.slow
+def test_the_prior_lets_go_where_all_states_show_that_it_holds_the_solution_back():
+    voltage = np.linspace(3.0, 3.7, 24)
+    z, exact = log_normal(voltage, seed=2, share=0.02)
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": voltage})
+    alone, found = (drt.invert(spectra, each) for each in (drt.LogGaussian(), METHOD))
+    before = float(np.exp(np.log(alone.regularisation).mean()))
+    held = drt.invert(spectra, replace(METHOD, regularisation=before))
+    assert found.optimality.max() <= 1e-8
+    assert 0.01 * before <= found.regularisation[0] < 0.3 * before
+    wrong, wrong_held = (np.abs(each.gamma_at(WINDOW) - exact).mean() for each in (found, held))
+    # Of this noise; it is 0.67 to 0.9 for others, but for those in which it is not seen.
+    assert wrong < 0.8 * wrong_held
+    low, high = found.gamma_interval(0.95, WINDOW)
+    above = exact > 0.02 * exact.max()
+    assert ((low <= exact) & (exact <= high))[above].mean() > 0.93
+
+
+def test_where_no_smaller_factor_of_the_prior_helps_it_stays():
+    # Ideal RC elements are narrower than relaxation times are apart: what that leaves is alike in all states.
+    jw = 2j * np.pi * FREQUENCY
+    z = np.array([10.0 + 20.0 / (1.0 + 1e-4 * jw) + r / (1.0 + 0.01 * jw) for r in np.linspace(30.0, 50.0, 8)])
+    rng = np.random.default_rng(4)
+    z *= 1.0 + 1e-3 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE})
+    before = np.exp(np.log(drt.invert(spectra).regularisation).mean())
+    found = drt.invert(spectra, METHOD)
+    assert found.regularisation[0] == pytest.approx(before, rel=2.0**-9)
+    assert found.solved.all()
