@@ -129,6 +129,10 @@ spacing of relaxation times, or the instrument is wrong in all states alike, it 
 _LETTINGS, _LEAST_STEP, _LEAST_LAMBDA = 6, 0.1, 0.01
 """Most rounds of that, the smallest factor of λ in one, and in all."""
 
+_BY_NO_CHANCE, _OTHERS = 4.0, 31
+"""Difference of the logarithm of the noise of a spectrum from what is usual, times the root of twice the number of its
+points, that is no chance; and most spectra that say what is usual."""
+
 _OUTLYING = 3.0
 """Residuals beyond this many scales of the noise count as this many where they are added over states."""
 
@@ -300,10 +304,10 @@ def solve_series(
     breaks : ndarray of bool, shape (K,)
         Before which spectra the series breaks.
     """
-    problem = SeriesProblem(prepared, impedance, position, exponents=exponents)
+    problem = SeriesProblem(prepared, impedance, position, exponents=exponents, louder=_louder(impedance, start))
     lam = _coarse(np.exp(np.log(start.regularisation).mean())) if regularisation is None else regularisation
     found, residual = problem.solve(start, lam, steps or Steps(), given=regularisation is not None)
-    return problem.solution(found, np.tile(found.noise, (len(impedance), 1)), residual), problem.breaks
+    return problem.solution(found, problem.noise_of_each(found), residual), problem.breaks
 
 
 class Across(NamedTuple):
@@ -394,6 +398,8 @@ class SeriesProblem:
     exponents : tuple of ndarray, shape (K,), optional
         n of the tail of each state, and the standard deviation that they have in common; that of the problem for all,
         and known, by default.
+    louder : ndarray, shape (K,), optional
+        By how much the noise of each state is larger than that of the series; 1 for all by default.
     """
 
     def __init__(
@@ -404,6 +410,7 @@ class SeriesProblem:
         across: Array | None = None,
         wider: float = 1.0,
         exponents: tuple[Array, Array] | None = None,
+        louder: Array | None = None,
     ) -> None:
         self._prepared, self._problem, self._grid, self._position = prepared, prepared.problem, prepared.grid, position
         self._there = np.isfinite(impedance)
@@ -412,6 +419,8 @@ class SeriesProblem:
         self.size = float(np.maximum(np.abs(z.real), np.abs(z.imag)).max())
         scaled = rounded(np.hstack([z.real, z.imag]) / self.size)
         self._parts, given = prepared.variance(scaled, np.full(len(z), self.size))
+        self.louder = np.ones(len(z)) if louder is None else louder
+        self._parts = self._parts * (self.louder**2)[:, None, None]
         self.given = given[0, :2]
         self._terms = _terms(position, across, self._grid.logs)
         self._order = 1 if len(position) == 2 else 2
@@ -541,6 +550,10 @@ class SeriesProblem:
             coupling_across=none,
             shift_across=none.copy(),
         )
+
+    def noise_of_each(self, found: SeriesHyperparameters) -> Array:
+        """Components of the variance of the noise of each state, shape (K, 2)."""
+        return np.asarray(found.noise * (self.louder**2)[:, None])
 
     def _minimise(
         self,
@@ -675,7 +688,7 @@ class SeriesProblem:
         covariance, mean = steps.end(moments, 3)
         rows = len(covariance)
         sizes = np.full(rows, self.size)
-        noise = np.stack(self._prepared.deviations(np.tile(found.noise, (rows, 1)), sizes), axis=1)
+        noise = np.stack(self._prepared.deviations(self.noise_of_each(found), sizes), axis=1)
         return self._prepared.as_posterior(parameters, sizes, (mean, covariance), noise)
 
     def _solved(self, found: SeriesHyperparameters, right: Array) -> Array:
@@ -825,7 +838,7 @@ class SeriesProblem:
 
     def _first_noise(self, start: SeparateSolutions) -> Array:
         """Components of the variance: given, or the medians of those of the single spectra."""
-        floor, share = start.noise_floor, start.noise_relative
+        floor, share = start.noise_floor / self.louder, start.noise_relative / self.louder
         found = self._prepared.normal * np.array([np.median(floor) / self.size, np.median(share)]) ** 2
         known = np.isfinite(self.given)
         least = np.where(known, 0.0, _LEAST_VARIANCE)
@@ -1103,7 +1116,7 @@ class _CoarserProblem(SeriesProblem):
         few, many = (one.problem.discretisation.expansion.tau for one in (prepared, finer._prepared))
         z = np.where(finer._there, finer._impedance, np.nan)
         wider = (many.size - 1) / (few.size - 1)
-        super().__init__(prepared, z, finer._position, wider=wider, exponents=finer.exponents)
+        super().__init__(prepared, z, finer._position, wider=wider, exponents=finer.exponents, louder=finer.louder)
         self._finer = finer
         self._between = CubicSpline(np.log(few), np.eye(few.size), axis=0)(np.log(many)).T
         self.chain.y[:, : few.size] = finer.chain.y[:, np.searchsorted(many, few)]
@@ -1123,6 +1136,27 @@ class _CoarserProblem(SeriesProblem):
         y, few, many = self.chain.y, self._grid.logs, self._finer._grid.logs
         self._finer.chain.y[:, :many] = y[:, :few] @ self._between
         self._finer.chain.y[:, many:] = y[:, few:]
+
+
+def _louder(impedance: ComplexArray, start: SeparateSolutions) -> Array:
+    """Say by how much the noise of each spectrum is larger or smaller than is usual in its series, shape (K,).
+
+    Compared are geometric means of √(a² + b²|Z|²) over the points of the spectrum, with a and b of its own and with
+    those of up to 31 others, of which the median counts. It is 1 where the two differ by no more than chance may make
+    of so many points, or where the noise is known.
+    """
+    floor, share, rows = start.noise_floor, start.noise_relative, len(impedance)
+    out, size = np.ones(rows), np.abs(impedance)
+    if not np.isfinite(floor + share).all():
+        return out
+    others = np.unique(np.linspace(0, rows - 1, min(rows, _OTHERS)).round().astype(int))
+    for k in range(rows):
+        z = size[k][np.isfinite(size[k])]
+        own = float(np.log(np.hypot(floor[k], share[k] * z)).mean())
+        usual = float(np.median(np.log(np.hypot(floor[others, None], share[others, None] * z)).mean(axis=1)))
+        if abs(own - usual) > _BY_NO_CHANCE / np.sqrt(2.0 * z.size):
+            out[k] = _coarse(np.exp(own - usual))
+    return out
 
 
 def _tail_columns(problem: Problem, exponent: Array, *, slope: bool = False) -> Array:

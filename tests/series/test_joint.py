@@ -8,6 +8,8 @@ import pytest
 
 import drt_engine as drt
 from drt_engine import series as series_module
+from drt_engine.methods import joint as joint_module
+from drt_engine.methods.joint import SeparateSolutions
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import differences, eigenvalues
 from drt_engine.threads import limited_threads
@@ -386,3 +388,56 @@ def test_where_no_smaller_factor_of_the_prior_helps_it_stays():
     found = drt.invert(spectra, METHOD)
     assert found.regularisation[0] == pytest.approx(before, rel=2.0**-9)
     assert found.solved.all()
+
+
+@pytest.fixture(scope="module")
+def growing():
+    """A series whose noise grows from 0.1 to 3 %, and that of each."""
+    share = np.geomspace(1e-3, 3e-2, 12)
+    voltage = np.linspace(3.0, 3.7, 12)
+    z = np.array(
+        [measured([each], seed=n, share=one)[0] for n, (each, one) in enumerate(zip(voltage, share, strict=True))]
+    )
+    return share, drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
+
+
+def test_noise_that_grows_along_a_series_is_that_of_each(growing):
+    share, result = growing
+    assert not (result.status & drt.Status.MISFIT).any()
+    assert result.optimality.max() <= 1e-8
+    np.testing.assert_allclose(np.log(result.noise_relative / share), 0.0, atol=0.6)
+    wide = np.diff(result.r_pol_interval(), axis=0)[0] / result.r_pol
+    assert np.isfinite(wide).all()
+    assert wide[-3:].mean() > 1.5 * wide[:3].mean()
+    # Where a spectrum tells little, its neighbours do; and those are not held by one level of noise for all.
+    voltage = result.states["voltage"].to_numpy()
+    assert errors(result, voltage)[0] < 0.75 * errors(drt.invert(result.spectra), voltage)[0]
+
+
+def test_what_follows_from_a_series_has_the_noise_of_each(growing):
+    _, result = growing
+    line = result._joined.lines[0]
+    problem, found = result._joined._settled(0)
+    sizes = np.full(12, problem.size)
+    floor, share = problem._prepared.deviations(problem.noise_of_each(found), sizes)
+    np.testing.assert_allclose(floor, result.noise_floor, rtol=1e-9)
+    np.testing.assert_allclose(share, result.noise_relative, rtol=1e-9)
+    # The problem that intervals are found from has its optimum near the solution, whose bends it takes.
+    again, known = result._joined._problem(line, line.position, result.spectra.impedance, result._joined.breaks)
+    np.testing.assert_allclose(again.refine(known, result._joined.parameters), result.coefficients, rtol=0.01)
+    low, high = result.gamma_interval(0.95, WINDOW, voltage=3.33)
+    assert np.all(low < high)
+    assert np.isfinite(result.predictions().error).all()
+
+
+def test_noise_that_differs_by_chance_is_one():
+    rng = np.random.default_rng(5)
+    rows, z = 400, np.ones((400, 60)) * (1.0 + 1j)
+    share = 0.01 * np.exp(rng.standard_normal(rows) / np.sqrt(120.0))
+    share[7] = 0.03
+    start = SeparateSolutions(None, None, np.zeros(rows), share)
+    louder = joint_module._louder(z, start)
+    assert np.flatnonzero(louder != 1.0).tolist() == [7]
+    assert louder[7] == pytest.approx(3.0, rel=0.05)
+    unknown = start._replace(noise_floor=np.full(rows, np.nan))
+    assert (joint_module._louder(z, unknown) == 1.0).all()
