@@ -12,6 +12,7 @@ from drt_engine.methods import joint as joint_module
 from drt_engine.methods.joint import SeparateSolutions
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import differences, eigenvalues
+from drt_engine.simulate import ZARC
 from drt_engine.threads import limited_threads
 
 from ..conftest import zarc
@@ -441,3 +442,24 @@ def test_noise_that_differs_by_chance_is_one():
     assert louder[7] == pytest.approx(3.0, rel=0.05)
     unknown = start._replace(noise_floor=np.full(rows, np.nan))
     assert (joint_module._louder(z, unknown) == 1.0).all()
+
+
+@pytest.mark.slow
+def test_spectra_that_are_not_alike_are_found_no_worse_than_alone():
+    voltage = np.linspace(3.0, 3.7, 16)
+    state = np.random.default_rng(3).permutation(voltage)
+    exact = np.array([truth(WINDOW, each) for each in state])
+    # The first arc too is another one in every other cell.
+    z = measured(state, seed=6)
+    other = np.arange(16) % 2 == 1
+    z[other] += zarc(FREQUENCY, 40.0, 3e-3, 0.8) - zarc(FREQUENCY, 30.0, 1e-4, 0.9)
+    exact[other] += ZARC(40.0, 3e-3, 0.8).gamma(WINDOW) - ZARC(30.0, 1e-4, 0.9).gamma(WINDOW)
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": voltage})
+    found, alone = drt.invert(spectra, METHOD), drt.invert(spectra)
+    assert ((found.status & drt.Status.UNRELATED) != 0).all()
+    wrong, wrong_alone = (np.abs(each.gamma_at(WINDOW) - exact).mean(axis=1) for each in (found, alone))
+    assert np.median(wrong) < 1.02 * np.median(wrong_alone)
+    # With known κ and s, too, the prior counts as a whole: the solution is that of the problem that others come from.
+    line = found._joined.lines[0]
+    problem, known = found._joined._problem(line, line.position, z, found._joined.breaks)
+    np.testing.assert_allclose(problem.refine(known, found._joined.parameters), found.coefficients, rtol=0.01)
