@@ -458,7 +458,10 @@ def test_spectra_that_are_not_alike_are_found_no_worse_than_alone():
     found, alone = drt.invert(spectra, METHOD), drt.invert(spectra)
     assert ((found.status & drt.Status.UNRELATED) != 0).all()
     wrong, wrong_alone = (np.abs(each.gamma_at(WINDOW) - exact).mean(axis=1) for each in (found, alone))
-    assert np.median(wrong) < 1.02 * np.median(wrong_alone)
+    assert np.median(wrong) < np.median(wrong_alone)
+    # It is 0.18 to 0.23 of that, and 0.34 to 0.47 with half of the prior.
+    apart = np.abs(found.gamma_at(WINDOW) - alone.gamma_at(WINDOW)).mean(axis=1)
+    assert np.median(apart) < 0.28 * np.median(wrong_alone)
     # With known κ and s, too, the prior counts as a whole: the solution is that of the problem that others come from.
     line = found._joined.lines[0]
     problem, known = found._joined._problem(line, line.position, z, found._joined.breaks)
