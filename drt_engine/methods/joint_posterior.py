@@ -205,9 +205,16 @@ class JointSeries:
     ) -> tuple[SeriesProblem, SeriesHyperparameters]:
         prepared, exponents = self._prepared(line, exponent)
         lam, floor, share, strength, shift = self.hyper[line.rows[0]]
-        problem = SeriesProblem(prepared, impedance, position, exponents=exponents)
+        louder = np.interp(position, line.position, self._louder(line.rows))
+        problem = SeriesProblem(prepared, impedance, position, exponents=exponents, louder=louder)
         problem.cut(breaks)
         return problem, SeriesHyperparameters(problem.variance(floor, share), lam, strength, shift)
+
+    def _louder(self, rows: NDArray[np.intp]) -> Array:
+        """By how much the noise of some spectra is larger than that of the first of them."""
+        noise = np.hypot(*self.hyper[rows, 1:3].T)
+        # Both parts are larger by the same factor. Where the noise is given by frequency, it is the same in all.
+        return np.asarray(noise / noise[0]) if np.isfinite(noise).all() else np.ones(rows.size)
 
     def _settle(self, number: int) -> tuple[SeriesProblem, SeriesHyperparameters]:
         line = self.lines[number]

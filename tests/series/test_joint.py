@@ -8,8 +8,11 @@ import pytest
 
 import drt_engine as drt
 from drt_engine import series as series_module
+from drt_engine.methods import joint as joint_module
+from drt_engine.methods.joint import SeparateSolutions
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import differences, eigenvalues
+from drt_engine.simulate import ZARC
 from drt_engine.threads import limited_threads
 
 from ..conftest import zarc
@@ -327,3 +330,139 @@ def test_the_search_does_not_end_while_all_is_still_taken_for_motion():
     found = result.predictions()
     assert found.error[1:-1].max() < 1.5
     assert found.score.max() < 1.0
+
+
+def log_normal(voltage, seed=1, share=SHARE):
+    """Spectra with two log-normal processes of which one grows, shape (K, F), and their γ at WINDOW."""
+    y, x = np.linspace(np.log(1e-9), np.log(1e3), 4001), voltage[:, None] - 3.0
+
+    def gamma(y):
+        parts = ((30.0, 1e-4), (20.0 * np.exp(1.2 * x), 0.02))
+        return sum(r / np.sqrt(2.0 * np.pi) * np.exp(-0.5 * (y - np.log(tau)) ** 2) for r, tau in parts)
+
+    response = 1.0 / (1.0 + 2j * np.pi * FREQUENCY[:, None] * np.exp(y))
+    z = 10.0 + (gamma(y) * (y[1] - y[0])) @ response.T
+    rng = np.random.default_rng(seed)
+    noise = share * np.abs(z) * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    return z + noise, gamma(np.log(WINDOW))
+
+
+def test_what_residuals_have_in_common_is_counted(joint, spectra):
+    problem, found = joint._joined._settled(0)
+    rest = spectra.impedance - joint.impedance_at(FREQUENCY)
+    # Student's distribution of four degrees of freedom that is found for normal noise has 0.7267 of its variance.
+    sigma = np.hypot(joint.noise_floor[:, None], joint.noise_relative[:, None] * np.abs(spectra.impedance))
+    parts = np.stack([rest.real, rest.imag]) / (np.sqrt(0.7267475952571825) * sigma)
+    parts = parts.clip(-3.0, 3.0)
+    mean = parts.mean(axis=1)
+    expected = 8.0 * np.mean(mean[:, 1:] * mean[:, :-1]) / np.mean(parts**2) * np.sqrt(48.0)
+    assert problem._alike(found) == pytest.approx(expected, rel=1e-3)
+    assert abs(expected) < 3.0
+
+
+@pytest.mark.slow
+def test_the_prior_lets_go_where_all_states_show_that_it_holds_the_solution_back():
+    voltage = np.linspace(3.0, 3.7, 24)
+    z, exact = log_normal(voltage, seed=2, share=0.02)
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": voltage})
+    alone, found = (drt.invert(spectra, each) for each in (drt.LogGaussian(), METHOD))
+    before = float(np.exp(np.log(alone.regularisation).mean()))
+    held = drt.invert(spectra, replace(METHOD, regularisation=before))
+    assert found.optimality.max() <= 1e-8
+    assert 0.01 * before <= found.regularisation[0] < 0.3 * before
+    wrong, wrong_held = (np.abs(each.gamma_at(WINDOW) - exact).mean() for each in (found, held))
+    # Of this noise; it is 0.67 to 0.9 for others, but for those in which it is not seen.
+    assert wrong < 0.8 * wrong_held
+    low, high = found.gamma_interval(0.95, WINDOW)
+    above = exact > 0.02 * exact.max()
+    assert ((low <= exact) & (exact <= high))[above].mean() > 0.93
+
+
+def test_where_no_smaller_factor_of_the_prior_helps_it_stays():
+    # Ideal RC elements are narrower than relaxation times are apart: what that leaves is alike in all states.
+    jw = 2j * np.pi * FREQUENCY
+    z = np.array([10.0 + 20.0 / (1.0 + 1e-4 * jw) + r / (1.0 + 0.01 * jw) for r in np.linspace(30.0, 50.0, 8)])
+    rng = np.random.default_rng(4)
+    z *= 1.0 + 1e-3 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE})
+    before = np.exp(np.log(drt.invert(spectra).regularisation).mean())
+    found = drt.invert(spectra, METHOD)
+    assert found.regularisation[0] == pytest.approx(before, rel=2.0**-9)
+    assert found.solved.all()
+
+
+@pytest.fixture(scope="module")
+def growing():
+    """A series whose noise grows from 0.1 to 3 %, and that of each."""
+    share = np.geomspace(1e-3, 3e-2, 12)
+    voltage = np.linspace(3.0, 3.7, 12)
+    z = np.array(
+        [measured([each], seed=n, share=one)[0] for n, (each, one) in enumerate(zip(voltage, share, strict=True))]
+    )
+    return share, drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": voltage}), METHOD)
+
+
+def test_noise_that_grows_along_a_series_is_that_of_each(growing):
+    share, result = growing
+    assert not (result.status & drt.Status.MISFIT).any()
+    assert result.optimality.max() <= 1e-8
+    np.testing.assert_allclose(np.log(result.noise_relative / share), 0.0, atol=0.6)
+    wide = np.diff(result.r_pol_interval(), axis=0)[0] / result.r_pol
+    assert np.isfinite(wide).all()
+    assert wide[-3:].mean() > 1.5 * wide[:3].mean()
+    # Where a spectrum tells little, its neighbours do; and those are not held by one level of noise for all.
+    voltage = result.states["voltage"].to_numpy()
+    assert errors(result, voltage)[0] < 0.75 * errors(drt.invert(result.spectra), voltage)[0]
+
+
+def test_what_follows_from_a_series_has_the_noise_of_each(growing):
+    _, result = growing
+    line = result._joined.lines[0]
+    problem, found = result._joined._settled(0)
+    sizes = np.full(12, problem.size)
+    floor, share = problem._prepared.deviations(problem.noise_of_each(found), sizes)
+    np.testing.assert_allclose(floor, result.noise_floor, rtol=1e-9)
+    np.testing.assert_allclose(share, result.noise_relative, rtol=1e-9)
+    # The problem that intervals are found from has its optimum near the solution, whose bends it takes.
+    again, known = result._joined._problem(line, line.position, result.spectra.impedance, result._joined.breaks)
+    np.testing.assert_allclose(again.refine(known, result._joined.parameters), result.coefficients, rtol=0.01)
+    low, high = result.gamma_interval(0.95, WINDOW, voltage=3.33)
+    assert np.all(low < high)
+    assert np.isfinite(result.predictions().error).all()
+
+
+def test_noise_that_differs_by_chance_is_one():
+    rng = np.random.default_rng(5)
+    rows, z = 400, np.ones((400, 60)) * (1.0 + 1j)
+    share = 0.01 * np.exp(rng.standard_normal(rows) / np.sqrt(120.0))
+    share[7] = 0.03
+    start = SeparateSolutions(None, None, np.zeros(rows), share)
+    louder = joint_module._louder(z, start)
+    assert np.flatnonzero(louder != 1.0).tolist() == [7]
+    assert louder[7] == pytest.approx(3.0, rel=0.05)
+    unknown = start._replace(noise_floor=np.full(rows, np.nan))
+    assert (joint_module._louder(z, unknown) == 1.0).all()
+
+
+@pytest.mark.slow
+def test_spectra_that_are_not_alike_are_found_no_worse_than_alone():
+    voltage = np.linspace(3.0, 3.7, 16)
+    state = np.random.default_rng(3).permutation(voltage)
+    exact = np.array([truth(WINDOW, each) for each in state])
+    # The first arc too is another one in every other cell.
+    z = measured(state, seed=6)
+    other = np.arange(16) % 2 == 1
+    z[other] += zarc(FREQUENCY, 40.0, 3e-3, 0.8) - zarc(FREQUENCY, 30.0, 1e-4, 0.9)
+    exact[other] += ZARC(40.0, 3e-3, 0.8).gamma(WINDOW) - ZARC(30.0, 1e-4, 0.9).gamma(WINDOW)
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": voltage})
+    found, alone = drt.invert(spectra, METHOD), drt.invert(spectra)
+    assert ((found.status & drt.Status.UNRELATED) != 0).all()
+    wrong, wrong_alone = (np.abs(each.gamma_at(WINDOW) - exact).mean(axis=1) for each in (found, alone))
+    assert np.median(wrong) < np.median(wrong_alone)
+    # It is 0.18 to 0.23 of that, and 0.34 to 0.47 with half of the prior.
+    apart = np.abs(found.gamma_at(WINDOW) - alone.gamma_at(WINDOW)).mean(axis=1)
+    assert np.median(apart) < 0.28 * np.median(wrong_alone)
+    # With known κ and s, too, the prior counts as a whole: the solution is that of the problem that others come from.
+    line = found._joined.lines[0]
+    problem, known = found._joined._problem(line, line.position, z, found._joined.breaks)
+    np.testing.assert_allclose(problem.refine(known, found._joined.parameters), found.coefficients, rtol=0.01)
