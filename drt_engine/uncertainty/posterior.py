@@ -73,7 +73,7 @@ _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
 there than the prior expects, as it does for an RC element, of which the data show one flank."""
 
-_NARROW, _NARROW_SERIES = 0.011, 0.007
+_NARROW, _NARROW_SERIES = 0.0125, 0.007
 """Standard deviations of R_pol, downward, and of R_inf, upward, as shares of the resistance of peaks that is within two
 neighbouring relaxation times, for each squared unit of their distance in ln τ: where a peak is narrower, γ gives it a
 width, and what that does to the fit is made up for by tails. No noise of the data tells of that."""
@@ -312,13 +312,17 @@ class LogPosterior:
         )
         return np.minimum(-half, step - rest), np.maximum(half, step + rest)
 
-    def _cut_off(self, above: Array) -> Array:
-        """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow."""
+    def _cut_off(self, above: Array, seen: float = 1.0) -> Array:
+        """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow.
+
+        What is more than the solution has `seen` times the response of a single basis function.
+        """
         if self.allowed is None:
             return above
         size = np.abs(self.parameters.coefficients)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            most = np.log(_ALLOWED * self.allowed.below(_MORE / _ALLOWED * size * np.exp(above)) / size)
+            enough = _MORE / _ALLOWED * size * (1.0 + seen * np.expm1(above))
+            most = np.log1p((_ALLOWED * self.allowed.below(enough) / size - 1.0) / seen)
         return np.asarray(np.minimum(above, np.maximum(most, 0.0)))
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
@@ -326,11 +330,11 @@ class LogPosterior:
 
         It is wider upward by what may lie beyond the last relaxation time, where that is beyond the window of the data:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
-        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
-        upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
-        the window. It is wider downward by a share of what lies beyond the window, which may end sooner, and by what
-        the width that γ gives to peaks narrower than the grid may do. What lies before the first relaxation time is
-        R_inf for the data.
+        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have if a tail
+        follows it; and its upper end, too, by their distances from the medians in the logarithm, where γ just begins to
+        rise at the end of the window. It is wider downward by a share of what lies beyond the window, which may end
+        sooner, and by what the width that γ gives to peaks narrower than the grid may do. What lies before the first
+        relaxation time is R_inf for the data.
 
         References
         ----------
@@ -413,7 +417,10 @@ class LogPosterior:
         shift, above = self.shift[:, last], quantile(level) * np.sqrt(self.covariance[:, last, last])
         wanted = np.zeros_like(gamma)
         wanted[:, last] = shift + above
-        most = self._cut_off(wanted)[:, last]
+        # At the slow end 1/(1 + jωτ) falls as 1/τ: what the data see of the last basis function and of a tail after it.
+        spacing = float(np.log(self.expansion.tau[last] / self.expansion.tau[last - 1]))
+        alone = np.expm1(spacing) / spacing - 1.0
+        most = self._cut_off(wanted, 1.0 + 1.0 / ((1.0 + TAIL_SLOPE) * alone))[:, last]
         # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
         above = np.where(rises & (most < _UNSEEN), above, np.maximum(most - shift, 0.0))
         above = np.hypot(above, begins * np.log(upper / median))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import nnls
+from scipy.optimize import brentq, nnls
 from scipy.special import ndtr
 from scipy.stats import truncnorm
 
@@ -234,7 +234,7 @@ def test_bands_reach_to_where_the_data_lead(forty):
     assert (half[whole > 2.0] > 0.98 * 1.959964 * whole[whole > 2.0]).all()
 
 
-@pytest.mark.parametrize(("size", "points"), [(3e-4, 71), (3e-4, 141), (3e-3, 71), (1e-2, 71)])
+@pytest.mark.parametrize(("size", "points"), [(3e-4, 71), (3e-4, 141), (1e-3, 281), (3e-3, 71), (1e-2, 71)])
 def test_intervals_of_ideal_rc_elements_cover_what_they_should(size, points):
     rng, frequency = np.random.default_rng(77), np.geomspace(1e5, 1e-2, points)
     taus = 10.0 ** (np.array([-3.6, -1.1]) + rng.uniform(-0.5, 0.5, (100, 2)))
@@ -247,6 +247,7 @@ def test_intervals_of_ideal_rc_elements_cover_what_they_should(size, points):
     assert share(found.r_pol_low, found.r_pol_high, truth) >= 0.93
     assert share(found.r_inf_low, found.r_inf_high, 10.0) >= 0.93
     # Not by being wide.
+    assert np.nanmedian((found.r_pol_high - result.r_pol) / truth) < 0.03 + 50 * size
     assert np.nanmedian((result.r_pol - found.r_pol_low) / truth) < max(2 * size, 0.0015)
     assert np.mean((result.status & drt.Status.EXTRAPOLATED) > 0) <= 0.025
     peaks = result.peaks()
@@ -435,6 +436,35 @@ def test_a_sharp_process_beyond_the_window_may_end_sooner_than_is_expected(phi, 
     # Not because nothing is known any more.
     assert np.median(found.r_pol_low) > 50
     assert result.counts() == {"ok": 0, "extrapolated": 40}
+
+
+@pytest.mark.parametrize("size", [3e-3, 1e-2])
+def test_no_more_lies_beyond_the_window_than_the_data_admit(size):
+    # By the profile likelihood: γ ≥ 0 up to the end of the window, and after the last relaxation time a tail ~ τ^−0.8.
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    s, exact = 2j * np.pi * frequency[:, None], 10 + zarc(frequency, 20, 2e-4, 1) + zarc(frequency, 50, 0.05, 1)
+    z = exact * (1 + size * noise(np.random.default_rng(3), (12, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    last = result.tau[-1]
+    tau, late = np.geomspace(result.tau[0], 0.1 * last, 181), np.geomspace(last, 1e6 * last, 2001)
+    tail = np.trapezoid((late / last) ** -0.8 / (1 + s * late), np.log(late), axis=1) / 1.25
+    sigma = size * np.tile(np.abs(exact), 2)
+
+    def parts(values):
+        return np.concatenate([values.real, values.imag]) / sigma
+
+    columns = np.stack([parts(one) for one in np.vstack([np.ones((1, 71)), 1 / (1 + s * tau).T])], axis=1)
+
+    def misfit(resistance, data):
+        return nnls(columns, data - resistance * parts(tail))[1] ** 2
+
+    most = []
+    for data in map(parts, z):
+        best = nnls(np.column_stack([columns, parts(tail)]), data)[1] ** 2
+        most.append(brentq(lambda r, data=data, best=best: misfit(r, data) - best - 1.959964**2, 0.0, 1e3, rtol=1e-3))
+    more = result.intervals.r_pol_high - result.r_pol
+    assert np.median(most) < np.median(more) < 2 * np.median(most)
+    assert (more > 0.75 * np.array(most)).all()
 
 
 def test_a_slow_arc_of_which_little_is_seen_is_told():
