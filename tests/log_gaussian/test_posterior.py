@@ -12,8 +12,9 @@ import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.methods.base import misfits
 from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
-from drt_engine.uncertainty.posterior import areas_between, cut_at_zero, most_probable
+from drt_engine.uncertainty.posterior import LogPosterior, areas_between, cut_at_zero, most_probable
 
 from ..conftest import zarc
 from .test_method import cole_cole, noise
@@ -465,6 +466,46 @@ def test_no_more_lies_beyond_the_window_than_the_data_admit(size):
     more = result.intervals.r_pol_high - result.r_pol
     assert np.median(most) < np.median(more) < 2 * np.median(most)
     assert (more > 0.75 * np.array(most)).all()
+
+
+@pytest.mark.parametrize("size", [3e-4, 3e-3])
+@pytest.mark.parametrize("kind", ["arc of 0.5", "arc of 0.55", "two of 0.6", "fractal Gerischer", "Gerischer"])
+def test_tails_that_fall_more_slowly_than_expected_are_covered(kind, size):
+    # They go on outside: of the arc of 0.5, 0.13 ohm before the first relaxation time and 0.25 after the last.
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    s = 2j * np.pi * frequency
+    exact, r_pol = {
+        "arc of 0.5": (zarc(frequency, 50, 0.01, 0.5), 50.0),
+        "arc of 0.55": (zarc(frequency, 50, 0.01, 0.55), 50.0),
+        "two of 0.6": (zarc(frequency, 50, 0.03, 0.6) + zarc(frequency, 20, 1e-3, 0.6), 70.0),
+        "fractal Gerischer": (50 / np.sqrt(1 + (0.05 * s) ** 0.8), 50.0),
+        "Gerischer": (50 / np.sqrt(1 + 0.05 * s), 50.0),
+    }[kind]
+    z = (10 + exact) * (1 + size * noise(np.random.default_rng(41), (40, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    found = result.intervals
+    assert share(found.r_pol_low, found.r_pol_high, r_pol) >= 0.9
+    assert share(found.r_inf_low, found.r_inf_high, 10.0) >= 0.9
+    # Not by being wide.
+    assert np.median((found.r_pol_high - found.r_pol_low) / r_pol) < 0.03
+
+
+def test_what_gamma_would_have_more_outside_is_its_integral():
+    tau = np.geomspace(1e-6, 1e2, 81)
+    steep = np.where(tau < 1e-5, (tau / 1e-5) ** 0.8, 1.0) * np.where(tau > 1e1, (tau / 1e1) ** -0.8, 1.0)
+    for slope, more in ((0.5, 1 / 0.5), (0.9, 1 / 0.9), (0.25, 1 / 0.3), (0.1, None), (-0.5, None)):
+        inside = np.clip(tau, 1e-5, 1e1)
+        gamma = 7.0 * np.where(tau < 1e-2, (inside / 1e-2) ** slope, (inside / 1e-2) ** -slope) * steep
+        spread = np.zeros((1, 82, 82))
+        expansion = Expansion(tau, "piecewise-linear", np.nan)
+        parameters = Parameters(gamma[None], *(np.zeros(1) for _ in range(3)))
+        blank = np.zeros((1, 82)), np.zeros((1, 2, 1))
+        known = LogPosterior(expansion, parameters, ("r_inf",), spread, np.zeros((1, 2)), *blank, 1e1, 1e-5)
+        outside = gamma @ areas_between(expansion, 1e-6, 1e-5)
+        edge = 7.0 * 1e-3**slope
+        expected = 0.0 if more is None else max(edge * more - outside, 0.0)
+        np.testing.assert_allclose(known.before, [expected], rtol=1e-6, atol=1e-12)
+        assert not replace(known, window_start=None).before.any()
 
 
 def test_a_slow_arc_of_which_little_is_seen_is_told():
