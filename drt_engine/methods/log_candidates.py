@@ -393,13 +393,13 @@ class LogModels:
             covariance[k][np.ix_(place, place)] = spread[0]
             uncut[k][:, place[logs:] - logs] = loose[0]
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
-        end = expansion.window(self.discretisation.frequency)[1]
+        start, end = expansion.window(self.discretisation.frequency)
         window_end = end if expansion.tau[-1] > end else None
-        reciprocal = self._reciprocal
+        window_start = start if expansion.tau[0] < start else None
         found = LogPosterior(
-            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=reciprocal
+            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, window_start, pull=pull
         )
-        return replace(found, pull=pull)
+        return replace(found, reciprocal=self._reciprocal)
 
     @property
     def series_elements(self) -> tuple[str, ...]:

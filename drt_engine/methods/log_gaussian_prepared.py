@@ -343,7 +343,7 @@ class PreparedLogGaussian:
         shift, covariance, uncut = cut_at_zero(mean, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
-        end = expansion.window(problem.discretisation.frequency)[1]
+        start, end = expansion.window(problem.discretisation.frequency)
         window_end = end if expansion.tau[-1] > end else None
         return LogPosterior(
             expansion,
@@ -354,6 +354,7 @@ class PreparedLogGaussian:
             shift,
             uncut,
             window_end,
+            window_start=start if expansion.tau[0] < start else None,
             reciprocal=self._reciprocal,
         )
 

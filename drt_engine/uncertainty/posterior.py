@@ -73,7 +73,7 @@ _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
 there than the prior expects, as it does for an RC element, of which the data show one flank."""
 
-_NARROW, _NARROW_SERIES = 0.011, 0.007
+_NARROW, _NARROW_SERIES = 0.0125, 0.007
 """Standard deviations of R_pol, downward, and of R_inf, upward, as shares of the resistance of peaks that is within two
 neighbouring relaxation times, for each squared unit of their distance in ln τ: where a peak is narrower, γ gives it a
 width, and what that does to the fit is made up for by tails. No noise of the data tells of that."""
@@ -82,6 +82,10 @@ _BLUR, _WIDEST_BLUR = 0.5, 0.125
 """Standard deviation of the place of a boundary, as a share of the distance of relaxation times and at most of the
 distance of both boundaries: on which side of it γ is, is known no better than the grid resolves it. Without it
 intervals of the resistance between two valleys cover 0.93 on scenarios where those of γ cover 0.97."""
+
+_ONE_FLANK, _FALLS, _FLATTEST = 0.5 * np.log(10.0), 0.15, 0.3
+"""Distance in ln τ, half a decade, over which the slope of ln γ is taken at an end of the window; the one from which on
+γ falls, there and over the next half of a decade; and the least one with which it is taken to go on."""
 
 _LEAST_REST = 0.1
 """Share of a standard deviation that is left of it at least without the doubt about λ."""
@@ -207,6 +211,8 @@ class LogPosterior:
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     window_end : float, optional
         Longest relaxation time that the data show, s, if the last one is beyond it, so that γ may go on after it.
+    window_start : float, optional
+        Shortest relaxation time that the data show, s, if the first one is before it.
     allowed : Ceilings, optional
         What finds the largest |γ| that the data allow.
     reciprocal : bool
@@ -226,6 +232,7 @@ class LogPosterior:
     shift: Array
     uncut: Array
     window_end: float | None = None
+    window_start: float | None = None
     allowed: Ceilings | JoinedCeilings | None = None
     reciprocal: bool = False
     exponent: Array | None = None
@@ -312,13 +319,17 @@ class LogPosterior:
         )
         return np.minimum(-half, step - rest), np.maximum(half, step + rest)
 
-    def _cut_off(self, above: Array) -> Array:
-        """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow."""
+    def _cut_off(self, above: Array, seen: float = 1.0) -> Array:
+        """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow.
+
+        What is more than the solution has `seen` times the response of a single basis function.
+        """
         if self.allowed is None:
             return above
         size = np.abs(self.parameters.coefficients)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            most = np.log(_ALLOWED * self.allowed.below(_MORE / _ALLOWED * size * np.exp(above)) / size)
+            enough = _MORE / _ALLOWED * size * (1.0 + seen * np.expm1(above))
+            most = np.log1p((_ALLOWED * self.allowed.below(enough) / size - 1.0) / seen)
         return np.asarray(np.minimum(above, np.maximum(most, 0.0)))
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
@@ -326,11 +337,11 @@ class LogPosterior:
 
         It is wider upward by what may lie beyond the last relaxation time, where that is beyond the window of the data:
         ln γ is expected to go on as a random walk with the slope that the prior expects, whose integral is a reciprocal
-        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have; and its
-        upper end, too, by their distances from the medians in the logarithm, where γ just begins to rise at the end of
-        the window. It is wider downward by a share of what lies beyond the window, which may end sooner, and by what
-        the width that γ gives to peaks narrower than the grid may do. What lies before the first relaxation time is
-        R_inf for the data.
+        gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have if a tail
+        follows it; and its upper end, too, by their distances from the medians in the logarithm, where γ just begins to
+        rise at the end of the window. It is wider downward by a share of what lies beyond the window, which may end
+        sooner, and by what the width that γ gives to peaks narrower than the grid may do. What lies before the first
+        relaxation time is R_inf for the data; see :attr:`before`.
 
         References
         ----------
@@ -342,7 +353,9 @@ class LogPosterior:
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
         (less, more), r_pol = self.outside(level), self._r_pol
         less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
-        return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+        if self.window_end is not None:
+            more = np.maximum(more, self._if_it_went_on(self.window_end, float(tau[-1])))
+        return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, np.hypot(more, self.before))
 
     def outside(self, level: float = 0.95) -> tuple[Array, Array]:
         """By how much R_pol may be smaller or larger for what γ is beyond the window of the data, ohm, shape (K,) each.
@@ -351,6 +364,31 @@ class LogPosterior:
         """
         beyond = self.beyond(level)
         return np.hypot(np.minimum(beyond, 0.0), self._sooner(level)), np.maximum(beyond, 0.0)
+
+    @cached_property
+    def before(self) -> Array:
+        """Resistance that may be before the window of the data in place of R_inf, ohm, shape (K,).
+
+        γ falls towards short times with the slope that the prior expects, where the data do not show it. Where they
+        show one that is less, as of very broad arcs, it is what γ would have more if it went on with that.
+        """
+        if self.window_start is None or self.reciprocal:
+            return np.zeros(len(self.shift))
+        return self._if_it_went_on(self.window_start, float(self.expansion.tau[0]))
+
+    def _if_it_went_on(self, edge: float, last: float) -> Array:
+        """Find what γ would have more outside the window if it fell on with the slope that it has there, ohm, (K,).
+
+        From the edge of the window to the last relaxation time beside it, both s. Zero where that is steeper than what
+        the prior expects, and where γ does not fall: then nothing can be said of it.
+        """
+        coefficients, outward = self.parameters.coefficients, np.sign(np.log(last / edge))
+        ends = self.expansion.curve(coefficients, edge * np.exp(-outward * _ONE_FLANK * np.arange(3.0)))
+        there = np.abs(coefficients @ areas_between(self.expansion, *sorted((edge, last))))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slope, inner = np.diff(np.log(ends), axis=1).T / _ONE_FLANK
+            more = np.where(np.minimum(slope, inner) > _FALLS, ends[:, 0] / np.maximum(slope, _FLATTEST) - there, 0.0)
+        return np.asarray(np.maximum(more, 0.0) * (coefficients > 0.0).all(axis=1))
 
     def _sooner(self, level: float) -> Array:
         """By how much less resistance there may be beyond the window of the data, ohm, shape (K,)."""
@@ -413,7 +451,10 @@ class LogPosterior:
         shift, above = self.shift[:, last], quantile(level) * np.sqrt(self.covariance[:, last, last])
         wanted = np.zeros_like(gamma)
         wanted[:, last] = shift + above
-        most = self._cut_off(wanted)[:, last]
+        # At the slow end 1/(1 + jωτ) falls as 1/τ: what the data see of the last basis function and of a tail after it.
+        spacing = float(np.log(self.expansion.tau[last] / self.expansion.tau[last - 1]))
+        alone = np.expm1(spacing) / spacing - 1.0
+        most = self._cut_off(wanted, 1.0 + 1.0 / ((1.0 + TAIL_SLOPE) * alone))[:, last]
         # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
         above = np.where(rises & (most < _UNSEEN), above, np.maximum(most - shift, 0.0))
         above = np.hypot(above, begins * np.log(upper / median))
@@ -512,6 +553,7 @@ class LogPosterior:
             low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
         if name == "r_inf" and not self.reciprocal:
             high = mean + np.hypot(high - mean, quantile(level) * _NARROW_SERIES * self._narrow)
+            low = np.maximum(mean - np.hypot(mean - low, self.before), 0.0)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)

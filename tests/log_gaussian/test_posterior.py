@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.optimize import nnls
+from scipy.optimize import brentq, nnls
 from scipy.special import ndtr
 from scipy.stats import truncnorm
 
@@ -13,9 +13,10 @@ import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.methods.base import misfits, slow_flank
 from drt_engine.methods.log_gaussian import LogGaussian
+from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.uncertainty import posterior as posterior_module
-from drt_engine.uncertainty.posterior import areas_between, cut_at_zero, most_probable
+from drt_engine.uncertainty.posterior import LogPosterior, areas_between, cut_at_zero, most_probable
 
 from ..conftest import zarc
 from .test_method import cole_cole, noise
@@ -236,7 +237,7 @@ def test_bands_reach_to_where_the_data_lead(forty):
     assert (half[whole > 2.0] > 0.98 * 1.959964 * whole[whole > 2.0]).all()
 
 
-@pytest.mark.parametrize(("size", "points"), [(3e-4, 71), (3e-4, 141), (3e-3, 71), (1e-2, 71)])
+@pytest.mark.parametrize(("size", "points"), [(3e-4, 71), (3e-4, 141), (1e-3, 281), (3e-3, 71), (1e-2, 71)])
 def test_intervals_of_ideal_rc_elements_cover_what_they_should(size, points):
     rng, frequency = np.random.default_rng(77), np.geomspace(1e5, 1e-2, points)
     taus = 10.0 ** (np.array([-3.6, -1.1]) + rng.uniform(-0.5, 0.5, (100, 2)))
@@ -249,6 +250,7 @@ def test_intervals_of_ideal_rc_elements_cover_what_they_should(size, points):
     assert share(found.r_pol_low, found.r_pol_high, truth) >= 0.93
     assert share(found.r_inf_low, found.r_inf_high, 10.0) >= 0.93
     # Not by being wide.
+    assert np.nanmedian((found.r_pol_high - result.r_pol) / truth) < 0.03 + 50 * size
     assert np.nanmedian((result.r_pol - found.r_pol_low) / truth) < max(2 * size, 0.0015)
     assert np.mean((result.status & drt.Status.EXTRAPOLATED) > 0) <= 0.025
     peaks = result.peaks()
@@ -439,6 +441,75 @@ def test_a_sharp_process_beyond_the_window_may_end_sooner_than_is_expected(phi, 
     assert result.counts() == {"ok": 0, "extrapolated": 40}
 
 
+@pytest.mark.parametrize("size", [3e-3, 1e-2])
+def test_no_more_lies_beyond_the_window_than_the_data_admit(size):
+    # By the profile likelihood: γ ≥ 0 up to the end of the window, and after the last relaxation time a tail ~ τ^−0.8.
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    s, exact = 2j * np.pi * frequency[:, None], 10 + zarc(frequency, 20, 2e-4, 1) + zarc(frequency, 50, 0.05, 1)
+    z = exact * (1 + size * noise(np.random.default_rng(3), (12, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    last = result.tau[-1]
+    tau, late = np.geomspace(result.tau[0], 0.1 * last, 181), np.geomspace(last, 1e6 * last, 2001)
+    tail = np.trapezoid((late / last) ** -0.8 / (1 + s * late), np.log(late), axis=1) / 1.25
+    sigma = size * np.tile(np.abs(exact), 2)
+
+    def parts(values):
+        return np.concatenate([values.real, values.imag]) / sigma
+
+    columns = np.stack([parts(one) for one in np.vstack([np.ones((1, 71)), 1 / (1 + s * tau).T])], axis=1)
+
+    def misfit(resistance, data):
+        return nnls(columns, data - resistance * parts(tail))[1] ** 2
+
+    most = []
+    for data in map(parts, z):
+        best = nnls(np.column_stack([columns, parts(tail)]), data)[1] ** 2
+        most.append(brentq(lambda r, data=data, best=best: misfit(r, data) - best - 1.959964**2, 0.0, 1e3, rtol=1e-3))
+    more = result.intervals.r_pol_high - result.r_pol
+    assert np.median(most) < np.median(more) < 2 * np.median(most)
+    assert (more > 0.75 * np.array(most)).all()
+
+
+@pytest.mark.parametrize("size", [3e-4, 3e-3])
+@pytest.mark.parametrize("kind", ["arc of 0.5", "arc of 0.55", "two of 0.6", "fractal Gerischer", "Gerischer"])
+def test_tails_that_fall_more_slowly_than_expected_are_covered(kind, size):
+    # They go on outside: of the arc of 0.5, 0.13 ohm before the first relaxation time and 0.25 after the last.
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    s = 2j * np.pi * frequency
+    exact, r_pol = {
+        "arc of 0.5": (zarc(frequency, 50, 0.01, 0.5), 50.0),
+        "arc of 0.55": (zarc(frequency, 50, 0.01, 0.55), 50.0),
+        "two of 0.6": (zarc(frequency, 50, 0.03, 0.6) + zarc(frequency, 20, 1e-3, 0.6), 70.0),
+        "fractal Gerischer": (50 / np.sqrt(1 + (0.05 * s) ** 0.8), 50.0),
+        "Gerischer": (50 / np.sqrt(1 + 0.05 * s), 50.0),
+    }[kind]
+    z = (10 + exact) * (1 + size * noise(np.random.default_rng(41), (40, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    found = result.intervals
+    assert share(found.r_pol_low, found.r_pol_high, r_pol) >= 0.9
+    assert share(found.r_inf_low, found.r_inf_high, 10.0) >= 0.9
+    # Not by being wide.
+    assert np.median((found.r_pol_high - found.r_pol_low) / r_pol) < 0.03
+
+
+def test_what_gamma_would_have_more_outside_is_its_integral():
+    tau = np.geomspace(1e-6, 1e2, 81)
+    steep = np.where(tau < 1e-5, (tau / 1e-5) ** 0.8, 1.0) * np.where(tau > 1e1, (tau / 1e1) ** -0.8, 1.0)
+    for slope, more in ((0.5, 1 / 0.5), (0.9, 1 / 0.9), (0.25, 1 / 0.3), (0.1, None), (-0.5, None)):
+        inside = np.clip(tau, 1e-5, 1e1)
+        gamma = 7.0 * np.where(tau < 1e-2, (inside / 1e-2) ** slope, (inside / 1e-2) ** -slope) * steep
+        spread = np.zeros((1, 82, 82))
+        expansion = Expansion(tau, "piecewise-linear", np.nan)
+        parameters = Parameters(gamma[None], *(np.zeros(1) for _ in range(3)))
+        blank = np.zeros((1, 82)), np.zeros((1, 2, 1))
+        known = LogPosterior(expansion, parameters, ("r_inf",), spread, np.zeros((1, 2)), *blank, 1e1, 1e-5)
+        outside = gamma @ areas_between(expansion, 1e-6, 1e-5)
+        edge = 7.0 * 1e-3**slope
+        expected = 0.0 if more is None else max(edge * more - outside, 0.0)
+        np.testing.assert_allclose(known.before, [expected], rtol=1e-6, atol=1e-12)
+        assert not replace(known, window_start=None).before.any()
+
+
 def test_a_slow_arc_of_which_little_is_seen_is_told():
     frequency = np.geomspace(1e5, 1e-2, 71)
     slow = zarc(frequency, 15, 100 / (2e-2 * np.pi), 0.8)
@@ -569,6 +640,20 @@ def test_a_misfit_is_named_and_has_no_interval(name, method):
         assert np.isnan(result.intervals.gamma_high).all()
         assert np.isnan(result.intervals.r_pol_low).all()
         assert np.isfinite(result.gamma).all()
+
+
+def test_a_step_of_the_gain_is_a_misfit_and_a_peak_narrower_than_the_grid_is_none():
+    # Where an instrument changes its range, |Z| may jump; R_pol is wrong by as much.
+    frequency, rng = np.geomspace(1e5, 1e-2, 71), np.random.default_rng(12)
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85)
+    steps = np.where(np.arange(71) > np.arange(15, 55)[:, None], 1.01 * z, z)
+    sharp = 0.1 + zarc(frequency, 50, np.geomspace(1e-3, 0.1, 40)[:, None], 1.0)
+    close = sharp + zarc(frequency, 20, np.geomspace(2.2e-3, 0.22, 40)[:, None], 1.0)
+    z = np.concatenate([steps, sharp, close])
+    status = drt.invert(drt.Spectra(frequency, z * (1 + 5e-4 * noise(rng, z.shape)))).status.reshape(3, 40)
+    told = np.mean((status & drt.Status.MISFIT) > 0, axis=1)
+    assert told[0] >= 0.9
+    assert not told[1:].any()
 
 
 @pytest.mark.parametrize("method", [LogGaussian(), drt.Tikhonov()], ids=["log", "Tikhonov"])
