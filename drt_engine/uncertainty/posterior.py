@@ -14,6 +14,7 @@ from drt_engine.model.problem import Parameters, row_by_row
 from drt_engine.uncertainty.ceilings import Ceilings, JoinedCeilings
 
 __all__ = [
+    "FLANK",
     "TAIL_SLOPE",
     "HasPosterior",
     "LogPosterior",
@@ -23,6 +24,7 @@ __all__ = [
     "cut_at_zero",
     "most_probable",
     "quantile",
+    "share_until",
     "still_rises",
 ]
 
@@ -77,6 +79,17 @@ _NARROW, _NARROW_SERIES = 0.011, 0.007
 """Standard deviations of R_pol, downward, and of R_inf, upward, as shares of the resistance of peaks that is within two
 neighbouring relaxation times, for each squared unit of their distance in ln τ: where a peak is narrower, γ gives it a
 width, and what that does to the fit is made up for by tails. No noise of the data tells of that."""
+
+FLANK = 1.0 / np.sqrt(3.0)
+"""Standard deviation of what is hidden of the flank of a positive peak below a negative one, as a share of it: anything
+from none of it to all of it is alike probable. Without it intervals of the resistance of loops that overlap with an arc
+cover 0.1 to 0.9 where they should cover 0.95."""
+
+_FLANK_ROUNDS, _TURN = 8, 2.0 * np.pi
+"""Of finding how much of a flank is hidden; and the factor of a height over a resistance in what they go by."""
+
+_CANCEL = float(np.log(10.0))
+"""Distance in ln τ of a change of the sign of γ up to which parts of both signs may cancel each other unseen."""
 
 _BLUR, _WIDEST_BLUR = 0.5, 0.125
 """Standard deviation of the place of a boundary, as a share of the distance of relaxation times and at most of the
@@ -216,6 +229,9 @@ class LogPosterior:
     pull : ndarray, shape (K, 2, N), optional
         How far the data would move the mean, in the units of `shift`, if the prior did not hold it; and the part of the
         standard deviations that the doubt about λ has, which is a doubt about the same, with the signs of one mode.
+    hidden : ndarray, shape (K, 3, P), optional
+        Of loops that were not found but may be there: the most probable resistance of each, its standard deviation,
+        both in ohm, and what R_pol changes by for each ohm of it. Zeros where no loop may be.
     """
 
     expansion: Expansion
@@ -230,6 +246,7 @@ class LogPosterior:
     reciprocal: bool = False
     exponent: Array | None = None
     pull: Array | None = None
+    hidden: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
@@ -245,7 +262,7 @@ class LogPosterior:
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        for name in ("allowed", "exponent", "pull"):
+        for name in ("allowed", "exponent", "pull", "hidden"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
@@ -319,7 +336,17 @@ class LogPosterior:
         size = np.abs(self.parameters.coefficients)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             most = np.log(_ALLOWED * self.allowed.below(_MORE / _ALLOWED * size * np.exp(above)) / size)
+        most[self._near_change] = np.inf
         return np.asarray(np.minimum(above, np.maximum(most, 0.0)))
+
+    @cached_property
+    def _near_change(self) -> NDArray[np.bool_]:
+        """Where γ changes its sign nearby, shape (K, M): both parts may grow there without an end that the data see."""
+        near = np.zeros(self.parameters.coefficients.shape, dtype=bool)
+        y = np.log(self.expansion.tau)
+        for k, at in np.argwhere(np.diff(np.sign(self.parameters.coefficients), axis=1) != 0.0):
+            near[k] |= np.abs(y - y[at]) < _CANCEL
+        return near
 
     def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the polarisation resistance, ohm, shape (K,) each; see :meth:`resistance_interval`.
@@ -342,6 +369,8 @@ class LogPosterior:
         low, high = self.resistance_interval(float(tau[0]), float(tau[-1]), level)
         (less, more), r_pol = self.outside(level), self._r_pol
         less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
+        less = np.hypot(less, self._less_with_loops(level))
+        more = np.hypot(more, quantile(level) * self._behind_loops())
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
 
     def outside(self, level: float = 0.95) -> tuple[Array, Array]:
@@ -359,6 +388,39 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         beyond = self.parameters.coefficients @ areas_between(self.expansion, self.window_end, float(tau[-1]))
         return np.asarray(quantile(level) * _SOONER * np.abs(beyond))
+
+    def _less_with_loops(self, level: float) -> Array:
+        """By how much R_pol may be smaller for a loop that was not found, ohm, shape (K,)."""
+        if self.hidden is None or not self.hidden.size:
+            return np.zeros(len(self.shift))
+        resistance, deviation, by = self.hidden.transpose(1, 0, 2)
+        shown = deviation > 0.0
+        most = np.where(shown, most_probable(resistance, np.where(shown, deviation, 1.0), level)[1], 0.0)
+        return np.asarray(np.max(-most * by, axis=1, initial=0.0))
+
+    def _behind_loops(self) -> Array:
+        """Find the deviation that the flank of γ > 0 has beyond the window, below the γ < 0 there, ohm, shape (K,).
+
+        The data show neither there. The flank is that of a ZARC element with the height of a peak and the resistance
+        that is on the slow side of it; of the peak where it is largest.
+        """
+        out, gamma, tau = np.zeros(len(self.shift)), self.parameters.coefficients, self.expansion.tau
+        if self.window_end is None or self.reciprocal:
+            return out
+        for k in np.flatnonzero((gamma[:, -1] < 0.0) & (gamma > 0.0).any(axis=1)):
+            change = int(np.flatnonzero(gamma[k] > 0.0)[-1]) + 1
+            first = int(np.flatnonzero(np.append(0.0, gamma[k, :change]) <= 0.0)[-1])
+            row = np.pad(gamma[k, first:change], 1)
+            peak = np.flatnonzero((row[1:-1] > row[:-2]) & (row[1:-1] >= row[2:]))
+            height, x = row[peak + 1], np.log(np.array([tau[change], self.window_end])[:, None] / tau[first + peak])
+            slow = np.cumsum((row[1:-1] * self.expansion.areas[first:change])[::-1])[::-1][peak]
+            whole = 2.0 * slow
+            for _ in range(_FLANK_ROUNDS):
+                # γ > 0 ends at the change of sign, and the flank does not.
+                whole = slow / share_until(x[0], _TURN * height / whole)
+            beyond = whole * (0.5 - share_until(np.maximum(x[1], 0.0), _TURN * height / whole))
+            out[k] = FLANK * float(beyond.max())
+        return out
 
     @cached_property
     def _narrow(self) -> Array:
@@ -413,11 +475,30 @@ class LogPosterior:
         shift, above = self.shift[:, last], quantile(level) * np.sqrt(self.covariance[:, last, last])
         wanted = np.zeros_like(gamma)
         wanted[:, last] = shift + above
-        most = self._cut_off(wanted)[:, last]
+        most = np.minimum(self._cut_off(wanted)[:, last], self._going_on(level))
         # Of a γ that rises, the data see what is beyond; of one that falls, they see how little there is at the end.
         above = np.where(rises & (most < _UNSEEN), above, np.maximum(most - shift, 0.0))
         above = np.hypot(above, begins * np.log(upper / median))
         return np.asarray(gamma[:, last] * median * _times(shift + above))
+
+    def _going_on(self, level: float) -> Array:
+        """Find the distance of ln |γ| above the solution that a γ < 0 has at the last relaxation time at most, (K,).
+
+        γ < 0 is held by little, and the data hold γ at the end of the window alone: what they allow there goes on as
+        the prior says.
+        """
+        out: Array = np.full(len(self.shift), np.inf)
+        gamma = self.parameters.coefficients
+        falls = gamma[:, -1] < 0.0
+        if self.allowed is None or self.window_end is None or not falls.any():
+            return out
+        y = np.log(self.expansion.tau)
+        end = min(int(np.searchsorted(y, np.log(self.window_end))), y.size - 1)
+        apart = y[-1] - y[end]
+        wanted = np.zeros_like(gamma)
+        wanted[:, end] = _WIDEST
+        most = self._cut_off(wanted)[:, end] + np.log(np.abs(gamma[:, end] / gamma[:, -1]))
+        return np.where(falls, most - TAIL_SLOPE * apart + quantile(level) * np.sqrt(apart), np.inf)
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.
@@ -710,6 +791,22 @@ def areas_between(expansion: Expansion, low: float, high: float) -> Array:
     if not 0.0 < low < high:
         raise InputError(f"low and high must be positive relaxation times that ascend; got {low!r} and {high!r}.")
     return np.asarray(np.diff(expansion.cumulative([low, high]), axis=0)[0])
+
+
+def share_until(x: Array, steep: Array) -> Array:
+    """Share of the resistance of ZARC elements that is from their relaxation time to x later in ln τ.
+
+    γ = R sin(π − nπ) / 2π (cosh nx − cos(π − nπ)), and 2πγ(0)/R = tan(nπ/2).
+
+    Parameters
+    ----------
+    x : ndarray
+        ln(τ/τ_0).
+    steep : ndarray
+        2πγ(0)/R.
+    """
+    n = 2.0 / np.pi * np.arctan(steep)
+    return np.asarray(np.arctan(steep * np.tanh(0.5 * n * x)) / (np.pi * n))
 
 
 def _times(exponent: Array | float) -> Array:
