@@ -58,8 +58,9 @@ _EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 _DIFFUSION = (-3.5, -2.0, -0.5, 1.0)
 """ln(T ω_min) that are tried at the start."""
 
-_LOSS = 0.05
-"""1 − m at the start."""
+_LOSSES = (0.05, 0.15, 0.25, 0.35, 0.5)
+"""1 − m that are tried at the start. From 0.05 alone, one spectrum of twenty has R_inf = 0, fast relaxations stand for
+it, and R_pol is up to 40 % too large."""
 
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
@@ -385,12 +386,13 @@ class LogModels:
             allowed.parts.append((np.array([k]), sure.allowed))
             hidden[k] = sure.hidden
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
-        end = expansion.window(self.discretisation.frequency)[1]
+        begin, end = expansion.window(self.discretisation.frequency)
         window_end = end if expansion.tau[-1] > end else None
+        window_begin = begin if expansion.tau[0] < begin else None
         found = LogPosterior(
             expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=self._reciprocal
         )
-        return replace(found, pull=pull, allowed=allowed, hidden=hidden)
+        return replace(found, pull=pull, allowed=allowed, hidden=hidden, window_begin=window_begin)
 
     @property
     def _looks_for_loops(self) -> bool:
@@ -557,8 +559,8 @@ class Candidate:
             problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
-            ends = terms.tail in _ENDING
-            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust, ends=ends)
+            ends, begins = terms.tail in _ENDING, terms.inductance == "cpe"
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust, ends=ends, begins=begins)
             prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms, signs)
@@ -672,13 +674,16 @@ class Candidate:
             return self.model.fit(b, parts, given, starts[0], self._starts[0])
         held = [self.model.fit_held(b, parts, given, *pair) for pair in zip(starts, self._starts, strict=True)]
         found = [(fit.evidence, fit, y) for y, fit in held if fit is not None]
-        if not found:
-            return None
-        evidence, best, y = max(found, key=lambda one: one[0])
-        free = self.model.fit(b, parts, given, y, best.shape)
-        if free is not None and free.evidence >= evidence - _LOST:
-            return free
-        return self._profiled(b, parts, given, y, best)
+        losses = [fit.shape[-1] if "loss" in self.terms.shapes else 0.0 for _, fit, _ in found]
+        ends: list[Fit] = []
+        for loss in dict.fromkeys(losses):
+            # Each leads to a solution of its own: with another R_inf, which fast relaxations stand for.
+            own = [one for one, other in zip(found, losses, strict=True) if other == loss]
+            evidence, best, y = max(own, key=lambda one: one[0])
+            free = self.model.fit(b, parts, given, y, best.shape)
+            lost = free is None or free.evidence < evidence - _LOST
+            ends.append(self._profiled(b, parts, given, y, best) if free is None or lost else free)
+        return max(ends, key=lambda fit: fit.evidence, default=None)
 
     def refit(self, problem: _Problem) -> Fit | None:
         """Find the solution for one spectrum from the start.
@@ -711,7 +716,8 @@ def _starting_shapes(terms: Terms, omega: Array) -> list[list[float]]:
     elif terms.tail == "warburg-open":
         span = float(np.log(omega.max() / omega.min()))
         shapes = [[max(span + at, 1.0)] for at in _DIFFUSION]
-    return [[*shape, _LOSS] if terms.inductance == "cpe" else shape for shape in shapes]
+    losses = [[loss] for loss in _LOSSES] if terms.inductance == "cpe" else [[]]
+    return [[*shape, *loss] for shape in shapes for loss in losses]
 
 
 def _held_down(problem: Problem, late: NDArray[np.bool_]) -> Problem:

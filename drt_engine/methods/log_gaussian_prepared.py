@@ -102,8 +102,8 @@ class PreparedLogGaussian:
         As :class:`drt_engine.LogGaussian` takes it.
     robust : bool
         Whether the noise has the tails of Student's distribution.
-    ends : bool
-        Whether processes are expected to end before a tail.
+    ends, begins : bool
+        Whether processes are expected to end before a tail, and to begin after a lossy inductance.
 
     Attributes
     ----------
@@ -115,7 +115,9 @@ class PreparedLogGaussian:
         By how much the logarithm of the prior of a γ that falls so is larger as that is expected.
     """
 
-    def __init__(self, problem: Problem, noise: Noise, robust: bool, *, ends: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, noise: Noise, robust: bool, *, ends: bool = False, begins: bool = False
+    ) -> None:
         self.problem = problem
         self._noise: Any = noise
         # The noise is that of the impedance, also where the data are admittances.
@@ -125,7 +127,7 @@ class PreparedLogGaussian:
         self.normal = _NORMAL if robust else 1.0
         self._robust, self._ends = robust, ends
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
-        self.grid = _ending(plain, problem) if ends else plain
+        self.grid = _ending(plain, problem, begins=begins, ends=ends) if begins or ends else plain
         # Arrays of searches that have ended, and the code that searches, once it is there.
         self._idle: list[log_gaussian.Work] = []
         self._code: Callable[..., Any] | None = None
@@ -335,7 +337,7 @@ class PreparedLogGaussian:
         shift, covariance, uncut = cut_at_zero(mean, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
-        end = expansion.window(problem.discretisation.frequency)[1]
+        begin, end = expansion.window(problem.discretisation.frequency)
         window_end = end if expansion.tau[-1] > end else None
         return LogPosterior(
             expansion,
@@ -346,6 +348,7 @@ class PreparedLogGaussian:
             shift,
             uncut,
             window_end,
+            window_begin=begin if expansion.tau[0] < begin else None,
             reciprocal=self._reciprocal,
         )
 
@@ -499,12 +502,16 @@ def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[A
     return force, by_lambda
 
 
-def _ending(grid: log_gaussian.Grid, problem: Problem) -> log_gaussian.Grid:
-    """Return the grid with γ expected to fall towards the end of the window as it does beyond it."""
+def _ending(grid: log_gaussian.Grid, problem: Problem, *, begins: bool, ends: bool) -> log_gaussian.Grid:
+    """Return the grid with γ expected to fall towards an end of the window as it does beyond it."""
     found = problem.discretisation
-    y, end = np.log(found.expansion.tau), found.expansion.window(found.frequency)[1]
-    late = 0.5 * (y[1:] + y[:-1]) > np.log(_END * end)
-    return grid._replace(lean=np.where(late, -TAIL_SLOPE * np.diff(y), grid.lean))
+    y, (begin, end) = np.log(found.expansion.tau), found.expansion.window(found.frequency)
+    middle, steep, lean = 0.5 * (y[1:] + y[:-1]), TAIL_SLOPE * np.diff(y), grid.lean
+    if begins:
+        lean = np.where(middle < np.log(begin / _END), steep, lean)
+    if ends:
+        lean = np.where(middle > np.log(_END * end), -steep, lean)
+    return grid._replace(lean=lean)
 
 
 def rounded(b: Array) -> Array:

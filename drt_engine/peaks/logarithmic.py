@@ -140,10 +140,12 @@ def _leaning(y: Array, gamma: Array, rows: Array, count: NDArray[np.int64]) -> A
 
 
 def _beyond(known: "LogPosterior", rows: Array, count: NDArray[np.int64]) -> Array:
-    """Find what may lie beyond the last relaxation time and is not known of the row that ends there, ohm."""
+    """Find what may lie beyond the window of the data and is not known of the first and of the last row, ohm."""
     out = np.zeros(rows.shape[:2])
     if not known.reciprocal:
-        out[np.arange(len(rows)), np.maximum(count - 1, 0)] = np.abs(known.beyond(_ONE_DEVIATION))
+        out[:, 0], slow = known.goes_on
+        last = np.arange(len(rows)), np.maximum(count - 1, 0)
+        out[last] = np.hypot(out[last], np.hypot(known.beyond(_ONE_DEVIATION), slow))
     return out
 
 

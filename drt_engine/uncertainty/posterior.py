@@ -71,6 +71,11 @@ _WIDER = 2.0
 not known exactly. Without it 95 % intervals of R_pol cover 56 to 80 % on a loop of an RL element at the edge of the
 window."""
 
+_GOES_ON, _FLATTEST = 0.5, 0.1
+"""Standard deviation of the resistance that a flank has beyond the window, as a share of what it has more if it goes on
+with the slope that γ has there than with the one that is expected; and the least slope. Arcs with an exponent of 0.3
+to 0.5, 1 to 6 % of whose resistance is beyond the window, had a covered R_pol in 0.63 at 0.1 % noise without it."""
+
 _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
 there than the prior expects, as it does for an RC element, of which the data show one flank."""
@@ -220,6 +225,8 @@ class LogPosterior:
         Mean and standard deviation that the normal distribution of a series element has before it is cut off at zero.
     window_end : float, optional
         Longest relaxation time that the data show, s, if the last one is beyond it, so that γ may go on after it.
+    window_begin : float, optional
+        Shortest relaxation time that the data show, s, if the first one is before it.
     allowed : Ceilings, optional
         What finds the largest |γ| that the data allow.
     reciprocal : bool
@@ -242,6 +249,7 @@ class LogPosterior:
     shift: Array
     uncut: Array
     window_end: float | None = None
+    window_begin: float | None = None
     allowed: Ceilings | JoinedCeilings | None = None
     reciprocal: bool = False
     exponent: Array | None = None
@@ -371,6 +379,8 @@ class LogPosterior:
         less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
         less = np.hypot(less, self._less_with_loops(level))
         more = np.hypot(more, quantile(level) * self._behind_loops())
+        for beyond in self.goes_on:
+            more = np.hypot(more, quantile(level) * beyond)
         return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
 
     def outside(self, level: float = 0.95) -> tuple[Array, Array]:
@@ -388,6 +398,27 @@ class LogPosterior:
             return np.zeros(len(self.shift))
         beyond = self.parameters.coefficients @ areas_between(self.expansion, self.window_end, float(tau[-1]))
         return np.asarray(quantile(level) * _SOONER * np.abs(beyond))
+
+    @cached_property
+    def goes_on(self) -> tuple[Array, Array]:
+        """Find the deviation of what γ has before and after the window, ohm, shape (K,) each.
+
+        The flank of a broad process is flatter than the prior expects, and goes on as at the end of the window. That it
+        is a flank is seen from a slope that is about the same a decade before: it gets as much steeper from there on.
+        """
+        gamma, out = self.parameters.coefficients, []
+        for end, inner in ((self.window_begin, 10.0), (self.window_end, 0.1)):
+            if end is None or self.reciprocal or self.expansion.kernel != "relaxation":
+                out.append(np.zeros(len(self.shift)))
+                continue
+            places = end * inner ** np.array([0.0, 0.3, 1.0])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                logs = np.log(self.expansion.curve(gamma, places).T)
+                last, whole = (logs[1] - logs[0]) / np.log(10.0**0.3), (logs[2] - logs[0]) / np.log(10.0)
+                slope = np.clip(last**2 / whole, _FLATTEST, TAIL_SLOPE)
+                more = _GOES_ON * np.exp(logs[0]) * (1.0 / slope - 1.0 / TAIL_SLOPE)
+            out.append(np.where((last > 0.0) & (whole > 0.0), more, 0.0))
+        return out[0], out[1]
 
     def _less_with_loops(self, level: float) -> Array:
         """By how much R_pol may be smaller for a loop that was not found, ohm, shape (K,)."""
@@ -593,6 +624,7 @@ class LogPosterior:
             low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
         if name == "r_inf" and not self.reciprocal:
             high = mean + np.hypot(high - mean, quantile(level) * _NARROW_SERIES * self._narrow)
+            low = np.maximum(mean - np.hypot(mean - low, quantile(level) * self.goes_on[0]), 0.0)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)

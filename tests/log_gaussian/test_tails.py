@@ -191,6 +191,25 @@ def test_lossy_inductance():
     assert result.circuit(0).string.startswith("R0-La0-")
 
 
+@pytest.mark.parametrize(
+    ("seed", "m", "size", "arcs"),
+    [
+        (2, 0.63, 0.24, ((2.15, 0.0353, 0.69), (0.98, 0.0137, 0.98))),
+        (5, 0.64, 0.23, ((0.67, 0.0903, 0.92), (2.34, 7.4e-4, 0.75))),
+        (7, 0.74, 0.36, ((1.68, 3.6e-5, 1.0), (1.68, 2.5e-3, 0.84))),
+    ],
+)
+def test_fast_relaxations_do_not_stand_for_r_inf_beside_a_lossy_inductance(seed, m, size, arcs):
+    # The search from m = 0.95 alone ends at R_inf = 0 and R_pol 30 to 40 % too large, with residuals of the noise.
+    r_pol = sum(arc[0] for arc in arcs)
+    z = 1 + sum(zarc(FREQUENCY, *arc) for arc in arcs) + size * r_pol * (S / S.imag.max()) ** m
+    result = drt.invert(spectra(z, 3e-3, 2, seed), drt.LogGaussian(inductance="cpe"), level=0.95)
+    np.testing.assert_allclose(result.r_pol, r_pol, rtol=0.05)
+    np.testing.assert_allclose(result.r_inf, 1, rtol=0.15)
+    np.testing.assert_allclose(result.inductance_exponent, m, atol=0.06)
+    assert ((result.intervals.r_pol_low <= r_pol) & (result.intervals.r_pol_high >= r_pol)).all()
+
+
 def test_a_loop_is_a_negative_peak(loop):
     assert (loop.residual < 5e-3).all()
     given = loop.intervals
