@@ -609,7 +609,9 @@ class Candidate:
         hidden = np.zeros((3, model.logs if loops else 0))
         if loops and (self.signs > 0.0).all():
             own = columns * np.concatenate([value[: model.logs], 1.0 / factors[model.logs :]])[:, None]
-            left = (shifted - value @ columns) * weights
+            left = shifted - value @ columns
+            weights = prepared.root_weights(left, used[0, :2] @ parts)
+            left = left * weights
             gamma = unit * value[: model.logs]
             hidden = self._hidden_loops((own * weights, left, weights / size), (spread[0], pull[1]), gamma)
         return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden)

@@ -387,6 +387,20 @@ class PreparedLogGaussian:
             given[known, 1] = self.normal * noise[1][known] ** 2
         return parts, given
 
+    def root_weights(self, left: Array, variance: Array) -> Array:
+        """Square roots of the weights that data have in a covariance, shape (n,): Student's, for what is left of them.
+
+        Parameters
+        ----------
+        left : ndarray, shape (n,)
+            Data less the solution.
+        variance : ndarray, shape (n / 2,)
+            Squares of the scale of Student's distribution, or variances of normal noise.
+        """
+        tail, points = self.grid.tail, variance.size
+        distance = (left[:points] ** 2 + left[points:] ** 2) / variance
+        return np.tile(np.sqrt((1.0 + 2.0 * tail) / (1.0 + tail * distance) / variance), 2)
+
     def deviations(self, hyper: Array, size: Array) -> tuple[Array, Array]:
         """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
         if self.table is not None:
