@@ -43,6 +43,10 @@ _LIKELY = float(np.log(20.0))
 _EXPECTED = 0.1
 """Standard deviation of both before the data: a tenth of γ over a sweep."""
 
+_EXPECTED_SERIES = 0.05
+"""The same of R_inf, as a share of it. It is not found, but the interval of R_pol allows for it: what R_inf changes by
+over a sweep is read as R_pol, as the lowest frequencies alone are measured late."""
+
 _SHIFT = 2.0
 """What is added to a drift, since unknowns beside γ are not negative."""
 
@@ -243,7 +247,27 @@ class DriftModel:
             data[None], extended[None], whole[None], given[None], self._work(grid), mean, covariance, hyper
         )
         some = slice(0, self.linear)
-        return mean[0, some], covariance[0, some, some], hyper[0]
+        value = np.concatenate([np.exp(whole[: self.logs]), whole[self.logs :]])
+        left = data - value @ columns
+        weights = self.prepared.root_weights(left, hyper[0, :2] @ extended)
+        moves, most_probable, deviation = self._with_series(left * weights, columns * weights, value, covariance[0])
+        shifted = mean[0, some] + most_probable * moves[some]
+        return shifted, covariance[0, some, some] + deviation**2 * np.outer(moves[some], moves[some]), hyper[0]
+
+    def _with_series(self, left: Array, columns: Array, value: Array, covariance: Array) -> tuple[Array, float, float]:
+        """Say how unknowns move with a drift of R_inf, which the model does not have, and how large it may be.
+
+        Changes of the unknowns for a change of R_inf by all of itself, shape (N,); its most probable value and its
+        standard deviation, with what is expected of it. The model is linear around the solution.
+        """
+        own, half = columns.copy(), self._time.size // 2
+        own[: self.logs] *= value[: self.logs, None]
+        at, time = self.logs + self.prepared.problem.series_elements.index("r_inf"), np.zeros(left.size)
+        time[:half], time[half + 1 : -1] = self._time[:half], self._time[half:]
+        change = value[at] * columns[at] * time
+        moves = -covariance @ (own @ change)
+        precision = max(float(change @ change + (own @ change) @ moves), 0.0) + _EXPECTED_SERIES**-2
+        return moves, float(change @ left) / precision, precision**-0.5
 
 
 def with_drift(

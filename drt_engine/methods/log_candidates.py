@@ -16,6 +16,7 @@ from drt_engine.methods.log_gaussian_prepared import Noise, PreparedLogGaussian
 from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
 from drt_engine.model.discretisation import Discretisation
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble_with
+from drt_engine.uncertainty.ceilings import Ceilings, JoinedCeilings
 from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
 from drt_kernels import log_gaussian
 
@@ -57,8 +58,9 @@ _EXPONENTS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 _DIFFUSION = (-3.5, -2.0, -0.5, 1.0)
 """ln(T ω_min) that are tried at the start."""
 
-_LOSS = 0.05
-"""1 − m at the start."""
+_LOSSES = (0.05, 0.15, 0.25, 0.35, 0.5)
+"""1 − m that are tried at the start. From 0.05 alone, one spectrum of twenty has R_inf = 0, fast relaxations stand for
+it, and R_pol is up to 40 % too large."""
 
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
@@ -75,6 +77,9 @@ _NARROWEST, _NARROWEST_BRANCH = 9, 2
 """Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
 positive γ beside a negative peak would be made up for by the neighbours. A branch of a resistor and an inductor has one
 time in the admittance, which may be beside those of capacitors: with nine, three times the noise was left."""
+
+_SHOWN = 1e-9
+"""Share of its square that is left of a loop at least, once γ has made room for it."""
 
 _ENDING: tuple[TailName, ...] = ("capacitor", "cpe", "warburg")
 """Tails before which processes are expected to end. A finite space has relaxations of its own."""
@@ -362,7 +367,8 @@ class LogModels:
         number = logs + len(names)
         covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
         uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
-        pull = np.zeros((rows, 2, number))
+        pull, hidden = np.zeros((rows, 2, number)), np.zeros((rows, 3, logs if self._looks_for_loops else 0))
+        allowed = JoinedCeilings(rows, [])
         terms = self._terms_of(parameters)
         for k in range(rows):
             signs = np.where(parameters.coefficients[k] < 0.0, -1.0, 1.0)
@@ -370,36 +376,27 @@ class LogModels:
             values, shape = candidate.inverse(parameters, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
-            model = candidate.model
-            y, scale, shifted, grid = model.linearised(b[k], values, shape)
-            mean, spread, used = np.empty((1, y.size)), np.empty((1, y.size, y.size)), np.empty((1, 3))
-            log_gaussian.posteriors(
-                shifted[None], parts[k : k + 1], y[None], given[k : k + 1], model.work(grid), mean, spread, used
-            )
-            factors = 1.0 / scale
-            factors[model.logs : model.linear] *= size[k]
-            factors[: model.logs] = 1.0
-            mean, spread = mean * factors, spread * factors[:, None] * factors
-            mean, spread, loose = cut_at_zero(mean, spread, model.logs)
+            problem = b[k], parts[k], given[k]
+            sure = candidate.certainty(problem, (values, shape), float(size[k]), loops=self._looks_for_loops)
             own = [logs + names.index(name) for name in (*candidate.terms.series_elements, *candidate.terms.shapes)]
             place = np.array([*range(logs), *own])
-            weights = np.tile(np.sqrt(self._prepared.normal / (used[0, :2] @ parts[k])), 2)[None]
-            of_data = grid.columns[: y.size], weights
-            pull[k][:, place] = self._prepared.pull(
-                grid, (y[None], regularisation[k : k + 1]), (spread, factors[None]), of_data
-            )[0]
-            mean[:, :logs] -= y[:logs]
-            shift[k, place], hyper[k] = mean[0], used[0]
-            covariance[k][np.ix_(place, place)] = spread[0]
-            uncut[k][:, place[logs:] - logs] = loose[0]
+            pull[k][:, place], shift[k, place], hyper[k] = sure.pull, sure.shift, sure.hyper
+            covariance[k][np.ix_(place, place)] = sure.covariance
+            uncut[k][:, place[logs:] - logs] = sure.uncut
+            allowed.parts.append((np.array([k]), sure.allowed))
+            hidden[k] = sure.hidden
         known_noise = np.stack(self._prepared.deviations(hyper, size), axis=1)
-        start, end = expansion.window(self.discretisation.frequency)
+        begin, end = expansion.window(self.discretisation.frequency)
         window_end = end if expansion.tau[-1] > end else None
-        window_start = start if expansion.tau[0] < start else None
+        window_begin = begin if expansion.tau[0] < begin else None
         found = LogPosterior(
-            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, window_start, pull=pull
+            expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=self._reciprocal
         )
-        return replace(found, reciprocal=self._reciprocal)
+        return replace(found, pull=pull, allowed=allowed, hidden=hidden, window_begin=window_begin)
+
+    @property
+    def _looks_for_loops(self) -> bool:
+        return self._sign == "both" and not self._reciprocal
 
     @property
     def series_elements(self) -> tuple[str, ...]:
@@ -501,6 +498,18 @@ class _Fits(NamedTuple):
     found: dict[Terms, Fit]
 
 
+class _Certainty(NamedTuple):
+    """How sure the solution of a spectrum is, with N unknowns; as :class:`LogPosterior` has it."""
+
+    pull: Array
+    shift: Array
+    hyper: Array
+    covariance: Array
+    uncut: Array
+    allowed: Ceilings
+    hidden: Array
+
+
 class _Rows:
     """Solutions of spectra, put in one by one."""
 
@@ -540,8 +549,8 @@ class Candidate:
     """
 
     def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
-        self.terms, self.signs, self.areas = terms, signs, discretisation.expansion.areas
-        self.reciprocal = discretisation.expansion.kernel == "admittance"
+        self.terms, self.signs, self._expansion = terms, signs, discretisation.expansion
+        self.areas, self.reciprocal = self._expansion.areas, self._expansion.kernel == "admittance"
         self.omega = omega = 2.0 * np.pi * discretisation.frequency
         self._starts = [np.array(shape) for shape in _starting_shapes(terms, omega)]
         self._prepared = []
@@ -550,8 +559,8 @@ class Candidate:
             problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
-            ends = terms.tail in _ENDING
-            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust, ends=ends)
+            ends, begins = terms.tail in _ENDING, terms.inductance == "cpe"
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust, ends=ends, begins=begins)
             prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms, signs)
@@ -566,6 +575,78 @@ class Candidate:
         }
         values = np.concatenate([np.abs(parameters.coefficients[k]), linear]) / size
         return values, np.array([shapes[name] for name in self.terms.shapes])
+
+    def certainty(self, problem: _Problem, found: tuple[Array, Array], size: float, *, loops: bool) -> "_Certainty":
+        """Say how sure a solution is.
+
+        Parameters
+        ----------
+        problem : tuple
+            Data, parts of the variance and what is given, as :meth:`fit` takes them.
+        found : tuple
+            Values and shapes, as a :class:`Fit` has them.
+        size : float
+            What the spectrum was divided by, ohm.
+        loops : bool
+            Whether there may be loops that were not found, if none was.
+        """
+        (b, parts, given), model, prepared = problem, self.model, self.model.prepared
+        y, scale, shifted, grid = model.linearised(b, *found)
+        mean, spread, used = np.empty((1, y.size)), np.empty((1, y.size, y.size)), np.empty((1, 3))
+        log_gaussian.posteriors(shifted[None], parts[None], y[None], given[None], model.work(grid), mean, spread, used)
+        factors = 1.0 / scale
+        factors[model.logs : model.linear] *= size
+        factors[: model.logs] = 1.0
+        mean, spread = mean * factors, spread * factors[:, None] * factors
+        mean, spread, loose = cut_at_zero(mean, spread, model.logs)
+        weights = np.tile(np.sqrt(prepared.normal / (used[0, :2] @ parts)), 2)
+        columns = grid.columns[: y.size]
+        pull = prepared.pull(grid, (y[None], given[None, 2]), (spread, factors[None]), (columns, weights[None]))[0]
+        mean[:, : model.logs] -= y[: model.logs]
+        value = np.concatenate([np.exp(y[: model.logs]), y[model.logs :]])
+        unit = size / scale[: model.logs]
+        allowed = Ceilings(columns.T, weights[None], value[None], unit[None])
+        hidden = np.zeros((3, model.logs if loops else 0))
+        if loops and (self.signs > 0.0).all():
+            own = columns * np.concatenate([value[: model.logs], 1.0 / factors[model.logs :]])[:, None]
+            left = shifted - value @ columns
+            weights = prepared.root_weights(left, used[0, :2] @ parts)
+            left = left * weights
+            gamma = unit * value[: model.logs]
+            hidden = self._hidden_loops((own * weights, left, weights / size), (spread[0], pull[1]), gamma)
+        return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden)
+
+    def _hidden_loops(self, data: tuple[Array, Array, Array], known: tuple[Array, Array], gamma: Array) -> Array:
+        """Say how large a loop of one inductance may be at each relaxation time that the data show, shape (3, M).
+
+        Its most probable resistance and the standard deviation of that, ohm, and by how much R_pol changes for each ohm
+        of it: γ > 0, R_inf and L make room for it. The model is taken as linear around the solution.
+
+        Parameters
+        ----------
+        data : tuple of ndarray, shapes (N, n), (n,) and (n,)
+            By how many standard deviations data change with each unknown; what is left of them in standard deviations;
+            and reciprocal standard deviations, 1/ohm.
+        known : tuple of ndarray, shapes (N, N) and (N,)
+            Covariance of the unknowns, and the part of their deviations that is due to the doubt about λ.
+        gamma : ndarray, shape (M,)
+            γ, ohm.
+        """
+        (own, left, weights), (spread, doubt) = data, known
+        first, last = self._expansion.window(self.omega / (2.0 * np.pi))
+        tau = self._expansion.tau
+        shown = (tau >= first) & (tau <= last)
+        z = -1.0 / (1.0 + 1j * self.omega * tau[shown, None])
+        loops = np.concatenate([z.real, z.imag], axis=1) * weights
+        across = own @ loops.T
+        room = -(spread - np.outer(doubt, doubt)) @ across
+        square = np.sum(loops**2, axis=1)
+        # Rounding errors may leave less than nothing of a loop that γ makes all of the room for.
+        precision = np.maximum(square + np.sum(across * room, axis=0), _SHOWN * square)
+        out = np.zeros((3, tau.size))
+        out[0, shown], out[1, shown] = loops @ left / precision, 1.0 / np.sqrt(precision)
+        out[2, shown] = (gamma * self.areas) @ room[: tau.size] - 1.0
+        return out
 
     def starts(self, b: Array) -> list[Array]:
         """Where the search begins for spectra, one for each shape that is tried: ln γ and linear unknowns, (K, N) each.
@@ -595,13 +676,16 @@ class Candidate:
             return self.model.fit(b, parts, given, starts[0], self._starts[0])
         held = [self.model.fit_held(b, parts, given, *pair) for pair in zip(starts, self._starts, strict=True)]
         found = [(fit.evidence, fit, y) for y, fit in held if fit is not None]
-        if not found:
-            return None
-        evidence, best, y = max(found, key=lambda one: one[0])
-        free = self.model.fit(b, parts, given, y, best.shape)
-        if free is not None and free.evidence >= evidence - _LOST:
-            return free
-        return self._profiled(b, parts, given, y, best)
+        losses = [fit.shape[-1] if "loss" in self.terms.shapes else 0.0 for _, fit, _ in found]
+        ends: list[Fit] = []
+        for loss in dict.fromkeys(losses):
+            # Each leads to a solution of its own: with another R_inf, which fast relaxations stand for.
+            own = [one for one, other in zip(found, losses, strict=True) if other == loss]
+            evidence, best, y = max(own, key=lambda one: one[0])
+            free = self.model.fit(b, parts, given, y, best.shape)
+            lost = free is None or free.evidence < evidence - _LOST
+            ends.append(self._profiled(b, parts, given, y, best) if free is None or lost else free)
+        return max(ends, key=lambda fit: fit.evidence, default=None)
 
     def refit(self, problem: _Problem) -> Fit | None:
         """Find the solution for one spectrum from the start.
@@ -634,7 +718,8 @@ def _starting_shapes(terms: Terms, omega: Array) -> list[list[float]]:
     elif terms.tail == "warburg-open":
         span = float(np.log(omega.max() / omega.min()))
         shapes = [[max(span + at, 1.0)] for at in _DIFFUSION]
-    return [[*shape, _LOSS] if terms.inductance == "cpe" else shape for shape in shapes]
+    losses = [[loss] for loss in _LOSSES] if terms.inductance == "cpe" else [[]]
+    return [[*shape, *loss] for shape in shapes for loss in losses]
 
 
 def _held_down(problem: Problem, late: NDArray[np.bool_]) -> Problem:

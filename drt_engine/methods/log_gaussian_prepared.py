@@ -103,8 +103,8 @@ class PreparedLogGaussian:
         As :class:`drt_engine.LogGaussian` takes it.
     robust : bool
         Whether the noise has the tails of Student's distribution.
-    ends : bool
-        Whether processes are expected to end before a tail.
+    ends, begins : bool
+        Whether processes are expected to end before a tail, and to begin after a lossy inductance.
 
     Attributes
     ----------
@@ -116,7 +116,9 @@ class PreparedLogGaussian:
         By how much the logarithm of the prior of a γ that falls so is larger as that is expected.
     """
 
-    def __init__(self, problem: Problem, noise: Noise, robust: bool, *, ends: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, noise: Noise, robust: bool, *, ends: bool = False, begins: bool = False
+    ) -> None:
         self.problem = problem
         self._noise: Any = noise
         # The noise is that of the impedance, also where the data are admittances.
@@ -126,7 +128,7 @@ class PreparedLogGaussian:
         self.normal = _NORMAL if robust else 1.0
         self._robust, self._ends = robust, ends
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
-        self.grid = _ending(plain, problem) if ends else plain
+        self.grid = _ending(plain, problem, begins=begins, ends=ends) if begins or ends else plain
         # Arrays of searches that have ended, and the code that searches, once it is there.
         self._idle: list[Handle] = []
         self._code: Callable[..., Any] | None = None
@@ -343,7 +345,7 @@ class PreparedLogGaussian:
         shift, covariance, uncut = cut_at_zero(mean, covariance, self.grid.logs)
         shift[:, : self.grid.logs] -= solution
         expansion = problem.discretisation.expansion
-        start, end = expansion.window(problem.discretisation.frequency)
+        begin, end = expansion.window(problem.discretisation.frequency)
         window_end = end if expansion.tau[-1] > end else None
         return LogPosterior(
             expansion,
@@ -354,7 +356,7 @@ class PreparedLogGaussian:
             shift,
             uncut,
             window_end,
-            window_start=start if expansion.tau[0] < start else None,
+            window_begin=begin if expansion.tau[0] < begin else None,
             reciprocal=self._reciprocal,
         )
 
@@ -392,6 +394,20 @@ class PreparedLogGaussian:
             given[known, 0] = self.normal * (noise[0] / floors)[known] ** 2
             given[known, 1] = self.normal * noise[1][known] ** 2
         return parts, given
+
+    def root_weights(self, left: Array, variance: Array) -> Array:
+        """Square roots of the weights that data have in a covariance, shape (n,): Student's, for what is left of them.
+
+        Parameters
+        ----------
+        left : ndarray, shape (n,)
+            Data less the solution.
+        variance : ndarray, shape (n / 2,)
+            Squares of the scale of Student's distribution, or variances of normal noise.
+        """
+        tail, points = self.grid.tail, variance.size
+        distance = (left[:points] ** 2 + left[points:] ** 2) / variance
+        return np.tile(np.sqrt((1.0 + 2.0 * tail) / (1.0 + tail * distance) / variance), 2)
 
     def deviations(self, hyper: Array, size: Array) -> tuple[Array, Array]:
         """Return the standard deviations a, ohm, and b, that normal noise of such a scale has."""
@@ -508,12 +524,16 @@ def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[A
     return force, by_lambda
 
 
-def _ending(grid: log_gaussian.Grid, problem: Problem) -> log_gaussian.Grid:
-    """Return the grid with γ expected to fall towards the end of the window as it does beyond it."""
+def _ending(grid: log_gaussian.Grid, problem: Problem, *, begins: bool, ends: bool) -> log_gaussian.Grid:
+    """Return the grid with γ expected to fall towards an end of the window as it does beyond it."""
     found = problem.discretisation
-    y, end = np.log(found.expansion.tau), found.expansion.window(found.frequency)[1]
-    late = 0.5 * (y[1:] + y[:-1]) > np.log(_END * end)
-    return grid._replace(lean=np.where(late, -TAIL_SLOPE * np.diff(y), grid.lean))
+    y, (begin, end) = np.log(found.expansion.tau), found.expansion.window(found.frequency)
+    middle, steep, lean = 0.5 * (y[1:] + y[:-1]), TAIL_SLOPE * np.diff(y), grid.lean
+    if begins:
+        lean = np.where(middle < np.log(begin / _END), steep, lean)
+    if ends:
+        lean = np.where(middle > np.log(_END * end), -steep, lean)
+    return grid._replace(lean=lean)
 
 
 def rounded(b: Array) -> Array:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.posterior import FLANK, share_until
 from drt_kernels import log_peaks as kernels
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ _ONE_DEVIATION = 0.6827
 
 _BESIDE = 0.1
 """Distance in ln τ of a shoulder from the last relaxation time of one sign that is there because the sign changes."""
-
-_SHARE = 1.0 / np.sqrt(3.0)
-"""Standard deviation of what is hidden of the flank of a positive peak below a negative one, as a share of it: anything
-from none of it to all of it is alike probable. Without it intervals of the resistance of loops that overlap with an arc
-cover 0.1 to 0.9 where they should cover 0.95."""
 
 _NOTHING, _HIGHEST = 1e-13, 1.2
 """γ beside a range of one sign, and the highest peak in it, as shares of its largest value there."""
@@ -144,10 +140,12 @@ def _leaning(y: Array, gamma: Array, rows: Array, count: NDArray[np.int64]) -> A
 
 
 def _beyond(known: "LogPosterior", rows: Array, count: NDArray[np.int64]) -> Array:
-    """Find what may lie beyond the last relaxation time and is not known of the row that ends there, ohm."""
+    """Find what may lie beyond the window of the data and is not known of the first and of the last row, ohm."""
     out = np.zeros(rows.shape[:2])
     if not known.reciprocal:
-        out[np.arange(len(rows)), np.maximum(count - 1, 0)] = np.abs(known.beyond(_ONE_DEVIATION))
+        out[:, 0], slow = known.goes_on
+        last = np.arange(len(rows)), np.maximum(count - 1, 0)
+        out[last] = np.hypot(out[last], np.hypot(known.beyond(_ONE_DEVIATION), slow))
     return out
 
 
@@ -208,17 +206,15 @@ def _hidden(rows: Array) -> Array:
     """By how much resistances may lean to zero as the flank of a positive peak goes on below a negative one, ohm, (c,).
 
     γ has one sign everywhere, so that the flank is taken off both. It is that of a ZARC element with the resistance and
-    the height of the peak: γ = R sin(π − nπ) / 2π (cosh nx − cos(π − nπ)) at x = ln(τ/τ_0), and 2πγ(0)/R = tan(nπ/2).
+    the height of the peak.
     """
     above, below = (rows[:, _R] > 0.0) & (rows[:, _HEIGHT] > 0.0), rows[:, _R] < 0.0
     steep = 2.0 * np.pi * rows[above, _HEIGHT] / rows[above, _R]
-    n = 2.0 / np.pi * np.arctan(steep)
 
     def until(limit: int) -> Array:
-        x = rows[below, limit] - rows[above, :1]
-        return np.asarray(np.arctan(steep[:, None] * np.tanh(0.5 * n[:, None] * x)) / (np.pi * n[:, None]))
+        return share_until(rows[below, limit] - rows[above, :1], steep[:, None])
 
     flank = rows[above, _R, None] * (until(_LOWER + 1) - until(_LOWER))
     out = np.zeros(len(rows))
     out[above], out[below] = flank.sum(axis=1), flank.sum(axis=0)
-    return np.asarray(_SHARE * out)
+    return np.asarray(FLANK * out)

@@ -307,7 +307,9 @@ def posterior_of(
             # That of a series is not known.
             part = np.zeros((len(last.shift), 2, last.shift.shape[1])) if part is None else part
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
-    posterior: LogPosterior = replace(last, parameters=given.parameters.rows(rows), allowed=allowed, **whole)
+    posterior: LogPosterior = replace(
+        last, parameters=given.parameters.rows(rows), allowed=allowed, hidden=None, **whole
+    )
     return posterior
 
 

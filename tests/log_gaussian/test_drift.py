@@ -62,6 +62,43 @@ def test_the_drift_is_found_and_taken_off(drifting):
     np.testing.assert_allclose(drifting.residual, 1e-3 * np.sqrt(2), rtol=0.25)
 
 
+def test_the_interval_of_r_pol_allows_for_a_drift_of_r_inf(drifting):
+    # It is read as R_pol: the lowest frequencies alone are measured late. 0.3 ohm are 3 % of R_inf.
+    given = swept((0.1, 0.1), seeds=6)
+    moved = drt.Spectra(FREQUENCY, given.impedance + 0.6 * WITHIN, given.states, given.point_time)
+    result = drt.invert(moved, DRIFT, level=0.95)
+    assert (result.status & drt.Status.DRIFT).all()
+    np.testing.assert_allclose(np.median(result.r_pol + result.r_inf), 80, rtol=2e-3)
+    found = result.intervals
+    assert np.median(result.r_pol) > 70.15
+    assert ((found.r_pol_low <= 70) & (found.r_pol_high >= 70)).all()
+    # By no more than a twentieth of R_inf makes of it.
+    assert np.median(drifting.intervals.r_pol_high - drifting.intervals.r_pol_low) < 2.2
+
+
+def test_what_a_drift_of_r_inf_moves_is_that_of_least_squares():
+    method = drt.LogGaussian(noise=(0.05, 0.0), robust=False)
+    prepared = method.prepared(FREQUENCY, method.expansion(FREQUENCY))
+    model, rng = DriftModel(prepared, WITHIN), np.random.default_rng(4)
+    columns, count = model.columns(rng.normal(size=model.linear), np.array([0.1, -0.05])), model.linear + 2
+    columns, value = columns / 0.05, np.abs(rng.normal(size=count)) + 0.5
+    own = columns.copy()
+    own[: model.logs] *= value[: model.logs, None]
+    before = np.diag(rng.uniform(1.0, 4.0, count))
+    left = rng.normal(size=columns.shape[1])
+    moves, middle, deviation = model._with_series(left, columns, value, np.linalg.inv(own @ own.T + before))
+    # R_inf times the time as one more unknown, with what is expected of it.
+    time = np.concatenate([WITHIN, [0.0], WITHIN, [0.0]])
+    whole = np.vstack([own, value[model.logs] * columns[model.logs] * time])
+    precision = whole @ whole.T
+    precision[:count, :count] += before
+    precision[-1, -1] += 1 / 0.05**2
+    covariance = np.linalg.inv(precision)
+    assert deviation == pytest.approx(np.sqrt(covariance[-1, -1]), rel=1e-6)
+    assert middle == pytest.approx(covariance[-1, -1] * (whole[-1] @ left), rel=1e-6)
+    np.testing.assert_allclose(moves, covariance[:-1, -1] / covariance[-1, -1], rtol=1e-5, atol=1e-9)
+
+
 def test_intervals_allow_for_the_drift(drifting):
     given = drifting.intervals
     assert ((given.r_pol_low <= 70) & (given.r_pol_high >= 70)).all()

@@ -412,6 +412,28 @@ def test_a_resistance_near_zero_is_covered(r_inf):
     assert np.median(found.r_pol_high - found.r_pol_low) < 8.5
 
 
+@pytest.mark.parametrize("n", [0.3, 0.35, 0.8])
+def test_flanks_of_broad_arcs_that_go_on_beyond_the_window_are_allowed_for(n, monkeypatch):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    exact = 3 + zarc(frequency, 1, 2e-4, 0.8) + zarc(frequency, 2, 0.05, n)
+    z = exact * (1 + 0.001 * noise(np.random.default_rng(5), (20, 71)))
+    result = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    found = result.intervals
+    assert share(found.r_pol_low, found.r_pol_high, 3.0) >= 0.9
+    assert share(found.r_inf_low, found.r_inf_high, 3.0) >= 0.7
+    # 4 to 7 % of R_pol are missing in these, and next to nothing where the slope is that of the prior.
+    assert np.median(found.r_pol_high - found.r_pol_low) < (0.05 if n == 0.8 else 0.8)
+    rows = result.peaks()
+    monkeypatch.setattr("drt_engine.uncertainty.posterior._GOES_ON", 0.0)
+    without = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    share_without = share(without.intervals.r_pol_low, without.intervals.r_pol_high, 3.0)
+    assert share_without < 0.5 or n == 0.8
+    change = rows["r_error"] / without.peaks()["r_error"]
+    # The same is not known of the first and of the last peak.
+    assert (change >= 1.0).all()
+    assert (change.groupby(rows["spectrum"]).last() > 1.0).all() or n == 0.8
+
+
 @pytest.mark.parametrize(("times", "widest"), [(0.01, 0.03), (0.1, 0.06), (1.0, 0.5), (10.0, 10.0), (100.0, 10.0)])
 def test_what_lies_beyond_the_window_is_not_known(times, widest):
     frequency = np.geomspace(1e5, 1e-2, 71)
@@ -492,22 +514,19 @@ def test_tails_that_fall_more_slowly_than_expected_are_covered(kind, size):
     assert np.median((found.r_pol_high - found.r_pol_low) / r_pol) < 0.03
 
 
-def test_what_gamma_would_have_more_outside_is_its_integral():
+def test_what_flanks_have_more_outside_is_half_of_their_integral():
     tau = np.geomspace(1e-6, 1e2, 81)
-    steep = np.where(tau < 1e-5, (tau / 1e-5) ** 0.8, 1.0) * np.where(tau > 1e1, (tau / 1e1) ** -0.8, 1.0)
-    for slope, more in ((0.5, 1 / 0.5), (0.9, 1 / 0.9), (0.25, 1 / 0.3), (0.1, None), (-0.5, None)):
-        inside = np.clip(tau, 1e-5, 1e1)
-        gamma = 7.0 * np.where(tau < 1e-2, (inside / 1e-2) ** slope, (inside / 1e-2) ** -slope) * steep
-        spread = np.zeros((1, 82, 82))
+    for slope, more in ((0.5, 1 / 0.5 - 1 / 0.8), (0.9, 0.0), (0.25, 1 / 0.25 - 1 / 0.8), (0.05, 10 - 1 / 0.8), (-0.5, 0.0)):
+        gamma = 7.0 * np.where(tau < 1e-2, (tau / 1e-2) ** slope, (tau / 1e-2) ** -slope)
         expansion = Expansion(tau, "piecewise-linear", np.nan)
         parameters = Parameters(gamma[None], *(np.zeros(1) for _ in range(3)))
         blank = np.zeros((1, 82)), np.zeros((1, 2, 1))
-        known = LogPosterior(expansion, parameters, ("r_inf",), spread, np.zeros((1, 2)), *blank, 1e1, 1e-5)
-        outside = gamma @ areas_between(expansion, 1e-6, 1e-5)
-        edge = 7.0 * 1e-3**slope
-        expected = 0.0 if more is None else max(edge * more - outside, 0.0)
-        np.testing.assert_allclose(known.before, [expected], rtol=1e-6, atol=1e-12)
-        assert not replace(known, window_start=None).before.any()
+        known = LogPosterior(
+            expansion, parameters, ("r_inf",), np.zeros((1, 82, 82)), np.zeros((1, 2)), *blank, 1e1, window_begin=1e-5
+        )
+        expected = 0.5 * 7.0 * 1e-3**slope * more
+        np.testing.assert_allclose(known.goes_on, [[expected], [expected]], rtol=2e-2, atol=1e-12)
+        assert not replace(known, window_begin=None).goes_on[0].any()
 
 
 def test_a_slow_arc_of_which_little_is_seen_is_told():

@@ -191,6 +191,25 @@ def test_lossy_inductance():
     assert result.circuit(0).string.startswith("R0-La0-")
 
 
+@pytest.mark.parametrize(
+    ("seed", "m", "size", "arcs"),
+    [
+        (2, 0.63, 0.24, ((2.15, 0.0353, 0.69), (0.98, 0.0137, 0.98))),
+        (5, 0.64, 0.23, ((0.67, 0.0903, 0.92), (2.34, 7.4e-4, 0.75))),
+        (7, 0.74, 0.36, ((1.68, 3.6e-5, 1.0), (1.68, 2.5e-3, 0.84))),
+    ],
+)
+def test_fast_relaxations_do_not_stand_for_r_inf_beside_a_lossy_inductance(seed, m, size, arcs):
+    # The search from m = 0.95 alone ends at R_inf = 0 and R_pol 30 to 40 % too large, with residuals of the noise.
+    r_pol = sum(arc[0] for arc in arcs)
+    z = 1 + sum(zarc(FREQUENCY, *arc) for arc in arcs) + size * r_pol * (S / S.imag.max()) ** m
+    result = drt.invert(spectra(z, 3e-3, 2, seed), drt.LogGaussian(inductance="cpe"), level=0.95)
+    np.testing.assert_allclose(result.r_pol, r_pol, rtol=0.05)
+    np.testing.assert_allclose(result.r_inf, 1, rtol=0.15)
+    np.testing.assert_allclose(result.inductance_exponent, m, atol=0.06)
+    assert ((result.intervals.r_pol_low <= r_pol) & (result.intervals.r_pol_high >= r_pol)).all()
+
+
 def test_a_loop_is_a_negative_peak(loop):
     assert (loop.residual < 5e-3).all()
     given = loop.intervals
@@ -241,6 +260,65 @@ def test_a_loop_at_the_end_of_the_window_is_known_no_better_than_what_lies_beyon
         assert len(loops) == 6
         assert (np.abs(loops["r"] + 0.2) < 1.96 * loops["r_error"]).all()
         assert (loops["r_error"] > 0.02).all()
+
+
+def test_loops_that_the_noise_hides_are_in_the_interval_of_r_pol():
+    # 1 % noise leaves a loop of 0.02 ohm at two standard deviations, and γ > 0 is right in being taken.
+    z = 1 + zarc(FREQUENCY, 1, 0.01, 0.9)
+    hidden = drt.invert(spectra(z - 0.02 / (1 + 3 * S), 1e-2, 8, 400), drt.LogGaussian(sign="both"), level=0.95)
+    assert (hidden.gamma > 0).all()
+    given = hidden.intervals
+    assert ((given.r_pol_low <= 0.98) & (given.r_pol_high >= 0.98)).all()
+    plain = drt.invert(spectra(z - 0.02 / (1 + 3 * S), 1e-2, 8, 400), drt.LogGaussian(), level=0.95).intervals
+    assert np.mean(plain.r_pol_low > 0.98) > 0.3
+    # Upward nothing changes, and the price is no more than the noise makes of such a loop.
+    np.testing.assert_allclose(given.r_pol_high, plain.r_pol_high, rtol=1e-3)
+    assert (given.r_pol_high - given.r_pol_low < 0.1).all()
+
+
+def test_how_large_a_hidden_loop_may_be_is_that_of_least_squares():
+    given = spectra(1 + zarc(FREQUENCY, 1, 0.01, 0.9), 1e-2, 1, 3)
+    result = drt.invert(given, drt.LogGaussian(sign="both", noise=(1e-2, 0.0), robust=False))
+    models = result.method.models(FREQUENCY, result.expansion)
+    prepared, candidate = models._prepared, models.candidate(models._terms[0], models._plus)
+    b, size = prepared.data(given.impedance)
+    parts, held = prepared.variance(b, size)
+    held[:, 2] = result.regularisation
+    values = np.append(result.gamma[0], [result.r_inf[0], result.inductance[0]]) / size[0]
+    sure = candidate.certainty((b[0], parts[0], held[0]), (values, np.empty(0)), float(size[0]), loops=True)
+    # One more unknown beside those that the covariance is of, which stands for what is known of these.
+    at = int(np.argmin(np.abs(result.tau - 3)))
+    columns = np.column_stack([result.expansion.impedance(FREQUENCY) * result.gamma[0], np.ones_like(S), S])
+    columns = np.column_stack([columns, -1 / (1 + S * result.tau[at])])
+    whole = np.vstack([columns.real, columns.imag]) / 1e-2
+    precision = whole.T @ whole
+    precision[:-1, :-1] = np.linalg.inv(sure.covariance - np.outer(sure.pull[1], sure.pull[1]))
+    covariance = np.linalg.inv(precision)
+    left = given.impedance[0] - result.impedance_at(FREQUENCY)[0]
+    force = np.zeros(len(precision))
+    force[-1] = whole[:, -1] @ np.concatenate([left.real, left.imag]) / 1e-2
+    step = covariance @ force
+    resistance, deviation, by = sure.hidden[:, at]
+    assert deviation == pytest.approx(np.sqrt(covariance[-1, -1]), rel=1e-4)
+    assert resistance == pytest.approx(step[-1], rel=1e-4)
+    parts_of = result.expansion.areas * result.gamma[0]
+    assert by == pytest.approx(parts_of @ step[: parts_of.size] / step[-1] - 1, rel=1e-4)
+
+
+def test_the_flank_of_a_broad_arc_goes_on_behind_a_loop():
+    # 0.6 % of the arc is beyond the window, below a γ that is negative there.
+    z = 1 + zarc(FREQUENCY, 1, 0.01, 0.6) - 0.2 / (1 + 3 * S)
+    given = drt.invert(spectra(z, 1e-3, 8, 700), drt.LogGaussian(sign="both"), level=0.95).intervals
+    assert ((given.r_pol_low <= 0.8) & (given.r_pol_high >= 0.8)).all()
+    assert (given.r_pol_high - given.r_pol_low < 0.04).all()
+
+
+def test_what_goes_on_after_a_loop_is_held_by_the_end_of_the_window():
+    # Two decades before it: R_pol had an interval of half of it at least, at next to no noise.
+    z = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 0.3 * S)
+    given = drt.invert(spectra(z, 1e-3, 4, 900), drt.LogGaussian(sign="both"), level=0.95).intervals
+    assert ((given.r_pol_low <= 0.8) & (given.r_pol_high >= 0.8)).all()
+    assert (given.r_pol_high - given.r_pol_low < 0.2).all()
 
 
 def test_the_flank_below_a_negative_peak_is_that_of_a_zarc_element():
