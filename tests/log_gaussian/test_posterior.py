@@ -516,7 +516,13 @@ def test_tails_that_fall_more_slowly_than_expected_are_covered(kind, size):
 
 def test_what_flanks_have_more_outside_is_half_of_their_integral():
     tau = np.geomspace(1e-6, 1e2, 81)
-    for slope, more in ((0.5, 1 / 0.5 - 1 / 0.8), (0.9, 0.0), (0.25, 1 / 0.25 - 1 / 0.8), (0.05, 10 - 1 / 0.8), (-0.5, 0.0)):
+    for slope, more in (
+        (0.5, 1 / 0.5 - 1 / 0.8),
+        (0.9, 0.0),
+        (0.25, 1 / 0.25 - 1 / 0.8),
+        (0.05, 10 - 1 / 0.8),
+        (-0.5, 0.0),
+    ):
         gamma = 7.0 * np.where(tau < 1e-2, (tau / 1e-2) ** slope, (tau / 1e-2) ** -slope)
         expansion = Expansion(tau, "piecewise-linear", np.nan)
         parameters = Parameters(gamma[None], *(np.zeros(1) for _ in range(3)))
