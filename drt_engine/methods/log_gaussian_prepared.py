@@ -461,7 +461,8 @@ class PreparedLogGaussian:
             weights = 1.0 / np.maximum(np.hypot(real, imaginary), _LEAST_MODULUS)
             weighted = self.problem.weighted(weights)
             start = solver_for("pivoting", factorise(weighted), np.array([_START]))
-            x = start(filled((data * np.tile(weights, 2))[None]), np.zeros(16, dtype=np.intp))[0]
+            rows = filled((data * np.tile(weights, 2))[None])
+            x = start(rows, np.zeros(len(rows), dtype=np.intp))[0]
             out[row] = x / weighted.scale * self.problem.scale
         return out
 

@@ -29,11 +29,11 @@ OPTIMALITY_TOLERANCE = 1e-8
 _SERIES_ELEMENTS = ("r_inf", "inductance", "elastance")
 
 
-_ROWS = 16  # rows in a product of one shape, whatever their number is: BLAS then adds in the same order
+_ROWS = 8  # rows in a product of one shape, whatever their number is: BLAS then adds in the same order
 
 
 def filled(rows: NDArray[T]) -> NDArray[T]:
-    """Add rows of zeros up to a multiple of 16.
+    """Add rows of zeros up to a multiple of 8.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def filled(rows: NDArray[T]) -> NDArray[T]:
 def row_by_row(rows: Array, matrix: Array) -> Array:
     """Multiply rows by a matrix, each to the same bits whatever there is beside it.
 
-    How a matrix product rounds depends on its shape, so it is made of products of 16 rows. For matrices as small as
+    How a matrix product rounds depends on its shape, so it is made of products of 8 rows. For matrices as small as
     these that is also the quickest way.
 
     Parameters
