@@ -80,10 +80,9 @@ _SIGNIFICANT, _LEAST_STRUCTURE = 4.0, 1e-3
 mean square of what is correlated, as a share of |Z|, that is called a misfit: instruments are not more exact."""
 
 
-_SHARP, _ALONE = 0.01, 0.8
+_SHARP = 0.01
 """Root mean square of what a peak that is narrower than the spacing of relaxation times leaves, at most, as a share of
-its resistance: it is right but for its width. And the share of the resistance of six neighbouring relaxation times that
-the two in their middle have in such a peak, with a prior on ln γ: broader ones leave nothing."""
+its resistance: it is right but for its width."""
 
 
 def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -105,16 +104,16 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
     -------
     ndarray of bool, shape (K,)
     """
+    parts = solution.parameters.coefficients * areas
+    sharpest = (parts[:, 1:] + parts[:, :-1]).max(axis=1)
     size = np.abs(impedance)
     rest = impedance - solution.fit
     floor, share = solution.noise_floor[:, None], solution.noise_relative[:, None]
     # Values near the largest and smallest that there are give no solution, or one that is not called a misfit.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
-        large = _shared(rest / size) > _LEAST_STRUCTURE**2
+        large = (_shared(rest / size) > _LEAST_STRUCTURE**2) & (_shared(rest) > (_SHARP * sharpest) ** 2)
         if not large.any():
             return np.asarray(large)
-        sharpest = _sharpest(solution.parameters.coefficients * areas, np.isfinite(floor + share))
-        large &= _shared(rest) > (_SHARP * sharpest) ** 2
         own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
         rest = rest / sigma
@@ -251,15 +250,6 @@ def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
         np.repeat([1.0, 0.0], frequency.size),
         np.concatenate([exact.real, exact.imag]),
     )
-
-
-def _sharpest(parts: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Find the largest resistance of two neighbouring relaxation times, ohm, shape (K,); of narrow peaks if known."""
-    pairs = parts[:, 1:] + parts[:, :-1]
-    around = pairs.copy()
-    around[:, 2:] += pairs[:, :-2]
-    around[:, :-2] += pairs[:, 2:]
-    return np.asarray(np.where(~known | (pairs >= _ALONE * around), pairs, 0.0).max(axis=1))
 
 
 def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:

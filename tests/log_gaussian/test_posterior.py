@@ -667,20 +667,6 @@ def test_a_misfit_is_named_and_has_no_interval(name, method):
         assert np.isfinite(result.gamma).all()
 
 
-def test_a_step_of_the_gain_is_a_misfit_and_a_peak_narrower_than_the_grid_is_none():
-    # Where an instrument changes its range, |Z| may jump; R_pol is wrong by as much.
-    frequency, rng = np.geomspace(1e5, 1e-2, 71), np.random.default_rng(12)
-    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85)
-    steps = np.where(np.arange(71) > np.arange(15, 55)[:, None], 1.01 * z, z)
-    sharp = 0.1 + zarc(frequency, 50, np.geomspace(1e-3, 0.1, 40)[:, None], 1.0)
-    close = sharp + zarc(frequency, 20, np.geomspace(2.2e-3, 0.22, 40)[:, None], 1.0)
-    z = np.concatenate([steps, sharp, close])
-    status = drt.invert(drt.Spectra(frequency, z * (1 + 5e-4 * noise(rng, z.shape)))).status.reshape(3, 40)
-    told = np.mean((status & drt.Status.MISFIT) > 0, axis=1)
-    assert told[0] >= 0.9
-    assert not told[1:].any()
-
-
 @pytest.mark.parametrize("method", [LogGaussian(), drt.Tikhonov()], ids=["log", "Tikhonov"])
 def test_what_relaxes_is_no_misfit(method):
     frequency = np.geomspace(1e5, 1e-2, 71)
