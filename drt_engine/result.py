@@ -14,7 +14,9 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.drift import drifting_impedance
-from drt_engine.methods.joint_posterior import Change, JointSeries, Prediction, change_between
+from drt_engine.methods.joint.changes import Change, change_between
+from drt_engine.methods.joint.posterior import JointSeries
+from drt_engine.methods.joint.predictions import Prediction
 from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row

@@ -20,7 +20,7 @@ from drt_engine.uncertainty.posterior import HasPosterior, check_level, quantile
 
 if TYPE_CHECKING:
     from drt_engine.methods import Method
-    from drt_engine.methods.joint_posterior import JointSeries
+    from drt_engine.methods.joint.posterior import JointSeries
     from drt_engine.uncertainty.posterior import LogPosterior, Posterior
 
 __all__ = [

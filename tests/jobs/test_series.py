@@ -318,7 +318,7 @@ class _Stopped(Exception):
 @pytest.fixture
 def in_small_steps(monkeypatch):
     """Few steps at once, as of long series, and all of them kept."""
-    monkeypatch.setattr("drt_engine.methods.joint._AT_ONCE", 12)
+    monkeypatch.setattr("drt_engine.methods.joint.problem._AT_ONCE", 12)
     for wait in ("_SECONDS_TO_FIRST", "_SECONDS_BETWEEN", "_TIMES_LONGER"):
         monkeypatch.setattr(f"drt_engine.jobs.work.{wait}", 0.0)
 

@@ -7,7 +7,7 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.errors import InputError
-from drt_engine.methods import joint as joint_methods
+from drt_engine.methods.joint import uncertainty as uncertainty_module
 from drt_engine.uncertainty import posterior as posterior_module
 from drt_engine.uncertainty.posterior import cut_at_zero, quantile
 
@@ -28,12 +28,12 @@ def two_series(spectra):
 def apart_of(result, rows):
     """Covariances of ln γ of some spectra if each were alone."""
     logs = result.coefficients.shape[1]
-    return result._joined._alone(np.array(rows)).covariance[:, :logs, :logs]
+    return result._joined.separate_posterior(np.array(rows)).covariance[:, :logs, :logs]
 
 
 def outside(result, one, other):
     """How much smaller and larger a change may be for what is beyond the window, in proportion to γ at its end."""
-    less, more = result._joined._alone(np.array([one, other])).outside(0.95)
+    less, more = result._joined.separate_posterior(np.array([one, other])).outside(0.95)
     end = result.coefficients[[one, other], -1]
     if end[1] >= end[0]:
         return less[1] * (1.0 - end[0] / end[1]), more[1] * (1.0 - end[0] / end[1])
@@ -68,14 +68,15 @@ def test_a_far_change_is_known_no_less_than_from_the_two_spectra_alone(joint, pa
     alone = quantile(0.95) * np.sqrt(np.einsum("km,kmn,kn->", parts, apart, parts))
     alone = np.hypot(alone, outside(joint, *pair)[1])
     assert change.r_pol_high - change.r_pol <= alone * (1.0 + 1e-12)
-    deviation = joint._joined._alone(np.array(pair)).deviation
+    deviation = joint._joined.separate_posterior(np.array(pair)).deviation
     wide = quantile(0.95) * np.sqrt((joint.coefficients[list(pair)] ** 2 * deviation**2).sum(axis=0))
     assert np.all(change.gamma_high - change.gamma <= wide * (1.0 + 1e-12))
 
 
 def test_a_change_of_gamma_allows_for_what_no_relaxation_time_resolves(joint, monkeypatch):
     """The edge of a process is known no better in a difference than in γ, as far as γ is not the same."""
-    change, alone, gamma = joint.change(2, 4), joint._joined._alone(np.array([2, 4])), joint.coefficients[[2, 4]]
+    change, gamma = joint.change(2, 4), joint.coefficients[[2, 4]]
+    alone = joint._joined.separate_posterior(np.array([2, 4]))
     wide = quantile(0.95) * np.abs(gamma[1] - gamma[0]) * alone.unresolved.max(axis=0)
     for name in ("_BETWEEN", "_STEEP"):
         monkeypatch.setattr(posterior_module, name, 0.0)
@@ -120,11 +121,11 @@ def unbounded(spectra):
 def test_near_and_far_pairs_have_the_covariance_of_the_whole_matrix(unbounded, one, other):
     """By all columns of the inverse of the series' matrix, instead of blocks and a few right-hand sides."""
     joint = unbounded
-    problem, found = joint._joined._settle(0)
-    logs, size = joint.tau.size, problem.chain.y.shape[1]
+    uncertainty = joint._joined._uncertainty(0)
+    logs, size = joint.tau.size, uncertainty.problem.chain.y.shape[1]
     right = -np.eye(8 * size).reshape(8 * size, 8, size)
-    whole = problem._solved(found, right).reshape(8 * size, 8 * size)
-    moved = problem._solved(found, problem._forces(found)).reshape(2, -1)
+    whole = uncertainty.solved(right).reshape(8 * size, 8 * size)
+    moved = uncertainty.solved(uncertainty.forces()).reshape(2, -1)
     whole = whole + moved.T @ moved
     contrast = np.zeros((8, size))
     weights = joint.coefficients * joint.expansion.areas
@@ -171,25 +172,26 @@ def unlike():
 
 def test_noise_that_one_state_has_makes_its_changes_less_sure(unlike):
     """By a covariance of all data at once: noise of each point, carried to the solution by H⁻¹ and the columns."""
-    problem, found = unlike._joined._settle(0)
-    more = problem.noisier()
+    uncertainty = unlike._joined._uncertainty(0)
+    problem = uncertainty.problem
+    more = uncertainty.excess_noise()
     np.testing.assert_array_equal(more > 0.0, np.isin(np.arange(8), [2, 5]))
     # 15 by the noise that was put in.
     assert np.all((more[[2, 5]] > 8.0) & (more[[2, 5]] < 25.0))
     logs, size = unlike.tau.size, problem.chain.y.shape[1]
-    whole = problem._solved(found, -np.eye(8 * size).reshape(8 * size, 8, size)).reshape(8 * size, 8 * size)
+    whole = uncertainty.solved(-np.eye(8 * size).reshape(8 * size, 8, size)).reshape(8 * size, 8 * size)
     columns = np.zeros((8, 2 * FREQUENCY.size, 8, size))
     for k, x in enumerate(problem.values()):
         root = np.sqrt(np.tile(problem.chain.weight[k], 2))
-        columns[k, :, k] = problem._problem.matrix * np.append(x[:logs], np.ones(size - logs)) * root[:, None]
+        columns[k, :, k] = problem.problem.matrix * np.append(x[:logs], np.ones(size - logs)) * root[:, None]
     carried = whole @ columns.reshape(-1, 8 * size).T
     whole = whole + carried * np.repeat(more, 2 * FREQUENCY.size) @ carried.T
-    moved = problem._solved(found, problem._forces(found)).reshape(2, -1)
+    moved = uncertainty.solved(uncertainty.forces()).reshape(2, -1)
     whole = whole + moved.T @ moved
     contrast, weights = np.zeros((8, size)), unlike.coefficients * unlike.expansion.areas
     contrast[3, :logs], contrast[2, :logs] = weights[3], -weights[2]
     parts = np.concatenate([-weights[2], weights[3]])
-    assert parts @ problem.pair(found, 2, 3) @ parts == pytest.approx(
+    assert parts @ uncertainty.pair_covariance(2, 3) @ parts == pytest.approx(
         contrast.ravel() @ whole @ contrast.ravel(), rel=1e-3
     )
 
@@ -197,12 +199,12 @@ def test_noise_that_one_state_has_makes_its_changes_less_sure(unlike):
 def test_states_stay_as_uncertain_as_the_prior_that_is_common_to_all_makes_them(unlike):
     """By the inverse of the whole matrix and each spectrum by itself, on the points that it has."""
     joined = unlike._joined
-    problem, found = joined._settle(0)
-    logs, size = unlike.tau.size, problem.chain.y.shape[1]
-    whole = problem._solved(found, -np.eye(8 * size).reshape(8 * size, 8, size)).reshape(8 * size, 8 * size)
-    moved = problem._solved(found, problem._forces(found)).reshape(2, -1)
+    uncertainty = joined._uncertainty(0)
+    logs, size = unlike.tau.size, uncertainty.problem.chain.y.shape[1]
+    whole = uncertainty.solved(-np.eye(8 * size).reshape(8 * size, 8, size)).reshape(8 * size, 8 * size)
+    moved = uncertainty.solved(uncertainty.forces()).reshape(2, -1)
     whole = (whole + moved.T @ moved).reshape(8, size, 8, size)
-    times, posterior = np.sqrt(1.0 + problem.noisier()), joined.posterior(0)
+    times, posterior = np.sqrt(1.0 + uncertainty.excess_noise()), joined.posterior(0)
     for k in (1, 2, 6):
         here = np.isfinite(unlike.impedance[k])
         prepared = joined.method.prepared(FREQUENCY[here], unlike.expansion)
@@ -214,7 +216,7 @@ def test_states_stay_as_uncertain_as_the_prior_that_is_common_to_all_makes_them(
         own, together, kept = (
             weights @ each[:logs, :logs] @ weights for each in (alone, whole[k, :, k], posterior.covariance[k])
         )
-        doubts = [joined._doubt(each[None], np.array([k]))[0] for each in (alone, whole[k, :, k])]
+        doubts = [joined._mean_variance(each[None], np.array([k]))[0] for each in (alone, whole[k, :, k])]
         share = 1.0 if doubts[0] < doubts[1] else 0.7
         assert kept == pytest.approx((1.0 - share) * together + share * own, rel=1e-3)
         assert kept > 0.69 * own
@@ -222,15 +224,15 @@ def test_states_stay_as_uncertain_as_the_prior_that_is_common_to_all_makes_them(
 
 def test_elements_of_both_states_are_cut_off_at_zero_together(joint, monkeypatch):
     """By draws: L is zero here, and what that tells of the two states falls out of their difference."""
-    problem, found = joint._joined._settle(0)
+    uncertainty = joint._joined._uncertainty(0)
     normal = []
 
     def kept(mean, covariance, first):
         normal.extend([mean[0].copy(), covariance[0].copy()])
         return cut_at_zero(mean, covariance, first)
 
-    monkeypatch.setattr(joint_methods, "cut_at_zero", kept)
-    covariance = problem.pair(found, 3, 4)
+    monkeypatch.setattr(uncertainty_module, "cut_at_zero", kept)
+    covariance = uncertainty.pair_covariance(3, 4)
     mean, whole = normal
     draws = np.random.default_rng(1).multivariate_normal(mean, whole, 40_000, method="eigh")
     logs = joint.tau.size

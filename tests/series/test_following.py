@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine.methods.joint_posterior import JointSeries
+from drt_engine.methods.joint.posterior import JointSeries
+from drt_engine.methods.joint.predictions import compare
 from drt_engine.series import differences
 from drt_engine.simulate import ProportionalNoise
 
@@ -116,14 +117,14 @@ def test_a_prediction_is_that_of_a_refit_without_the_spectrum(joint):
     found = joint.predictions()
     series = joint._joined
     (line,) = series.lines
-    sigma = series._deviations(0)
+    sigma = series.deviations(0)
     for k in (2, 5):
         # By itself, and to the last digit; predictions leave every fourth one out.
         z = joint.impedance.copy()
         z[k] = np.nan
         start = joint.coefficients.copy()
         start[k] = np.sqrt(start[k - 1] * start[k + 1])
-        problem, hyper = series._problem(line, line.position, z, series.breaks)
+        problem, hyper = series.problem_of(line, line.position, z, series.breaks)
         gamma = problem.refine(hyper, replace(series.parameters, coefficients=start))
         own = drt_prediction(series, k, gamma[k], sigma[k])
         off = np.abs(found.impedance[k] - own.impedance[k]) / sigma[k]
@@ -135,7 +136,7 @@ def drt_prediction(series, k, gamma, sigma):
     """What is predicted for a spectrum by γ."""
     blank = np.full(series.impedance.shape, complex(np.nan, np.nan))
     out = type(series.predictions())(blank, *np.full((2, len(blank)), np.nan))
-    series._compare(k, gamma, sigma, out)
+    compare(series, k, gamma, sigma, out)
     return out
 
 

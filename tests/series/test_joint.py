@@ -8,8 +8,9 @@ import pytest
 
 import drt_engine as drt
 from drt_engine import series as series_module
-from drt_engine.methods import joint as joint_module
 from drt_engine.methods.joint import SeparateSolutions
+from drt_engine.methods.joint.search import common_residual
+from drt_engine.methods.joint.solve import noise_ratios
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.series import differences, eigenvalues
 from drt_engine.simulate import ZARC
@@ -348,7 +349,7 @@ def log_normal(voltage, seed=1, share=SHARE):
 
 
 def test_what_residuals_have_in_common_is_counted(joint, spectra):
-    problem, found = joint._joined._settled(0)
+    uncertainty = joint._joined._uncertainty(0)
     rest = spectra.impedance - joint.impedance_at(FREQUENCY)
     # Student's distribution of four degrees of freedom that is found for normal noise has 0.7267 of its variance.
     sigma = np.hypot(joint.noise_floor[:, None], joint.noise_relative[:, None] * np.abs(spectra.impedance))
@@ -356,7 +357,7 @@ def test_what_residuals_have_in_common_is_counted(joint, spectra):
     parts = parts.clip(-3.0, 3.0)
     mean = parts.mean(axis=1)
     expected = 8.0 * np.mean(mean[:, 1:] * mean[:, :-1]) / np.mean(parts**2) * np.sqrt(48.0)
-    assert problem._alike(found) == pytest.approx(expected, rel=1e-3)
+    assert common_residual(uncertainty.problem, uncertainty.found) == pytest.approx(expected, rel=1e-3)
     assert abs(expected) < 3.0
 
 
@@ -418,13 +419,14 @@ def test_noise_that_grows_along_a_series_is_that_of_each(growing):
 def test_what_follows_from_a_series_has_the_noise_of_each(growing):
     _, result = growing
     line = result._joined.lines[0]
-    problem, found = result._joined._settled(0)
+    uncertainty = result._joined._uncertainty(0)
+    problem, found = uncertainty.problem, uncertainty.found
     sizes = np.full(12, problem.size)
-    floor, share = problem._prepared.deviations(problem.noise_of_each(found), sizes)
+    floor, share = problem.prepared.deviations(problem.noise_of_each(found), sizes)
     np.testing.assert_allclose(floor, result.noise_floor, rtol=1e-9)
     np.testing.assert_allclose(share, result.noise_relative, rtol=1e-9)
     # The problem that intervals are found from has its optimum near the solution, whose bends it takes.
-    again, known = result._joined._problem(line, line.position, result.spectra.impedance, result._joined.breaks)
+    again, known = result._joined.problem_of(line, line.position, result.spectra.impedance, result._joined.breaks)
     np.testing.assert_allclose(again.refine(known, result._joined.parameters), result.coefficients, rtol=0.01)
     low, high = result.gamma_interval(0.95, WINDOW, voltage=3.33)
     assert np.all(low < high)
@@ -437,11 +439,11 @@ def test_noise_that_differs_by_chance_is_one():
     share = 0.01 * np.exp(rng.standard_normal(rows) / np.sqrt(120.0))
     share[7] = 0.03
     start = SeparateSolutions(None, None, np.zeros(rows), share)
-    louder = joint_module._louder(z, start)
-    assert np.flatnonzero(louder != 1.0).tolist() == [7]
-    assert louder[7] == pytest.approx(3.0, rel=0.05)
+    ratio = noise_ratios(z, start)
+    assert np.flatnonzero(ratio != 1.0).tolist() == [7]
+    assert ratio[7] == pytest.approx(3.0, rel=0.05)
     unknown = start._replace(noise_floor=np.full(rows, np.nan))
-    assert (joint_module._louder(z, unknown) == 1.0).all()
+    assert (noise_ratios(z, unknown) == 1.0).all()
 
 
 @pytest.mark.slow
@@ -464,5 +466,5 @@ def test_spectra_that_are_not_alike_are_found_no_worse_than_alone():
     assert np.median(apart) < 0.28 * np.median(wrong_alone)
     # With known κ and s, too, the prior counts as a whole: the solution is that of the problem that others come from.
     line = found._joined.lines[0]
-    problem, known = found._joined._problem(line, line.position, z, found._joined.breaks)
+    problem, known = found._joined.problem_of(line, line.position, z, found._joined.breaks)
     np.testing.assert_allclose(problem.refine(known, found._joined.parameters), found.coefficients, rtol=0.01)

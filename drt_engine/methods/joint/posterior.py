@@ -1,4 +1,4 @@
-"""Changes between spectra inverted together, with uncertainty, and γ at states where none was measured."""
+"""Series of a result: posteriors of their spectra, changes between these, and γ at states that were not measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,22 +8,24 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri
 
-from drt_engine.elements import tail_column
 from drt_engine.methods import LogGaussian
-from drt_engine.methods.joint import SeparateSolutions, SeriesHyperparameters, SeriesProblem
+from drt_engine.methods.joint.changes import Change, change_between
+from drt_engine.methods.joint.predictions import Prediction, predict
+from drt_engine.methods.joint.problem import SeriesProblem
+from drt_engine.methods.joint.solutions import SeparateSolutions, SeriesHyperparameters
+from drt_engine.methods.joint.uncertainty import SeriesUncertainty
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
 from drt_engine.methods.placing import Sweeps, allowing_for_course
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
-from drt_engine.series import OrderedSeries, differences
+from drt_engine.series import OrderedSeries
 from drt_engine.steps import Steps
 from drt_engine.uncertainty.ceilings import JoinedCeilings
 from drt_engine.uncertainty.intervals import tiles
-from drt_engine.uncertainty.posterior import LogPosterior, quantile, still_rises
+from drt_engine.uncertainty.posterior import LogPosterior
 
-__all__ = ["Change", "JointSeries", "Prediction", "change_between"]
+__all__ = ["JointSeries"]
 
 Array = NDArray[np.float64]
 P = ParamSpec("P")
@@ -32,19 +34,9 @@ T = TypeVar("T")
 _KEPT = 4
 """Series whose covariances are kept at once: those of 24 spectra take 6 MB."""
 
-_OF_EXPONENT = 0.5
+_EXPONENT_SHARE = 0.5
 """Share of the doubt about the exponent of a tail alone that all states of a series have in common: how it goes along
 with the slowest relaxation times is the same in all, so that it does not become less with their number."""
-
-_APART = 4
-"""Every so many states are left out at once when they are predicted: three on either side stay."""
-
-_CLOSE = 0.05
-"""How exact solutions without some states are, in posterior standard deviations."""
-
-_BY_NOISE, _BY_CHANGES, _AROUND = 1e-4, 6.0, 4
-"""Chance of noise at which a prediction may miss by so much, and how many times what is missed by in the median of so
-many spectra on either side. On simulated campaigns the largest of 264 scores is 0.6."""
 
 
 _COMMON = 0.7
@@ -53,55 +45,8 @@ prior is wrong, it is wrong in all states alike, and that does not become less w
 intervals of R_pol cover 78 % in 120 states of log-normal processes, with 0.7 94 %."""
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """How well K spectra are predicted by the others of their series.
-
-    Attributes
-    ----------
-    impedance : ndarray of complex, shape (K, F)
-        What the others predict, with R_inf, L and 1/C as they suit the spectrum itself, ohm; NaN for a spectrum that
-        belongs to no series.
-    error : ndarray, shape (K,)
-        Root mean square of what that misses, in standard deviations of the noise; 1 is as good as can be.
-    score : ndarray, shape (K,)
-        That over the largest that is expected of noise and of changes as they are in this part of the series: above 1,
-        the others do not predict it.
-    """
-
-    impedance: NDArray[np.complex128]
-    error: Array
-    score: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """How γ and R_pol change from one spectrum to another.
-
-    Attributes
-    ----------
-    level : float
-        Probability that an interval covers its value.
-    tau : ndarray, shape (M,)
-        Relaxation times, s.
-    gamma, gamma_low, gamma_high : ndarray, shape (M,)
-        Change of γ and its interval, ohm.
-    r_pol, r_pol_low, r_pol_high : float
-        Change of R_pol and its interval, ohm. A change is shown by the data where its interval does not hold zero.
-    """
-
-    level: float
-    tau: Array
-    gamma: Array
-    gamma_low: Array
-    gamma_high: Array
-    r_pol: float
-    r_pol_low: float
-    r_pol_high: float
-
-
-def _in_turn(work: "Callable[Concatenate[JointSeries, P], T]") -> "Callable[Concatenate[JointSeries, P], T]":
-    """Let one thread after the other do it: the problem of a series is kept, and worked on in place."""
+def _one_at_a_time(work: "Callable[Concatenate[JointSeries, P], T]") -> "Callable[Concatenate[JointSeries, P], T]":
+    """Let one thread at a time call a method: the problem of a series is kept, and changed in place."""
 
     @wraps(work)
     def alone(self: "JointSeries", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -157,7 +102,7 @@ class JointSeries:
     _steps: Steps | None = field(init=False, default=None)
     _kept: Callable[[int], LogPosterior] = field(init=False)
     _working: RLock = field(init=False)
-    _settled: Callable[[int], tuple[SeriesProblem, SeriesHyperparameters]] = field(init=False)
+    _uncertainty: Callable[[int], SeriesUncertainty] = field(init=False)
 
     def __post_init__(self) -> None:
         """Note where each spectrum is, and keep the posteriors that were worked on last."""
@@ -165,8 +110,8 @@ class JointSeries:
         object.__setattr__(self, "_of", where)
         object.__setattr__(self, "_working", RLock())
         object.__setattr__(self, "_kept", lru_cache(_KEPT)(self._posterior))
-        object.__setattr__(self, "posterior", self._found_once)
-        object.__setattr__(self, "_settled", lru_cache(1)(self._settle))
+        object.__setattr__(self, "posterior", self._kept_posterior)
+        object.__setattr__(self, "_uncertainty", lru_cache(1)(self._uncertainty_of))
 
     def line_of(self, row: int) -> int | None:
         """Which series a spectrum belongs to."""
@@ -183,9 +128,9 @@ class JointSeries:
             return prepared, None
         if exponent is not None:
             found = np.where(np.isfinite(exponent), exponent, np.median(found))
-        return prepared, (found, np.full(found.size, self._doubt_of_exponents(line)))
+        return prepared, (found, np.full(found.size, self._exponent_deviation(line)))
 
-    def _doubt_of_exponents(self, line: OrderedSeries) -> float:
+    def _exponent_deviation(self, line: OrderedSeries) -> float:
         """Estimate the error of the exponents that all states of a series share, as a standard deviation."""
         lam, floor, share = self.hyper[line.rows, :3].T
         alone = SeparateSolutions(self.parameters.rows(line.rows), lam, floor, share)
@@ -193,9 +138,9 @@ class JointSeries:
         deviation = self.method.exponent_deviations(self.frequency, z, self.expansion, alone)
         known = np.isfinite(deviation)
         # Those of a Warburg element are known.
-        return _OF_EXPONENT * float(np.median(deviation[known])) if known.any() else 0.0
+        return _EXPONENT_SHARE * float(np.median(deviation[known])) if known.any() else 0.0
 
-    def _problem(
+    def problem_of(
         self,
         line: OrderedSeries,
         position: Array,
@@ -203,27 +148,41 @@ class JointSeries:
         breaks: NDArray[np.bool_],
         exponent: Array | None = None,
     ) -> tuple[SeriesProblem, SeriesHyperparameters]:
+        """Make the joint problem of a series, or of one with other states, with the hyperparameters that were found.
+
+        Parameters
+        ----------
+        line : OrderedSeries
+            The series.
+        position : ndarray, shape (V,)
+            Where the states stand along it.
+        impedance : ndarray of complex, shape (V, F)
+            Their spectra, ohm; NaN where there is none.
+        breaks : ndarray of bool, shape (V,)
+            Before which states it breaks.
+        exponent : ndarray, shape (V,), optional
+            n of their tails, where these are not those that were found for the series.
+        """
         prepared, exponents = self._prepared(line, exponent)
         lam, floor, share, strength, shift = self.hyper[line.rows[0]]
-        louder = np.interp(position, line.position, self._louder(line.rows))
-        problem = SeriesProblem(prepared, impedance, position, exponents=exponents, louder=louder)
-        problem.cut(breaks)
-        return problem, SeriesHyperparameters(problem.variance(floor, share), lam, strength, shift)
+        ratio = np.interp(position, line.position, self._noise_ratio(line.rows))
+        problem = SeriesProblem(prepared, impedance, position, exponents=exponents, noise_ratio=ratio)
+        problem.set_breaks(breaks)
+        return problem, SeriesHyperparameters(problem.noise_variance(floor, share), lam, strength, shift)
 
-    def _louder(self, rows: NDArray[np.intp]) -> Array:
+    def _noise_ratio(self, rows: NDArray[np.intp]) -> Array:
         """By how much the noise of some spectra is larger than that of the first of them."""
         noise = np.hypot(*self.hyper[rows, 1:3].T)
         # Both parts are larger by the same factor. Where the noise is given by frequency, it is the same in all.
         return np.asarray(noise / noise[0]) if np.isfinite(noise).all() else np.ones(rows.size)
 
-    def _settle(self, number: int) -> tuple[SeriesProblem, SeriesHyperparameters]:
+    def _uncertainty_of(self, number: int) -> SeriesUncertainty:
         line = self.lines[number]
-        problem, found = self._problem(line, line.position, self.impedance[line.rows], self.breaks[line.rows])
-        problem.settle(found, self.parameters.rows(line.rows), self._steps)
-        return problem, found
+        problem, found = self.problem_of(line, line.position, self.impedance[line.rows], self.breaks[line.rows])
+        return SeriesUncertainty(problem, found, self.parameters.rows(line.rows), self._steps)
 
-    @_in_turn
-    def _found_once(self, number: int, steps: Steps | None = None) -> LogPosterior:
+    @_one_at_a_time
+    def _kept_posterior(self, number: int, steps: Steps | None = None) -> LogPosterior:
         object.__setattr__(self, "_steps", steps)
         try:
             return self._kept(number)
@@ -232,26 +191,27 @@ class JointSeries:
 
     def _posterior(self, number: int) -> LogPosterior:
         line = self.lines[number]
-        problem, found = self._settled(number)
-        joint, sweeps = problem.posterior(found, self.parameters.rows(line.rows), self._steps), self.sweeps[number]
-        joint = self._with_own_doubt(joint, line.rows, better=sweeps is None)
+        uncertainty = self._uncertainty(number)
+        joint, sweeps = uncertainty.posterior(self._steps), self.sweeps[number]
+        joint = self._with_separate_posterior(joint, line.rows, better=sweeps is None)
         if sweeps is not None:
-            shares, sigma = sweeps.shares(self.breaks[line.rows]), self._deviations(number)
+            shares, sigma = sweeps.shares(self.breaks[line.rows]), self.deviations(number)
             sigma = np.where(np.isfinite(self.impedance[line.rows]), sigma, np.nan)
             columns = self.frequency, self.expansion.impedance(self.frequency)
             return allowing_for_course(joint, shares, sigma, columns)
-        return joint if problem.exponents is None else replace(joint, exponent=np.stack(problem.exponents, axis=1))
+        exponents = uncertainty.problem.exponents
+        return joint if exponents is None else replace(joint, exponent=np.stack(exponents, axis=1))
 
-    def _with_own_doubt(self, joint: LogPosterior, rows: NDArray[np.intp], *, better: bool) -> LogPosterior:
+    def _with_separate_posterior(self, joint: LogPosterior, rows: NDArray[np.intp], *, better: bool) -> LogPosterior:
         """Let each state of a series be nearly as uncertain as alone, since the error of the prior is common to all.
 
         With `better`, what a spectrum says alone is known as well: where processes cross, its neighbours add doubt and
         no more. The largest γ that the data allow is that of each spectrum alone.
         """
-        alone = self._alone(rows)
+        alone = self.separate_posterior(rows)
         share = np.full(rows.size, _COMMON)
         if better:
-            share[self._doubt(alone.covariance, rows) < self._doubt(joint.covariance, rows)] = 1.0
+            share[self._mean_variance(alone.covariance, rows) < self._mean_variance(joint.covariance, rows)] = 1.0
         share[~np.isfinite(alone.covariance).all(axis=(1, 2))] = 0.0
         joint.uncut[:, 1] **= 2
         for name in ("covariance", "shift", "uncut"):
@@ -262,13 +222,13 @@ class JointSeries:
         np.sqrt(joint.uncut[:, 1], out=joint.uncut[:, 1])
         return replace(joint, allowed=alone.allowed)
 
-    def _doubt(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
+    def _mean_variance(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
         """Mean variance of ln γ of some spectra, weighted by γ, shape (K,)."""
         weight = self.parameters.coefficients[rows] * self.expansion.areas
         variance = np.diagonal(covariance, axis1=1, axis2=2)[:, : weight.shape[1]]
         return np.asarray((variance * weight).sum(axis=1) / weight.sum(axis=1))
 
-    @_in_turn
+    @_one_at_a_time
     def change(self, one: int, other: int, level: float) -> Change:
         """Change from one spectrum to another of the same series.
 
@@ -285,14 +245,13 @@ class JointSeries:
             return Change(level, self.expansion.tau, still, still.copy(), still.copy(), 0.0, 0.0, 0.0)
         number, i = self._of[one]
         _, j = self._of[other]
-        problem, found = self._settled(number)
-        covariance = problem.pair(found, i, j)
+        covariance = self._uncertainty(number).pair_covariance(i, j)
         by = np.concatenate([-gamma[0], gamma[1]])
         own, cross = np.diag(covariance).reshape(2, -1), np.diag(covariance, areas.size)
         variance = (gamma**2 * own).sum(axis=0) - 2.0 * gamma[0] * gamma[1] * cross
         along = by * np.tile(areas, 2)
         of_r_pol = along @ covariance @ along
-        alone, parts = self._alone(np.array([one, other])), gamma * areas
+        alone, parts = self.separate_posterior(np.array([one, other])), gamma * areas
         apart = alone.covariance[:, : areas.size, : areas.size]
         own_of_r_pol = np.einsum("km,kmn,kn->k", parts, apart, parts)
         # A common error of γ and R_pol, as a share of them, falls out only as far as they are the same.
@@ -306,10 +265,10 @@ class JointSeries:
         of_r_pol = np.fmin(of_r_pol, own_of_r_pol.sum())
         return change_between(level, alone, variance, float(of_r_pol), in_common=True)
 
-    def _alone(self, rows: NDArray[np.intp]) -> LogPosterior:
-        """How sure the solutions of some spectra of a series were if each were alone, with its own noise if larger."""
+    def separate_posterior(self, rows: NDArray[np.intp]) -> LogPosterior:
+        """Find the posterior of spectra of a series if each is inverted by itself, with its own noise if larger."""
         number, places = self._of[int(rows[0])][0], [self._of[int(row)][1] for row in rows]
-        more = self._settled(number)[0].noisier()[places]
+        more = self._uncertainty(number).excess_noise()[places]
         known, (lam, floor, share) = self.parameters.rows(rows), self.hyper[rows, :3].T
         method, _ = self.method.of_series(self.parameters.rows(self.lines[number].rows))
         elements = method.prepared(self.frequency, self.expansion).problem.series_elements
@@ -338,100 +297,19 @@ class JointSeries:
         assert out is not None
         return out
 
-    @_in_turn
+    @_one_at_a_time
     def predictions(self) -> Prediction:
-        """Predict each spectrum from the others of its series, as if it had not been measured.
+        """Predict each spectrum from the others of its series; see :func:`predict`."""
+        return predict(self)
 
-        κ, s, λ and the noise stay. Every fourth spectrum of a series is left out at once, and the solution found anew
-        from where it is, so that a series takes four short descents, however long it is. A spectrum that differs from
-        its neighbours has let go of them in the joint solution; here, that plays no part. Where one is not predicted,
-        it is left out for good, and the others are predicted again.
-        """
-        rows, points = self.impedance.shape
-        out = Prediction(np.full((rows, points), complex(np.nan, np.nan)), *np.full((2, rows), np.nan))
-        for number, line in enumerate(self.lines):
-            sigma = self._deviations(number)
-            strange = np.zeros(line.rows.size, dtype=bool)
-            for _ in range(2):
-                self._predict(line, sigma, strange, out)
-                before, strange = strange, self._strange(line, sigma, out)
-                if (strange == before).all():
-                    break
-        return out
-
-    def _predict(self, line: OrderedSeries, sigma: Array, strange: NDArray[np.bool_], out: Prediction) -> None:
-        """Predict the spectra of a series without those that are not predicted, and return the error."""
-        for first in range(min(_APART, line.rows.size)):
-            left = np.zeros(line.rows.size, dtype=bool)
-            left[first::_APART] = True
-            if (~(left | strange)).sum() < 2:
-                continue
-            gamma = self._without(line, left | strange)
-            for k in np.flatnonzero(left):
-                self._compare(int(line.rows[k]), gamma[k], sigma[k], out)
-
-    def _left(self, line: OrderedSeries, sigma: Array) -> float:
-        """Mean square of what the solutions leave, in variances of the noise, 1 at most: it may be given too large."""
-        fit = self.parameters.rows(line.rows).impedance(self.frequency, self.expansion.impedance(self.frequency))
-        left = np.nanmean(np.abs((self.impedance[line.rows] - fit) / sigma) ** 2, axis=1)
-        return min(0.5 * float(np.median(left)), 1.0)
-
-    def _strange(self, line: OrderedSeries, sigma: Array, out: Prediction) -> NDArray[np.bool_]:
-        """Score the spectra of a series; return which are not predicted, of neighbours the one that is worst."""
-        error, number = out.error[line.rows], line.rows.size
-        # A state has as much freedom as the differences that it is in leave it: more at the ends.
-        state, coefficient = differences(line.position)
-        here = state >= 0
-        free = 1.0 / np.sqrt(np.bincount(state[here], coefficient[here] ** 2, number))
-        changed = np.sqrt(np.maximum(error**2 - self._left(line, sigma), 0.0)) / free
-        usual = np.array([np.nanmedian(changed[max(k - _AROUND, 0) : k + _AROUND + 1]) for k in range(number)])
-        freedom = np.maximum(2.0 * np.isfinite(self.impedance[line.rows]).sum(axis=1) - 3.0, 1.0)
-        noise = np.sqrt(chdtri(freedom, _BY_NOISE) / freedom)
-        score = error / np.hypot(noise, _BY_CHANGES * free * usual)
-        out.score[line.rows] = score
-        highest = np.array([score[k] >= np.nanmax(score[max(k - 2, 0) : k + 3]) for k in range(number)])
-        return np.asarray((score > 1.0) & highest)
-
-    def _deviations(self, number: int) -> Array:
-        """Return standard deviations of the noise of a series, ohm, shape (K, F)."""
+    def deviations(self, number: int) -> Array:
+        """Return standard deviations of the noise of a series, by its number, ohm, shape (K, F)."""
         rows = self.lines[number].rows
         floor, share = self.hyper[rows, 1:3].T
         fit = self.parameters.rows(rows).impedance(self.frequency, self.expansion.impedance(self.frequency))
         return self.method.deviations(self.frequency, fit, (floor, share))
 
-    def _without(self, line: OrderedSeries, left: NDArray[np.bool_]) -> Array:
-        """γ of the states of a series without the data of some, shape (K, M)."""
-        z = self.impedance[line.rows].copy()
-        z[left] = np.nan
-        known = self.parameters.rows(line.rows)
-        u, at = np.log(known.coefficients), line.position
-        u[left] = np.stack([np.interp(at[left], at[~left], column) for column in u[~left].T], axis=1)
-        problem, found = self._problem(line, line.position, z, self.breaks[line.rows])
-        return problem.refine(found, replace(known, coefficients=np.exp(u)), _CLOSE)
-
-    def _compare(self, row: int, gamma: Array, sigma: Array, out: Prediction) -> None:
-        """Compare a spectrum with what γ predicts; R_inf, L and 1/C are its own, for the others do not know them."""
-        omega, unit = 2.0 * np.pi * self.frequency, self.expansion.impedance(self.frequency)
-        own = self.parameters.rows(np.array([row]))
-        beside = own.impedance(self.frequency, unit)[0] - unit @ own.coefficients[0]
-        free = [np.ones_like(omega) + 0j]
-        free += [1j * omega] if self.method.inductance else []
-        free += [1.0 / (1j * omega)] if own.elastance[0] > 0.0 else []
-        free += [tail_column(omega, float(own.tail_exponent[0]), np.inf)] if own.tail[0] > 0.0 else []
-        here = np.isfinite(self.impedance[row])
-
-        def weighted(values: NDArray[Any]) -> Array:
-            scaled = values[here] / sigma[here]
-            return np.concatenate([scaled.real, scaled.imag])
-
-        off = weighted(self.impedance[row] - beside - unit @ gamma)
-        held = np.stack([weighted(column) for column in free], axis=1)
-        size = np.linalg.norm(held, axis=0)
-        fitted = np.linalg.lstsq(held / size, off, rcond=None)[0] / size
-        out.impedance[row] = beside + unit @ gamma + np.stack(free, axis=1) @ fitted
-        out.error[row] = np.linalg.norm(off - held @ fitted) / np.sqrt(off.size - fitted.size)
-
-    @_in_turn
+    @_one_at_a_time
     def at(self, value: float, tau: ArrayLike, level: float | None) -> tuple[Array, Array, Array]:
         """γ of each series at a state that was not measured.
 
@@ -452,10 +330,10 @@ class JointSeries:
         out = np.full((3, self.series.max(initial=-1) + 1, np.size(tau)), np.nan)
         for number, line in zip(self.series, self.lines, strict=True):
             if line.value[0] <= value <= line.value[-1]:
-                self._between(line, value, tau, level, out[:, number])
+                self._at_one_state(line, value, tau, level, out[:, number])
         return out[0], out[1], out[2]
 
-    def _between(self, line: OrderedSeries, value: float, tau: ArrayLike, level: float | None, out: Array) -> None:
+    def _at_one_state(self, line: OrderedSeries, value: float, tau: ArrayLike, level: float | None, out: Array) -> None:
         at = int(np.searchsorted(line.value, value))
         known = self.parameters.rows(line.rows)
         if at < line.value.size and line.value[at] == value:
@@ -470,7 +348,7 @@ class JointSeries:
         # Within a break the state belongs to what is before.
         parameters = _inserted(known, at, share)
         breaks = np.insert(self.breaks[line.rows], at, False)
-        problem, found = self._problem(line, position, z, breaks, parameters.tail_exponent)
+        problem, found = self.problem_of(line, position, z, breaks, parameters.tail_exponent)
         held = self.held[line.rows].any()
         coefficients = parameters.coefficients if held else problem.refine(found, parameters)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
@@ -478,63 +356,15 @@ class JointSeries:
             parameters = replace(parameters, coefficients=coefficients)
             number = self._of[int(line.rows[0])][0]
             # Data decide on common factors of γ where there are some. Here, they are expected to go on as they do.
-            problem.expect(self._settled(number)[0].bent_by())
-            problem.settle(found, parameters)
-            own = np.log([each[at] for each in problem.posterior(found, parameters).gamma_interval(level, tau)])
+            problem.expect_differences(self._uncertainty(number).problem.mean_square_difference())
+            posterior = SeriesUncertainty(problem, found, parameters).posterior()
+            own = np.log([each[at] for each in posterior.gamma_interval(level, tau)])
             measured = self.posterior(number)
             beside = np.log([each[at - 1 : at + 1] for each in measured.gamma_interval(level, tau)])
             beside -= np.log(self.expansion.curve(known.coefficients[at - 1 : at + 1], np.asarray(tau, dtype=float)))
             # It is known no better than the states beside it.
             low, high = np.log(out[0]) + beside[:, 0] + share * (beside[:, 1] - beside[:, 0])
             out[1:] = np.exp([np.minimum(own[0], low), np.maximum(own[1], high)])
-
-
-def change_between(
-    level: float, posterior: LogPosterior, variance: Array, of_r_pol: float, *, in_common: bool
-) -> Change:
-    """Make a change of γ and R_pol from one spectrum to another.
-
-    Parameters
-    ----------
-    level : float
-        Probability that its intervals cover it.
-    posterior : LogPosterior
-        Of the two spectra, one after the other.
-    variance : ndarray, shape (M,)
-        That of the change of γ, ohm².
-    of_r_pol : float
-        That of the change of R_pol within the relaxation times, ohm².
-    in_common : bool
-        Whether what they have in common falls out.
-    """
-    expansion, gamma = posterior.expansion, posterior.parameters.coefficients
-    step = gamma[1] - gamma[0]
-    half = quantile(level) * np.sqrt(np.maximum(variance, 0.0))
-    r_pol, wide = float(step @ expansion.areas), quantile(level) * float(np.sqrt(max(of_r_pol, 0.0)))
-    less, more = _outside(posterior, level, in_common=in_common)
-    return Change(
-        *(level, expansion.tau, step, step - half, step + half),
-        *(r_pol, r_pol - float(np.hypot(wide, less)), r_pol + float(np.hypot(wide, more))),
-    )
-
-
-def _outside(posterior: LogPosterior, level: float, *, in_common: bool) -> tuple[float, float]:
-    """By how much a change of R_pol may be smaller or larger for what γ is beyond the window of the data, ohm.
-
-    Where γ falls at the end of the window, it is expected to go on alike in states that have much in common: in
-    proportion to where it ends. Where it still rises, a process lies beyond whose resistance the data do not show, and
-    both may be anything: if diffusion takes a longer way, its resistance grows and what is seen of it stays the same.
-    """
-    less, more = posterior.outside(level)
-    gamma, end = posterior.parameters.coefficients, posterior.window_end
-    if not in_common or (end is not None and still_rises(posterior.expansion, gamma, end).any()):
-        return float(np.hypot(less[1], more[0])), float(np.hypot(more[1], less[0]))
-    # How far γ is known at its end, by the one that has more of it: that goes with the noise of each.
-    last = np.abs(gamma[:, -1])
-    most = int(last[1] >= last[0])
-    share = 1.0 - last[1 - most] / last[most]
-    parts = share * float(less[most]), share * float(more[most])
-    return parts if most else parts[::-1]
 
 
 def _inserted(known: Parameters, at: int, share: float) -> Parameters:
