@@ -1,6 +1,6 @@
-"""The result of an inversion: frozen arrays, how sure they are, and the model evaluated anywhere."""
+"""The result of an inversion: frozen arrays, their intervals, and the model evaluated anywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,30 +10,26 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.elements import tail_kinds
-from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.errors import InputError
 from drt_engine.frames import gamma_frame, impedance_frame, result_frame, result_html
-from drt_engine.methods import LogGaussian, Method
+from drt_engine.methods import Method
 from drt_engine.methods.drift import drifting_impedance
-from drt_engine.methods.joint.changes import Change, change_between
+from drt_engine.methods.joint.changes import Change
 from drt_engine.methods.joint.posterior import JointSeries
 from drt_engine.methods.joint.predictions import Prediction
-from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
-from drt_engine.regularisation import series_of
-from drt_engine.result_fields import OF_GAMMA, OF_POINTS, PER_SPECTRUM, RESULT_FIELDS, RESULT_UNITS, ResultArrays
-from drt_engine.series import OrderedSeries, seconds_of, series_along, sheets_of
-from drt_engine.spectra import STATE_UNITS, Spectra, chosen_rows, freeze_arrays, with_states
-from drt_engine.status import Status, count_status, failures, status_attributes
+from drt_engine.result.joined import change_of, gamma_between, series_along_first, series_along_second
+from drt_engine.result_fields import OF_POINTS, PER_SPECTRUM, ResultArrays
+from drt_engine.spectra import Spectra, chosen_rows, freeze_arrays
+from drt_engine.status import Status, count_status, failures
 from drt_engine.steps import Kept
 from drt_engine.text import count_of
 from drt_engine.uncertainty.intervals import (
-    INTERVAL_UNITS,
     FittedSpectra,
     Intervals,
     frozen,
     intervals_of,
-    posterior_of,
 )
 from drt_engine.uncertainty.posterior import check_level
 
@@ -41,9 +37,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from drt_engine.frames import Form
-    from drt_engine.model.weighting import Weighting
     from drt_engine.peaks import Deconvolution, DeconvolutionOptions, EquivalentCircuit, PeakOptions
-    from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["Inversion"]
 
@@ -287,26 +281,10 @@ class Inversion(ResultArrays):
         """
         at = _positive("tau", "s", tau)
         if state:
-            return self._between(at, state, None)[0]
+            return gamma_between(self, at, state, None)[0]
         if self.method.linear:
             return row_by_row(self.coefficients, self.expansion.values(at).T)
         return self.expansion.curve(self.coefficients, at)
-
-    def _between(self, tau: Array, state: Mapping[str, float], level: float | None) -> tuple[Array, Array, Array]:
-        columns = self.method.columns if isinstance(self.method, LogGaussian) else ()
-        (name, value), *others = state.items()
-        if others or name not in columns or self.impedance is None:
-            raise InputError(
-                f"γ at {', '.join(f'{name}={value!r}' for name, value in state.items())} needs spectra that were "
-                f"inverted together along that state, and their impedances; this result is along "
-                f"{' and '.join(columns) or 'none'}. Name one of its states, invert with LogGaussian(along={name!r}), "
-                f"or attach the spectra: result.with_spectra(spectra)."
-            )
-        joined = self._joined if name == columns[0] else self._joined_across
-        if joined is None:
-            empty = np.full((0, np.size(tau)), np.nan)
-            return empty, empty, empty
-        return joined.at(float(value), tau, level)
 
     def impedance_at(self, frequency: ArrayLike) -> NDArray[np.complex128]:
         """Impedance of the fitted model anywhere.
@@ -422,7 +400,8 @@ class Inversion(ResultArrays):
         """
         if state:
             check_level(level)
-            return self._between(self.tau if tau is None else _positive("tau", "s", tau), state, level)[1:]
+            at = self.tau if tau is None else _positive("tau", "s", tau)
+            return gamma_between(self, at, state, level)[1:]
         found = self._intervals(level, None if tau is None else _positive("tau", "s", tau))
         return found.gamma_low, found.gamma_high
 
@@ -457,53 +436,12 @@ class Inversion(ResultArrays):
     @cached_property
     def _joined(self) -> JointSeries | None:
         """Series that were inverted together, if any were and their spectra are known."""
-        if not isinstance(self.method, LogGaussian) or self.method.along is None or self.impedance is None:
-            return None
-        one, *two = self.method.columns
-        lines = series_along(self.states, one, (*(self.method.series or ()), *two))
-        return self._joined_by(lines, self.coupling, self.shift, Status.BREAK)
+        return series_along_first(self)
 
     @cached_property
     def _joined_across(self) -> JointSeries | None:
         """The same along the second state, if there is one."""
-        if not isinstance(self.method, LogGaussian) or len(self.method.columns) < 2 or self.impedance is None:
-            return None
-        one, two = self.method.columns
-        value = self.states[two].to_numpy()
-        lines = []
-        for sheet in sheets_of(self.states, (one, two), self.method.series):
-            for rows in sheet.rows.T:
-                here = rows >= 0
-                lines.append(OrderedSeries(rows[here], value[rows[here]].astype(float), sheet.position[1][here]))
-        return self._joined_by(lines, self.coupling_across, self.shift_across, Status.BREAK_ACROSS)
-
-    def _joined_by(self, lines: Sequence[OrderedSeries], coupling: Array, shift: Array, flag: Status) -> JointSeries:
-        assert isinstance(self.method, LogGaussian)
-        assert self.impedance is not None
-        kept, series = [], []
-        for number, line in enumerate(lines):
-            there = np.flatnonzero(np.isfinite(coupling[line.rows]) & self.solved[line.rows])
-            known = np.stack([each[line.rows[there]] for each in (self.regularisation, coupling, shift)])
-            # Where the whole has no certified solution, parts that do have hyperparameters of their own.
-            parts = np.split(there, np.flatnonzero((np.diff(known, axis=1) != 0.0).any(axis=0)) + 1)
-            kept += [OrderedSeries(line.rows[k], line.value[k], line.position[k]) for k in parts if k.size >= 2]
-            series += [number for k in parts if k.size >= 2]
-        hyper = np.stack([self.regularisation, self.noise_floor, self.noise_relative, coupling, shift], axis=1)
-        breaks = (self.status & np.uint32(flag)) != 0
-        held = np.isfinite(self.coupling_across)
-        z = self._at_middle(self.impedance)
-        of_all = self.method, self.frequency, z, self.expansion, self._parameters, hyper, breaks
-        return JointSeries(
-            *of_all, kept, np.unique(series, return_inverse=True)[1], held, [self._sweeps(line.rows) for line in kept]
-        )
-
-    def _sweeps(self, rows: NDArray[np.intp]) -> Sweeps | None:
-        """When the points of a series were measured, if its cell changes meanwhile."""
-        start = seconds_of(self.states)
-        if self.moved is None or self.point_time is None or start is None or not self.moved[rows].any():
-            return None
-        assert self.impedance is not None
-        return sweeps_of(start[rows], self.point_time[rows], np.isfinite(self.impedance[rows]))
+        return series_along_second(self)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
         """Say how γ and R_pol change from one spectrum to another, and how sure that is.
@@ -529,27 +467,7 @@ class Inversion(ResultArrays):
             For a row without a solution, a level that is no probability, if the result has no spectra, and if its
             method has no posterior of ln γ.
         """
-        check_level(level)
-        one, other = (int(np.arange(len(self))[row]) for row in (one, other))
-        for row in (one, other):
-            if not self.solved[row]:
-                raise InputError(f"row {row} has no solution: {Status(int(self.status[row])).message}")
-        if self.impedance is None or self.method.linear:
-            raise InputError(
-                "changes need the measured spectra and a method with a prior on ln γ: attach them by "
-                "result.with_spectra(spectra), and invert with LogGaussian."
-            )
-        for joined in (self._joined, self._joined_across):
-            if joined is not None and joined.line_of(one) is not None and joined.line_of(one) == joined.line_of(other):
-                return joined.change(one, other, level)
-        posterior = posterior_of(
-            self.method, self._fitted_spectra(self.impedance), np.array([one, other]), self._joined
-        )
-        logs, gamma = self.tau.size, self.coefficients[[one, other]]
-        covariance, parts = posterior.covariance[:, :logs, :logs], gamma * self.expansion.areas
-        variance = (gamma**2 * posterior.deviation**2).sum(axis=0)
-        of_r_pol = float(np.einsum("km,kmn,kn->", parts, covariance, parts))
-        return change_between(level, posterior, variance, of_r_pol, in_common=False)
+        return change_of(self, one, other, level)
 
     def predictions(self) -> Prediction:
         """Predict each spectrum from the others of its series, to see whether it goes with them.
@@ -570,11 +488,6 @@ class Inversion(ResultArrays):
                 "LogGaussian(along='voltage'), or attach the spectra: result.with_spectra(spectra)."
             )
         return self._joined.predictions()
-
-    def _stand_in(self) -> NDArray[np.complex128]:
-        """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""
-        sign = 1.0 - 2.0 * (np.arange(self.frequency.size) % 2)
-        return self.impedance_at(self.frequency) * (1.0 + np.outer(self.residual, sign))
 
     def peaks(self, options: "PeakOptions | None" = None) -> pd.DataFrame:
         """Maxima and shoulders of γ that noise and the method do not make by themselves, and what lies beyond them.
@@ -598,33 +511,9 @@ class Inversion(ResultArrays):
             ``height``, ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds. Noise is told
             by the spectra; where the result has none it is taken from the residual, in proportion to |Z|.
         """
-        from drt_engine.peaks import find_peaks
+        from drt_engine.result.processes import peaks_of
 
-        measured = self._stand_in() if self.impedance is None else self.impedance
-        if self.method.linear:
-            return with_states(self._peaks_by_response(measured, options), self.states)
-        given = self._fitted_spectra(measured)
-
-        joined = self._joined
-
-        def posterior(rows: NDArray[np.intp]) -> "LogPosterior":
-            return posterior_of(self.method, given, rows, joined)
-
-        problem = self.method.problem(self.frequency, self.expansion)
-        found = find_peaks(problem, self._parameters, self.regularisation, self.residual, options, posterior=posterior)
-        return with_states(_branches(found, self.representation == "admittance"), self.states)
-
-    def _peaks_by_response(self, measured: NDArray[np.complex128], options: "PeakOptions | None") -> pd.DataFrame:
-        """Peaks of solutions that respond linearly to noise, by the problem with the weights that it had."""
-        from drt_engine.peaks.finding import find_peaks
-        from drt_engine.peaks.noise import deviations_around, weighted_as
-
-        model = self.impedance_at(self.frequency)
-        problem = self.method.problem(self.frequency, self.expansion)
-        problem, weights = weighted_as(problem, getattr(self.method, "weighting", "unit"), measured, model)
-        sigma = None if self.impedance is None else deviations_around(self.frequency, measured, model)
-        given = problem, self._parameters, self.regularisation, self.residual, options, sigma
-        return find_peaks(*given, weights=weights)
+        return peaks_of(self, options)
 
     def deconvolve(
         self,
@@ -675,93 +564,9 @@ class Inversion(ResultArrays):
         UnknownNameError
             For a state column that does not exist.
         """
-        from drt_engine.peaks import DeconvolutionOptions, deconvolve
+        from drt_engine.result.processes import deconvolved
 
-        if (self.representation == "admittance").any():
-            raise InputError(
-                "deconvolution is of impedances; got spectra whose γ is in the admittance. Leave out: "
-                "result[result.representation == 'impedance']."
-            )
-        if self.expansion.kernel != "relaxation":
-            raise InputError(
-                f"deconvolution fits elements with relaxation times; got a distribution with kernel="
-                f"{self.expansion.kernel!r}. Take the rows of peaks(), or invert with kernel='relaxation'."
-            )
-
-        whole = self if spectra is None else self.with_spectra(spectra)
-        measured = whole.impedance if whole.point_time is None else whole.at_one_time().impedance
-        model = self.impedance_at(self.frequency)
-        known = measured is None
-        if measured is None:
-            measured, sigma = model, self.residual[:, None] * np.abs(model) / np.sqrt(2.0)
-        else:
-            sigma = self._deviations(measured, model)
-        method = self.method
-        # What a deconvolution has no parts for is left to the inversion.
-        given = self._given(model)
-        measured, model = measured - given, model - given
-        coil = bool(getattr(method, "inductance", True)) and not (self.inductance_exponent != 1.0).all()
-        capacitive = bool(getattr(method, "capacitance", False)) or bool(np.isfinite(self.capacitance).any())
-        terms = coil, capacitive
-        chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
-        chains = self._fitted_along(tuple(series), along, together)
-        peaks = self.peaks()
-        found = deconvolve(
-            self.frequency, measured, peaks[peaks["r"] > 0.0], chosen, sigma, chains, known=known, model=model
-        )
-        return replace(found, states=self.states)
-
-    def _fitted_along(
-        self, series: tuple[str, ...], along: str | None, together: bool | None
-    ) -> Sequence[NDArray[np.intp] | OrderedSeries]:
-        """Series whose spectra start from each other, in parts where they break; ordered ones are fitted together."""
-        method = self.method
-        joint = isinstance(method, LogGaussian) and method.along is not None and not np.isnan(self.coupling).all()
-        if together is None:
-            together = joint and along in (None, method.columns[0])  # type: ignore[attr-defined]
-        if not together:
-            return _chains(self.states, series, along)
-        if joint and along in (None, method.columns[0]):  # type: ignore[attr-defined]
-            one, *two = method.columns  # type: ignore[attr-defined]
-            lines = series_along(self.states, one, series or (*(method.series or ()), *two) or None)  # type: ignore[attr-defined]
-        elif along is not None:
-            lines = series_along(self.states, along, series or None)
-        else:
-            raise InputError("spectra are fitted together along a state; got along=None. Name one: along='voltage'.")
-        broken = (self.status & Status.BREAK) != 0
-        parts = [
-            OrderedSeries(line.rows[part], line.value[part], line.position[part])
-            for line in lines
-            for part in np.split(np.arange(line.rows.size), np.flatnonzero(broken[line.rows]))
-            if part.size
-        ]
-        named = np.concatenate([part.rows for part in parts]) if parts else np.empty(0, dtype=np.intp)
-        return [*parts, *(np.array([row]) for row in np.setdiff1d(np.arange(len(self)), named))]
-
-    def _given(self, model: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Impedance of tails, lossy inductances and negative γ, ohm, shape (K, F)."""
-        known, lossy = self._parameters, self.inductance_exponent != 1.0
-        plain = replace(
-            known,
-            coefficients=np.maximum(known.coefficients, 0.0),
-            inductance=np.where(lossy, 0.0, known.inductance),
-            tail=np.zeros(len(self)),
-        )
-        if not (lossy.any() or (known.tail > 0.0).any() or (known.coefficients < 0.0).any()):
-            return np.zeros_like(model)
-        return model - plain.impedance(self.frequency, self.expansion.impedance(self.frequency))
-
-    def _deviations(self, measured: NDArray[np.complex128], model: NDArray[np.complex128]) -> Array | None:
-        """Course of the noise over the frequencies as the inversion has it, ohm, shape (K, F); None where it has none.
-
-        Its size is that of the residuals of what is fitted with it.
-        """
-        from drt_engine.peaks.noise import noise_of_inversion
-
-        found = bool(np.isfinite(self.noise_floor + self.noise_relative).any())
-        floor, share = (self.noise_floor, self.noise_relative) if found else (None, None)
-        weighting: Weighting = getattr(self.method, "weighting", "unit")
-        return noise_of_inversion(self.frequency, measured, model, (floor, share), weighting)
+        return deconvolved(self, spectra, options, tuple(series), along, together)
 
     def circuit(
         self, row: int = 0, spectra: Spectra | None = None, options: "DeconvolutionOptions | None" = None
@@ -784,25 +589,9 @@ class Inversion(ResultArrays):
             in parallel for an admittance, both by the peaks of γ and without a fit. ``string``, ``initial``, ``names``
             and ``units``, for ``CustomCircuit(string, initial_guess=initial)``.
         """
-        from drt_engine.peaks import SeriesTerms, admittance_circuit, diffusion_circuit, equivalent_circuit
+        from drt_engine.result.processes import circuit_of
 
-        chosen = np.atleast_1d(np.arange(len(self))[row])
-        one = self[chosen]
-        if one.representation[0] == "admittance":
-            conductance = 1.0 / float(one.r_inf[0])
-            return admittance_circuit(conductance, float(one.parallel_capacitance[0]), one.peaks())
-        if self.expansion.kernel != "relaxation":
-            return diffusion_circuit(float(one.r_inf[0]), float(one.inductance[0]), one.peaks(), self.expansion.kernel)
-        tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
-        coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
-        negative = one.coefficients.min() < 0.0
-        peaks = one.peaks() if negative else None
-        loops = (
-            () if peaks is None else tuple((-r, tau) for r, tau in zip(peaks["r"], peaks["tau"], strict=True) if r < 0)
-        )
-        terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None, loops)
-        found = one.deconvolve(None if spectra is None else spectra[chosen], options)
-        return equivalent_circuit(found, 0, terms)
+        return circuit_of(self, row, spectra, options)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a spectrum: its number, its states, then what was found.
@@ -866,57 +655,9 @@ class Inversion(ResultArrays):
             Dimensions ``spectrum`` and ``tau``; the states are coordinates along ``spectrum``; units and the method's
             settings as attributes.
         """
-        import xarray as xr
+        from drt_engine.result.dataset import dataset_of
 
-        data: dict[str, Any] = {
-            told.name: (("spectrum", "tau") if told.by_tau else "spectrum", getattr(self, told.name))
-            for told in RESULT_FIELDS
-        }
-        if self.intervals is not None:
-            for name in INTERVAL_UNITS:
-                array = getattr(self.intervals, name)
-                data[name] = (("spectrum", "tau")[: array.ndim], array)
-        dataset = xr.Dataset(
-            data,
-            coords={"tau": self.tau} | {str(name): ("spectrum", column) for name, column in self.states.items()},
-            attrs={"basis": self.expansion.basis, "mu": self.expansion.mu} | _flat(self.method.settings()),
-        )
-        if self.intervals is not None:
-            dataset.attrs["level"] = self.intervals.level
-        of_gamma = dict.fromkeys(OF_GAMMA, self.gamma_units)
-        for name, unit in (RESULT_UNITS | INTERVAL_UNITS | of_gamma | dict(STATE_UNITS)).items():
-            if name in dataset.variables:
-                dataset[name].attrs["units"] = unit
-        dataset["status"].attrs |= status_attributes()
-        return dataset
-
-
-def _chains(states: pd.DataFrame, series: tuple[str, ...], along: str | None) -> list[NDArray[np.intp]]:
-    """Row numbers of each series, in the order of a state."""
-    member, _ = series_of(states, series)
-    if along is not None and along not in states.columns:
-        raise UnknownNameError("the state column along", along, map(str, states.columns))
-    order = np.arange(len(states)) if along is None else states[along].reset_index(drop=True).argsort().to_numpy()
-    return [order[member[order] == number] for number in range(int(member.max(initial=-1)) + 1)]
-
-
-def _branches(peaks: pd.DataFrame, admittance: NDArray[np.bool_]) -> pd.DataFrame:
-    """Peaks of an admittance as a resistance and a capacitance in series, whose conductance is the area of the peak."""
-    own = admittance[peaks["spectrum"].to_numpy(dtype=int)]
-    if own.any():
-        conductance = peaks.loc[own, "r"].to_numpy(copy=True)
-        peaks.loc[own, "r_error"] /= conductance**2
-        peaks.loc[own, "shared"] /= conductance**2
-        peaks.loc[own, "r"] = 1.0 / conductance
-        peaks.loc[own, "c"] = peaks.loc[own, "tau"] * conductance
-    return peaks
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        f"method_{name}": str(value) if value is None or isinstance(value, bool) else value
-        for name, value in settings.items()
-    }
+        return dataset_of(self)
 
 
 def _positive(name: str, unit: str, values: ArrayLike) -> Array:
