@@ -111,16 +111,17 @@ def watched() -> Iterator[Stopwatch]:
     """
     watch = Stopwatch()
     places = [(stage, *_place(module, name)) for stage, module, name in _WRAPPED]
-    inversion = import_module("drt_engine.inversion")
-    run_tiles = inversion.run_tiles
+    inversions = [import_module(f"drt_engine.inversion.{name}") for name in ("blocks", "together")]
+    run_tiles = inversions[0].run_tiles
 
     def run(work: Callable[[Any], None], tiles: Sequence[Any]) -> None:
         run_tiles(watch.timed("rest of invert", work), tiles)
 
-    before: list[tuple[Any, str, Any]] = [(inversion, "run_tiles", run_tiles)]
+    before: list[tuple[Any, str, Any]] = [(one, "run_tiles", run_tiles) for one in inversions]
     before += [(owner, name, getattr(owner, name)) for _, owner, name in places]
     try:
-        inversion.__dict__["run_tiles"] = watch.timed(_TILES, run)
+        for one in inversions:
+            one.__dict__["run_tiles"] = watch.timed(_TILES, run)
         for stage, owner, name in places:
             setattr(owner, name, watch.timed(stage, getattr(owner, name)))
         yield watch

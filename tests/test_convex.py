@@ -372,7 +372,7 @@ def test_a_spectrum_beyond_all_numbers_fails_alone(noisy):
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_threads_and_neighbours_change_no_bit(noisy, threads, monkeypatch):
-    import drt_engine.inversion as module
+    import drt_engine.inversion.blocks as module
 
     method = drt.Convex(loss="huber", constraints=rising)
     z = np.concatenate([noisy.impedance, 1.1 * noisy.impedance])

@@ -228,7 +228,7 @@ def test_what_the_fast_solver_cannot_certify_goes_to_cvxpy(noisy, careless):
 @pytest.mark.parametrize("method", [drt.Tikhonov(), drt.LogGaussian()], ids=["tikhonov", "log-gaussian"])
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
 def test_threads_tiles_and_neighbours_change_no_bit(noisy, method, threads, monkeypatch):
-    import drt_engine.inversion as module
+    import drt_engine.inversion.blocks as module
 
     rng = np.random.default_rng(3)
     z = np.repeat(noisy.impedance, 20, axis=0) * (1 + 0.002 * rng.standard_normal((120, noisy.frequency.size)))
@@ -330,7 +330,7 @@ def test_fitting_leaves_its_input_alone(noisy):
     ("rows", "threads", "expected"), [(100, 2, [50, 50]), (40, 2, [32, 8]), (1100, 2, [512, 512, 76])]
 )
 def test_each_thread_has_some_of_a_block(monkeypatch, rows, threads, expected):
-    import drt_engine.inversion as module
+    import drt_engine.inversion.blocks as module
 
     found = []
     monkeypatch.setenv("DRT_ENGINE_THREADS", str(threads))

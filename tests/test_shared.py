@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
-from drt_engine import inversion
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.inversion import series_totals
+from drt_engine.inversion import blocks, series_totals
 from drt_engine.methods import method_from_settings
 from drt_engine.regularisation import CRITERIA, GRID, add_totals, best_of_series, choose, tally
 from drt_engine.regularisation.series import series_of
@@ -105,7 +104,7 @@ def test_order_tiles_and_threads_change_no_bit(campaign, threads, monkeypatch):
     method = drt.Tikhonov(shared=("cell", "cycle"))
     expected = drt.invert(campaign, method)
     monkeypatch.setenv("DRT_ENGINE_THREADS", threads)
-    monkeypatch.setattr(inversion, "_TILE", 7)
+    monkeypatch.setattr(blocks, "_TILE", 7)
     rows = np.random.default_rng(0).permutation(len(campaign))
     result = drt.invert(campaign[rows], method)
     for name in ("gamma", "r_inf", "regularisation", "optimality", "status"):
