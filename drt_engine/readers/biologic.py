@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import Recording, format_error
-from drt_engine.readers.columns import HeadedTable, Rows, rows_of, side_column
+from drt_engine.readers.columns import HeadedTable, side_column
 from drt_engine.readers.header import steady_time
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
+from drt_engine.readers.rows import Rows, rows_of
 from drt_engine.readers.states import State
 from drt_engine.text import count_of
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording, format_error
-from drt_engine.readers.columns import rows_of, without_unit
+from drt_engine.readers.columns import without_unit
 from drt_engine.readers.named import (
     chosen_columns,
     columns_of,
@@ -22,6 +22,7 @@ from drt_engine.readers.named import (
     parse_columns,
     with_units,
 )
+from drt_engine.readers.rows import rows_of
 from drt_engine.readers.side_by_side import apart, put_together, state_in
 from drt_engine.readers.states import TABLE_STATES, State, untaken_above
 from drt_engine.readers.sweeps import recording

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import (
     add_drift,
     header_number,
@@ -28,6 +27,7 @@ from drt_engine.readers.header import (
     sweep_recording,
 )
 from drt_engine.readers.point_checks import column_at, counted, points_of, refuse_more_rows
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State, plausible, stated, untaken_fields
 from drt_engine.readers.text import TextFile, head_text, is_number, read_text, table_below
 

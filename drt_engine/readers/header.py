@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import Recording
-from drt_engine.readers.columns import Rows
 from drt_engine.readers.point_checks import check_points
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import plausible
 from drt_engine.readers.sweeps import recording, split_rows
 from drt_engine.readers.text import TextFile

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
-from drt_engine.readers.columns import TableColumn, rows_of, without_unit
+from drt_engine.readers.columns import TableColumn, without_unit
 from drt_engine.readers.file_states import TEXTS, as_numbers, number_of
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.named import columns_of
+from drt_engine.readers.rows import rows_of
 from drt_engine.readers.states import maybe_kelvin
 from drt_engine.readers.sweeps import recording
 from drt_engine.readers.text import TextFile

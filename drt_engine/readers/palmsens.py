@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
-from drt_engine.readers.columns import Rows
 from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State, untaken
 from drt_engine.readers.sweeps import recording
 from drt_engine.text import count_of

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import add_drift, refuse_second, sweep_recording
 from drt_engine.readers.point_checks import column_at, points_of
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State
 from drt_engine.readers.text import TextTable, head_text, read_text, table_below
 

@@ -8,19 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import format_error
-from drt_engine.readers.columns import (
-    NEEDED,
-    ROUNDED,
-    VOID,
-    Rows,
-    TableColumn,
-    exported,
-    rows_of,
-    side_column,
-    spectrum_of,
-    turned,
-)
+from drt_engine.readers.columns import NEEDED, VOID, TableColumn, exported, side_column, spectrum_of
+from drt_engine.readers.modulus_phase import ROUNDED, unit_phasor
 from drt_engine.readers.named import columns_of
+from drt_engine.readers.rows import Rows, rows_of
 from drt_engine.readers.sweeps import split_rows
 from drt_engine.readers.text import TextTable
 from drt_engine.text import count_of
@@ -129,7 +120,7 @@ def polar(table: TextTable, columns: Mapping[str, TableColumn], rows: Rows) -> t
         for name in ("re", "im", "modulus", "phase")
     }
     rounding = printed["re"] + printed["im"] + printed["modulus"] + printed["phase"] * np.abs(modulus)
-    return modulus * turned(phase), rounding
+    return modulus * unit_phasor(phase), rounding
 
 
 def _scaled(table: TextTable, column: TableColumn, rows: Rows) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, Sweep, format_error
-from drt_engine.readers.columns import Rows
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State
 from drt_engine.readers.sweeps import recording
 

@@ -18,9 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from drt_engine.readers.base import ReadOptions, Recording, Sweep
-from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import header_number, refuse_second, sweep_recording
 from drt_engine.readers.point_checks import points_of
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State, stated
 from drt_engine.readers.text import TextFile, TextTable, head_text, is_number, read_text, table_below
 

@@ -17,7 +17,8 @@ from drt_engine.spectra import RESERVED
 from drt_engine.text import storable, visible
 
 if TYPE_CHECKING:
-    from drt_engine.readers.columns import Floats, Rows
+    from drt_engine.readers.columns import Floats
+    from drt_engine.readers.rows import Rows
 
 __all__ = [
     "BOUNDS",

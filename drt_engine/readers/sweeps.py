@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.readers.base import Recording, Sweep, format_error
-from drt_engine.readers.columns import Rows
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import plausible, plausible_values
 from drt_engine.text import count_of
 

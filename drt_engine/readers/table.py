@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import NoMeasurementError, ReadOptions, Recording
-from drt_engine.readers.columns import NEEDED, Rows, find_columns, rows_of, without_unit
+from drt_engine.readers.columns import NEEDED, find_columns, without_unit
 from drt_engine.readers.header import join_rows
 from drt_engine.readers.headings import Meaning, meaning_of
 from drt_engine.readers.listed import has_lists, read_lists
@@ -22,6 +22,7 @@ from drt_engine.readers.named import (
     parse_columns,
     with_units,
 )
+from drt_engine.readers.rows import Rows, rows_of
 from drt_engine.readers.side_by_side import Part, apart, put_together
 from drt_engine.readers.states import TABLE_STATES, State, untaken_above
 from drt_engine.readers.sweeps import recording

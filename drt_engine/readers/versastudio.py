@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from drt_engine.readers.base import ReadOptions, Recording
-from drt_engine.readers.columns import Rows
 from drt_engine.readers.header import (
     add_drift,
     header_number,
@@ -30,6 +29,7 @@ from drt_engine.readers.header import (
 )
 from drt_engine.readers.named import columns_of
 from drt_engine.readers.point_checks import column_at, counted, half_digits, points_of, refuse_disagreement
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State, stated, untaken_fields
 from drt_engine.readers.text import TextFile, TextTable, head_text, read_text, table_below
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers.base import ReadOptions, Recording, format_error
-from drt_engine.readers.columns import Rows
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.states import State, stated
 from drt_engine.readers.sweeps import recording
 from drt_engine.text import count_of

@@ -11,7 +11,7 @@ import pytest
 from drt_engine.errors import FileFormatError
 from drt_engine.readers import read_file
 from drt_engine.readers.biologic_mpr import READER, RecordTable
-from drt_engine.readers.columns import rows_of
+from drt_engine.readers.rows import rows_of
 
 from .made import DOWN, MPT_HEADINGS, mpt, points, z_of
 

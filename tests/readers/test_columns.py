@@ -5,8 +5,9 @@ import pytest
 
 from drt_engine.errors import FileFormatError
 from drt_engine.readers import read_file
-from drt_engine.readers.columns import find_columns, rows_of
+from drt_engine.readers.columns import find_columns
 from drt_engine.readers.headings import Meaning, meaning_of
+from drt_engine.readers.rows import rows_of
 from drt_engine.readers.text import read_text, table_below
 
 DEGREE = np.pi / 180

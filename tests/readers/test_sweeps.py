@@ -5,7 +5,7 @@ import pytest
 
 from drt_engine.errors import FileFormatError, InputError
 from drt_engine.readers import Recording, Sweep
-from drt_engine.readers.columns import Rows
+from drt_engine.readers.rows import Rows
 from drt_engine.readers.sweeps import recording
 
 DOWN = [1000.0, 100.0, 10.0, 1.0]
