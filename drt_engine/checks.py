@@ -9,7 +9,7 @@ __all__ = ["is_real"]
 
 
 def is_real(value: Any) -> bool:
-    """Say whether a value is a finite real number; True and False are none."""
+    """Say whether a value is a finite real number; True and False are not."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
     try:

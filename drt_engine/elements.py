@@ -1,4 +1,4 @@
-"""What may lie in series with γ at the low end of the frequencies and at the high end: tails and lossy inductances.
+"""Elements in series with γ at the lowest and highest frequencies: tails and lossy inductances.
 
 Every tail is A (jω)⁻ⁿ coth √(jωT): a capacitor has n = 1, a constant-phase element any n, a Warburg element n = ½; for
 these T is infinite and coth is 1. Diffusion in a finite space with a reflecting end has n = ½ and a finite T [1]_. The

@@ -209,7 +209,7 @@ def provisional_path(target: Path) -> Path:
 
 
 def hold(descriptor: int, path: Path) -> bool:
-    """Lock a file that was just made for as long as it is open; whether it is still there under its name.
+    """Lock a file that was just made as long as it is open; return whether it is still there under its name.
 
     On a file system without locks it is not locked, and nothing that is left over there is removed.
     """

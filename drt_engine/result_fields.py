@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ResultField:
-    """What is to be known of an array of a result.
+    """Name, symbol, unit, shape and meaning of an array of a result.
 
     Attributes
     ----------

@@ -30,7 +30,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _FIRST = ("cell", "cycle", "direction", "temperature")
-"""State columns that tell series apart wherever they are there."""
+"""State columns that distinguish series wherever they are there."""
 
 _NEVER = ("source", "digest", "sweep", "time")
 """State columns that number or name each spectrum."""
@@ -93,7 +93,7 @@ class Sheet:
 def series_columns(
     states: pd.DataFrame, along: str | Sequence[str], series: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """State columns that tell series apart.
+    """State columns that distinguish series.
 
     Parameters
     ----------
@@ -211,8 +211,8 @@ def sheets_of(states: pd.DataFrame, along: tuple[str, str], series: Sequence[str
         rows, values = _arranged([lines[n] for n in mine])
         if (rows >= 0).mean() <= _FILLED:
             logger.warning(
-                "series along %s are inverted each alone: only %d of %d places that one or another has were measured "
-                "in all of the %d with different %s", one, (rows >= 0).sum(), rows.size, len(mine), two,
+                "series along %s are inverted without their neighbours along %s, with which they have too few values "
+                "in common: %d series have %d of %d spectra", one, two, len(mine), (rows >= 0).sum(), rows.size,
             )  # fmt: skip
         elif rows.shape[1] >= 2:
             out.append(Sheet(rows, (_positions(values), _positions(across[heads[mine]]))))
@@ -371,7 +371,7 @@ def _numbers(column: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
 
 
 def _tells(column: "pd.Series[Any]") -> bool:
-    """Whether a column holds text or whole numbers."""
+    """Whether a column holds text or whole numbers, by which series may be distinguished."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return False
     if not pd.api.types.is_numeric_dtype(column.dtype):
@@ -381,7 +381,7 @@ def _tells(column: "pd.Series[Any]") -> bool:
 
 
 def _place_of_files(states: pd.DataFrame, name: str, along: tuple[str, ...]) -> bool:
-    """Whether a column is the sheets of workbooks, or the folders of files, that tell no series apart.
+    """Whether a column is the sheets of workbooks, or the folders of files, that do not distinguish series.
 
     All that have a sheet have one of the same name, which says that they come from a workbook, or each sheet or folder
     is of one value of the states along which series run, as those that are called by their voltage.

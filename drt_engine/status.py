@@ -67,12 +67,12 @@ _MESSAGES = {
     Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
     "is wrong if something happened to the cell there; the spectra on either side were not made alike.",
     Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its "
-    "cell and cycle, or the joint solution could not be certified. Compare with the others by their intervals.",
+    "cell and cycle, or no joint solution could be certified as optimal. Compare with the others by their intervals.",
     Status.BREAK_ACROSS: "Series break before this spectrum along the second of their states: what changed is more "
     "than a smooth course allows. The spectra on either side were not made alike.",
     Status.UNRELATED: "Neighbours in this series are no more alike than spectra of different cells; expected what "
-    "changes little from one to the next. The joint solution is close to that of each alone. See that the column given "
-    "as along= orders what belongs together, and that series= tells cells apart.",
+    "changes little from one to the next. The joint solution is close to that of each alone. Check that the column of "
+    "along= orders spectra of one cell, and that series= distinguishes cells.",
     Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
     "and R_pol or the exponent depends on it. Measure at lower frequencies, or say by tail= what is known of the cell.",
     Status.ADMITTANCE: "γ is a distribution in the admittance, in siemens and not in ohm: 1/R_inf + jωC "
@@ -111,7 +111,7 @@ def count_status(status: NDArray[np.uint32]) -> dict[str, int]:
 
 
 def in_order(counts: Mapping[str, int]) -> dict[str, int]:
-    """Put counts that were added up in the order that :func:`count_status` has, however they came."""
+    """Put counts by status into the order of :func:`count_status`."""
     return {name: counts[name] for name in map(_word, Status.__members__.values()) if name in counts}
 
 

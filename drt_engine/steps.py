@@ -1,4 +1,4 @@
-"""What is done so far of work that takes long, so that it goes on from there when it was stopped."""
+"""Progress of work that takes long, so that it goes on from there after a stop."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _OUTCOMES, _LENGTHS = "outcomes", "lengths"
 
 
 class Kept:
-    """Nothing is kept: the work is done at once, in memory. Those who keep it override :meth:`offer`.
+    """Place where progress is kept; this one keeps nothing. Subclasses that do override :meth:`offer`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Kept:
         self.lock = Lock()
 
     def offer(self, name: str, share: float, state: Callable[[], Mapping[str, Array]]) -> None:
-        """Tell that a part of the work went on.
+        """Offer the state of a part of the work to be kept.
 
         Parameters
         ----------
@@ -47,10 +47,10 @@ class Kept:
         """
 
     def finish(self, name: str) -> None:
-        """Tell that a part is done: its outcome is in the part that puts all together, when that is offered next."""
+        """Note that a part is done: its outcome is in the part that puts all together, when that is offered next."""
 
     def found(self, name: str) -> dict[str, Array]:
-        """Take what was kept of a part.
+        """Return what was kept of a part.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Kept:
 
 
 class Steps:
-    """Work that is done step by step, each from what the ones before it left.
+    """Work in steps, each of which begins from what the ones before it left.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ class Steps:
             self._again.extend(np.split(self._before.pop(_OUTCOMES), np.cumsum(lengths)[:-1]))
 
     def on(self, **arrays: Array) -> None:
-        """Name the arrays that further steps change, and read what others left in them."""
+        """Name the arrays that further steps change, which steps before a stop are restored into."""
         self._arrays = arrays
         if self._before and not _fit(self._before, arrays):
             self._again.clear()
 
     def do(self, step: Callable[[], Array], share: float, turns: int = 0) -> Array:
-        """Do a step, or return what came of it before the work was stopped.
+        """Do a step, or return its outcome if it was done before the work was stopped.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class Steps:
             self._turns = 0
 
     def within(self, done: float) -> None:
-        """Tell how far a turn of a step is, from 0 on; what is kept is what there was before the step."""
+        """Note how far a turn of a step is, from 0 on; what is kept is what there was before the step."""
         if not self._turns:
             return
         self._turn += done == 0.0
@@ -163,7 +163,7 @@ class Steps:
 
 
 def _fit(found: Mapping[str, Array], arrays: Mapping[str, Array]) -> bool:
-    """Whether there is one of each, of its shape and type."""
+    """Whether each array was kept, in its shape and type."""
     return set(found) == set(arrays) and all(
         found[name].shape == values.shape and found[name].dtype == values.dtype for name, values in arrays.items()
     )

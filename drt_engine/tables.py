@@ -93,7 +93,7 @@ def gather(
             raise UnknownNameError("table", name, TABLES)
         if name not in there:
             raise InputError(
-                f"the table {name!r} needs {_NEEDS[name]}; got none. Give it, or leave this table out of which."
+                f"the table {name!r} needs {_NEEDS[name]}; got none. Give it, or leave this table out of `which`."
             )
     states = result.states if result is not None else spectra.states if spectra is not None else None
     by = None if states is None else areas(states, area)
@@ -123,7 +123,7 @@ def _pairs(result: Any, spectra: Any, tracks: Any) -> list[tuple[Inversion | Non
     """Pair results with their spectra, where there are several of them."""
     if tracks is not None:
         raise InputError(
-            "processes are of one result; got several. Make the tables of processes separately: gather(tracks=tracks)."
+            "processes belong to one result; got several. Make tables of processes separately: gather(tracks=tracks)."
         )
     results, measured = ([one] if one is None or not isinstance(one, Sequence) else [*one] for one in (result, spectra))
     count = max(len(results), len(measured))
@@ -180,7 +180,7 @@ def _there(result: Inversion | None, spectra: Spectra | None, tracks: Tracks | N
 
 
 def _of(value: Any) -> Any:
-    """Return what is there, as was found before."""
+    """Return a value that was checked to be there."""
     assert value is not None
     return value
 

@@ -1,4 +1,4 @@
-"""How many threads the engine takes, and that linear algebra takes none beside them."""
+"""Number of threads of an inversion; linear algebra takes no further ones meanwhile."""
 
 import logging
 import os

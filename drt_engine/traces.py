@@ -125,7 +125,7 @@ def _jumps(values: Array) -> NDArray[np.intp]:
 
 
 def _spread(values: Array) -> float:
-    """Return the scatter within steps over the whole size; infinite where nothing was measured."""
+    """Return the scatter within steps, relative to the range of all values; infinite where nothing was measured."""
     known = values[np.isfinite(values)]
     if known.size < values.size or not np.any(known):
         return np.inf

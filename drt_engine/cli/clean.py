@@ -103,7 +103,7 @@ def _say_what_changed(cleaned: "Collection[_Cleaned]", table: "pd.DataFrame", un
 
 
 class _Cleaned(NamedTuple):
-    """One grid: which points are left out, how many have become so or are not so any more, and the record of these."""
+    """One grid: which points are left out, how many of these are new, how many came back, and the record of it."""
 
     frequency: Any
     mask: Any

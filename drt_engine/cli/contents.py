@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 SERIES = "cell,channel,electrode,cycle,direction"
-"""State columns that tell series apart unless the user says which do."""
+"""State columns that distinguish series unless the user says which do."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def states_of(parts: Sequence[Part]) -> "pd.DataFrame":
 
 
 def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
-    """Those of the spectra that went into an inversion."""
+    """Return the spectra that an inversion was made from, chosen by the condition that its file keeps."""
     from drt_engine.errors import InputError
     from drt_engine.hdf5 import scan
     from drt_engine.selection import rows_where
@@ -130,11 +130,13 @@ def as_taken(spectra: "Spectra", file: Path, name: str | None) -> "Spectra":
     try:
         return spectra if where is None else spectra[rows_where(spectra.states, where)]
     except InputError as error:
-        raise input_error(f"{file}: what its spectra were chosen by is shown here, and not run: {error}") from error
+        raise input_error(
+            f"{file}: the condition by which its spectra were chosen cannot be applied: {error}"
+        ) from error
 
 
 def other_contents(spectra: Path, file: Path, name: str | None) -> str | None:
-    """Say that an inversion is not of the spectra as they are now; None if it is, or if that is not known."""
+    """Say that spectra have changed since an inversion was made; None if they have not, or if that is not known."""
     from drt_engine.hdf5 import digest, scan
 
     made_from = {found.input_digest for found in scan(file).inversions if name in (None, found.name)}
@@ -176,7 +178,7 @@ def chosen_tracks(path: Path, table: str | None, where: str | None) -> "Tracks":
 
 
 def of_parts(tracks: "Tracks", parts: Sequence[Part], file: Path, grid: str | None) -> "Tracks":
-    """Take the observations in the chosen rows, with spectra that count through all parts.
+    """Keep the observations in the chosen rows, with spectra numbered through all parts.
 
     Processes that were followed in several grids have a column ``grid``; others are of the grid that the user names.
     """
@@ -214,7 +216,7 @@ def followed(
     states : DataFrame
         States of all spectra.
     course : tuple of str and sequence of str
-        The state along which, and the columns that tell series apart, of which those count that there are.
+        The state along which, and the columns that distinguish series, as far as the table has them.
     known : sequence of Known
         Processes whose range of τ is known.
     """
@@ -234,7 +236,7 @@ def followed(
 
 
 def placed(frame: "pd.DataFrame", parts: Sequence[Part], *, several: bool) -> "pd.DataFrame":
-    """Give spectra that count through all parts the rows that they have in the file, and the names of their grids."""
+    """Give spectra that are numbered through all parts their rows in the file, and the names of their grids."""
     import numpy as np
 
     at = frame["spectrum"].to_numpy(dtype=int)

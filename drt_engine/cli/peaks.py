@@ -54,7 +54,7 @@ def peaks(
         typer.Option(help="Whether elements stand in series with 1/(jωC); by default as they were inverted."),
     ] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
-    series: Annotated[str, typer.Option(help="State columns that tell series apart.")] = SERIES,
+    series: Annotated[str, typer.Option(help="State columns that distinguish series.")] = SERIES,
     known: Annotated[
         list[str] | None,
         typer.Option(help="Process that is known, by its range of τ in s: 'anode=0.01:1'; repeatable."),

@@ -207,7 +207,7 @@ def _figures(kinds: list[Kind], shown: _Shown, state: str | None, cells: str | N
     if Kind.AGEING in kinds and shown.state == "cycle":
         raise input_error(
             "ageing compares two cycles of spectra along another state, such as voltage, and no other state of "
-            "numbers tells them apart. Name one: --state; or draw processes over the cycles: --kind processes."
+            "numbers distinguishes them. Name one: --state; or draw processes over the cycles: --kind processes."
         )
     if shown.tracks is None and {Kind.AGEING, Kind.PROCESSES} & {*kinds} and len(states):
         shown = replace(shown, tracks=_follow(shown, states))
@@ -339,7 +339,7 @@ def _one_series(states: "pd.DataFrame", state: str) -> dict[str, Any] | None:
 
 
 def _names_series(name: str, column: "pd.Series[Any]") -> bool:
-    """Say whether a state can tell series apart: text, whole numbers, and what usually does."""
+    """Say whether a state can distinguish series: text, whole numbers, and what usually does."""
     import pandas as pd
 
     return name in _TELLING or not pd.api.types.is_float_dtype(column)
@@ -454,7 +454,7 @@ def _rows_with(states: "pd.DataFrame", fixed: dict[str, Any]) -> Any:
 
 
 def _all_of(states: "pd.DataFrame", names: tuple[str, ...]) -> dict[str, Any]:
-    """All values of states that tell no series apart, since another state does: figures are to choose none of them."""
+    """All values of states that do not distinguish series, since another state does: figures choose none of them."""
     return {name: states[name].unique().tolist() for name in names if name in states and states[name].notna().all()}
 
 

@@ -49,7 +49,7 @@ def report(
 
 
 def _remarks(contents: "Contents") -> "Remarks":
-    """Say what ``info`` says: values of states, and how good the solutions are."""
+    """Return what ``info`` prints: values of states, and the quality of the solutions."""
     import pandas as pd
 
     from drt_engine.report import Remarks

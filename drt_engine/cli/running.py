@@ -191,7 +191,7 @@ class _Lines:
         self._wait = min(_SECONDS_TO_FIRST_LINE, _SECONDS_A_LINE)
 
     def begun(self) -> None:
-        """Say that it runs, where nothing is done so far."""
+        """Say that the job has begun, where nothing is done so far."""
         if not self._told and self._total:
             self._told = True
             say(f"{self._first} of {count_of(self._total, 'spectrum')}, 0/s, nothing done yet: inverting", err=True)

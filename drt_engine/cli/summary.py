@@ -1,4 +1,4 @@
-"""What a person needs to know of a file at a glance: values of states, and how good its solutions are."""
+"""Summary of a file: the values of its states, and the quality of its solutions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +70,7 @@ def named_row(row: int, states: "pd.DataFrame") -> str:
 
 
 def quality(path: Path, name: str, grids: Sequence[str]) -> list[str]:
-    """Write how good the solutions of an inversion are, and what to do about each remark.
+    """Describe the quality of the solutions of an inversion, and what to do about each remark.
 
     Parameters
     ----------

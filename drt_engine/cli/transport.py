@@ -54,7 +54,7 @@ def conductivity(
     arcs: Annotated[Path | None, typer.Option(help="Table of arcs, csv.")] = None,
     arrhenius: Annotated[Path | None, typer.Option(help="Table of activation energies, csv.")] = None,
     figure: Figure = None,
-    series: Annotated[str, typer.Option(help="States that tell series of temperatures apart.")] = "sample",
+    series: Annotated[str, typer.Option(help="States that distinguish series of temperatures.")] = "sample",
     convention: Annotated[Convention, typer.Option(help="What is linear in 1/T.")] = Convention.SIGMA_T,
     thickness: Thickness = None,
     area: Area = None,

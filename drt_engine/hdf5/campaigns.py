@@ -126,7 +126,7 @@ def _acquire(lock: FileLock, place: Path, seconds: float) -> None:
                 return
         # Who held it has just removed it: what is held now keeps nobody out.
         lock.release()
-    raise OSError("it disappears again and again")
+    raise OSError("other programs remove it each time it is made")
 
 
 def add_spectra(path: PathLike, grids: Mapping[str, Spectra], *, keep: bool, overwrite: bool = False) -> int:
@@ -208,7 +208,7 @@ def mask_points(path: PathLike, masks: Mapping[str, Array | None], *, out: PathL
         for name, mask in masks.items():
             shape = None if name not in there else (there[name].spectra, there[name].frequency.size)
             if shape is None or (mask is not None and mask.shape != shape):
-                raise InputError(f"a mask must be of a grid, one value a point, shape {shape}; got {name!r}.")
+                raise InputError(f"a mask must have one value for each point of a grid, shape {shape}; got {name!r}.")
         target, overwrite = (Path(path).resolve(), True) if out is None else (Path(out), False)
         with NewFile(target, overwrite=overwrite, base=path) as output:
             for name, mask in masks.items():
@@ -290,7 +290,7 @@ def _fitted(before: Mapping[str, StoredColumn], states: pd.DataFrame) -> dict[st
 
 
 def _mask_with(path: Path, name: str, added: int) -> Array | None:
-    """Return the mask of a grid with rows for spectra that are added: frequencies that all lack, they lack as well."""
+    """Return the mask of a grid with rows for added spectra, masked at the frequencies where all others are."""
     with opened_grid(path, name, ()) as reader:
         if not reader.has("point_mask"):
             return None
@@ -364,7 +364,7 @@ class _Grown:
 
 
 def _require_known(reader: GridReader, group: Any) -> None:
-    """Refuse a grid with datasets that are not of the format: they have nothing to say of the spectra that come."""
+    """Refuse to add to a grid with datasets that the format does not have: they lack values for the new spectra."""
     known = {variable.name for variable in schema.SPECTRA.variables} | {schema.SPECTRUM, *reader.columns}
     for name in group:
         if name not in known and not name.startswith("string"):

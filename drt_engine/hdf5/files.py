@@ -71,7 +71,7 @@ def reading(path: PathLike) -> Iterator[Any]:
 
 
 def _opened(path: PathLike) -> Any:
-    """Open a file; one that has just got its name is locked until its writer has let go of it."""
+    """Open a file; one that has just got its name is locked until its writer has closed it."""
     end = time.monotonic() + _SECONDS_LOCKED
     while True:
         try:

@@ -182,7 +182,7 @@ class GridReader:
         try:
             yield
         except DRTError as error:
-            raise self.error(f"holds what cannot be worked with: {error}", name) from error
+            raise self.error(f"holds invalid values: {error}", name) from error
 
     def json_object(self, name: str) -> dict[str, Any]:
         """Attribute that holds a JSON object."""
@@ -291,7 +291,7 @@ class GridReader:
                 return [schema.check_state_name(name) for name in names]
             return [schema.check_column_name(name, rows) for name in names]
         except InputError as error:
-            raise self.error(f"has an attribute {listing} that cannot be: {error}") from error
+            raise self.error(f"has an invalid attribute {listing}: {error}") from error
 
 
 def check_root(path: PathLike, file: Any) -> int:

@@ -365,7 +365,7 @@ def encoded(states: pd.DataFrame) -> dict[str, tuple[StoredColumn, Array]]:
 
 
 def require_grids(grids: Mapping[str, object], kind: type, what: str) -> None:
-    """Refuse grids that are none or not what they should be."""
+    """Refuse no grids at all, and grids of another type."""
     if not grids:
         raise InputError(f"{what} must hold at least one grid; got none.")
     for value in grids.values():

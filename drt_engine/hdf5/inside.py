@@ -53,7 +53,7 @@ def require_inside(path: PathLike, file: Any) -> None:
 
 
 def _version(file: Any) -> tuple[int, ...] | None:
-    """Which file it is that is open, and when it was changed last; None where the system does not say."""
+    """Identify the open file and the time of its last change; None where the system does not say."""
     try:
         found = os.fstat(file.id.get_vfd_handle())
     except (OSError, RuntimeError, ValueError):

@@ -183,7 +183,7 @@ def spectra_kept(method: Method) -> tuple[str, ...]:
 
 
 def gamma_units(method: Method) -> dict[str, str]:
-    """Units of what has those of γ, for what a method inverts."""
+    """Units of the arrays that have the unit of γ, by what a method inverts."""
     return dict.fromkeys(OF_GAMMA, GAMMA_UNITS[getattr(method, "representation", "impedance")])
 
 
@@ -217,4 +217,6 @@ def versions() -> dict[str, str]:
 def _plain_number(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise InputError(f"settings of a method must be of types that JSON has; got {type(value).__name__}.")
+    raise InputError(
+        f"settings of a method must be numbers, text, True, False, None or lists of them; got {type(value).__name__}."
+    )

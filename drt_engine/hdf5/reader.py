@@ -183,7 +183,7 @@ class SolutionQuality:
 
 
 def quality_of(path: PathLike, name: str, grid: str, categories: bool = False) -> SolutionQuality:
-    """Read how good the solutions of an inversion are.
+    """Read the quality of the solutions of an inversion.
 
     Parameters
     ----------

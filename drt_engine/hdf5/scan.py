@@ -122,7 +122,7 @@ class ProcessesInfo:
     along : str
         State that they were followed along.
     series : tuple of str
-        States that tell series apart.
+        States that distinguish series.
     columns : tuple of str
         Names of the columns of the observations.
     spectra : int

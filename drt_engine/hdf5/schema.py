@@ -304,7 +304,7 @@ PROCESSES = _table(
     _OF_A_PEAK | {"confidence": "probability of the link to the observation before"},
     (
         Attribute("along", str, "state that each series is ordered by"),
-        Attribute("series", str, "JSON list of the states that tell series apart"),
+        Attribute("series", str, "JSON list of the states that distinguish series"),
         Attribute("processes", str, "JSON list of the names of the processes, in the order of tau"),
         Attribute("spectra", int, "how many spectra were looked at"),
         Attribute("motion", str, "JSON object: how processes move, as estimated"),

@@ -25,7 +25,7 @@ _MOST_ROWS = 8192  # and that of short ones, whose objects in Python are larger 
 
 
 def longest(raw: Array) -> int:
-    """Bytes of the longest of some texts in UTF-8; 0 of none.
+    """Bytes of the longest of some texts in UTF-8; 0 without any.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class Texts:
 
     @property
     def codes(self) -> Array:
-        """Numbers of the texts so far in `known`, shape (K,); -1 is missing."""
+        """For each row the position of its text in `known`, shape (K,); -1 where it is missing."""
         return np.concatenate([np.empty(0, dtype=np.int32), *self._codes])
 
 

@@ -105,7 +105,9 @@ def _attributes(tracks: Tracks) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise InputError(f"options of a tracking must be of types that JSON has; got {type(value).__name__}.")
+    raise InputError(
+        f"options of tracking must be numbers, text, True, False, None or lists of them; got {type(value).__name__}."
+    )
 
 
 def read_tracks(path: PathLike, name: str | None = None) -> Tracks:
@@ -186,4 +188,4 @@ def _options(reader: GridReader) -> TrackingOptions:
     try:
         return TrackingOptions(**found)
     except TypeError as error:
-        raise reader.error(f"has an attribute options that cannot be: {error}.") from error
+        raise reader.error(f"has an invalid attribute options: {error}.") from error

@@ -73,7 +73,7 @@ def invert(
     Raises
     ------
     InputError
-        If `spectra` is not a Spectra or `method` not a method, for a level that is no probability or with a method
+        If `spectra` is not a Spectra or `method` not a method, for a level that is not between 0 and 1 or with a method
         that has no intervals, and if `chosen` lacks a series.
     UnknownNameError
         If the method shares λ by a state column that the spectra do not have.
@@ -223,7 +223,7 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
     Parameters
     ----------
     spectra : Spectra
-        K spectra, with the state columns that tell the series of the method apart.
+        K spectra, with the state columns that distinguish the series of the method.
     method : Method
         How; one that shares λ.
 

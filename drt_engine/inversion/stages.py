@@ -34,11 +34,11 @@ class Stages:
         return self.out | {"done": self._done}
 
     def is_past(self, stage: int, rows: NDArray[np.intp]) -> bool:
-        """Whether spectra are done as far as that."""
+        """Whether some spectra have reached a stage."""
         return bool((self._done[rows] >= stage).all())
 
     def put(self, stage: int, rows: NDArray[np.intp], work: Callable[[], None] = lambda: None, name: str = "") -> None:
-        """Take note that spectra are done as far as that, by work that is short; `name` is the part that led there."""
+        """Do the last, short work of a stage, and note that spectra reached it; `name` is its part of the work."""
         # Without anything that is kept, threads need not wait for each other.
         with nullcontext() if type(self._kept) is Kept else self._kept.lock:
             work()
@@ -50,12 +50,12 @@ class Stages:
         self._kept.offer(WHOLE, share, lambda: {name: one.copy() for name, one in self._arrays().items()})
 
     def steps(self, stage: int, rows: NDArray[np.intp], turn: int | None = None) -> tuple[Steps, str]:
-        """Return steps by which spectra get as far as that, in one or in several turns, and their name."""
+        """Return the steps that lead some spectra to a stage, in one or in several turns, and the name of these."""
         name = f"{stage}-{rows[0]}" if turn is None else f"{stage}-{rows[0]}-{turn}"
         weight = (self._stages[stage] - self._stages[stage - 1]) * rows.size / self._done.size
         return Steps(self._kept, name, float(weight) * (1.0 if turn is None else 0.5 ** (turn + 1))), name
 
     def finish(self, names: Sequence[str]) -> None:
-        """Take note that parts are done whose outcome is there."""
+        """Take note that parts are done whose results are in the arrays."""
         for name in names:
             self._kept.finish(name)

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def with_series(method: Method, states: pd.DataFrame) -> Method:
-    """Return a method that names the state columns which tell series apart, if it inverts series together.
+    """Return a method that names the state columns which distinguish series, if it inverts series together.
 
     Parameters
     ----------
@@ -140,13 +140,16 @@ def _invert_line(spectra: Spectra, method: LogGaussian, stages: Stages, line: Or
         parts, moved = [Part(slice(0, rows.size), placed.solution, placed.breaks)], placed.moved
         unplaced = ~np.isfinite(sweeps.middle) | (not placed.settled)
         if not placed.settled:
-            logger.warning("the %d spectra of a series are inverted without drift: it does not settle", rows.size)
+            logger.warning(
+                "the %d spectra of a series are inverted without drift: placing their points by time does not converge",
+                rows.size,
+            )
     if not parts[0].certified:
         # What changes within sweeps is known from neighbours on both sides, which a part does not have.
         moved, parts = None, _in_parts(solve, 0, rows.size)
         unplaced[:] = method.drift != "none"
         logger.warning(
-            "the joint solution of %d spectra along %s has no certificate; of parts of it, these have one%s: %s",
+            "%d spectra along %s have no joint solution that is certified optimal; these parts of them have one%s: %s",
             rows.size, method.columns[0], "" if sweeps is None else ", without drift", _named(parts),
         )  # fmt: skip
 
@@ -174,7 +177,7 @@ def _store_part(
             "the %d spectra of a series along %s are no more alike than those of different cells: inverting them "
             "together changes little (coupling %.2g). Is %s what orders them?%s",
             rows.size, method.columns[0], strength, method.columns[0],
-            " Some have the same value: a state that tells these apart would make series of their own."
+            " Some have the same value: a state that distinguishes these would make separate series."
             if spectra.states[method.columns[0]].iloc[rows].duplicated().any() else "",
         )  # fmt: skip
 
@@ -212,7 +215,7 @@ class Part(NamedTuple):
 
 
 def _named(parts: Sequence[Part]) -> str:
-    """Say which spectra parts hold."""
+    """Write which spectra some parts hold, for a message."""
     return ", ".join(f"{part.where.start + 1} to {part.where.stop}" for part in parts) or "none"
 
 

@@ -26,7 +26,7 @@ _BLOCKS_LEFT_A_WORKER = 4
 
 @dataclass(frozen=True, order=True)
 class Block:
-    """Some consecutive ones of the spectra that a job takes from a grid.
+    """Consecutive spectra among those that a job takes from a grid.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ def apart(blocks: Iterable[Block]) -> list[Block]:
 
 
 def gaps(total: int, done: Mapping[int, int]) -> Iterator[tuple[int, int]]:
-    """Find what is not covered.
+    """Find the rows that no block covers.
 
     Parameters
     ----------

@@ -177,7 +177,7 @@ class _Job:
         self._stopped: BaseException | None = None
 
     def run(self, pool: Workers, *, overwrite: bool) -> tuple[int, dict[str, int], int]:
-        """Do what is not done yet; how many spectra were, the counts by status, and how many have no solution."""
+        """Invert what is left; return how many spectra were done, counts by status, and how many have no solution."""
         out, identity = self._journal.out, self._journal.begin(self._identity(), restart=self._plan.restart)
         if self._is_published(identity):
             # Killed between the last two steps: the file is there, its blocks are still to be removed.
@@ -287,7 +287,7 @@ class _Job:
             self._progress(self._shown, self._source.spectra, in_order(self._counts))
 
     def _part(self) -> int:
-        """As how many spectra those count that are under way; never as all of their block."""
+        """Return how many spectra of the blocks under way count as done; never all of a block."""
         if not self._joint:
             return 0
         finished = {(block.grid, block.first) for block in self._blocks.get("results", ())}
@@ -349,7 +349,7 @@ class _Job:
         return written
 
     def _shared_lambda(self, pool: Workers) -> dict[int, Mapping[Series, int]]:
-        """Choose λ for every series by grid, from all blocks, where the method shares λ; that takes a first pass."""
+        """Choose λ of each series from all blocks of a grid, if the method shares λ; this reads the spectra twice."""
         if sharing(self._plan.method) is None:
             return {}
         totals: dict[int, Totals] = {}

@@ -45,7 +45,7 @@ class Source:
     extents : tuple of Extent
         What is taken of each grid.
     methods : tuple of Method
-        The method for each grid: with the columns that tell its series apart, so that a block decides as the grid does.
+        The method for each grid: with the columns that distinguish its series, the same for all of its blocks.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class Source:
                     raise UnknownNameError("the state column of shared", name, info.columns)
 
     def check_unchanged(self) -> None:
-        """Refuse a result that part of another file went into.
+        """Raise if the file was changed, so that the result would be of two files.
 
         Raises
         ------

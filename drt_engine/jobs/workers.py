@@ -1,4 +1,4 @@
-"""Who does the work of blocks: this process, processes of this machine, or a Dask cluster."""
+"""Workers that invert blocks: this process, processes of this machine, or a Dask cluster."""
 
 import signal
 from collections import deque
@@ -24,11 +24,11 @@ _MOST_LOST_WORKERS = 3  # in a row: one or two may die of something else than th
 
 
 class Workers(Protocol):
-    """Those who do the work of blocks, as long as the context lasts."""
+    """Workers that invert blocks, as long as the context lasts."""
 
     @property
     def number(self) -> int:
-        """Among how many the work is divided."""
+        """Number of workers that share the work."""
         ...
 
     def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Done]]:
@@ -44,13 +44,13 @@ class Workers(Protocol):
         ...
 
     def __enter__(self) -> "Workers":
-        """Start them."""
+        """Start the workers."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let them go; what they work on is finished."""
+        """End the workers, when they have finished what they work on."""
         ...
 
 

@@ -29,7 +29,7 @@ METHODS: Mapping[str, type[Tikhonov] | type[Convex] | type[LogGaussian]] = {
 
 
 def method_from_settings(settings: Mapping[str, Any]) -> Method:
-    """Make a method again from what :meth:`Method.settings` returned.
+    """Make a method from the settings that :meth:`Method.settings` returned.
 
     Raises
     ------

@@ -51,12 +51,12 @@ class Solution:
                 object.__setattr__(self, name, np.full(self.optimality.shape, getattr(self, name)))
 
     def first(self, rows: int) -> "Solution":
-        """Leave out what follows the first rows."""
+        """Return the first rows."""
         cut = {each.name: getattr(self, each.name)[:rows] for each in fields(self) if each.name != "parameters"}
         return Solution(self.parameters.rows(slice(rows)), **cut)
 
     def part(self, rows: NDArray[np.intp], points: NDArray[np.intp]) -> "Solution":
-        """Return some rows, of whose fit only some points count."""
+        """Return some rows, with the fit at some of the points."""
         cut = {each.name: getattr(self, each.name)[rows] for each in fields(self) if each.name != "parameters"}
         return replace(self, parameters=self.parameters.rows(rows), **cut | {"fit": self.fit[np.ix_(rows, points)]})
 
@@ -207,7 +207,7 @@ def slow_flank(
 
 
 class _Flank(NamedTuple):
-    """What the spectra of a grid share of :func:`slow_flank`."""
+    """Arrays of :func:`slow_flank` that the spectra of a grid share."""
 
     beyond: int | None  # which relaxation time is the first beyond the window, if one is
     share: float  # where the window ends between that and the one before, by logarithms
@@ -223,7 +223,7 @@ class _Flank(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
-    """Find what spectra of a grid share; None where nothing is said of any."""
+    """Make the arrays that the spectra of a grid share; None for a grid on which no flank is looked for."""
     frequency = np.frombuffer(frequency_bytes)
     end, tau = expansion.window(frequency)[1], expansion.tau
     first, slowest = int(tau.searchsorted(0.1 * end)), int(frequency.argmin())
@@ -275,7 +275,7 @@ class Method(Protocol):
         ...
 
     def problem(self, frequency: NDArray[np.float64], expansion: Expansion) -> Problem:
-        """State the problem of a grid; that a solution solves, or nearly, if the method is `linear`.
+        """Return the least-squares problem of a grid, which solutions nearly solve if the method is `linear`.
 
         Parameters
         ----------

@@ -80,7 +80,7 @@ class DriftFit:
     """Logarithm of the marginal likelihood."""
 
     def values(self, logs: int) -> Array:
-        """γ and linear unknowns, of which so many are ln γ."""
+        """Return γ and linear parameters; the first `logs` of `y` are ln γ."""
         return np.concatenate([np.exp(self.y[:logs]), self.y[logs:]])
 
 
@@ -98,7 +98,7 @@ def sweep_time(point_time: Array) -> Array | None:
 
 
 def ends_of_window(tau: Array, window: tuple[float, float]) -> Array:
-    """How much of what changes at either end of the window a relaxation time has, shape (2, M).
+    """Weights that interpolate a drift between the two ends of the window to each relaxation time, shape (2, M).
 
     Parameters
     ----------

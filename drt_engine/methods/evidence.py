@@ -1,4 +1,4 @@
-"""How probable models are: the marginal likelihood of a spectrum in the approximation of Laplace."""
+"""Marginal likelihood of a spectrum under a model, by the approximation of Laplace."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Sweeps of a series, each point at its own time between the states: what the cell's change adds to what is measured.
+"""Series of a cell that changes during its sweeps: each point is placed at its own time between the states.
 
 ln γ, R_inf, L and 1/C of neighbouring states are taken along parabolas in time. What these give at the time of a point,
 less what they give in the middle of its sweep, is taken off the measured impedance, and the series is inverted again,
@@ -234,7 +234,7 @@ def _with_drifts(found: JointSolution, shares: Shares, sweeps: Sweeps, expansion
 def allowing_for_course(
     posterior: LogPosterior, shares: Shares, sigma: Array, model: tuple[Array, ComplexArray]
 ) -> LogPosterior:
-    """Add what is not known of the course from state to state, since what it adds at each point was taken off.
+    """Widen a posterior by the uncertainty of the change within sweeps, which was subtracted from the data.
 
     States beside each other are taken as independent of each other, so that it is rather too much than too little.
 

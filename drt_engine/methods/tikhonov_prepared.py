@@ -1,4 +1,4 @@
-"""What the spectra of a grid share, made once, and how a tile of them is solved with it."""
+"""Matrices and factors of a frequency grid, made once, and the solution of a tile of its spectra with them."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -36,7 +36,7 @@ _TILE = 16
 
 @dataclass(frozen=True)
 class Basis:
-    """What there is to know about a family of basis functions.
+    """A family of basis functions.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def shape_factor(basis: Basis, tau: NDArray[np.float64], shape: float, shape_typ
 
 
 def is_positive(value: object) -> bool:
-    """Whether a value is a finite number above zero; a truth value is none."""
+    """Whether a value is a finite number above zero; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
@@ -164,7 +164,7 @@ def checked_tau(tau: ArrayLike) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=64)
 def _ends(frequency: bytes) -> tuple[np.float64, np.float64]:
-    """Lowest and highest frequency of a grid, which is asked for with every spectrum."""
+    """Lowest and highest frequency of a grid; kept, since every spectrum needs them."""
     values = np.frombuffer(frequency)
     return values.min(), values.max()
 
@@ -267,7 +267,7 @@ class Expansion:
             For another basis, whose coefficients are no values of γ.
         """
         if self._kind is not None:
-            raise InputError(f"curve needs the piecewise-linear basis; got {self.basis!r}. Use values.")
+            raise InputError(f"curve needs the piecewise-linear basis; got {self.basis!r}. Use Expansion.values.")
         at = np.atleast_1d(np.asarray(tau, dtype=float))
         rows = np.ascontiguousarray(coefficients, dtype=float)
         out = np.empty((len(rows), at.size))

@@ -49,7 +49,7 @@ def filled(rows: NDArray[T]) -> NDArray[T]:
 
 
 def row_by_row(rows: Array, matrix: Array) -> Array:
-    """Multiply rows by a matrix, each to the same bits whatever there is beside it.
+    """Multiply rows by a matrix, each to the same bits whatever other rows there are.
 
     How a matrix product rounds depends on its shape, so it is made of products of 8 rows. For matrices as small as
     these that is also the quickest way.
@@ -120,7 +120,7 @@ class Parameters:
     drift_slow: Array = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        """Fill in what a model does not have."""
+        """Fill in the parameters that a model does not have."""
         rows = len(self.r_inf)
         for name, value in _WITHOUT:
             if getattr(self, name) is None:
@@ -177,7 +177,7 @@ class Parameters:
         return z
 
     def reciprocal(self) -> "Parameters":
-        """Say those of admittances as those of an impedance whose model is the same, and back."""
+        """Convert parameters of admittances to those of impedances with the same model, and back."""
         with np.errstate(divide="ignore"):
             r_inf = 1.0 / self.r_inf
         nothing = np.zeros(len(self.r_inf))

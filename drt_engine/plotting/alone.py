@@ -1,4 +1,4 @@
-"""Distributions of spectra that have nothing in common but a number: a panel each."""
+"""Distributions of spectra without a common state, drawn in a panel each."""
 
 import logging
 
@@ -27,7 +27,7 @@ _WIDE = 24  # letters of a title that fits above a panel
 
 
 def each_alone(chosen: Selection, state: str, tau: Array, values: Array) -> Figure:
-    """Draw γ of up to 20 spectra, evenly spread over all, in a panel and on a scale each.
+    """Draw γ of up to 20 spectra, evenly spread over all, each in a panel and on a scale of its own.
 
     Parameters
     ----------

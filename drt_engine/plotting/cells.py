@@ -224,7 +224,7 @@ def _since_start(column: CellColumn, curve: pd.DataFrame | None) -> CellColumn:
 
 
 def _assumed(states: pd.DataFrame, at: dict[str, Any], shown: set[str]) -> dict[str, Any]:
-    """Fix, of what is neither said nor shown, the first cycle and the discharge."""
+    """Choose the first cycle and the discharge, where neither the caller nor the figure says which."""
     for name in at:
         if name not in states.columns:
             raise UnknownNameError("state", name, map(str, states.columns))

@@ -181,7 +181,7 @@ def _named(values: NDArray[Any], scale: ColourScale) -> Paint:
     names = sorted(set(values.tolist()))
     if len(names) > len(NAMED):
         raise InputError(
-            f"state {scale.state!r} must have at most {len(NAMED)} names to be told apart by colour; got {len(names)}. "
+            f"state {scale.state!r} must have at most {len(NAMED)} names for a colour each; got {len(names)}. "
             "Choose among the spectra with rows."
         )
     colours = dict(zip(names, NAMED, strict=False))

@@ -253,7 +253,9 @@ def _draw_waterfall(
 def _heights(values: Array, states: Array, scale: float | None, *, own: bool) -> Array:
     """How high an ohm of each spectrum is drawn in a waterfall, in the unit of the state, shape (K,)."""
     if current().log_gamma:
-        raise InputError("a waterfall has no logarithmic γ, for its feet are at zero. Draw a heat map, or gamma.")
+        raise InputError(
+            "a waterfall cannot have a logarithmic γ, since its lines begin at zero. Draw a heat map, or gamma."
+        )
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise InputError(f"scale must be positive, in the unit of the state over ohm; got {scale!r}.")
     if scale is not None:
@@ -417,7 +419,7 @@ def label_gamma(bar: Any, unit: str = "Ω") -> None:
 
 
 def gamma_norm(values: ArrayLike) -> Normalize:
-    """Colours by the square root of γ, from 0 to the largest value, or as the figure is to look."""
+    """Colours by the square root of γ, from 0 to the largest value, or as the options of the figure say."""
     low, high = _ends(np.asarray(values))
     if current().log_gamma:
         return LogNorm(low if low > 0 else high * 10.0**-_DECADES, high)
@@ -431,10 +433,10 @@ def _ends(values: Array) -> tuple[float, float]:
 
 
 def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, float | None]:
-    """Return what counts for a scale of γ, and the largest γ if that is not all.
+    """Return γ for choosing a scale, without artefacts of a tail, and the largest γ if some were left out.
 
-    Where γ rises beyond the relaxation times that the data reach to more than all that is within, it is a wall that
-    stands for a tail: it would press flat what was measured.
+    Where γ rises beyond the relaxation times that the data reach to far more than all that is within, it stands for a
+    tail, and on its scale what was measured would look flat.
 
     Parameters
     ----------
@@ -522,7 +524,7 @@ def _say_beyond(
 
 
 def _gamma_axis(axes: Axes, largest: float, unit: str, *, limited: bool = False) -> None:
-    """Scale an ordinate of γ around all that is drawn, or as the figure is to look."""
+    """Scale an ordinate of γ around all that is drawn, or as the options of the figure say."""
     low, high = current().gamma_range or (None, None)
     top, foot = axes.dataLim.y1 or 1.0, min(axes.dataLim.y0, 0.0)
     top = min(top, 1.15 * largest) if limited else top
@@ -579,7 +581,7 @@ def shown_gamma(result: Inversion) -> tuple[Array, Array]:
     """Relaxation times, s, and γ, ohm, as they are drawn: within the limits of the figure, shapes (T,) and (K, T)."""
     if result.gamma_units not in ("ohm", "S"):
         raise InputError(
-            "γ of some spectra is in ohm and of others in siemens, which have no axis in common. Draw them one by one: "
+            "γ of some spectra is in ohm and of others in siemens, which share no axis. Draw a figure of each: "
             "result[result.representation == 'admittance']."
         )
     tau = _fine_tau(result.tau)

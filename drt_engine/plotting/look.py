@@ -84,7 +84,7 @@ class Look:
     Raises
     ------
     InputError
-        For limits that are none, and for sizes that are not positive.
+        For limits that are not a lower and a higher value, and for sizes that are not positive.
     UnknownNameError
         For another way to draw what is not determined.
     """
@@ -133,7 +133,7 @@ _NAMES = frozenset(one.name for one in fields(Look) if one.init and one.name != 
 
 
 def current() -> Look:
-    """How the figure at hand is to look."""
+    """Options of the figure that is being drawn."""
     return _LOOK.get()
 
 
@@ -163,7 +163,7 @@ def _looking(wanted: Look) -> Iterator[None]:
 
 @contextmanager
 def areas_applied() -> Iterator[None]:
-    """Draw what is times its area already, within a figure that consists of others."""
+    """Draw, as part of a figure, spectra and results that are already multiplied by their areas."""
     with _looking(replace(current(), areas_applied=True)):
         yield
 

@@ -340,14 +340,14 @@ def _painted(table: pd.DataFrame, colour: str | ColourScale | None) -> Paint | N
 
 
 def _markers(table: pd.DataFrame, told: set[str | None]) -> "pd.Series[Any]":
-    """Return a marker for each row: one a cell, unless something else tells cells apart."""
+    """Return a marker for each row: one a cell, unless something else distinguishes cells."""
     cells = sorted(set(table["cell"]), key=str) if "cell" in table.columns and "cell" not in told else []
     marker = {cell: MARKERS[k % len(MARKERS)] for k, cell in enumerate(cells)}
     return table["cell"].map(marker) if cells else pd.Series(MARKERS[0], index=table.index)
 
 
 def _draw_trajectories(axes: Axes, table: pd.DataFrame, rgba: Any, quantity: str, axis: tuple[str, list[str]]) -> None:
-    """Draw the courses of one quantity of one process; `axis` is the state drawn over, and what tells courses apart."""
+    """Draw the courses of one quantity of one process; `axis` is the state drawn over, and what they differ in."""
     state, keys = axis
     table = table.reset_index(drop=True)
     error = f"{quantity}_error" if f"{quantity}_error" in table.columns else None

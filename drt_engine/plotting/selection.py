@@ -133,20 +133,20 @@ class Selection:
 
     @property
     def fitted(self) -> Inversion:
-        """The result, for figures that cannot do without."""
+        """The result, for figures that need one."""
         if self.result is None:
             raise InputError("result must be an Inversion; got None. Invert the spectra first.")
         return self.result
 
     @property
     def measured(self) -> Spectra:
-        """The spectra, for figures that cannot do without."""
+        """The spectra, for figures that need them."""
         if self.spectra is None:
             raise InputError("spectra must be a Spectra; got None.")
         return self.spectra
 
     def once(self, state: str) -> "Selection":
-        """Keep one of spectra that agree in a state and in all that tells series apart: a measurement was repeated."""
+        """Keep one of the spectra that agree in a state and in all that distinguishes series: repeated measurements."""
         keys = [state, *(name for name in _TELLING if name in self.states.columns and name != state)]
         if state not in self.states.columns or state == "spectrum":
             return self

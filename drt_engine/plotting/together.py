@@ -229,7 +229,7 @@ def processes_in(result: Inversion, along: str, series: Sequence[str] = SERIES) 
     along : str
         State of numbers.
     series : sequence of str
-        States that tell series apart, of which those count that there are.
+        States that distinguish series, as far as the table has them.
 
     Returns
     -------

@@ -32,7 +32,7 @@ def look(tracks: Tracks, process: str) -> dict[str, Any]:
 
 
 def checked_tracks(tracks: Tracks) -> Tracks:
-    """Return tracks, or say that they are none."""
+    """Return tracks, or raise for anything else."""
     if not isinstance(tracks, Tracks):
         raise InputError(f"tracks must be of type Tracks; got {type(tracks).__name__}. Track the peaks first.")
     return tracks

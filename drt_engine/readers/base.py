@@ -67,7 +67,7 @@ class ReadOptions:
     flip_im: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a decimal sign that is none."""
+        """Refuse a decimal sign other than a point or a comma."""
         if self.decimal not in (None, ".", ","):
             raise InputError(f"decimal must be '.' or ','; got {self.decimal!r}.")
 

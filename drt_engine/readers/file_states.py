@@ -452,7 +452,7 @@ def read_side_table(table: Path | str | pd.DataFrame, extra: Sequence[str] = ())
 
 
 def _keys_of(frame: pd.DataFrame, extra: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that say which sweeps a row is for: the file alone, if it tells the rows apart."""
+    """Return the columns that say which sweeps a row is for: the file alone, if it distinguishes the rows."""
     others = [name for name in dict.fromkeys(("sweep", "cycle", "cell", *extra)) if name in frame.columns]
     if "source" not in frame.columns:
         return tuple(name for name in dict.fromkeys(("cell", "cycle", "sweep", *extra)) if name in frame.columns)

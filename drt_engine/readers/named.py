@@ -76,7 +76,7 @@ def parse_columns(spec: str) -> list[Named]:
         if not isinstance(meaning, Meaning):
             signed = ", ".join([*QUANTITIES, "-im"])
             raise InputError(
-                f"columns has {part!r}, which is not known; expected names among {signed}, with a unit after a stroke "
+                f"columns has {part!r}, which is not known; expected names among {signed}, with a unit after a slash "
                 "if it is not the SI one, or _ for a column to be ignored."
             )
         if area:

@@ -1,4 +1,4 @@
-"""Points of one table, and whether what a file says twice of them agrees."""
+"""Points of one table, checked against what else the file says of them."""
 
 import re
 from collections.abc import Mapping

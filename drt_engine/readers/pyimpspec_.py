@@ -97,7 +97,7 @@ def _parsed(path: Path) -> list[Any]:
 
 
 def _rows(path: Path, data: Any, number: int) -> Rows:
-    """Return a spectrum of pyimpspec as points, refused if they are none."""
+    """Return a spectrum of pyimpspec as points; refuse values that are not points of a spectrum."""
     f = np.asarray(data.get_frequencies(masked=None), dtype=float)
     z = np.asarray(data.get_impedances(masked=None), dtype=complex)
     rows = Rows(path, f, z, {}, np.arange(1, f.size + 1), f"spectrum {number}, point")

@@ -209,7 +209,7 @@ class _SomeRows:
 
 
 def _refuse_empty_cells(table: HeadedTable, needed: Sequence[TableColumn], raw: Floats) -> None:
-    """Refuse a row in which one cell of the spectrum is empty and others are not; an empty row is none."""
+    """Refuse a row in which some cells of the spectrum are empty and others are not; a row of empty cells may be."""
     void = np.isnan(raw)
     for row in np.flatnonzero(void.any(axis=1) & ~void.all(axis=1)):
         cells = table.cells(int(row))

@@ -1,4 +1,4 @@
-"""Text files within bounds: decoding, lines, delimiters, decimal signs and numbers."""
+"""Text files of limited size: decoding, lines, delimiters, decimal signs and numbers."""
 
 import codecs
 import csv
@@ -106,7 +106,9 @@ def read_text(path: Path, options: ReadOptions | None = None) -> TextFile:
     try:
         text = raw.decode(encoding)
     except LookupError as error:
-        raise format_error(path, None, f"the encoding {encoding!r} is not known. Name one that Python has.") from error
+        raise format_error(
+            path, None, f"the encoding {encoding!r} is not known. Name one that Python knows, such as utf-8."
+        ) from error
     except UnicodeDecodeError as error:
         where = f"byte {error.start}"
         raise format_error(path, where, f"not {encoding} text ({error.reason}). Name another encoding.") from error

@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 
 class _Modes:
-    """The modes that λ has a say in and those that no solution can fit, for every λ of a grid.
+    """The modes that λ affects and those that no solution can fit, for every λ of a grid.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a criterion sees of the spectra, and what it gives back."""
+"""The data that a criterion for λ is given, and the scores that it returns."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Protocol

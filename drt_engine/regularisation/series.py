@@ -59,7 +59,7 @@ def series_of(states: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.
     try:
         member = states.groupby(list(columns), sort=False, dropna=False, observed=True).ngroup().to_numpy()
     except TypeError as error:
-        raise InputError(f"shared={tuple(columns)} cannot tell series apart: {error}. Name another column.") from error
+        raise InputError(f"shared={tuple(columns)} cannot distinguish series: {error}. Name another column.") from error
     _, first = np.unique(member, return_index=True)
     keys = zip(*(states[name].iloc[first].tolist() for name in columns), strict=True)
     return member.astype(np.intp), [tuple(None if pd.isna(value) else value for value in key) for key in keys]

@@ -48,7 +48,7 @@ class Remarks:
     states : sequence of str
         Lines on the values of states.
     quality : sequence of str
-        Lines on how good the solutions are.
+        Lines on the quality of the solutions.
     """
 
     states: Sequence[str] = ()

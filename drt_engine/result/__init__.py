@@ -1,4 +1,4 @@
-"""The result of an inversion: frozen arrays, how sure they are, and the model evaluated anywhere."""
+"""The result of an inversion: frozen arrays, their intervals, and the model evaluated anywhere."""
 
 from drt_engine.result.inversion import Inversion
 

@@ -190,7 +190,7 @@ class Inversion(ResultArrays):
 
     @property
     def representation(self) -> NDArray[np.str_]:
-        """What γ of each spectrum is in, shape (K,): ``"impedance"``, in ohm, or ``"admittance"``, in S."""
+        """What γ of each spectrum is a distribution of: ``"impedance"``, ohm, or ``"admittance"``, S; shape (K,)."""
         return np.where((self.status & np.uint32(Status.ADMITTANCE)) != 0, "admittance", "impedance")
 
     @property
@@ -203,7 +203,7 @@ class Inversion(ResultArrays):
 
     @property
     def tau_name(self) -> str:
-        """What τ is called: ``"τ"``, or ``"diffusion time τ"`` and the like where γ is of other times."""
+        """Name of τ: ``"τ"``, or such as ``"diffusion time τ"`` where γ is a distribution of other times."""
         response = self.expansion.response
         return "τ" if response.name == "relaxation" else f"{response.time} τ"
 
@@ -358,7 +358,7 @@ class Inversion(ResultArrays):
         return Spectra(self.frequency, z, self.states)
 
     def _at_middle(self, impedance: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Take off what the change of the cell adds, where points were placed between the states of a series."""
+        """Subtract what the change of the cell adds, where points were placed between the states of a series."""
         return impedance if self.moved is None else impedance - np.nan_to_num(self.moved)
 
     def with_intervals(self, level: float = 0.95) -> "Inversion":
@@ -444,7 +444,7 @@ class Inversion(ResultArrays):
         return series_along_second(self)
 
     def change(self, one: int, other: int, level: float = 0.95) -> Change:
-        """Say how γ and R_pol change from one spectrum to another, and how sure that is.
+        """Return how γ and R_pol change from one spectrum to another, with intervals.
 
         Of spectra that were inverted together, what is not known of both in the same way falls out of the difference,
         so that changes are known much better than values. Of others the uncertainties add up.
@@ -470,7 +470,7 @@ class Inversion(ResultArrays):
         return change_of(self, one, other, level)
 
     def predictions(self) -> Prediction:
-        """Predict each spectrum from the others of its series, to see whether it goes with them.
+        """Predict each spectrum from the others of its series, to see whether it agrees with them.
 
         Returns
         -------
@@ -524,7 +524,7 @@ class Inversion(ResultArrays):
         along: str | None = None,
         together: bool | None = None,
     ) -> "Deconvolution":
-        """Part spectra into ZARC, Havriliak-Negami or Gaussian processes, starting from the peaks of γ.
+        """Decompose spectra into ZARC, Havriliak-Negami or Gaussian elements, starting from the peaks of γ.
 
         The parts of spectra that were inverted together are fitted together as well: ln R, ln τ and the shape of each
         go on smoothly along the state, as far as the data allow, and a small process that no single spectrum
@@ -543,7 +543,7 @@ class Inversion(ResultArrays):
             |Z|. Tails that are no capacitor, lossy inductances and negative γ are taken off as the inversion found
             them; errors of the parts do not know of theirs.
         series : sequence of str
-            State columns that tell series apart; each spectrum starts from the one before in its series.
+            State columns that distinguish series; each spectrum starts from the one before in its series.
         along : str, optional
             State column that orders a series; by default the rows are in order, or as the inversion has them.
         together : bool, optional
@@ -615,7 +615,7 @@ class Inversion(ResultArrays):
         form : {"long", "rows", "columns"}
             One row a point, with the states; one row a spectrum, with the states and then a column ``("gamma", τ)`` for
             each τ; or one row for each τ and a column ``("gamma", name)`` for each spectrum, as plotting programs want
-            it. Spectra are named by the states that tell them apart.
+            it. Spectra are named by the states that distinguish them.
 
         Returns
         -------
@@ -647,7 +647,7 @@ class Inversion(ResultArrays):
         return impedance_frame(self, spectra, form)
 
     def to_xarray(self) -> "xr.Dataset":
-        """Return it all as a dataset.
+        """Return the whole result as a dataset.
 
         Returns
         -------

@@ -123,7 +123,7 @@ def gamma_between(
 
 
 def change_of(result: "Inversion", one: int, other: int, level: float) -> Change:
-    """Say how γ and R_pol change from one spectrum to another; see :meth:`Inversion.change`."""
+    """Return how γ and R_pol change from one spectrum to another; see :meth:`Inversion.change`."""
     check_level(level)
     one, other = (int(np.arange(len(result))[row]) for row in (one, other))
     for row in (one, other):

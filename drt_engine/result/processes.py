@@ -61,7 +61,7 @@ def peaks_of(result: "Inversion", options: PeakOptions | None) -> pd.DataFrame:
 def _peaks_by_response(
     result: "Inversion", measured: NDArray[np.complex128], options: PeakOptions | None
 ) -> pd.DataFrame:
-    """Peaks of solutions that respond linearly to noise, by the problem with the weights that it had."""
+    """Find peaks of solutions that respond linearly to noise, by their problem with its weights."""
     model = result.impedance_at(result.frequency)
     problem = result.method.problem(result.frequency, result.expansion)
     problem, weights = weighted_as(problem, getattr(result.method, "weighting", "unit"), measured, model)
@@ -71,7 +71,7 @@ def _peaks_by_response(
 
 
 def _stand_in(result: "Inversion") -> NDArray[np.complex128]:
-    """Spectra that are as far from the model as the measured ones were, in proportion to |Z|, shape (K, F)."""
+    """Make up spectra that differ from the model by the residual, in proportion to |Z|, shape (K, F)."""
     sign = 1.0 - 2.0 * (np.arange(result.frequency.size) % 2)
     return result.impedance_at(result.frequency) * (1.0 + np.outer(result.residual, sign))
 
@@ -99,7 +99,7 @@ def deconvolved(
     """Fit elements to the spectra of a result; see :meth:`Inversion.deconvolve`."""
     if (result.representation == "admittance").any():
         raise InputError(
-            "deconvolution is of impedances; got spectra whose γ is in the admittance. Leave out: "
+            "deconvolution needs γ of impedances; got spectra whose γ is that of the admittance. Leave them out: "
             "result[result.representation == 'impedance']."
         )
     if result.expansion.kernel != "relaxation":
@@ -161,7 +161,7 @@ def _fitted_along(
 
 
 def _not_fitted(result: "Inversion", model: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Impedance of tails, lossy inductances and negative γ, ohm, shape (K, F)."""
+    """Impedance that no element of a deconvolution describes: tails, lossy inductances and negative γ, ohm, (K, F)."""
     known, lossy = result._parameters, result.inductance_exponent != 1.0
     plain = replace(
         known,

@@ -1,4 +1,4 @@
-"""Newton's method on a series of spectra, and what its matrix says about each and about changes.
+"""Newton's method for the joint problem of a series of spectra, and variances from its matrix.
 
 Axes in the comments: k = states of a series in order, f = frequencies, q = data (real parts, then imaginary ones),
 j = unknowns of a state (ln γ at m relaxation times, then R_inf, L and 1/C), r = differences between states.
@@ -110,7 +110,7 @@ class Model:
 
 
 class Chain:
-    """A series and what is known about it so far.
+    """The data of a series, its solution so far, and Newton's matrix there.
 
     Parameters
     ----------
@@ -417,7 +417,7 @@ class Chain:
         return None if self._falling is None else self._way_from_saddle(-self._falling, phi, model)
 
     def _way_from_saddle(self, way: Array, before: float, model: Model) -> Array:
-        """Go along a direction of negative curvature as long as the objective falls; return the step.
+        """Step along a direction of negative curvature as long as the objective falls; return the step.
 
         Newton's steps grow slowly there, by a share of their length.
         """

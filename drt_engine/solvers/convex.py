@@ -54,7 +54,7 @@ class ConvexProblem:
 
 
 class Point(NamedTuple):
-    """A solution of a :class:`Case` and what proves it.
+    """A solution of a :class:`Case` and the multipliers that prove it optimal.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Case:
         return np.concatenate([array, np.full((*array.shape[:-1], others), by)], axis=-1)
 
     def point(self, x: Array, others: Array, multiplier: Array) -> Point:
-        """Point of a solution that a solver gave, moved inside the bounds.
+        """Move a solution that a solver returned inside the bounds.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ _DAQP: tuple[str, dict[str, Any]] = ("DAQP", {})
 
 
 class Variables:
-    """What is variables, as cvxpy expressions in physical units; what a function of constraints is given.
+    """Variables of the problem, as cvxpy expressions in physical units, that a function of constraints is given.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def cones_of(problem: Problem, function: Callable[[Variables], Any] | None) -> C
     if dims.psd or dims.p3d or dims.pnd:
         raise InputError(
             "constraints must be linear, quadratic, norms, exponentials, logarithms or entropies; got one that needs "
-            "semidefinite matrices or a power cone, which cannot be certified. State it in other words."
+            "semidefinite matrices or a power cone, which cannot be certified. Formulate it otherwise."
         )
     matrix = data["A"].toarray()
     first = data["param_prob"].var_id_to_col[x.id]

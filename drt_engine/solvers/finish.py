@@ -1,4 +1,4 @@
-"""The last word on which unknowns are zero, by orthogonal transformations, where rounding leaves the sign open."""
+"""Last step of non-negative least squares, by orthogonal transformations, where rounding leaves a sign open."""
 
 import numpy as np
 from numpy.typing import NDArray

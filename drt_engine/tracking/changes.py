@@ -36,7 +36,7 @@ def change(tracks: Tracks, state: str = "cycle", between: tuple[float, float] | 
     Raises
     ------
     UnknownNameError
-        For a state that does not tell series apart.
+        For a state that does not distinguish series.
     InputError
         If one of the values does not occur.
     """

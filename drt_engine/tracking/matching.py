@@ -28,7 +28,7 @@ _SEVERAL = 4  # series from which matches are refined together
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """What the series have in common.
+    """Processes that the series have in common.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class _Pieces:
 
 @dataclass(eq=False)
 class _Round:
-    """What one walk through all series finds."""
+    """Result of one pass through all series."""
 
     process: Ints
     probability: Floats
@@ -209,7 +209,7 @@ def _walk(
 
 
 def _found(found: _Round, pieces: _Pieces, fresh: Ints, size: int, scale: Floats) -> int:
-    """Let pieces that match nothing found processes, the longest first; those that go on with one belong to it."""
+    """Let chains that match no process begin one, the longest first; chains that continue a process belong to it."""
     new: list[list[int]] = []
     for piece in fresh[np.argsort(-pieces.length[fresh], kind="stable")]:
         first, last = pieces.span[piece]

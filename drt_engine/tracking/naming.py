@@ -110,10 +110,10 @@ def _chosen(observed: Observations, seed: Known) -> NDArray[np.bool_]:
 
 
 def _plant(one: Known, found: int, process: Ints, trajectories: NDArray[np.float64], named: dict[int, str]) -> None:
-    """Give a process its name, and merge it with the one that already has it."""
+    """Give a process a name, and merge it with the one that already has it."""
     if named.get(found, one.name) != one.name:
         raise InputError(
-            f"{named[found]!r} and {one.name!r} are the same process by what is known of them. Correct one tau."
+            f"{named[found]!r} and {one.name!r} are Known with peaks of the same process. Correct one tau."
         )
     same = [p for p, name in named.items() if name == one.name and p != found]
     for p in same:

@@ -84,7 +84,7 @@ def observe(peaks: pd.DataFrame, along: str, series: Sequence[str], states: pd.D
     along : str
         State that each series is ordered by, numbers.
     series : sequence of str
-        States that tell the series apart; those that are missing, and `along`, are left out.
+        States that distinguish the series; those that are missing, and `along`, are left out.
     states : DataFrame, optional
         States of all spectra, one row each, so that spectra without a peak count as well.
 
@@ -193,5 +193,5 @@ def _refuse_repeats(frames: pd.DataFrame, along: str, names: list[str]) -> None:
         there = ", ".join(f"{name} {row[name]}" for name in names) or "the only series"
         raise InputError(
             f"each value of {along!r} must occur once in a series; {row[along]:g} occurs again in {there}. Name the "
-            "states that tell these spectra apart in series."
+            "states that distinguish these spectra in series."
         )

@@ -45,7 +45,7 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """What the refinement comes to.
+    """Result of the refinement.
 
     Attributes
     ----------

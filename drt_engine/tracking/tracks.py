@@ -45,7 +45,7 @@ class Tracks:
     along : str
         State that the series are ordered by.
     series : tuple of str
-        States that tell the series apart.
+        States that distinguish the series.
     spectra : int
         How many spectra were looked at.
     motion : Motion
@@ -191,7 +191,7 @@ def track(
         State of numbers that each series is ordered by, such as ``"voltage"``, ``"cycle"``, ``"time"`` or
         ``"temperature"``; each value once a series.
     series : sequence of str
-        States that tell the series apart. Those that the peaks do not have, and `along`, are left out. Along
+        States that distinguish the series. Those that the peaks do not have, and `along`, are left out. Along
         ``"cycle"`` add the states at which each cycle was measured, for example ``("cell", "direction", "voltage")``.
     states : DataFrame, optional
         States of all spectra, one row each, so that spectra without any peak count as gaps.

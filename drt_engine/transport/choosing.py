@@ -220,7 +220,7 @@ def _deviation(step: PelletFits, gradient: Array) -> Array:
 
 
 def structure(fitted: Complex, z: Complex) -> tuple[NDArray[np.bool_], Array]:
-    """Whether neighbours in frequency have residuals alike, and by what errors grow for that."""
+    """Whether residuals of neighbouring frequencies are correlated, and the factor by which errors grow for that."""
     known = np.isfinite(z) & (np.abs(z) > 0)
     measured = np.where(known, z, 1.0)
     off = np.where(known, (fitted - measured) / np.abs(measured), 0.0)

@@ -175,7 +175,7 @@ def composite(
 
 @dataclass
 class _Fitted:
-    """What is found of the K spectra of a grid; the covariance is that of noise and of what was subtracted."""
+    """Fits of the K spectra of a grid; the covariance is that of noise and of what was subtracted."""
 
     x: list[Array]
     covariance: Array
@@ -367,7 +367,7 @@ def _table(found: _Fitted, states: pd.DataFrame, connection: Connection, level: 
 
 
 def _with_dc(table: pd.DataFrame, dc: Polarisation | None, connection: Connection) -> pd.DataFrame:
-    """Put what direct current gives beside, and let it tell rails of ie apart."""
+    """Add the results of direct current, and let them tell the ionic from the electronic rail."""
     names = ("resistance", "resistance_low", "resistance_high")
     values = np.full((3, len(table)), np.nan)
     if dc is not None:

@@ -128,7 +128,9 @@ def polarisation(
         groups.setdefault(tuple(trace.states.get(key) for key in keys), []).append(trace)
     parts = [(sample, step) for sample, own in enumerate(groups.values()) for trace in own for step in trace.steps()]
     if not parts:
-        raise InputError("no step of five points or more was found in the traces.")
+        raise InputError(
+            "no step of constant voltage or current with five points or more was found. Give traces of a polarisation."
+        )
     steps, relaxed = _steps(parts, floor, level)
     rows, lines = [], []
     states = [dict(own[0].states) for own in groups.values()]

@@ -56,7 +56,7 @@ class Fits:
         return Fits(*(getattr(self, name)[rows] for name in ("x", "chi2", "covariance", "optimality", "freedom")))
 
     def replaced(self, rows: NDArray[np.intp], others: "Fits") -> "Fits":
-        """Return them with some put in the place of others."""
+        """Return a copy in which some problems have other solutions."""
         names = ("x", "chi2", "covariance", "optimality", "freedom")
         arrays = [getattr(self, name).copy() for name in names]
         for array, name in zip(arrays, names, strict=True):

@@ -9,7 +9,7 @@ __all__ = ["Flag", "remarks"]
 
 
 class Flag(enum.IntFlag):
-    """Remarks on a sample; 0 is all well, and several may come together.
+    """Remarks on a sample; 0 means no remark, and several may come together.
 
     With ``ABOVE_WINDOW``, ``MODEL``, ``SHAPE``, ``MISFIT``, ``LOOSE_TAIL``, ``GEOMETRY``, ``EXCHANGE``, ``CURVED``,
     ``LACK_OF_FIT``, ``FEW`` and ``POWER_OF_TIME`` there is a result, which the remark says how to read. With the others

@@ -1,4 +1,4 @@
-"""Weighted straight lines, with what tells that they are none."""
+"""Weighted straight lines, and tests of whether the data lie on one."""
 
 from dataclasses import dataclass
 

@@ -50,7 +50,7 @@ _NOT_EXCLUDED = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
-    """What is found of K signals.
+    """Steady states of K signals.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Relaxation:
 
 
 def relax(signals: Sequence[tuple[Array, Array]], level: float) -> Relaxation:
-    """Find where signals go.
+    """Find the steady states of signals.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""How sure a solution is: posterior distributions, and intervals from them."""
+"""Uncertainty of solutions: posterior distributions, and intervals from them."""

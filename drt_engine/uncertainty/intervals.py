@@ -169,7 +169,7 @@ class FittedSpectra:
         return np.asarray(self.parameters.admittance + _DRIFTS * drifts, dtype=np.int64)
 
     def posterior(self, method: "Method", tile: Tile) -> "Posterior":
-        """How sure the solutions of a tile are."""
+        """Return the posterior of the solutions of a tile."""
         rows, points = tile
         some = self.rows(rows)
         noise = None if some.noise is None else (some.noise[:, 0], some.noise[:, 1])
@@ -219,7 +219,7 @@ def intervals_of(
     Raises
     ------
     InputError
-        For a level that is no probability, and a method that does not know how sure its solutions are.
+        For a level that is not between 0 and 1, and a method that does not estimate uncertainties.
     """
     check_level(level)
     count = len(given.impedance)
@@ -255,7 +255,7 @@ def intervals_of(
 
 
 def _put(out: dict[str, Array], rows: NDArray[np.intp], posterior: Any, level: float, tau: ArrayLike | None) -> None:
-    """Put the intervals that follow from the posterior of some rows where they belong."""
+    """Store the intervals that follow from the posterior of some rows."""
     out["gamma_low"][rows], out["gamma_high"][rows] = posterior.gamma_interval(level, tau)
     out["r_pol_low"][rows], out["r_pol_high"][rows] = posterior.r_pol_interval(level)
     if "r_inf" in posterior.series_elements:
@@ -334,7 +334,7 @@ def _pieces(
 
 
 def frozen(target: object, state: dict[str, Any]) -> None:
-    """Set what a frozen object was pickled with; arrays come back from a pickle as ones that may be written to."""
+    """Restore a pickled frozen object, and make its arrays read-only again, as a pickle does not."""
     for name, value in state.items():
         if isinstance(value, np.ndarray):
             value.flags.writeable = False

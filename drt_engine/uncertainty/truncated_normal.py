@@ -1,4 +1,4 @@
-"""How sure non-negative solutions are: the normal posterior of their problem, cut off where an unknown is negative."""
+"""Uncertainty of non-negative solutions: the normal posterior of their problem, truncated at zero."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -119,7 +119,7 @@ class TruncatedPosterior:
             For a name that is not an unknown of the model, and for a level that is not a probability.
         """
         if name not in self.series_elements:
-            raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
+            raise InputError(f"{name!r} is not a parameter of the model; it has {', '.join(self.series_elements)}.")
         at = self.expansion.tau.size + self.series_elements.index(name)
         value, half = getattr(self.parameters, name), quantile(level) * np.sqrt(self.covariance[:, at, at])
         return np.maximum(value - half, 0.0), value + half

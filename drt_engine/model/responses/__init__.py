@@ -1,4 +1,4 @@
-"""Responses that a distribution may be one of, a file each; a new one is a file and a line here."""
+"""Elements that a distribution may be made of, a file each; a new one is a file and a line here."""
 
 from collections.abc import Mapping
 

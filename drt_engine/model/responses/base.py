@@ -1,4 +1,4 @@
-"""What a distribution is one of: the impedance of one element, and that of a basis function of such elements."""
+"""Elements that a distribution is made of: the impedance of one, and that of a basis function of such elements."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
