@@ -570,7 +570,7 @@ REFUSED = {
     ),
     "matrices": (
         lambda variables: [cp.bmat([[variables.r_inf, 1], [1, 1]]) >> 0],
-        r"semidefinite matrices .*State it in",
+        r"semidefinite matrices .*Formulate it",
     ),
     "no unknown": (
         lambda variables: [variables.elastance <= 1],

@@ -186,7 +186,7 @@ BROKEN = {
     "no states": (at(None, lambda group: group.attrs.pop("states")), "attribute states.*got none"),
     "states no JSON": (at(None, lambda group: group.attrs.modify("states", "cell")), "attribute states, a JSON list"),
     "states no list": (at(None, lambda group: group.attrs.modify("states", "{}")), "attribute states, a JSON list"),
-    "states no names": (at(None, lambda group: group.attrs.modify("states", '["gamma"]')), "attribute states that"),
+    "states no names": (at(None, lambda group: group.attrs.modify("states", '["gamma"]')), "invalid attribute states"),
     "state missing": (at(None, lambda group: group.pop("cycle")), "/spectra/long/cycle is missing"),
     "rows": (replaced("impedance_imag", np.ones((5, 36))), r"shape \(5, 36\); expected \(6, 36\)"),
     "columns": (replaced("impedance_real", np.ones((6, 35))), r"shape \(6, 35\); expected \(6, 36\)"),

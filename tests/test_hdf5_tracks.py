@@ -228,11 +228,11 @@ BROKEN = {
     "another process": (attribute("processes", '["P1"]'), "process holds '.*'; expected one of P1"),
     "no names": (attribute("processes", "{}"), "attribute processes, a JSON list of the names of the processes"),
     "columns": (attribute("columns", '["tau", "r"]'), "spectrum is not among the columns that the group lists"),
-    "column": (attribute("columns", '["observation"]'), "attribute columns that cannot be"),
+    "column": (attribute("columns", '["observation"]'), "invalid attribute columns"),
     "motion": (attribute("motion", '{"scale": "wide"}'), "attribute motion without scale"),
     "motion no JSON": (attribute("motion", "{"), "attribute motion that is not JSON"),
     "options": (attribute("options", '{"max_gap": -1}'), "max_gap must be a whole number"),
-    "other options": (attribute("options", '{"colour": 1}'), "attribute options that cannot be"),
+    "other options": (attribute("options", '{"colour": 1}'), "invalid attribute options"),
     "no count": (at("", lambda group: group.attrs.pop("spectra")), "attribute spectra, how many"),
 }
 

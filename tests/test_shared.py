@@ -248,7 +248,7 @@ def test_refuses_a_column_that_is_not_there(campaign):
 
 def test_refuses_values_that_cannot_be_compared(campaign):
     states = {"cell": [["A"]] * len(campaign)}
-    with pytest.raises(InputError, match=r"shared=\('cell',\) cannot tell series apart"):
+    with pytest.raises(InputError, match=r"shared=\('cell',\) cannot distinguish series"):
         drt.invert(drt.Spectra(FREQUENCY, campaign.impedance, states), drt.Tikhonov(shared="cell"))
 
 

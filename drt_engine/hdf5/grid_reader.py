@@ -182,6 +182,8 @@ class GridReader:
         try:
             yield
         except DRTError as error:
+            if str(error).startswith(f"{self._path}: "):
+                raise  # it names the file already
             raise self.error(f"holds invalid values: {error}", name) from error
 
     def json_object(self, name: str) -> dict[str, Any]:

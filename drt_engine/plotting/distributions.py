@@ -581,7 +581,7 @@ def shown_gamma(result: Inversion) -> tuple[Array, Array]:
     """Relaxation times, s, and γ, ohm, as they are drawn: within the limits of the figure, shapes (T,) and (K, T)."""
     if result.gamma_units not in ("ohm", "S"):
         raise InputError(
-            "γ of some spectra is in ohm and of others in siemens, which share no axis. Draw a figure of each: "
+            "γ of some spectra is in ohm and of others in siemens, which cannot share an axis. Draw a figure of each: "
             "result[result.representation == 'admittance']."
         )
     tau = _fine_tau(result.tau)

@@ -98,7 +98,7 @@ def test_limits_cut_and_rescale():
         plotting.gamma(RESULT, rows=ONE, tau_range=(1e3, 1e4))
     with pytest.raises(InputError, match="the lower first; got"):
         plotting.gamma(RESULT, rows=ONE, tau_range=(1.0, 1e-3))
-    with pytest.raises(InputError, match="no logarithmic γ"):
+    with pytest.raises(InputError, match="cannot have a logarithmic γ"):
         plotting.waterfall(RESULT, rows=ONE, log_gamma=True)
     with pytest.raises(UnknownNameError, match="'green' is not known"):
         plotting.gamma(RESULT, rows=ONE, undetermined="green")

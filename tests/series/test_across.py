@@ -44,7 +44,7 @@ def test_series_that_have_few_places_in_common_are_left_alone_and_the_log_says_s
     frame = states(*(("A", cycle, 3.0 + 0.1 * k + 0.04 * cycle) for cycle in range(6) for k in range(4)))
     with caplog.at_level(logging.WARNING):
         assert sheets_of(frame, ALONG) == []
-    assert "each alone" in caplog.text
+    assert "without their neighbours along cycle" in caplog.text
 
 
 def drawn(seed):

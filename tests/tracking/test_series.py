@@ -215,7 +215,10 @@ MISTAKES = {
     "turned": (lambda: Known("a", (2.0, 1.0)), "a range (low, high); got (2.0, 1.0)"),
     "range at": (lambda: Known("a", (1.0, 2.0), {"cycle": 1}), "a range of tau holds for all states"),
     "nowhere": (lambda: track(PEAKS, known=[Known("a", 1e-3)]), "a factor 3 of tau = 0.001 s"),
-    "same": (lambda: track(PEAKS, known=[Known("a", 1e-6), Known("b", 1.1e-6)]), "'a' and 'b' are the same process"),
+    "same": (
+        lambda: track(PEAKS, known=[Known("a", 1e-6), Known("b", 1.1e-6)]),
+        "'a' and 'b' are Known with peaks of the same process",
+    ),
     "at volt": (lambda: track(PEAKS, known=[Known("a", 1e-6, {"volt": 3})]), "state 'volt' is not known"),
     "rename": (lambda: track(PEAKS).rename({"P9": "a"}), "process 'P9' is not known; expected one of 'P1'"),
     "same name": (lambda: track(PEAKS).rename({"P1": "P2"}), "must be distinct"),

@@ -163,7 +163,7 @@ def test_bad_input_is_refused():
         drt.polarisation(trace(), level=1.5)
     with pytest.raises(drt.InputError, match="floor"):
         drt.polarisation(trace(), floor=-1.0)
-    with pytest.raises(drt.InputError, match="no step of five points"):
+    with pytest.raises(drt.InputError, match="with five points or more was found"):
         drt.polarisation(drt.Trace([0, 1], [1, 1], [1, 1]))
     with pytest.raises(drt.InputError, match="thickness must be positive"):
         drt.polarisation(trace(thickness=0.0, area=1.0))
