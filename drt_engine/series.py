@@ -120,7 +120,9 @@ def series_columns(
     others = [
         name
         for name in map(str, states.columns)
-        if name not in (*_FIRST, *_NEVER, *along) and _tells(states[name]) and not _place_of_files(states, name, along)
+        if name not in (*_FIRST, *_NEVER, *along)
+        and _may_distinguish(states[name])
+        and not _place_of_files(states, name, along)
     ]
     chosen: list[str] = []
     counted: dict[str, int] = {}
@@ -370,7 +372,7 @@ def _numbers(column: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
     return np.asarray(column.to_numpy(dtype=float, na_value=np.nan))
 
 
-def _tells(column: "pd.Series[Any]") -> bool:
+def _may_distinguish(column: "pd.Series[Any]") -> bool:
     """Whether a column holds text or whole numbers, by which series may be distinguished."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return False

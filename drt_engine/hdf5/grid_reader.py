@@ -57,7 +57,7 @@ class GridReader:
 
     Attributes
     ----------
-    columns : dict of str to Column
+    columns : dict of str to StoredColumn
         The state columns.
     attributes : dict
         The attributes that the format names.

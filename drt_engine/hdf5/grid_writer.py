@@ -108,7 +108,7 @@ class GridWriter:
         The names in the path.
     coordinates : mapping of str to ndarray
         The coordinate variables, by name.
-    columns : mapping of str to Column
+    columns : mapping of str to StoredColumn
         The state columns, by name.
     layout : Layout
         How datasets lie in the file.

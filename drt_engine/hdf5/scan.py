@@ -32,7 +32,7 @@ class SpectraInfo:
         K.
     frequency : ndarray, shape (F,)
         Frequencies, Hz.
-    columns : mapping of str to Column
+    columns : mapping of str to StoredColumn
         The state columns, as they are stored.
     chunk : int
         Rows that lie together in the file.

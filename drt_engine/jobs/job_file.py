@@ -83,7 +83,7 @@ def read_job(path: PathLike) -> JobFile:
             raise FileFormatError(f"{path}: has {size} bytes; job files are read up to {_MOST_BYTES}.")
         text = where.read_text(encoding="utf-8")
         if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
-            raise FileFormatError(f"{path}: has a line with more than {_MOST_DOTS} points, as no job file has.")
+            raise FileFormatError(f"{path}: has a line with more than {_MOST_DOTS} dots, which no job file has.")
         found = tomllib.loads(text)
     except FileFormatError:
         raise

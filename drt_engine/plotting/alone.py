@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from drt_engine.plotting.canvas import DOUBLE_COLUMN, decades, dress, new_figure
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, decades, new_figure, style_axes
 from drt_engine.plotting.look import current, in_ohms
 from drt_engine.plotting.selection import Selection
 from drt_engine.plotting.together import reached
@@ -51,7 +51,7 @@ def each_alone(chosen: Selection, state: str, tau: Array, values: Array) -> Figu
     ends = reached(chosen.fitted)
     for axes, k in zip(panels.flat, some.tolist(), strict=False):
         inside = (tau >= ends[k, 0]) & (tau <= ends[k, 1])
-        _draw(dress(axes), tau, values[k], inside, "S" if chosen.fitted.gamma_units == "S" else "Ω")
+        _draw(style_axes(axes), tau, values[k], inside, "S" if chosen.fitted.gamma_units == "S" else "Ω")
         number = f"{chosen.states[state].iloc[k]:g}"
         title = f"{state} {number}" if name is None else f"{number}: {chosen.states[name].iloc[k]}"
         axes.set_title(drawn(title if len(title) <= _WIDE else f"{title[: _WIDE - 1]}…"), fontsize="small")

@@ -19,11 +19,11 @@ __all__ = [
     "DOUBLE_COLUMN",
     "SINGLE_COLUMN",
     "axes_for",
-    "dress",
     "figure_of",
     "fit_height",
     "nothing",
     "save",
+    "style_axes",
 ]
 
 SINGLE_COLUMN = 3.5
@@ -81,7 +81,7 @@ def axes_for(ax: Axes | None, height: float) -> tuple[Axes, bool]:
         if not isinstance(ax, Axes):
             raise InputError(f"ax must be a matplotlib Axes; got {type(ax).__name__}. Leave it out for a new figure.")
         return ax, False
-    return dress(new_figure(SINGLE_COLUMN, height).add_subplot()), True
+    return style_axes(new_figure(SINGLE_COLUMN, height).add_subplot()), True
 
 
 @styled
@@ -92,7 +92,7 @@ def nothing(what: str) -> Figure:
     return figure
 
 
-def dress(axes: Axes) -> Axes:
+def style_axes(axes: Axes) -> Axes:
     """Give the ticks of new Axes the style of a paper."""
     for ticks in _TICKS:
         axes.tick_params(**ticks)

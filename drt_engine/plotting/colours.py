@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.plotting.canvas import dress, figure_of
+from drt_engine.plotting.canvas import figure_of, style_axes
 from drt_engine.plotting.look import current
 from drt_engine.plotting.selection import Selection, display_factor
 from drt_engine.text import drawn
@@ -95,7 +95,7 @@ def finish_bar(bar: Colorbar, label: str, *, whole: bool = False) -> None:
     """Give a colour bar its label, its style and few ticks."""
     bar.set_label(label)
     bar.outline.set_linewidth(0.6)
-    dress(bar.ax)
+    style_axes(bar.ax)
     norm = bar.mappable.norm
     if norm.scaled() and type(norm) is Normalize:
         bar.ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=whole))

@@ -45,7 +45,7 @@ __all__ = [
     "state_ticks",
     "waterfall",
     "waterfall_scale",
-    "without_walls",
+    "without_tail_rise",
 ]
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ _PARTS = 5  # lines between two relaxation times, so that γ looks smooth
 _DECADES = 4.0  # that a logarithmic scale shows below its top, where γ touches zero
 _TALLEST = 0.3  # of the axis: the highest peak of a waterfall
 _BAND = 0.25  # opacity that lets a line be seen through two bands
-_WALL = 1.2  # times what is inside: an end higher than that is cut off and written beside
+_TAIL_RISE = 1.2  # times what is inside: an end higher than that is cut off and written beside
 _FLAT = 0.02  # share of the largest peak below which a row looks like a line
 _FAR = 0.05  # the same for spectra that are no series
 
@@ -113,7 +113,7 @@ def gamma(
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     tau, values = shown_gamma(chosen.fitted)
-    scaled, beyond = without_walls(chosen.fitted, tau, values)
+    scaled, beyond = without_tail_rise(chosen.fitted, tau, values)
     name = state.state if isinstance(state, ColourScale) else state or ""
     own = truth is None and (name in NUMBERS or current().own_scales is True) and own_scales(scaled, name)
     by = _largest(scaled)[:, None] if own else np.ones((len(chosen), 1))
@@ -191,7 +191,7 @@ def waterfall(
     ------
     InputError
         For rows that do not exist, if no row has a solution, for a state that repeats in spectra that differ otherwise
-        or is no number, for a scale that is not positive, and for a logarithmic γ.
+        or is not a number, for a scale that is not positive, and for a logarithmic γ.
     UnknownNameError
         For a state that does not exist.
     """
@@ -218,7 +218,7 @@ def _unlike(chosen: Selection, state: str) -> Figure | None:
     if state not in NUMBERS or current().own_scales is not None:
         return None
     tau, values = shown_gamma(chosen.fitted)
-    flat = _flat(without_walls(chosen.fitted, tau, values)[0], state)
+    flat = _flat(without_tail_rise(chosen.fitted, tau, values)[0], state)
     return each_alone(chosen, state, tau, values) if 2 * flat > len(chosen) else None
 
 
@@ -228,7 +228,7 @@ def _draw_waterfall(
     """Draw the lines, the highest state behind, and the bar, and return how high an ohm of each is, shape (K,)."""
     state, unit = quantity.name, _unit(chosen.fitted)
     tau, values = shown_gamma(chosen.fitted)
-    scaled, beyond = without_walls(chosen.fitted, tau, values)
+    scaled, beyond = without_tail_rise(chosen.fitted, tau, values)
     own = scale is None and own_scales(scaled, state)
     if own:
         _say_own_scales(scaled, state)
@@ -351,7 +351,7 @@ def heat_map(
     ------
     InputError
         For rows that do not exist, if no row has a solution, for a state that repeats in spectra that differ otherwise
-        or is no number, and for a `norm` that ends below the largest γ.
+        or is not a number, and for a `norm` that ends below the largest γ.
     UnknownNameError
         For a state or a colour map that does not exist.
     """
@@ -360,7 +360,7 @@ def heat_map(
     quantity.distinct("A heat map", 2)
     colour_scale = colour_map(colours)
     tau, values = shown_gamma(chosen.fitted)
-    scaled, beyond = without_walls(chosen.fitted, tau, values)
+    scaled, beyond = without_tail_rise(chosen.fitted, tau, values)
     own = norm is None and own_scales(scaled, state)
     if own:
         _say_own_scales(scaled, state)
@@ -432,7 +432,7 @@ def _ends(values: Array) -> tuple[float, float]:
     return 0.0 if low is None else low, float(np.nanmax(values)) or 1.0 if high is None else high
 
 
-def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, float | None]:
+def without_tail_rise(result: Inversion, tau: Array, values: Array) -> tuple[Array, float | None]:
     """Return γ for choosing a scale, without artefacts of a tail, and the largest γ if some were left out.
 
     Where γ rises beyond the relaxation times that the data reach to far more than all that is within, it stands for a
@@ -458,7 +458,7 @@ def without_walls(result: Inversion, tau: Array, values: Array) -> tuple[Array, 
     if wanted.whole_tails or wanted.gamma_range is not None or not np.isfinite(inside).any():
         return values, None
     largest, within = float(np.nanmax(values)), float(np.nanmax(inside))
-    return (inside, largest) if within > 0.0 and largest > _WALL * within else (values, None)
+    return (inside, largest) if within > 0.0 and largest > _TAIL_RISE * within else (values, None)
 
 
 def own_scales(values: Array, state: str) -> bool:

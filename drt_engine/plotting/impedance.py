@@ -17,13 +17,13 @@ from drt_engine.plotting.canvas import (
     SINGLE_COLUMN,
     axes_for,
     decades,
-    dress,
     figure_of,
     fit_height,
     label_modulus,
     legend_above,
     new_figure,
     plain_logarithm,
+    style_axes,
 )
 from drt_engine.plotting.colours import ColourScale, Paint, paint
 from drt_engine.plotting.equal_axes import OF_EACH, fill, frame
@@ -274,7 +274,7 @@ def _pair(axes: Sequence[Axes] | None) -> tuple[Axes, Axes]:
     if axes is None:
         upper, lower = new_figure(SINGLE_COLUMN, 3.4).subplots(2, 1, sharex=True)
         upper.tick_params(labelbottom=False)
-        return dress(upper), dress(lower)
+        return style_axes(upper), style_axes(lower)
     given = np.ravel(np.asarray(axes, dtype=object)).tolist()
     if len(given) != 2 or not all(isinstance(one, Axes) for one in given):
         raise InputError(f"axes must be two Axes, for modulus and phase; got {axes!r}.")

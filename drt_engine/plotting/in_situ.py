@@ -18,12 +18,12 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.canvas import (
     DOUBLE_COLUMN,
     SINGLE_COLUMN,
-    dress,
     figure_of,
     fit_height,
     legend_above,
     new_figure,
     scale_by_logarithm,
+    style_axes,
 )
 from drt_engine.plotting.cells import CellColumn, Profile, choose_cells, with_curves
 from drt_engine.plotting.colours import BESIDE, ColourScale, Paint, finish_bar, paint
@@ -39,7 +39,7 @@ from drt_engine.plotting.distributions import (
     state_ticks,
     waterfall,
     waterfall_scale,
-    without_walls,
+    without_tail_rise,
 )
 from drt_engine.plotting.equal_axes import OF_EACH, fill, frame
 from drt_engine.plotting.impedance import draw_impedance, keys_of, own_sizes
@@ -272,7 +272,7 @@ def draw_columns(
     for letter, axes in zip(ascii_lowercase, (axes for row in every for axes in row), strict=False):
         axes.set_title(letter, loc="left", fontweight="bold")
         axes.set_aspect("auto")
-        dress(axes)
+        style_axes(axes)
     fit_height(figure, every, shapes)
     for some in of_z:
         fill(list(panels[1, some]))
@@ -302,7 +302,7 @@ def _own_scales(columns: Sequence[CellColumn], below: Below | None) -> _OwnScale
     wish = current().own_scales
     if len(columns) == 1 or wish is False or (below is not None and not wish):
         return _OwnScales(gamma=False, impedance=False, said=False)
-    tops = [[float(np.nanmax(without_walls(column.result, *shown_gamma(column.result))[0])) for column in columns]]
+    tops = [[float(np.nanmax(without_tail_rise(column.result, *shown_gamma(column.result))[0])) for column in columns]]
     tops.append([float(np.nanmax(np.abs(column.spectra.impedance))) for column in columns])
     gamma, impedance = (min(top) > 0.0 and max(top) > _APART * min(top) for top in tops)
     impedance = impedance and below is None
@@ -447,7 +447,7 @@ def _draw_distributions(
     along = view.along or scale.state
     every = _every(columns, along)
     # All that is drawn on one scale: a panel, or the whole row.
-    shown = [without_walls(column.result, *shown_gamma(column.result))[0] for column in columns]
+    shown = [without_tail_rise(column.result, *shown_gamma(column.result))[0] for column in columns]
     if len(columns) == 1 and own_scales(shown[0], along):
         _draw_each(panels[0], columns[0], scale, view, tracks)
         return []
@@ -478,7 +478,7 @@ def _draw_each(axes: Axes, column: CellColumn, scale: ColourScale, view: Composi
     state_ticks(axes, column.chosen.quantity(along))
     axes.set_gid(OF_EACH)
     if tracks is not None:
-        values, _ = without_walls(column.result, *shown_gamma(column.result))
+        values, _ = without_tail_rise(column.result, *shown_gamma(column.result))
         heights = own_heights(values, column.chosen.quantity(along).array)
         _draw_tracks([axes], [column], along, tracks, None if view.drt == "heat map" else [heights])
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import areas
-from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, dress, legend_above, new_figure
+from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, legend_above, new_figure, style_axes
 from drt_engine.plotting.cells import CellColumn, Profile, cell_title, choose_cells, matches, with_curves
 from drt_engine.plotting.colours import NAMED, ColourScale, Paint, finish_bar, paint
 from drt_engine.plotting.in_situ import Below, CompositeView, draw_columns, shared_scale
@@ -110,7 +110,7 @@ def processes(
     for axes, (quantity, name) in zip(panels.flat, ((q, n) for q in quantities for n in shown), strict=True):
         part = (table["process"] == name).to_numpy()
         _draw_trajectories(
-            dress(axes), table[part], None if colours is None else colours.rgba[part], quantity, (state, keys)
+            style_axes(axes), table[part], None if colours is None else colours.rgba[part], quantity, (state, keys)
         )
     for axes, name in zip(panels[0], shown, strict=True):
         axes.set_title(drawn(name) if len(name) < _WIDE_NAME else drawn(name).replace(" ", "\n"))

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from drt_engine.errors import InputError
 from drt_engine.frames import titles
-from drt_engine.plotting.canvas import axes_for, dress, figure_of, legend_above
+from drt_engine.plotting.canvas import axes_for, figure_of, legend_above, style_axes
 from drt_engine.plotting.colours import NAMED
 from drt_engine.plotting.impedance import nyquist
 from drt_engine.plotting.look import LookOptions, current, ohms, styled
@@ -218,7 +218,7 @@ def polarisation(
 
 def _inset(axes: Axes, result: Polarisation, sample: int, power: int, by_voltage: bool) -> None:
     steps = result.steps[result.steps["sample"] == sample]
-    inset = dress(axes.inset_axes((0.56, 0.68, 0.42, 0.3)))
+    inset = style_axes(axes.inset_axes((0.56, 0.68, 0.42, 0.3)))
     level, steady = steps["level"].to_numpy(), steps["steady"].to_numpy() / 10.0**power
     known = np.isfinite(steps["steady_low"].to_numpy())
     inset.plot(level[known], steady[known], "o", color="0.2", ms=2.5)

@@ -178,7 +178,7 @@ def collect(
     Raises
     ------
     InputError
-        For options that make no sense, for states that are no numbers where a unit belongs to them, and for a table of
+        For options that make no sense, for states that are not numbers where a unit belongs to them, and for a table of
         states of which no row fits a sweep.
     """
     options = options or CollectOptions()

@@ -148,10 +148,9 @@ def find_columns(
 
     Returns
     -------
-    dict of str to Column
-        By quantity. It has frequency, and either re and im or modulus and phase.
-
-    A state that two columns of one rank hold is taken from the first of them.
+    dict of str to TableColumn
+        By quantity. It has frequency, and either re and im or modulus and phase. A state that two columns of one rank
+        hold is taken from the first of them.
 
     Raises
     ------
@@ -251,7 +250,7 @@ def exported(
     ----------
     table : HeadedTable
         Where they stand.
-    columns : mapping of str to Column
+    columns : mapping of str to TableColumn
         By quantity.
     missing : frozenset of str
         Cells that are known as missing.
@@ -284,7 +283,7 @@ def side_column(
     Returns
     -------
     values : ndarray, shape (N,)
-        In the unit of the column, NaN where a cell is no number.
+        In the unit of the column, NaN where a cell is not a number.
     remarks : tuple of str
         One, or none.
     """
@@ -296,7 +295,7 @@ def side_column(
     if not lost.any():
         return values, ()
     of = f"of the column {table.headings[index]!r}"
-    what = count_of(lost.sum(), f"cell {of} is no number", f"cells {of} are no numbers")
+    what = count_of(lost.sum(), f"cell {of} is not a number", f"cells {of} are not numbers")
     return values, (f"{what} and left out ({first_place(table, lost)})",)
 
 

@@ -36,7 +36,7 @@ def header_number(text: str | None) -> float | None:
     Parameters
     ----------
     text : str or None
-        What stands there. None, and anything that is no number, gives None.
+        What stands there. None, and anything that is not a number, gives None.
     """
     match = _NUMBER.fullmatch(text or "")
     number = float(match[1].replace(",", ".")) * _PREFIXES[match[2]] if match else np.nan

@@ -231,8 +231,8 @@ def _rows(path: Path, where: str, arrays: Mapping[str, Mapping[str, Any]]) -> tu
             if np.isnan(values[name]).any():
                 lost = count_of(
                     np.isnan(values[name]).sum(),
-                    f"value of the {name} is no number",
-                    f"values of the {name} are no numbers",
+                    f"value of the {name} is not a number",
+                    f"values of the {name} are not numbers",
                 )
                 remarks.append(f"{lost} and left out")
     if "time" in states and not np.any(states["time"]):

@@ -101,7 +101,7 @@ def _sensible(table: TextTable, indices: list[int]) -> Floats:
 def column_at(table: TextTable, rows: Rows, heading: str) -> Floats | None:
     """Return one column at the points of a spectrum, shape (N,), or None if there is no such heading.
 
-    Cells that are no numbers, or numbers beyond any measurement, are NaN: such a column is no part of a spectrum.
+    Cells that are not numbers, or numbers beyond any measurement, are NaN: such a column is no part of a spectrum.
     """
     if heading not in table.headings:
         return None
@@ -202,7 +202,7 @@ def counted(rows: Rows, number: Floats | None, name: str) -> tuple[str, ...]:
     if number is None or number.size < 2 or np.isnan(number).all():
         return ()
     known = np.flatnonzero(~np.isnan(number))
-    void = count_of(number.size - known.size, f"cell of {name} is no number", f"cells of {name} are no numbers")
+    void = count_of(number.size - known.size, f"cell of {name} is not a number", f"cells of {name} are not numbers")
     remarks = [void] if known.size < number.size else []
     step = np.diff(number[known])
     back = np.flatnonzero(step <= 0)

@@ -89,7 +89,7 @@ def rows_of(
     ----------
     table : HeadedTable
         Where they stand.
-    columns : mapping of str to Column, optional
+    columns : mapping of str to TableColumn, optional
         From `find_columns`, which is called if not given.
     missing : frozenset of str, optional
         Cells that the format knows as missing.
@@ -101,7 +101,7 @@ def rows_of(
     Raises
     ------
     FileFormatError
-        For missing columns, cells of a spectrum that are no numbers, negative frequencies, values that are not finite,
+        For missing columns, cells of a spectrum that are not numbers, negative frequencies, values that are not finite,
         |Z| and phase that contradict Re and Im, and an imaginary part that is positive throughout without a phase that
         says so.
     """
@@ -305,8 +305,8 @@ def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn])
     if im is not None and im.flipped and rows.frequency.size >= 3 and np.all(rows.impedance.imag > 0):
         raise rows.error(
             0,
-            f"with flip_im=True {im.heading!r} is positive at all {rows.frequency.size} points, as of a coil: the file "
-            "has the right sign. Read it without.",
+            f"with flip_im=True {im.heading!r} is positive at all {rows.frequency.size} points, as of an inductor: the "
+            "file has the right sign. Read it without.",
         )
     if im is None or im.stated or {"im", "phase"} <= {*columns} or im.meaning.factor < 0 or rows.frequency.size < 3:
         return
@@ -316,7 +316,7 @@ def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn])
         turned_round = as_it_is.replace(",phase=", ",-phase=") if polar else by_number(columns, turn=True)
         raise rows.error(
             0,
-            f"{im.heading!r} is positive at all {rows.frequency.size} points, as of a coil; here capacitive means a "
-            f"negative {'phase' if polar else 'imaginary part'}. If the column holds {'-phase' if polar else '-Im'}, "
-            f"say so with flip_im=True or columns='{turned_round}'; if it is a coil, with columns='{as_it_is}'.",
+            f"{im.heading!r} is positive at all {rows.frequency.size} points, as of an inductor; here capacitive "
+            f"means a negative {'phase' if polar else 'imaginary part'}. If the column holds {'-phase' if polar else '-Im'}, "
+            f"say so with flip_im=True or columns='{turned_round}'; if it is an inductor, with columns='{as_it_is}'.",
         )

@@ -222,7 +222,7 @@ def keepable(state: Mapping[str, object]) -> tuple[dict[str, object], tuple[str,
         if name != given:
             remarks.append(f"the state {shown!r} is called {name!r}, since files take no other name")
         if isinstance(value, str) and name in BOUNDS:
-            remarks.append(f"{name} not taken: {visible(value[:40])!r} is no number")
+            remarks.append(f"{name} not taken: {visible(value[:40])!r} is not a number")
             continue
         if isinstance(value, str) and len(value) > _LONGEST_TEXT:
             remarks.append(f"{name!r} is a text of {len(value)} characters, of which {_LONGEST_TEXT} are kept")
@@ -254,7 +254,7 @@ def stated(name: str, text: str | None, unit: str | None = None) -> tuple[float 
     if not text:
         return None, ()
     if match is None or not is_number(match[1]):
-        return None, (f"{name} not taken: {text[:40]!r} is no number",)
+        return None, (f"{name} not taken: {text[:40]!r} is not a number",)
     written = match[2].strip() or (unit or "").strip()
     scale = _scale(name, written)
     if scale is None:

@@ -207,7 +207,7 @@ def find_delimiter(lines: Iterable[str]) -> Delimiter:
     """Return the delimiter under which lines of numbers have the same number of cells, all of them numbers.
 
     A tab or a semicolon wins where there is one. A comma that stands beside blanks is a decimal sign if cells between
-    commas are no numbers.
+    commas are not numbers.
     """
     some = [line for line in lines if line.strip()][:50]
     if not some:
@@ -312,7 +312,7 @@ class TextTable:
         Raises
         ------
         FileFormatError
-            For a row with another number of cells and a cell that is no number, with line and column.
+            For a row with another number of cells and a cell that is not a number, with line and column.
         """
         values = np.empty((len(self), len(indices)))
         for start, block in self._blocks():

@@ -156,7 +156,7 @@ def _tracks(file: Any, size: int, keep: slice) -> tuple[dict[str, NDArray[np.flo
             continue
         missing = np.isnan(values)
         if missing.any():
-            remarks.append(f"{name} is no number at {missing.sum()} of {count_of(size, 'point')} and left out there")
+            remarks.append(f"{name} is not a number at {missing.sum()} of {count_of(size, 'point')} and left out there")
         if np.any(values[~missing]):
             found[name] = values[keep]
     return found, remarks

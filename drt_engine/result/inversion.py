@@ -372,7 +372,7 @@ class Inversion(ResultArrays):
         Raises
         ------
         InputError
-            For a level that is no probability, if the result has no spectra, and if its method has no intervals.
+            For a level that is not between 0 and 1, if the result has no spectra, and if its method has no intervals.
         """
         return replace(self, intervals=self._intervals(level))
 
@@ -464,7 +464,7 @@ class Inversion(ResultArrays):
         Raises
         ------
         InputError
-            For a row without a solution, a level that is no probability, if the result has no spectra, and if its
+            For a row without a solution, a level that is not between 0 and 1, if the result has no spectra, and if its
             method has no posterior of ln γ.
         """
         return change_of(self, one, other, level)

@@ -159,14 +159,14 @@ class Chain:
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
         self.floor = 1.0  # least share of a parabola's curvature
         self._falling: Array | None = None  # direction of negative curvature that conjugate gradients have met
-        self.looser = 1.0  # how much weaker the coupling is taken to be in the matrix of parabolas
+        self.coupling_divisor = 1.0  # how much weaker the coupling is taken to be in the matrix of parabolas
 
-    def work_roughly(self, rough: bool) -> None:
-        """Take Newton's matrix in single precision, which halves the time, or no longer."""
-        self.matrix = self._rough if rough else self._whole
+    def use_single_precision(self, single: bool) -> None:
+        """Choose whether Newton's matrix is in single precision, which halves the time."""
+        self.matrix = self._rough if single else self._whole
 
-    def tell(self, tick: Callable[[float], None]) -> None:
-        """Set what is called with the progress of factoring or inverting the matrix, from 0 to 1."""
+    def report_to(self, tick: Callable[[float], None]) -> None:
+        """Call a function with the progress of factoring or inverting the matrix, from 0 to 1."""
         self._whole.tick = self._rough.tick = tick
 
     # ---- objective
@@ -206,19 +206,19 @@ class Chain:
         return np.asarray(self._here.residual)
 
     @property
-    def share(self) -> Array:
+    def difference_slopes(self) -> Array:
         """How the differences change with ln τ, g, shape (R, M − 1)."""
         return np.asarray(self._here.share)
 
     @property
-    def firm(self) -> Array:
-        """Curvature of the parabolas of the coupling, or as the mixture of normal distributions has it.
+    def coupling_curvature(self) -> Array:
+        """Curvature of parabolas that touch the term of each g in the objective from above, shape (R, M − 1).
 
-        There g counts to be as wide as it is known.
+        With the variance of g, where `spread` has it, it is the expected precision of the mixture of normal
+        distributions that Student's distribution is.
         """
         d, q = self._differences, self._here.q
-        firm = d.weight if d.normal else d.weight * (1.0 + NU) / (NU + q + d.weight * self.spread)
-        return np.asarray(firm)
+        return np.asarray(d.weight if d.normal else d.weight * (1.0 + NU) / (NU + q + d.weight * self.spread))
 
     def changes(self, y: Array) -> tuple[Array, Array]:
         """Differences e of ln γ along the states, shape (R, M), and g, shape (R, M − 1), at some point."""
@@ -262,7 +262,7 @@ class Chain:
     def _derive(self, mode: int, model: Model) -> None:
         """Find what the second derivative consists of."""
         least = {_TRUE: -math.inf, _TAMED: self.floor, _TOUCHING: 1.0}[mode]
-        curved = self._here.firm if mode < _TOUCHING else self.firm / self.looser
+        curved = self._here.firm if mode < _TOUCHING else self.coupling_curvature / self.coupling_divisor
         if mode < _TOUCHING and not model.normal:
             curved = curved * np.maximum((NU - self._here.q) / (NU + self._here.q), least)
         self._curvature = kernel.derive(
@@ -394,14 +394,14 @@ class Chain:
                 mode, free = self._factor_from(first, model), self.free
                 # With few digits it may seem to be indefinite.
                 if self.matrix is self._rough and (mode == _NONE or (mode > first == _TRUE and residual < _OLD)):
-                    self.work_roughly(False)
+                    self.use_single_precision(False)
                     mode = self._factor_from(_TAMED if mode == _NONE else _TRUE, model)
                 if mode == _NONE:
                     break
                 step = -self.solve(self.gradient[None], max(_SHARE * min(residual, 1.0), _LEAST_SHARE))[0]
                 if not (model.normal or self._across):
                     step = self._corrected(step)
-            phi = self._walk(step, phi, model)
+            phi = self._line_search(step, phi, model)
             before, residual = residual, self.differentiate()
             if residual <= _CLOSE and residual > 0.5 * before:
                 break
@@ -414,9 +414,9 @@ class Chain:
         found, done = self._conjugate(right, max(_SHARE * min(10.0 * residual, 1.0), _LEAST_SHARE), _OLD_TURNS)
         if done:
             return -found
-        return None if self._falling is None else self._way_from_saddle(-self._falling, phi, model)
+        return None if self._falling is None else self._step_from_saddle(-self._falling, phi, model)
 
-    def _way_from_saddle(self, way: Array, before: float, model: Model) -> Array:
+    def _step_from_saddle(self, way: Array, before: float, model: Model) -> Array:
         """Step along a direction of negative curvature as long as the objective falls; return the step.
 
         Newton's steps grow slowly there, by a share of their length.
@@ -464,7 +464,7 @@ class Chain:
         falls = float((amended * self.gradient).sum()) < _LITTLE * float((step * self.gradient).sum())
         return np.asarray(amended if falls else step)
 
-    def _walk(self, step: Array, before: float, model: Model) -> float:
+    def _line_search(self, step: Array, before: float, model: Model) -> float:
         """Go along the step as far as the objective falls, from its value `before` on; return what it is then."""
         logs, points = self.grid.logs, self.weight.shape[1]
         step[:, logs:] *= self.free[:, logs:]
@@ -505,7 +505,7 @@ class Chain:
         step = -self.solve(self.gradient[None])[0]
         self.matrix.invert(len(self.y))
         told = look()
-        self._walk(step, phi, model)
+        self._line_search(step, phi, model)
         return told
 
     def factor_touching(self, model: Model, *, invert: bool) -> bool:

@@ -71,7 +71,7 @@ class _Pieces:
 
 
 @dataclass(eq=False)
-class _Round:
+class _Pass:
     """Result of one pass through all series."""
 
     process: Ints
@@ -108,17 +108,17 @@ def match(observed: Observations, chains: Chains, options: TrackingOptions, know
     ranges = [(one.name, *np.log(one.range)) for one in known if one.range is not None]
     scale = np.maximum(_FIRST_SCALE, 2.0 * chains.motion.scale)
     starts = pieces.length >= options.min_length
-    found = _walk(pieces, starts, parents, scale, ranges, sure=False)
+    found = _pass_through(pieces, starts, parents, scale, ranges, sure=False)
     if found.off:
         # processes age at different rates, so that most of them changing little must not tear one apart
         off, extra = (np.concatenate(part) for part in zip(*found.off, strict=True))
         wide = spread_of(off, np.ones_like(off), extra, 0.9)
         scale = np.maximum(np.maximum(wide, chains.motion.scale), _LEAST_SCALE)
-    found = _walk(pieces, starts, parents, scale, ranges)
+    found = _pass_through(pieces, starts, parents, scale, ranges)
     least = max(options.min_length, round(options.min_presence * observed.series.size))
     recurring = _recurring(pieces, found.process < 0, scale, least)
     if recurring.any():
-        found = _walk(pieces, starts | recurring, parents, scale, ranges)
+        found = _pass_through(pieces, starts | recurring, parents, scale, ranges)
     union = _unite(found, pieces, scale, len(ranges))
     owner = np.append(union, -1)[found.process]
     trajectories = _united_trajectories(found.trajectories, union)
@@ -173,7 +173,7 @@ def _parents(keys: pd.DataFrame) -> Ints:
     return parents
 
 
-def _walk(
+def _pass_through(
     pieces: _Pieces,
     starts: NDArray[np.bool_],
     parents: Ints,
@@ -181,11 +181,11 @@ def _walk(
     ranges: list[tuple[str, float, float]],
     *,
     sure: bool = True,
-) -> _Round:
+) -> _Pass:
     """Visit each series after the one that it is compared with; `starts` begin processes where they match none."""
     points = pieces.trajectory.shape[1]
     none, ones = np.full(pieces.length.size, -1, dtype=np.intp), np.ones(pieces.length.size)
-    found = _Round(none, ones, np.empty(0), np.empty(0), sure=sure)
+    found = _Pass(none, ones, np.empty(0), np.empty(0), sure=sure)
     states = [Expected.nothing(0, points)] * parents.size
     size = len(ranges)
     members = np.split(
@@ -196,7 +196,7 @@ def _walk(
         mine = members[k]
         _assign(found, pieces, mine, expected, scale, ranges)
         fresh = mine[(found.process[mine] < 0) & starts[mine]]
-        size = _found(found, pieces, fresh, size, scale)
+        size = _begin_processes(found, pieces, fresh, size, scale)
         states[k] = expected.grown(size)
         for piece in mine[found.process[mine] >= 0]:
             found.off.append(
@@ -208,7 +208,7 @@ def _walk(
     return found
 
 
-def _found(found: _Round, pieces: _Pieces, fresh: Ints, size: int, scale: Floats) -> int:
+def _begin_processes(found: _Pass, pieces: _Pieces, fresh: Ints, size: int, scale: Floats) -> int:
     """Let chains that match no process begin one, the longest first; chains that continue a process belong to it."""
     new: list[list[int]] = []
     for piece in fresh[np.argsort(-pieces.length[fresh], kind="stable")]:
@@ -257,7 +257,7 @@ def _recurring(pieces: _Pieces, left: NDArray[np.bool_], scale: Floats, least: i
 
 
 def _assign(
-    found: _Round,
+    found: _Pass,
     pieces: _Pieces,
     mine: Ints,
     expected: Expected,
@@ -288,7 +288,7 @@ def _assign(
             open_[(span[:, 0] <= span[k, 1]) & (span[:, 1] >= span[k, 0]), p] = False
 
 
-def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
+def _unite(found: _Pass, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
     """Return the process that each belongs to, after those that are one but never met have been united."""
     size = found.trajectories.shape[1]
     union = np.arange(size)
@@ -310,7 +310,7 @@ def _unite(found: _Round, pieces: _Pieces, scale: Floats, pinned: int) -> Ints:
     return union
 
 
-def _last_seen(found: _Round) -> Expected:
+def _last_seen(found: _Pass) -> Expected:
     """Latest trajectories that are known of the processes."""
     known = np.asarray(np.isfinite(found.trajectories).any(axis=(2, 3)))
     last = known.shape[0] - 1 - np.argmax(known[::-1], axis=0)

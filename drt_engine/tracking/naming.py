@@ -46,7 +46,7 @@ def settle(
     named = dict(matched.pinned)
     for one in known:
         if one.range is None:
-            _plant(one, _seeded(observed, process, one), process, trajectories, named)
+            _name_process(one, _process_of_seed(observed, process, one), process, trajectories, named)
     # _ranges gives those that have a range.
     for p, (low, high) in {p: one.range for p, one in zip(matched.pinned, _ranges(known), strict=True)}.items():  # type: ignore[misc]
         if not (process == p).any():
@@ -73,7 +73,7 @@ def _named(given: list[str | None]) -> list[str]:
     return [f"P{k + 1}" if name is None else name for k, name in enumerate(given)]
 
 
-def _seeded(observed: Observations, process: Ints, seed: Known) -> int:
+def _process_of_seed(observed: Observations, process: Ints, seed: Known) -> int:
     """Return the process that most peaks nearest to a seed belong to."""
     frames = np.flatnonzero(_chosen(observed, seed))
     inside = np.flatnonzero(np.isin(observed.frame, frames))
@@ -109,7 +109,9 @@ def _chosen(observed: Observations, seed: Known) -> NDArray[np.bool_]:
     return chosen
 
 
-def _plant(one: Known, found: int, process: Ints, trajectories: NDArray[np.float64], named: dict[int, str]) -> None:
+def _name_process(
+    one: Known, found: int, process: Ints, trajectories: NDArray[np.float64], named: dict[int, str]
+) -> None:
     """Give a process a name, and merge it with the one that already has it."""
     if named.get(found, one.name) != one.name:
         raise InputError(

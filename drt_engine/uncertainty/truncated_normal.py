@@ -75,7 +75,7 @@ class TruncatedPosterior:
         Raises
         ------
         InputError
-            For a level that is no probability.
+            For a level that is not between 0 and 1.
         """
         weights = self.expansion.values(self.expansion.tau if tau is None else tau)
         mean, solution = self._sums(self.mean, weights), self._sums(self.parameters.coefficients, weights)
@@ -99,7 +99,7 @@ class TruncatedPosterior:
         Raises
         ------
         InputError
-            For a level that is no probability, and for relaxation times that do not ascend.
+            For a level that is not between 0 and 1, and for relaxation times that do not ascend.
         """
         return self._resistance(areas_between(self.expansion, low, high), level)
 
@@ -119,7 +119,7 @@ class TruncatedPosterior:
             For a name that is not an unknown of the model, and for a level that is not a probability.
         """
         if name not in self.series_elements:
-            raise InputError(f"{name!r} is not a parameter of the model; it has {', '.join(self.series_elements)}.")
+            raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
         at = self.expansion.tau.size + self.series_elements.index(name)
         value, half = getattr(self.parameters, name), quantile(level) * np.sqrt(self.covariance[:, at, at])
         return np.maximum(value - half, 0.0), value + half

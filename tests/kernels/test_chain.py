@@ -422,7 +422,7 @@ def test_from_a_saddle_the_objective_falls_along_negative_curvature():
     least, ways = np.linalg.eigh(np.array([chain.multiply(v).ravel() for v in columns]))
     assert least[0] < 0.0
     way = ways[:, 0].reshape(chain.y.shape)
-    step = chain._way_from_saddle(-np.sign((way * chain.gradient).sum()) * way, start, at.model)
+    step = chain._step_from_saddle(-np.sign((way * chain.gradient).sum()) * way, start, at.model)
     assert Dense(at).objective((chain.y + step).ravel()) < start - 1e-3
     # What belongs to the point that it starts from is there again.
     assert chain._here.total == start

@@ -96,8 +96,8 @@ KINDS = {
         table(FIVE, *rows(F, Z.real, Z.imag, 1.003 * abs(Z), DEGREES)), remark="by up to 0.3 % of |Z| at 25 points"),
     "a phase apart": Kind(
         table(FIVE, *rows(F, Z.real, Z.imag, abs(Z), DEGREES + 0.2)), remark="'phase/deg' differs"),
-    "|Z| and phase that are no numbers": Kind(
-        table(FIVE, *replaced(CHECKED, 4, {3: "?", 4: "n.d."})), remark="1 cell of the column '|Z|' is no number"),
+    "|Z| and phase that are not numbers": Kind(
+        table(FIVE, *replaced(CHECKED, 4, {3: "?", 4: "n.d."})), remark="1 cell of the column '|Z|' is not a number"),
     **{
         f"a row of {word}": Kind(
             table("f\tre\tim", *replaced(replaced(CARTESIAN, 24, {1: word}), 7, {1: word, 2: word})),

@@ -100,7 +100,7 @@ def test_a_track_that_is_no_number_leaves_that_of_the_header(file):
     tracks[3:, 1] = 0.5
     read = read_file(file(ism(tracks=tracks)))
     assert (read.sweeps[0].state["voltage"], read.sweeps[0].state["current"]) == (3.7, 0.5)
-    assert sum("is no number at" in remark for remark in read.remarks) == 2
+    assert sum("is not a number at" in remark for remark in read.remarks) == 2
 
 
 def test_area_in_its_unit(file):

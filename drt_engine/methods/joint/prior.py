@@ -79,7 +79,7 @@ def _traces(
     count = eigen.size
     knee = grid.knee[: logs - 2]
     stiff = (grid.rate * lam / np.sqrt(knee**2 + lam * (problem.slope_changes() ** 2 + known.slope))).mean(axis=0)
-    steps = (chain.firm / problem.spacing).mean(axis=0)
+    steps = (chain.coupling_curvature / problem.spacing).mean(axis=0)
     own, coupled = np.zeros((3, logs)), np.zeros((3, logs))
     for out, slopes in ((own, lam * grid.slope), (coupled, steps)):
         out[0, :-1] += slopes

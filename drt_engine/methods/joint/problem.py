@@ -163,7 +163,7 @@ class SeriesProblem:
     def keep_progress_in(self, steps: Steps) -> None:
         """Keep in `steps` how far the work is from now on."""
         self.steps = steps
-        self.chain.tell(steps.within)
+        self.chain.report_to(steps.within)
 
     def state(self) -> dict[str, Array]:
         """Name what further steps begin from: the solution, and how much it may change."""
@@ -350,7 +350,7 @@ class SeriesProblem:
         self, noise: Array, lam: float, strength: Array, tolerance: float, limit: int, *, normal: bool = False
     ) -> float:
         self.set_noise(noise)
-        self.chain.work_roughly(tolerance >= COARSE or (len(strength) == 1 and strength[0] <= _FIRM))
+        self.chain.use_single_precision(tolerance >= COARSE or (len(strength) == 1 and strength[0] <= _FIRM))
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.prior_share, normal), tolerance, limit)
 
@@ -358,7 +358,7 @@ class SeriesProblem:
         """Factor the second derivative of the parabolas that touch the objective, or leave blocks of its inverse."""
         self.set_noise(found.noise[None])
         model = self.model(found)
-        self.chain.work_roughly(False)
+        self.chain.use_single_precision(False)
         with single_threaded_blas():
             return self.chain.factor_touching(model, invert=invert)
 

@@ -173,7 +173,7 @@ def _estimates(problem: SeriesProblem, found: SeriesHyperparameters, limit: int)
         return np.array([*_noise_variance(problem, found, known), *_strength_and_shift(problem, found, known)])
 
     problem.set_noise(found.noise[None])
-    problem.chain.work_roughly(False)
+    problem.chain.use_single_precision(False)
     with single_threaded_blas():
         return problem.chain.step_touching(problem.model(found), estimate)
 
@@ -203,7 +203,7 @@ def _strength_and_shift(problem: SeriesProblem, found: SeriesHyperparameters, kn
     415): each change counts as far as the data determine it.
     """
     number, chain, ratio = problem.spacing.size, problem.chain, problem.spacing_ratio
-    firm, change = chain.firm, chain.share
+    firm, change = chain.coupling_curvature, chain.difference_slopes
     expected = coupled_freedom(problem, found, known) / firm.size
     counts = (expected - firm * known.change).clip(min=1e-3)
     square = firm / (found.strength / ratio * problem.terms.relative) * change**2

@@ -65,9 +65,9 @@ class SeriesUncertainty:
         problem.begin(parameters)
         problem.update_coupling(found)
         chain, steps = problem.chain, steps or Steps()
-        chain.tell(steps.within)
+        chain.report_to(steps.within)
         steps.on(known=chain.known, spread=chain.spread)
-        chain.looser = 1.0
+        chain.coupling_divisor = 1.0
 
         def updated() -> Array:
             problem.factor(found, invert=True)
@@ -77,7 +77,7 @@ class SeriesUncertainty:
 
         for n in range(_PASSES):
             (problem.prior_share,) = steps.do(updated, _VARIANCES_FOUND * (n + 1) / _PASSES, 2).tolist()
-        chain.looser = _LOOSER
+        chain.coupling_divisor = _LOOSER
 
     def posterior(self, steps: Steps | None = None) -> LogPosterior:
         """Estimate the uncertainty of each state by itself; `steps` are the same as before."""
@@ -91,7 +91,7 @@ class SeriesUncertainty:
             return covariance, chain.y + moved[-1]
 
         steps = steps or Steps()
-        chain.tell(steps.within)
+        chain.report_to(steps.within)
         covariance, mean = steps.end(moments, 3)
         rows = len(covariance)
         sizes = np.full(rows, problem.size)
@@ -120,7 +120,7 @@ class SeriesUncertainty:
         for n in range(3):
             own[:, n : n + bent.shape[1]] += bent * grid.bend[:, n]
         own *= problem.prior_share * _LAMBDA_DEVIATION
-        firm, share = chain.firm, chain.share
+        firm, share = chain.coupling_curvature, chain.difference_slopes
         weight = self.found.strength / problem.spacing_ratio * problem.terms.relative
         slope_term = _COUPLING_DEVIATION * firm * share * firm / ((1.0 + NU) * weight) / np.sqrt(problem.spacing)
         step = np.zeros((len(slope_term), logs))
