@@ -60,7 +60,7 @@ class Extent:
     rows : ndarray of int, or None
         Row numbers in the file, series by series where spectra are inverted together; None for all as they are.
     ends : ndarray of int, or None
-        Where blocks may end, so that none divides a series: as :func:`drt_engine.series.in_series_order` returns it. None for
+        Where blocks may end, so that none divides a series, by :func:`drt_engine.series.in_series_order`. None for
         anywhere.
     """
 

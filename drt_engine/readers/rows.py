@@ -317,6 +317,7 @@ def _refuse_inductive_throughout(rows: Rows, columns: Mapping[str, TableColumn])
         raise rows.error(
             0,
             f"{im.heading!r} is positive at all {rows.frequency.size} points, as of an inductor; here capacitive "
-            f"means a negative {'phase' if polar else 'imaginary part'}. If the column holds {'-phase' if polar else '-Im'}, "
-            f"say so with flip_im=True or columns='{turned_round}'; if it is an inductor, with columns='{as_it_is}'.",
+            f"means a negative {'phase' if polar else 'imaginary part'}. If the column holds "
+            f"{'-phase' if polar else '-Im'}, say so with flip_im=True or "
+            f"columns='{turned_round}'; if it is an inductor, with columns='{as_it_is}'.",
         )
