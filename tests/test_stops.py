@@ -310,9 +310,8 @@ def test_a_residual_of_too_few_elements_is_told_from_noise(tmp_path, run):
     found = drt.validate(drt.read_spectra(tmp_path / "c.h5"))
     assert float(residual) == pytest.approx(np.median(found.rms), rel=1e-2)
     assert float(residual) > 50 * float(noise)
-    assert (
-        f"in 3 valid spectra, are those of the model with {found.elements[1]} elements that the criterion μ takes"
-        in " ".join(said.split())
+    assert f"in 3 valid spectra, are those of the {found.elements[1]} elements at which μ stops" in " ".join(
+        said.split()
     )
 
 

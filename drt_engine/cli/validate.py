@@ -125,9 +125,9 @@ def _say_residuals(name: str, one: "Validation") -> None:
     many = int(np.count_nonzero(few))
     if 2 * many > len(one):
         say(
-            f"  residuals far above the noise, in {count_of(many, 'valid spectrum')}, are those of the model with "
-            f"{np.median(one.elements[few]):.0f} elements that the criterion μ takes; the model of the test has more, "
-            "and leaves the noise"
+            f"  residuals far above the noise, in {count_of(many, 'valid spectrum')}, are those of "
+            f"the {np.median(one.elements[few]):.0f} elements at which μ stops; the model that is tested has more, and "
+            "leaves the noise"
         )
 
 
