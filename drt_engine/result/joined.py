@@ -30,7 +30,7 @@ def series_along_first(result: "Inversion") -> JointSeries | None:
         return None
     one, *two = result.method.columns
     lines = series_along(result.states, one, (*(result.method.series or ()), *two))
-    return _joined_by(result, lines, result.coupling, result.shift, Status.BREAK)
+    return _joint_series(result, lines, result.coupling, result.shift, Status.BREAK)
 
 
 def series_along_second(result: "Inversion") -> JointSeries | None:
@@ -44,13 +44,13 @@ def series_along_second(result: "Inversion") -> JointSeries | None:
         for rows in sheet.rows.T:
             here = rows >= 0
             lines.append(OrderedSeries(rows[here], value[rows[here]].astype(float), sheet.position[1][here]))
-    return _joined_by(result, lines, result.coupling_across, result.shift_across, Status.BREAK_ACROSS)
+    return _joint_series(result, lines, result.coupling_across, result.shift_across, Status.BREAK_ACROSS)
 
 
-def _joined_by(
+def _joint_series(
     result: "Inversion", lines: Sequence[OrderedSeries], coupling: Array, shift: Array, flag: Status
 ) -> JointSeries:
-    """Collect the series that have hyperparameters."""
+    """Make the series whose spectra have hyperparameters and a solution."""
     assert isinstance(result.method, LogGaussian)
     assert result.impedance is not None
     kept, series = [], []
@@ -63,11 +63,11 @@ def _joined_by(
         series += [number for k in parts if k.size >= 2]
     hyper = np.stack([result.regularisation, result.noise_floor, result.noise_relative, coupling, shift], axis=1)
     breaks = (result.status & np.uint32(flag)) != 0
-    held = np.isfinite(result.coupling_across)
+    across = np.isfinite(result.coupling_across)
     z = result._at_middle(result.impedance)
     of_all = result.method, result.frequency, z, result.expansion, result._parameters, hyper, breaks
     return JointSeries(
-        *of_all, kept, np.unique(series, return_inverse=True)[1], held, [_sweeps(result, line.rows) for line in kept]
+        *of_all, kept, np.unique(series, return_inverse=True)[1], across, [_sweeps(result, line.rows) for line in kept]
     )
 
 

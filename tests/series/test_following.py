@@ -157,6 +157,12 @@ def test_predictions_need_a_series(single):
         drt.validate(single)
 
 
+def test_of_two_spectra_none_is_predicted(spectra):
+    found = drt.invert(spectra[:2], drt.LogGaussian(along="voltage")).predictions()
+    assert np.isnan(found.error).all()
+    assert np.isnan(found.score).all()
+
+
 def test_differences_of_a_parabola_are_its_bend():
     position = np.array([0.0, 1.0, 2.5, 3.0])
     state, factor = differences(position)

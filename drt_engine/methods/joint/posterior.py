@@ -80,8 +80,8 @@ class JointSeries:
         The series, each of spectra with a solution; or parts of one that were inverted each by itself.
     series : ndarray of int, shape (len(lines),)
         Which series each belongs to, counted from zero.
-    held : ndarray of bool, shape (K,)
-        Whether a solution is held by other series as well: it then stays as it is where a state is put beside it.
+    coupled_across : ndarray of bool, shape (K,)
+        Whether a solution is coupled to other series as well: it then stays as it is where a state is put beside it.
     sweeps : list of Sweeps or None
         When the points of each series were measured, if what the change of the cell adds to them was taken off.
     """
@@ -95,9 +95,9 @@ class JointSeries:
     breaks: NDArray[np.bool_]
     lines: list[OrderedSeries]
     series: NDArray[np.intp]
-    held: NDArray[np.bool_]
+    coupled_across: NDArray[np.bool_]
     sweeps: list[Sweeps | None]
-    _of: dict[int, tuple[int, int]] = field(init=False)
+    _places: dict[int, tuple[int, int]] = field(init=False)
     posterior: Callable[..., LogPosterior] = field(init=False)
     _steps: Steps | None = field(init=False, default=None)
     _kept: Callable[[int], LogPosterior] = field(init=False)
@@ -107,7 +107,7 @@ class JointSeries:
     def __post_init__(self) -> None:
         """Note where each spectrum is, and keep the posteriors that were worked on last."""
         where = {int(row): (n, k) for n, line in enumerate(self.lines) for k, row in enumerate(line.rows)}
-        object.__setattr__(self, "_of", where)
+        object.__setattr__(self, "_places", where)
         object.__setattr__(self, "_working", RLock())
         object.__setattr__(self, "_kept", lru_cache(_KEPT)(self._posterior))
         object.__setattr__(self, "posterior", self._kept_posterior)
@@ -115,7 +115,7 @@ class JointSeries:
 
     def line_of(self, row: int) -> int | None:
         """Which series a spectrum belongs to."""
-        found = self._of.get(row)
+        found = self._places.get(row)
         return None if found is None else found[0]
 
     def _prepared(
@@ -243,8 +243,8 @@ class JointSeries:
         if one == other:
             still = np.zeros(areas.size)
             return Change(level, self.expansion.tau, still, still.copy(), still.copy(), 0.0, 0.0, 0.0)
-        number, i = self._of[one]
-        _, j = self._of[other]
+        number, i = self._places[one]
+        _, j = self._places[other]
         covariance = self._uncertainty(number).pair_covariance(i, j)
         by = np.concatenate([-gamma[0], gamma[1]])
         own, cross = np.diag(covariance).reshape(2, -1), np.diag(covariance, areas.size)
@@ -267,7 +267,7 @@ class JointSeries:
 
     def separate_posterior(self, rows: NDArray[np.intp]) -> LogPosterior:
         """Find the posterior of spectra of a series if each is inverted by itself, with its own noise if larger."""
-        number, places = self._of[int(rows[0])][0], [self._of[int(row)][1] for row in rows]
+        number, places = self._places[int(rows[0])][0], [self._places[int(row)][1] for row in rows]
         more = self._uncertainty(number).excess_noise()[places]
         known, (lam, floor, share) = self.parameters.rows(rows), self.hyper[rows, :3].T
         method, _ = self.method.of_series(self.parameters.rows(self.lines[number].rows))
@@ -339,7 +339,7 @@ class JointSeries:
         if at < line.value.size and line.value[at] == value:
             out[0] = self.expansion.curve(known.coefficients[[at]], np.asarray(tau, dtype=float))[0]
             if level is not None:
-                low, high = self.posterior(self._of[int(line.rows[at])][0]).gamma_interval(level, tau)
+                low, high = self.posterior(self._places[int(line.rows[at])][0]).gamma_interval(level, tau)
                 out[1], out[2] = low[at], high[at]
             return
         share = (value - line.value[at - 1]) / (line.value[at] - line.value[at - 1])
@@ -349,12 +349,12 @@ class JointSeries:
         parameters = _inserted(known, at, share)
         breaks = np.insert(self.breaks[line.rows], at, False)
         problem, found = self.problem_of(line, position, z, breaks, parameters.tail_exponent)
-        held = self.held[line.rows].any()
-        coefficients = parameters.coefficients if held else problem.refine(found, parameters)
+        fixed = self.coupled_across[line.rows].any()
+        coefficients = parameters.coefficients if fixed else problem.refine(found, parameters)
         out[0] = self.expansion.curve(coefficients[[at]], np.asarray(tau, dtype=float))[0]
         if level is not None:
             parameters = replace(parameters, coefficients=coefficients)
-            number = self._of[int(line.rows[0])][0]
+            number = self._places[int(line.rows[0])][0]
             # Data decide on common factors of γ where there are some. Here, they are expected to go on as they do.
             problem.expect_differences(self._uncertainty(number).problem.mean_square_difference())
             posterior = SeriesUncertainty(problem, found, parameters).posterior()

@@ -93,6 +93,8 @@ def _predict_line(
 def _not_predicted(series: "JointSeries", line: OrderedSeries, sigma: Array, out: Prediction) -> NDArray[np.bool_]:
     """Score the spectra of a series; return which are not predicted, of neighbours the one that is worst."""
     error, number = out.error[line.rows], line.rows.size
+    if np.isnan(error).all():
+        return np.zeros(number, dtype=bool)  # of two spectra, none is predicted by others
     # A state has as much freedom as the differences that it is in leave it: more at the ends.
     state, coefficient = differences(line.position)
     here = state >= 0
