@@ -139,7 +139,7 @@ class Spectra:
         Parameters
         ----------
         rows : int, slice, or array_like of int or bool
-            Which, in numpy's terms; a boolean column of `states` will do.
+            Row numbers, a slice, or a boolean for each spectrum, such as a condition on `states`.
         """
         chosen = chosen_rows(len(self), rows)
         times = None if self._point_time is None else self._point_time[chosen]

@@ -53,7 +53,7 @@ def limited_threads(threads: int) -> Iterator[None]:
     Parameters
     ----------
     threads : int
-        How many.
+        Number of threads.
     """
     token = _LIMIT.set(threads)
     try:

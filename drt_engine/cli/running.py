@@ -34,7 +34,7 @@ def inverted(path: Path, out: Path, method: "Method", **job: Any) -> "JobSummary
     path, out : Path
         File of spectra, and of inversions.
     method : Method
-        How.
+        Inversion method.
     **job
         As :func:`drt_engine.invert_file` takes them.
     """

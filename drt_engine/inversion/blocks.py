@@ -57,7 +57,7 @@ def invert(
     spectra : Spectra
         K spectra.
     method : Method, optional
-        How; ``LogGaussian()`` by default.
+        Inversion method; ``LogGaussian()`` by default.
     level : float, optional
         Probability of the intervals of γ, R_pol and R_inf that the result is to have; by default it has none.
     chosen : mapping, optional
@@ -225,7 +225,7 @@ def series_totals(spectra: Spectra, method: Method) -> Totals:
     spectra : Spectra
         K spectra, with the state columns that distinguish the series of the method.
     method : Method
-        How; one that shares λ.
+        Inversion method that shares λ over series.
 
     Returns
     -------

@@ -45,7 +45,7 @@ def with_series(method: Method, states: pd.DataFrame) -> Method:
     Parameters
     ----------
     method : Method
-        How.
+        Inversion method.
     states : DataFrame
         All spectra's states; the columns may be others for a part of them.
 
@@ -76,7 +76,7 @@ def series_in(states: pd.DataFrame, method: Method) -> list[OrderedSeries]:
     states : DataFrame
         What each spectrum was measured at.
     method : Method
-        How.
+        Inversion method.
 
     Raises
     ------

@@ -96,7 +96,7 @@ def invert_file(
     out : path
         File of inversions, another one.
     method : Method, optional
-        How; ``LogGaussian()`` by default.
+        Inversion method; ``LogGaussian()`` by default.
     workers : int
         Processes that invert, each with its share of the threads; 1 is this one, with all threads, and starts none. A
         script that asks for more has to keep its work under ``if __name__ == "__main__":``, as with every use of

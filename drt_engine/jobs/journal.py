@@ -339,7 +339,7 @@ def load_part(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Arr
     path : Path
         Where they are.
     names : tuple of str, optional
-        Which; by default all.
+        Names of the arrays; by default all.
     """
     try:
         raw = path.read_bytes()

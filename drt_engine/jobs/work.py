@@ -65,7 +65,7 @@ class Task:
     rows : ndarray of int, or None
         Row numbers in the file, if they are not those of the block.
     method : Method
-        How.
+        Inversion method.
     chosen : mapping, or None
         Which λ each series has, where they share it.
     target : Path

@@ -65,7 +65,7 @@ class Tikhonov:
         Which solver. ``"auto"`` is ``"pivoting"``, the compiled one; what it cannot certify is solved by cvxpy, and the
         status says so.
     shape_type : {"fwhm", "factor"}
-        What `shape` means.
+        Meaning of `shape`.
     weighting : {"unit", "modulus", "iterated"} or sequence of pairs
         What the data are multiplied by: 1; 1/|Z|, for noise that is a share of the impedance; one over the deviation
         that the residuals of the fit before show around each frequency; or one over a standard deviation that is given
@@ -254,7 +254,7 @@ class Tikhonov:
         frequency, impedance, expansion
             As :meth:`solve` takes them.
         solutions : tuple
-            What it found: the unknowns, and λ of each, shape (K,).
+            What it found: the parameters, and λ of each, shape (K,).
 
         References
         ----------

@@ -107,7 +107,7 @@ def shape_factor(basis: Basis, tau: NDArray[np.float64], shape: float, shape_typ
         With ``"fwhm"``: the mean spacing of ln τ divided by the full width at half maximum of φ; 0.5 makes φ twice as
         wide as the spacing [1]_. With ``"factor"``: μ itself.
     shape_type : {"fwhm", "factor"}
-        What `shape` means.
+        Meaning of `shape`.
 
     Returns
     -------
@@ -359,7 +359,7 @@ class Expansion:
         Parameters
         ----------
         order : {0, 1, 2}
-            Which derivative.
+            Order of the derivative.
 
         Returns
         -------

@@ -33,7 +33,7 @@ def default_tau(
     beyond : float
         Decades below and above.
     kernel : str
-        What the distribution is one of.
+        Element that the distribution is made of.
 
     Raises
     ------

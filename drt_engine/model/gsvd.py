@@ -30,7 +30,7 @@ class GSVD:
     Attributes
     ----------
     problem : Problem
-        What was factorised.
+        The problem that was factorised.
     data_modes : ndarray, shape (n, r)
         U, orthonormal columns; zero where c = 0.
     modes : ndarray, shape (N, r)

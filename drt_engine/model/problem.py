@@ -140,7 +140,7 @@ class Parameters:
         Parameters
         ----------
         rows : ndarray of int, or slice
-            Which.
+            Row numbers.
         """
         return Parameters(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
@@ -200,7 +200,7 @@ class Problem:
     discretisation : Discretisation
         The matrices that they are made of.
     part : {"complex", "re", "im"}
-        Which data there is.
+        Part of the impedance that is fitted.
     series_elements, unseen : tuple of str
         Which of R_inf, L and 1/C are unknowns, and which of the model's the data do not show.
     matrix : ndarray, shape (n, N)
@@ -395,7 +395,7 @@ def assemble(
     discretisation : Discretisation
         The shared matrices.
     part : {"complex", "re", "im"}
-        Which part of the impedance is fitted.
+        Part of the impedance that is fitted.
     inductance, capacitance : bool
         Whether the model has jωL and 1/(jωC).
     exponent : float, optional
@@ -429,7 +429,7 @@ def assemble_with(
     discretisation : Discretisation
         The shared matrices.
     part : {"complex", "re", "im"}
-        Which part of the impedance is fitted.
+        Part of the impedance that is fitted.
     series_elements : tuple of str
         Names of the terms.
     impedance : ndarray of complex, shape (F, E)

@@ -47,7 +47,7 @@ def validity_residuals(
     validation : Validation
         The result of :func:`drt_engine.validate`.
     row : int
-        Which spectrum.
+        Row number of the spectrum.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
 
@@ -62,7 +62,7 @@ def validity_residuals(
     Raises
     ------
     InputError
-        If `validation` is none, for a row that does not exist, and for one that could not be tested.
+        If `validation` is not a Validation, for a row that does not exist, and for one that could not be tested.
     """
     one = _chosen(validation, row)
     if len(one) != 1:
@@ -137,8 +137,8 @@ def validity_map(
     Raises
     ------
     InputError
-        If `validation` is none, for rows that do not exist or could not be tested, and for a state that repeats or is
-        no number.
+        If `validation` is not a Validation, for rows that do not exist or could not be tested, and for a state that
+        repeats or is not a number.
     UnknownNameError
         For a state or a part that does not exist.
     """

@@ -69,7 +69,7 @@ def find_reader(path: str | PathLike[str]) -> Reader:
     Parameters
     ----------
     path : str or path
-        Which file.
+        Path of the file.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_file(path: str | PathLike[str], *, reader: str | None = None, options: 
     Parameters
     ----------
     path : str or path
-        Which file.
+        Path of the file.
     reader : str, optional
         Name of the reader, one of `READERS`; found by content if not given.
     options : ReadOptions, optional

@@ -91,7 +91,7 @@ def read_text(path: Path, options: ReadOptions | None = None) -> TextFile:
     Parameters
     ----------
     path : Path
-        Which file.
+        Path of the file.
     options : ReadOptions, optional
         Its `encoding` is used if given.
 

@@ -91,7 +91,7 @@ def at_edge(index: NDArray[np.intp]) -> NDArray[np.bool_]:
     Parameters
     ----------
     index : ndarray of int, shape (K,)
-        Which values.
+        Positions of the chosen values in the grid.
 
     Returns
     -------

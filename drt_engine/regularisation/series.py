@@ -77,7 +77,7 @@ def tally(criterion: Criterion, scores: Array) -> NDArray[np.int64]:
     Parameters
     ----------
     criterion : Criterion
-        What made the scores.
+        Criterion that made the scores.
     scores : ndarray, shape (K, G)
         Scores.
 
@@ -97,9 +97,9 @@ def add_totals(totals: Totals, more: Mapping[Series, NDArray[np.int64]]) -> None
     Parameters
     ----------
     totals : dict
-        What is added to.
+        Totals that `more` is added to.
     more : mapping
-        What is added.
+        Totals of further spectra.
     """
     for series, values in more.items():
         totals[series] = totals[series] + values if series in totals else values

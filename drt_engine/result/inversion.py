@@ -148,7 +148,7 @@ class Inversion(ResultArrays):
         Parameters
         ----------
         rows : int, slice, or array_like of int or bool
-            Which, in numpy's terms; a boolean column of `states` will do.
+            Row numbers, a slice, or a boolean for each spectrum, such as a condition on `states`.
         """
         chosen = chosen_rows(len(self), rows)
         arrays = {name: getattr(self, name)[chosen] for name in PER_SPECTRUM}
@@ -526,8 +526,8 @@ class Inversion(ResultArrays):
     ) -> "Deconvolution":
         """Decompose spectra into ZARC, Havriliak-Negami or Gaussian elements, starting from the peaks of γ.
 
-        The parts of spectra that were inverted together are fitted together as well: ln R, ln τ and the shape of each
-        go on smoothly along the state, as far as the data allow, and a small process that no single spectrum
+        The elements of spectra that were inverted together are fitted together as well: ln R, ln τ and the shape of
+        each go on smoothly along the state, as far as the data allow, and a small process that no single spectrum
         determines is determined by its neighbours.
 
         Parameters
@@ -537,11 +537,11 @@ class Inversion(ResultArrays):
             one from an older file, the impedance of the model is fitted, with its residual for the noise; errors are
             then right for noise in proportion to |Z| only.
         options : DeconvolutionOptions, optional
-            What the spectra are made of. The series terms are those of the inversion unless told, and so is how the
-            noise changes with frequency, where the inversion knows: from ``noise_floor`` and ``noise_relative``, from
-            deviations that were given, or from its residuals if it was weighted by them. Else it is in proportion to
-            |Z|. Tails that are no capacitor, lossy inductances and negative γ are taken off as the inversion found
-            them; errors of the parts do not know of theirs.
+            Form and number of the elements. Series elements are those of the inversion unless they are given, and so
+            is how the noise changes with frequency, if the inversion knows that: from ``noise_floor`` and
+            ``noise_relative``, from deviations that were given, or from its residuals if it was weighted by them. Else
+            it is in proportion to |Z|. Tails other than a capacitor, lossy inductances and negative γ are subtracted as the inversion
+            found them; the errors of the elements do not include theirs.
         series : sequence of str
             State columns that distinguish series; each spectrum starts from the one before in its series.
         along : str, optional
@@ -576,7 +576,7 @@ class Inversion(ResultArrays):
         Parameters
         ----------
         row : int
-            Which spectrum.
+            Row number of the spectrum.
         spectra : Spectra, optional
             The spectra that were inverted; see :meth:`deconvolve`.
         options : DeconvolutionOptions, optional

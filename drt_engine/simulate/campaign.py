@@ -56,7 +56,7 @@ class CampaignDesign:
     frequency_range : tuple of float
         Highest and lowest frequency, Hz.
     noise : Noise or None
-        What is put on the impedances; None for exact ones.
+        Noise that is added to the impedances; None for exact ones.
     seed : int
         Of the noise, the only thing that is random.
     current : float
@@ -222,7 +222,7 @@ class Campaign:
         tau : array_like, shape (T,)
             Relaxation times, s, positive.
         rows : slice, or array_like of int or bool
-            Which spectra, in numpy's terms; by default all.
+            Row numbers, a slice, or a boolean for each spectrum; by default all.
 
         Returns
         -------
@@ -247,7 +247,7 @@ class Campaign:
         Parameters
         ----------
         row : int
-            Which spectrum.
+            Row number of the spectrum.
 
         Returns
         -------
@@ -271,7 +271,7 @@ def campaign(design: CampaignDesign | None = None) -> Campaign:
     Parameters
     ----------
     design : CampaignDesign, optional
-        What is measured; by default the design above.
+        Cells, cycles, voltages and frequencies; by default the design above.
 
     Returns
     -------

@@ -281,7 +281,7 @@ class Circuit(Element):
     Parameters
     ----------
     elements : iterable of Element
-        Which; a circuit among them is taken apart.
+        Elements in series; a circuit among them stands for its elements.
 
     Raises
     ------

@@ -189,7 +189,7 @@ class TransmissionLine(Element):
         Parameters
         ----------
         n : int
-            How many.
+            Number of modes.
         """
         checked_count(n)
         total, leak = self.r_ion + self.r_e, (self.r_ion + self.r_e) / self.r_ct

@@ -25,7 +25,7 @@ class Solver(Protocol):
         b : ndarray, shape (K, n)
             Data.
         which : ndarray of int, shape (K,)
-            Which of the values of λ.
+            Position of the λ of each spectrum among the values.
 
         Returns
         -------

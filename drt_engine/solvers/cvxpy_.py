@@ -81,7 +81,7 @@ class CvxpySolver:
         b : ndarray, shape (K, n)
             Data.
         which : ndarray of int, shape (K,)
-            Which of the values of λ.
+            Position of the λ of each spectrum among the values.
 
         Returns
         -------

@@ -204,7 +204,7 @@ def intervals_of(
     Parameters
     ----------
     method : Method
-        What found them.
+        Method that found them.
     given : FittedSpectra
         The spectra and their solutions.
     level : float
@@ -283,11 +283,11 @@ def posterior_of(
     Parameters
     ----------
     method : Method
-        What found them; one that has a posterior of ln γ.
+        Method that found them, which has a posterior of ln γ.
     given : FittedSpectra
         The spectra and their solutions.
     rows : ndarray of int
-        Which.
+        Row numbers.
     joined : JointSeries, optional
         Series among them that were inverted together.
     """

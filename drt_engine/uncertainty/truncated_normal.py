@@ -109,7 +109,7 @@ class TruncatedPosterior:
         Parameters
         ----------
         name : {"r_inf", "inductance", "elastance"}
-            Which.
+            Series element: R_inf, L or 1/C.
         level : float
             Probability that it covers the value.
 

@@ -135,7 +135,7 @@ def compare(series: "JointSeries", row: int, gamma: Array, sigma: Array, out: Pr
     series : JointSeries
         The spectra, with their joint solutions.
     row : int
-        Which spectrum.
+        Row number of the spectrum.
     gamma : ndarray, shape (M,)
         What the others predict, ohm.
     sigma : ndarray, shape (F,)

@@ -77,7 +77,7 @@ class SeparateSolutions(NamedTuple):
         Parameters
         ----------
         rows : ndarray of int
-            Which.
+            Row numbers.
         found : Solution
             Their solutions.
         """

@@ -57,7 +57,7 @@ class Response:
     blocking : bool
         Whether K grows as 1/s towards frequency zero; else K is 1 there.
     time : str
-        What τ is called.
+        Name of τ.
     """
 
     name: ResponseName
