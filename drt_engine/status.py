@@ -73,7 +73,7 @@ _MESSAGES = {
     Status.UNRELATED: "Neighbours in this series are no more alike than spectra of different cells; expected what "
     "changes little from one to the next. The joint solution is close to that of each alone. Check that the column of "
     "along= orders spectra of one cell, and that series= distinguishes cells.",
-    Status.TAIL_UNCERTAIN: "The data do not tell the tail from another one, or from slow processes beyond the window, "
+    Status.TAIL_UNCERTAIN: "The data do not distinguish the tail from others or from slow processes beyond the window, "
     "and R_pol or the exponent depends on it. Measure at lower frequencies, or say by tail= what is known of the cell.",
     Status.ADMITTANCE: "γ is a distribution in the admittance, in siemens and not in ohm: 1/R_inf + jωC "
     "− ∫ γ/(1 + jωτ) d ln τ. R_inf and R_pol, the resistance at frequency zero less R_inf, are in ohm.",

@@ -78,7 +78,7 @@ class Steps:
     Parameters
     ----------
     kept : Kept, optional
-        Where it is kept how far the work is; nowhere by default.
+        Where progress is kept; nowhere by default.
     name : str
         Which part of the work that is kept this is.
     weight : float

@@ -50,8 +50,8 @@ def clean(
 ) -> None:
     """Leave points of a campaign out, or take them in again.
 
-    Measured values stay in the file; a mask beside them says which points are left out, and why. All that reads the
-    file goes by it. What was left out before stays so, until --undo.
+    Measured values stay in the file; a mask beside them says which points are left out, and why. Every command that
+    reads the file follows it. What was left out before stays so, until --undo.
     """
     import pandas as pd
 

@@ -36,7 +36,7 @@ def state_lines(states: "pd.DataFrame") -> list[str]:
 
 
 def values_of(column: "pd.Series[Any]") -> str:
-    """Write the values of a state: all of them if they are few, or else from where to where they go."""
+    """Write the values of a state: all of them if they are few, or else their range."""
     import pandas as pd
 
     known = column.dropna()

@@ -1,4 +1,4 @@
-"""How far the work on a block of spectra is, so that it goes on from there when it was stopped."""
+"""Progress of the work on a block of spectra, so that it goes on from there after a stop."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -13,7 +13,7 @@ __all__ = ["Stages"]
 
 
 class Stages:
-    """How far the work on a block is: spectra inverted by themselves, 1, along their series, 2, or across series, 3.
+    """Stages of the work on a block: spectra inverted by themselves, 1, along their series, 2, or across series, 3.
 
     Parameters
     ----------

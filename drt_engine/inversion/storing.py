@@ -32,8 +32,8 @@ _MOST_BEYOND = 0.1
 """Share of R_pol beyond the window of the data that is passed over."""
 
 _FLANK_SEEN, _LOOP_SEEN = 2.0, 3.0
-"""Score, in standard deviations, from which the flank of a process slower than the window is told, of which R_pol does
-not know, and from which one of the other sign, an inductive loop, is a misfit. The first is low, since the remark costs
+"""Score, in standard deviations, from which the flank of a process slower than the window is reported, which R_pol
+lacks, and from which one of the other sign, an inductive loop, is a misfit. The first is low, since the remark costs
 nothing: 0 to 2.5 % of spectra without such a process have it."""
 
 # As numbers: numpy takes long to find out what a flag is.

@@ -42,7 +42,7 @@ PART = PER_SPECTRUM
 """What is kept of a block of results, beside intervals where they are wanted; the rest follows from it."""
 
 SHARE = "share"
-"""How much of a block is done, in the file that keeps how far it is."""
+"""Share of a block that is done, in the file that keeps its progress."""
 
 _SECONDS_TO_FIRST, _SECONDS_BETWEEN, _TIMES_LONGER = 0.5, 2.0, 20.0
 """How far a block is, is kept after half a second, then every two, or less often where that itself takes long."""

@@ -1,8 +1,8 @@
 """Series of a cell that changes during its sweeps: each point is placed at its own time between the states.
 
 ln γ, R_inf, L and 1/C of neighbouring states are taken along parabolas in time. What these give at the time of a point,
-less what they give in the middle of its sweep, is taken off the measured impedance, and the series is inverted again,
-until both agree.
+less what they give in the middle of its sweep, is subtracted from the measured impedance, and the series is inverted
+again, until both agree.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ _ROUNDS = 12
 """Most inversions of a series."""
 
 _SETTLED = 0.05
-"""Root mean square change of what is taken off, in standard deviations of the noise, that ends them."""
+"""Root mean square change of what is subtracted, in standard deviations of the noise, that ends them."""
 
 _SHORTER = 0.5
 """What is made of the change that a round finds, once changes do not fall to this share of the last."""
@@ -151,7 +151,7 @@ def solve_placed(
 ) -> Placed:
     """Invert a series whose cell may change while its sweeps are measured.
 
-    Each round takes off what the solution before says that the change of the cell adds. Where sweeps follow each other
+    Each round subtracts what the change of the cell adds by the solution before. Where sweeps follow each other
     without a pause, a round leaves at most some half of what the one before has left, and a tenth to a third where
     states are coupled.
 
@@ -174,7 +174,7 @@ def solve_placed(
     Returns
     -------
     Placed
-        Without a change of the cell where that is not more probable, or where the rounds do not settle.
+        Without a change of the cell where that is not more probable, or where the rounds do not converge.
     """
     frequency, expansion = model
     basis = expansion.impedance(frequency)
@@ -241,7 +241,7 @@ def allowing_for_course(
     Parameters
     ----------
     posterior : LogPosterior
-        That of the series after the change of the cell was taken off, K states.
+        That of the series after the change of the cell was subtracted, K states.
     shares : tuple
         As :meth:`Sweeps.shares` has them.
     sigma : ndarray, shape (K, F)

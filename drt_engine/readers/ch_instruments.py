@@ -1,7 +1,7 @@
 """CH Instruments text (.txt) of the technique A.C. Impedance.
 
 A header of the date, the technique and lines of ``Key = value``, headings between commas, an empty line, rows. Z" is
-Im Z, negative for a capacitor, as the phase confirms; every row is held against its |Z| and phase within the four
+Im Z, negative for a capacitor, as the phase confirms; every row is checked against its |Z| and phase within the four
 digits that are printed. Init E is the potential of the measurement (``voltage``). A sweep that does not reach the Low
 Frequency of the header is unfinished.
 """

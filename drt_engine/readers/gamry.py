@@ -2,7 +2,7 @@ r"""Gamry Framework and Toolkit data (.DTA).
 
 Lines of ``KEY\tTYPE\tvalue\tlabel`` and tables: ``ZCURVE\tTABLE`` (``ZCURVE1`` and so on for further sweeps), a line of
 headings, a line of units, rows that begin with a tab. Zimag is Im Z: negative for a capacitor, as Zphz confirms, and
-every row is held against its Zmod and Zphz. Vdc and Idc are measured at every point; the states are their means and,
+every row is checked against its Zmod and Zphz. Vdc and Idc are measured at every point; the states are their means and,
 as ``voltage_drift`` and ``current_drift``, last less first value. A sweep goes on until it has passed FREQFINAL, which
 the last point may lie below by one step. ``EXPERIMENTABORTED T`` marks a run that was stopped. ``Temp`` is the reading
 of a thermocouple; without one the instrument writes what its input happens to show, as -327.67 or 1467 deg C, so that

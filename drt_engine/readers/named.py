@@ -137,7 +137,7 @@ def columns_of(
 def flipped(columns: Mapping[str, TableColumn]) -> dict[str, TableColumn]:
     """Return the columns with the other sign of the imaginary part or, where there is none, of the phase.
 
-    The user says so: it is not held against what |Z| and phase say.
+    The user says so: it is not compared with |Z| and phase.
     """
     found = dict(columns)
     if "im" in found:

@@ -40,7 +40,7 @@ BEYOND = 1e30
 
 
 def points_of(table: TextTable, heading: int, *, rename: Mapping[str, str] | None = None, minus: bool = False) -> Rows:
-    """Return the points of a table, held against |Z| and phase where it has them.
+    """Return the points of a table, checked against |Z| and phase where it has them.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 The first line says ``RelaxIS 3.0 Spectrum export``. Spectra stand side by side or one below the other; each has a line
 of headings (``Data: Frequency``, ``Data: Z'``, ``Data: Z''``, ``Data: |Z|``, ``Data: Theta (Z)``) and a line that holds
 what it was measured at (``DC=-0.080042, TM=33.741076, J=-5E-6, FV2=1``), the model and the name of the spectrum.
-Z'' is Im Z, negative for a capacitor, as Theta confirms; every row is held against |Z| and Theta.
+Z'' is Im Z, negative for a capacitor, as Theta confirms; every row is checked against |Z| and Theta.
 
 DC is the mean potential (V) and becomes ``voltage``; TM is the mean time of the sweep (s) and becomes ``time``: both
 were checked against an EC-Lab original, of which J is the mean current as the original has it, in mA. RelaxIS writes no

@@ -236,10 +236,9 @@ def unfinished(
 ) -> list[str | None]:
     """Return why each sweep is unfinished, or None.
 
-    A sweep is held against the others of the file: one that begins at another frequency than most, does not reach the
-    last frequency of most, or has fewer points is unfinished. Where no frequency is the commonest, the widest range is
-    what was meant. A single sweep counts as finished unless the header says how far
-    it should have gone.
+    A sweep is checked against the others of the file: one that begins at another frequency than most, does not reach
+    the last frequency of most, or has fewer points is unfinished. Where no frequency is the commonest, the widest range
+    is expected. A single sweep counts as finished unless the header says how far it should have gone.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 Sections as ``<Action1>`` ... ``</Action1>`` of ``Key=value``; the data stand in ``<Segment1>`` below a line
 ``Definition=`` that names the columns. Z Imag is Im Z, negative for a capacitor. E Real, E Imag, I Real and I Imag give
-the same impedance once more, and every row is held against E/I. Rows of DC steps have a frequency of 0 and are left
+the same impedance once more, and every row is checked against E/I. Rows of DC steps have a frequency of 0 and are left
 out. A sweep that does not reach the End Frequency of its action, and one in a segment without end, are unfinished.
 The manual of VersaStudio calls the impedance in this file uncalibrated; a remark says so.
 """

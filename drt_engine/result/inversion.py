@@ -331,7 +331,7 @@ class Inversion(ResultArrays):
     def at_one_time(self) -> Spectra:
         """Return the spectra that would have been measured in the middle of each sweep, had the cell not drifted.
 
-        What the model says of the drift is taken off the measured spectra; noise stays as it is. Spectra without drift
+        The drift by the model is subtracted from the measured spectra; noise stays as it is. Spectra without drift
         are returned as they are.
 
         Returns
@@ -540,8 +540,8 @@ class Inversion(ResultArrays):
             Form and number of the elements. Series elements are those of the inversion unless they are given, and so
             is how the noise changes with frequency, if the inversion knows that: from ``noise_floor`` and
             ``noise_relative``, from deviations that were given, or from its residuals if it was weighted by them. Else
-            it is in proportion to |Z|. Tails other than a capacitor, lossy inductances and negative γ are subtracted as the inversion
-            found them; the errors of the elements do not include theirs.
+            it is in proportion to |Z|. Tails other than a capacitor, lossy inductances and negative γ are subtracted
+            as the inversion found them; the errors of the elements do not include theirs.
         series : sequence of str
             State columns that distinguish series; each spectrum starts from the one before in its series.
         along : str, optional

@@ -15,7 +15,7 @@ __all__ = ["BlockMatrix"]
 Array = NDArray[Any]
 
 _OFTEN = 64
-"""After so many states it is told how far the work is."""
+"""After so many states progress is reported."""
 
 
 class BlockMatrix:

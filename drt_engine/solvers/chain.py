@@ -71,7 +71,7 @@ _SHARE, _LEAST_SHARE, _TURNS = 0.01, 1e-6, 400
 """Steps by conjugate gradients are solved to this share, less near the solution, in at most so many turns."""
 
 _OFTEN = 20
-"""After so many of these it is told how far it is."""
+"""After so many of these progress is reported."""
 
 _TRUE, _TAMED, _TOUCHING, _NONE = range(4)
 """Which second derivative is factored: the true one; with what may make it indefinite held up, term by term; that of

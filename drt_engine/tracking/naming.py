@@ -11,7 +11,7 @@ from drt_engine.tracking.matching import Matched
 from drt_engine.tracking.observations import Observations
 from drt_engine.tracking.options import Known, TrackingOptions
 
-__all__ = ["settle"]
+__all__ = ["named_processes"]
 
 Ints = NDArray[np.intp]
 
@@ -19,7 +19,7 @@ _NEAR = np.log(3.0)  # a name holds within a factor of three of its τ
 _TINY = -50.0  # ln R of a process that is named but not seen
 
 
-def settle(
+def named_processes(
     observed: Observations, matched: Matched, known: tuple[Known, ...], options: TrackingOptions
 ) -> tuple[Matched, list[str]]:
     """Unite and name what is known, drop what was seen too rarely, and put the rest in the order of τ.

@@ -13,7 +13,7 @@ from drt_engine.text import count_of
 from drt_engine.tracking.events import ProcessEvents, process_events
 from drt_engine.tracking.linking import Chains, Motion, link
 from drt_engine.tracking.matching import Matched, match
-from drt_engine.tracking.naming import settle
+from drt_engine.tracking.naming import named_processes
 from drt_engine.tracking.observations import Observations, observe
 from drt_engine.tracking.options import Known, TrackingOptions
 
@@ -186,7 +186,7 @@ def track(
         One row a peak, or a part of a deconvolution: ``spectrum``, ``tau`` (s), ``r`` (ohm), if known ``c`` (F), the
         states, and any other columns, which are kept. Standard errors, ``tau_error`` and ``r_error``, say how far a
         peak may lie from its process: where they are large, as of two parts of which only the sum is determined, it
-        does not tear a track apart. Rows with ``kind`` ``"edge"``, what lies beyond the data, are no processes.
+        does not break a track. Rows with ``kind`` ``"edge"``, what lies beyond the data, are no processes.
     along : str
         State of numbers that each series is ordered by, such as ``"voltage"``, ``"cycle"``, ``"time"`` or
         ``"temperature"``; each value once a series.
@@ -224,7 +224,7 @@ def track(
     observed = observe(peaks, along, series, states)
     chains = link(observed, options)
     matched = match(observed, chains, options, pins)
-    settled, names = settle(observed, matched, pins, options)
+    settled, names = named_processes(observed, matched, pins, options)
     found = process_events(observed, settled, chains.motion.scale, options.resolution)
     return _assembled(observed, chains, settled, (found, names), options)
 

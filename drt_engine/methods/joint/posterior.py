@@ -83,7 +83,7 @@ class JointSeries:
     coupled_across : ndarray of bool, shape (K,)
         Whether a solution is coupled to other series as well: it then stays as it is where a state is put beside it.
     sweeps : list of Sweeps or None
-        When the points of each series were measured, if what the change of the cell adds to them was taken off.
+        When the points of each series were measured, if what the change of the cell adds to them was subtracted.
     """
 
     method: LogGaussian

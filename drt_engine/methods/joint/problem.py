@@ -108,7 +108,7 @@ class SeriesProblem:
     fallback : ndarray, shape (K, N)
         Solution before λ was reduced last, to which the search may go back.
     steps : Steps
-        Where it is kept how far the work is.
+        Where progress is kept.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class SeriesProblem:
         return x
 
     def keep_progress_in(self, steps: Steps) -> None:
-        """Keep in `steps` how far the work is from now on."""
+        """Keep the progress of the work in `steps` from now on."""
         self.steps = steps
         self.chain.report_to(steps.within)
 

@@ -72,7 +72,7 @@ def solve_series(
     regularisation : float or None
         λ, or None for the geometric mean of those of the spectra alone.
     steps : Steps, optional
-        Where it is kept how far the work is.
+        Where progress is kept.
     exponents : tuple of ndarray, shape (K,), optional
         n of the tails, as :class:`~drt_engine.methods.joint.problem.SeriesProblem` takes them.
 
@@ -151,7 +151,7 @@ def solve_across(
     start : SeparateSolutions
         What was found for each line alone. Where there is no impedance, γ of a neighbour.
     steps : Steps, optional
-        Where it is kept how far the work is.
+        Where progress is kept.
 
     Returns
     -------

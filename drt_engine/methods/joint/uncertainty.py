@@ -55,7 +55,7 @@ class SeriesUncertainty:
     parameters : Parameters
         Its solutions.
     steps : Steps, optional
-        Where it is kept how far this is.
+        Where progress is kept.
     """
 
     def __init__(
