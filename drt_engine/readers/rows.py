@@ -123,8 +123,7 @@ def rows_of(
     notes += [*more, *remarks]
     states, more = _states_of_points(table, {n: one for n, one in columns.items() if n not in values}, columns, missing)
     values |= states
-    notes += more
-    notes += untaken(table.headings, {column.index for column in columns.values()})
+    notes += [*more, *untaken(table.headings, {column.index for column in columns.values()})]
     notes += contradictions(table, columns, values, keep)
     area: dict[str, Floats] = {}
     if per_area := _is_per_area(table, needed, heading_line):

@@ -19,7 +19,7 @@ _LOOSE = 1e-6
 """Precision of the common factor of γ, which the prior leaves open."""
 
 _STEP = 0.05
-"""Of the logarithm of a strength, for the derivative of a determinant."""
+"""Step of the logarithm of a strength, by which determinants are differentiated."""
 
 _ROUNDS = 8
 """Rounds of finding what share of the single priors counts."""

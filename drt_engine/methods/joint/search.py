@@ -97,7 +97,7 @@ _OUTLYING = 3.0
 
 
 def first_hyperparameters(problem: SeriesProblem, start: SeparateSolutions, lam: float) -> SeriesHyperparameters:
-    """Return what the search begins with: the median noise of the single spectra unless it is given, and usual κ, s."""
+    """Return what the search begins with: given noise or the median of single spectra, the usual κ, and a large s."""
     floor, share = start.noise_floor / problem.noise_ratio, start.noise_relative / problem.noise_ratio
     found = problem.prepared.normal * np.array([np.median(floor) / problem.size, np.median(share)]) ** 2
     known = np.isfinite(problem.given_noise)
