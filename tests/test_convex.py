@@ -574,7 +574,7 @@ REFUSED = {
     ),
     "no unknown": (
         lambda variables: [variables.elastance <= 1],
-        r"ask for elastance, which is not an unknown .*inductance\.",
+        r"ask for elastance, which this model does not have.*inductance\.",
     ),
 }
 

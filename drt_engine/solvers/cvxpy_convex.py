@@ -71,7 +71,7 @@ class Variables:
     def _series_element(self, name: str) -> Any:
         if name not in self._series_elements:
             raise InputError(
-                f"constraints ask for {name}, which is not an unknown here; the unknowns are the coefficients"
+                f"constraints ask for {name}, which this model does not have; its parameters are the coefficients"
                 f"{''.join(f', {known}' for known in self._series_elements)}. See part, inductance and capacitance."
             )
         return self._series_elements[name]
