@@ -68,7 +68,7 @@ CHECKED = {  # what is not run as it stands, and why
     "watch": "follows until it is stopped: --once is added",
     "benchmarks": "take minutes to hours: run with fewer seeds and spectra, and without other tools",
 }
-REDUCED = {"accuracy.py": {"--seeds": "1"}, "third_party.py": {"--every": "300"}}
+REDUCED = {"accuracy.py": {"--seeds": "1", "--set": "task"}, "third_party.py": {"--every": "1000"}}
 
 
 def read(name):
