@@ -30,6 +30,8 @@ check: $(VENV)/.installed-test
 	$(MAKE) --jobs=2 $(SYNC) everything fuzz
 	$(BIN)/coverage report
 
+# One process more than there are processors, since some tests wait for other programs.
+everything: export PYTEST_XDIST_AUTO_NUM_WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 everything: $(VENV)/.installed-test
 	$(BIN)/pytest --quiet $(SHARED) $(COVERED) --cov-append $(addprefix --ignore=,$(FUZZ))
 
