@@ -68,10 +68,15 @@ _LONG, _LENGTHENED = 12, 2.0
 has a longer way to go."""
 
 _FIRST_STEPS, _STEPS = 5, 2
-"""Most steps of the descent in the first round of finding hyperparameters and in each other one, beside the step from
-where they are found: these need no solution, and what is left of the way is gone in the next round. With one in the
-first, processes that cross could be held back for good, and with one in the others, 3 of 28 jumps of a resistance by a
+"""Most steps of the descent in a round of the search, far from the solution and near it, beside the step from where
+hyperparameters are found: these need no solution, and what is left of the way is gone in the next round. With one far
+from it, processes that cross could be held back for good, and with one near it, 3 of 28 jumps of a resistance by a
 factor of two were smeared."""
+
+_AT_REST = 1.0
+"""Residual of the solution above which hyperparameters that no longer change have not come to rest, and a round makes
+as many steps as the first: at the end of a search it is 0.05 to 0.5. Where the noise is given far too large it was 6,
+and s stayed at 0.1 instead of below 0.01."""
 
 NEARER_STEPS = 10
 """Most steps towards the solution before it is looked at for breaks or for whether λ is too large: farther from it, a
@@ -116,25 +121,26 @@ def find_hyperparameters(problem: SeriesProblem, found: SeriesHyperparameters) -
     found : SeriesHyperparameters
         What the search begins with.
     """
-    before = np.zeros(2)
+    before, residual = np.zeros(2), np.inf
     length = np.full(2, _LONGEST)
     most = _largest_strength(len(problem.position))
     for n in range(_ROUNDS):
         problem.update_coupling(found)
         problem.update_data()
         progress = BEGUN + (FOUND - BEGUN) * np.array([n, n + 1]) / _ROUNDS
-        limit = _FIRST_STEPS if n == 0 else _STEPS
+        limit = _FIRST_STEPS if residual > _AT_REST else _STEPS
         if limit > problem.steps_at_once:
-            problem.minimise(found, COARSE, limit, (progress[0], progress[1]))
+            residual = problem.minimise(found, COARSE, limit, (progress[0], progress[1]))
             limit = 0
         estimates = problem.steps.do(
             lambda: _estimates(problem, found, limit),  # noqa: B023
             progress[1],
             0 if limit else 2,
         )
-        if not estimates.size:
+        if estimates.size == 1:
             break
-        noise, wanted = estimates[:-2], estimates[-2:]
+        residual = estimates[0] if limit else residual
+        noise, wanted = estimates[1:-2], estimates[-2:]
         change = np.log(wanted / [found.strength, found.shift])
         # Halved where it turns round, since the two depend on each other, and doubled again where it goes on.
         length = np.minimum(length * 2.0 ** np.sign(change * before), _LONGEST)
@@ -149,7 +155,7 @@ def find_hyperparameters(problem: SeriesProblem, found: SeriesHyperparameters) -
         shifted = abs(change[1])
         if found.shift <= LARGE_SHIFT:
             shifted *= _SHIFTED * min(found.shift / USUAL_SHIFT, 1.0)
-        if n + 1 >= _LEAST_ROUNDS and max(moved, settled, shifted) <= _SETTLED:
+        if n + 1 >= _LEAST_ROUNDS and residual <= _AT_REST and max(moved, settled, shifted) <= _SETTLED:
             break
     return found
 
@@ -161,12 +167,11 @@ def _largest_strength(states: int) -> float:
 
 
 def _estimates(problem: SeriesProblem, found: SeriesHyperparameters, limit: int) -> Array:
-    """Estimate noise, strength and shift from the solution, in this order; empty where that is impossible.
+    """Return the residual of the solution, and the noise, strength and shift from it unless that is impossible.
 
-    The factor that this needs serves for a step as well.
+    The factor that these need serves for a step as well.
     """
-    if limit:
-        problem.descend(found, COARSE, limit)
+    residual = problem.descend(found, COARSE, limit) if limit else np.nan
 
     def estimate() -> Array:
         known = Variances.of(problem)
@@ -175,7 +180,8 @@ def _estimates(problem: SeriesProblem, found: SeriesHyperparameters, limit: int)
     problem.set_noise(found.noise[None])
     problem.chain.use_single_precision(False)
     with single_threaded_blas():
-        return problem.chain.step_touching(problem.model(found), estimate)
+        shown = problem.chain.step_touching(problem.model(found), estimate)
+    return np.append(residual, shown)
 
 
 def _noise_variance(problem: SeriesProblem, found: SeriesHyperparameters, known: Variances) -> Array:
