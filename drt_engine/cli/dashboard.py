@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from drt_engine.cli.app import console, say
 from drt_engine.text import count_of, visible
@@ -27,7 +27,13 @@ _KEPT, _FEWEST, _MOST_SAID, _MOST_STATES = 40, 2, 8, 8
 that all fits a terminal of 80 columns."""
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature")
 _SHOWN = (("R_inf", "r_inf"), ("R_pol", "r_pol"))
-_HEADINGS = {"process": "left", "τ": "right", "R": "right", "since": "right", "R over sweeps": "left"}
+_HEADINGS: dict[str, Literal["left", "right"]] = {
+    "process": "left",
+    "τ": "right",
+    "R": "right",
+    "since": "right",
+    "R over sweeps": "left",
+}
 _BESIDE = ("digest", "source", "sweep", "area")
 _MOST_WAITING = 4
 """Files that wait that are named, those that were written to last; a folder may have many that were given up."""
@@ -347,8 +353,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for heading, side in _HEADINGS.items():
-        # Sides are text in the table above, of which rich takes four words.
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+        table.add_column(heading, justify=side)
     for row in rows:
         table.add_row(*map(_text, row))
     return table

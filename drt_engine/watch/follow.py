@@ -362,11 +362,11 @@ class Watch:
         except DRTError as error:
             self._say("", str(error))
             return
-        for one in new:
-            if isinstance(one, Taken):
-                changed = self._files.changed(self.folder / str(one.row.get("source")))
-                one = replace(one, seconds=math.nan if changed is None else time.time() - changed)  # noqa: PLW2901
-            self._events.append(one)
+        self._events += [self._timed(one) if isinstance(one, Taken) else one for one in new]
+
+    def _timed(self, one: Taken) -> Taken:
+        changed = self._files.changed(self.folder / str(one.row.get("source")))
+        return replace(one, seconds=math.nan if changed is None else time.time() - changed)
 
     def _looked_at(self, fresh: Fresh) -> list[Event]:
         """Test new spectra, and raise alarms; all before they are written, so that none is lost if this is killed."""
