@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from scipy.special import fdtri
 
 from drt_engine.validation.base import Findings
@@ -220,6 +219,8 @@ class _Search:
         columns, allowed, data = (a * weights for a in (self.columns, self.allowed, self.data))
         more, x = np.zeros(len(allowed)), np.empty(len(columns))
         if best.found.extended:
+            from scipy.optimize import nnls  # takes as long to import as all else of these tests
+
             basis = np.linalg.qr(columns.T)[0]
             beside = [a - (a @ basis) @ basis.T for a in (allowed, data)]
             more = nnls(beside[0].T, beside[1])[0]
