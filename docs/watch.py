@@ -47,6 +47,10 @@ def draw() -> None:
             while watch.taken <= number:
                 time.sleep(min(watch.wait(), 0.05))
                 shown.show(watch.step())
+        # One to which points may still come.
+        (folder / f"cell A cycle {SWEEPS + 1}.csv").write_text("".join(sweep(SWEEPS).splitlines(keepends=True)[:-9]))
+        watch.look(None)
+        shown.show(watch.step())
         shown.idle()
         watch.folder, watch.campaign = Path("measurements"), Path("campaign.h5")  # without where they stand
         screen.print(shown._drawn())

@@ -165,8 +165,7 @@ def tail_kinds(amplitude: Array, exponent: Array, diffusion: Array) -> list[Tail
         elif np.isfinite(t):
             kinds.append("warburg-open")
         else:
-            # numpy's type of an element may be anything; exponents are real.
-            kinds.append({1.0: "capacitor", 0.5: "warburg"}.get(float(n), "cpe"))  # type: ignore[arg-type]
+            kinds.append("capacitor" if n == 1.0 else "warburg" if n == 0.5 else "cpe")
     return kinds
 
 

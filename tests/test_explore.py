@@ -12,7 +12,7 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.explore.exporting import FIGURES, View, drawn, numbers, python_lines
-from drt_engine.explore.figures import Views
+from drt_engine.explore.figures import Views, validity_image
 from drt_engine.explore.importing import Imported, Told
 from drt_engine.explore.session import MOST_OF_LINE, Session
 from drt_engine.explore.source import Series, Source, campaigns_in, related_files
@@ -260,6 +260,31 @@ def test_what_fails_in_one_thread_is_tried_again_by_who_waited(session):
         with pytest.raises(drt.InputError):
             first.result(30)
         assert second.result(30) == "found"
+
+
+def test_the_map_of_kramers_and_kronig_shows_noise_and_marks_what_is_not_valid(tmp_path):
+    made = campaign(CampaignDesign(cycles=(1,), voltages=6)).spectra[:6]
+    z = made.impedance.copy()
+    z[3] *= 1 + 0.05 * np.cumsum(1 / made.frequency) / np.sum(1 / made.frequency)
+    drt.write_spectra(tmp_path / "x.h5", drt.Spectra(made.frequency, z, made.states))
+    session = Session(Source(related_files(tmp_path / "x.h5")))
+    found = session.validity(0)
+    assert found.flag.tolist() == [0, 0, 0, drt.Validity.DRIFT, 0, 0]
+    image, (left, right), (low, high) = validity_image(found, session.line(0).value, 300)
+    log_frequency = np.log10(made.frequency)
+    assert (left, right) == pytest.approx((log_frequency[-1], log_frequency[0]))
+    at = np.round(299 * (log_frequency - left) / (right - left)).astype(int)
+    for row, value in enumerate(session.line(0).value):
+        stripe = image[int(300 * (value - low) / (high - low))]
+        np.testing.assert_array_equal(stripe[at], found.in_noise[row])
+        assert (stripe.max() > 3.5) == (row == 3)
+    views = Views(lambda _: None)
+    views.show_validity(session, found)
+    marks = views._sources["not valid"].data
+    assert list(marks["y"]) == [made.states["voltage"][3]]
+    assert marks["label"] == [f"{session.named(3)}: drift"]
+    views.show_validity(session, None)
+    assert len(views._sources["not valid"].data["y"]) == 0
 
 
 def test_views_of_a_series_are_drawn_once_and_again_when_they_change(folder):

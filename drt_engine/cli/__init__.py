@@ -3,8 +3,7 @@
 import logging
 import sys
 
-# Each registers its command when it is imported, and is not used by name here.
-from drt_engine.cli import (  # noqa: F401
+from drt_engine.cli import (
     clean,
     demo,
     explore,
@@ -22,6 +21,12 @@ from drt_engine.cli import (  # noqa: F401
 from drt_engine.cli.app import Once, PlainFormatter, app, say, show_uncaught, spelled
 
 __all__ = ["app", "main"]
+
+# Each has registered its command when it was imported.
+_COMMANDS = (
+    *(clean, demo, explore, export, import_, info, invert),
+    *(peaks, plot, report, transport, validate, watch),
+)
 
 
 def main() -> None:

@@ -240,5 +240,5 @@ def _plain_errors() -> "Iterator[None]":
     except Exception as error:
         if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
             # Whatever has a message of its own: its type does not say so.
-            error.message = "\n".join(map(visible, message.split("\n")))  # type: ignore[attr-defined]
+            vars(error)["message"] = "\n".join(map(visible, message.split("\n")))
         raise

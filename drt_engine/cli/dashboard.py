@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from drt_engine.cli.app import console, say
 from drt_engine.text import count_of, visible
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from drt_engine.result import Inversion
     from drt_engine.watch import Taken, Watch
+    from drt_engine.watch.folder import Waiting
     from drt_engine.watch.follow import Event
 
-__all__ = ["Dashboard", "Lines", "sparkline", "written"]
+__all__ = ["Dashboard", "Lines", "sparkline", "waiting_said", "written"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _KEPT, _FEWEST, _MOST_SAID, _MOST_STATES = 40, 2, 8, 8
@@ -26,8 +27,20 @@ _KEPT, _FEWEST, _MOST_SAID, _MOST_STATES = 40, 2, 8, 8
 that all fits a terminal of 80 columns."""
 _NAMING = ("cell", "cycle", "voltage", "direction", "temperature")
 _SHOWN = (("R_inf", "r_inf"), ("R_pol", "r_pol"))
-_HEADINGS = {"process": "left", "τ": "right", "R": "right", "since": "right", "R over sweeps": "left"}
+_HEADINGS: dict[str, Literal["left", "right"]] = {
+    "process": "left",
+    "τ": "right",
+    "R": "right",
+    "since": "right",
+    "R over sweeps": "left",
+}
 _BESIDE = ("digest", "source", "sweep", "area")
+_MOST_WAITING = 4
+"""Files that wait that are named, those that were written to last; a folder may have many that were given up."""
+_LOOK, _LONG, _SAY_AGAIN = 1.0, 10.0, 600.0
+"""Seconds between looks at which files wait; for which one has waited before a log has a line on it, as most are
+finished within some seconds; and after which it has another one while files still grow."""
+_UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 _LONGEST_LINE, _LONGEST_VALUE = 400, 60
 """Most characters of a line and of a value: a text of any length may stand in a file."""
 
@@ -79,8 +92,39 @@ def _change(taken: "Taken", name: str) -> str:
     return f" ({100.0 * (now / first - 1.0):+.3g} % of the first)"
 
 
+def waiting_said(waiting: "Sequence[Waiting]") -> str:
+    """Say how many files wait, and why."""
+    kinds = Counter(one.kind for one in waiting)
+    said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{count_of(len(waiting), 'file waits', 'files wait')}: {said}"
+
+
+def _waits(one: "Waiting") -> str:
+    """Say for how long a file has waited, and what ends it."""
+    end = "called damaged" if one.kind == "partly written" else "taken"
+    left = "" if math.isinf(one.left) or one.kind == "to be read" else f", {end} in {_lasting(one.left)} if it stays so"
+    return f"{one.source} {one.kind}, waits for {_lasting(one.seconds)}, last written {_lasting(one.still)} ago{left}"
+
+
+def _lasting(seconds: float) -> str:
+    """Write how long something lasts in the largest unit of which there are two or more."""
+    unit, size = next((one for one in _UNITS if seconds >= 2.0 * one[1]), ("s", 1.0))
+    return f"{seconds / size:.0f} {unit}"
+
+
 class Lines:
-    """One line for each event, for logs and pipes."""
+    """One line for each event, and for files that wait, for logs and pipes.
+
+    Parameters
+    ----------
+    watch : Watch
+        What is followed.
+    """
+
+    def __init__(self, watch: "Watch") -> None:
+        self._watch = watch
+        self._named: set[str] = set()
+        self._looked, self._said = 0.0, -math.inf
 
     def show(self, events: "Iterable[Event]") -> None:
         """Say what happened."""
@@ -88,7 +132,20 @@ class Lines:
             say(f"{time.strftime('%H:%M:%S')} {written(event)}")
 
     def idle(self) -> None:
-        """Do nothing."""
+        """Say which files wait, where there is a new one among them, and again now and then while they grow."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        waiting = [one for one in self._watch.waiting() if one.seconds >= _LONG]
+        names = {one.source for one in waiting}
+        again = now - self._said >= _SAY_AGAIN and any(one.still < _SAY_AGAIN for one in waiting)
+        if names - self._named or again:
+            self._said = now
+            named = [visible(_waits(one)) for one in waiting[:_MOST_WAITING]]
+            more = [f"and {len(waiting) - _MOST_WAITING} more"] if len(waiting) > _MOST_WAITING else []
+            say(f"{time.strftime('%H:%M:%S')} {waiting_said(waiting)}: {'; '.join(named + more)}")
+        self._named = names
 
     def __enter__(self) -> "Lines":
         """Do nothing."""
@@ -120,6 +177,8 @@ class Dashboard:
         self._alarmed = 0
         self._processes: list[tuple[str, ...]] = []
         self._outdated = True
+        self._waiting: list[Waiting] = []
+        self._looked = 0.0
         self._live = Live(self._drawn(), console=console(), auto_refresh=False)
 
     def __enter__(self) -> "Dashboard":
@@ -167,7 +226,12 @@ class Dashboard:
             self._draw()
 
     def idle(self) -> None:
-        """Follow the processes over the last sweeps, which may take longer than a sweep may wait."""
+        """See which files wait, and follow the processes, which may take longer than a sweep may wait."""
+        now, before = time.monotonic(), self._waiting
+        if now - self._looked >= _LOOK:
+            self._looked, self._waiting = now, self._watch.waiting()
+            if (before or self._waiting) and not self._outdated:
+                self._draw()
         if self._outdated:
             self._outdated = False
             self._peaks.extend(_peaks(result) for result in self._new[-_KEPT:])
@@ -189,6 +253,10 @@ class Dashboard:
             "Ctrl-C ends."
         )
         parts = [Panel(_text(head), title="drt-engine watch")]
+        if self._waiting:
+            said = [_line(_waits(one)) for one in self._waiting[:_MOST_WAITING]]
+            more = [f"and {len(self._waiting) - _MOST_WAITING} more"] if len(self._waiting) > _MOST_WAITING else []
+            parts.append(Panel(_text("\n".join(said + more)), title=waiting_said(self._waiting)))
         if self._last is not None:
             parts.append(Panel(self._sweep(self._last), title="last sweep"))
         if self._processes:
@@ -285,8 +353,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for heading, side in _HEADINGS.items():
-        # Sides are text in the table above, of which rich takes four words.
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+        table.add_column(heading, justify=side)
     for row in rows:
         table.add_row(*map(_text, row))
     return table

@@ -127,7 +127,7 @@ def _say_residuals(name: str, one: "Validation") -> None:
         say(
             f"  residuals far above the noise, in {count_of(many, 'valid spectrum')}, are those of "
             f"the {np.median(one.elements[few]):.0f} elements at which μ stops; the model that is tested has more, and "
-            "leaves the noise"
+            "leaves the noise, as --figure shows"
         )
 
 

@@ -112,7 +112,7 @@ def _run(watch: "Watch", options: "Options", *, poll: bool) -> int:
     from drt_engine.watch import Alarm
 
     alarms = 0
-    shown: Any = Dashboard(watch) if console().is_terminal and not options.once else Lines()
+    shown: Any = Dashboard(watch) if console().is_terminal and not options.once else Lines(watch)
 
     def show(events: Any) -> None:
         nonlocal alarms

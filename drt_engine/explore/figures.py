@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from bokeh.events import Tap
 from bokeh.models import (
-    BasicTicker,
     ColorBar,
     ColumnDataSource,
     CustomJSTickFormatter,
@@ -36,6 +35,7 @@ from drt_engine.result import Inversion
 from drt_engine.spectra import STATE_UNITS, Spectra
 from drt_engine.text import visible
 from drt_engine.validation import Validation
+from drt_engine.validation.result import MOST_IN_NOISE
 
 __all__ = ["COLOURS", "Curve", "Views", "curves_of", "gamma_image", "validity_image"]
 
@@ -52,8 +52,6 @@ _MOST_LINES = 60
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # What distances are divided by where a quantity is the same for all places: any number, since the distances are zero.
 _SPAN = 1.0
-_KK_RANGE = (-2.0, 1.0)
-"""Powers of ten of the residual, in per cent, from the first to the last colour of the Kramers-Kronig map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +146,20 @@ def validity_image(
 ) -> tuple[Array, tuple[float, float], tuple[float, float]] | None:
     """Draw the residuals of a test by Kramers and Kronig as pixels.
 
+    Parameters
+    ----------
+    validation : Validation
+        What was tested.
+    value : ndarray, shape (K,)
+        Of the state.
+    pixels : int
+        How many there are along each axis.
+
     Returns
     -------
-    image : ndarray, shape (pixels, F)
-        Decadic logarithm of the modulus of the residual in per cent; NaN where there is none.
+    image : ndarray, shape (pixels, pixels)
+        Residual of the model by which spectra are judged, the root mean square of both parts, in standard deviations of
+        the noise; NaN where there is none.
     log_frequency, value : pair of float
         Decadic logarithms of the frequencies, Hz, and values of the state that the image reaches to.
     """
@@ -159,12 +167,11 @@ def validity_image(
     if not known.size:
         return None
     stripes, ends = _stripes(value[known], pixels)
-    with np.errstate(divide="ignore"):
-        logs = np.log10(100.0 * np.abs(validation.residual[known]))
+    image = validation.in_noise[known]
     ascending = validation.frequency[::-1]
     at = np.linspace(np.log10(ascending[0]), np.log10(ascending[-1]), pixels)
     points = np.abs(np.log10(ascending)[None, :] - at[:, None]).argmin(axis=1)
-    return logs[:, ::-1][stripes][:, points], (float(at[0]), float(at[-1])), ends
+    return image[:, ::-1][stripes][:, points], (float(at[0]), float(at[-1])), ends
 
 
 def _stripes(value: Array, pixels: int) -> tuple[Array, tuple[float, float]]:
@@ -273,7 +280,7 @@ class Views:
         self._gamma = _Figure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
         self._difference = _Figure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
         self._maps = {side: _Figure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
-        self._validity = _Figure("Kramers-Kronig, series A / %", (frequency, ""), on_row)
+        self._validity = _Figure("Kramers-Kronig, series A / noise", (frequency, ""), on_row)
         self._processes = {
             "r": _Figure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
             "tau": _Figure("Relaxation time", ("", "τ / s"), on_row, height=250, y_axis_type="log"),
@@ -362,14 +369,15 @@ class Views:
                 Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
             )
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
-        low, high = _KK_RANGE
-        reds = LinearColorMapper(palette=Viridis256, low=low, high=high, nan_color="white")
-        self._image(self._validity, "validity", reds)
-        power = CustomJSTickFormatter(code="return Number((10 ** tick).toPrecision(1)).toString()")
-        bar = ColorBar(color_mapper=reds, width=8, formatter=power, ticker=BasicTicker(desired_num_ticks=4))
-        self._validity.figure.add_layout(bar, "right")
+        shades = LinearColorMapper(palette=Viridis256, low=0.0, high=MOST_IN_NOISE, nan_color="white")
+        self._image(self._validity, "validity", shades)
+        self._validity.figure.add_layout(ColorBar(color_mapper=shades, width=8), "right")
         outliers = self._source("outliers", "x", "y")
-        self._validity.draw(Scatter, outliers, x="x", y="y", size=4, fill_color="red", line_color="red")
+        self._validity.draw(Scatter, outliers, x="x", y="y", size=3, fill_color="red", line_color="red")
+        wrong = self._source("not valid", "x", "y", "label")
+        left = {"marker": "triangle", "angle": np.pi / 2, "size": 8, "line_color": "red"}
+        drawn = self._validity.draw(Scatter, wrong, x="x", y="y", fill_color="red", **left)
+        self._validity.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
         for name, one in self._processes.items():
             source = self._source(f"observed {name}", "x", "y", "colour", "fill", "label")
             bars = self._source(f"errors {name}", "x", "low", "high", "colour")
@@ -640,10 +648,17 @@ class Views:
         self._sources["validity"].data = _image_data(found)
         self._validity.label("f / Hz", _labelled(session.series.along))
         self._validity.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
-        off = np.argwhere(validation.outlier) if validation is not None else np.empty((0, 2), dtype=int)
-        self._sources["outliers"].data = {
-            "x": np.log10(line.spectra.frequency[off[:, 1]]),
-            "y": line.value[off[:, 0]],
+        off, wrong, labels = np.empty((0, 2), dtype=int), np.empty(0, dtype=int), []
+        if validation is not None:
+            off, wrong = np.argwhere(validation.outlier), np.flatnonzero(validation.tested & ~validation.valid)
+            words = validation.words
+            labels = [f"{session.named(int(line.rows[k]))}: {words[k]}" for k in wrong]
+        log_frequency = np.log10(line.spectra.frequency)
+        self._sources["outliers"].data = {"x": log_frequency[off[:, 1]], "y": line.value[off[:, 0]]}
+        self._sources["not valid"].data = {
+            "x": np.full(wrong.size, log_frequency[0]),
+            "y": line.value[wrong],
+            "label": labels,
         }
 
 

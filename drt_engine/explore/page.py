@@ -64,6 +64,8 @@ class Explorer:
         self._scope = pn.widgets.Select(label="Of", options=list(get_args(Scope)), width=240)
         self._invert = pn.widgets.Button(label="Invert again", color="primary", width=240)
         self._invert.on_click(lambda _: self.invert_again())
+        self._below = pn.Column(margin=0, **_FLEX)
+        self.background.later(self._complete)
         self.show()
 
     def moved_to(self, files: Files) -> None:
@@ -210,7 +212,8 @@ class Explorer:
         self.table.mark(self.session.a, self.session.b)
         self._show_legend()
         self.export.refresh()
-        self.background.do("slow", self._slow_parts(), self._show_slow)
+        if self._below.objects:
+            self.background.do("slow", self._slow_parts(), self._show_slow)
 
     def _clear_slow(self) -> None:
         """Take away what is of another selection and comes anew later: it must not stand beside this one."""
@@ -392,14 +395,28 @@ class Explorer:
             buttons.append(button)
         return pn.GridBox(*buttons, ncols=2)
 
+    def _pane(self, *names: str) -> Any:
+        """Make room for a figure, or for two that stand below each other."""
+        self._panes[names[0]] = pn.Column(margin=2, **_FLEX)
+        self._show_or_hide(names[0], *names[1:])
+        return self._panes[names[0]]
+
+    def _complete(self) -> None:
+        """Add what is computed later, or stands farther down, once the rest is drawn, which is so much sooner."""
+        pane = self._pane
+        self._below.extend(
+            [
+                pn.Row(pane("r"), pane("tau"), pane("c"), pane("validity"), **_FLEX),
+                self.table.panel(),
+                self._again,
+                self.export.code,
+            ]
+        )
+        self.background.do("slow", self._slow_parts(), self._show_slow)
+
     def panel(self) -> Any:
         """Return the page."""
-
-        def pane(*names: str) -> Any:
-            self._panes[names[0]] = pn.Column(margin=2, **_FLEX)
-            self._show_or_hide(names[0], *names[1:])
-            return self._panes[names[0]]
-
+        pane = self._pane
         aside = pn.Column(
             self._heading,
             *self._more,
@@ -415,10 +432,7 @@ class Explorer:
             self._legend,
             pn.Row(pane("profile"), pane("nyquist"), pane("modulus", "phase"), pane("residuals"), **_FLEX),
             pn.Row(pane("gamma"), pane("difference"), pane("map_a"), pane("map_b"), **_FLEX),
-            pn.Row(pane("r"), pane("tau"), pane("c"), pane("validity"), **_FLEX),
-            self.table.panel(),
-            self._again,
-            self.export.code,
+            self._below,
             **_FLEX,
         )
         return pn.Row(aside, main, **_FLEX)

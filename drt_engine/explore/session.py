@@ -505,8 +505,8 @@ class Session:
             with self._lock:
                 if key in self._known:
                     self._known.move_to_end(key)
-                    # Each key has what its own `make` returned, which the dictionary cannot say.
-                    return self._known[key]  # type: ignore[no-any-return]
+                    known: T = self._known[key]  # what the `make` of this key returned
+                    return known
                 source, made = self.source, self._making.get(key)
                 if made is None:
                     made = self._making[key] = Event()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,17 @@ from drt_engine.hdf5.grid_reader import GridReader, check_root, choose, members
 from drt_engine.hdf5.grid_writer import DEFAULT_NAME, Layout, put_root
 from drt_engine.hdf5.inversions import versions
 from drt_engine.hdf5.tables import encoded_columns, read_table, write_table
-from drt_engine.transport import Arrhenius, Composite, Conductivity, Polarisation
+
+if TYPE_CHECKING:
+    from drt_engine.transport import Arrhenius, Composite, Conductivity, Polarisation
+
+    Result = Arrhenius | Composite | Conductivity | Polarisation
 
 __all__ = ["read_conductivity", "write_conductivity"]
 
-Result = Arrhenius | Composite | Conductivity | Polarisation
-
 
 def write_conductivity(
-    path: PathLike, results: Result | pd.DataFrame | Mapping[str, Result | pd.DataFrame], *, overwrite: bool = False
+    path: PathLike, results: "Result | pd.DataFrame | Mapping[str, Result | pd.DataFrame]", *, overwrite: bool = False
 ) -> None:
     """Write tables of conductivity to a file of their own; it appears whole or not at all.
 

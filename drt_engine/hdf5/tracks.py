@@ -170,15 +170,13 @@ def _assembled(reader: GridReader, frames: dict[str, pd.DataFrame]) -> Tracks:
 
 def _motion(reader: GridReader) -> Motion:
     found = reader.json_object("motion")
-    known = {field.name: found.get(field.name) for field in fields(Motion)}
+    known: dict[str, Any] = {field.name: found.get(field.name) for field in fields(Motion)}
     try:
-        return Motion(
-            **{
-                # What is missing or of another type raises here, and is refused below.
-                key: np.array(value, dtype=float) if isinstance(value, list) else float(value)  # type: ignore[arg-type]
-                for key, value in known.items()
-            }
-        )
+        # What is missing or of another type raises here, and is refused below.
+        numbers: dict[str, Any] = {
+            key: np.array(one, float) if isinstance(one, list) else float(one) for key, one in known.items()
+        }
+        return Motion(**numbers)
     except (TypeError, ValueError) as error:
         raise reader.error(f"has an attribute motion without {', '.join(known)} in numbers: {error}.") from error
 

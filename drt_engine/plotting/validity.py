@@ -19,12 +19,13 @@ from drt_engine.plotting.distributions import state_ticks
 from drt_engine.plotting.look import LookOptions, styled
 from drt_engine.plotting.selection import Selection, row_numbers
 from drt_engine.validation import Validation, Validity
+from drt_engine.validation.result import MOST_IN_NOISE
 
 __all__ = ["validity_map", "validity_residuals"]
 
-Part = Literal["modulus", "re", "im"]
+Part = Literal["noise", "modulus", "re", "im"]
 
-_LABELS = {"modulus": "|$Δ$| / %", "re": "Re $Δ$ / %", "im": "Im $Δ$ / %"}
+_LABELS = {"noise": "|$Δ$| / noise", "modulus": "|$Δ$| / %", "re": "Re $Δ$ / %", "im": "Im $Δ$ / %"}
 # Residuals are shown down to a hundredth of the largest: what is less is noise beside it.
 _BELOW = 100.0
 # Over all frequencies of a map of several grids: on a column of 3.5 inches, narrower than the eye tells apart.
@@ -39,7 +40,8 @@ def validity_residuals(
 ) -> Figure:
     """Residuals of the test of one spectrum, (Z − Z_model) / |Z|, in per cent over frequency.
 
-    A grey band shows plus and minus two standard deviations of the noise. Points that the test rejects have a ring
+    They are those of the model by which it is judged, `full_residual`. A grey band shows plus and minus two standard
+    deviations of the noise. Points that the test rejects have a ring
     around their real and imaginary parts. The title says what the test found.
 
     Parameters
@@ -68,19 +70,19 @@ def validity_residuals(
     if len(one) != 1:
         raise InputError(f"row must be one row number; got {row!r}.")
     axes, _ = axes_for(ax, 2.3)
-    frequency, percent = one.frequency, 100.0 * one.residual[0]
+    frequency, percent = one.frequency, 100.0 * one.full_residual[0]
     looks: tuple[dict[str, Any], ...] = (
         {"marker": "o", "color": NAMED[0]},
         {"marker": "^", "mfc": "none", "color": NAMED[1]},
     )
-    noise = 200.0 * float(one.noise[0])
-    axes.axhspan(-noise, noise, color="0.92", lw=0.0, zorder=0.5)
+    noise = 200.0 * one.deviation[0]
+    axes.fill_between(frequency, -noise, noise, color="0.92", lw=0.0, zorder=0.5)
     axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
     for part, look in zip((percent.real, percent.imag), looks, strict=True):
         axes.plot(frequency, part, ls="none", mew=0.6, ms=2.5, zorder=2.0, **look)
         off = one.outlier[0]
         axes.plot(frequency[off], part[off], ls="none", marker="o", ms=6.0, mew=0.8, mfc="none", color="black")
-    widest = max(float(np.nanmax(np.abs([percent.real, percent.imag]))), noise, 1e-6)
+    widest = max(float(np.nanmax(np.abs([percent.real, percent.imag, noise]))), 1e-6)
     axes.set_ylim(-1.1 * widest, 1.1 * widest)
     decades(axes, "$f$ / Hz")
     axes.set_ylabel("$Δ$ / %")
@@ -101,15 +103,16 @@ def validity_map(
     state: str = "spectrum",
     *,
     rows: Any = None,
-    part: Part = "modulus",
+    part: Part = "noise",
     norm: Normalize | None = None,
     ax: Axes | None = None,
     **options: Unpack[LookOptions],
 ) -> Figure:
     """Map of where data is bad: the residual as a colour over frequency and a state.
 
-    Each spectrum is a stripe around its state, as in :func:`heat_map`. Points that are off have a dot, and spectra in
-    which a violation was found a mark on the right.
+    The residual is that of the model by which spectra are judged, `full_residual`. Each spectrum is a stripe around its
+    state, as in :func:`heat_map`. Points that are off have a dot, and spectra in which a violation was found a mark on
+    the right.
 
     Parameters
     ----------
@@ -119,10 +122,11 @@ def validity_map(
         Column of numbers, two or more, each once; the number of the row by default.
     rows : array_like of int or bool, slice or int, optional
         Which spectra; all by default. Those that could not be tested are left out.
-    part : {"modulus", "re", "im"}
-        Which part of the residual. Its modulus is coloured by its logarithm over two decades; a part from blue to red.
+    part : {"noise", "modulus", "re", "im"}
+        Of the residual, its root mean square in standard deviations of the noise, up to five of them; its modulus in
+        per cent, as a logarithm over two decades; or a part in per cent, from blue to red.
     norm : Normalize, optional
-        How it becomes a colour, in per cent.
+        How it becomes a colour, in this unit.
     ax : Axes, optional
         Where to draw; a new figure of one column by default.
 
@@ -147,16 +151,17 @@ def validity_map(
     parts, states = _tested(validation, rows)
     quantity = Selection(np.arange(len(states)), states, None, None).quantity(state)
     order = quantity.distinct("A map of validity", 2)
-    frequency, percent = _stripes([(one.frequency, 100.0 * one.residual) for one in parts])
-    percent = percent[order]
-    values = {"modulus": np.abs(percent), "re": percent.real, "im": percent.imag}[part]
+    frequency, shown = _stripes(
+        [(one.frequency, one.in_noise if part == "noise" else 100.0 * one.full_residual) for one in parts]
+    )
+    values = (shown.imag if part == "im" else shown.real if part == "re" else np.abs(shown))[order]
     axes, _ = axes_for(ax, 2.6)
     edges = _edges(quantity.array[order])
     mesh = axes.pcolormesh(
         frequency,
         edges,
         np.ma.masked_invalid(values),
-        cmap=colour_map("magma" if part == "modulus" else "RdBu_r"),
+        cmap=colour_map("RdBu_r" if part in ("re", "im") else "magma"),
         norm=_norm(values, part) if norm is None else norm,
         rasterized=True,
     )
@@ -205,7 +210,7 @@ def _tested(validation: Validation | Sequence[Validation], rows: Any) -> tuple[l
     return parts, states if "spectrum" in states.columns else states.assign(spectrum=numbers)
 
 
-def _stripes(parts: Sequence[tuple[Array, NDArray[np.complex128]]]) -> tuple[Array, NDArray[np.complex128]]:
+def _stripes(parts: Sequence[tuple[Array, NDArray[Any]]]) -> tuple[Array, NDArray[Any]]:
     """Return the edges of frequencies and residuals between them, of one grid or of several.
 
     Several grids have edges of their own: all are cut into the same narrow stripes, each of which has the residual of
@@ -220,7 +225,7 @@ def _stripes(parts: Sequence[tuple[Array, NDArray[np.complex128]]]) -> tuple[Arr
     for own, (_, residual) in zip(edges, parts, strict=True):
         at = np.searchsorted(-own, -middle) - 1
         inside = (at >= 0) & (at < residual.shape[1])
-        rows.append(np.where(inside, residual[:, np.clip(at, 0, residual.shape[1] - 1)], complex(np.nan, np.nan)))
+        rows.append(np.where(inside, residual[:, np.clip(at, 0, residual.shape[1] - 1)], np.nan))
     return np.exp(common), np.concatenate(rows)
 
 
@@ -235,7 +240,9 @@ def _chosen(validation: Validation, rows: Any) -> Validation:
     return validation[tested]
 
 
-def _norm(values: NDArray[np.float64], part: Part) -> Normalize:
+def _norm(values: NDArray[Any], part: Part) -> Normalize:
+    if part == "noise":
+        return Normalize(0.0, MOST_IN_NOISE)
     largest = float(np.nanmax(np.abs(values))) or 1.0
     return LogNorm(largest / _BELOW, largest) if part == "modulus" else Normalize(-largest, largest)
 

@@ -103,6 +103,8 @@ class FileReport:
         First 32 digits of the SHA-256 of its content.
     tells_end : bool
         Whether it tells that its last sweep is finished, as :class:`drt_engine.readers.Recording` has it.
+    unfinished : bool
+        Whether it tells that its last sweep is not finished.
     """
 
     source: str
@@ -114,6 +116,7 @@ class FileReport:
     error: str = ""
     digest: str = ""
     tells_end: bool = False
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -300,6 +303,7 @@ def _read(
         "",
         digest,
         recorded.tells_end,
+        bool(recorded.sweeps) and not recorded.sweeps[-1].finished,
     )
     rows = []
     area = options.constants.get("area") if recorded.metadata.get("per_area") else None

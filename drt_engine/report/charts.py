@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drt_engine.report.contents import Part, texts
 from drt_engine.text import visible
+from drt_engine.validation.result import MOST_IN_NOISE
 
 __all__ = ["Chart", "charts"]
 
@@ -249,18 +250,20 @@ def _validity(part: Part, text: list[str]) -> Chart:
     """Residuals of the test of validity over the spectra, and over the frequency."""
     tested = part.validation
     assert tested is not None
+    points = np.maximum(np.count_nonzero(~np.isnan(tested.full_residual.real), axis=1), 1)
+    percent = 100.0 * np.sqrt(np.nansum(np.abs(tested.full_residual) ** 2, axis=1) / points)
     drawn = _figure("row", "residual / %", y_axis_type="log", height=300)
     shown = []
     for valid, colour, label in ((True, Colorblind8[0], "valid"), (False, Colorblind8[3], "not valid")):
         rows = np.flatnonzero(tested.valid == valid)
         if rows.size:
-            data = {"x": part.rows[rows], "y": tested.rms[rows], "text": [text[row] for row in rows]}
+            data = {"x": part.rows[rows], "y": percent[rows], "text": [text[row] for row in rows]}
             legend = {"legend_label": label, "color": colour, "line_color": None}
             shown.append(drawn.scatter("x", "y", source=ColumnDataSource(data), size=6, **legend))
     drawn.add_tools(_hover(("residual / %", "@y{0.0000}"), renderers=shown))
     drawn.add_layout(drawn.legend[0], "right")
-    size = np.asarray(100.0 * np.abs(tested.residual).T[::-1], dtype=np.float32)
-    mapper = LinearColorMapper(Viridis256, low=0.0, high=float(np.nanquantile(size, 0.99, method="lower") or 1.0))
+    size = np.ascontiguousarray(tested.in_noise.T[::-1])
+    mapper = LinearColorMapper(Viridis256, low=0.0, high=MOST_IN_NOISE)
     frequency = tested.frequency[::-1]
     plot = _figure("number of the spectrum", "number of the frequency, ascending", height=300)
     plot.image([size], x=-0.5, y=-0.5, dw=len(part), dh=frequency.size, color_mapper=mapper)
@@ -268,9 +271,10 @@ def _validity(part: Part, text: list[str]) -> Chart:
     source = ColumnDataSource({"x": np.arange(len(part)), "text": text})
     strip = plot.vbar("x", width=1.0, bottom=-0.5, top=frequency.size - 0.5, source=source, **hidden)
     plot.add_tools(_hover(("frequency", "$y{0}"), renderers=[strip]))
-    plot.add_layout(ColorBar(color_mapper=mapper, title="%", width=10), "right")
+    plot.add_layout(ColorBar(color_mapper=mapper, title="noise", width=10), "right")
     return (
         "Kramers-Kronig test",
-        "Residual of the test, root mean square of each spectrum, and of every point.",
+        "Residual of the model by which spectra are judged: root mean square of each spectrum, and of every point in "
+        "standard deviations of its noise.",
         gridplot([[drawn], [plot]], toolbar_location="right"),
     )

@@ -19,6 +19,11 @@ class Findings:
     ----------
     residual : ndarray of complex, shape (K, F)
         (Z − Z_model) / |Z|.
+    full_residual : ndarray of complex64, shape (K, F)
+        The same of the model that violations are looked for beside.
+    deviation : ndarray of float32, shape (K, F)
+        What a residual is held against: the standard deviation of the noise of each point as a share of |Z|, the root
+        mean square of that of its two parts, with the resolution of the test.
     elements : ndarray of int, shape (K,)
         M, 0 where the test has none.
     mu : ndarray, shape (K,)
@@ -32,6 +37,8 @@ class Findings:
     """
 
     residual: NDArray[np.complex128]
+    full_residual: NDArray[np.complex64]
+    deviation: NDArray[np.float32]
     elements: NDArray[np.int64]
     mu: Array
     noise: Array
@@ -49,8 +56,11 @@ class Findings:
         mu, noise, constant, proportional, drift, error, score = np.full((7, rows), np.nan)
         residual = np.full((rows, points), complex(np.nan, np.nan))
         elements, flag = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.uint16)
+        # Pictures are made of these two: seven digits are enough, and half as many bytes.
+        full, deviation = residual.astype(np.complex64), np.full((rows, points), np.nan, dtype=np.float32)
         outlier = np.zeros((rows, points), dtype=bool)
-        return cls(residual, elements, mu, noise, constant, proportional, drift, error, score, flag, outlier)
+        kept = (residual, full, deviation, elements, mu)
+        return cls(*kept, noise, constant, proportional, drift, error, score, flag, outlier)
 
 
 @runtime_checkable

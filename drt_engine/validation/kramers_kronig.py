@@ -246,12 +246,16 @@ class LinearKramersKronig:
         else:
             variance, alpha_beta = given_shape(self.noise, modulus)
         shapes = Shapes.of(variance, alpha_beta)
-        found = fit(some.spectra.over(np.sqrt(shapes.variance)), rc_model, trials)
+        shape = np.sqrt(shapes.variance)
+        found = fit(some.spectra.over(shape), rc_model, trials)
         left = 2 * points - len(rc_model.rows)
         critical = critical_values(points, trials.smooth, self.false_alarms)
         rows = some.rows
         out.score[rows], kind, out.drift_error[rows] = _scores(found, critical, left, self.resolution**2)
         out.noise[rows] = np.sqrt(found.squares / left)
+        own = found.residual * np.tile(shape, 2)
+        out.full_residual[rows] = own[:, :points] + 1j * own[:, points:]
+        out.deviation[rows] = np.hypot(out.noise[rows, None], self.resolution) * shape
         out.noise_proportional[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 0])
         out.noise_constant[rows] = out.noise[rows] * np.sqrt(shapes.alpha_beta[:, 1]) * least
         out.drift[rows] = np.take_along_axis(found.drift, kind[:, None], axis=1)[:, 0]

@@ -14,7 +14,7 @@ from drt_engine.spectra import chosen_rows, freeze_arrays
 from drt_engine.text import count_of
 from drt_engine.validation.base import ValidityTest
 
-__all__ = ["Validation", "Validity"]
+__all__ = ["MOST_IN_NOISE", "Validation", "Validity"]
 
 Array = NDArray[np.float64]
 
@@ -77,7 +77,11 @@ _FAULTS = (
     | Validity.UNPREDICTED
 )
 _FAILURES = Validity.NOT_FINITE | Validity.TOO_FEW_POINTS
-_MATRICES = ("residual", "outlier")
+MOST_IN_NOISE = 5.0
+"""Residual, in standard deviations of the noise, of the last colour of maps: in 1,300 valid spectra, measured and
+simulated, no point had more than 2.9."""
+
+_MATRICES = ("residual", "full_residual", "deviation", "outlier")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,7 +93,15 @@ class Validation:
     frequency : ndarray, shape (F,)
         Frequencies, Hz, descending.
     residual : ndarray of complex, shape (K, F)
-        (Z − Z_model) / |Z|, or the same of the admittance where that was tested; NaN at missing points.
+        (Z − Z_model) / |Z|, or the same of the admittance where that was tested; NaN at missing points. Of the model
+        with M elements.
+    full_residual : ndarray of complex64, shape (K, F)
+        The same of the model by which a spectrum is judged: of as many elements as its tests have, fitted with the
+        weights of the noise to the points that are no outliers, without drift and smooth misfit. Of a valid spectrum
+        this is its noise.
+    deviation : ndarray of float32, shape (K, F)
+        What the residual of a point is held against: the standard deviation of its noise as a share of |Z|, the root
+        mean square of that of its real and imaginary part, and the resolution of the test, added as squares.
     elements : ndarray of int, shape (K,)
         Number M of RC elements; 0 where there are none.
     mu : ndarray, shape (K,)
@@ -120,6 +132,8 @@ class Validation:
 
     frequency: Array
     residual: NDArray[np.complex128]
+    full_residual: NDArray[np.complex64]
+    deviation: NDArray[np.float32]
     elements: NDArray[np.int64]
     mu: Array
     noise: Array
@@ -186,6 +200,21 @@ class Validation:
         """Whether a spectrum had enough points to be tested, shape (K,)."""
         return np.asarray((self.flag & np.uint16(_FAILURES)) == 0)
 
+    @property
+    def in_noise(self) -> NDArray[np.float32]:
+        """Residual of the model by which spectra are judged, in standard deviations of the noise, shape (K, F).
+
+        The root mean square of real and imaginary part: about 1 at all points of a valid spectrum.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.abs(self.full_residual) / (np.sqrt(np.float32(2.0)) * self.deviation))
+
+    @property
+    def words(self) -> list[str]:
+        """Names of the flags of each spectrum, joined by ``|``; ``valid`` where there are none."""
+        names = {value: _name(value) for value in np.unique(self.flag).tolist()}
+        return [names[value] for value in self.flag.tolist()]
+
     @cached_property
     def chi_square(self) -> Array:
         """Pseudo χ², the sum of |residual|² over the points, shape (K,).
@@ -227,11 +256,10 @@ class Validation:
             ``drift_error`` (%), ``outliers`` (how many), ``prediction`` and ``prediction_error`` follow the states; one
             that the states have already gets ``_kk`` at its end.
         """
-        names = {value: _name(value) for value in np.unique(self.flag).tolist()}
         found = pd.DataFrame(
             {
                 "valid": self.valid,
-                "flag": [names[value] for value in self.flag.tolist()],
+                "flag": self.words,
                 "score": self.score,
                 "rms": self.rms,
                 "chi_square": self.chi_square,

@@ -112,6 +112,7 @@ class ZHit:
         out.score[:] = np.minimum(np.abs(out.drift) / self.limit, certain)
         out.flag[out.score > 1.0] = np.uint16(Validity.DRIFT)
         out.residual[:] = -np.expm1(-off) * np.exp(1j * phase)
+        out.full_residual[:], out.deviation[:] = out.residual, out.noise[:, None]
         return out
 
 

@@ -1,18 +1,48 @@
 """Files of a folder that an instrument writes into: which stand still, and for how long."""
 
+import math
 import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from drt_engine.text import storable
 
-__all__ = ["Folder", "Stamp"]
+__all__ = ["Folder", "Kind", "Stamp", "Waiting"]
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in ns: what is different after a file was written to."""
+
+Kind = Literal["growing", "to be read", "perhaps unfinished", "partly written"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A file that holds, or may hold, something that was not taken.
+
+    Attributes
+    ----------
+    source : str
+        Name of the file, from the folder on.
+    kind : {"growing", "to be read", "perhaps unfinished", "partly written"}
+        Growing: it was written to just now, or says itself that its last sweep is not finished. Perhaps unfinished: its
+        last sweep may go on. Partly written: it cannot be read.
+    seconds : float
+        How long it has held what was not taken.
+    still : float
+        How long it has stood still, s.
+    left : float
+        How long until it is taken, or called damaged, if it stands still, s; infinite if only a change ends the wait.
+    """
+
+    source: str
+    kind: Kind
+    seconds: float
+    still: float
+    left: float
 
 
 @dataclass
@@ -31,13 +61,19 @@ class _File:
         How long it has to stand still before it is read, s.
     dealt_with : Stamp or None
         As it was when all that it holds had been taken.
+    since : float
+        Since when it has held something that was not taken, s.
+    kind : str
+        What was last found in it of what was not taken; nothing while it has not been read.
     """
 
     stamp: Stamp
     still: float
+    since: float
     gap: float = 0.0
     hold: float = 0.0
     dealt_with: Stamp | None = None
+    kind: Kind | None = None
 
 
 class Folder:
@@ -98,9 +134,11 @@ class Folder:
         elif known is None:
             # Of a file that was there before it was seen, the time of its last change says since when it stands still.
             age = max(0.0, time.time() - stamp[1] / 1e9)
-            self._files[path] = _File(stamp, now - age)
+            self._files[path] = _File(stamp, now - age, now - age)
         elif known.stamp != stamp:
             known.gap = max(known.gap, now - known.still)
+            if known.stamp == known.dealt_with and known.kind is None:
+                known.since = now
             known.stamp, known.still, known.hold = stamp, now, 0.0
 
     @staticmethod
@@ -140,10 +178,30 @@ class Folder:
         known = self._files.get(path)
         return None if known is None else known.stamp[1] / 1e9
 
-    def hold(self, path: Path, seconds: float) -> None:
+    def hold(self, path: Path, seconds: float, kind: Kind) -> None:
         """Read a file again when it has stood still for so long."""
-        self._files[path].hold = seconds
+        self._files[path].hold, self._files[path].kind = seconds, kind
 
-    def dealt_with(self, path: Path, stamp: Stamp) -> None:
-        """Do not read a file again unless it changes."""
-        self._files[path].dealt_with = stamp
+    def dealt_with(self, path: Path, stamp: Stamp, *, unfinished: bool = False, taken: bool = False) -> None:
+        """Do not read a file again unless it changes.
+
+        It still waits if its last sweep is not `finished`, by what it says itself; from now on, if others were `taken`.
+        """
+        known = self._files[path]
+        known.dealt_with, known.kind = stamp, "growing" if unfinished else None
+        if taken:
+            known.since = known.still
+
+    def waiting(self) -> list[Waiting]:
+        """Files that hold what was not taken, or may; the one that was written to last comes first."""
+        now, found = time.monotonic(), []
+        for path, one in self._files.items():
+            read = one.stamp == one.dealt_with
+            if read and one.kind is None:
+                continue
+            still = now - one.still
+            left = math.inf if read else max(0.0, max(self._settle, one.hold) - still)
+            fresh: Kind = "growing" if still < self._settle else "to be read"
+            source = storable(path.relative_to(self.path).as_posix())
+            found.append(Waiting(source, one.kind or fresh, now - one.since, still, left))
+        return sorted(found, key=lambda one: one.still)

@@ -25,7 +25,7 @@ from drt_engine.tables import concat
 from drt_engine.text import storable
 from drt_engine.validation import Validation, Validity, validate
 from drt_engine.watch.alarms import Alarm, Alert, Hook, Records
-from drt_engine.watch.folder import Folder, Stamp
+from drt_engine.watch.folder import Folder, Stamp, Waiting
 from drt_engine.watch.intake import read_new
 from drt_engine.watch.ledger import Ledger
 from drt_engine.watch.results import Fresh, Results
@@ -162,6 +162,7 @@ class Watch:
         self._refused: set[str] = set()
         self._without: set[str] = set()
         self._events: list[Event] = []
+        self._open: set[Path] = set()
         self._waiting: dict[Path, tuple[Stamp, Mapping[str, Spectra]]] = {}
         self._not_before = 0.0
         self._stamp: tuple[int, ...] | None = None
@@ -226,6 +227,10 @@ class Watch:
             left = max(0.0, self._not_before - time.monotonic())
         return math.inf if left is None else left
 
+    def waiting(self) -> list[Waiting]:
+        """Files that hold, or may hold, something that was not taken; the one that was written to last comes first."""
+        return self._files.waiting()
+
     def finish(self) -> list[Event]:
         """Write what waits, and wait for the programs that alarms have started."""
         if self._waiting:
@@ -282,7 +287,7 @@ class Watch:
             self._files.look([path])
             return
         if found.wait > quiet[0] and not (found.refused and self.options.once):
-            self._files.hold(path, found.wait)
+            self._files.hold(path, found.wait, "partly written" if found.refused else "perhaps unfinished")
             if self.options.once:
                 self._say(source, f"may still be measured: left until it has stood still for {found.wait:.0f} s")
                 self._files.dealt_with(path, stamp)
@@ -292,11 +297,13 @@ class Watch:
             self._refused.discard(source)
         if found.problem:
             self._say(source, found.problem, refused=found.refused)
+        unfinished = found.report is not None and found.report.unfinished
+        (self._open.add if unfinished else self._open.discard)(path)
         if found.spectra:
             self._waiting[path] = stamp, found.spectra
         else:
             self._waiting.pop(path, None)
-            self._files.dealt_with(path, stamp)
+            self._files.dealt_with(path, stamp, unfinished=unfinished)
 
     def _write(self) -> None:
         """Add what waits to the campaign, and invert it."""
@@ -327,7 +334,7 @@ class Watch:
                     except InputError as error:
                         self._say(self._name(path), str(error), refused=True)
             for path, (stamp, _) in waiting.items():
-                self._files.dealt_with(path, stamp)
+                self._files.dealt_with(path, stamp, unfinished=path in self._open, taken=True)
                 del self._waiting[path]
 
     def _append(self, waiting: Sequence[Mapping[str, Spectra]]) -> None:
@@ -355,11 +362,11 @@ class Watch:
         except DRTError as error:
             self._say("", str(error))
             return
-        for one in new:
-            if isinstance(one, Taken):
-                changed = self._files.changed(self.folder / str(one.row.get("source")))
-                one = replace(one, seconds=math.nan if changed is None else time.time() - changed)  # noqa: PLW2901
-            self._events.append(one)
+        self._events += [self._timed(one) if isinstance(one, Taken) else one for one in new]
+
+    def _timed(self, one: Taken) -> Taken:
+        changed = self._files.changed(self.folder / str(one.row.get("source")))
+        return replace(one, seconds=math.nan if changed is None else time.time() - changed)
 
     def _looked_at(self, fresh: Fresh) -> list[Event]:
         """Test new spectra, and raise alarms; all before they are written, so that none is lost if this is killed."""

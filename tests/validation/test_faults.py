@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 import drt_engine as drt
 from drt_engine.errors import InputError
@@ -162,6 +162,60 @@ def test_drift_error_is_the_spread_of_the_drift():
     found = validate(spectra_of(z), LinearKramersKronig(elements=(22, 22)))
     assert np.median(found.drift) == pytest.approx(0.01, abs=5e-4)
     assert np.std(found.drift) == pytest.approx(np.median(found.drift_error), rel=0.2)
+
+
+def left_of(z, elements, beyond=(), weight=1.0):
+    """Relative residual of dense least squares with elements of positive resistance beyond the range."""
+    a = model(z, elements)
+    kernel = 1 / (1 + 1j * np.outer(OMEGA, np.asarray(beyond))) / np.abs(z)[:, None]
+    a = np.hstack([a, np.vstack([kernel.real, kernel.imag])])
+    b = np.concatenate([z.real, z.imag]) / np.tile(np.abs(z), 2)
+    w, scale = np.tile(np.broadcast_to(weight, z.shape), 2), np.linalg.norm(a, axis=0)
+    low = np.where(np.arange(a.shape[1]) < a.shape[1] - len(beyond), -np.inf, 0.0)
+    found = optimize.lsq_linear(w[:, None] * a / scale, w * b, (low, np.inf), method="bvls", tol=1e-15)
+    left = b - a @ (found.x / scale)
+    return left[: z.size] + 1j * left[z.size :]
+
+
+BY_MODULUS = LinearKramersKronig(noise="proportional")
+
+
+def test_the_residual_by_which_spectra_are_judged_is_that_of_more_elements():
+    # Two arcs six decades apart: μ stops where a few elements leave per cents.
+    far = 5 + zarc(OMEGA, 200, 1e-5, 0.99) + zarc(OMEGA, 2000, 1.0, 0.99)
+    rng = np.random.default_rng(1)
+    z = np.concatenate(
+        [cells(3), far * (1 + 0.001 * (rng.standard_normal((3, 43)) + 1j * rng.standard_normal((3, 43))))]
+    )
+    found = validate(spectra_of(z), BY_MODULUS)
+    assert found.valid.all()
+    assert (found.elements[3:] < 10).all()
+    for k, count in enumerate(np.maximum(found.elements, 22)):
+        np.testing.assert_allclose(found.full_residual[k], left_of(z[k], count), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.deviation, np.hypot(found.noise, 1e-4)[:, None] + 0 * found.deviation, rtol=1e-6)
+    assert found.rms[3:].min() > 3.0
+    assert found.in_noise.max() < 3.0
+    assert np.sqrt(np.mean(found.in_noise**2, axis=1)) == pytest.approx(0.85, abs=0.1)
+
+
+def test_what_is_wrong_stands_out_of_the_noise_and_what_is_beyond_the_range_does_not():
+    course = times(FREQUENCY, 0.0)
+    z = np.concatenate([cells(1, noise=5e-4)] * 4)
+    z[1, 20] *= 1.05
+    z[2] *= 1 + 0.05 * course
+    z[3] += 60 / (1 + 1j * OMEGA * 60.0)
+    found = validate(spectra_of(z), BY_MODULUS)
+    kinds = [Validity.VALID, Validity.OUTLIER, Validity.DRIFT, Validity.RANGE_EXTENDED]
+    assert found.flag.tolist() == kinds
+    np.testing.assert_allclose(np.abs(found.full_residual[1, 20]), 0.05 / 1.05, rtol=0.05)
+    weight = np.where(found.outlier[1], 0.05, 1.0)
+    beyond = np.concatenate([10.0 ** np.array([0.5, 1.0]) / OMEGA[-1], 10.0 ** np.array([-0.5, -1.0]) / OMEGA[0]])
+    for k, more in ((1, ((), weight)), (2, ()), (3, (beyond,))):
+        count = max(22, found.elements[k])
+        np.testing.assert_allclose(found.full_residual[k], left_of(z[k], count, *more), rtol=0, atol=1e-6)
+    assert (found.in_noise.max(axis=1) < 3.5).tolist() == [True, False, False, True]
+    others = np.delete(found.in_noise[1], 20)
+    assert others.max() < 3.5
 
 
 def test_critical_values_are_those_of_f():

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from drt_engine.cli import app, dashboard
 from drt_engine.cli import watch as command
 from drt_engine.watch import Alarm, Problem
+from drt_engine.watch.folder import Waiting
 
 from . import instrument
 
@@ -122,6 +123,63 @@ def test_the_screen_shows_the_last_sweep_processes_alarms_and_problems(folder, m
     assert "c" * 61 not in text
     assert "a [red]b[/red]" in text
     assert "alarms: 2" in text
+
+
+def test_files_that_wait_are_shown_and_logged(tmp_path, monkeypatch, capsys):
+    class Waits:
+        spectra = taken = refused = without = 0
+        folder, campaign, results = tmp_path, tmp_path / "c.h5", tmp_path / "c.drt.h5"
+        files = ()
+
+        def waiting(self):
+            return [Waiting(name, *rest) for name, *rest in self.files]
+
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    watch = Waits()
+    lines = dashboard.Lines(watch)
+
+    def logged(seconds, *files):
+        now[0] += seconds
+        watch.files = files
+        lines.idle()
+        return [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+
+    quick = ("quick.mpt", "growing", 3.0, 0.5, 0.5)
+    assert logged(2.0, quick) == []  # as most files, it is finished at once
+    slow = ("slow\nforged.mpt", "growing", 240.0, 35.0, float("inf"))
+    half = ("half.mpr", "partly written", 11.0, 4.0, 6.2)
+    assert logged(2.0, half, slow, quick) == [
+        "2 files wait: 1 partly written, 1 growing: half.mpr partly written, waits for 11 s, last written 4 s ago, "
+        "called damaged in 6 s if it stays so; slow\\nforged.mpt growing, waits for 4 min, last written 35 s ago"
+    ]
+    assert logged(60.0, slow, quick) == []
+    assert logged(0.5, ("too soon.mpt", "growing", 99.0, 1.0, 1.0)) == []
+    assert len(logged(600.0, slow)) == 1
+    given_up = ("slow\nforged.mpt", "growing", 3e5, 2e5, float("inf"))
+    assert logged(700.0, given_up) == []
+    (line,) = logged(2.0, given_up, *((f"{n}.csv", "perhaps unfinished", 7200.0, 90.0, 600.0) for n in range(9)))
+    assert line.startswith("10 files wait: 1 growing, 9 perhaps unfinished: ")
+    assert line.endswith(
+        "2.csv perhaps unfinished, waits for 2 h, last written 90 s ago, taken in 10 min if it stays so; and 6 more"
+    )
+
+    screen = Console(record=True, force_terminal=True, width=150, file=io.StringIO())
+    monkeypatch.setattr(dashboard, "console", lambda: screen)
+    with dashboard.Dashboard(watch) as shown:
+        shown.idle()
+        watch.files = [slow]
+        now[0] += 2.0
+        shown.idle()
+        assert "1 file waits: 1 growing" in screen.export_text(clear=False)
+        watch.files = []
+        now[0] += 2.0
+        shown.idle()
+        assert "waits" not in screen.export_text(clear=False).rpartition("drt-engine watch")[2]
+    text = screen.export_text()
+    assert "10 files wait: 1 growing, 9 perhaps unfinished" in text
+    assert "slow\\nforged.mpt growing, waits for 4 min, last written 35 s ago" in text
+    assert "and 6 more" in text
 
 
 def test_without_watchfiles_it_says_what_to_install(folder, monkeypatch):

@@ -145,6 +145,47 @@ def test_a_last_line_that_is_not_at_its_end_may_be_half_of_it(folder):
     )
 
 
+def test_it_says_which_files_wait_and_for_how_long(folder, monkeypatch):
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    lines = instrument.mpt(0, 2).splitlines(keepends=True)
+    head = len(lines) - 2 * instrument.FREQUENCY.size
+    watch = start(folder, settle=1.0)
+    watch.begin()
+
+    def after(seconds):
+        watch.look()  # what was written before
+        now[0] += seconds
+        look(watch)
+        return {one.source: one for one in watch.waiting()}
+
+    assert after(0.0) == {}
+    (folder / "a.mpt").write_bytes(b"".join(lines[: head + 20]))
+    (folder / "b.csv").write_bytes(instrument.csv(0))
+    (folder / "c.mpr").write_bytes(instrument.mpr(0)[:-100])
+    assert {name: one.kind for name, one in after(0.0).items()} == dict.fromkeys(["a.mpt", "b.csv", "c.mpr"], "growing")
+    found = after(4.0)
+    kinds = {"a.mpt": "growing", "b.csv": "perhaps unfinished", "c.mpr": "partly written"}
+    assert {name: one.kind for name, one in found.items()} == kinds
+    assert found["a.mpt"].left == np.inf
+    assert found["c.mpr"].left == pytest.approx(6.0, abs=0.5)
+    assert found["b.csv"].left > 1.0
+    # What goes on growing has waited since its first point, and stands still since its last one.
+    (folder / "a.mpt").write_bytes(b"".join(lines[: head + 25]))
+    found = after(3.0)
+    assert next(iter(found)) == "a.mpt"
+    assert (found["a.mpt"].seconds, found["a.mpt"].still) == pytest.approx((7.0, 3.0), abs=0.5)
+    assert (found["b.csv"].seconds, found["b.csv"].still) == pytest.approx((7.0, 7.0), abs=0.5)
+    # The first sweep is taken: what waits is the second. What is damaged waits no longer.
+    (folder / "a.mpt").write_bytes(b"".join(lines[:-5]))
+    found = after(4.0)
+    assert campaign(folder) == [("a.mpt", 1)]
+    assert found["a.mpt"].seconds == pytest.approx(4.0, abs=0.5)
+    assert "c.mpr" not in found
+    (folder / "a.mpt").write_bytes(b"".join(lines))
+    assert "a.mpt" not in after(2.0)
+
+
 def test_a_damaged_file_is_reported_once_and_the_watch_goes_on(folder, monkeypatch):
     watch = start(folder)
     watch.begin()
