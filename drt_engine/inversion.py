@@ -370,7 +370,7 @@ def _remarks(
 ) -> NDArray[np.uint32]:
     """Say what is to be known of solutions, as flags of :class:`Status`; `beyond` is the share of R_pol outside."""
     found = solution.parameters
-    flank = slow_flank(solution, z, frequency, expansion)
+    flank, _ = slow_flank(solution, z, frequency, expansion)
     open_end = still_rises(expansion, found.coefficients, expansion.window(frequency)[1])
     open_end |= (beyond > _MOST_BEYOND) | (flank > _FLANK_SEEN)
     wrong = misfits(solution, z, expansion.areas) | (~open_end & (flank < -_LOOP_SEEN))

@@ -63,6 +63,12 @@ process beyond the window is seen: how large it is, the data do not say."""
 _BEGINS = 0.015
 """The same share below which so little of that process is seen that its tail may be any that the prior admits."""
 
+_SLOWER, _SPEAKS, _SURELY, _CLEAR = 100.0**0.8, 0.3, 1.0, 2.0
+"""Resistance of a process 100 times slower than the window, in units of the modulus of its flank (jω)^−0.8 at the
+lowest frequency; scores, in standard deviations, from which on some and all of what the data allow of it counts, and
+above which γ itself shows it. With 0 and 1, half of all spectra without such a process have farther ends, with 0.3 and
+1 a quarter; from 0.5 on, few more of those with one are missed."""
+
 _WIDEST = 40.0
 """Largest distance of the end of an interval from the solution, in its logarithm: beyond, nothing is known."""
 
@@ -239,6 +245,9 @@ class LogPosterior:
     hidden : ndarray, shape (K, 3, P), optional
         Of loops that were not found but may be there: the most probable resistance of each, its standard deviation,
         both in ohm, and what R_pol changes by for each ohm of it. Zeros where no loop may be.
+    slower : ndarray, shape (K, 2), optional
+        Score of the flank of a process slower than the window, and standard deviation of its modulus at the lowest
+        frequency, ohm, as :func:`drt_engine.methods.base.slow_flank` finds them.
     """
 
     expansion: Expansion
@@ -255,6 +264,7 @@ class LogPosterior:
     exponent: Array | None = None
     pull: Array | None = None
     hidden: Array | None = None
+    slower: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
@@ -270,7 +280,7 @@ class LogPosterior:
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        for name in ("allowed", "exponent", "pull", "hidden"):
+        for name in ("allowed", "exponent", "pull", "hidden", "slower"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
@@ -369,7 +379,8 @@ class LogPosterior:
         follows it; and its upper end, too, by their distances from the medians in the logarithm, where γ just begins to
         rise at the end of the window. It is wider downward by a share of what lies beyond the window, which may end
         sooner, and by what the width that γ gives to peaks narrower than the grid may do. What lies before the first
-        relaxation time is R_inf for the data; see :attr:`goes_on`.
+        relaxation time is R_inf for the data; see :attr:`goes_on`. As far as the data speak for a process slower than
+        the window, the upper end knows of one that is 100 times slower.
 
         References
         ----------
@@ -385,7 +396,8 @@ class LogPosterior:
         more = np.hypot(more, quantile(level) * self._behind_loops())
         for beyond in self.goes_on:
             more = np.hypot(more, quantile(level) * beyond)
-        return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+        more = np.hypot(np.hypot(high - r_pol, more), self._slower(level))
+        return r_pol - np.hypot(r_pol - low, less), r_pol + more
 
     def outside(self, level: float = 0.95) -> tuple[Array, Array]:
         """By how much R_pol may be smaller or larger for what γ is beyond the window of the data, ohm, shape (K,) each.
@@ -432,6 +444,17 @@ class LogPosterior:
         shown = deviation > 0.0
         most = np.where(shown, most_probable(resistance, np.where(shown, deviation, 1.0), level)[1], 0.0)
         return np.asarray(np.max(-most * by, axis=1, initial=0.0))
+
+    def _slower(self, level: float) -> Array:
+        """By how much R_pol may be larger for a process 100 times slower than the window, ohm, shape (K,).
+
+        What the data allow of it counts the more, the more they speak for it: without a sign of it, there is none.
+        """
+        if self.slower is None:
+            return np.zeros(len(self.shift))
+        score, deviation = self.slower.T
+        most = np.clip(score, 0.0, _CLEAR) + quantile(level)
+        return np.asarray(np.clip((score - _SPEAKS) / (_SURELY - _SPEAKS), 0.0, 1.0) * most * _SLOWER * deviation)
 
     def _behind_loops(self) -> Array:
         """Find the deviation that the flank of γ > 0 has beyond the window, below the γ < 0 there, ohm, shape (K,).

@@ -464,8 +464,10 @@ def test_a_sharp_process_beyond_the_window_may_end_sooner_than_is_expected(phi, 
 
 
 @pytest.mark.parametrize("size", [3e-3, 1e-2])
-def test_no_more_lies_beyond_the_window_than_the_data_admit(size):
-    # By the profile likelihood: γ ≥ 0 up to the end of the window, and after the last relaxation time a tail ~ τ^−0.8.
+def test_no_more_lies_beyond_the_window_than_the_data_admit(size, monkeypatch):
+    # By the profile likelihood: γ ≥ 0 up to the end of the window, and after the last relaxation time a tail ~ τ^−0.8,
+    # which processes that are slower yet do not have.
+    monkeypatch.setattr(posterior_module, "_SLOWER", 0.0)
     frequency = np.geomspace(1e5, 1e-2, 71)
     s, exact = 2j * np.pi * frequency[:, None], 10 + zarc(frequency, 20, 2e-4, 1) + zarc(frequency, 50, 0.05, 1)
     z = exact * (1 + size * noise(np.random.default_rng(3), (12, 71)))
@@ -574,7 +576,7 @@ def test_the_score_of_a_flank_is_that_of_least_squares(last):
     method = LogGaussian(tau=np.geomspace(1e-7, last, 61))
     expansion = method.expansion(frequency)
     solution = method.solve(frequency, z, expansion)
-    found = slow_flank(solution, z, frequency, expansion)
+    found, error = slow_flank(solution, z, frequency, expansion)
     end, tau = 100 / (2 * np.pi), expansion.tau
     s, first = 2j * np.pi * frequency[:, None] * tau, int(np.argmax(tau >= 0.1 * end))
     unit, share = expansion.impedance(frequency), 1 / (1 + s)
@@ -594,14 +596,44 @@ def test_the_score_of_a_flank_is_that_of_least_squares(last):
         scale = np.linalg.norm(rest, axis=1, keepdims=True)
         flank = flank - (rest / scale).T @ np.linalg.lstsq((rest / scale).T, flank, rcond=None)[0]
         at_end = np.exp(np.interp(np.log(end), np.log(tau), np.log(gamma))) if end < tau[-1] else 0.0
-        # A larger one shows by itself whether it rises.
-        score = flank @ left / np.linalg.norm(flank) if at_end < 0.5 * sigma[-1] else 0.0
+        score = flank @ left / np.linalg.norm(flank)
+        if at_end > 0.5 * sigma[-1]:
+            # Here γ rises up to the end of the window.
+            score = max(score, 0.0)
         np.testing.assert_allclose(found[k], score, rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(error[k], 1.0 / np.linalg.norm(flank), rtol=1e-7)
         # Alone to the same bits.
         alone = solution.part(np.array([k]), np.arange(71))
-        np.testing.assert_array_equal(slow_flank(alone, z[k : k + 1], frequency, expansion), found[k : k + 1])
+        np.testing.assert_array_equal(
+            slow_flank(alone, z[k : k + 1], frequency, expansion), ([found[k]], [error[k]]), strict=False
+        )
     assert found[0] != 0.0
-    assert (found[1] != 0.0) == (last < end)
+    assert found[1] > 5.0
+
+
+@pytest.mark.parametrize(("slow", "times"), [(2.0, 10.0), (5.0, 30.0), (15.0, 100.0)])
+def test_a_slow_process_that_is_hardly_seen_is_told_or_within_the_interval(slow, times, monkeypatch):
+    # γ at the end of the window is above the noise, and falls nearly as without it.
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    plain = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85)
+    z = plain + np.array([0.0, 1.0])[:, None] * zarc(frequency, slow, times / (2e-2 * np.pi), 0.8)
+    z = (z[:, None] * (1 + 1e-3 * noise(np.random.default_rng(31), (2, 60, 71)))).reshape(120, 71)
+    method = LogGaussian()
+    result = drt.invert(drt.Spectra(frequency, z), method, level=0.95)
+    found, told = result.intervals, (result.status & drt.Status.EXTRAPOLATED) > 0
+    assert np.mean(told[:60]) <= 0.02
+    assert np.mean(told[60:] | (found.r_pol_high >= 70 + slow)[60:]) >= 0.95
+    assert share(found.r_pol_low[:60], found.r_pol_high[:60], 70.0) >= 0.93
+    # Without such a process most upper ends are as near as they were.
+    monkeypatch.setattr(posterior_module, "_SLOWER", 0.0)
+    without = drt.invert(drt.Spectra(frequency, z), level=0.95)
+    assert np.mean(found.r_pol_high[:60] < 1.01 * without.intervals.r_pol_high[:60]) > 0.6
+    # Outward by what the data allow of a flank, from a score of 0.3 on.
+    score, error = slow_flank(method.solve(frequency, z, result.expansion), z, frequency, result.expansion)
+    more = np.clip((score - 0.3) / 0.7, 0.0, 1.0) * (np.clip(score, 0.0, 2.0) + 1.959964) * 100**0.8 * error
+    np.testing.assert_allclose(
+        found.r_pol_high - result.r_pol, np.hypot(without.intervals.r_pol_high - result.r_pol, more), rtol=1e-6
+    )
 
 
 def test_steep_flanks_widen_what_is_near_them(spectra_of_sharp):
