@@ -39,10 +39,14 @@ _STEEP, _STEEP_SLOPE, _STEEP_REACH = 0.2, 1.0, 0.45
 how far in ln τ that reaches, falling as an exponential function: γ with edges has such slopes, and where an edge is, is
 only known as well as the kernel lets see it."""
 
-_FARTHER, _SURER, _DETERMINED = 1.5, 0.2, 0.5
-"""How much farther than by one step the data may lead γ; by which share its standard deviation is less than the
-covariance says, and the standard deviation of ln γ up to which that is so. By how often bands cover γ: with the step,
-they need to be less wide where the prior is right."""
+_FARTHER, _DETERMINED = 1.5, 0.5
+"""How much farther than by one step the data may lead γ, by how often bands cover it; and the standard deviation of
+ln γ up to which bands may be less wide than the covariance says."""
+
+_EASY, _STRAINED, _STRAIN, _MOST_STRAINED = 0.5, 12.0, 0.057, 2.5
+"""Factor of the width of bands where prior and data agree; its square grows by the second for each unit of strain above
+the third, and it is the last at most. By how often bands cover γ: with one factor for all, those of ZARC elements cover
+0.99 to 1.00 of it, and those of boxes, steps and processes that the data hardly tell apart 0.70 to 0.89."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
@@ -248,6 +252,8 @@ class LogPosterior:
     slower : ndarray, shape (K, 2), optional
         Score of the flank of a process slower than the window, and standard deviation of its modulus at the lowest
         frequency, ohm, as :func:`drt_engine.methods.base.slow_flank` finds them.
+    strain : ndarray, shape (K,), optional
+        Squared standard deviations by which the data would move γ if the prior did not hold it, for each frequency.
     """
 
     expansion: Expansion
@@ -265,6 +271,7 @@ class LogPosterior:
     pull: Array | None = None
     hidden: Array | None = None
     slower: Array | None = None
+    strain: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
@@ -280,7 +287,7 @@ class LogPosterior:
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        for name in ("allowed", "exponent", "pull", "hidden", "slower"):
+        for name in ("allowed", "exponent", "pull", "hidden", "slower", "strain"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
@@ -333,19 +340,25 @@ class LogPosterior:
     def _ends(self, level: float) -> tuple[Array, Array]:
         """Find the ends of the band, as distances of ln |γ| from its mean, shape (K, M) each.
 
-        Around the mean, or around where the data lead if the prior does not hold it, whichever is farther off. The
-        standard deviation is less than the covariance says where the data determine γ.
+        Around the mean, or around where the data lead if the prior does not hold it, whichever is farther off; and by
+        the strain between both.
         """
         whole, logs = self.deviation, self.expansion.tau.size
         if self.pull is None:
             return -quantile(level) * whole, quantile(level) * whole
         step, doubt = _FARTHER * self.pull[:, 0, :logs], self.pull[:, 1, :logs]
-        surer = _SURER * self._led[:, None]
-        half, rest = (
-            quantile(level) * each * (1.0 - surer / (1.0 + (each / _DETERMINED) ** 2))
-            for each in (whole, _without(whole, doubt))
-        )
-        return np.minimum(-half, step - rest), np.maximum(half, step + rest)
+        half, rest = quantile(level) * whole, quantile(level) * _without(whole, doubt)
+        wide = self._strained[:, None]
+        wide = np.maximum(wide, 1.0) - np.maximum(1.0 - wide, 0.0) / (1.0 + (whole / _DETERMINED) ** 2)
+        return wide * np.minimum(-half, step - rest), wide * np.maximum(half, step + rest)
+
+    @property
+    def _strained(self) -> Array:
+        """Factor of the width of bands of γ, by how strongly the data pull at what the prior holds, shape (K,)."""
+        if self.strain is None:
+            return np.ones(len(self.shift))
+        wide = np.sqrt(_EASY**2 + _STRAINED * np.maximum(self.strain - _STRAIN, 0.0))
+        return np.where(self._led, np.minimum(wide, _MOST_STRAINED), 1.0)
 
     def _cut_off(self, above: Array, seen: float = 1.0) -> Array:
         """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow.

@@ -15,6 +15,7 @@ from drt_engine.methods.base import misfits, slow_flank
 from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
+from drt_engine.simulate import ZARC, Circuit, PiecewiseConstant, Resistor
 from drt_engine.uncertainty import posterior as posterior_module
 from drt_engine.uncertainty.posterior import LogPosterior, areas_between, cut_at_zero, most_probable
 
@@ -189,6 +190,7 @@ def test_where_the_data_lead_if_the_prior_lets_go():
         sigma = np.hypot(posterior.noise[k, 0], posterior.noise[k, 1] * np.abs(spectra.impedance[k]))
         inside = force * ((tau >= window[0]) & (tau <= window[1]))
         shares.append(min((inside @ along[:logs]) / np.sum(np.abs(z / sigma) ** 2), 1.0))
+        np.testing.assert_allclose(posterior.strain[k], inside @ along[:logs] / 71, rtol=1e-3)
         step = shares[k] * along
         np.testing.assert_allclose(posterior.pull[k, 0], step, rtol=1e-3, atol=1e-6 * np.abs(step).max())
         # Without the doubt about λ, the covariance times the derivative by ln λ is that doubt, but for its factor.
@@ -228,13 +230,37 @@ def test_bands_reach_to_where_the_data_lead(forty):
     _, result, posterior = forty
     logs, free = result.tau.size, replace(posterior, allowed=None)
     whole, step, doubt = posterior.deviation, 1.5 * posterior.pull[:, 0, :logs], posterior.pull[:, 1, :logs]
-    half, rest = (1.959964 * each * (1 - 0.2 / (1 + 4 * each**2)) for each in (whole, np.sqrt(whole**2 - doubt**2)))
+    half, rest = 1.959964 * whole, 1.959964 * np.sqrt(whole**2 - doubt**2)
     shift = posterior.shift[:, :logs]
-    low, high = (np.log(end / result.coefficients) for end in free.gamma_interval(0.95))
-    np.testing.assert_allclose(low, np.minimum(shift, 0) + np.minimum(-half, step - rest), rtol=1e-6)
-    np.testing.assert_allclose(high, np.maximum(shift, 0) + np.maximum(half, step + rest), rtol=1e-6)
-    # Where nothing is determined, it is the covariance that counts.
-    assert (half[whole > 2.0] > 0.98 * 1.959964 * whole[whole > 2.0]).all()
+    for strain in (posterior.strain, np.full(40, 0.3), np.full(40, 9.0)):
+        wide = np.sqrt(0.25 + 12 * np.maximum(strain - 0.057, 0))[:, None]
+        # Where nothing is determined, bands are not less wide than the covariance says.
+        wide = np.where(wide > 1, np.minimum(wide, 2.5), 1 - (1 - wide) / (1 + 4 * whole**2))
+        low, high = (np.log(end / result.coefficients) for end in replace(free, strain=strain).gamma_interval(0.95))
+        np.testing.assert_allclose(low, np.minimum(shift, 0) + wide * np.minimum(-half, step - rest), rtol=1e-6)
+        np.testing.assert_allclose(high, np.maximum(shift, 0) + wide * np.maximum(half, step + rest), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["three sharp ones", "box", "arcs"])
+def test_bands_are_wider_where_the_data_strain_against_the_prior(kind):
+    # Sharp peaks that come out as one, and a γ with edges; of arcs all is as the prior expects.
+    frequency = np.geomspace(1e7, 1e2, 31) if kind == "three sharp ones" else np.geomspace(1e5, 1e-2, 71)
+    scenario = {
+        "three sharp ones": (ZARC(14, 5e-5, 0.82), ZARC(6, 1.6e-4, 0.96), ZARC(25, 1e-5, 0.65), ZARC(15, 6e-4, 0.94)),
+        "box": (PiecewiseConstant([1e-3, 3e-2], [12.0]),),
+        "arcs": (ZARC(20, 2e-4, 0.85), ZARC(50, 0.05, 0.8)),
+    }[kind]
+    circuit = Circuit((Resistor(10.0), *scenario))
+    size = 0.005 * 50 if kind == "box" else 0.1
+    z = circuit.impedance(frequency) + size * noise(np.random.default_rng(51), (20, frequency.size))
+    tau = np.geomspace(0.5 / (np.pi * frequency.max()), 0.5 / (np.pi * frequency.min()), 401)
+    truth = circuit.gamma(tau)
+    there = truth > 0.02 * truth.max()
+    low, high = drt.invert(drt.Spectra(frequency, z)).gamma_interval(0.95, tau[there])
+    # With one width for all it is 0.74 and 0.87, and 1.00 of arcs with bands half as wide again.
+    assert share(low, high, truth[there]) >= (0.83 if kind == "three sharp ones" else 0.95)
+    if kind == "arcs":
+        assert np.median((high - low) / truth[there]) < 0.5
 
 
 @pytest.mark.parametrize(("size", "points"), [(3e-4, 71), (3e-4, 141), (1e-3, 281), (3e-3, 71), (1e-2, 71)])
