@@ -67,10 +67,10 @@ process beyond the window is seen: how large it is, the data do not say."""
 _BEGINS = 0.015
 """The same share below which so little of that process is seen that its tail may be any that the prior admits."""
 
-_SLOWER, _SPEAKS, _SURELY, _CLEAR = 100.0**0.8, 0.3, 1.0, 2.0
+_SLOWER, _SPEAKS, _SURELY, _CLEAR = 100.0**0.8, 0.4, 1.0, 2.0
 """Resistance of a process 100 times slower than the window, in units of the modulus of its flank (jω)^−0.8 at the
 lowest frequency; scores, in standard deviations, from which on some and all of what the data allow of it counts, and
-above which γ itself shows it. With 0 and 1, half of all spectra without such a process have farther ends, with 0.3 and
+above which γ itself shows it. With 0 and 1, half of all spectra without such a process have farther ends, with 0.4 and
 1 a quarter; from 0.5 on, few more of those with one are missed."""
 
 _WIDEST = 40.0
@@ -85,6 +85,11 @@ _GOES_ON, _FLATTEST = 0.5, 0.1
 """Standard deviation of the resistance that a flank has beyond the window, as a share of what it has more if it goes on
 with the slope that γ has there than with the one that is expected; and the least slope. Arcs with an exponent of 0.3
 to 0.5, 1 to 6 % of whose resistance is beyond the window, had a covered R_pol in 0.63 at 0.1 % noise without it."""
+
+_AS_SERIES = 0.6
+"""Standard deviation of the resistance of a γ that rises again towards its fast end, as a share of it, upward of R_inf
+and downward of R_pol: a capacitance in parallel with the whole cell makes such a process of R_inf. Without it,
+intervals of R_inf of 10 ohm with 1 to 10 nF beside the cell, up to 1e5 Hz, cover 0.0 to 0.3."""
 
 _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
@@ -391,7 +396,8 @@ class LogPosterior:
         gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have if a tail
         follows it; and its upper end, too, by their distances from the medians in the logarithm, where γ just begins to
         rise at the end of the window. It is wider downward by a share of what lies beyond the window, which may end
-        sooner, and by what the width that γ gives to peaks narrower than the grid may do. What lies before the first
+        sooner, by what the width that γ gives to peaks narrower than the grid may do, and by what rises again before
+        the window, which may be of R_inf. What lies before the first
         relaxation time is R_inf for the data; see :attr:`goes_on`. As far as the data speak for a process slower than
         the window, the upper end knows of one that is 100 times slower.
 
@@ -406,6 +412,7 @@ class LogPosterior:
         (less, more), r_pol = self.outside(level), self._r_pol
         less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
         less = np.hypot(less, self._less_with_loops(level))
+        less = np.hypot(less, quantile(level) * _AS_SERIES * self.rises_before)
         more = np.hypot(more, quantile(level) * self._behind_loops())
         for beyond in self.goes_on:
             more = np.hypot(more, quantile(level) * beyond)
@@ -448,6 +455,29 @@ class LogPosterior:
                 more = _GOES_ON * np.exp(logs[0]) * (1.0 / slope - 1.0 / TAIL_SLOPE)
             out.append(np.where((last > 0.0) & (whole > 0.0), more, 0.0))
         return out[0], out[1]
+
+    @cached_property
+    def rises_before(self) -> Array:
+        """Resistance at the fast end that is more than the flank of what is in the window, ohm, shape (K,).
+
+        The flank is that of γ a decade into the window, as it falls there towards shorter relaxation times, but not
+        steeper than expected before the window. Where a process has its peak in that decade, it is the expected one
+        from the window on.
+        """
+        gamma, tau, begin = self.parameters.coefficients, self.expansion.tau, self.window_begin
+        if begin is None or self.reciprocal or self.expansion.kernel != "relaxation":
+            return np.zeros(len(self.shift))
+        inner = 10.0 * begin
+        with np.errstate(invalid="ignore", divide="ignore"):
+            first, middle, last = self.expansion.curve(gamma, np.array([begin, inner, 10.0**0.5 * inner])).T
+            slope = np.clip(np.log(last / middle) / np.log(10.0**0.5), 0.0, TAIL_SLOPE)
+        within = (tau > begin) & (tau < inner)
+        peak = gamma[:, within].max(axis=1, initial=0.0) > np.maximum(first, middle)
+        start, slope = np.where(peak, begin, inner), np.where(peak, TAIL_SLOPE, slope)
+        flank = np.where(peak, first, middle)[:, None] * (tau / start[:, None]) ** slope[:, None]
+        more = np.maximum(gamma - flank, 0.0)
+        until = [more @ areas_between(self.expansion, float(tau[0]), end) for end in (begin, inner)]
+        return np.asarray(np.where((gamma > 0.0).all(axis=1), np.where(peak, *until), 0.0))
 
     def _less_with_loops(self, level: float) -> Array:
         """By how much R_pol may be smaller for a loop that was not found, ohm, shape (K,)."""
@@ -669,6 +699,9 @@ class LogPosterior:
         if name == "r_inf" and not self.reciprocal:
             high = mean + np.hypot(high - mean, quantile(level) * _NARROW_SERIES * self._narrow)
             low = np.maximum(mean - np.hypot(mean - low, quantile(level) * self.goes_on[0]), 0.0)
+            found = self.parameters.r_inf
+            as_series = quantile(level) * _AS_SERIES * self.rises_before
+            high = found + np.hypot(np.maximum(high - found, 0.0), as_series)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)

@@ -108,7 +108,7 @@ def test_levels_and_resistances_follow_from_the_covariance(forty):
     assert width / 2 == pytest.approx(np.sqrt(np.sum(each**2)), rel=1e-4)
     whole, r_pol = posterior.resistance_interval(*ends), posterior.r_pol_interval()
     outside = areas_between(result.expansion, posterior.window_end, ends[1]) @ result.coefficients.T
-    less = np.hypot(result.r_pol - whole[0], 1.959964 * 0.14 * outside)
+    less = np.hypot(result.r_pol - whole[0], 1.959964 * np.hypot(0.14 * outside, 0.6 * posterior.rises_before))
     np.testing.assert_allclose(r_pol[0], result.r_pol - less, rtol=1e-6)
     assert (less < 1.1 * (result.r_pol - whole[0])).all()
     assert (r_pol[1] > whole[1]).all()
@@ -542,6 +542,46 @@ def test_tails_that_fall_more_slowly_than_expected_are_covered(kind, size):
     assert np.median((found.r_pol_high - found.r_pol_low) / r_pol) < 0.03
 
 
+@pytest.mark.parametrize("size", [5e-4, 3e-3])
+@pytest.mark.parametrize("farad", [0.0, 1e-9, 3e-9, 1e-8])
+def test_a_capacitance_beside_the_whole_cell_is_in_the_intervals(farad, size):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    cell = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85)
+    z = 1 / (1 / cell + 2j * np.pi * frequency * farad)
+    z = z * (1 + size * noise(np.random.default_rng(61), (40, 71)))
+    found = drt.invert(drt.Spectra(frequency, z), level=0.95).intervals
+    assert share(found.r_inf_low, found.r_inf_high, 10.0) >= 0.95
+    assert share(found.r_pol_low, found.r_pol_high, 70.0) >= 0.95
+    if not farad:
+        # Without it nothing is wider.
+        assert np.median(found.r_inf_high - found.r_inf_low) < 0.05 + 60 * size
+
+
+def test_what_rises_before_the_window_is_what_is_above_the_flank():
+    tau = np.geomspace(1e-6, 1e2, 81)
+    y = np.log(tau)
+    for slope, own in ((0.5, 0.5), (1.4, 0.8), (-0.3, 0.0)):
+        # From 1e-5 s on are the data; the flank is that of 1e-4 s.
+        flank = 7.0 * (tau / 1e-4) ** slope
+        gamma = flank + 3.0 * (tau / 1e-6) ** -1.0
+        expansion = Expansion(tau, "piecewise-linear", np.nan)
+        parameters = Parameters(gamma[None], *(np.zeros(1) for _ in range(3)))
+        blank = np.zeros((1, 82)), np.zeros((1, 2, 1))
+        known = LogPosterior(
+            expansion, parameters, ("r_inf",), np.zeros((1, 82, 82)), np.zeros((1, 2)), *blank, 1e1, window_begin=1e-5
+        )
+        dense = np.linspace(y[0], np.log(1e-4), 20001)
+        curve = np.interp(dense, y, np.maximum(gamma - gamma[20] * (tau / 1e-4) ** own, 0.0))
+        expected = np.trapezoid(curve, dense)
+        np.testing.assert_allclose(known.rises_before, expected, rtol=0.1)
+        assert not replace(known, window_begin=None).rises_before.any()
+        # A peak within the first decade of the window is one of the window.
+        peaked = replace(
+            known, parameters=Parameters(gamma[None] + 50 * np.exp(-((y + 10.5) ** 2) / 0.1), *[np.zeros(1)] * 3)
+        )
+        assert 1.5 < peaked.rises_before[0] < 3.5 or slope < 0.0
+
+
 def test_what_flanks_have_more_outside_is_half_of_their_integral():
     tau = np.geomspace(1e-6, 1e2, 81)
     for slope, more in (
@@ -654,9 +694,9 @@ def test_a_slow_process_that_is_hardly_seen_is_told_or_within_the_interval(slow,
     monkeypatch.setattr(posterior_module, "_SLOWER", 0.0)
     without = drt.invert(drt.Spectra(frequency, z), level=0.95)
     assert np.mean(found.r_pol_high[:60] < 1.01 * without.intervals.r_pol_high[:60]) > 0.6
-    # Outward by what the data allow of a flank, from a score of 0.3 on.
+    # Outward by what the data allow of a flank, from a score of 0.4 on.
     score, error = slow_flank(method.solve(frequency, z, result.expansion), z, frequency, result.expansion)
-    more = np.clip((score - 0.3) / 0.7, 0.0, 1.0) * (np.clip(score, 0.0, 2.0) + 1.959964) * 100**0.8 * error
+    more = np.clip((score - 0.4) / 0.6, 0.0, 1.0) * (np.clip(score, 0.0, 2.0) + 1.959964) * 100**0.8 * error
     np.testing.assert_allclose(
         found.r_pol_high - result.r_pol, np.hypot(without.intervals.r_pol_high - result.r_pol, more), rtol=1e-6
     )
