@@ -171,8 +171,8 @@ def slow_flank(
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
     said = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
     said &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
-    faint, clear = _seen_at_end(found.coefficients, sigma[:, of_grid.slowest], of_grid)
-    said &= faint | clear
+    for_loops, clear = _seen_at_end(found.coefficients, sigma[:, of_grid.slowest], of_grid)
+    said &= clear
     if not said.any():
         return score, deviation
     gamma, sigma = found.coefficients[said], sigma[said]
@@ -199,7 +199,7 @@ def slow_flank(
         triangle: NDArray[np.float64] = np.asarray(np.linalg.qr(whole.transpose(0, 2, 1), mode="r"))
         along, size = triangle[:, -2, -1], triangle[:, -2, -2]
         # A γ that ends sooner than tails do leaves what looks like a loop.
-        found_score = np.where(faint[said], along * np.sign(size), np.maximum(along * np.sign(size), 0.0))
+        found_score = np.where(for_loops[said], along * np.sign(size), np.maximum(along * np.sign(size), 0.0))
         known = np.isfinite(found_score) & (size != 0.0)
         score[said], deviation[said] = np.where(known, [found_score, 1.0 / np.abs(size)], 0.0)
     return score, deviation
@@ -208,9 +208,10 @@ def slow_flank(
 def _seen_at_end(
     gamma: NDArray[np.float64], sigma: NDArray[np.float64], of_grid: "_Flank"
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Find where γ at the end of the window is hidden by the noise there, and where no process is in the last decade.
+    """Find for which γ the flank of a loop counts, and for which that of a process, shape (K,) each.
 
-    The latter is where γ falls as the tail of a process before the last decade, or rises up to its end; (K,) each.
+    Of a process it counts where none is within the last decade: γ falls as a tail before it, rises up to its end, or is
+    hidden by the noise there. Of a loop, where γ falls so and is hidden.
     """
     if of_grid.beyond is None:
         every = np.ones(len(gamma), dtype=bool)
@@ -221,7 +222,7 @@ def _seen_at_end(
         before, after = np.log(gamma[:, at - 1]), np.log(gamma[:, at])
         faint = np.exp(before + share * (after - before)) < _FAINT * sigma
     falls = gamma[:, of_grid.earlier] > gamma[:, first] * of_grid.fall
-    return faint, falls | (gamma[:, at - 1] > gamma[:, at - 2])
+    return faint & falls, faint | falls | (gamma[:, at - 1] > gamma[:, at - 2])
 
 
 class _Flank(NamedTuple):
