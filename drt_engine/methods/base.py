@@ -211,7 +211,7 @@ def _seen_at_end(
     """Find for which γ the flank of a loop counts, and for which that of a process, shape (K,) each.
 
     Of a process it counts where none is within the last decade: γ falls as a tail before it, rises up to its end, or is
-    hidden by the noise there. Of a loop, where γ falls so and is hidden.
+    hidden by the noise there. Of a loop, where it is hidden and falls so, or is hidden in all of that decade.
     """
     if of_grid.beyond is None:
         every = np.ones(len(gamma), dtype=bool)
@@ -222,7 +222,8 @@ def _seen_at_end(
         before, after = np.log(gamma[:, at - 1]), np.log(gamma[:, at])
         faint = np.exp(before + share * (after - before)) < _FAINT * sigma
     falls = gamma[:, of_grid.earlier] > gamma[:, first] * of_grid.fall
-    return faint & falls, faint | falls | (gamma[:, at - 1] > gamma[:, at - 2])
+    for_loops = faint & (falls | (gamma[:, first] < _FAINT * sigma))
+    return for_loops, faint | falls | (gamma[:, at - 1] > gamma[:, at - 2])
 
 
 class _Flank(NamedTuple):
