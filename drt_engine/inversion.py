@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian, Method
-from drt_engine.methods.base import SharesRegularisation, Solution, misfits, sharing, slow_flank
+from drt_engine.methods.base import SharesRegularisation, Solution, misfits, sharing, sharpest_peak, slow_flank
 from drt_engine.methods.joint import Across, SeparateSolutions
 from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.methods.uniqueness import not_unique
@@ -52,6 +52,10 @@ _FLANK_SEEN, _LOOP_SEEN = 2.0, 3.0
 """Score, in standard deviations, from which the flank of a process slower than the window is told, of which R_pol does
 not know, and from which one of the other sign, an inductive loop, is a misfit. The first is low, since the remark costs
 nothing: 0 to 2.5 % of spectra without such a process have it."""
+
+_LEAST_LOOP = 0.003
+"""Modulus of the flank of such a loop at the lowest frequency, as a share of the resistance of the sharpest peak, that
+counts: peaks that are narrower than the spacing of relaxation times, as those of finite diffusion, leave up to that."""
 
 _BREAKS_ALL = 0.25
 """Share of the places at which series break across that makes all of them break."""
@@ -370,10 +374,13 @@ def _remarks(
 ) -> NDArray[np.uint32]:
     """Say what is to be known of solutions, as flags of :class:`Status`; `beyond` is the share of R_pol outside."""
     found = solution.parameters
-    flank, _ = slow_flank(solution, z, frequency, expansion)
+    flank, error = slow_flank(solution, z, frequency, expansion)
     open_end = still_rises(expansion, found.coefficients, expansion.window(frequency)[1])
     open_end |= (beyond > _MOST_BEYOND) | (flank > _FLANK_SEEN)
-    wrong = misfits(solution, z, expansion.areas) | (~open_end & (flank < -_LOOP_SEEN))
+    loop = ~open_end & (flank < -_LOOP_SEEN)
+    if loop.any():
+        loop &= -flank * error > _LEAST_LOOP * sharpest_peak(found, expansion.areas)
+    wrong = misfits(solution, z, expansion.areas) | loop
     out = np.zeros(len(z), dtype=np.uint32)
     for flag, those in (
         (Status.LAMBDA_AT_EDGE, solution.at_edge),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, Problem, row_by_row
 
-__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing", "slow_flank"]
+__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing", "sharpest_peak", "slow_flank"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,20 @@ _SHARP = 0.01
 its resistance: it is right but for its width."""
 
 
+def sharpest_peak(parameters: Parameters, areas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest resistance that two neighbouring relaxation times have, ohm, shape (K,).
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of K solutions.
+    areas : ndarray, shape (M,)
+        Integrals of the basis functions over ln τ.
+    """
+    parts = parameters.coefficients * areas
+    return np.asarray((parts[:, 1:] + parts[:, :-1]).max(axis=1))
+
+
 def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Find solutions whose residuals have a structure: neighbouring ones are alike, as no noise is.
 
@@ -104,8 +118,7 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
     -------
     ndarray of bool, shape (K,)
     """
-    parts = solution.parameters.coefficients * areas
-    sharpest = (parts[:, 1:] + parts[:, :-1]).max(axis=1)
+    sharpest = sharpest_peak(solution.parameters, areas)
     size = np.abs(impedance)
     rest = impedance - solution.fit
     floor, share = solution.noise_floor[:, None], solution.noise_relative[:, None]

@@ -633,6 +633,19 @@ def test_a_faint_flank_of_a_process_beyond_the_window_is_told_whichever_its_sign
     assert not (status[[0, 3]] & drt.Status.MISFIT).any()
 
 
+def test_finite_diffusion_is_no_loop_at_low_noise():
+    # Its slowest relaxation is ideal, and so narrower than the grid.
+    frequency = np.geomspace(1e5, 1e-2, 200)
+    s = 2j * np.pi * frequency
+    root = np.sqrt(np.outer([0.5, 1.0, 2.4, 4.8], s))
+    z = 10 + zarc(frequency, 20, 2e-4, 0.9) + 50 * np.tanh(root) / root
+    loop = 10 + zarc(frequency, 20, 2e-4, 0.9) + 50 / (1 + 0.05 * s) + 30 * s / (1 + 30 * s)
+    z = np.concatenate([z, [loop]])[:, None] * (1 + 2e-4 * noise(np.random.default_rng(71), (5, 5, 200)))
+    status = drt.invert(drt.Spectra(frequency, z.reshape(25, 200))).status.reshape(5, 5)
+    assert not (status[:4] & drt.Status.MISFIT).any()
+    assert (status[4] & drt.Status.MISFIT).all()
+
+
 @pytest.mark.parametrize("last", [1e3, 4.0])
 def test_the_score_of_a_flank_is_that_of_least_squares(last):
     # With relaxation times up to beyond the window, and to within it only.
