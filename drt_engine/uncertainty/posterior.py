@@ -43,10 +43,11 @@ _FARTHER, _DETERMINED = 1.5, 0.5
 """How much farther than by one step the data may lead γ, by how often bands cover it; and the standard deviation of
 ln γ up to which bands may be less wide than the covariance says."""
 
-_EASY, _STRAINED, _STRAIN, _MOST_STRAINED = 0.5, 12.0, 0.057, 2.5
+_EASY, _STRAINED, _STRAIN, _MOST_STRAINED, _OF_OTHERS = 0.5, 12.0, 0.057, 2.5, 0.8
 """Factor of the width of bands where prior and data agree; its square grows by the second for each unit of strain above
-the third, and it is the last at most. By how often bands cover γ: with one factor for all, those of ZARC elements cover
-0.99 to 1.00 of it, and those of boxes, steps and processes that the data hardly tell apart 0.70 to 0.89."""
+the third, and it is the fourth at most; the last is that of kernels but relaxation, whose prior is another. By how often
+bands cover γ: with one factor for all, those of ZARC elements cover 0.99 to 1.00 of it, and those of boxes, steps and
+processes that the data hardly tell apart 0.70 to 0.89."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
@@ -362,8 +363,10 @@ class LogPosterior:
         """Factor of the width of bands of γ, by how strongly the data pull at what the prior holds, shape (K,)."""
         if self.strain is None:
             return np.ones(len(self.shift))
-        wide = np.sqrt(_EASY**2 + _STRAINED * np.maximum(self.strain - _STRAIN, 0.0))
-        return np.where(self._led, np.minimum(wide, _MOST_STRAINED), 1.0)
+        wide = np.minimum(np.sqrt(_EASY**2 + _STRAINED * np.maximum(self.strain - _STRAIN, 0.0)), _MOST_STRAINED)
+        if self.expansion.kernel != "relaxation":
+            wide = np.full_like(wide, _OF_OTHERS)
+        return np.where(self._led, wide, 1.0)
 
     def _cut_off(self, above: Array, seen: float = 1.0) -> Array:
         """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow.
@@ -471,7 +474,8 @@ class LogPosterior:
         with np.errstate(invalid="ignore", divide="ignore"):
             first, middle, last = self.expansion.curve(gamma, np.array([begin, inner, 10.0**0.5 * inner])).T
             slope = np.clip(np.log(last / middle) / np.log(10.0**0.5), 0.0, TAIL_SLOPE)
-        within = (tau > begin) & (tau < inner)
+        # Not those at the ends, with which γ there would be compared but for rounding errors.
+        within = (tau > 1.01 * begin) & (tau < inner / 1.01)
         peak = gamma[:, within].max(axis=1, initial=0.0) > np.maximum(first, middle)
         start, slope = np.where(peak, begin, inner), np.where(peak, TAIL_SLOPE, slope)
         flank = np.where(peak, first, middle)[:, None] * (tau / start[:, None]) ** slope[:, None]
