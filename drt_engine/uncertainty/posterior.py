@@ -45,9 +45,9 @@ ln γ up to which bands may be less wide than the covariance says."""
 
 _EASY, _STRAINED, _STRAIN, _MOST_STRAINED, _OF_OTHERS = 0.5, 12.0, 0.057, 2.5, 0.8
 """Factor of the width of bands where prior and data agree; its square grows by the second for each unit of strain above
-the third, and it is the fourth at most; the last is that of kernels but relaxation, whose prior is another. By how often
-bands cover γ: with one factor for all, those of ZARC elements cover 0.99 to 1.00 of it, and those of boxes, steps and
-processes that the data hardly tell apart 0.70 to 0.89."""
+the third, and it is the fourth at most; the last is that of kernels but relaxation, whose prior is another. By how
+often bands cover γ: with one factor for all, those of ZARC elements cover 0.99 to 1.00 of it, and those of boxes, steps
+and processes that the data hardly tell apart 0.70 to 0.89."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
