@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.methods.base import Solution, misfits, slow_flank
+from drt_engine.methods.base import Solution, misfits, sharpest_peak, slow_flank
 from drt_engine.methods.joint import SeparateSolutions
 from drt_engine.methods.uniqueness import not_unique
 from drt_engine.model.basis import Expansion
@@ -35,6 +35,10 @@ _FLANK_SEEN, _LOOP_SEEN = 2.0, 3.0
 """Score, in standard deviations, from which the flank of a process slower than the window is reported, which R_pol
 lacks, and from which one of the other sign, an inductive loop, is a misfit. The first is low, since the remark costs
 nothing: 0 to 2.5 % of spectra without such a process have it."""
+
+_LEAST_LOOP = 0.003
+"""Modulus of the flank of such a loop at the lowest frequency, as a share of the resistance of the sharpest peak, that
+counts: peaks that are narrower than the spacing of relaxation times, as those of finite diffusion, leave up to that."""
 
 # As numbers: numpy takes long to find out what a flag is.
 _OK, _POINTS_MISSING, _WRONG_SIGN, _NOT_SOLVED = (
@@ -151,10 +155,13 @@ def _remarks(
 ) -> NDArray[np.uint32]:
     """Set the flags of :class:`Status` for solutions; `beyond` is the share of R_pol outside the window of the data."""
     found = solution.parameters
-    flank = slow_flank(solution, z, frequency, expansion)
+    flank, error = slow_flank(solution, z, frequency, expansion)
     open_end = still_rises(expansion, found.coefficients, expansion.window(frequency)[1])
     open_end |= (beyond > _MOST_BEYOND) | (flank > _FLANK_SEEN)
-    wrong = misfits(solution, z, expansion.areas) | (~open_end & (flank < -_LOOP_SEEN))
+    loop = ~open_end & (flank < -_LOOP_SEEN)
+    if loop.any():
+        loop &= -flank * error > _LEAST_LOOP * sharpest_peak(found, expansion.areas)
+    wrong = misfits(solution, z, expansion.areas) | loop
     out = np.zeros(len(z), dtype=np.uint32)
     for flag, those in (
         (Status.LAMBDA_AT_EDGE, solution.at_edge),

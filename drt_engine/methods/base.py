@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, Problem, row_by_row
 
-__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing", "slow_flank"]
+__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing", "sharpest_peak", "slow_flank"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,20 @@ _SHARP = 0.01
 its resistance: it is right but for its width."""
 
 
+def sharpest_peak(parameters: Parameters, areas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest resistance that two neighbouring relaxation times have, ohm, shape (K,).
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of K solutions.
+    areas : ndarray, shape (M,)
+        Integrals of the basis functions over ln τ.
+    """
+    parts = parameters.coefficients * areas
+    return np.asarray((parts[:, 1:] + parts[:, :-1]).max(axis=1))
+
+
 def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Find solutions whose residuals have a structure: neighbouring ones are alike, as no noise is.
 
@@ -104,8 +118,7 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
     -------
     ndarray of bool, shape (K,)
     """
-    parts = solution.parameters.coefficients * areas
-    sharpest = (parts[:, 1:] + parts[:, :-1]).max(axis=1)
+    sharpest = sharpest_peak(solution.parameters, areas)
     size = np.abs(impedance)
     rest = impedance - solution.fit
     floor, share = solution.noise_floor[:, None], solution.noise_relative[:, None]
@@ -126,14 +139,14 @@ _FLANK = 0.8
 """Exponent of (jω)^−φ, as which the fast flank of a process beyond the window is seen; between those of arcs."""
 
 _FLATTEST = 0.4
-"""Slope of ln γ against ln τ, downward, below that of every process within the window."""
+"""Slope of ln γ against ln τ, downward, below that of tails of processes within the window."""
 
 _BANDS = (1e-4, 1e-3, 1e-2)
 """Where γ is parted, as shares of the longest relaxation time that the data show; each part has a factor of its own."""
 
 _FAINT = 0.5
-"""γ at the end of the window as a share of the standard deviation of the noise there, up to which a rise may be hidden:
-a larger γ shows by itself whether it rises or belongs to a process within the last decade."""
+"""γ at the end of the window as a share of the standard deviation of the noise there, up to which any process within
+the last decade is hidden."""
 
 _HEAVIEST = 4.0
 """Residuals beyond this many standard deviations count as this many: the last point of a sweep may be an outlier."""
@@ -141,8 +154,8 @@ _HEAVIEST = 4.0
 
 def slow_flank(
     solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
-) -> NDArray[np.float64]:
-    """Score how significant a process slower than the window is in the data, in standard deviations, shape (K,).
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Score how significant a process slower than the window is in the data.
 
     It is a score test: the flank (jω)^−0.8 that such a process has in the window is held against what the rest leaves
     of the data. The rest is R_inf and γ, but for what γ has in the last decade above a tail of the slowest slope that
@@ -156,27 +169,25 @@ def slow_flank(
 
     Returns
     -------
-    ndarray, shape (K,)
-        Negative for a flank with the sign of an inductive loop. Zero where nothing is said: for a noise that is not
-        known, a γ that is not positive or that is large at the end of the window, a tail in the model, a capacitor
-        included, and without relaxation times in the last decade of the window.
+    score : ndarray, shape (K,)
+        In standard deviations; negative for a flank with the sign of an inductive loop. Zero where nothing is said: for
+        a noise that is not known, a γ that is not positive, a process within the last decade of the window, a tail in
+        the model, a capacitor included, and without relaxation times in that decade.
+    deviation : ndarray, shape (K,)
+        Standard deviation of the modulus of the flank at the lowest frequency, ohm; zero where nothing is said.
     """
-    out = np.zeros(len(impedance))
+    score, deviation = np.zeros((2, len(impedance)))
     found, of_grid = solution.parameters, _flank_of(expansion, frequency.tobytes())
     if of_grid is None:
-        return out
-    first, slowest = of_grid.first, of_grid.slowest
+        return score, deviation
+    first = of_grid.first
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
     said = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
     said &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
-    if of_grid.beyond is not None:
-        # ln γ is a straight line between relaxation times; beyond the last of them γ is zero.
-        at, share = of_grid.beyond, of_grid.share
-        with np.errstate(invalid="ignore", divide="ignore"):
-            before, after = np.log(found.coefficients[:, at - 1]), np.log(found.coefficients[:, at])
-            said &= np.exp(before + share * (after - before)) < _FAINT * sigma[:, slowest]
+    for_loops, clear = _seen_at_end(found.coefficients, sigma[:, of_grid.slowest], of_grid)
+    said &= clear
     if not said.any():
-        return out
+        return score, deviation
     gamma, sigma = found.coefficients[said], sigma[said]
     sigma = np.concatenate([sigma, sigma], axis=1)
     left = (impedance - solution.fit)[said]
@@ -184,13 +195,11 @@ def slow_flank(
     tail[:, first:] = gamma[:, first, None] * of_grid.falling
     above = np.maximum(gamma - tail, 0.0)
     tail = np.minimum(gamma, tail)
-    # In one product: what is above the tail, then each part of the tail.
-    seen, *rest = row_by_row(
-        np.concatenate([above, *(tail * part for part in of_grid.parts)]), of_grid.columns
-    ).reshape(-1, *sigma.shape)
+    seen = row_by_row(above[:, first:], of_grid.columns[first:])
     seen = np.minimum(np.maximum(np.concatenate([left.real, left.imag], axis=1) / sigma, -_HEAVIEST), _HEAVIEST) + (
         seen / sigma
     )
+    rest = [row_by_row(tail[:, part], of_grid.columns[part]) for part in of_grid.parts]
     basis = np.stack(
         [*rest, np.broadcast_to(of_grid.resistor, sigma.shape), row_by_row(tail, of_grid.narrower)], axis=1
     )
@@ -201,9 +210,33 @@ def slow_flank(
         whole = np.concatenate([basis, (of_grid.flank / sigma)[:, None], seen[:, None]], axis=1)
         # Of the triangle of QR the last two columns are what the others leave of the flank, and of the data along that.
         triangle: NDArray[np.float64] = np.asarray(np.linalg.qr(whole.transpose(0, 2, 1), mode="r"))
-        score = triangle[:, -2, -1] * np.sign(triangle[:, -2, -2])
-        out[said] = np.where(np.isfinite(score), score, 0.0)
-    return out
+        along, size = triangle[:, -2, -1], triangle[:, -2, -2]
+        # A γ that ends sooner than tails do leaves what looks like a loop.
+        found_score = np.where(for_loops[said], along * np.sign(size), np.maximum(along * np.sign(size), 0.0))
+        known = np.isfinite(found_score) & (size != 0.0)
+        score[said], deviation[said] = np.where(known, [found_score, 1.0 / np.abs(size)], 0.0)
+    return score, deviation
+
+
+def _seen_at_end(
+    gamma: NDArray[np.float64], sigma: NDArray[np.float64], of_grid: "_Flank"
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find for which γ the flank of a loop counts, and for which that of a process, shape (K,) each.
+
+    Of a process it counts where none is within the last decade: γ falls as a tail before it, rises up to its end, or is
+    hidden by the noise there. Of a loop, where it is hidden and falls so, or is hidden in all of that decade.
+    """
+    if of_grid.beyond is None:
+        every = np.ones(len(gamma), dtype=bool)
+        return every, every
+    # ln γ is a straight line between relaxation times; beyond the last of them γ is zero.
+    at, share, first = of_grid.beyond, of_grid.share, of_grid.first
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before, after = np.log(gamma[:, at - 1]), np.log(gamma[:, at])
+        faint = np.exp(before + share * (after - before)) < _FAINT * sigma
+    falls = gamma[:, of_grid.earlier] > gamma[:, first] * of_grid.fall
+    for_loops = faint & (falls | (gamma[:, first] < _FAINT * sigma))
+    return for_loops, faint | falls | (gamma[:, at - 1] > gamma[:, at - 2])
 
 
 class _Flank(NamedTuple):
@@ -211,10 +244,12 @@ class _Flank(NamedTuple):
 
     beyond: int | None  # which relaxation time is the first beyond the window, if one is
     share: float  # where the window ends between that and the one before, by logarithms
+    earlier: int  # which relaxation time is half a decade before the next
     first: int  # which relaxation time is the first within the last decade of the window
+    fall: float  # by which factor γ falls at least from the one to the other, if that is the tail of a process
     slowest: int  # which frequency is the lowest
     falling: NDArray[np.float64]  # a tail from that time on
-    parts: tuple[NDArray[np.bool_], ...]  # (M) each, parts of γ that may each be wrong by a factor
+    parts: tuple[slice, ...]  # of γ that may each be wrong by a factor
     columns: NDArray[np.float64]  # (M,2F) real, then imaginary parts of the impedance of the basis functions
     narrower: NDArray[np.float64]  # (M,2F) how that changes where a peak has another width
     resistor: NDArray[np.float64]  # (2F)
@@ -237,14 +272,17 @@ def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
     # A peak that is narrower than the grid has another width in γ.
     debye = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * tau)
     narrower = debye * (1.0 - debye) * (1.0 - 2.0 * debye) * expansion.areas
+    earlier = int(tau.searchsorted(0.1 * end / np.sqrt(10.0)))
     part, exact = np.digitize(tau / end, _BANDS), (1j * frequency / frequency[slowest]) ** -_FLANK
     return _Flank(
         beyond if inside else None,
         share,
+        earlier,
         first,
+        float((tau[first] / tau[earlier]) ** _FLATTEST),
         slowest,
         (tau[first:] / tau[first]) ** -_FLATTEST,
-        tuple(part == which for which in np.unique(part)),
+        tuple(slice(*part.searchsorted([which, which + 1])) for which in np.unique(part)),
         np.hstack([unit.real.T, unit.imag.T]),
         np.hstack([narrower.real.T, narrower.imag.T]),
         np.repeat([1.0, 0.0], frequency.size),

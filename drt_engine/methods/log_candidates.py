@@ -368,6 +368,7 @@ class LogModels:
         covariance, shift = np.full((rows, number, number), np.nan), np.full((rows, number), np.nan)
         uncut, hyper = np.full((rows, 2, len(names)), np.nan), np.full((rows, 3), np.nan)
         pull, hidden = np.zeros((rows, 2, number)), np.zeros((rows, 3, logs if self._looks_for_loops else 0))
+        strain = np.zeros(rows)
         allowed = JoinedCeilings(rows, [])
         terms = self._terms_of(parameters)
         for k in range(rows):
@@ -381,6 +382,7 @@ class LogModels:
             own = [logs + names.index(name) for name in (*candidate.terms.series_elements, *candidate.terms.shapes)]
             place = np.array([*range(logs), *own])
             pull[k][:, place], shift[k, place], hyper[k] = sure.pull, sure.shift, sure.hyper
+            strain[k] = sure.strain
             covariance[k][np.ix_(place, place)] = sure.covariance
             uncut[k][:, place[logs:] - logs] = sure.uncut
             allowed.parts.append((np.array([k]), sure.allowed))
@@ -392,7 +394,7 @@ class LogModels:
         found = LogPosterior(
             expansion, parameters, names, covariance, known_noise, shift, uncut, window_end, reciprocal=self._reciprocal
         )
-        return replace(found, pull=pull, allowed=allowed, hidden=hidden, window_begin=window_begin)
+        return replace(found, pull=pull, allowed=allowed, hidden=hidden, window_begin=window_begin, strain=strain)
 
     @property
     def _looks_for_loops(self) -> bool:
@@ -508,6 +510,7 @@ class _Certainty(NamedTuple):
     uncut: Array
     allowed: Ceilings
     hidden: Array
+    strain: float
 
 
 class _Rows:
@@ -601,7 +604,8 @@ class Candidate:
         mean, spread, loose = cut_at_zero(mean, spread, model.logs)
         weights = np.tile(np.sqrt(prepared.normal / (used[0, :2] @ parts)), 2)
         columns = grid.columns[: y.size]
-        pull = prepared.pull(grid, (y[None], given[None, 2]), (spread, factors[None]), (columns, weights[None]))[0]
+        of_data = columns, weights[None]
+        (pull,), (strain,) = prepared.pull(grid, (y[None], given[None, 2]), (spread, factors[None]), of_data)
         mean[:, : model.logs] -= y[: model.logs]
         value = np.concatenate([np.exp(y[: model.logs]), y[model.logs :]])
         unit = size / scale[: model.logs]
@@ -614,7 +618,7 @@ class Candidate:
             left = left * weights
             gamma = unit * value[: model.logs]
             hidden = self._hidden_loops((own * weights, left, weights / size), (spread[0], pull[1]), gamma)
-        return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden)
+        return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden, float(strain))
 
     def _hidden_loops(self, data: tuple[Array, Array, Array], known: tuple[Array, Array], gamma: Array) -> Array:
         """Say how large a loop of one inductance may be at each relaxation time that the data show, shape (3, M).

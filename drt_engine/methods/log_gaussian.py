@@ -12,7 +12,7 @@ from scipy.special import chdtri
 
 from drt_engine.elements import EXPONENTS, SIGNS, Representation, Sign, Tail, TailName
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Solution, misfits
+from drt_engine.methods.base import Solution, misfits, slow_flank
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels, likeliest, may_be_slow_arcs
@@ -620,7 +620,13 @@ class LogGaussian:
             expansion, impedance = replace(expansion, kernel="admittance"), 1.0 / impedance
             parameters = parameters.reciprocal()
         prepared = self.models(frequency, expansion) if self.several else self.prepared(frequency, expansion)
-        return prepared.posterior(impedance, parameters, lam, noise)
+        found = prepared.posterior(impedance, parameters, lam, noise)
+        if expansion.kernel != "relaxation":
+            return found
+        no = np.zeros(lam.size, dtype=bool)
+        fit = parameters.impedance(frequency, discretise(frequency, expansion, 1).impedance)
+        solution = Solution(parameters, fit, lam, np.zeros(lam.size), no, no, *found.noise.T)
+        return replace(found, slower=np.stack(slow_flank(solution, impedance, frequency, expansion), axis=1))
 
     def models(self, frequency: Array, expansion: Expansion) -> LogModels:
         """Collect what the spectra of a grid share, for several models."""

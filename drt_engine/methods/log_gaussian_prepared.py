@@ -262,8 +262,8 @@ class PreparedLogGaussian:
         units = np.ones_like(scaled)
         units[:, self.grid.logs :] = size[:, None] / problem.scale[self.grid.logs :]
         of_data = problem.matrix.T, ceilings.weights
-        pull = self.pull(self.grid, (scaled, regularisation), (posterior.covariance, units), of_data)
-        return replace(posterior, allowed=ceilings, pull=pull)
+        pull, strain = self.pull(self.grid, (scaled, regularisation), (posterior.covariance, units), of_data)
+        return replace(posterior, allowed=ceilings, pull=pull, strain=strain)
 
     def pull(
         self,
@@ -271,7 +271,7 @@ class PreparedLogGaussian:
         solutions: tuple[Array, Array],
         covariances: tuple[Array, Array],
         data: tuple[Array, Array],
-    ) -> Array:
+    ) -> tuple[Array, Array]:
         """Return how far the mean would move without the prior, and how far it moves within the uncertainty of λ.
 
         At a solution the data pull at ln γ as strongly as the prior, the other way. So the gradient g of the prior
@@ -293,8 +293,10 @@ class PreparedLogGaussian:
 
         Returns
         -------
-        ndarray, shape (K, 2, N)
+        pull : ndarray, shape (K, 2, N)
             In the units of the covariance, as :class:`LogPosterior` has it.
+        strain : ndarray, shape (K,)
+            gᵀC g for each frequency: how far the prior holds γ from where the data lead, by what is known of it.
         """
         (solution, regularisation), (covariance, units), (columns, weights) = solutions, covariances, data
         logs, found = grid.logs, self.problem.discretisation
@@ -308,10 +310,12 @@ class PreparedLogGaussian:
         step[:, :logs] *= np.exp(solution[:, :logs])
         seen = np.sum((row_by_row(step, columns) * weights) ** 2, axis=1)
         share = np.ones_like(seen)
-        np.divide(np.sum(force * along[:, :logs], axis=1), seen, out=share, where=seen > 0.0)
+        pulled = np.sum(force * along[:, :logs], axis=1)
+        np.divide(pulled, seen, out=share, where=seen > 0.0)
         # The covariance is C₀ + s² m mᵀ with m = C₀ f, from whose product with f there follows m.
         twice = 1.0 + np.sqrt(1.0 + 4.0 * _DOUBT**2 * np.sum(by_lambda * moved[:, :logs], axis=1))
-        return np.stack([np.minimum(share, 1.0)[:, None] * along, 2.0 * _DOUBT / twice[:, None] * moved], axis=1)
+        pull = np.stack([np.minimum(share, 1.0)[:, None] * along, 2.0 * _DOUBT / twice[:, None] * moved], axis=1)
+        return pull, pulled / found.frequency.size
 
     def _ceilings(self, solution: Array, size: Array, parts: Array, hyper: Array) -> Ceilings:
         """Collect what bounds γ from above."""

@@ -308,7 +308,13 @@ def posterior_of(
             part = np.zeros((len(last.shift), 2, last.shift.shape[1])) if part is None else part
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
     posterior: LogPosterior = replace(
-        last, parameters=given.parameters.rows(rows), allowed=allowed, hidden=None, **whole
+        last,
+        parameters=given.parameters.rows(rows),
+        allowed=allowed,
+        hidden=None,
+        slower=None,
+        strain=None,
+        **whole,
     )
     return posterior
 

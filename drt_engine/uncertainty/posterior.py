@@ -39,10 +39,15 @@ _STEEP, _STEEP_SLOPE, _STEEP_REACH = 0.2, 1.0, 0.45
 how far in ln τ that reaches, falling as an exponential function: γ with edges has such slopes, and where an edge is, is
 only known as well as the kernel lets see it."""
 
-_FARTHER, _SURER, _DETERMINED = 1.5, 0.2, 0.5
-"""How much farther than by one step the data may lead γ; by which share its standard deviation is less than the
-covariance says, and the standard deviation of ln γ up to which that is so. By how often bands cover γ: with the step,
-they need to be less wide where the prior is right."""
+_FARTHER, _DETERMINED = 1.5, 0.5
+"""How much farther than by one step the data may lead γ, by how often bands cover it; and the standard deviation of
+ln γ up to which bands may be less wide than the covariance says."""
+
+_EASY, _STRAINED, _STRAIN, _MOST_STRAINED, _OF_OTHERS = 0.5, 12.0, 0.057, 2.5, 0.8
+"""Factor of the width of bands where prior and data agree; its square grows by the second for each unit of strain above
+the third, and it is the fourth at most; the last is that of kernels but relaxation, whose prior is another. By how
+often bands cover γ: with one factor for all, those of ZARC elements cover 0.99 to 1.00 of it, and those of boxes, steps
+and processes that the data hardly tell apart 0.70 to 0.89."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
@@ -63,6 +68,12 @@ process beyond the window is seen: how large it is, the data do not say."""
 _BEGINS = 0.015
 """The same share below which so little of that process is seen that its tail may be any that the prior admits."""
 
+_SLOWER, _SPEAKS, _SURELY, _CLEAR = 100.0**0.8, 0.4, 1.0, 2.0
+"""Resistance of a process 100 times slower than the window, in units of the modulus of its flank (jω)^−0.8 at the
+lowest frequency; scores, in standard deviations, from which on some and all of what the data allow of it counts, and
+above which γ itself shows it. With 0 and 1, half of all spectra without such a process have farther ends, with 0.4 and
+1 a quarter; from 0.5 on, few more of those with one are missed."""
+
 _WIDEST = 40.0
 """Largest distance of the end of an interval from the solution, in its logarithm: beyond, nothing is known."""
 
@@ -75,6 +86,11 @@ _GOES_ON, _FLATTEST = 0.5, 0.1
 """Standard deviation of the resistance that a flank has beyond the window, as a share of what it has more if it goes on
 with the slope that γ has there than with the one that is expected; and the least slope. Arcs with an exponent of 0.3
 to 0.5, 1 to 6 % of whose resistance is beyond the window, had a covered R_pol in 0.63 at 0.1 % noise without it."""
+
+_AS_SERIES = 0.6
+"""Standard deviation of the resistance of a γ that rises again towards its fast end, as a share of it, upward of R_inf
+and downward of R_pol: a capacitance in parallel with the whole cell makes such a process of R_inf. Without it,
+intervals of R_inf of 10 ohm with 1 to 10 nF beside the cell, up to 1e5 Hz, cover 0.0 to 0.3."""
 
 _SOONER = 0.14
 """Standard deviation of the resistance beyond the window of the data, as a share of it, downward: γ may end sooner
@@ -239,6 +255,11 @@ class LogPosterior:
     hidden : ndarray, shape (K, 3, P), optional
         Of loops that were not found but may be there: the most probable resistance of each, its standard deviation,
         both in ohm, and what R_pol changes by for each ohm of it. Zeros where no loop may be.
+    slower : ndarray, shape (K, 2), optional
+        Score of the flank of a process slower than the window, and standard deviation of its modulus at the lowest
+        frequency, ohm, as :func:`drt_engine.methods.base.slow_flank` finds them.
+    strain : ndarray, shape (K,), optional
+        Squared standard deviations by which the data would move γ if the prior did not hold it, for each frequency.
     """
 
     expansion: Expansion
@@ -255,6 +276,8 @@ class LogPosterior:
     exponent: Array | None = None
     pull: Array | None = None
     hidden: Array | None = None
+    slower: Array | None = None
+    strain: Array | None = None
 
     def with_elements(self, names: tuple[str, ...]) -> "LogPosterior":
         """Return that of γ and some of the series elements, in their order."""
@@ -270,7 +293,7 @@ class LogPosterior:
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}
-        for name in ("allowed", "exponent", "pull", "hidden"):
+        for name in ("allowed", "exponent", "pull", "hidden", "slower", "strain"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)[rows]
         return replace(self, parameters=self.parameters.rows(np.arange(len(self.shift))[rows]), **arrays)
@@ -323,19 +346,27 @@ class LogPosterior:
     def _ends(self, level: float) -> tuple[Array, Array]:
         """Find the ends of the band, as distances of ln |γ| from its mean, shape (K, M) each.
 
-        Around the mean, or around where the data lead if the prior does not hold it, whichever is farther off. The
-        standard deviation is less than the covariance says where the data determine γ.
+        Around the mean, or around where the data lead if the prior does not hold it, whichever is farther off; and by
+        the strain between both.
         """
         whole, logs = self.deviation, self.expansion.tau.size
         if self.pull is None:
             return -quantile(level) * whole, quantile(level) * whole
         step, doubt = _FARTHER * self.pull[:, 0, :logs], self.pull[:, 1, :logs]
-        surer = _SURER * self._led[:, None]
-        half, rest = (
-            quantile(level) * each * (1.0 - surer / (1.0 + (each / _DETERMINED) ** 2))
-            for each in (whole, _without(whole, doubt))
-        )
-        return np.minimum(-half, step - rest), np.maximum(half, step + rest)
+        half, rest = quantile(level) * whole, quantile(level) * _without(whole, doubt)
+        wide = self._strained[:, None]
+        wide = np.maximum(wide, 1.0) - np.maximum(1.0 - wide, 0.0) / (1.0 + (whole / _DETERMINED) ** 2)
+        return wide * np.minimum(-half, step - rest), wide * np.maximum(half, step + rest)
+
+    @property
+    def _strained(self) -> Array:
+        """Factor of the width of bands of γ, by how strongly the data pull at what the prior holds, shape (K,)."""
+        if self.strain is None:
+            return np.ones(len(self.shift))
+        wide = np.minimum(np.sqrt(_EASY**2 + _STRAINED * np.maximum(self.strain - _STRAIN, 0.0)), _MOST_STRAINED)
+        if self.expansion.kernel != "relaxation":
+            wide = np.full_like(wide, _OF_OTHERS)
+        return np.where(self._led, wide, 1.0)
 
     def _cut_off(self, above: Array, seen: float = 1.0) -> Array:
         """Cut distances of ln |γ| above the solution, shape (K, M), where γ would be larger than the data allow.
@@ -368,8 +399,10 @@ class LogPosterior:
         gamma variable [1]_. Its median is taken, for the largest γ that the last relaxation time may have if a tail
         follows it; and its upper end, too, by their distances from the medians in the logarithm, where γ just begins to
         rise at the end of the window. It is wider downward by a share of what lies beyond the window, which may end
-        sooner, and by what the width that γ gives to peaks narrower than the grid may do. What lies before the first
-        relaxation time is R_inf for the data; see :attr:`goes_on`.
+        sooner, by what the width that γ gives to peaks narrower than the grid may do, and by what rises again before
+        the window, which may be of R_inf. What lies before the first
+        relaxation time is R_inf for the data; see :attr:`goes_on`. As far as the data speak for a process slower than
+        the window, the upper end knows of one that is 100 times slower.
 
         References
         ----------
@@ -382,10 +415,12 @@ class LogPosterior:
         (less, more), r_pol = self.outside(level), self._r_pol
         less = np.hypot(less, quantile(level) * _NARROW * self._narrow)
         less = np.hypot(less, self._less_with_loops(level))
+        less = np.hypot(less, quantile(level) * _AS_SERIES * self.rises_before)
         more = np.hypot(more, quantile(level) * self._behind_loops())
         for beyond in self.goes_on:
             more = np.hypot(more, quantile(level) * beyond)
-        return r_pol - np.hypot(r_pol - low, less), r_pol + np.hypot(high - r_pol, more)
+        more = np.hypot(np.hypot(high - r_pol, more), self._slower(level))
+        return r_pol - np.hypot(r_pol - low, less), r_pol + more
 
     def outside(self, level: float = 0.95) -> tuple[Array, Array]:
         """By how much R_pol may be smaller or larger for what γ is beyond the window of the data, ohm, shape (K,) each.
@@ -424,6 +459,30 @@ class LogPosterior:
             out.append(np.where((last > 0.0) & (whole > 0.0), more, 0.0))
         return out[0], out[1]
 
+    @cached_property
+    def rises_before(self) -> Array:
+        """Resistance at the fast end that is more than the flank of what is in the window, ohm, shape (K,).
+
+        The flank is that of γ a decade into the window, as it falls there towards shorter relaxation times, but not
+        steeper than expected before the window. Where a process has its peak in that decade, it is the expected one
+        from the window on.
+        """
+        gamma, tau, begin = self.parameters.coefficients, self.expansion.tau, self.window_begin
+        if begin is None or self.reciprocal or self.expansion.kernel != "relaxation":
+            return np.zeros(len(self.shift))
+        inner = 10.0 * begin
+        with np.errstate(invalid="ignore", divide="ignore"):
+            first, middle, last = self.expansion.curve(gamma, np.array([begin, inner, 10.0**0.5 * inner])).T
+            slope = np.clip(np.log(last / middle) / np.log(10.0**0.5), 0.0, TAIL_SLOPE)
+        # Not those at the ends, with which γ there would be compared but for rounding errors.
+        within = (tau > 1.01 * begin) & (tau < inner / 1.01)
+        peak = gamma[:, within].max(axis=1, initial=0.0) > np.maximum(first, middle)
+        start, slope = np.where(peak, begin, inner), np.where(peak, TAIL_SLOPE, slope)
+        flank = np.where(peak, first, middle)[:, None] * (tau / start[:, None]) ** slope[:, None]
+        more = np.maximum(gamma - flank, 0.0)
+        until = [more @ areas_between(self.expansion, float(tau[0]), end) for end in (begin, inner)]
+        return np.asarray(np.where((gamma > 0.0).all(axis=1), np.where(peak, *until), 0.0))
+
     def _less_with_loops(self, level: float) -> Array:
         """By how much R_pol may be smaller for a loop that was not found, ohm, shape (K,)."""
         if self.hidden is None or not self.hidden.size:
@@ -432,6 +491,17 @@ class LogPosterior:
         shown = deviation > 0.0
         most = np.where(shown, most_probable(resistance, np.where(shown, deviation, 1.0), level)[1], 0.0)
         return np.asarray(np.max(-most * by, axis=1, initial=0.0))
+
+    def _slower(self, level: float) -> Array:
+        """By how much R_pol may be larger for a process 100 times slower than the window, ohm, shape (K,).
+
+        What the data allow of it counts the more, the more they speak for it: without a sign of it, there is none.
+        """
+        if self.slower is None:
+            return np.zeros(len(self.shift))
+        score, deviation = self.slower.T
+        most = np.clip(score, 0.0, _CLEAR) + quantile(level)
+        return np.asarray(np.clip((score - _SPEAKS) / (_SURELY - _SPEAKS), 0.0, 1.0) * most * _SLOWER * deviation)
 
     def _behind_loops(self) -> Array:
         """Find the deviation that the flank of γ > 0 has beyond the window, below the γ < 0 there, ohm, shape (K,).
@@ -633,6 +703,9 @@ class LogPosterior:
         if name == "r_inf" and not self.reciprocal:
             high = mean + np.hypot(high - mean, quantile(level) * _NARROW_SERIES * self._narrow)
             low = np.maximum(mean - np.hypot(mean - low, quantile(level) * self.goes_on[0]), 0.0)
+            found = self.parameters.r_inf
+            as_series = quantile(level) * _AS_SERIES * self.rises_before
+            high = found + np.hypot(np.maximum(high - found, 0.0), as_series)
         # Shapes are no unknowns of the linear model; see `drt_engine.elements.Terms`.
         value = getattr(self.parameters, name, low)
         low, high = np.minimum(low, value), np.maximum(high, value)
