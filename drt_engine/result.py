@@ -596,11 +596,30 @@ class Inversion(ResultArrays):
             ``height``, ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds. Noise is told
             by the spectra; where the result has none it is taken from the residual, in proportion to |Z|.
         """
+        from drt_engine.peaks import DeconvolutionOptions, PeakOptions
+        from drt_engine.peaks.loops import with_fitted_loops
+
+        found = self._peaks_of_gamma(options)
+        looped = found["r"] < 0.0
+        looped &= ~(self.representation == "admittance")[found["spectrum"].to_numpy(dtype=int)]
+        if looped.any() and self.impedance is not None and self.expansion.kernel == "relaxation":
+            rows = np.unique(found.loc[looped, "spectrum"])
+            own = found["spectrum"].isin(rows)
+            part, peaks = self[rows], found[own].assign(spectrum=np.searchsorted(rows, found.loc[own, "spectrum"]))
+            fitted = part._taken_apart(peaks, DeconvolutionOptions(), [np.array([row]) for row in range(rows.size)])
+            significance = (PeakOptions() if options is None else options).significance
+            peaks = with_fitted_loops(peaks, fitted, part.residual, significance)
+            peaks = peaks.assign(spectrum=rows[peaks["spectrum"].to_numpy(dtype=int)])
+            found = pd.concat([found[~own], peaks]).sort_values(["spectrum", "lower"], ignore_index=True)
+        return with_states(found, self.states)
+
+    def _peaks_of_gamma(self, options: "PeakOptions | None") -> pd.DataFrame:
+        """Peaks as γ has them, without the states."""
         from drt_engine.peaks import find_peaks
 
         measured = self._stand_in() if self.impedance is None else self.impedance
         if self.method.linear:
-            return with_states(self._peaks_by_response(measured, options), self.states)
+            return self._peaks_by_response(measured, options)
         given = self._fitted_spectra(measured)
 
         joined = self._joined
@@ -610,7 +629,7 @@ class Inversion(ResultArrays):
 
         problem = self.method.problem(self.frequency, self.expansion)
         found = find_peaks(problem, self._parameters, self.regularisation, self.residual, options, posterior=posterior)
-        return with_states(_branches(found, self.representation == "admittance"), self.states)
+        return _branches(found, self.representation == "admittance")
 
     def _peaks_by_response(self, measured: NDArray[np.complex128], options: "PeakOptions | None") -> pd.DataFrame:
         """Peaks of solutions that respond linearly to noise, by the problem with the weights that it had."""
@@ -649,8 +668,8 @@ class Inversion(ResultArrays):
             What the spectra are made of. The series terms are those of the inversion unless told, and so is how the
             noise changes with frequency, where the inversion knows: from ``noise_floor`` and ``noise_relative``, from
             deviations that were given, or from its residuals if it was weighted by them. Else it is in proportion to
-            |Z|. Tails that are no capacitor, lossy inductances and negative γ are taken off as the inversion found
-            them; errors of the parts do not know of theirs.
+            |Z|. Negative γ is an element with a negative resistance. Tails that are no capacitor and lossy inductances
+            are taken off as the inversion found them; errors of the parts do not know of theirs.
         series : sequence of str
             State columns that tell series apart; each spectrum starts from the one before in its series.
         along : str, optional
@@ -673,7 +692,7 @@ class Inversion(ResultArrays):
         UnknownNameError
             For a state column that does not exist.
         """
-        from drt_engine.peaks import DeconvolutionOptions, deconvolve
+        from drt_engine.peaks import DeconvolutionOptions
 
         if (self.representation == "admittance").any():
             raise InputError(
@@ -687,7 +706,20 @@ class Inversion(ResultArrays):
             )
 
         whole = self if spectra is None else self.with_spectra(spectra)
-        measured = whole.impedance if whole.point_time is None else whole.at_one_time().impedance
+        chosen = DeconvolutionOptions() if options is None else options
+        chains = self._fitted_along(tuple(series), along, together)
+        return whole._taken_apart(self._peaks_of_gamma(None), chosen, chains)
+
+    def _taken_apart(
+        self,
+        peaks: pd.DataFrame,
+        options: "DeconvolutionOptions",
+        chains: Sequence[NDArray[np.intp] | OrderedSeries],
+    ) -> "Deconvolution":
+        """Fit elements to the spectra, or to the impedance of the model without them, starting from peaks."""
+        from drt_engine.peaks import deconvolve
+
+        measured = self.impedance if self.point_time is None else self.at_one_time().impedance
         model = self.impedance_at(self.frequency)
         known = measured is None
         if measured is None:
@@ -701,12 +733,8 @@ class Inversion(ResultArrays):
         coil = bool(getattr(method, "inductance", True)) and not (self.inductance_exponent != 1.0).all()
         capacitive = bool(getattr(method, "capacitance", False)) or bool(np.isfinite(self.capacitance).any())
         terms = coil, capacitive
-        chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
-        chains = self._fitted_along(tuple(series), along, together)
-        peaks = self.peaks()
-        found = deconvolve(
-            self.frequency, measured, peaks[peaks["r"] > 0.0], chosen, sigma, chains, known=known, model=model
-        )
+        chosen = options.inheriting(*terms)
+        found = deconvolve(self.frequency, measured, peaks, chosen, sigma, chains, known=known, model=model)
         return replace(found, states=self.states)
 
     def _fitted_along(
@@ -737,15 +765,14 @@ class Inversion(ResultArrays):
         return [*parts, *(np.array([row]) for row in np.setdiff1d(np.arange(len(self)), named))]
 
     def _given(self, model: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Impedance of tails, lossy inductances and negative γ, ohm, shape (K, F)."""
+        """Impedance of tails and lossy inductances, ohm, shape (K, F)."""
         known, lossy = self._parameters, self.inductance_exponent != 1.0
         plain = replace(
             known,
-            coefficients=np.maximum(known.coefficients, 0.0),
             inductance=np.where(lossy, 0.0, known.inductance),
             tail=np.zeros(len(self)),
         )
-        if not (lossy.any() or (known.tail > 0.0).any() or (known.coefficients < 0.0).any()):
+        if not (lossy.any() or (known.tail > 0.0).any()):
             return np.zeros_like(model)
         return model - plain.impedance(self.frequency, self.expansion.impedance(self.frequency))
 
@@ -793,12 +820,7 @@ class Inversion(ResultArrays):
             return diffusion_circuit(float(one.r_inf[0]), float(one.inductance[0]), one.peaks(), self.expansion.kernel)
         tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
         coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
-        negative = one.coefficients.min() < 0.0
-        peaks = one.peaks() if negative else None
-        loops = (
-            () if peaks is None else tuple((-r, tau) for r, tau in zip(peaks["r"], peaks["tau"], strict=True) if r < 0)
-        )
-        terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None, loops)
+        terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None)
         found = one.deconvolve(None if spectra is None else spectra[chosen], options)
         return equivalent_circuit(found, 0, terms)
 
