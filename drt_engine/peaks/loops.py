@@ -1,5 +1,7 @@
 """Negative peaks: the resistance of an inductive loop and of the arcs whose flanks go on below it."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -61,7 +63,8 @@ def with_fitted_loops(peaks: pd.DataFrame, fitted: Deconvolution, residual: Arra
         rows, loop = peaks[peaks["spectrum"] == k].reset_index(drop=True), loops[loops["spectrum"] == k]
         one = {name: float(loop[name].iloc[0]) for name in _USED} if trusted[int(k)] and len(loop) == 1 else None
         kept.append(rows if one is None else _corrected(rows, one, significance))
-    return pd.concat(kept, ignore_index=True)
+    corrected: pd.DataFrame = pd.concat(kept, ignore_index=True)
+    return corrected
 
 
 def _corrected(rows: pd.DataFrame, loop: dict[str, float], significance: float) -> pd.DataFrame:
@@ -80,7 +83,7 @@ def _corrected(rows: pd.DataFrame, loop: dict[str, float], significance: float) 
     # What is hidden of flanks was in their errors.
     known = np.sqrt(np.maximum(r_error**2 - hidden**2, 0.0))
     place_error = np.hypot(loop["tau_error"], _APART * np.where(np.isnan(tau_error), 0.0, tau - loop["tau"]))
-    given = {
+    given: dict[str, Any] = {
         "r": np.where(main, found + change, r - change * shares),
         "r_error": np.where(main, total, np.hypot(known, shares * total)),
         "tau": np.where(main, loop["tau"], tau),
@@ -97,8 +100,9 @@ def _corrected(rows: pd.DataFrame, loop: dict[str, float], significance: float) 
         "kind": "maximum",
     }
     given |= {name: rows[name].where(~seen, value) for name, value in others.items()}
-    corrected: pd.DataFrame = rows.assign(**given).assign(c=lambda known: known["tau"] / known["r"])
-    return corrected.loc[main | ~negative]
+    given["c"] = given["tau"] / given["r"]
+    kept: pd.DataFrame = rows.assign(**given).loc[main | ~negative]
+    return kept
 
 
 def _shares(rows: pd.DataFrame) -> tuple[Array, Array]:
