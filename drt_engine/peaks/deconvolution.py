@@ -257,10 +257,7 @@ class _Fitted:
             found, errors = (each[k, series:size].reshape(-1, shape.size) for each in (self.parameters, self.errors))
             order = np.argsort(found[:, 1])
             order = order[found[order, 0] != 0.0]
-            together = self.together[k, order]
-            # Which part is next is another one beside a loop.
-            together[:-1, 0] = np.where(np.diff(order) == 1, together[:-1, 0], np.nan)
-            left = series + order.size * shape.size
+            together, left = self.together[k, order], series + order.size * shape.size
             for each, some in ((self.parameters, found), (self.errors, errors)):
                 each[k, series:left], each[k, left:] = some[order].ravel(), 0.0 if some is found else np.nan
             self.together[k], self.together[k, : order.size] = np.nan, together

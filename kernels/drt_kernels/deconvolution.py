@@ -875,6 +875,18 @@ def _variances(res: Array, state: Array, near: Array, weights: Array, spare: flo
         out[points + f] = out[f]
 
 
+@inner()
+def _next(theta: Array, p: int, series: int, each: int) -> int:
+    """First parameter of the element with the next larger ln τ; −1 for the last one. Loops are not in order."""
+    # (p)->()
+    found = -1
+    for q in range(series, theta.size, each):
+        after = theta[q + 1] > theta[p + 1] or (theta[q + 1] == theta[p + 1] and q > p)
+        if after and (found < 0 or theta[q + 1] < theta[found + 1]):
+            found = q
+    return found
+
+
 @inner(fastmath=_JOINED)
 def _errors(
     theta: Array,
@@ -918,8 +930,8 @@ def _errors(
             deviation[p] = math.sqrt(total)
     for c in range(len(together)):
         p = series + c * each
-        if p + each < size:
-            q = p + each
+        q = _next(theta, p, series, each)
+        if q >= 0:
             together[c, 0] = np.sum(response[p] * response[q] * variance) / (deviation[p] * deviation[q])
         together[c, 1] = np.sum(response[p] * response[p + 1] * variance) / (deviation[p] * deviation[p + 1])
     return deviation / curvature, together
