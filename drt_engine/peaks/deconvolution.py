@@ -120,8 +120,9 @@ def deconvolve(
 ) -> Deconvolution:
     """Fit sums of elements to impedances, starting from the peaks of γ and from what was found for the spectrum before.
 
-    Negative peaks are elements whose resistance is negative, inductive loops: one for each range of negative γ. A
-    spectrum with loops starts from its own peaks alone.
+    Negative peaks are elements whose resistance is negative, inductive loops: one for each range of negative γ, or as
+    many as it has peaks, if the information criterion is lower then. A spectrum with loops starts from its own peaks
+    alone.
 
     The impedance is fitted and not γ: its noise is known or can be estimated, and is not correlated, so that the errors
     of the elements follow from it; and R_inf and the elements add up to the low-frequency limit of the model. The data
@@ -176,17 +177,34 @@ def deconvolve(
         for name, on in (("r_inf", True), ("inductance", chosen.inductance), ("elastance", chosen.capacitance))
         if on
     )
-    if shape.start is None:
-        starts = _by_peaks(data, peaks, shape, chosen, len(names))
-    else:
-        # An asymmetric part finds its minimum from the symmetric one, and hardly from afar.
-        simple = SHAPES[shape.start]
-        first = _by_peaks(data, peaks, simple, chosen, len(names))
-        starts = _extended(_fit(data, first, simple, chosen, names, tiles), first.loops, simple, shape, len(names))
-    fitted = _fit(data, starts, shape, chosen, names, tiles).ordered(starts.loops, shape, len(names))
+    settings = shape, chosen, names
+    fitted = _fitted(data, _with_whole_loops(peaks), settings, tiles)
+    loops = peaks.loc[peaks["r"] < 0.0, "spectrum"]
+    several = np.intersect1d(loops[loops.duplicated()], np.concatenate([[], *tiles])).astype(np.intp)
+    if several.size:
+        each = [several[k : k + 1] for k in range(several.size)]
+        fitted = fitted.better_of(_fitted(data, peaks, settings, each), data)
     lines = [chain for chain in chains or () if isinstance(chain, OrderedSeries)]
     _fit_together(data, fitted, shape, chosen, names, lines)
     return fitted.result(data, chosen.shape, names)
+
+
+def _fitted(
+    data: "_Data",
+    peaks: pd.DataFrame,
+    settings: tuple[Shape, DeconvolutionOptions, tuple[str, ...]],
+    tiles: list[NDArray[np.intp]],
+) -> "_Fitted":
+    """Fit the spectra of some tiles alone, from their peaks."""
+    shape, options, names = settings
+    if shape.start is None:
+        starts = _by_peaks(data, peaks, shape, options, len(names))
+    else:
+        # An asymmetric part finds its minimum from the symmetric one, and hardly from afar.
+        simple = SHAPES[shape.start]
+        first = _by_peaks(data, peaks, simple, options, len(names))
+        starts = _extended(_fit(data, first, simple, options, names, tiles), first.loops, simple, shape, len(names))
+    return _fit(data, starts, shape, options, names, tiles).ordered(starts.loops, shape, len(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +281,22 @@ class _Fitted:
             self.together[k], self.together[k, : order.size] = np.nan, together
             self.state[k, 0] = left
         return self
+
+    def better_of(self, other: "_Fitted", data: _Data) -> "_Fitted":
+        """Return what is better by the information criterion, of the rows that the other has with more loops."""
+        count = np.count_nonzero(data.weights, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own, more = (count * np.log(each.state[:, 1]) + each.state[:, 0] * np.log(count) for each in (self, other))
+        better, arrays = np.flatnonzero((other.state[:, 0] > 0.0) & (more < own)), []
+        for field in fields(self):
+            here, there = getattr(self, field.name), getattr(other, field.name)
+            blank = 0.0 if field.name == "parameters" else np.nan
+            wide = np.full((len(here), max(here.shape[1], there.shape[1]), *here.shape[2:]), blank)
+            wide[:, : here.shape[1]] = here
+            wide[better] = blank
+            wide[better, : there.shape[1]] = there[better]
+            arrays.append(wide)
+        return _Fitted(*arrays)
 
     def result(self, data: _Data, shape: ElementShape, names: tuple[str, ...]) -> Deconvolution:
         size, cost, rho, converged, joint = self.state.T
@@ -418,10 +452,7 @@ def _bounds(frequency: Array, shape: Shape, series: int, most: int, loops: int =
 
 def _by_peaks(data: _Data, peaks: pd.DataFrame, shape: Shape, options: DeconvolutionOptions, series: int) -> _Starts:
     """Parameters to start from."""
-    missing = [name for name in ("spectrum", "tau", "r", "width") if name not in peaks.columns]
-    if missing:
-        raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
-    peaks = _with_whole_loops(peaks)
+    peaks = pd.concat([without_edges(peaks[peaks["r"] >= 0.0]), peaks[peaks["r"] < 0.0]])
     rows, most = len(data.weights), options.elements or options.most
     spectrum = peaks["spectrum"].to_numpy(dtype=np.int64)
     if spectrum.size and not 0 <= spectrum.min() <= spectrum.max() < rows:
@@ -449,14 +480,20 @@ def _by_peaks(data: _Data, peaks: pd.DataFrame, shape: Shape, options: Deconvolu
 
 
 def _with_whole_loops(peaks: pd.DataFrame) -> pd.DataFrame:
-    """Leave out edges, and make one row of those of a range of negative γ, where it has several."""
+    """Make one row of those of a range of negative γ, where it has several."""
+    _check_columns(peaks)
     loop, first = peaks["r"] < 0.0, peaks["spectrum"].diff() != 0.0
     if not loop.any():
-        return without_edges(peaks)
+        return peaks
     part = (first | ~(loop & loop.shift(fill_value=False))).cumsum().to_numpy()
     largest = np.lexsort((-peaks["r"].abs(), part))[np.unique(part, return_index=True)[1]]
-    whole = peaks.assign(r=peaks["r"].groupby(part).transform("sum")).iloc[largest]
-    return pd.concat([without_edges(whole[whole["r"] >= 0.0]), whole[whole["r"] < 0.0]])
+    return peaks.assign(r=peaks["r"].groupby(part).transform("sum")).iloc[largest]
+
+
+def _check_columns(peaks: pd.DataFrame) -> None:
+    missing = [name for name in ("spectrum", "tau", "r", "width") if name not in peaks.columns]
+    if missing:
+        raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
 
 
 def _extended(found: _Fitted, loops: NDArray[np.int64], simple: Shape, shape: Shape, series: int) -> _Starts:

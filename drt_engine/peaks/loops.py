@@ -22,6 +22,10 @@ intervals cover on one or two ZARC, Havriliak-Negami, log-normal or Warburg elem
 
 _USED = ("r", "r_error", "tau", "tau_error", "width", "inside")
 
+_VAGUE = 2.0
+"""How many times as large as that of γ the deviation of R of an element may be, for its R and τ to be used: with more,
+the element and the arcs beside it cancel each other. γ is no surer of the loop then than they differ by."""
+
 _STRUCTURED = 0.3
 """Correlation of neighbouring residuals from which on elements are missing, as the fit of elements has it."""
 
@@ -77,15 +81,19 @@ def _corrected(rows: pd.DataFrame, loop: dict[str, float], significance: float) 
         return rows
     shares, hidden = _shares(rows)
     apart = loop["r"] - found
-    change = apart * own**2 / (own**2 + error**2)
-    total = float(np.hypot(min(own, error), _APART * apart))
+    # No more than all of it.
+    total = float(np.hypot(min(own, error), _APART * min(abs(apart), abs(found))))
     main = np.arange(r.size) == int(r.argmin())
     # What is hidden of flanks was in their errors.
     known = np.sqrt(np.maximum(r_error**2 - hidden**2, 0.0))
+    beside = np.hypot(known, shares * total)
+    if error > _VAGUE * own:
+        return rows.assign(r_error=np.where(main, total, np.where(negative, r_error, beside)))
+    change = apart * own**2 / (own**2 + error**2)
     place_error = np.hypot(loop["tau_error"], _APART * np.where(np.isnan(tau_error), 0.0, tau - loop["tau"]))
     given: dict[str, Any] = {
         "r": np.where(main, found + change, r - change * shares),
-        "r_error": np.where(main, total, np.hypot(known, shares * total)),
+        "r_error": np.where(main, total, beside),
         "tau": np.where(main, loop["tau"], tau),
         "tau_error": np.where(main, place_error, tau_error),
         "lower": rows["lower"].where(~main, low),

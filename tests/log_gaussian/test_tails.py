@@ -270,6 +270,24 @@ def test_negative_rows_stay_where_elements_do_not_describe_the_spectrum(loop):
     assert not with_fitted_loops(peaks, fitted, fitted.misfit, 3.0).equals(peaks)
 
 
+def test_two_loops_are_two_elements_and_neither_is_surer_than_they_can_be_told_apart():
+    z = 1 + zarc(FREQUENCY, 1, 1e-3, 0.9) - 0.1 / (1 + 0.05 * S) - 0.1 / (1 + 3 * S)
+    result = drt.invert(spectra(z, 3e-3, 3, 30), drt.LogGaussian(sign="both"))
+    peaks, elements = result.peaks(), result.deconvolve().elements
+    rows = peaks[peaks["r"] < 0].groupby("spectrum")
+    assert {1, 2} == set(rows.size())
+    for k, own in rows:
+        loops = elements[(elements["spectrum"] == k) & (elements["r"] < 0)]
+        if len(own) == 2:
+            np.testing.assert_allclose(loops["r"], -0.1, atol=3 * 0.01)
+            np.testing.assert_allclose(loops["tau"], [0.05, 3], rtol=0.3)
+        else:
+            # One row of both, by an element that a positive one cancels.
+            assert loops["merged"].all()
+            assert own["r"].item() == pytest.approx(-0.2, abs=2 * own["r_error"].item())
+            assert 0.05 < own["r_error"].item() < 0.2
+
+
 def test_the_tail_beside_a_loop_is_chosen_with_it():
     # Without a loop, a capacitor is taken.
     z = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 0.5 * S) + 0.05 / S**0.5
