@@ -13,7 +13,7 @@ from drt_engine.elements import Terms, tail_column
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.evidence import log_normaliser
 from drt_engine.methods.log_candidates import LogModels
-from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, PreparedLogGaussian
 from drt_engine.methods.log_models import Fit
 from drt_engine.model.basis import Expansion
 from drt_engine.model.discretisation import discretise
@@ -118,6 +118,28 @@ def test_no_false_tail_and_no_false_sign():
         result = drt.invert(given, method)
         assert (result.tail == "none").all()
         np.testing.assert_allclose(result.r_pol, plain.r_pol, rtol=1e-9)
+
+
+def test_processes_end_earlier_before_a_tail_where_they_do_anyhow():
+    method, given = drt.LogGaussian(tail="cpe", tau=TAU), spectra(ARCS + 1 / (0.3 * S**0.7), 1e-2, 4, 60)
+    result = drt.invert(given, method, level=0.95)
+    models = method.models(FREQUENCY, result.expansion)
+    terms = Terms("cpe", "coil")
+    assert {models._end(terms, gamma) for gamma in result.gamma} == {EARLY_END}
+    # With the last decade alone slow relaxations stand for some of the tail.
+    b, size = models._prepared.data(given.impedance)
+    parts, held = models._prepared.variance(b, size)
+    held[:, 2] = np.nan
+    late = [models.candidate(terms, models._plus).refit((b[k], parts[k], held[k])) for k in range(4)]
+    area = np.append(result.expansion.areas, np.zeros(3))
+    r_late = np.array([area @ np.asarray(fit.values) for fit in late]) * size
+    assert 0 < np.mean(result.r_pol) - 70 < 0.7 * (np.mean(r_late) - 70)
+    assert np.mean((result.intervals.r_pol_low <= 70) & (result.intervals.r_pol_high >= 70)) > 0.9
+    # An arc within the last two decades stays.
+    slow = result.tau >= 0.5
+    rising = np.where(slow, np.exp(-(np.log(result.tau / 2) ** 2)), 1.0)
+    assert models._end(terms, rising) == END
+    assert models._end(Terms("none", "coil"), result.gamma[0]) == END
 
 
 @pytest.mark.parametrize(

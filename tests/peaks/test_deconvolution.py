@@ -137,7 +137,7 @@ def test_a_loop_is_what_curve_fit_finds_for_a_known_deviation(phi):
     # A spectrum with two rows of one range has one loop.
     split = pd.DataFrame({"spectrum": 0, "tau": [1.4e-3, 0.014, 0.05, 0.4], "r": [15.0, -4.0, -0.5, 3.0], "width": 1.0})
     again = deconvolve(FREQUENCY, z[None], split, options, sigma=sigma[None])
-    np.testing.assert_allclose(again.parameters[0], found.parameters[0], rtol=1e-3)
+    np.testing.assert_allclose(again.parameters[0, :11], found.parameters[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("start", [True, False], ids=["from peaks", "from nothing"])
