@@ -75,7 +75,7 @@ END, EARLY_END = 0.1, 0.01
 """Share of the longest relaxation time of the window from which on processes are expected to end before a tail, and the
 same where γ then falls from there on. Otherwise slow relaxations and a tail of a larger n stand for one of a smaller n,
 and R_pol is 2 to 4 % high. With 0.1 alone it is 0.7 to 1.8 % high at 1 % noise where the slowest arc is two and a half
-decades before the end; with 0.01 from the start, half of arcs beyond the window are called a tail, and not a third."""
+decades before the end; with 0.01 from the start, half of arcs beyond the window are called a tail, and not 0.38."""
 
 _BEGIN = 10.0
 """Multiple of the shortest relaxation time of the window up to which processes are expected to begin after a lossy
