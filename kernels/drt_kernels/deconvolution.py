@@ -956,7 +956,8 @@ def deconvolve(
     criterion, −1 for that without adding elements, the most steps of a fit, the most elements, and whether the weights
     are one over the standard deviations; `robust` whether outliers count less. `out` are parameters (k,p), their
     deviations (k,p), correlations of resistances (k,c,2), all with loops first, and number of parameters, sum of
-    squares, ρ and whether the fit has converged (k,4). Parts that end with no resistance are left out. There are never more parameters than data.
+    squares, ρ and whether the fit has converged (k,4). Parts that end with no resistance are left out. There are never
+    more parameters than data.
     """
     x, near = data[0], data[3]
     series, each = _first(model, bounds), parameters_of(model[0])
