@@ -582,7 +582,9 @@ class Inversion(ResultArrays):
 
         Rows of kind ``"edge"`` are no peaks: they hold what lies
         beyond the valleys of the first and of the last peak, where γ rises again towards the end of the data.
-        :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does.
+        :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does. Where γ is negative,
+        elements are fitted to the spectra, if the result has them, and correct the resistances of loops and of the
+        arcs beside them.
 
         Parameters
         ----------
