@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
 from drt_engine.methods.base import Solution
-from drt_engine.methods.log_gaussian_prepared import Noise, PreparedLogGaussian
+from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, Noise, PreparedLogGaussian
 from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
 from drt_engine.model.discretisation import Discretisation
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble_with
@@ -152,18 +152,18 @@ class LogModels:
         coils = dict.fromkeys((coil, "coil" if coil == "cpe" else coil))
         self._terms = [Terms(name, one) for name in names for one in coils]
         self._coil = coil
-        self._known: OrderedDict[tuple[Terms, bytes], Candidate] = OrderedDict()
+        self._known: OrderedDict[tuple[Terms, bytes, float], Candidate] = OrderedDict()
         self._turn = Lock()
         self._reciprocal = discretisation.expansion.kernel == "admittance"
         self._plus = np.ones(discretisation.expansion.tau.size)
         self._prepared = self.candidate(self._terms[0], self._plus).model.prepared
 
-    def candidate(self, terms: Terms, signs: Array) -> "Candidate":
+    def candidate(self, terms: Terms, signs: Array, end: float = END) -> "Candidate":
         """Return the model with some terms and signs of γ; those used last are kept."""
-        key = terms, signs.tobytes()
+        key = terms, signs.tobytes(), end
         with self._turn:
             if key not in self._known:
-                self._known[key] = Candidate(self.discretisation, terms, signs, *self._noise)
+                self._known[key] = Candidate(self.discretisation, terms, signs, self._noise, end)
                 if len(self._known) > _KEPT:
                     self._known.popitem(last=False)
             self._known.move_to_end(key)
@@ -187,6 +187,7 @@ class LogModels:
             if self._sign == "both":
                 chosen, fit, tail_uncertain = self._signed(problem, chosen, fit)
                 rows.tail_uncertain[k] = tail_uncertain or (rows.tail_uncertain[k] and chosen.signs is self._plus)
+            chosen, fit = self._ended(problem, chosen, fit)
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
@@ -209,6 +210,24 @@ class LogModels:
                 if one is not None:
                     found[terms] = one
             yield k, _Fits(problem, candidates, found)
+
+    def _ended(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Solved:
+        """Let processes end earlier before a tail, where γ > 0 falls from there on without being expected to."""
+        terms = chosen.terms
+        if (chosen.signs < 0.0).any() or self._end(terms, fit.values) == END:
+            return chosen, fit
+        earlier = self.candidate(terms, self._plus, EARLY_END)
+        one = earlier.refit(problem)
+        if one is None or one.residual > OPTIMALITY_TOLERANCE or self._end(terms, one.values) == END:
+            return chosen, fit
+        return earlier, one
+
+    def _end(self, terms: Terms, values: Array) -> float:
+        """Share of the longest relaxation time from which on a γ > 0 is expected to fall before a tail, if it does."""
+        expansion = self.discretisation.expansion
+        end = expansion.window(self.discretisation.frequency)[1]
+        gamma = values[: expansion.tau.size][(expansion.tau > EARLY_END * end) & (expansion.tau < end)]
+        return EARLY_END if terms.tail in _ENDING and bool((np.diff(gamma) <= 0.0).all()) else END
 
     def evidence(self, impedance: ComplexArray, regularisation: float | None) -> dict[TailName, float]:
         """Sum the logarithms of the evidence of each tail over spectra; without a tail where one vanishes.
@@ -373,7 +392,8 @@ class LogModels:
         terms = self._terms_of(parameters)
         for k in range(rows):
             signs = np.where(parameters.coefficients[k] < 0.0, -1.0, 1.0)
-            candidate = self.candidate(terms[k], signs)
+            end = self._end(terms[k], parameters.coefficients[k]) if (signs > 0.0).all() else END
+            candidate = self.candidate(terms[k], signs, end)
             values, shape = candidate.inverse(parameters, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
@@ -547,11 +567,20 @@ class Candidate:
         What is in series with γ.
     signs : ndarray, shape (M,)
         Of γ.
-    noise, robust
-        As :class:`PreparedLogGaussian` takes them.
+    noise : tuple
+        Noise, and whether it is robust, as :class:`PreparedLogGaussian` takes them.
+    end : float
+        Share of the longest relaxation time from which on processes are expected to end before a tail, if there is one.
     """
 
-    def __init__(self, discretisation: Discretisation, terms: Terms, signs: Array, noise: Noise, robust: bool) -> None:
+    def __init__(
+        self,
+        discretisation: Discretisation,
+        terms: Terms,
+        signs: Array,
+        noise: tuple[Noise, bool],
+        end: float,
+    ) -> None:
         self.terms, self.signs, self._expansion = terms, signs, discretisation.expansion
         self.areas, self.reciprocal = self._expansion.areas, self._expansion.kernel == "admittance"
         self.omega = omega = 2.0 * np.pi * discretisation.frequency
@@ -562,8 +591,8 @@ class Candidate:
             problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
                 problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
-            ends, begins = terms.tail in _ENDING, terms.inductance == "cpe"
-            prepared = PreparedLogGaussian(signed_problem(problem, signs), noise, robust, ends=ends, begins=begins)
+            ends, begins = end if terms.tail in _ENDING else 0.0, terms.inductance == "cpe"
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), *noise, ends=ends, begins=begins)
             prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms, signs)

@@ -54,19 +54,17 @@ class SeriesTerms:
         Q, S s^n, n and T, s, of the tail; None without one.
     inductance : tuple of float, or None
         L and m of L (jω)^m; None for a coil, which the deconvolution fits.
-    loops : tuple of pairs
-        R, ohm, and τ, s, of each negative peak, R being positive.
     """
 
     tail: tuple[float, float, float] | None = None
     inductance: tuple[float, float] | None = None
-    loops: tuple[tuple[float, float], ...] = ()
 
 
 def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerms | None = None) -> EquivalentCircuit:
     """Return the circuit that one spectrum was taken apart into.
 
-    A ZARC is a resistor R beside a constant phase element 1/(Q (jω)^φ) with Q = τ^φ / R.
+    A ZARC is a resistor R beside a constant phase element 1/(Q (jω)^φ) with Q = τ^φ / R. A loop −R/(1 + (jωτ)^φ) is R
+    beside R (jωτ)^φ, an inductance if φ = 1, and R0 less by R.
 
     Parameters
     ----------
@@ -75,7 +73,7 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
     row : int
         Which spectrum.
     terms : SeriesTerms, optional
-        What else is in series. A negative peak -R/(1 + jωτ) is an inductance Rτ beside R, and R0 less by R.
+        What else is in series.
 
     Returns
     -------
@@ -85,8 +83,8 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
     Raises
     ------
     InputError
-        For elements of another shape, a row that does not exist, a spectrum without a solution, and negative peaks that
-        are larger than R_inf.
+        For elements of another shape, a row that does not exist, a spectrum without a solution, and loops that are
+        larger than R_inf.
     """
     if deconvolution.shape != "zarc":
         raise InputError(
@@ -99,19 +97,20 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
         raise InputError(f"spectrum {row} has no solution, and so no circuit. Look at its status.")
     parts = deconvolution.elements
     parts = parts[parts["spectrum"] == row]
+    loops, parts = parts[parts["r"] < 0.0], parts[parts["r"] > 0.0]
     size = float(deconvolution.r_inf[row] + parts["r"].sum())
     known = SeriesTerms() if terms is None else terms
-    r_0 = float(deconvolution.r_inf[row]) - sum(r for r, _ in known.loops)
-    if known.loops and r_0 <= 0.0:
+    r_0 = float(deconvolution.r_inf[row] + loops["r"].sum())
+    if len(loops) and r_0 <= 0.0:
         raise InputError(
-            f"the resistances of the negative peaks of spectrum {row} exceed R_inf by {-r_0:.3g} ohm; expected less: a "
+            f"the resistances of the loops of spectrum {row} exceed R_inf by {-r_0:.3g} ohm; expected less: a "
             "circuit of positive elements cannot describe them."
         )
     elements = [("R0", "R0", max(r_0, _LEAST * size), "ohm")]
     if known.inductance is not None:
         # L (jω)^m is (L' jω)^m there.
         factor, m = known.inductance
-        elements += [("La0", "La0_0", factor ** (1.0 / m), "H ohm^((1-m)/m)"), ("", "La0_1", m, "1")]
+        elements += _lossy("La0", "La0", factor ** (1.0 / m), m)
     elif "inductance" in deconvolution.series:
         slowest = _LEAST * size / (2.0 * np.pi * float(deconvolution.frequency.max()))
         elements.append(("L0", "L0", max(float(deconvolution.inductance[row]), slowest), "H"))
@@ -124,11 +123,19 @@ def equivalent_circuit(deconvolution: Deconvolution, row: int, terms: SeriesTerm
         elements.append(("", f"R{number}", float(r), "ohm"))
         elements.append(("", f"CPE{number}_0", float(tau**phi / r), "S s^φ"))
         elements.append(("", f"CPE{number}_1", float(phi), "1"))
-    for number, (r, tau) in enumerate(known.loops, start=len(parts) + 1):
-        text.append(f"p(R{number},L{number})")
-        elements += [("", f"R{number}", r, "ohm"), ("", f"L{number}", r * tau, "H")]
+    for number, (r, tau, phi) in enumerate(loops[["r", "tau", "phi"]].itertuples(index=False), start=len(parts) + 1):
+        coil = f"L{number}" if phi == 1.0 else f"La{number}"
+        text.append(f"p(R{number},{coil})")
+        elements.append(("", f"R{number}", -float(r), "ohm"))
+        inductance = float((-r) ** (1.0 / phi) * tau)
+        elements += [("", coil, inductance, "H")] if phi == 1.0 else _lossy("", coil, inductance, float(phi))
     names, initial, units = zip(*((name, value, unit) for _, name, value, unit in elements), strict=True)
     return EquivalentCircuit("-".join(text), initial, names, units)
+
+
+def _lossy(text: str, name: str, inductance: float, exponent: float) -> list[tuple[str, str, float, str]]:
+    """(jωL)^m in the notation."""
+    return [(text, f"{name}_0", inductance, "H ohm^((1-m)/m)"), ("", f"{name}_1", exponent, "1")]
 
 
 _DIFFUSION = {"transmissive-planar": "Ws", "blocking-planar": "Wo"}

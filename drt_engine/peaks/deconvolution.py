@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -43,9 +43,9 @@ class DeconvolutionOptions:
     shape : {"zarc", "havriliak-negami", "gaussian"}
         Form of the elements: R/(1 + (jωτ)^φ) [1]_, R/(1 + (jωτ)^φ)^ψ [2]_, or a normal distribution of ln τ.
     elements : int, optional
-        How many; fewer are returned where one would have no resistance, and where there would be more parameters than
-        data. By default as many as lower the Bayesian information criterion [3]_, for as many data as are independent
-        by the correlation of neighbouring residuals, and no more than one parameter for two data.
+        How many beside inductive loops; fewer are returned where one would have no resistance, and where there would be
+        more parameters than data. By default as many as lower the Bayesian information criterion [3]_, for as many data
+        as are independent by the correlation of neighbouring residuals, and no more than one parameter for two data.
     most : int
         Most elements that are tried when their number is not given.
     inductance, capacitance : bool, optional
@@ -120,6 +120,10 @@ def deconvolve(
 ) -> Deconvolution:
     """Fit sums of elements to impedances, starting from the peaks of γ and from what was found for the spectrum before.
 
+    Negative peaks are elements whose resistance is negative, inductive loops: one for each range of negative γ, or as
+    many as it has peaks, if the information criterion is lower then. A spectrum with loops starts from its own peaks
+    alone.
+
     The impedance is fitted and not γ: its noise is known or can be estimated, and is not correlated, so that the errors
     of the elements follow from it; and R_inf and the elements add up to the low-frequency limit of the model. The data
     are weighted by 1/|Z| or 1/σ, and outliers count less. Errors follow from the residuals around each frequency,
@@ -135,7 +139,8 @@ def deconvolve(
         Ohm: the measured spectra, or where they are not at hand the impedance of the inverted model, with `sigma`.
         Points that are not finite are left out; a row with fewer than 5 has no elements.
     peaks : DataFrame
-        Of the same spectra: ``spectrum`` (row number), ``tau`` (s), ``r`` (ohm) and ``width`` (decades).
+        Of the same spectra: ``spectrum`` (row number), ``tau`` (s), ``r`` (ohm, below zero for loops) and ``width``
+        (decades).
     options : DeconvolutionOptions, optional
         What the spectra are made of.
     sigma : ndarray, shape (K, F), optional
@@ -172,17 +177,34 @@ def deconvolve(
         for name, on in (("r_inf", True), ("inductance", chosen.inductance), ("elastance", chosen.capacitance))
         if on
     )
-    if shape.start is None:
-        starts = _by_peaks(data, peaks, shape, chosen, len(names))
-    else:
-        # An asymmetric part finds its minimum from the symmetric one, and hardly from afar.
-        simple = SHAPES[shape.start]
-        found = _fit(data, _by_peaks(data, peaks, simple, chosen, len(names)), simple, chosen, names, tiles)
-        starts = _extended(found, simple, shape, len(names))
-    fitted = _fit(data, starts, shape, chosen, names, tiles)
+    settings = shape, chosen, names
+    fitted = _fitted(data, _with_whole_loops(peaks), settings, tiles)
+    loops = peaks.loc[peaks["r"] < 0.0, "spectrum"]
+    several = np.intersect1d(loops[loops.duplicated()], np.concatenate([[], *tiles])).astype(np.intp)
+    if several.size:
+        each = [several[k : k + 1] for k in range(several.size)]
+        fitted = fitted.better_of(_fitted(data, peaks, settings, each), data)
     lines = [chain for chain in chains or () if isinstance(chain, OrderedSeries)]
     _fit_together(data, fitted, shape, chosen, names, lines)
     return fitted.result(data, chosen.shape, names)
+
+
+def _fitted(
+    data: "_Data",
+    peaks: pd.DataFrame,
+    settings: tuple[Shape, DeconvolutionOptions, tuple[str, ...]],
+    tiles: list[NDArray[np.intp]],
+) -> "_Fitted":
+    """Fit the spectra of some tiles alone, from their peaks."""
+    shape, options, names = settings
+    if shape.start is None:
+        starts = _by_peaks(data, peaks, shape, options, len(names))
+    else:
+        # An asymmetric part finds its minimum from the symmetric one, and hardly from afar.
+        simple = SHAPES[shape.start]
+        first = _by_peaks(data, peaks, simple, options, len(names))
+        starts = _extended(_fit(data, first, simple, options, names, tiles), first.loops, simple, shape, len(names))
+    return _fit(data, starts, shape, options, names, tiles).ordered(starts.loops, shape, len(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +268,36 @@ class _Fitted:
             np.zeros((rows, size)), np.full((rows, size), np.nan), np.full((rows, most, 2), np.nan), np.zeros((rows, 5))
         )
 
+    def ordered(self, loops: NDArray[np.int64], shape: Shape, series: int) -> "_Fitted":
+        """Put loops, which come first, where their ln τ belongs; those that ended with no resistance are left out."""
+        for k in np.flatnonzero((loops > 0) & (self.state[:, 0] > 0.0)):
+            size = int(self.state[k, 0])
+            found, errors = (each[k, series:size].reshape(-1, shape.size) for each in (self.parameters, self.errors))
+            order = np.argsort(found[:, 1])
+            order = order[found[order, 0] != 0.0]
+            together, left = self.together[k, order], series + order.size * shape.size
+            for each, some in ((self.parameters, found), (self.errors, errors)):
+                each[k, series:left], each[k, left:] = some[order].ravel(), 0.0 if some is found else np.nan
+            self.together[k], self.together[k, : order.size] = np.nan, together
+            self.state[k, 0] = left
+        return self
+
+    def better_of(self, other: "_Fitted", data: _Data) -> "_Fitted":
+        """Return what is better by the information criterion, of the rows that the other has with more loops."""
+        count = np.count_nonzero(data.weights, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own, more = (count * np.log(each.state[:, 1]) + each.state[:, 0] * np.log(count) for each in (self, other))
+        better, arrays = np.flatnonzero((other.state[:, 0] > 0.0) & (more < own)), []
+        for field in fields(self):
+            here, there = getattr(self, field.name), getattr(other, field.name)
+            blank = 0.0 if field.name == "parameters" else np.nan
+            wide = np.full((len(here), max(here.shape[1], there.shape[1]), *here.shape[2:]), blank)
+            wide[:, : here.shape[1]] = here
+            wide[better] = blank
+            wide[better, : there.shape[1]] = there[better]
+            arrays.append(wide)
+        return _Fitted(*arrays)
+
     def result(self, data: _Data, shape: ElementShape, names: tuple[str, ...]) -> Deconvolution:
         size, cost, rho, converged, joint = self.state.T
         done = size > 0
@@ -275,44 +327,60 @@ class _Fitted:
         return replace(found, misfit=np.where(done, misfit, np.nan))
 
 
+class _Starts(NamedTuple):
+    """Parameters to start from, shape (K, P), how many of them, and how many elements are loops, first."""
+
+    parameters: Array
+    size: NDArray[np.int64]
+    loops: NDArray[np.int64]
+
+
 def _fit(
     data: _Data,
-    starts: tuple[Array, NDArray[np.int64]],
+    starts: _Starts,
     shape: Shape,
     options: DeconvolutionOptions,
     names: tuple[str, ...],
     tiles: list[NDArray[np.intp]],
 ) -> _Fitted:
-    series, most = len(names), options.elements or options.most
+    series, most = len(names), (options.elements or options.most) + int(starts.loops.max(initial=0))
     rows, size = len(data.weights), series + most * shape.size
     out = _Fitted.blank(rows, size, most)
     x = np.log(2.0 * np.pi * data.frequency)
     distance = (x[:, None] - x) / (_WIDTH * math.log(10.0))
     near = np.exp(-0.5 * distance**2)
-    bounds = _bounds(data.frequency, shape, series, most)
     free = 0 if shape.start is None else -1
-    wanted = free if options.elements is None else series + options.elements * shape.size
     unit = np.array([1.0, 0.0, *shape.unit])
     model = (shape.kind, series_element_columns(names, data.frequency))
     usable = np.asarray(data.weights.any(axis=1))
 
     def work(tile: NDArray[np.intp]) -> None:
         rows = tile[usable[tile]]
+        loops = int(starts.loops[rows].max(initial=0))
+        wanted = free if options.elements is None else series + (loops + options.elements) * shape.size
         part = _Fitted.blank(rows.size, size, most)
         kernels.deconvolve(
             (x, data.stacked[rows], data.weights[rows], near, data.away[rows]),
-            (starts[0][rows], starts[1][rows]),
+            (starts.parameters[rows], starts.size[rows]),
             model,
-            bounds,
+            _bounds(data.frequency, shape, series, most, loops),
             unit,
-            (wanted, _STEPS, most, data.known),
+            (wanted, _STEPS, options.elements or options.most, data.known),
             options.robust,
             (part.parameters, part.errors, part.together, part.state),
         )
         for field in fields(part):
             getattr(out, field.name)[rows] = getattr(part, field.name)
 
-    run_tiles(work, tiles)
+    alone = starts.loops > 0
+    plain = [tile[~alone[tile]] for tile in tiles]
+    run_tiles(
+        work,
+        [
+            *(tile for tile in plain if tile.size),
+            *(tile[k : k + 1] for tile in tiles for k in np.flatnonzero(alone[tile])),
+        ],
+    )
     return out
 
 
@@ -325,12 +393,16 @@ def _fit_together(
     lines: Sequence[OrderedSeries],
 ) -> None:
     """Fit the spectra of each series together, from what was found for each; what is found so takes its place."""
-    most = options.elements or options.most
+    most = (out.parameters.shape[1] - len(names)) // shape.size
     x, model = np.log(2.0 * np.pi * data.frequency), (shape.kind, series_element_columns(names, data.frequency))
     bounds = _bounds(data.frequency, shape, len(names), most)
 
+    first = len(names)
+    looped = np.asarray((out.parameters[:, first :: shape.size] < 0.0).any(axis=1))
+
     def work(line: OrderedSeries) -> None:
-        here = out.state[line.rows, 0] > 0.0
+        # Loops are no part of a smooth path of ln R.
+        here = (out.state[line.rows, 0] > 0.0) & ~looped[line.rows]
         rows = line.rows[here]
         if rows.size < LEAST_STATES:
             return
@@ -369,53 +441,69 @@ def _in_ohm(size: int, first: int, each: int) -> NDArray[np.bool_]:
     return np.asarray((place < first) | ((place - first) % each == 0))
 
 
-def _bounds(frequency: Array, shape: Shape, series: int, most: int) -> tuple[Array, Array]:
+def _bounds(frequency: Array, shape: Shape, series: int, most: int, loops: int = 0) -> tuple[Array, Array]:
     low, high = ln_tau_bounds(frequency)
     lowest = np.concatenate([np.zeros(series), np.tile([0.0, low, *shape.low], most)])
     highest = np.concatenate([np.full(series, np.inf), np.tile([np.inf, high, *shape.high], most)])
+    resistances = series + shape.size * np.arange(loops)
+    lowest[resistances], highest[resistances] = -np.inf, 0.0
     return lowest, highest
 
 
-def _by_peaks(
-    data: _Data, peaks: pd.DataFrame, shape: Shape, options: DeconvolutionOptions, series: int
-) -> tuple[Array, NDArray[np.int64]]:
-    """Parameters to start from, shape (K, P), and how many of them there are."""
-    missing = [name for name in ("spectrum", "tau", "r", "width") if name not in peaks.columns]
-    if missing:
-        raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
-    peaks = without_edges(peaks)
+def _by_peaks(data: _Data, peaks: pd.DataFrame, shape: Shape, options: DeconvolutionOptions, series: int) -> _Starts:
+    """Parameters to start from."""
+    peaks = pd.concat([without_edges(peaks[peaks["r"] >= 0.0]), peaks[peaks["r"] < 0.0]])
     rows, most = len(data.weights), options.elements or options.most
     spectrum = peaks["spectrum"].to_numpy(dtype=np.int64)
     if spectrum.size and not 0 <= spectrum.min() <= spectrum.max() < rows:
         raise InputError(
             f"spectrum of peaks must be row numbers below {rows}; got {spectrum.min()} to {spectrum.max()}."
         )
-    start = np.zeros((rows, series + most * shape.size))
+    loops = np.bincount(spectrum[peaks["r"] < 0.0], minlength=rows)
+    start = np.zeros((rows, series + (most + int(loops.max(initial=0))) * shape.size))
     f = data.frequency.size
     with np.errstate(invalid="ignore"):
         start[:, 0] = np.where(data.weights[:, :f] > 0.0, data.stacked[:, :f], np.inf).min(axis=1).clip(min=0.0)
     r, tau, width = (peaks[name].to_numpy(dtype=float) for name in ("r", "tau", "width"))
     r = r / data.size[spectrum]
     width = np.where(np.isfinite(width), width, 1.0) * math.log(10.0)
-    # The largest ones where there are too many; then each gets a place in the row of its spectrum.
-    order = np.lexsort((-r, spectrum))
+    # Loops, then the largest ones where there are too many; then each gets a place in the row of its spectrum.
+    order = np.lexsort((-r, r >= 0.0, spectrum))
     place = np.arange(order.size) - np.searchsorted(spectrum[order], spectrum[order])
-    order, place = order[place < most], place[place < most]
+    kept = place < most + loops[spectrum[order]]
+    order, place = order[kept], place[kept]
     at = series + place * shape.size
     values = np.column_stack([r, np.log(tau), shape.by_width(width)])[order]
     for q in range(shape.size):
         start[spectrum[order], at + q] = values[:, q]
-    return start, series + np.bincount(spectrum[order], minlength=rows) * shape.size
+    return _Starts(start, series + np.bincount(spectrum[order], minlength=rows) * shape.size, loops)
 
 
-def _extended(found: _Fitted, simple: Shape, shape: Shape, series: int) -> tuple[Array, NDArray[np.int64]]:
+def _with_whole_loops(peaks: pd.DataFrame) -> pd.DataFrame:
+    """Make one row of those of a range of negative γ, where it has several."""
+    _check_columns(peaks)
+    loop, first = peaks["r"] < 0.0, peaks["spectrum"].diff() != 0.0
+    if not loop.any():
+        return peaks
+    part = (first | ~(loop & loop.shift(fill_value=False))).cumsum().to_numpy()
+    largest = np.lexsort((-peaks["r"].abs(), part))[np.unique(part, return_index=True)[1]]
+    return peaks.assign(r=peaks["r"].groupby(part).transform("sum")).iloc[largest]
+
+
+def _check_columns(peaks: pd.DataFrame) -> None:
+    missing = [name for name in ("spectrum", "tau", "r", "width") if name not in peaks.columns]
+    if missing:
+        raise InputError(f"peaks must have the columns 'spectrum', 'tau', 'r' and 'width'; {missing} are missing.")
+
+
+def _extended(found: _Fitted, loops: NDArray[np.int64], simple: Shape, shape: Shape, series: int) -> _Starts:
     """Parameters of one form as those of another that has more of them."""
     rows, most = found.together.shape[:2]
     elements = found.parameters[:, series:].reshape(rows, most, simple.size)
     more = np.broadcast_to(np.array(shape.unit[simple.size - 2 :]), (rows, most, shape.size - simple.size))
     start = np.hstack([found.parameters[:, :series], np.concatenate([elements, more], axis=2).reshape(rows, -1)])
     count = np.maximum(found.state[:, 0].astype(np.int64) - series, 0) // simple.size
-    return start, series + count * shape.size
+    return _Starts(start, series + count * shape.size, loops)
 
 
 def _tiles(rows: int, chains: Chains | None) -> list[NDArray[np.intp]]:

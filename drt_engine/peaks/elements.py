@@ -117,7 +117,7 @@ class Deconvolution:
 
     @cached_property
     def elements(self) -> pd.DataFrame:
-        """One row a part, ordered by spectrum and τ; each has a resistance above zero.
+        """One row a part, ordered by spectrum and τ; its resistance is above zero, or below zero for a loop.
 
         ``spectrum``, the states, ``part``
             Row number among the K, what that was measured at, and number of the part from 0.
@@ -151,7 +151,7 @@ class Deconvolution:
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = errors[:, 0] / r
             c, own = tau / r, together[:, 1]
-            c_error = c * np.sqrt(errors[:, 1] ** 2 + relative**2 - 2.0 * own * errors[:, 1] * relative)
+            c_error = np.abs(c) * np.sqrt(errors[:, 1] ** 2 + relative**2 - 2.0 * own * errors[:, 1] * relative)
         merged = together[:, 0] < _MERGED
         number = np.broadcast_to(np.arange(most), here.shape)[here]
         next_one = np.zeros_like(merged)
@@ -198,6 +198,8 @@ class Deconvolution:
         # ψ, the second parameter, at 1 is no end of a range but a symmetric part.
         upper = [top if place == 0 else math.inf for place, top in enumerate(shape.high)]
         lowest, highest = np.array([0.0, low, *shape.low]), np.array([math.inf, high, *upper])
+        # R of a loop is below zero.
+        values = np.column_stack([np.abs(values[:, 0]), values[:, 1:]])
         return np.asarray(((values <= lowest) | (values >= highest)).any(axis=1))
 
     def gamma_at(self, tau: ArrayLike) -> Array:

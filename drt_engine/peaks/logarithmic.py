@@ -15,7 +15,7 @@ from drt_kernels import log_peaks as kernels
 if TYPE_CHECKING:
     from drt_engine.uncertainty.posterior import LogPosterior
 
-__all__ = ["features"]
+__all__ = ["features", "hidden_flanks"]
 
 Array = NDArray[np.float64]
 
@@ -208,13 +208,24 @@ def _hidden(rows: Array) -> Array:
     γ has one sign everywhere, so that the flank is taken off both. It is that of a ZARC element with the resistance and
     the height of the peak.
     """
-    above, below = (rows[:, _R] > 0.0) & (rows[:, _HEIGHT] > 0.0), rows[:, _R] < 0.0
-    steep = 2.0 * np.pi * rows[above, _HEIGHT] / rows[above, _R]
+    tau, r, height = rows[:, :3].T
+    flank = hidden_flanks(tau, r, height, rows[:, [_LOWER, _LOWER + 1]])
+    return np.asarray(FLANK * (flank.sum(axis=0) + flank.sum(axis=1)))
 
-    def until(limit: int) -> Array:
-        return share_until(rows[below, limit] - rows[above, :1], steep[:, None])
 
-    flank = rows[above, _R, None] * (until(_LOWER + 1) - until(_LOWER))
-    out = np.zeros(len(rows))
-    out[above], out[below] = flank.sum(axis=1), flank.sum(axis=0)
-    return np.asarray(FLANK * out)
+def hidden_flanks(y: Array, r: Array, height: Array, ends: Array) -> Array:
+    """Resistance that the flank of each positive peak has below each negative one, ohm, shape (c, c).
+
+    Parameters
+    ----------
+    y, r, height : ndarray, shape (c,)
+        ln τ, resistance and height of the peaks of a spectrum, ohm.
+    ends : ndarray, shape (c, 2)
+        Their boundaries in ln τ.
+    """
+    above, below = (r > 0.0) & (height > 0.0), r < 0.0
+    steep = 2.0 * np.pi * height[above, None] / r[above, None]
+    until = [share_until(ends[below, side] - y[above, None], steep) for side in (0, 1)]
+    out = np.zeros((r.size, r.size))
+    out[np.ix_(above, below)] = r[above, None] * (until[1] - until[0])
+    return out

@@ -497,7 +497,9 @@ class Inversion(ResultArrays):
 
         Rows of kind ``"edge"`` are no peaks: they hold what lies
         beyond the valleys of the first and of the last peak, where γ rises again towards the end of the data.
-        :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does.
+        :func:`drt_engine.peaks.without_edges` leaves them out, and :func:`drt_engine.track` does. Where γ is negative,
+        elements are fitted to the spectra, if the result has them, and correct the resistances of loops and of the
+        arcs beside them.
 
         Parameters
         ----------
@@ -540,8 +542,9 @@ class Inversion(ResultArrays):
             Form and number of the elements. Series elements are those of the inversion unless they are given, and so
             is how the noise changes with frequency, if the inversion knows that: from ``noise_floor`` and
             ``noise_relative``, from deviations that were given, or from its residuals if it was weighted by them. Else
-            it is in proportion to |Z|. Tails other than a capacitor, lossy inductances and negative γ are subtracted
-            as the inversion found them; the errors of the elements do not include theirs.
+            it is in proportion to |Z|. Negative γ is an element with a negative resistance. Tails other than a
+            capacitor and lossy inductances are subtracted as the inversion found them; the errors of the elements do
+            not include theirs.
         series : sequence of str
             State columns that distinguish series; each spectrum starts from the one before in its series.
         along : str, optional

@@ -22,6 +22,7 @@ from drt_engine.peaks import (
     equivalent_circuit,
     find_peaks,
 )
+from drt_engine.peaks.loops import with_fitted_loops
 from drt_engine.peaks.noise import deviations_around, noise_of_inversion, weighted_as
 from drt_engine.regularisation import series_of
 from drt_engine.series import OrderedSeries, series_along
@@ -41,9 +42,27 @@ Array = NDArray[np.float64]
 
 def peaks_of(result: "Inversion", options: PeakOptions | None) -> pd.DataFrame:
     """Find maxima and shoulders of γ; see :meth:`Inversion.peaks`."""
+    found = _peaks_of_gamma(result, options)
+    looped = found["r"] < 0.0
+    looped &= ~(result.representation == "admittance")[found["spectrum"].to_numpy(dtype=int)]
+    if looped.any() and result.impedance is not None and result.expansion.kernel == "relaxation":
+        rows = np.unique(found.loc[looped, "spectrum"])
+        own = found["spectrum"].isin(rows)
+        part, peaks = result[rows], found[own].assign(spectrum=np.searchsorted(rows, found.loc[own, "spectrum"]))
+        each = [np.array([row]) for row in range(rows.size)]
+        fitted = _fit_elements(part, peaks, DeconvolutionOptions(), each)
+        significance = (PeakOptions() if options is None else options).significance
+        peaks = with_fitted_loops(peaks, fitted, part.residual, significance)
+        peaks = peaks.assign(spectrum=rows[peaks["spectrum"].to_numpy(dtype=int)])
+        found = pd.concat([found[~own], peaks]).sort_values(["spectrum", "lower"], ignore_index=True)
+    return with_states(found, result.states)
+
+
+def _peaks_of_gamma(result: "Inversion", options: PeakOptions | None) -> pd.DataFrame:
+    """Find maxima and shoulders of γ, without the states."""
     measured = _stand_in(result) if result.impedance is None else result.impedance
     if result.method.linear:
-        return with_states(_peaks_by_response(result, measured, options), result.states)
+        return _peaks_by_response(result, measured, options)
     given = result._fitted_spectra(measured)
 
     joined = result._joined
@@ -55,7 +74,7 @@ def peaks_of(result: "Inversion", options: PeakOptions | None) -> pd.DataFrame:
     found = find_peaks(
         problem, result._parameters, result.regularisation, result.residual, options, posterior=posterior
     )
-    return with_states(_branches(found, result.representation == "admittance"), result.states)
+    return _branches(found, result.representation == "admittance")
 
 
 def _peaks_by_response(
@@ -109,7 +128,19 @@ def deconvolved(
         )
 
     whole = result if spectra is None else result.with_spectra(spectra)
-    measured = whole.impedance if whole.point_time is None else whole.at_one_time().impedance
+    chains = _fitted_along(result, series, along, together)
+    chosen = DeconvolutionOptions() if options is None else options
+    return _fit_elements(whole, _peaks_of_gamma(result, None), chosen, chains)
+
+
+def _fit_elements(
+    result: "Inversion",
+    peaks: pd.DataFrame,
+    options: DeconvolutionOptions,
+    chains: Sequence[NDArray[np.intp] | OrderedSeries],
+) -> Deconvolution:
+    """Fit elements to the spectra, or to the impedance of the model without them, starting from peaks."""
+    measured = result.impedance if result.point_time is None else result.at_one_time().impedance
     model = result.impedance_at(result.frequency)
     known = measured is None
     if measured is None:
@@ -123,12 +154,8 @@ def deconvolved(
     coil = bool(getattr(method, "inductance", True)) and not (result.inductance_exponent != 1.0).all()
     capacitive = bool(getattr(method, "capacitance", False)) or bool(np.isfinite(result.capacitance).any())
     terms = coil, capacitive
-    chosen = (DeconvolutionOptions() if options is None else options).inheriting(*terms)
-    chains = _fitted_along(result, series, along, together)
-    peaks = result.peaks()
-    found = deconvolve(
-        result.frequency, measured, peaks[peaks["r"] > 0.0], chosen, sigma, chains, known=known, model=model
-    )
+    chosen = options.inheriting(*terms)
+    found = deconvolve(result.frequency, measured, peaks, chosen, sigma, chains, known=known, model=model)
     return replace(found, states=result.states)
 
 
@@ -161,15 +188,14 @@ def _fitted_along(
 
 
 def _not_fitted(result: "Inversion", model: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Impedance that no element of a deconvolution describes: tails, lossy inductances and negative γ, ohm, (K, F)."""
+    """Impedance that no element of a deconvolution describes: tails and lossy inductances, ohm, shape (K, F)."""
     known, lossy = result._parameters, result.inductance_exponent != 1.0
     plain = replace(
         known,
-        coefficients=np.maximum(known.coefficients, 0.0),
         inductance=np.where(lossy, 0.0, known.inductance),
         tail=np.zeros(len(result)),
     )
-    if not (lossy.any() or (known.tail > 0.0).any() or (known.coefficients < 0.0).any()):
+    if not (lossy.any() or (known.tail > 0.0).any()):
         return np.zeros_like(model)
     return model - plain.impedance(result.frequency, result.expansion.impedance(result.frequency))
 
@@ -207,9 +233,6 @@ def circuit_of(
         return diffusion_circuit(float(one.r_inf[0]), float(one.inductance[0]), one.peaks(), result.expansion.kernel)
     tail = (float(one.tail_q[0]), float(one.tail_exponent[0]), float(one.tail_tau[0]))
     coil = (float(one.inductance[0]), float(one.inductance_exponent[0]))
-    negative = one.coefficients.min() < 0.0
-    peaks = one.peaks() if negative else None
-    loops = () if peaks is None else tuple((-r, tau) for r, tau in zip(peaks["r"], peaks["tau"], strict=True) if r < 0)
-    terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None, loops)
+    terms = SeriesTerms(tail if np.isfinite(tail[0]) else None, coil if coil[1] != 1.0 else None)
     found = one.deconvolve(None if spectra is None else spectra[chosen], options)
     return equivalent_circuit(found, 0, terms)

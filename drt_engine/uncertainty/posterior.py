@@ -648,7 +648,9 @@ class LogPosterior:
         if self.pull is not None:
             step, doubt = (share[:, None] * self.pull[:, :, :logs]).sum(axis=2).T
             rest = quantile(level) * _without(deviation, doubt)
-            low = np.minimum(low, np.minimum(shift, 0.0) + step - rest)
+            # An exponent goes along with what γ has too much.
+            led = np.where(self.parameters.tail_exponent > 0.0, _FARTHER, 1.0) * np.minimum(step, 0.0)
+            low = np.minimum(low, np.minimum(shift, 0.0) + led + np.maximum(step, 0.0) - rest)
             high = np.maximum(high, np.maximum(shift, 0.0) + step + rest)
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])

@@ -13,6 +13,9 @@ two of shape. With w = (jωτ)^φ:
     Havriliak-Negami    R / (1 + w)^ψ                                 shape φ, ψ (S. Havriliak, S. Negami 1967)
     Gaussian            R ∫ N(u; 0, s²) / (1 + jωτ e^u) du            shape ln s
 
+Elements whose resistance may not be above zero, inductive loops, come first after the series elements. They are as many
+as are given; the others are looked for beside them.
+
 The least-squares problem is solved by the method of Levenberg and Marquardt (D. W. Marquardt, SIAM J. Appl. Math. 11
 (1963) 431) with the damping of H. B. Nielsen (IMM-REP-1999-05, Technical University of Denmark); a parameter at a bound
 that the gradient holds there is left out of a step. Outliers count less by Student's distribution in two dimensions
@@ -89,6 +92,15 @@ _REACH_KNOWN = 20.0
 def parameters_of(kind: int) -> int:
     """How many parameters a part of a kind has."""
     return 4 if kind == HAVRILIAK_NEGAMI else 3
+
+
+@inner()
+def _first(model: Model, bounds: Bounds) -> int:
+    """First parameter of the elements that are looked for, after the series elements and the loops."""
+    each, first = parameters_of(model[0]), model[1].shape[0]
+    while first < bounds[1].size and bounds[1][first] <= 0.0:
+        first += each
+    return int(first)
 
 
 @inner(fastmath=_JOINED, error_model="numpy")
@@ -587,7 +599,7 @@ def _shrink(
 ) -> None:
     """Take weak elements away, one by one, as long as the model becomes better."""
     wanted, _, most, _ = options
-    series, each = model[1].shape[0], parameters_of(model[0])
+    series, each = _first(model, bounds), parameters_of(model[0])
     theta, state, _ = best
     candidate, response = scratch
     for _ in range(2 * most):
@@ -621,7 +633,7 @@ def _grow(
     ends where one more makes the model no better, unless the residuals tell that more than one is missing.
     """
     wanted, limit, most, known = options
-    series, each = model[1].shape[0], parameters_of(model[0])
+    series, each = _first(model, bounds), parameters_of(model[0])
     candidate, unit = scratch[0], scratch[2]
     now = (best[0].copy(), best[1].copy(), best[2].copy())
     for _ in range(most if wanted >= 0 else 0):
@@ -678,7 +690,7 @@ def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, opt
 
     One asymmetric part is as good as several symmetric ones that the search began with.
     """
-    series, each = model[1].shape[0], parameters_of(model[0])
+    series, each = _first(model, bounds), parameters_of(model[0])
     now = (best[0].copy(), best[1].copy(), best[2].copy())
     candidate, cheapest = np.zeros(now[0].size), np.zeros(now[0].size)
     while int(now[1][0]) > series + each:
@@ -717,7 +729,7 @@ def _search(
     unit: Array,
 ) -> None:
     """Choose how many elements there are: from the better one of two starts elements are taken away, then added."""
-    series, each = model[1].shape[0], parameters_of(model[0])
+    series, each = _first(model, bounds), parameters_of(model[0])
     candidate = np.empty(best[0].size + each)
     response = np.zeros((best[0].size, data[1].size))
     for start in starts:
@@ -863,6 +875,18 @@ def _variances(res: Array, state: Array, near: Array, weights: Array, spare: flo
         out[points + f] = out[f]
 
 
+@inner()
+def _next(theta: Array, p: int, series: int, each: int) -> int:
+    """First parameter of the element with the next larger ln τ; −1 for the last one. Loops are not in order."""
+    # (p)->()
+    found = -1
+    for q in range(series, theta.size, each):
+        after = theta[q + 1] > theta[p + 1] or (theta[q + 1] == theta[p + 1] and q > p)
+        if after and (found < 0 or theta[q + 1] < theta[found + 1]):
+            found = q
+    return found
+
+
 @inner(fastmath=_JOINED)
 def _errors(
     theta: Array,
@@ -906,8 +930,8 @@ def _errors(
             deviation[p] = math.sqrt(total)
     for c in range(len(together)):
         p = series + c * each
-        if p + each < size:
-            q = p + each
+        q = _next(theta, p, series, each)
+        if q >= 0:
             together[c, 0] = np.sum(response[p] * response[q] * variance) / (deviation[p] * deviation[q])
         together[c, 1] = np.sum(response[p] * response[p + 1] * variance) / (deviation[p] * deviation[p + 1])
     return deviation / curvature, together
@@ -931,12 +955,12 @@ def deconvolve(
     lowest and highest parameters (p); `unit` a part to try; `options` the number of parameters or 0 for the information
     criterion, −1 for that without adding elements, the most steps of a fit, the most elements, and whether the weights
     are one over the standard deviations; `robust` whether outliers count less. `out` are parameters (k,p), their
-    deviations
-    (k,p), correlations of resistances (k,c,2), and number of parameters, sum of squares, ρ and whether the fit has
-    converged (k,4). Parts that end with no resistance are left out. There are never more parameters than data.
+    deviations (k,p), correlations of resistances (k,c,2), all with loops first, and number of parameters, sum of
+    squares, ρ and whether the fit has converged (k,4). Parts that end with no resistance are left out. There are never
+    more parameters than data.
     """
     x, near = data[0], data[3]
-    series, each = model[1].shape[0], parameters_of(model[0])
+    series, each = _first(model, bounds), parameters_of(model[0])
     rows, most = out[0].shape
     work = (
         np.zeros((most, data[1].shape[1])),

@@ -1,6 +1,9 @@
 """Tails, lossy inductances and γ of both signs: what is put in is found, and nothing where nothing was put in."""
 
+import dataclasses
+
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -10,12 +13,13 @@ from drt_engine.elements import Terms, tail_column
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods.evidence import log_normaliser
 from drt_engine.methods.log_candidates import LogModels
-from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, PreparedLogGaussian
 from drt_engine.methods.log_models import Fit
 from drt_engine.model.basis import Expansion
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.problem import assemble
 from drt_engine.peaks.logarithmic import _hidden
+from drt_engine.peaks.loops import with_fitted_loops
 from drt_kernels.log_peaks import COLUMNS
 
 from ..conftest import zarc
@@ -27,6 +31,7 @@ LOOP = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 3 * S)
 TAILS = {"none": 0 * S, "capacitor": 2 / S, "cpe": 1 / (0.3 * S**0.8), "warburg": 5 / S**0.5}
 TAU = tuple(np.logspace(-6.5, 2, 60))
 Status = drt.Status
+ARC_BESIDE = {"R0", "L0", "R1", "CPE1_0", "CPE1_1", "R2"}
 
 
 def spectra(z, noise=3e-3, seeds=1, first=0):
@@ -113,6 +118,28 @@ def test_no_false_tail_and_no_false_sign():
         result = drt.invert(given, method)
         assert (result.tail == "none").all()
         np.testing.assert_allclose(result.r_pol, plain.r_pol, rtol=1e-9)
+
+
+def test_processes_end_earlier_before_a_tail_where_they_do_anyhow():
+    method, given = drt.LogGaussian(tail="cpe", tau=TAU), spectra(ARCS + 1 / (0.3 * S**0.7), 1e-2, 4, 60)
+    result = drt.invert(given, method, level=0.95)
+    models = method.models(FREQUENCY, result.expansion)
+    terms = Terms("cpe", "coil")
+    assert {models._end(terms, gamma) for gamma in result.gamma} == {EARLY_END}
+    # With the last decade alone slow relaxations stand for some of the tail.
+    b, size = models._prepared.data(given.impedance)
+    parts, held = models._prepared.variance(b, size)
+    held[:, 2] = np.nan
+    late = [models.candidate(terms, models._plus).refit((b[k], parts[k], held[k])) for k in range(4)]
+    area = np.append(result.expansion.areas, np.zeros(3))
+    r_late = np.array([area @ np.asarray(fit.values) for fit in late]) * size
+    assert 0 < np.mean(result.r_pol) - 70 < 0.7 * (np.mean(r_late) - 70)
+    assert np.mean((result.intervals.r_pol_low <= 70) & (result.intervals.r_pol_high >= 70)) > 0.9
+    # An arc within the last two decades stays.
+    slow = result.tau >= 0.5
+    rising = np.where(slow, np.exp(-(np.log(result.tau / 2) ** 2)), 1.0)
+    assert models._end(terms, rising) == END
+    assert models._end(Terms("none", "coil"), result.gamma[0]) == END
 
 
 @pytest.mark.parametrize(
@@ -235,10 +262,52 @@ def test_loops_that_overlap_with_an_arc_lean_by_less_than_their_errors_say(arcs,
     negative = peaks[peaks["r"] < 0]
     assert list(negative["spectrum"]) == list(range(6))
     off = -negative["r"] - resistance
-    # What the arc has below the loop is not seen, so that it is read too small.
-    assert abs(np.median(off)) < 0.06 * resistance
-    assert (abs(off) < 2 * negative["r_error"]).all()
-    assert np.median(negative["r_error"]) < 0.15 * resistance
+    assert abs(np.mean(off)) < 0.03 * resistance
+    assert (abs(off) < 2.5 * negative["r_error"]).all()
+    assert np.median(negative["r_error"]) < 0.05 * resistance
+    assert (negative["kind"] == "maximum").all()
+    np.testing.assert_allclose(negative["tau"], tau, rtol=0.1)
+
+
+def test_without_its_spectra_a_loop_is_that_of_gamma(loop):
+    # γ has one sign everywhere: what the arc has below the loop is taken off both.
+    alone, known = dataclasses.replace(loop, impedance=None).peaks(), loop.peaks()
+    assert list(alone["r"] < 0) == list(known["r"] < 0)
+    np.testing.assert_allclose(alone.groupby("spectrum")["r"].sum(), loop.r_pol, rtol=1e-9)
+    areas = loop.expansion.areas * loop.coefficients
+    np.testing.assert_allclose(alone.loc[alone["r"] < 0, "r"], np.minimum(areas, 0).sum(axis=1), rtol=1e-9)
+    assert not np.isclose(alone["r"], known["r"], rtol=1e-4).any()
+
+
+def test_negative_rows_stay_where_elements_do_not_describe_the_spectrum(loop):
+    peaks, fitted = (
+        dataclasses.replace(loop, impedance=None).peaks().drop(columns=loop.states.columns),
+        loop.deconvolve(),
+    )
+    for wrong in ({"converged": fitted.converged & False}, {"correlation": fitted.correlation + 0.3}):
+        same = with_fitted_loops(peaks, dataclasses.replace(fitted, **wrong), loop.residual, 3.0)
+        pd.testing.assert_frame_equal(same, peaks)
+    same = with_fitted_loops(peaks, fitted, 0.8 * fitted.misfit, 3.0)
+    pd.testing.assert_frame_equal(same, peaks)
+    assert not with_fitted_loops(peaks, fitted, fitted.misfit, 3.0).equals(peaks)
+
+
+def test_two_loops_are_two_elements_and_neither_is_surer_than_they_can_be_told_apart():
+    z = 1 + zarc(FREQUENCY, 1, 1e-3, 0.9) - 0.1 / (1 + 0.05 * S) - 0.1 / (1 + 3 * S)
+    result = drt.invert(spectra(z, 3e-3, 3, 30), drt.LogGaussian(sign="both"))
+    peaks, elements = result.peaks(), result.deconvolve().elements
+    rows = peaks[peaks["r"] < 0].groupby("spectrum")
+    assert {1, 2} == set(rows.size())
+    for k, own in rows:
+        loops = elements[(elements["spectrum"] == k) & (elements["r"] < 0)]
+        if len(own) == 2:
+            np.testing.assert_allclose(loops["r"], -0.1, atol=3 * 0.01)
+            np.testing.assert_allclose(loops["tau"], [0.05, 3], rtol=0.3)
+        else:
+            # One row of both, by an element that a positive one cancels.
+            assert loops["merged"].all()
+            assert own["r"].item() == pytest.approx(-0.2, abs=2 * own["r_error"].item())
+            assert 0.05 < own["r_error"].item() < 0.2
 
 
 def test_the_tail_beside_a_loop_is_chosen_with_it():
@@ -259,7 +328,7 @@ def test_a_loop_at_the_end_of_the_window_is_known_no_better_than_what_lies_beyon
         loops = peaks[peaks["r"] < 0].groupby("spectrum").first()
         assert len(loops) == 6
         assert (np.abs(loops["r"] + 0.2) < 1.96 * loops["r_error"]).all()
-        assert (loops["r_error"] > 0.02).all()
+        assert np.median(loops["r_error"]) > np.std(loops["r"])
 
 
 def test_loops_that_the_noise_hides_are_in_the_interval_of_r_pol(monkeypatch):
@@ -390,10 +459,10 @@ def test_what_relaxation_times_miss_of_a_peak_is_excused(phi, least, most):
 
 def test_a_loop_is_an_inductance_beside_a_resistance_in_circuits(loop):
     circuit = loop.circuit(0)
-    assert circuit.string.endswith(",L2)")
     known = dict(zip(circuit.names, circuit.initial, strict=True))
     assert known["R0"] == pytest.approx(0.8, rel=0.05)
-    assert known["L2"] / known["R2"] == pytest.approx(3, rel=0.15)
+    assert known["R2"] == pytest.approx(0.2, rel=0.05)
+    assert set(known) in ({*ARC_BESIDE, "L2"}, {*ARC_BESIDE, "La2_0", "La2_1"})
 
 
 @pytest.mark.parametrize(

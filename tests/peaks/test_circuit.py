@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from impedance.models.circuits import CustomCircuit
 import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.model.responses import RESPONSES
-from drt_engine.peaks import DeconvolutionOptions, deconvolve, equivalent_circuit
+from drt_engine.peaks import Deconvolution, DeconvolutionOptions, deconvolve, equivalent_circuit
 from drt_engine.peaks.circuit import SeriesTerms, admittance_circuit, diffusion_circuit
 from drt_engine.simulate import ZARC
 
@@ -79,7 +81,6 @@ TERMS = {
     "capacitor": (SeriesTerms(tail=(0.3, 1.0, np.inf)), 1 / (0.3 * S)),
     "warburg": (SeriesTerms(tail=(0.3, 0.5, np.inf)), 1 / (0.3 * S**0.5)),
     "warburg-open": (SeriesTerms(tail=(0.3, 0.5, 0.7)), 1 / (0.3 * S**0.5 * np.tanh(ROOT))),
-    "loops": (SeriesTerms(loops=((0.5, 3.0), (0.2, 1e-3))), -0.5 / (1 + 3 * S) - 0.2 / (1 + 1e-3 * S)),
     "lossy inductance": (SeriesTerms(inductance=(2e-5, 0.8)), 2e-5 * S**0.8),
 }
 
@@ -100,6 +101,21 @@ def test_elements_in_series_are_those_of_impedance_py(apart, name):
     if terms.inductance is not None:
         expected = expected - S * found.inductance[1]
     np.testing.assert_allclose(evaluated(equivalent_circuit(found, 1, terms)), expected, rtol=1e-9)
+
+
+def test_loops_are_inductances_with_and_without_losses():
+    theta = np.array([[10, 1e-6, -0.2, np.log(1e-3), 0.8, 20, np.log(0.01), 0.9, -0.5, np.log(3), 1.0]])
+    nothing = np.full(theta.shape, np.nan), np.full((1, 3, 2), np.nan)
+    found = Deconvolution(
+        FREQUENCY, "zarc", ("r_inf", "inductance"), theta, *nothing, np.ones(1), np.zeros(1), np.ones(1, dtype=bool)
+    )
+    circuit = equivalent_circuit(found, 0)
+    assert circuit.string == "R0-L0-p(R1,CPE1)-p(R2,La2)-p(R3,L3)"
+    assert circuit.initial[0] == pytest.approx(9.3)
+    np.testing.assert_allclose(evaluated(circuit), found.impedance_at(FREQUENCY)[0], rtol=1e-9)
+    theta[0, 0] = 0.5
+    with pytest.raises(InputError, match=r"the loops of spectrum 0 exceed R_inf by 0\.2 ohm"):
+        equivalent_circuit(replace(found, parameters=theta), 0)
 
 
 @pytest.mark.parametrize("kernel", ["transmissive-planar", "blocking-planar"])

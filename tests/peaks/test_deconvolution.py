@@ -95,6 +95,51 @@ def test_is_what_curve_fit_finds_for_a_known_deviation():
         assert found.elements["c_error"][k] == pytest.approx(np.sqrt(gradient[:, k] @ own @ gradient[:, k]), rel=2e-3)
 
 
+@pytest.mark.parametrize("phi", [1.0, 0.85])
+def test_a_loop_is_what_curve_fit_finds_for_a_known_deviation(phi):
+    omega = 2 * np.pi * FREQUENCY
+
+    def model(theta):
+        z = theta[0] + 1j * omega * theta[1]
+        return z + sum(zarc_impedance(omega, r, np.exp(y), n) for r, y, n in np.reshape(theta[2:], (-1, 3)))
+
+    truth = np.array([10, 2e-7, 20, np.log(1e-3), 0.85, -6, np.log(0.02), phi, 5, np.log(0.3), 0.9])
+    sigma, rng = 0.002 * np.abs(model(truth)), np.random.default_rng(6)
+    z = model(truth) + sigma * (rng.normal(size=sigma.size) + 1j * rng.normal(size=sigma.size))
+    peaks = pd.DataFrame({"spectrum": 0, "tau": [1.4e-3, 0.014, 0.4], "r": [15.0, -4.0, 3.0], "width": [1.3, 0.3, 1.0]})
+    options = DeconvolutionOptions(elements=2, robust=False)
+    found = deconvolve(FREQUENCY, z[None], peaks, options, sigma=sigma[None])
+    free = np.setdiff1d(np.arange(11), [7]) if phi == 1.0 else np.arange(11)
+
+    def at(_, *values):
+        theta = truth.copy()
+        theta[free] = values
+        return np.concatenate([model(theta).real, model(theta).imag])
+
+    data, deviation, scale = np.concatenate([z.real, z.imag]), np.tile(sigma, 2), np.abs(truth[free])
+    best, covariance = curve_fit(
+        lambda _, *x: at(_, *(x * scale)), None, data, truth[free] / scale, deviation, absolute_sigma=True, xtol=1e-12
+    )
+    errors = np.sqrt(np.diag(covariance)) * scale
+    chi = np.sum(((at(None, *(best * scale)) - data) / deviation) ** 2) / (data.size - free.size)
+    assert np.all(np.abs(found.parameters[0, free] - best * scale) < 0.01 * errors)
+    np.testing.assert_allclose(found.errors[0, free], errors * max(1.0, np.sqrt(chi)), rtol=2e-3)
+    parts = found.elements
+    assert list(parts["r"] < 0) == [False, True, False]
+    assert list(parts["at_bound"]) == [False, phi == 1.0, False]
+    # Of each resistance with that of the next larger relaxation time, whichever sign it has.
+    place = [int(np.flatnonzero(free == one)[0]) for one in (2, 5, 8)]
+    for k in (0, 1):
+        own = covariance[place[k], place[k + 1]] / np.sqrt(
+            covariance[place[k], place[k]] * covariance[place[k + 1], place[k + 1]]
+        )
+        assert parts["correlation"][k] == pytest.approx(own, abs=2e-3)
+    # A spectrum with two rows of one range has one loop.
+    split = pd.DataFrame({"spectrum": 0, "tau": [1.4e-3, 0.014, 0.05, 0.4], "r": [15.0, -4.0, -0.5, 3.0], "width": 1.0})
+    again = deconvolve(FREQUENCY, z[None], split, options, sigma=sigma[None])
+    np.testing.assert_allclose(again.parameters[0, :11], found.parameters[0], rtol=1e-3)
+
+
 @pytest.mark.parametrize("start", [True, False], ids=["from peaks", "from nothing"])
 def test_exact_data_give_back_their_circuit(start):
     four = [ZARC(5, 1e-5, 0.9), ZARC(20, 1e-3, 0.85), ZARC(10, 0.05, 0.8), ZARC(30, 1.0, 0.75)]
