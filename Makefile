@@ -30,12 +30,15 @@ check: $(VENV)/.installed-test
 	$(MAKE) --jobs=2 $(SYNC) everything fuzz
 	$(BIN)/coverage report
 
-# One process more than there are processors, since some tests wait for other programs.
+# One process more than there are processors, since some tests wait for other programs; and one thread for the linear
+# algebra of each, since a second one of small matrices does little but wait, at full load. make test has all threads.
 everything: export PYTEST_XDIST_AUTO_NUM_WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+everything: export OPENBLAS_NUM_THREADS = 1
 everything: $(VENV)/.installed-test
 	$(BIN)/pytest --quiet $(SHARED) $(COVERED) --cov-append $(addprefix --ignore=,$(FUZZ))
 
 # Kernels as plain Python, by which it is seen which of their lines are tested.
+uncompiled: export OPENBLAS_NUM_THREADS = 1
 uncompiled: $(VENV)/.installed-test
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels -m 'not slow and not compiled' --quiet $(SHARED) $(COVERED)
 
