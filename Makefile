@@ -30,9 +30,8 @@ check: $(VENV)/.installed-test
 	$(MAKE) --jobs=2 $(SYNC) everything fuzz
 	$(BIN)/coverage report
 
-# One process more than there are processors, since some tests wait for other programs; and one thread for the linear
-# algebra of each, since a second one of small matrices does little but wait, at full load. make test has all threads.
-everything: export PYTEST_XDIST_AUTO_NUM_WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# One thread for the linear algebra of each process, since a second one of small matrices does little but wait, at full
+# load. make test has all threads.
 everything: export OPENBLAS_NUM_THREADS = 1
 everything: $(VENV)/.installed-test
 	$(BIN)/pytest --quiet $(SHARED) $(COVERED) --cov-append $(addprefix --ignore=,$(FUZZ))
