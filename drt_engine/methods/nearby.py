@@ -115,7 +115,7 @@ def _coefficients(spacing: float, logs: int) -> tuple[Array, Array, Array]:
         (curvature.MIDDLE, curvature.FROM_MIDDLE, curvature.FROM_FAR),
         (curvature.FAR, curvature.FROM_FAR, max(logs, curvature.FROM_FAR + 1)),
     )
-    return tuple(_zone(hat, -x[0], spacing, zone, steps) for zone in zones)  # type: ignore[return-value]
+    return tuple(_zone(hat, -x[0], spacing, zone, steps) for zone in zones)  # type: ignore[return-value]  # there are three
 
 
 def _zone(hat: ComplexArray, zero: float, spacing: float, zone: tuple[int, int, int], steps: int) -> Array:

@@ -332,7 +332,7 @@ class SeriesProblem:
             done += steps
             reached = progress[0] + (progress[1] - progress[0]) * done / limit
             (residual,) = self.steps.do(
-                lambda: np.array([self._descend(*own, tolerance, steps, normal=normal)]),  # noqa: B023
+                lambda: np.array([self._descend(*own, tolerance, steps, normal=normal)]),  # noqa: B023 - called at once
                 reached,
                 (1 if len(own[2]) == 1 else 2) if steps == 1 else 0,
             )

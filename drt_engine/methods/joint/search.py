@@ -133,7 +133,7 @@ def find_hyperparameters(problem: SeriesProblem, found: SeriesHyperparameters) -
             residual = problem.minimise(found, COARSE, limit, (progress[0], progress[1]))
             limit = 0
         estimates = problem.steps.do(
-            lambda: _estimates(problem, found, limit),  # noqa: B023
+            lambda: _estimates(problem, found, limit),  # noqa: B023 - called at once
             progress[1],
             0 if limit else 2,
         )
@@ -236,7 +236,10 @@ def reduce_lambda(problem: SeriesProblem, found: SeriesHyperparameters) -> Serie
     for _ in range(_REDUCTIONS):
         problem.update_coupling(found)
         problem.minimise(found, COARSE, NEARER_STEPS, (FOUND, FOUND))
-        (common,) = problem.steps.do(lambda: np.array([common_residual(problem, found)]), FOUND).tolist()  # noqa: B023
+        (common,) = problem.steps.do(
+            lambda: np.array([common_residual(problem, found)]),  # noqa: B023 - called at once
+            FOUND,
+        ).tolist()
         if common > last * (found.lam / before.lam) ** _AT_LEAST:
             # It is not λ, but what no γ describes.
             problem.chain.y[:] = problem.fallback
