@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "Grid",
+    "InversionName",
     "Overwrite",
     "PlainFormatter",
+    "Where",
     "Workers",
     "app",
     "console",
@@ -96,6 +99,9 @@ def _main(
     """Distributions of relaxation times from in situ impedance spectra."""
 
 
+Where = Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")]
+InversionName = Annotated[str | None, typer.Option(help="Inversion, if the file has several.")]
+Grid = Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")]
 Workers = Annotated[int, typer.Option(help="Processes that invert; 1 starts none.", min=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
 

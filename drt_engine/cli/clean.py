@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from drt_engine.cli.app import app, for_spreadsheets, input_error, say
+from drt_engine.cli.app import Grid, Where, app, for_spreadsheets, input_error, say
 from drt_engine.text import count_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def clean(
         bool, typer.Option("--outliers", help="Points go that the Kramers-Kronig test finds to be off.")
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Nothing is left out any more.")] = False,
-    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")] = None,
+    where: Where = None,
+    grid: Grid = None,
     record: Annotated[Path | None, typer.Option(help="Table of the points that go now, csv.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table if it is there.")] = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, input_error, say
+from drt_engine.cli.app import Grid, InversionName, Overwrite, Where, app, input_error, say
 from drt_engine.text import count_of
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def export(
     spectra: Annotated[Path | None, typer.Option(help="File of the spectra: measured impedance, validation.")] = None,
     tracks: Annotated[Path | None, typer.Option(help="File of processes (peaks --store).")] = None,
     table: Annotated[str | None, typer.Option(help="Table of processes, if that file has several.")] = None,
-    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")] = None,
+    where: Where = None,
+    name: InversionName = None,
+    grid: Grid = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the numbers in a file as tables with units in the headings."""

@@ -23,6 +23,29 @@ _MOST_NAMES, _MOST_GRIDS = 3, 9
 _CAMPAIGNS = (".h5", ".hdf5", ".nc")
 
 
+_Name = Annotated[
+    str | None,
+    typer.Option(
+        help="States in names of files and folders: 'EIS_{voltage}.txt', '{cell}/cycle {cycle}/EIS_{voltage}.csv'; "
+        "what is in [square brackets] may be missing, {_} is no state."
+    ),
+]
+_States = Annotated[
+    Path | None,
+    typer.Option(help="Table of further states, csv: by its column file, or else by cell, cycle or sweep."),
+]
+_Given = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="State of all spectra, like cycle=500; may be given several times."),
+]
+_Columns = Annotated[
+    str | None, typer.Option(help="Columns of plain tables: 'time,cycle,frequency,re,-im'; _ for none.")
+]
+_FlipIm = Annotated[
+    bool, typer.Option("--flip-im", help="The imaginary part has the other sign than its heading says.")
+]
+
+
 @app.command(
     name="import",
     epilog='Example: drt-engine import zhang2020 -o campaign.h5 --name "EIS_state_{state}_{cell}.txt" '
@@ -34,27 +57,11 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of spectra.")] = Path("campaign.h5"),
     append: Annotated[bool, typer.Option("--append", help="Add to the output if it is there.")] = False,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="States in names of files and folders: 'EIS_{voltage}.txt', '{cell}/cycle {cycle}/EIS_{voltage}.csv'; "
-            "what is in [square brackets] may be missing, {_} is no state."
-        ),
-    ] = None,
-    states: Annotated[
-        Path | None,
-        typer.Option(help="Table of further states, csv: by its column file, or else by cell, cycle or sweep."),
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="State of all spectra, like cycle=500; may be given several times."),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns of plain tables: 'time,cycle,frequency,re,-im'; _ for none.")
-    ] = None,
-    flip_im: Annotated[
-        bool, typer.Option("--flip-im", help="The imaginary part has the other sign than its heading says.")
-    ] = False,
+    name: _Name = None,
+    states: _States = None,
+    given: _Given = None,
+    columns: _Columns = None,
+    flip_im: _FlipIm = False,
     cell: Annotated[str | None, typer.Option(help="Cell of all spectra.")] = None,
     area: Annotated[float | None, typer.Option(help="Electrode area of all spectra, cm².")] = None,
     thickness: Annotated[float | None, typer.Option(help="Thickness of all samples, cm.")] = None,

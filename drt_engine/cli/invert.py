@@ -30,6 +30,70 @@ _JOB = (
 _INTERRUPTED = 130  # exit code of programs that Ctrl-C ended: 128 and the number of SIGINT
 
 
+_Method = Annotated[str, typer.Option(help="log-gaussian, or tikhonov: forty times faster, and less accurate.")]
+_Along = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="State along which the spectra of a series are inverted together, such as voltage or cycle; given "
+        "twice, series that are neighbours in the second are coupled as well.",
+        show_default=False,
+    ),
+]
+_Series = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="State that is equal within a series; may be given several times. [cell, cycle, direction, "
+        "temperature and what else is text or whole numbers]",
+        show_default=False,
+    ),
+]
+_Level = Annotated[
+    float | None, typer.Option(help="Store intervals of γ, R_pol and R_inf of this probability; 0.95 is usual.")
+]
+_Regularisation = Annotated[
+    str, typer.Option(help="λ, or the criterion that chooses it: evidence; for Tikhonov gcv, re-im, …")
+]
+_Shared = Annotated[
+    str | None, typer.Option(help="Tikhonov: one λ for a series; 'all', or state columns such as 'cell,cycle'.")
+]
+_Noise = Annotated[
+    str | None,
+    typer.Option(help="auto, constant or proportional; for Tikhonov with discrepancy, its share of |Z|."),
+]
+_Tail = Annotated[
+    str,
+    typer.Option(help="In series at low frequencies: none, capacitor, cpe, warburg, warburg-open; auto chooses."),
+]
+_Sign = Annotated[str, typer.Option(help="positive; or both, for inductive loops and negative resistances.")]
+_Kernel = Annotated[
+    str,
+    typer.Option(
+        help="What γ is a distribution of: relaxation; or diffusion times, transmissive-planar, "
+        "transmissive-spherical, blocking-planar, blocking-spherical."
+    ),
+]
+_Representation = Annotated[
+    str,
+    typer.Option(help="What γ is in: impedance, admittance, for negative resistances; or auto, for each spectrum."),
+]
+_Drift = Annotated[
+    str,
+    typer.Option(
+        help="Whether cells change during a sweep: none; auto, by the time of each point; always."
+        " With --along, points are placed between the states of a series."
+    ),
+]
+_LossyInductance = Annotated[
+    bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")
+]
+_Where = Annotated[
+    str | None, typer.Option(help="Which spectra: a condition on the states, like \"cell == 'C' and cycle <= 9\".")
+]
+_Scheduler = Annotated[
+    str | None, typer.Option(help="inline, threads, processes, or the address of a Dask scheduler, tcp://….")
+]
+
+
 @app.command(
     epilog="Example: drt-engine invert campaign.h5 -o campaign.drt.h5 --workers 2\n\n"
     "Exit codes: 0 done, 1 done with --strict and spectra without a solution, 2 wrong use or input, 130 interrupted."
@@ -38,80 +102,29 @@ def invert(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="File of spectra, or job file (.toml).")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File of inversions. [campaign.drt.h5]")] = None,
-    method: Annotated[
-        str, typer.Option(help="log-gaussian, or tikhonov: forty times faster, and less accurate.")
-    ] = "log-gaussian",
-    along: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="State along which the spectra of a series are inverted together, such as voltage or cycle; given "
-            "twice, series that are neighbours in the second are coupled as well.",
-            show_default=False,
-        ),
-    ] = None,
-    series: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="State that is equal within a series; may be given several times. [cell, cycle, direction, "
-            "temperature and what else is text or whole numbers]",
-            show_default=False,
-        ),
-    ] = None,
-    level: Annotated[
-        float | None, typer.Option(help="Store intervals of γ, R_pol and R_inf of this probability; 0.95 is usual.")
-    ] = None,
+    method: _Method = "log-gaussian",
+    along: _Along = None,
+    series: _Series = None,
+    level: _Level = None,
     basis: Annotated[str, typer.Option(help="Tikhonov: basis functions; gaussian, piecewise-linear, …")] = "gaussian",
     order: Annotated[int, typer.Option(help="Tikhonov: derivative whose square is penalised.", min=0, max=2)] = 1,
     part: Annotated[str, typer.Option(help="Tikhonov: part that is fitted; complex, re, im.")] = "complex",
-    regularisation: Annotated[
-        str, typer.Option(help="λ, or the criterion that chooses it: evidence; for Tikhonov gcv, re-im, …")
-    ] = "evidence, gcv",
-    shared: Annotated[
-        str | None, typer.Option(help="Tikhonov: one λ for a series; 'all', or state columns such as 'cell,cycle'.")
-    ] = None,
+    regularisation: _Regularisation = "evidence, gcv",
+    shared: _Shared = None,
     weighting: Annotated[str, typer.Option(help="Tikhonov: weights of the data; unit, modulus, iterated.")] = "unit",
-    noise: Annotated[
-        str | None,
-        typer.Option(help="auto, constant or proportional; for Tikhonov with discrepancy, its share of |Z|."),
-    ] = None,
+    noise: _Noise = None,
     inductance: Annotated[bool, typer.Option(help="Model a series inductance.")] = True,
     capacitance: Annotated[bool, typer.Option(help="Model a series capacitance.")] = False,
-    tail: Annotated[
-        str,
-        typer.Option(help="In series at low frequencies: none, capacitor, cpe, warburg, warburg-open; auto chooses."),
-    ] = "none",
+    tail: _Tail = "none",
     exponent: Annotated[float | None, typer.Option(help="n of --tail cpe, if it is known.", show_default=False)] = None,
-    sign: Annotated[
-        str, typer.Option(help="positive; or both, for inductive loops and negative resistances.")
-    ] = "positive",
-    kernel: Annotated[
-        str,
-        typer.Option(
-            help="What γ is a distribution of: relaxation; or diffusion times, transmissive-planar, "
-            "transmissive-spherical, blocking-planar, blocking-spherical."
-        ),
-    ] = "relaxation",
-    representation: Annotated[
-        str,
-        typer.Option(help="What γ is in: impedance, admittance, for negative resistances; or auto, for each spectrum."),
-    ] = "impedance",
-    drift: Annotated[
-        str,
-        typer.Option(
-            help="Whether cells change during a sweep: none; auto, by the time of each point; always."
-            " With --along, points are placed between the states of a series."
-        ),
-    ] = "none",
-    lossy_inductance: Annotated[
-        bool, typer.Option("--lossy-inductance", help="Model the inductance as L (jω)^m, with m below 1.")
-    ] = False,
-    where: Annotated[
-        str | None, typer.Option(help="Which spectra: a condition on the states, like \"cell == 'C' and cycle <= 9\".")
-    ] = None,
+    sign: _Sign = "positive",
+    kernel: _Kernel = "relaxation",
+    representation: _Representation = "impedance",
+    drift: _Drift = "none",
+    lossy_inductance: _LossyInductance = False,
+    where: _Where = None,
     workers: Workers = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="inline, threads, processes, or the address of a Dask scheduler, tcp://….")
-    ] = None,
+    scheduler: _Scheduler = None,
     block: Annotated[int | None, typer.Option(help="Spectra in a block. [about a second's]", min=1)] = None,
     name: Annotated[str, typer.Option(help="What the inversion is called in the file.")] = "default",
     dtype: Annotated[str, typer.Option(help="How results are stored: float64, float32.")] = "float64",

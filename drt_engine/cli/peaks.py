@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say
+from drt_engine.cli.app import InversionName, Overwrite, Where, app, for_spreadsheets, input_error, say
 from drt_engine.cli.contents import SERIES
 from drt_engine.text import count_of
 
@@ -27,6 +27,28 @@ _FOLLOWED = ("table", "events", "unassigned")
 _EXPORTED = ("r", "r_error", "tau", "tau_error", "c", "c_error")
 
 
+_Spectra = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of the spectra, if the file of inversions has none: elements with standard errors are fitted. "
+        "So they are with --elements, --shape or --capacitance."
+    ),
+]
+_Shape = Annotated[str | None, typer.Option(help="Form of the elements: zarc, havriliak-negami, gaussian. [zarc]")]
+_Elements = Annotated[int | None, typer.Option(help="Number of elements of every spectrum, instead of choosing it.")]
+_Capacitance = Annotated[
+    bool | None,
+    typer.Option(help="Whether elements stand in series with 1/(jωC); by default as they were inverted."),
+]
+_Known = Annotated[
+    list[str] | None,
+    typer.Option(help="Process that is known, by its range of τ in s: 'anode=0.01:1'; repeatable."),
+]
+_Tables = Annotated[
+    Path | None, typer.Option(help="Folder for a csv of each series: one row a state, processes side by side.")
+]
+
+
 @app.command(
     epilog="Example: drt-engine peaks campaign.drt.h5 --spectra campaign.h5 -o parts.csv --along voltage "
     "--store processes.h5 --tracks processes.csv --tables by-series --figure processes.pdf"
@@ -36,37 +58,19 @@ def peaks(
     output: Annotated[Path, typer.Option("--output", "-o", help="Table of peaks or elements, csv.")] = Path(
         "peaks.csv"
     ),
-    spectra: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of the spectra, if the file of inversions has none: elements with standard errors are fitted. "
-            "So they are with --elements, --shape or --capacitance."
-        ),
-    ] = None,
-    shape: Annotated[
-        str | None, typer.Option(help="Form of the elements: zarc, havriliak-negami, gaussian. [zarc]")
-    ] = None,
-    elements: Annotated[
-        int | None, typer.Option(help="Number of elements of every spectrum, instead of choosing it.")
-    ] = None,
-    capacitance: Annotated[
-        bool | None,
-        typer.Option(help="Whether elements stand in series with 1/(jωC); by default as they were inverted."),
-    ] = None,
+    spectra: _Spectra = None,
+    shape: _Shape = None,
+    elements: _Elements = None,
+    capacitance: _Capacitance = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed.")] = None,
     series: Annotated[str, typer.Option(help="State columns that distinguish series.")] = SERIES,
-    known: Annotated[
-        list[str] | None,
-        typer.Option(help="Process that is known, by its range of τ in s: 'anode=0.01:1'; repeatable."),
-    ] = None,
+    known: _Known = None,
     store: Annotated[Path | None, typer.Option(help="File of the processes (HDF5), which plot draws from.")] = None,
     tracks: Annotated[Path | None, typer.Option(help="Table of the processes, csv: one row an observation.")] = None,
-    tables: Annotated[
-        Path | None, typer.Option(help="Folder for a csv of each series: one row a state, processes side by side.")
-    ] = None,
+    tables: _Tables = None,
     figure: Annotated[Path | None, typer.Option(help="R, τ and C of each process; its ending is its format.")] = None,
-    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
+    where: Where = None,
+    name: InversionName = None,
     grid: Annotated[str | None, typer.Option(help="Grid, if the file has several.")] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, input_error, say
+from drt_engine.cli.app import InversionName, Overwrite, Where, app, input_error, say
 from drt_engine.text import count_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,51 @@ class _Shown:
     look: dict[str, Any]
 
 
+_Kind = Annotated[
+    list[Kind] | None,
+    typer.Option(help="What to draw; given several times, OUTPUT gets the kind into its name. [waterfall]"),
+]
+_Spectra = Annotated[
+    Path | None, typer.Option(help="File of the spectra, if the file of inversions is an older one without them.")
+]
+_Tracks = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of processes (peaks --store), drawn into γ or by themselves; ageing follows some if none are given."
+    ),
+]
+_State = Annotated[
+    str | None,
+    typer.Option(
+        help="State that is drawn over or coloured by. [the one processes were followed along, or else voltage, "
+        "or another one of numbers]"
+    ),
+]
+_Profile = Annotated[
+    Path | None, typer.Option(help="Voltage profile for composite and ageing: csv, or a file of the potentiostat.")
+]
+_TauRange = Annotated[
+    str | None, typer.Option("--tau", help="Lowest and highest τ, s: '1e-6,10'; one may be left out.")
+]
+_OwnScales = Annotated[
+    bool | None,
+    typer.Option(
+        "--own-scales/--one-scale",
+        help="A scale of γ for each cell, or each spectrum of one cell. [for cells that differ 20-fold]",
+        show_default=False,
+    ),
+]
+_WholeTails = Annotated[
+    bool, typer.Option("--whole-tails", help="Nyquist plots show blocking and inductive tails to their ends.")
+]
+_Undetermined = Annotated[
+    Undetermined, typer.Option(help="Observations of processes whose R is less than twice its error.")
+]
+_Grid = Annotated[
+    str | None, typer.Option(help="Frequency grid, if the file has several; all are drawn together otherwise.")
+]
+
+
 @app.command(
     epilog="Example: drt-engine plot campaign.drt.h5 --where \"cell == 'C' and cycle == 1 and direction == 'charge'\""
     "\n\nFor a journal: drt-engine plot campaign.drt.h5 --kind composite --per-area --size 7.2,6 "
@@ -87,65 +132,31 @@ class _Shown:
 def plot(
     file: Annotated[Path, typer.Argument(help="File of inversions; for the kind processes one of processes will do.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Figure; its ending is its format.")] = Path("drt.pdf"),
-    kind: Annotated[
-        list[Kind] | None,
-        typer.Option(help="What to draw; given several times, OUTPUT gets the kind into its name. [waterfall]"),
-    ] = None,
-    spectra: Annotated[
-        Path | None, typer.Option(help="File of the spectra, if the file of inversions is an older one without them.")
-    ] = None,
-    tracks: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of processes (peaks --store), drawn into γ or by themselves; ageing follows some if none are "
-            "given."
-        ),
-    ] = None,
+    kind: _Kind = None,
+    spectra: _Spectra = None,
+    tracks: _Tracks = None,
     table: Annotated[str | None, typer.Option(help="Table of processes, if that file has several.")] = None,
-    state: Annotated[
-        str | None,
-        typer.Option(
-            help="State that is drawn over or coloured by. [the one processes were followed along, or else voltage, "
-            "or another one of numbers]"
-        ),
-    ] = None,
-    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="Voltage profile for composite and ageing: csv, or a file of the potentiostat.")
-    ] = None,
+    state: _State = None,
+    where: Where = None,
+    profile: _Profile = None,
     view: Annotated[View, typer.Option(help="How composite and ageing show γ.")] = View.WATERFALL,
     cycles: Annotated[str | None, typer.Option(help="Cycles that ageing compares: '1,500'. [first and last]")] = None,
     cells: Annotated[str | None, typer.Option(help="Cells of composite and ageing, in this order: 'C,B'.")] = None,
     cell_names: Annotated[str | None, typer.Option(help="What cells are called: 'B=bare,C=coated'.")] = None,
     per_area: Annotated[bool, typer.Option("--per-area", help="In Ω cm², by the state area.")] = False,
     area: Annotated[float | None, typer.Option(help="In Ω cm², by this area of all, cm².")] = None,
-    tau_range: Annotated[
-        str | None, typer.Option("--tau", help="Lowest and highest τ, s: '1e-6,10'; one may be left out.")
-    ] = None,
+    tau_range: _TauRange = None,
     gamma_range: Annotated[str | None, typer.Option("--gamma", help="Lowest and highest γ, Ω: '0,50'.")] = None,
     z_range: Annotated[str | None, typer.Option("--z", help="Lowest and highest Re Z of Nyquist plots, Ω.")] = None,
     log_gamma: Annotated[bool, typer.Option("--log-gamma", help="γ by its logarithm.")] = False,
-    own_scales: Annotated[
-        bool | None,
-        typer.Option(
-            "--own-scales/--one-scale",
-            help="A scale of γ for each cell, or each spectrum of one cell. [for cells that differ 20-fold]",
-            show_default=False,
-        ),
-    ] = None,
-    whole_tails: Annotated[
-        bool, typer.Option("--whole-tails", help="Nyquist plots show blocking and inductive tails to their ends.")
-    ] = False,
-    undetermined: Annotated[
-        Undetermined, typer.Option(help="Observations of processes whose R is less than twice its error.")
-    ] = Undetermined.GREY,
+    own_scales: _OwnScales = None,
+    whole_tails: _WholeTails = False,
+    undetermined: _Undetermined = Undetermined.GREY,
     size: Annotated[str | None, typer.Option(help="Width, or width and height, inches: '3.5' or '7.2,5'.")] = None,
     font_size: Annotated[float, typer.Option(help="Size of labels, points.")] = 8.0,
     dpi: Annotated[float, typer.Option(help="Dots per inch of a png, and of heat maps.", min=30, max=2400)] = 300.0,
-    name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="Frequency grid, if the file has several; all are drawn together otherwise.")
-    ] = None,
+    name: InversionName = None,
+    grid: _Grid = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the distributions in a file, or of the processes in them."""

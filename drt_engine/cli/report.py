@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, input_error, say
+from drt_engine.cli.app import InversionName, Overwrite, Where, app, input_error, say
 from drt_engine.cli.summary import quality, state_lines
 from drt_engine.text import count_of
 
@@ -25,8 +25,8 @@ def report(
     title: Annotated[str | None, typer.Option(help="Its heading. [name of the file]")] = None,
     along: Annotated[str | None, typer.Option(help="State along which processes are followed. [voltage, …]")] = None,
     series: Annotated[str | None, typer.Option(help="States that are equal within a series: 'cell,voltage'.")] = None,
-    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
-    name: Annotated[str | None, typer.Option(help="Inversion, if the file has several.")] = None,
+    where: Where = None,
+    name: InversionName = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a report that opens in any browser, without network: figures to zoom, tables to sort, and all settings."""

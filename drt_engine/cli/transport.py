@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, for_spreadsheets, input_error, say, show_table, spelled
+from drt_engine.cli.app import Overwrite, Where, app, for_spreadsheets, input_error, say, show_table, spelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,6 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Table of all rows: csv, or HDF5 by the ending .h5.")
 ]
 Figure = Annotated[Path | None, typer.Option(help="Figure; its ending is its format.")]
-Where = Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")]
 Thickness = Annotated[float | None, typer.Option(help="Thickness of all, cm, if it is no state.")]
 Area = Annotated[float | None, typer.Option(help="Area of all, cm², if it is no state.")]
 Level = Annotated[float, typer.Option(help="Probability of the intervals.")]

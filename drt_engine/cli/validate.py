@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drt_engine.cli.app import Overwrite, app, counted, for_spreadsheets, input_error, say, show_table
+from drt_engine.cli.app import Grid, Overwrite, Where, app, counted, for_spreadsheets, input_error, say, show_table
 from drt_engine.cli.summary import named_row
 from drt_engine.text import count_of
 
@@ -40,10 +40,10 @@ def validate(
         typer.Option(help="Inversion of these spectra along a state: what their neighbours predict is tested, too."),
     ] = None,
     admittance: Annotated[bool, typer.Option("--admittance", help="Test the admittance.")] = False,
-    where: Annotated[str | None, typer.Option(help="Which spectra: a condition on the states.")] = None,
+    where: Where = None,
     by: Annotated[str | None, typer.Option(help="State columns that the summary is divided by: 'cell,cycle'.")] = None,
     state: Annotated[str | None, typer.Option(help="State that the map is drawn over. [number of the row]")] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid, if the file has several; otherwise all.")] = None,
+    grid: Grid = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a spectrum is not valid.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
