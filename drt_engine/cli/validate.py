@@ -102,12 +102,8 @@ def _method(test: Test, *, admittance: bool) -> "ValidityTest":
     return LinearKramersKronig(representation="admittance" if admittance else "impedance")
 
 
-_MUCH = 5.0
-"""Times the noise: residuals of valid spectra above come from a model of too few elements."""
-
-
 def _say_residuals(name: str, one: "Validation") -> None:
-    """Say how many spectra are valid, how noisy they are, and what a model of few elements leaves of them."""
+    """Say how many spectra are valid, how noisy they are, and how large residuals are."""
     import numpy as np
 
     noise = 100.0 * one.noise
@@ -121,14 +117,6 @@ def _say_residuals(name: str, one: "Validation") -> None:
     if one.tested.any():
         worst = int(np.nanargmax(one.rms))
         say(f"  worst residual {one.rms[worst]:.3g} % ({named_row(worst, one.states)})")
-    few = known & one.valid & (one.rms > _MUCH * noise)
-    many = int(np.count_nonzero(few))
-    if 2 * many > len(one):
-        say(
-            f"  residuals far above the noise, in {count_of(many, 'valid spectrum')}, are those of "
-            f"the {np.median(one.elements[few]):.0f} elements at which μ stops; the model that is tested has more, and "
-            "leaves the noise, as --figure shows"
-        )
 
 
 def _print_summary(found: "dict[str, Validation]", frame: Any, by: list[str]) -> None:

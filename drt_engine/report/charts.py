@@ -250,14 +250,12 @@ def _validity(part: Part, text: list[str]) -> Chart:
     """Residuals of the test of validity over the spectra, and over the frequency."""
     tested = part.validation
     assert tested is not None
-    points = np.maximum(np.count_nonzero(~np.isnan(tested.full_residual.real), axis=1), 1)
-    percent = 100.0 * np.sqrt(np.nansum(np.abs(tested.full_residual) ** 2, axis=1) / points)
     drawn = _figure("row", "residual / %", y_axis_type="log", height=300)
     shown = []
     for valid, colour, label in ((True, Colorblind8[0], "valid"), (False, Colorblind8[3], "not valid")):
         rows = np.flatnonzero(tested.valid == valid)
         if rows.size:
-            data = {"x": part.rows[rows], "y": percent[rows], "text": [text[row] for row in rows]}
+            data = {"x": part.rows[rows], "y": tested.rms[rows], "text": [text[row] for row in rows]}
             legend = {"legend_label": label, "color": colour, "line_color": None}
             shown.append(drawn.scatter("x", "y", source=ColumnDataSource(data), size=6, **legend))
     drawn.add_tools(_hover(("residual / %", "@y{0.0000}"), renderers=shown))

@@ -226,9 +226,14 @@ class Validation:
 
     @cached_property
     def rms(self) -> Array:
-        """Root mean square of |residual| over the points, per cent, shape (K,)."""
-        points = np.count_nonzero(~np.isnan(self.residual.real), axis=1)
-        return np.asarray(100.0 * np.sqrt(self.chi_square / np.maximum(points, 1)))
+        """Root mean square of |full_residual| over the points, per cent, shape (K,).
+
+        Of a valid spectrum this is its noise: √2 times that of each part.
+        """
+        square = np.abs(self.full_residual) ** 2
+        points = np.count_nonzero(~np.isnan(square), axis=1)
+        mean = np.nansum(square, axis=1, dtype=float) / np.maximum(points, 1)
+        return np.where(self.tested, 100.0 * np.sqrt(mean), np.nan)
 
     def counts(self) -> dict[str, int]:
         """Count the spectra by what was found.

@@ -193,7 +193,9 @@ def test_the_residual_by_which_spectra_are_judged_is_that_of_more_elements():
     for k, count in enumerate(np.maximum(found.elements, 22)):
         np.testing.assert_allclose(found.full_residual[k], left_of(z[k], count), rtol=0, atol=1e-8)
     np.testing.assert_allclose(found.deviation, np.hypot(found.noise, 1e-4)[:, None] + 0 * found.deviation, rtol=1e-6)
-    assert found.rms[3:].min() > 3.0
+    few = 100 * np.sqrt(found.chi_square / 43)
+    assert few[3:].min() > 3.0
+    assert found.rms.max() < 0.3
     assert found.in_noise.max() < 3.0
     assert np.sqrt(np.mean(found.in_noise**2, axis=1)) == pytest.approx(0.85, abs=0.1)
 

@@ -189,7 +189,7 @@ def test_missing_points_are_left_out():
     assert np.isnan(found.residual[2][[0, 7, 30]]).all()
     assert found.flag[2] == Validity.POINTS_MISSING
     assert found.valid[2]
-    assert found.rms[2] == pytest.approx(100 * np.sqrt(np.mean(np.abs(alone.residual[0]) ** 2)))
+    assert found.rms[2] == pytest.approx(100 * np.sqrt(np.mean(np.abs(alone.full_residual[0]) ** 2)))
     others = np.delete(np.arange(6), 2)
     np.testing.assert_array_equal(found.residual[others], whole.residual[others])
 

@@ -24,10 +24,13 @@ def test_it_is_frozen(found):
         found.flag = found.flag
 
 
-def test_root_mean_square_and_chi_square_are_of_the_residuals(found):
-    square = np.sum(np.abs(found.residual[0]) ** 2)
+def test_chi_square_is_of_the_model_that_mu_chooses_and_the_root_mean_square_of_the_one_that_is_judged(found):
+    square, full = (np.sum(np.abs(one[0]) ** 2) for one in (found.residual, found.full_residual.astype(complex)))
     assert found.chi_square[0] == pytest.approx(square)
-    assert found.rms[0] == pytest.approx(100 * np.sqrt(square / FREQUENCY.size))
+    assert found.rms[0] == pytest.approx(100 * np.sqrt(full / FREQUENCY.size))
+    # Both parts have the noise; some of it goes into the elements.
+    assert 0.8 < found.rms[0] / (100 * np.sqrt(2) * found.noise[0]) < 1.2
+    assert found.rms[1] > found.rms[0]
     assert np.isnan(found.rms[2])
 
 
