@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.transport.fitting import Array, Fits, fit
+from drt_engine.transport.fitting import Array, Fits, fit_best
 
 __all__ = ["FIXED", "Complex", "PelletFits", "filled", "fit_arcs", "pellet_impedance", "tail_at", "there"]
 
@@ -23,9 +23,6 @@ _CERTAIN = 3.0
 """Factor from a limit within which it is not certain on which side an arc is."""
 _BOUNDARY = 1e-8
 """C·L/A, F/cm, up to which an arc is one of bulk or grain boundary."""
-
-_SCREENING = 12
-"""Steps of a fit from each of several starts; only the best one goes on to the end."""
 
 _LEAST_N, _LEAST_PHI = 0.3, 0.4
 """Smallest exponent of the tail and of an arc: a flatter tail or arc cannot be told from a resistance."""
@@ -106,17 +103,7 @@ def fit_arcs(omega: Array, impedance: Complex, arcs: int, before: PelletFits | N
     starts = [_first(omega, impedance)] if before is None else _more(omega, impedance, before)
     lower, upper = _bounds(omega, impedance, arcs)
     model = _Model(omega, given)
-    best: Fits | None = None
-    for start in starts:
-        found = fit(model, start, lower, upper, _SCREENING if len(starts) > 1 else None)
-        if best is None:
-            best = found
-        else:
-            rows = np.flatnonzero(~(found.chi2 >= best.chi2))
-            best = best.replaced(rows, found.take(rows))
-    assert best is not None  # there is one start at least
-    if len(starts) > 1:
-        best = fit(model, best.x, lower, upper)
+    best = fit_best(model, starts, lower, upper)
     return PelletFits(_sorted(replace(best, freedom=best.freedom - 2 * missing)), arcs)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Fits", "Model", "fit", "gradient_deviation"]
+__all__ = ["Array", "Fits", "Model", "fit", "fit_best", "gradient_deviation"]
 
 Array = NDArray[np.float64]
 
@@ -23,6 +23,8 @@ _MOST_STEPS = 80
 """Steps of a fit at most; the optimality of one that has not settled by then says so."""
 _CLOSE, _ROUGH = 1e-12, 1e-6
 """Relative fall of χ² in a step that ends a fit, and one that only compares starts."""
+_SCREENING = 15
+"""Steps of a fit from each of several starts, after which they are compared: only the best one goes on to the end."""
 _MOST_DAMPING = 1e12
 """Damping from which a step changes no digit, and a fit ends."""
 
@@ -105,6 +107,31 @@ def fit(model: Model, start: Array, lower: Array, upper: Array, most: int | None
         if not active.size:
             break
     return _finished(x, r, jacobian, chi2, (lower, upper))
+
+
+def fit_best(model: Model, starts: list[Array], lower: Array, upper: Array) -> Fits:
+    """Fit K problems from several starts, and go on from the best of each.
+
+    Parameters
+    ----------
+    model : callable
+        Residuals and derivatives.
+    starts : list of ndarray, shape (K, N)
+        Where to begin, one or more for all problems.
+    lower, upper : ndarray, shape (K, N)
+        Bounds, which may be infinite.
+
+    Returns
+    -------
+    Fits
+        The best that was reached.
+    """
+    best, *others = (fit(model, start, lower, upper, _SCREENING if len(starts) > 1 else None) for start in starts)
+    for found in others:
+        # NaN is no better
+        better = np.flatnonzero(~(found.chi2 >= best.chi2))
+        best = best.replaced(better, found.take(better))
+    return fit(model, best.x, lower, upper) if others else best
 
 
 def gradient_deviation(gradient: Array, covariance: Array) -> Array:

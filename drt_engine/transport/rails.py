@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.simulate.transmission_line import Connection, line_impedance
 from drt_engine.transport.arcs import Complex, filled, there
-from drt_engine.transport.fitting import Array, Fits, fit
+from drt_engine.transport.fitting import Array, Fits, fit_best
 
 __all__ = ["ELECTRON", "INDUCTANCE", "ION", "LEAK", "N", "Q", "Rails", "fit_rails", "line_at"]
 
@@ -23,8 +23,6 @@ _STEP = 1e-5
 rounding allows."""
 _LEAST_N = 0.3
 """Smallest exponent of the coupling of the two rails: a smaller one cannot be told from a resistance."""
-_SCREENING = 15
-"""Steps of a fit from each of several starts; only the best one goes on to the end."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +90,7 @@ def fit_rails(omega: Array, impedance: Complex, connection: Connection, before: 
     if before is not None:
         lower, upper = np.column_stack([lower, -large - 7]), np.column_stack([upper, -small + 7])
     model = _Model(omega, impedance, connection)
-    best: Fits | None = None
-    for start in starts:
-        found = fit(model, start, lower, upper, _SCREENING)
-        if best is None:
-            best = found
-        else:
-            better = np.flatnonzero(~(found.chi2 >= best.chi2))
-            best = best.replaced(better, found.take(better))
-    assert best is not None  # there is one start at least
-    best = fit(model, best.x, lower, upper)
+    best = fit_best(model, starts, lower, upper)
     missing = np.sum(~there(impedance), axis=1)
     ends = best.x[:, ION : ELECTRON + 1]
     bounds = lower[:, ION : ELECTRON + 1], upper[:, ION : ELECTRON + 1]

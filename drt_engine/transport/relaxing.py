@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from drt_engine.transport.fitting import Array, Fits, fit
+from drt_engine.transport.fitting import Array, Fits, fit_best
 
 __all__ = ["Relaxation", "relax", "response"]
 
@@ -254,17 +254,7 @@ def _fit(data: _Data, terms: int, before: Fits | None, fractional: bool = False,
         x = before.x
         starts = [np.column_stack([x, x[:, 1] - 1, x[:, 2] + shift]) for shift in (-2.0, 1.5)]
         starts.append(np.column_stack([x, x[:, -2] - 1, x[:, -1] - 2.0]))
-    best: Fits | None = None
-    for start in starts:
-        found = fit(model, start, lower, upper, 15 if len(starts) > 1 else None)
-        if best is None:
-            best = found
-        else:
-            better = np.flatnonzero(~(found.chi2 >= best.chi2))
-            best = best.replaced(better, found.take(better))
-    assert best is not None  # there is one start at least
-    if len(starts) > 1:
-        best = fit(model, best.x, lower, upper)
+    best = fit_best(model, starts, lower, upper)
     chi2 = np.maximum(best.chi2, 1e-28)
     unused = data.value.shape[1] - data.used.sum(axis=1)
     return Fits(best.x, chi2, best.covariance, best.optimality, best.freedom - unused)
