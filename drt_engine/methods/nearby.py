@@ -81,7 +81,7 @@ def plain_tables(columns: Array, size: int) -> curvature.Tables:
         How many unknowns there are.
     """
     data = columns.shape[1]
-    padded = np.zeros((-(-len(columns) // 4) * 4, -(-data // curvature.LANES) * curvature.LANES))
+    padded = np.zeros((-(-len(columns) // 4) * 4, -(-data // curvature.DATA) * curvature.DATA))
     padded[: len(columns), :data] = columns
     across = np.zeros((data, -(-size // curvature.NODES) * curvature.NODES))
     across[:, :size] = columns[:size].T

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drt_kernels.compiling import compiled
 from drt_kernels.dense import FAST, INNER, OUTER
-from drt_kernels.lanes import fma, load, same, store
+from drt_kernels.simd import fma, load, same, store
 
 __all__ = ["largest"]
 

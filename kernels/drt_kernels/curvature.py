@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from drt_kernels.compiling import compiled, pointed
 from drt_kernels.dense import FAST, INNER, POINTED
 from drt_kernels.held import held_type
-from drt_kernels.lanes import fma, load, load_at, same, store, store_at, total
+from drt_kernels.simd import fma, load, load_at, same, store, store_at, total
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.intp]
@@ -41,7 +41,7 @@ GHOSTS = NEAR
 SPECIAL = 4
 
 # Data are filled up to a multiple of this, nodes to one of the other.
-LANES, NODES = 32, 16
+DATA, NODES = 32, 16
 
 
 # Rows of the array that sums are kept in: g, p, the weights w and c, force and diagonal by node, weights times the

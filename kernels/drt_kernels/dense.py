@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_kernels.compiling import compiled, pointed
-from drt_kernels.lanes import fma, load, load_at, same, store, store_at, total
+from drt_kernels.simd import fma, load, load_at, same, store, store_at, total
 
 Array = NDArray[np.float64]
 

@@ -81,7 +81,7 @@ def test_the_stamp_is_of_all_files_that_are_called():
         for other in there:
             if f"from drt_kernels.{other} import" in text or f"from drt_kernels import {other}" in text:
                 assert dict(compiling.stamp(other)).items() <= needed.items()
-    assert {"compiling", "curvature", "dense", "lanes"} <= dict(compiling.stamp("log_gaussian")).keys()
+    assert {"compiling", "curvature", "dense", "simd"} <= dict(compiling.stamp("log_gaussian")).keys()
     assert "peaks" not in dict(compiling.stamp("log_gaussian"))
 
 

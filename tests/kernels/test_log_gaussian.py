@@ -33,7 +33,7 @@ def begun_at(y, b, precision, lam, some):
 
 def tables(some):
     """Those of a grid that is not uniform, so that there are no coefficients of neighbours."""
-    columns = np.zeros((len(some.columns), curvature.LANES * -(-some.columns.shape[1] // curvature.LANES)))
+    columns = np.zeros((len(some.columns), curvature.DATA * -(-some.columns.shape[1] // curvature.DATA)))
     columns[:, : some.columns.shape[1]] = some.columns
     across = np.zeros((some.columns.shape[1], curvature.NODES * -(-some.size // curvature.NODES)))
     across[:, : some.size] = some.columns[: some.size].T

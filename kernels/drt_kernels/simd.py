@@ -49,18 +49,18 @@ _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INDEX = ir.IntType(32)  # which LLVM takes
 
 
-class _Lanes(types.Type):
+class _Vector(types.Type):
     """Type of four double numbers."""
 
     def __init__(self) -> None:
-        super().__init__(name="Lanes")
+        super().__init__(name="Vector")
 
 
-_lanes = _Lanes()
+_vector = _Vector()
 
 
-@register_model(_Lanes)
-class _LanesModel(models.PrimitiveModel):
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
     """They are a vector of LLVM."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
@@ -92,7 +92,7 @@ def load(typing: Any, array: Any, row: Any, column: Any) -> tuple[Any, Callable[
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.load(_address(context, builder, signature.args[0], given[0], list(given[1:])), align=8)
 
-    return _lanes(array, types.intp, types.intp), code
+    return _vector(array, types.intp, types.intp), code
 
 
 @intrinsic
@@ -104,7 +104,7 @@ def load_at(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.load(_address(context, builder, signature.args[0], given[0], [given[1]]), align=8)
 
-    return _lanes(array, types.intp), code
+    return _vector(array, types.intp), code
 
 
 @intrinsic
@@ -117,7 +117,7 @@ def store_at(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Call
         builder.store(given[2], _address(context, builder, signature.args[0], given[0], [given[1]]), align=8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, _lanes), code
+    return types.void(array, types.intp, _vector), code
 
 
 @intrinsic
@@ -131,7 +131,7 @@ def store(typing: Any, array: Any, row: Any, column: Any, value: Any) -> tuple[A
         builder.store(given[3], at, align=8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.intp, _lanes), code
+    return types.void(array, types.intp, types.intp, _vector), code
 
 
 @intrinsic
@@ -142,7 +142,7 @@ def same(typing: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: AR
         blank = ir.Constant(_VECTOR, ir.Undefined)
         return _shuffled(builder, builder.insert_element(blank, given[0], ir.Constant(_INDEX, 0)), [0] * WIDTH)
 
-    return _lanes(types.float64), code
+    return _vector(types.float64), code
 
 
 @intrinsic
@@ -154,7 +154,7 @@ def fma(typing: Any, one: Any, other: Any, added: Any) -> tuple[Any, Callable[..
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{WIDTH}f64")
         return builder.call(function, given)
 
-    return _lanes(_lanes, _lanes, _lanes), code
+    return _vector(_vector, _vector, _vector), code
 
 
 @intrinsic
@@ -166,4 +166,4 @@ def total(typing: Any, value: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: A
         first, last = (builder.extract_element(half, ir.Constant(_INDEX, n)) for n in range(2))
         return builder.fadd(first, last)
 
-    return types.float64(_lanes), code
+    return types.float64(_vector), code
