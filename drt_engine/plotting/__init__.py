@@ -21,7 +21,8 @@ Common to all of them:
 
 from drt_engine.plotting.canvas import DOUBLE_COLUMN, SINGLE_COLUMN, nothing, save
 from drt_engine.plotting.colours import ColourScale
-from drt_engine.plotting.distributions import gamma, heat_map, waterfall, waterfall_scale
+from drt_engine.plotting.distributions import gamma, heat_map, waterfall
+from drt_engine.plotting.gamma_scales import waterfall_scale
 from drt_engine.plotting.impedance import bode, nyquist, residuals
 from drt_engine.plotting.in_situ import CompositeView, composite
 from drt_engine.plotting.look import Look

@@ -27,21 +27,18 @@ from drt_engine.plotting.canvas import (
 )
 from drt_engine.plotting.cells import CellColumn, Profile, choose_cells, with_curves
 from drt_engine.plotting.colours import BESIDE, ColourScale, Paint, finish_bar, paint
-from drt_engine.plotting.distributions import (
-    MOST_LINES,
+from drt_engine.plotting.distributions import MOST_LINES, heat_map, state_ticks, waterfall
+from drt_engine.plotting.equal_axes import OF_EACH, fill, frame
+from drt_engine.plotting.gamma_scales import (
     gamma_norm,
-    heat_map,
     label_gamma,
     own_heights,
     own_scales,
     scale_bar,
     shown_gamma,
-    state_ticks,
-    waterfall,
     waterfall_scale,
     without_tail_rise,
 )
-from drt_engine.plotting.equal_axes import OF_EACH, fill, frame
 from drt_engine.plotting.impedance import draw_impedance, keys_of, own_sizes
 from drt_engine.plotting.look import LookOptions, areas_applied, current, in_ohms, styled
 from drt_engine.plotting.selection import Quantity, display_factor, display_label, select
