@@ -47,7 +47,7 @@ _CLOSE = 1e-8
 """A residual below this that no longer halves has met rounding, as the descent has it."""
 
 _FIRM = 1e4
-"""Strength above which single precision has too few digits for the last steps."""
+"""Strength above which factors in single precision have too few digits for the last steps."""
 
 _AT_ONCE, _FEWEST = 2000, 3
 """States times steps of the descent of a long series that are done at once, about a second, and then they are kept;
@@ -350,7 +350,7 @@ class SeriesProblem:
         self, noise: Array, lam: float, strength: Array, tolerance: float, limit: int, *, normal: bool = False
     ) -> float:
         self.set_noise(noise)
-        self.chain.use_single_precision(tolerance >= COARSE or (len(strength) == 1 and strength[0] <= _FIRM))
+        self.chain.use_single_precision(tolerance >= COARSE or strength.max() <= _FIRM)
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.prior_share, normal), tolerance, limit)
 
