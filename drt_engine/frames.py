@@ -8,11 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.result_fields import RESULT_FIELDS
+from drt_engine.result_fields import INTERVAL_UNITS, RESULT_FIELDS
 from drt_engine.spectra import Spectra, first_and_last, with_states
 from drt_engine.status import Status
 from drt_engine.text import as_html
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 if TYPE_CHECKING:
     from drt_engine.result import Inversion

@@ -1,4 +1,7 @@
-"""The arrays of a result, each declared once: results, jobs, files, tables and pages follow these declarations."""
+"""The arrays of a result, each declared once: results, jobs, files, tables and pages follow these declarations.
+
+Beside them are units of what is derived from a result. Who only reads or writes them needs no more than this file.
+"""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -7,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ELEMENT_UNITS",
     "GAMMA_UNITS",
+    "INTERVAL_UNITS",
+    "LATER_INTERVALS",
     "OF_GAMMA",
     "OF_POINTS",
+    "PEAK_UNITS",
     "PER_SPECTRUM",
     "RESULT_FIELDS",
     "RESULT_UNITS",
@@ -237,3 +244,30 @@ GAMMA_UNITS = {"impedance": "ohm", "admittance": "S", "auto": "ohm, or S where t
 
 PER_SPECTRUM = tuple(each.name for each in _STORED)
 """Arrays of a result that make it up."""
+
+LATER_INTERVALS = ("tail_q_low", "tail_q_high", "tail_exponent_low", "tail_exponent_high")
+"""Arrays of intervals that an older file does not have."""
+
+INTERVAL_UNITS = {
+    **dict.fromkeys(("gamma_low", "gamma_high", "r_pol_low", "r_pol_high", "r_inf_low", "r_inf_high"), "ohm"),
+    **dict(zip(LATER_INTERVALS, ("S s^n", "S s^n", "1", "1"), strict=True)),
+}
+"""Units of the arrays of intervals."""
+
+PEAK_UNITS = {
+    "tau": "s",
+    "r": "ohm",
+    "c": "F",
+    "height": "ohm",
+    "width": "decades",
+    "prominence": "ohm",
+    "tau_error": "s",
+    "r_error": "ohm",
+    "shared": "ohm",
+    "lower": "s",
+    "upper": "s",
+}
+"""Units of the columns of peaks that have one."""
+
+ELEMENT_UNITS = {"tau": "s", "r": "ohm", "c": "F", "phi": "1", "psi": "1", "width": "decades"}
+"""Units of the columns of fitted elements; errors have those of what they belong to."""

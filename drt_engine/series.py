@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.regularisation import series_of
+from drt_engine.spectra import series_of
 
 __all__ = [
     "OrderedSeries",

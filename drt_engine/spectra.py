@@ -1,6 +1,6 @@
 """Impedance spectra on one frequency grid, with the states that they were measured at."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -9,17 +9,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from drt_engine.errors import InputError
+from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.result_fields import RESULT_FIELDS
 from drt_engine.text import as_html, count_of
 
 __all__ = [
+    "MASK_REASONS",
     "MIN_POINTS",
     "STATE_UNITS",
     "Spectra",
     "chosen_rows",
     "first_and_last",
     "freeze_arrays",
+    "series_of",
     "with_states",
 ]
 
@@ -40,6 +42,9 @@ STATE_UNITS: Mapping[str, str] = {
     "area": "cm2",
 }
 """Units of the state columns that have a fixed name."""
+
+MASK_REASONS = ("frequency range", "band", "mask", "inductive tail", "outlier")
+"""Why a point is taken out, in the order in which the steps of cleaning follow each other."""
 
 
 RESERVED = frozenset(
@@ -321,3 +326,44 @@ def _names(kind: Hashable) -> tuple[str, ...]:
     """Names of the fields of a dataclass."""
     one: Any = kind
     return tuple(field.name for field in fields(one))
+
+
+def series_of(states: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.intp], list[tuple[Hashable, ...]]]:
+    """Group spectra by equal values of state columns.
+
+    Parameters
+    ----------
+    states : DataFrame
+        What each of K spectra was measured at.
+    columns : sequence of str
+        The columns; none makes all spectra one series. Missing values are equal to each other.
+
+    Returns
+    -------
+    member : ndarray of int, shape (K,)
+        Number of the series of each spectrum.
+    series : list
+        What distinguishes each series, by number in the order in which they begin: its value of each column, None where
+        that is missing.
+
+    Raises
+    ------
+    UnknownNameError
+        For a column that does not exist.
+    InputError
+        If the spectra have no columns, or the values of one cannot be compared.
+    """
+    if not columns or not len(states):
+        return np.zeros(len(states), dtype=np.intp), [()] if len(states) else []
+    for name in columns:
+        if not states.shape[1]:
+            raise InputError(f"shared={name!r} needs a state column of that name; the spectra have no states at all.")
+        if name not in states.columns:
+            raise UnknownNameError("the state column of shared", name, map(str, states.columns))
+    try:
+        member = states.groupby(list(columns), sort=False, dropna=False, observed=True).ngroup().to_numpy()
+    except TypeError as error:
+        raise InputError(f"shared={tuple(columns)} cannot distinguish series: {error}. Name another column.") from error
+    _, first = np.unique(member, return_index=True)
+    keys = zip(*(states[name].iloc[first].tolist() for name in columns), strict=True)
+    return member.astype(np.intp), [tuple(None if pd.isna(value) else value for value in key) for key in keys]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,21 @@ import pandas as pd
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.frames import Form, areas, measured_frame, per_area, spectra_per_area
 from drt_engine.outputs import PathLike, check_outputs, new_file
-from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
-from drt_engine.regularisation import series_of
-from drt_engine.result import Inversion
-from drt_engine.result_fields import OF_GAMMA, OF_POINTS, PER_SPECTRUM, RESULT_UNITS
-from drt_engine.spectra import STATE_UNITS, Spectra
+from drt_engine.result_fields import (
+    ELEMENT_UNITS,
+    INTERVAL_UNITS,
+    OF_GAMMA,
+    OF_POINTS,
+    PEAK_UNITS,
+    PER_SPECTRUM,
+    RESULT_UNITS,
+)
+from drt_engine.spectra import STATE_UNITS, Spectra, series_of
 from drt_engine.text import for_spreadsheets, without_formula
-from drt_engine.tracking import Tracks
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+
+if TYPE_CHECKING:
+    from drt_engine.result import Inversion
+    from drt_engine.tracking import Tracks
 
 __all__ = ["TABLES", "concat", "gather", "put_together", "write_tables"]
 
@@ -45,9 +52,9 @@ _SUFFIXES = (".csv", ".parquet", ".xlsx")
 
 
 def gather(
-    result: Inversion | Sequence[Inversion] | None = None,
+    result: "Inversion | Sequence[Inversion] | None" = None,
     spectra: Spectra | Sequence[Spectra] | None = None,
-    tracks: Tracks | None = None,
+    tracks: "Tracks | None" = None,
     *,
     which: Iterable[str] | None = None,
     form: Form = "long",
@@ -113,13 +120,13 @@ def gather(
     return {name: _headed(make[name](), _units(name, result), by is not None) for name in TABLES if name in wanted}
 
 
-def _units(name: str, result: Inversion | None) -> dict[str, str]:
+def _units(name: str, result: "Inversion | None") -> dict[str, str]:
     """Units of the columns of a table; those of γ follow what it is in."""
     gamma = "ohm" if result is None else result.gamma_units
     return {key: gamma if key in _LIKE_GAMMA else unit for key, unit in _UNITS[name].items()}
 
 
-def _pairs(result: Any, spectra: Any, tracks: Any) -> list[tuple[Inversion | None, Spectra | None]]:
+def _pairs(result: Any, spectra: Any, tracks: Any) -> "list[tuple[Inversion | None, Spectra | None]]":
     """Pair results with their spectra, where there are several of them."""
     if tracks is not None:
         raise InputError(
@@ -166,7 +173,7 @@ _NEEDS = {
 }
 
 
-def _there(result: Inversion | None, spectra: Spectra | None, tracks: Tracks | None) -> list[str]:
+def _there(result: "Inversion | None", spectra: Spectra | None, tracks: "Tracks | None") -> list[str]:
     measured = spectra is not None or (result is not None and result.impedance is not None)
     found = {
         "results": result is not None,
@@ -341,6 +348,8 @@ def concat(parts: Sequence[Any]) -> Any:
     InputError
         If there are none, for a mixture, and for parts on other frequencies or inverted otherwise.
     """
+    from drt_engine.result import Inversion
+
     parts = list(parts)
     kinds = {type(part) for part in parts}
     if kinds not in ({Spectra}, {Inversion}):
@@ -380,7 +389,7 @@ def concat(parts: Sequence[Any]) -> Any:
     return replace(first, **arrays, states=states)
 
 
-def _check_alike(results: Sequence[Inversion], states: pd.DataFrame) -> None:
+def _check_alike(results: "Sequence[Inversion]", states: pd.DataFrame) -> None:
     first = results[0]
     for number, other in enumerate(results[1:], 1):
         same = other.method == first.method and np.array_equal(other.tau, first.tau)

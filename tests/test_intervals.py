@@ -7,8 +7,8 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.hdf5 import scan
+from drt_engine.result_fields import INTERVAL_UNITS
 from drt_engine.threads import limited_threads
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 LOG = drt.LogGaussian()
 METHODS = {

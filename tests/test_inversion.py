@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import drt_engine as drt
 from drt_engine.errors import UnknownNameError
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
+from drt_engine.result_fields import INTERVAL_UNITS
 from drt_engine.threads import single_threaded_blas
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 from .conftest import zarc
 

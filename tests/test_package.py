@@ -34,6 +34,25 @@ def test_importing_is_light():
     assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "pandas", "h5py"}
 
 
+@pytest.mark.parametrize("module", ["hdf5", "tables", "readers.collect", "explore.open"])
+def test_what_lists_files_and_serves_pages_does_not_load_what_inverts(module):
+    if module == "explore.open":
+        pytest.importorskip("panel")
+    loaded = modules_after(f"import drt_engine.{module}")
+    assert f"drt_engine.{module}" in loaded
+    assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "xarray", "drt_kernels", "drt_engine.methods"}
+
+
+def test_looking_into_a_file_does_not_load_what_inverts(tmp_path, noisy):
+    drt.write_spectra(tmp_path / "campaign.h5", noisy)
+    command = ["drt-engine", "info", str(tmp_path / "campaign.h5")]
+    loaded = modules_after(
+        f"import sys; from drt_engine.cli import app; sys.argv = {command}; app(standalone_mode=False)"
+    )
+    assert "h5py" in loaded
+    assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "xarray", "drt_kernels", "drt_engine.methods"}
+
+
 def test_spectra_and_methods_need_no_solver():
     loaded = modules_after("import drt_engine as drt; drt.Spectra([1, 2, 3, 4, 5], [1] * 5); drt.Tikhonov()")
     assert not loaded & {"cvxpy", "matplotlib"}

@@ -11,7 +11,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.inversion import blocks, series_totals
 from drt_engine.methods import method_from_settings
 from drt_engine.regularisation import CRITERIA, GRID, add_totals, best_of_series, choose, tally
-from drt_engine.regularisation.series import series_of
+from drt_engine.spectra import series_of
 
 from .conftest import zarc
 

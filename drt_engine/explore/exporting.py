@@ -4,17 +4,18 @@ import tempfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.explore.session import LEVEL, Rows, Scope, Session
-from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.tables import TABLES, gather, write_tables
-from drt_engine.tracking import track
+
+if TYPE_CHECKING:
+    from drt_engine.result import Inversion
 
 __all__ = ["FIGURES", "FORMATS", "View", "drawn", "numbers", "python_lines"]
 
@@ -77,7 +78,7 @@ def _rows(session: Session, view: View) -> tuple[Rows, Rows]:
     return read, np.searchsorted(read, rows)
 
 
-def _read(session: Session, view: View) -> tuple[Spectra, Inversion | None]:
+def _read(session: Session, view: View) -> "tuple[Spectra, Inversion | None]":
     rows, shown = _rows(session, view)
     spectra, result = session.read(rows)
     if view.again:
@@ -200,6 +201,8 @@ def _figure(session: Session, view: View) -> Any:
             raise InputError(f"nothing was inverted so far, and {view.figure} shows solutions. Invert first.")
         return draw(spectra, **state, **look)
     if view.figure == "processes":
+        from drt_engine.tracking import track
+
         tracks = track(result.peaks(), along, tuple(session.telling), states=result.states)
         return draw(tracks, **look)
     if view.figure in _OF_STATE:
@@ -234,6 +237,8 @@ def numbers(session: Session, view: View, which: tuple[str, ...], suffix: str) -
     spectra, result = _read(session, view)
     tracks = None
     if "processes" in which and result is not None:
+        from drt_engine.tracking import track
+
         tracks = track(result.peaks(), session.series.along, tuple(session.telling), states=result.states)
     made: dict[str, pd.DataFrame] = gather(result, spectra, tracks, which=which, area=view.per_area)
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,12 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from drt_engine.explore.session import Difference, Line, Session
-from drt_engine.result import Inversion
 from drt_engine.spectra import STATE_UNITS, Spectra
 from drt_engine.text import visible
-from drt_engine.validation import Validation
-from drt_engine.validation.result import MOST_IN_NOISE
+
+if TYPE_CHECKING:
+    from drt_engine.result import Inversion
+    from drt_engine.validation import Validation
 
 __all__ = ["COLOURS", "Curve", "Views", "curves_of", "gamma_image", "validity_image"]
 
@@ -80,7 +81,7 @@ class Curve:
     dash: str
     row: int
     spectra: Spectra
-    result: Inversion | None
+    result: "Inversion | None"
 
 
 def curves_of(session: Session) -> list[Curve]:
@@ -142,7 +143,7 @@ def gamma_image(line: Line, pixels: int = _PIXELS) -> tuple[Array, tuple[float, 
 
 
 def validity_image(
-    validation: Validation, value: Array, pixels: int = _PIXELS
+    validation: "Validation", value: Array, pixels: int = _PIXELS
 ) -> tuple[Array, tuple[float, float], tuple[float, float]] | None:
     """Draw the residuals of a test by Kramers and Kronig as pixels.
 
@@ -186,7 +187,7 @@ def _stripes(value: Array, pixels: int) -> tuple[Array, tuple[float, float]]:
     return np.searchsorted(middle, centres), (float(low), float(high))
 
 
-def _units(results: Iterable[Inversion | None]) -> tuple[str, str]:
+def _units(results: "Iterable[Inversion | None]") -> tuple[str, str]:
     """Return names of what τ is and of the unit of γ, of each kind that there is."""
     known = [result for result in results if result is not None]
     names = dict.fromkeys(f"{result.tau_name} / s" for result in known)
@@ -369,7 +370,7 @@ class Views:
                 Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
             )
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
-        shades = LinearColorMapper(palette=Viridis256, low=0.0, high=MOST_IN_NOISE, nan_color="white")
+        shades = self._shades = LinearColorMapper(palette=Viridis256, low=0.0, nan_color="white")
         self._image(self._validity, "validity", shades)
         self._validity.figure.add_layout(ColorBar(color_mapper=shades, width=8), "right")
         outliers = self._source("outliers", "x", "y")
@@ -636,20 +637,23 @@ class Views:
         low, high = difference.gamma_low, difference.gamma_high
         self._sources["change"].data = {"x": difference.tau, "y": difference.gamma, "low": low, "high": high}
 
-    def show_validity(self, session: Session, validation: Validation | None) -> None:
+    def show_validity(self, session: Session, validation: "Validation | None") -> None:
         """Draw the Kramers-Kronig residuals of the series of A, if they are not drawn already."""
         line = session.line(session.a)
         if self._is_new("validity", session, line, validation):
             self._draw_validity(session, line, validation)
         self._mark("validity", session.series.value[session.a])
 
-    def _draw_validity(self, session: Session, line: Line, validation: Validation | None) -> None:
+    def _draw_validity(self, session: Session, line: Line, validation: "Validation | None") -> None:
         found = None if validation is None else validity_image(validation, line.value)
         self._sources["validity"].data = _image_data(found)
         self._validity.label("f / Hz", _labelled(session.series.along))
         self._validity.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
         off, wrong, labels = np.empty((0, 2), dtype=int), np.empty(0, dtype=int), []
         if validation is not None:
+            from drt_engine.validation.result import MOST_IN_NOISE
+
+            self._shades.high = MOST_IN_NOISE
             off, wrong = np.argwhere(validation.outlier), np.flatnonzero(validation.tested & ~validation.valid)
             words = validation.words
             labels = [f"{session.named(int(line.rows[k]))}: {words[k]}" for k in wrong]

@@ -1,8 +1,9 @@
 """What is opened: a campaign, or the page on which one is made."""
 
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -55,13 +56,16 @@ def application(
         source = Source(related_files(found[0], spectra, processes, profile))
     title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
     begun: list[Session] = []
+    imported = Event()
     if source is not None:
-        # What the first page shows is read, and compiled code loaded, while the browser starts.
         begun.append(Session(source))
-        Thread(target=_warmed, args=(begun[0], begun), daemon=True).start()
+    # What the first page shows is read, and compiled code loaded, while the browser starts.
+    Thread(target=_warmed, args=(begun, imported), daemon=True).start()
     pages: list[_Page] = []
 
     def page() -> Any:
+        # Two threads that import modules of each other at the same time would wait for each other.
+        imported.wait()
         pages.append(_Page(source, file, found, begun.pop() if begun else None))
         return pages[-1].body
 
@@ -75,8 +79,18 @@ def application(
     return served
 
 
-def _warmed(session: Session, waiting: list[Session]) -> None:
-    """Read what the first page shows; what it shows last only while nobody has asked for it."""
+def _warmed(waiting: list[Session], imported: Event) -> None:
+    """Import what inverts, and read what the first page shows; what it shows last only while nobody has asked for it.
+
+    What inverts is half of all that is imported; to list files and to serve a page, nothing of it is needed.
+    """
+    session = waiting[0] if waiting else None
+    try:
+        import_module("drt_engine.explore.start" if session is None else "drt_engine.result")
+    finally:
+        imported.set()
+    if session is None:
+        return
     with suppress(DRTError):
         session.one(session.a)
         gamma_image(session.line(session.a))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Event, RLock
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import DRTError, InputError
 from drt_engine.explore.source import Series, Source
-from drt_engine.inversion import invert
-from drt_engine.methods import LogGaussian, Method
-from drt_engine.peaks import without_edges
-from drt_engine.result import Inversion
 from drt_engine.spectra import Spectra
 from drt_engine.text import count_of
-from drt_engine.tracking import track
-from drt_engine.validation import Validation, validate
+
+if TYPE_CHECKING:
+    from drt_engine.methods import Method
+    from drt_engine.result import Inversion
+    from drt_engine.validation import Validation
 
 __all__ = ["LEVEL", "Again", "Difference", "Line", "One", "Scope", "Session", "Side"]
 
@@ -61,7 +60,7 @@ class One:
 
     row: int
     spectra: Spectra
-    result: Inversion | None
+    result: "Inversion | None"
     remark: str = ""
 
 
@@ -87,7 +86,7 @@ class Line:
     value: Array
     total: int
     spectra: Spectra
-    result: Inversion | None
+    result: "Inversion | None"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +102,8 @@ class Again:
     """
 
     rows: Rows
-    old: Inversion | None
-    new: Inversion
+    old: "Inversion | None"
+    new: "Inversion"
 
     def table(self) -> pd.DataFrame:
         """Return one row a spectrum: what was found before, and what is found now."""
@@ -207,7 +206,7 @@ class Session:
         return first is not None and first.intervals is not None
 
     @property
-    def method(self) -> Method | None:
+    def method(self) -> "Method | None":
         """What the file was inverted with; None where nothing was."""
         first = self._first()
         return None if first is None else first.method
@@ -286,6 +285,8 @@ class Session:
 
     def joined(self, row: int) -> Rows | None:
         """Rows that a spectrum was inverted together with, where its intervals depend on them and are not stored."""
+        from drt_engine.methods import LogGaussian
+
         result = self._first()
         method = None if result is None else result.method
         if not isinstance(method, LogGaussian) or method.along is None or (result and result.intervals is not None):
@@ -299,7 +300,7 @@ class Session:
             )
         return np.flatnonzero(same)
 
-    def _first(self) -> Inversion | None:
+    def _first(self) -> "Inversion | None":
         return self._remembered("first", lambda: self.source.result(np.array([0])))
 
     def with_joined_intervals(self, row: int) -> One:
@@ -316,8 +317,8 @@ class Session:
         self._known["one", row] = found
         return found
 
-    def _together(self, rows: Rows) -> Inversion:
-        def read() -> Inversion:
+    def _together(self, rows: Rows) -> "Inversion":
+        def read() -> "Inversion":
             result = self.read(rows)[1]
             assert result is not None
             return result.with_intervals(LEVEL)
@@ -335,7 +336,7 @@ class Session:
         spectra, result = self.read(rows)
         return Line(rows, self.series.value[rows], every.size, spectra, result)
 
-    def read(self, rows: Rows) -> tuple[Spectra, Inversion | None]:
+    def read(self, rows: Rows) -> "tuple[Spectra, Inversion | None]":
         """Read spectra and their solutions, to which the spectra are attached."""
         result = self.source.result(rows)
         spectra = self.source.spectra(rows, result)
@@ -358,8 +359,10 @@ class Session:
         found = profile[same]
         return found.iloc[:: max(1, len(found) // 1000)] if len(found) else None
 
-    def validity(self, row: int) -> Validation:
+    def validity(self, row: int) -> "Validation":
         """Test the series of a spectrum by Kramers and Kronig."""
+        from drt_engine.validation import validate
+
         line = self.line(row)
         return self._remembered(("validity", *_key(line)), lambda: validate(line.spectra))
 
@@ -385,6 +388,9 @@ class Session:
         return table[table["spectrum"].isin(line.rows)].assign(process=lambda found: found["process"].astype(str))
 
     def _followed(self, line: Line) -> pd.DataFrame:
+        from drt_engine.peaks import without_edges
+        from drt_engine.tracking import track
+
         result = line.result
         assert result is not None
         peaks = without_edges(result.peaks())
@@ -438,7 +444,7 @@ class Session:
         chosen = [self.a] if self.b is None else [self.a, self.b]
         return np.array(list(dict.fromkeys(chosen if scope == "selection" else [*chosen, *self.pins])))
 
-    def invert_again(self, method: Method, scope: Scope) -> Again:
+    def invert_again(self, method: "Method", scope: Scope) -> Again:
         """Invert the selection or its series with another method, and keep old and new beside each other.
 
         Raises
@@ -446,6 +452,8 @@ class Session:
         DRTError
             As :func:`drt_engine.invert` does.
         """
+        from drt_engine.inversion import invert
+
         rows = self.rows(scope)
         spectra, old = self.read(rows)
         new = invert(spectra, method)
@@ -536,7 +544,7 @@ def _spelled(name: str, value: Any) -> str:
     return str(value) if name == "direction" else f"{name} {value}"
 
 
-def _of_two(one: Inversion, other: Inversion) -> Difference:
+def _of_two(one: "Inversion", other: "Inversion") -> Difference:
     """Difference of two solutions whose errors are independent: squares of the distances to the ends add up.
 
     For normal errors these are the intervals of the difference.

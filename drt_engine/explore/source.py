@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from drt_engine.errors import DRTError, InputError
 from drt_engine.hdf5 import Contents, read_inversion, read_spectra, read_tracks, scan
 from drt_engine.hdf5.reader import opened_grid, quality_of
-from drt_engine.result import Inversion
 from drt_engine.series import series_columns
 from drt_engine.spectra import Spectra
 from drt_engine.status import failures
-from drt_engine.tracking import Tracks
+
+if TYPE_CHECKING:
+    from drt_engine.result import Inversion
+    from drt_engine.tracking import Tracks
 
 __all__ = ["Files", "Series", "Source", "campaigns_in", "related_files"]
 
@@ -293,13 +295,13 @@ class Source:
             self._series[along] = Series.of(self.states, along)
         return self._series[along]
 
-    def result(self, rows: Rows) -> Inversion | None:
+    def result(self, rows: Rows) -> "Inversion | None":
         """Read the inversions of some rows, with their spectra; None where nothing was inverted."""
         if self.files.results is None or self.name is None:
             return None
         return read_inversion(self.files.results, self.name, self.grid, rows)
 
-    def spectra(self, rows: Rows, result: Inversion | None = None) -> Spectra:
+    def spectra(self, rows: Rows, result: "Inversion | None" = None) -> Spectra:
         """Read the spectra of some rows: those that were inverted, where something was."""
         if result is not None and result.impedance is not None:
             return Spectra(result.frequency, result.impedance, result.states)
@@ -318,7 +320,7 @@ class Source:
         return ~failures(self.status)
 
     @cached_property
-    def tracks(self) -> Tracks | None:
+    def tracks(self) -> "Tracks | None":
         """Processes of the file that was named or found, where they are of these spectra."""
         if self.files.processes is None:
             return None

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
 from drt_engine.errors import DRTError
-from drt_engine.methods import LogGaussian, Method, Tikhonov, method_from_settings
-from drt_engine.regularisation import CRITERIA
 from drt_engine.text import visible
+
+if TYPE_CHECKING:
+    from drt_engine.methods import Method
 
 __all__ = ["Background", "Message", "MethodForm", "escaped", "loaded", "options_of"]
 
@@ -145,7 +146,10 @@ class MethodForm:
         What stands in the form at first.
     """
 
-    def __init__(self, states: list[str], method: Method | None = None) -> None:
+    def __init__(self, states: list[str], method: "Method | None" = None) -> None:
+        from drt_engine.methods import LogGaussian, Tikhonov
+        from drt_engine.regularisation import CRITERIA
+
         made: dict[str, Any] = (method or LogGaussian()).settings()
         width = {"width": 240}
         name = made.get("name") if made.get("name") in (_LOG_GAUSSIAN, _TIKHONOV) else _LOG_GAUSSIAN
@@ -185,7 +189,7 @@ class MethodForm:
         rest = (*self._of_log_gaussian, *self._of_tikhonov, self.strength, self.inductance)
         return pn.Column(self.method, *rest, margin=0)
 
-    def chosen(self) -> Method:
+    def chosen(self) -> "Method":
         """Return the method that the form says.
 
         Raises
@@ -193,6 +197,8 @@ class MethodForm:
         DRTError
             For settings that cannot be.
         """
+        from drt_engine.methods import method_from_settings
+
         settings: dict[str, Any] = {"name": self.method.value, "inductance": self.inductance.value}
         if self.method.value == _LOG_GAUSSIAN:
             names: tuple[str, ...] = ("along", "tail", "sign", "noise")

@@ -191,7 +191,7 @@ def mask_points(path: PathLike, masks: Mapping[str, Array | None], *, out: PathL
         File of spectra.
     masks : mapping of str to ndarray of uint8, shape (K, F), or None
         By grid name, in descending order of frequency: 0 for points that stay, and n for the n-th of
-        :data:`drt_engine.validation.cleaning.REASONS`. None takes the mask of a grid away.
+        :data:`drt_engine.spectra.MASK_REASONS`. None takes the mask of a grid away.
     out : path, optional
         Where the changed copy goes, instead of the place of the file; it must not exist.
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -27,11 +27,12 @@ from drt_engine.hdf5.grid_writer import (
     put_root,
     require_grids,
 )
-from drt_engine.methods import Method
-from drt_engine.model.basis import Expansion
-from drt_engine.result import Inversion
-from drt_engine.result_fields import GAMMA_UNITS, OF_GAMMA
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+from drt_engine.result_fields import GAMMA_UNITS, INTERVAL_UNITS, OF_GAMMA
+
+if TYPE_CHECKING:
+    from drt_engine.methods import Method
+    from drt_engine.model.basis import Expansion
+    from drt_engine.result import Inversion
 
 __all__ = [
     "gamma_units",
@@ -58,7 +59,7 @@ _PACKAGES = ("drt-engine", "numpy", "scipy", "cvxpy", "numba", "h5py")
 
 def write_inversion(
     path: PathLike,
-    inversion: Inversion | Mapping[str, Inversion],
+    inversion: "Inversion | Mapping[str, Inversion]",
     *,
     name: str = DEFAULT_NAME,
     grid: str = DEFAULT_NAME,
@@ -102,6 +103,8 @@ def write_inversion(
     FileWriteError
         If the file cannot be written.
     """
+    from drt_engine.result import Inversion  # what it takes to read spectra does not need it
+
     grids = inversion if isinstance(inversion, Mapping) else {grid: inversion}
     require_grids(grids, Inversion, "inversion")
     origin = {} if source is None else {"source": Path(source).name, "input_digest": digest(source)}
@@ -132,7 +135,7 @@ def inversion_group(
     output: NewFile,
     names: tuple[str, str],
     frequency: Array,
-    expansion: Expansion,
+    expansion: "Expansion",
     columns: Mapping[str, StoredColumn],
     layout: Layout,
     level: float | None = None,
@@ -156,7 +159,7 @@ def inversion_group(
     return writer
 
 
-def _known(inversion: Inversion) -> tuple[str, ...]:
+def _known(inversion: "Inversion") -> tuple[str, ...]:
     if inversion.impedance is None:
         return ()
     if inversion.point_time is None:
@@ -164,7 +167,7 @@ def _known(inversion: Inversion) -> tuple[str, ...]:
     return TIMED_SPECTRA if inversion.moved is None else PLACED_SPECTRA
 
 
-def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]:
+def inversion_attributes(method: "Method", expansion: "Expansion") -> dict[str, Any]:
     """Attributes of an inversion that is being made now."""
     return {
         "basis": expansion.basis,
@@ -175,19 +178,19 @@ def inversion_attributes(method: Method, expansion: Expansion) -> dict[str, Any]
     }
 
 
-def spectra_kept(method: Method) -> tuple[str, ...]:
+def spectra_kept(method: "Method") -> tuple[str, ...]:
     """Name the arrays of spectra that are stored with the results of a method."""
     if getattr(method, "drift", "none") == "none":
         return SPECTRA
     return TIMED_SPECTRA if getattr(method, "along", None) is None else PLACED_SPECTRA
 
 
-def gamma_units(method: Method) -> dict[str, str]:
+def gamma_units(method: "Method") -> dict[str, str]:
     """Units of the arrays that have the unit of γ, by what a method inverts."""
     return dict.fromkeys(OF_GAMMA, GAMMA_UNITS[getattr(method, "representation", "impedance")])
 
 
-def per_spectrum(inversion: Inversion) -> dict[str, Array]:
+def per_spectrum(inversion: "Inversion") -> dict[str, Array]:
     """Arrays of an inversion that have one row for each spectrum, by name."""
     names = [variable.name for variable in schema.INVERSION.per_spectrum if variable.name not in PLACED_SPECTRA]
     found = {name: getattr(inversion, name) for name in names}

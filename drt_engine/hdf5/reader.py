@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from drt_engine.hdf5 import schema
 from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.hdf5.grid_reader import GridReader, check_root, choose, members
-from drt_engine.methods import method_from_settings
-from drt_engine.model.basis import Expansion
-from drt_engine.result import Inversion
-from drt_engine.result_fields import PER_SPECTRUM
+from drt_engine.result_fields import INTERVAL_UNITS, PER_SPECTRUM
 from drt_engine.spectra import Spectra
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
+
+if TYPE_CHECKING:
+    from drt_engine.result import Inversion
 
 __all__ = [
     "SolutionQuality",
@@ -94,7 +93,7 @@ def _complex(reader: GridReader, rows: Array, name: str = "impedance") -> Array:
     return values
 
 
-def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> Inversion:
+def read_inversion(path: PathLike, name: str | None = None, grid: str | None = None, rows: Any = None) -> "Inversion":
     """Read an inversion from a file.
 
     Parameters
@@ -122,6 +121,12 @@ def read_inversion(path: PathLike, name: str | None = None, grid: str | None = N
     InputError
         If there are several and none is named, and for rows that do not exist.
     """
+    # Most of the engine, which who looks into a file, or reads spectra, does not need.
+    from drt_engine.methods import method_from_settings
+    from drt_engine.model.basis import Expansion
+    from drt_engine.result import Inversion
+    from drt_engine.uncertainty.intervals import Intervals
+
     with reading(path) as file:
         check_root(path, file)
         inversions = members(path, file, schema.INVERSIONS_PATH)

@@ -12,8 +12,8 @@ from drt_engine.hdf5.columns import StoredColumn
 from drt_engine.hdf5.files import PathLike, reading
 from drt_engine.hdf5.grid_reader import GridReader, check_root, members
 from drt_engine.hdf5.tables import opened_tables
+from drt_engine.spectra import MASK_REASONS
 from drt_engine.status import count_status, failures
-from drt_engine.validation.cleaning import REASONS
 
 __all__ = ["Contents", "InversionInfo", "ProcessesInfo", "SpectraInfo", "scan"]
 
@@ -214,8 +214,9 @@ def scan(path: PathLike) -> Contents:
 def _spectra_info(grid: str, reader: GridReader) -> SpectraInfo:
     masked: dict[str, int] = {}
     if reader.has("point_mask"):
-        often = np.bincount(reader.read("point_mask").ravel(), minlength=1 + len(REASONS))[1 : 1 + len(REASONS)]
-        masked = {reason: int(count) for reason, count in zip(REASONS, often, strict=True) if count}
+        ends = 1 + len(MASK_REASONS)
+        often = np.bincount(reader.read("point_mask").ravel(), minlength=ends)[1:ends]
+        masked = {reason: int(count) for reason, count in zip(MASK_REASONS, often, strict=True) if count}
     return SpectraInfo(grid, reader.spectra, reader.read("frequency"), reader.columns, reader.chunk, masked)
 
 

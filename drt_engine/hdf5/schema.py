@@ -8,12 +8,19 @@ from typing import Any
 import numpy as np
 
 from drt_engine.errors import InputError
-from drt_engine.peaks import ELEMENT_UNITS, PEAK_UNITS
-from drt_engine.result_fields import GAMMA_UNITS, OF_GAMMA, RESULT_FIELDS, RESULT_UNITS, ResultField
-from drt_engine.spectra import STATE_UNITS
+from drt_engine.result_fields import (
+    ELEMENT_UNITS,
+    GAMMA_UNITS,
+    INTERVAL_UNITS,
+    LATER_INTERVALS,
+    OF_GAMMA,
+    PEAK_UNITS,
+    RESULT_FIELDS,
+    RESULT_UNITS,
+    ResultField,
+)
+from drt_engine.spectra import MASK_REASONS, STATE_UNITS
 from drt_engine.status import status_attributes
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS, LATER_INTERVALS
-from drt_engine.validation.cleaning import REASONS
 
 __all__ = [
     "COLUMN_UNITS",
@@ -214,8 +221,8 @@ SPECTRA = Group(
             "why a point is left out, 0 for one that is not",
             "uint8",
             {
-                "flag_values": np.arange(1 + len(REASONS), dtype=np.uint8),
-                "flag_meanings": " ".join(["kept", *(reason.replace(" ", "_") for reason in REASONS)]),
+                "flag_values": np.arange(1 + len(MASK_REASONS), dtype=np.uint8),
+                "flag_meanings": " ".join(["kept", *(reason.replace(" ", "_") for reason in MASK_REASONS)]),
             },
             required=False,
         ),

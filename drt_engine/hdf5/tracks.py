@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,16 @@ from drt_engine.hdf5.grid_reader import GridReader, check_root, choose, members
 from drt_engine.hdf5.grid_writer import DEFAULT_NAME, Compression, Layout, put_root
 from drt_engine.hdf5.inversions import versions
 from drt_engine.hdf5.tables import TABLES, encoded_columns, opened_tables, read_table, write_table
-from drt_engine.tracking import Motion, TrackingOptions, Tracks
+
+if TYPE_CHECKING:
+    from drt_engine.tracking import Motion, TrackingOptions, Tracks
 
 __all__ = ["read_tracks", "write_tracks"]
 
 
 def write_tracks(
     path: PathLike,
-    tracks: Tracks | Mapping[str, Tracks],
+    tracks: "Tracks | Mapping[str, Tracks]",
     *,
     name: str = DEFAULT_NAME,
     source: PathLike | None = None,
@@ -64,6 +66,8 @@ def write_tracks(
     FileWriteError
         If the file cannot be written.
     """
+    from drt_engine.tracking import Tracks
+
     every = tracks if isinstance(tracks, Mapping) else {name: tracks}
     if not every:
         raise InputError(
@@ -89,7 +93,7 @@ def write_tracks(
                 write_table(output, TABLES[part], key, columns, attributes, layout)
 
 
-def _attributes(tracks: Tracks) -> dict[str, Any]:
+def _attributes(tracks: "Tracks") -> dict[str, Any]:
     return {
         "along": tracks.along,
         "series": json.dumps(list(tracks.series), ensure_ascii=False),
@@ -110,7 +114,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-def read_tracks(path: PathLike, name: str | None = None) -> Tracks:
+def read_tracks(path: PathLike, name: str | None = None) -> "Tracks":
     """Read processes from a file.
 
     Parameters
@@ -142,7 +146,9 @@ def read_tracks(path: PathLike, name: str | None = None) -> Tracks:
         return _assembled(opened["table"], {part: read_table(reader) for part, reader in opened.items()})
 
 
-def _assembled(reader: GridReader, frames: dict[str, pd.DataFrame]) -> Tracks:
+def _assembled(reader: GridReader, frames: dict[str, pd.DataFrame]) -> "Tracks":
+    from drt_engine.tracking import Tracks
+
     found, table = reader.attributes, frames["table"]
     names, series = reader.json_names("processes"), reader.json_names("series")
     for column in (found["along"], *series):
@@ -168,7 +174,9 @@ def _assembled(reader: GridReader, frames: dict[str, pd.DataFrame]) -> Tracks:
         )
 
 
-def _motion(reader: GridReader) -> Motion:
+def _motion(reader: GridReader) -> "Motion":
+    from drt_engine.tracking import Motion
+
     found = reader.json_object("motion")
     known: dict[str, Any] = {field.name: found.get(field.name) for field in fields(Motion)}
     try:
@@ -181,7 +189,9 @@ def _motion(reader: GridReader) -> Motion:
         raise reader.error(f"has an attribute motion without {', '.join(known)} in numbers: {error}.") from error
 
 
-def _options(reader: GridReader) -> TrackingOptions:
+def _options(reader: GridReader) -> "TrackingOptions":
+    from drt_engine.tracking import TrackingOptions
+
     found = reader.json_object("options")
     try:
         return TrackingOptions(**found)

@@ -17,10 +17,10 @@ from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import SharesRegularisation, Solution, sharing
 from drt_engine.model.basis import Expansion
 from drt_engine.progress import shown
-from drt_engine.regularisation import GRID, Series, Totals, best_of_series, series_of
+from drt_engine.regularisation import GRID, Series, Totals, best_of_series
 from drt_engine.result import Inversion
 from drt_engine.series import seconds_of
-from drt_engine.spectra import Spectra
+from drt_engine.spectra import Spectra, series_of
 from drt_engine.steps import Kept
 from drt_engine.threads import run_tiles, thread_count
 from drt_engine.uncertainty.intervals import SHARE_OF_INTERVALS, Tile, tiles

@@ -22,8 +22,9 @@ from drt_engine.jobs.work import PART
 from drt_engine.methods import Method
 from drt_engine.model.basis import Expansion
 from drt_engine.result import Inversion
+from drt_engine.result_fields import INTERVAL_UNITS
 from drt_engine.status import count_status, in_order
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
+from drt_engine.uncertainty.intervals import Intervals
 
 __all__ = ["assemble"]
 

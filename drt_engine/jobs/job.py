@@ -28,7 +28,8 @@ from drt_engine.jobs.work import SHARE, Done, Kind, Task
 from drt_engine.jobs.workers import Workers, workers_for
 from drt_engine.methods import LogGaussian, Method
 from drt_engine.methods.base import sharing
-from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series, series_of
+from drt_engine.regularisation import GRID, Series, Totals, add_totals, best_of_series
+from drt_engine.spectra import series_of
 from drt_engine.status import count_status, in_order
 
 __all__ = ["JobSummary", "Progress", "invert_file"]

@@ -27,12 +27,12 @@ from drt_engine.jobs.blocks import Block
 from drt_engine.jobs.journal import load_part, save_part
 from drt_engine.methods import Method
 from drt_engine.regularisation import Series
-from drt_engine.result_fields import PER_SPECTRUM
+from drt_engine.result_fields import INTERVAL_UNITS, PER_SPECTRUM
 from drt_engine.spectra import Spectra
 from drt_engine.status import count_status
 from drt_engine.steps import WHOLE, Kept
 from drt_engine.threads import limited_threads
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS, LEVEL
+from drt_engine.uncertainty.intervals import LEVEL
 
 __all__ = ["PART", "SHARE", "Done", "Kind", "Task", "begin_process", "run", "run_interruptible", "run_on_one_thread"]
 

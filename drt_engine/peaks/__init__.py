@@ -8,9 +8,10 @@ from drt_engine.peaks.circuit import (
     equivalent_circuit,
 )
 from drt_engine.peaks.deconvolution import DeconvolutionOptions, deconvolve
-from drt_engine.peaks.elements import ELEMENT_UNITS, Deconvolution
-from drt_engine.peaks.finding import EDGE, PEAK_UNITS, find_peaks, without_edges
+from drt_engine.peaks.elements import Deconvolution
+from drt_engine.peaks.finding import EDGE, find_peaks, without_edges
 from drt_engine.peaks.options import PeakOptions
+from drt_engine.result_fields import ELEMENT_UNITS, PEAK_UNITS
 
 __all__ = [
     "EDGE",

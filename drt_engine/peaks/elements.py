@@ -14,12 +14,9 @@ from drt_engine.spectra import freeze_arrays, with_states
 from drt_engine.text import count_of
 from drt_kernels import deconvolution as kernels
 
-__all__ = ["ELEMENT_UNITS", "Deconvolution"]
+__all__ = ["Deconvolution"]
 
 Array = NDArray[np.float64]
-
-ELEMENT_UNITS = {"tau": "s", "r": "ohm", "c": "F", "phi": "1", "psi": "1", "width": "decades"}
-"""Units of the columns of the elements; errors have those of what they belong to."""
 
 _MERGED = -0.95
 """Correlation of two resistances below which only their sum is determined."""

@@ -24,24 +24,9 @@ from drt_kernels import peaks as kernels
 if TYPE_CHECKING:
     from drt_engine.uncertainty.posterior import LogPosterior
 
-__all__ = ["EDGE", "PEAK_UNITS", "find_peaks", "without_edges"]
+__all__ = ["EDGE", "find_peaks", "without_edges"]
 
 Array = NDArray[np.float64]
-
-PEAK_UNITS = {
-    "tau": "s",
-    "r": "ohm",
-    "c": "F",
-    "height": "ohm",
-    "width": "decades",
-    "prominence": "ohm",
-    "tau_error": "s",
-    "r_error": "ohm",
-    "shared": "ohm",
-    "lower": "s",
-    "upper": "s",
-}
-"""Units of the columns that have one."""
 
 EDGE = "edge"
 """Kind of a row that is no peak but what lies beyond the first or the last one."""

@@ -18,7 +18,7 @@ from drt_engine.regularisation.modal import (
     RobustCrossValidation,
 )
 from drt_engine.regularisation.observed import Criterion, Observed
-from drt_engine.regularisation.series import Series, Totals, add_totals, best_of_series, series_of, tally
+from drt_engine.regularisation.series import Series, Totals, add_totals, best_of_series, tally
 
 __all__ = [
     "CRITERIA",
@@ -35,7 +35,6 @@ __all__ = [
     "best_of_series",
     "choose",
     "criterion_for",
-    "series_of",
     "smallest",
     "tally",
 ]

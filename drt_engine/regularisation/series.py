@@ -1,15 +1,13 @@
 """One λ for a whole series of spectra: from scores that are summed over it."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.regularisation.observed import TINY, Criterion
 
-__all__ = ["Series", "Totals", "add_totals", "best_of_series", "series_of", "tally"]
+__all__ = ["Series", "Totals", "add_totals", "best_of_series", "tally"]
 
 Array = NDArray[np.float64]
 
@@ -23,46 +21,6 @@ _UNIT = 2.0**-20
 """Unit that scores are rounded to, so that their sums are exact in any order: 1e-6, far below the noise of a score."""
 _MOST = 2.0**16
 """Largest score above the least one of a spectrum, so that 2⁶³ units hold the sum over 10⁸ spectra."""
-
-
-def series_of(states: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.intp], list[Series]]:
-    """Group spectra by equal values of state columns.
-
-    Parameters
-    ----------
-    states : DataFrame
-        What each of K spectra was measured at.
-    columns : sequence of str
-        The columns; none makes all spectra one series. Missing values are equal to each other.
-
-    Returns
-    -------
-    member : ndarray of int, shape (K,)
-        Number of the series of each spectrum.
-    series : list
-        The series by number, in the order in which they begin.
-
-    Raises
-    ------
-    UnknownNameError
-        For a column that does not exist.
-    InputError
-        If the spectra have no columns, or the values of one cannot be compared.
-    """
-    if not columns or not len(states):
-        return np.zeros(len(states), dtype=np.intp), [()] if len(states) else []
-    for name in columns:
-        if not states.shape[1]:
-            raise InputError(f"shared={name!r} needs a state column of that name; the spectra have no states at all.")
-        if name not in states.columns:
-            raise UnknownNameError("the state column of shared", name, map(str, states.columns))
-    try:
-        member = states.groupby(list(columns), sort=False, dropna=False, observed=True).ngroup().to_numpy()
-    except TypeError as error:
-        raise InputError(f"shared={tuple(columns)} cannot distinguish series: {error}. Name another column.") from error
-    _, first = np.unique(member, return_index=True)
-    keys = zip(*(states[name].iloc[first].tolist() for name in columns), strict=True)
-    return member.astype(np.intp), [tuple(None if pd.isna(value) else value for value in key) for key in keys]
 
 
 def tally(criterion: Criterion, scores: Array) -> NDArray[np.int64]:

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from drt_engine.result_fields import OF_GAMMA, RESULT_FIELDS, RESULT_UNITS
+from drt_engine.result_fields import INTERVAL_UNITS, OF_GAMMA, RESULT_FIELDS, RESULT_UNITS
 from drt_engine.spectra import STATE_UNITS
 from drt_engine.status import status_attributes
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 
 if TYPE_CHECKING:
     from drt_engine.result.inversion import Inversion

@@ -24,9 +24,8 @@ from drt_engine.peaks import (
 )
 from drt_engine.peaks.loops import with_fitted_loops
 from drt_engine.peaks.noise import deviations_around, noise_of_inversion, weighted_as
-from drt_engine.regularisation import series_of
 from drt_engine.series import OrderedSeries, series_along
-from drt_engine.spectra import Spectra, with_states
+from drt_engine.spectra import Spectra, series_of, with_states
 from drt_engine.status import Status
 from drt_engine.uncertainty.intervals import posterior_of
 

@@ -12,6 +12,7 @@ from drt_engine.elements import EXPONENTS
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
+from drt_engine.result_fields import INTERVAL_UNITS
 from drt_engine.spectra import freeze_arrays
 from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from drt_engine.uncertainty.posterior import LogPosterior, Posterior
 
 __all__ = [
-    "INTERVAL_UNITS",
-    "LATER_INTERVALS",
     "FittedSpectra",
     "Intervals",
     "Tile",
@@ -39,15 +38,6 @@ Array = NDArray[np.float64]
 
 Tile = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Numbers of some rows that can be worked on together, and of the points that they have."""
-
-LATER_INTERVALS = ("tail_q_low", "tail_q_high", "tail_exponent_low", "tail_exponent_high")
-"""Arrays of intervals that an older file does not have."""
-
-INTERVAL_UNITS = {
-    **dict.fromkeys(("gamma_low", "gamma_high", "r_pol_low", "r_pol_high", "r_inf_low", "r_inf_high"), "ohm"),
-    **dict(zip(LATER_INTERVALS, ("S s^n", "S s^n", "1", "1"), strict=True)),
-}
-"""Units of the arrays of intervals."""
 
 LEVEL = "intervals"
 """The part of the work in which they are found."""

@@ -10,16 +10,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import InputError
-from drt_engine.spectra import Spectra
+from drt_engine.spectra import MASK_REASONS, Spectra
 from drt_engine.text import count_of
 from drt_engine.validation.base import ValidityTest
 from drt_engine.validation.bulk import validate
 from drt_engine.validation.kramers_kronig import LinearKramersKronig
 
-__all__ = ["REASONS", "Cleaned", "Cleaning", "clean"]
-
-REASONS = ("frequency range", "band", "mask", "inductive tail", "outlier")
-"""Why a point is taken out, in the order in which the steps follow each other."""
+__all__ = ["Cleaned", "Cleaning", "clean"]
 
 Band = tuple[float, float]
 
@@ -91,7 +88,7 @@ class Cleaned:
         The same spectra, states and frequencies; what was taken out is NaN.
     record : DataFrame
         A row for each point taken out: ``spectrum`` (row number), ``point`` (column number), ``frequency`` (Hz),
-        ``reason`` (one of :data:`REASONS`), and the impedance that was measured there, ``real`` and ``imag`` (ohm).
+        ``reason`` (one of `MASK_REASONS`), and the impedance that was measured there, ``real`` and ``imag`` (ohm).
     settings : dict
         What was done, in types that JSON has; ``mask`` is how many points a mask named.
     """
@@ -101,16 +98,16 @@ class Cleaned:
     settings: dict[str, Any]
 
     def mask(self) -> NDArray[np.uint8]:
-        """Return 0 for points that stay and n for those taken out for the n-th of :data:`REASONS`, shape (K, F)."""
+        """Return 0 for points that stay and n for those taken out for the n-th of `MASK_REASONS`, shape (K, F)."""
         mask = np.zeros(self.spectra.impedance.shape, dtype=np.uint8)
-        number = self.record["reason"].map({reason: n for n, reason in enumerate(REASONS, start=1)})
+        number = self.record["reason"].map({reason: n for n, reason in enumerate(MASK_REASONS, start=1)})
         mask[self.record["spectrum"], self.record["point"]] = number.to_numpy(dtype=np.uint8)
         return mask
 
     def counts(self) -> dict[str, int]:
         """Count the points taken out, by reason, in the order of the steps."""
         found = self.record["reason"].value_counts()
-        return {reason: int(found.get(reason, 0)) for reason in REASONS}
+        return {reason: int(found.get(reason, 0)) for reason in MASK_REASONS}
 
     def __repr__(self) -> str:
         """Say how many points were taken out and why."""
@@ -163,7 +160,7 @@ def clean(spectra: Spectra, cleaning: Cleaning | None = None, *, mask: ArrayLike
     named = _mask(mask, spectra.impedance.shape)
     left = spectra.impedance.copy()
     parts = []
-    for reason in REASONS:
+    for reason in MASK_REASONS:
         gone = _step(reason, cleaning, spectra, left, named) & ~np.isnan(left)
         row, point = np.nonzero(gone)
         parts.append(_entries(spectra, row, point, reason))

@@ -444,19 +444,6 @@ def test_a_worker_that_dies_is_one_line(campaign, tmp_path):
     assert {item.name for item in tmp_path.iterdir()} - {"__pycache__"} == {"campaign.h5", "dying.py"}
 
 
-@pytest.mark.slow
-def test_importing_is_light():
-    code = "import sys, drt_engine.hdf5; print(sorted({'cvxpy', 'matplotlib', 'xarray'} & set(sys.modules)))"
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ran.stdout.strip() == "[]"
-
-
 def test_one_place_imports_h5py():
     package = Path(drt.__file__).parent
     found = {

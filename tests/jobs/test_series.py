@@ -14,10 +14,9 @@ from drt_engine.jobs import assemble, work
 from drt_engine.jobs.blocks import Extent, next_block
 from drt_engine.jobs.journal import load_part
 from drt_engine.jobs.source import Source
-from drt_engine.result_fields import PER_SPECTRUM
+from drt_engine.result_fields import INTERVAL_UNITS, PER_SPECTRUM
 from drt_engine.series import in_series_order, likely_series, series_along
 from drt_engine.solvers.chain import Chain
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
 from drt_engine.uncertainty.posterior import LogPosterior
 
 pytestmark = pytest.mark.usefixtures("quick")

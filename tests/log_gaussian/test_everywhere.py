@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
-from drt_engine.result_fields import PER_SPECTRUM
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS
+from drt_engine.result_fields import INTERVAL_UNITS, PER_SPECTRUM
 
 from ..conftest import zarc
 from ..jobs.conftest import cli, quick  # noqa: F401 - fixtures

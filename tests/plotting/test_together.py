@@ -9,7 +9,8 @@ import drt_engine as drt
 from drt_engine import plotting
 from drt_engine.errors import InputError
 from drt_engine.plotting.together import gamma_bands, one_result, one_spectra, processes_in
-from drt_engine.uncertainty.intervals import INTERVAL_UNITS, Intervals
+from drt_engine.result_fields import INTERVAL_UNITS
+from drt_engine.uncertainty.intervals import Intervals
 
 from .made import ONE, RESULT, SPECTRA, TAU, points
 
