@@ -33,12 +33,12 @@ check: $(VENV)/.installed-test
 # One thread for the linear algebra of each process, since a second one of small matrices does little but wait, at full
 # load. make test has all threads.
 everything: export OPENBLAS_NUM_THREADS = 1
-everything: $(VENV)/.installed-test
+everything: $(VENV)/.collected
 	$(BIN)/pytest --quiet $(SHARED) $(COVERED) --cov-append $(addprefix --ignore=,$(FUZZ))
 
 # Kernels as plain Python, by which it is seen which of their lines are tested.
 uncompiled: export OPENBLAS_NUM_THREADS = 1
-uncompiled: $(VENV)/.installed-test
+uncompiled: $(VENV)/.collected
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels -m 'not slow and not compiled' --quiet $(SHARED) $(COVERED)
 
 # Once, and not by every process of the tests at the same time.
@@ -71,6 +71,12 @@ $(BIN)/python:
 
 $(VENV)/.compiled: $(wildcard kernels/drt_kernels/*.py) | $(VENV)/.installed-test
 	$(BIN)/python tests/compile_kernels.py
+	touch $@
+
+# pytest writes assertions anew so that they say more, and keeps what comes of it. This takes 20 s, and more than twice as
+# long in each of several processes that record lines. What is wrong with a file is told by the tests.
+$(VENV)/.collected: $(wildcard tests/*.py tests/*/*.py) | $(VENV)/.installed-test
+	$(BIN)/pytest --collect-only --quiet >/dev/null || true
 	touch $@
 
 # One stamp for each set of extras; an edit of pyproject.toml installs again.

@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import gc
 import logging
 import os
 import signal
@@ -25,6 +26,12 @@ def pytest_terminal_summary(terminalreporter):
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest: at the end, one process would do it and the others would have nothing to do."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish():
+    """Look for no garbage among what was imported and collected: half a million objects, 0.3 s each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
