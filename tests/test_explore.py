@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
+from drt_engine.explore.drawing import validity_image
 from drt_engine.explore.exporting import FIGURES, View, drawn, numbers, python_lines
-from drt_engine.explore.figures import Views, validity_image
+from drt_engine.explore.figures import Views
 from drt_engine.explore.importing import Imported, Told
 from drt_engine.explore.session import MOST_OF_LINE, Session
 from drt_engine.explore.source import Series, Source, campaigns_in, related_files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 
 from drt_engine.errors import DRTError
-from drt_engine.explore.figures import gamma_image
+from drt_engine.explore.drawing import gamma_image
 from drt_engine.explore.page import Explorer
 from drt_engine.explore.server import Served, serve
 from drt_engine.explore.session import Session

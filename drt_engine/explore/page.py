@@ -8,8 +8,9 @@ import numpy as np
 import panel as pn
 
 from drt_engine.errors import DRTError
+from drt_engine.explore.drawing import curves_of
 from drt_engine.explore.export_form import ExportForm
-from drt_engine.explore.figures import Views, curves_of
+from drt_engine.explore.figures import Views
 from drt_engine.explore.session import LEVEL, Scope, Session, Side
 from drt_engine.explore.source import Files, Source
 from drt_engine.explore.states_table import StatesTable
