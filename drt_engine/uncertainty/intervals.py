@@ -294,8 +294,9 @@ def posterior_of(
             allowed.parts.append((place[members[some]], last.allowed[some]))
         for name in names:
             part = getattr(last, name)
-            # That of a series is not known.
-            part = np.zeros((len(last.shift), 2, last.shift.shape[1])) if part is None else part
+            if name == "pull" and (part is None or last.together):
+                # Peaks of a series and changes to another one go by its covariance alone.
+                part = np.zeros((len(last.shift), 2, last.shift.shape[1]))
             whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
     posterior: LogPosterior = replace(
         last,
@@ -304,6 +305,8 @@ def posterior_of(
         hidden=None,
         slower=None,
         strain=None,
+        together=False,
+        end=None,
         **whole,
     )
     return posterior

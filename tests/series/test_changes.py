@@ -8,9 +8,11 @@ import pytest
 import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.methods.joint import uncertainty as uncertainty_module
+from drt_engine.methods.joint.posterior import slower_in_common
 from drt_engine.uncertainty import posterior as posterior_module
 from drt_engine.uncertainty.posterior import cut_at_zero, quantile
 
+from ..conftest import zarc
 from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth
 
 WINDOW = np.geomspace(0.5 / np.pi / FREQUENCY[0], 0.5 / np.pi / FREQUENCY[-1], 101)
@@ -250,7 +252,7 @@ def test_rows_of_different_series_add_their_variances(two_series):
     change = two_series.change(2, 8, 0.8)
     wide, beyond = 0.0, []
     for row in (2, 8):
-        posterior = two_series._joined.posterior(two_series._joined.line_of(row))
+        posterior = replace(two_series._joined.posterior(two_series._joined.line_of(row)), end=None)
         covariance, place = posterior.covariance, row if row < 8 else row - 8
         beyond.append([each[place] for each in posterior.outside(0.8)])
         parts = two_series.coefficients[row] * two_series.expansion.areas
@@ -352,3 +354,116 @@ def test_bands_of_a_series_end_where_the_data_say_so(missing):
     assert np.isfinite(kept.allowed.below(np.full((8, result.tau.size), np.inf))).all()
     # Without these limits, it says that more than all may lie there.
     assert replace(kept, allowed=None).gamma_interval()[1][:, -1].max() > 10.0 * result.r_pol.max()
+
+
+def bands(result, level):
+    """γ and R_pol by the definition, one state after another: K pairs of ends each."""
+    joined, rows = result._joined, np.arange(len(result))
+    joint, alone = joined.posterior(0), joined.separate_posterior(rows)
+    logs, z = result.tau.size, quantile(level)
+    out = []
+    for k in rows:
+        gamma = result.coefficients[k]
+        variance = np.diag(joint.covariance[k])[:logs] + joint.unresolved[k] ** 2
+        step, doubt = alone.pull[k][:, :logs]
+        rest = np.sqrt(np.maximum(variance - doubt**2, 0.01 * variance))
+        shift, half = joint.shift[k, :logs], np.sqrt(variance)
+        wide = min(np.sqrt(0.3**2 + 2.0 * alone.strain[k]), 2.5)
+        low = np.minimum(shift, 0) + wide * np.minimum(-z * half, step - z * rest)
+        high = np.maximum(shift, 0) + wide * np.maximum(z * half, step + z * rest)
+        share = gamma * joint.expansion.areas
+        share, size = share / share.sum(), share.sum()
+        deviation = np.sqrt(share @ joint.covariance[k, :logs, :logs] @ share)
+        wide = min(np.sqrt(0.4**2 + 2.0 * alone.strain[k]), 2.5)
+        led, sure = share @ step, wide * np.sqrt(max(deviation**2 - (share @ doubt) ** 2, 0.01 * deviation**2))
+        shift = share @ shift
+        least = min(min(shift, 0) - z * wide * deviation, min(shift, 0) + led - z * sure)
+        most = max(max(shift, 0) + z * wide * deviation, max(shift, 0) + led + z * sure)
+        out.append((gamma * np.exp(low), gamma * np.exp(high), size * np.exp(least), size * np.exp(most)))
+    return [np.array(each) for each in zip(*out, strict=True)]
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_intervals_of_a_series_are_those_of_the_definition(joint, level):
+    low, high, least, most = bands(joint, level)
+    found = replace(joint._joined.posterior(0), allowed=None)
+    for one, other in zip(found.gamma_interval(level), (low, high), strict=True):
+        np.testing.assert_allclose(np.log(one), np.log(other), atol=1e-6)
+    ends = found.resistance_interval(float(joint.tau[0]), float(joint.tau[-1]), level)
+    # Half a spacing at each boundary, where there is next to no γ, is all that is left out.
+    np.testing.assert_allclose(ends, [least, most], rtol=1e-3)
+
+
+def test_strain_makes_intervals_of_a_series_wider(joint):
+    found = joint._joined.posterior(0)
+    more = replace(found, strain=found.strain + 0.5)
+    (low, high), (low_more, high_more) = found.gamma_interval(), more.gamma_interval()
+    assert (low_more < low).all()
+    assert (high_more >= high).all()
+    assert (np.subtract(*more.r_pol_interval()) < np.subtract(*found.r_pol_interval())).all()
+
+
+def test_where_gamma_falls_what_is_beyond_goes_by_the_series(joint):
+    found = joint._joined.posterior(0)
+    last = np.sqrt(found.covariance[:, joint.tau.size - 1, joint.tau.size - 1])
+    # At the ends of a series one spectrum alone may know more.
+    assert (found.end <= last).all()
+    assert (found.end[2:5] < last[2:5]).all()
+    assert (found.beyond()[2:5] < replace(found, end=None).beyond()[2:5]).all()
+    np.testing.assert_allclose(replace(found, end=last).beyond(), replace(found, end=None).beyond(), rtol=1e-12)
+
+
+def test_states_with_nothing_in_common_have_the_intervals_that_each_has_alone():
+    order = np.arange(8)
+    z = np.where(order[:, None] % 2, 1.0, 3.0) * measured(np.tile([3.0, 3.7], 4), seed=5)
+    z[order % 2 == 0] = measured(np.full(4, 3.0), seed=6) + 30.0 / (1.0 + 2j * np.pi * FREQUENCY * 3e-3) ** 0.8
+    spectra = drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE})
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage"))
+    assert (result.status & drt.Status.UNRELATED).all()
+    found, alone = result._joined.posterior(0), result._joined.separate_posterior(order)
+    assert not found.together
+    np.testing.assert_array_equal(found.gamma_interval(), alone.gamma_interval())
+    np.testing.assert_array_equal(found.r_pol_interval(), alone.r_pol_interval())
+
+
+def test_scores_of_slower_processes_are_those_of_the_series():
+    deviation = np.array([1.0, 2.0, 0.0, 1.0, 1.0])
+    score = np.array([0.2, 0.8, 0.0, 3.0, -1.0])
+    found = slower_in_common(np.stack([score, deviation], axis=1))
+    np.testing.assert_array_equal(found[:, 1], deviation)
+    # The median of those that say something, but for what is clear by itself.
+    np.testing.assert_allclose(found[:, 0], [0.5, 0.5, 0.0, 3.0, 0.5])
+    nothing = np.zeros((4, 2))
+    np.testing.assert_array_equal(slower_in_common(nothing), nothing)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_slow_process_that_each_state_hardly_shows_is_in_the_interval_of_the_series(share):
+    jw = 2j * np.pi * FREQUENCY
+    exact = np.array([10.0 + zarc(FREQUENCY, 30.0 + k, 1e-3, 0.85) for k in range(12)])
+    slow = share * 30.0
+    exact += slow / (1.0 + 40.0 * jw)
+    rng = np.random.default_rng(8)
+    z = exact * (1.0 + 5e-3 * (rng.standard_normal(exact.shape) + 1j * rng.standard_normal(exact.shape)))
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": np.arange(12.0)}), drt.LogGaussian(along="voltage"))
+    low, high = result.r_pol_interval()
+    whole = 30.0 + np.arange(12) + slow
+    # Of some states alone nothing can be said: γ has something in the last decade by chance.
+    assert ((low <= whole) & (whole <= high)).mean() > 0.8
+    wide = (high - result.r_pol) / result.r_pol
+    assert np.median(wide) > 0.1 if share else np.median(wide) < 0.05
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_tops_of_almost_ideal_elements_are_in_the_bands_of_a_series(seed):
+    rng = np.random.default_rng(seed)
+    places = np.arange(12.0)
+    z = np.array([10.0 + zarc(FREQUENCY, 20.0 * 1.02**k, 1e-3, 0.98) for k in places])
+    z *= 1.0 + 3e-3 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": places}), drt.LogGaussian(along="voltage"))
+    tau = np.geomspace(0.8e-3, 1.25e-3, 21)
+    exact = np.array([drt.simulate.ZARC(20.0 * 1.02**k, 1e-3, 0.98).gamma(tau) for k in places])
+    low, high = result.gamma_interval(0.95, tau)
+    top = exact.argmax(axis=1)[:, None]
+    assert (np.take_along_axis(high, top, 1) > np.take_along_axis(exact, top, 1)).all()
+    assert ((low <= exact) & (exact <= high)).mean() > 0.85

@@ -14,7 +14,16 @@ from drt_engine.solvers.chain import LEVEL, Chain, Model, Terms, bends
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
 
-__all__ = ["COARSE", "EXACT", "EXACT_STEPS", "LEAST_VARIANCE", "CoarserProblem", "SeriesProblem", "tail_columns"]
+__all__ = [
+    "COARSE",
+    "EXACT",
+    "EXACT_STEPS",
+    "LEAST_VARIANCE",
+    "RELATED",
+    "CoarserProblem",
+    "SeriesProblem",
+    "tail_columns",
+]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -57,7 +66,7 @@ _PRIOR_SHARE = 0.5
 """What share of the single priors counts in a series, where neighbours expect much the same: with all of it the median
 error on slow series is a tenth higher, with less than a third that on series whose processes cross is."""
 
-_UNRELATED = 1.0
+RELATED = 1.0
 """Strength below which neighbours are no more alike than spectra of different cells; each then has the whole of its
 prior. With half of it, errors of 24 spectra of two cells in any order were 4 to 9 % above those of spectra alone, and
 with the whole 1 to 5 % below."""
@@ -221,7 +230,7 @@ class SeriesProblem:
 
     def set_prior_share(self, found: SeriesHyperparameters) -> None:
         """Let the priors of single spectra count by half, but as a whole where neighbours are not alike."""
-        self.prior_share = _PRIOR_SHARE if found.strength >= _UNRELATED else 1.0
+        self.prior_share = _PRIOR_SHARE if found.strength >= RELATED else 1.0
 
     def set_noise(self, noise: Array) -> None:
         """Weight the data by components of the variance of the noise, of all or of each state, (1, 2) or (K, 2)."""
