@@ -53,7 +53,7 @@ _EASY_TOGETHER, _SURE_TOGETHER, _STRAINED_TOGETHER = 0.3, 0.4, 2.0
 """The same of series: factors without strain, of bands of γ and of what is known of R_pol within the window, and growth
 of their squares from there on. Strain counts at the solution of all, where other states hold γ as well as the prior.
 With a factor of one, intervals of γ and of R_pol cover 0.99 and 1.00 over the series of the benchmark, with these 0.98
-and 0.98; with 0.35 for R_pol it is covered in 0.83 of 60 states of log-normal processes, with 0.4 in 0.86."""
+and 0.99; with 0.35 for R_pol it is covered in 0.83 of 60 states of log-normal processes, with 0.4 in 0.86."""
 
 _ALLOWED = 1.25
 """How many times as large as the data allow, by an estimate, the upper end of a band may be."""
