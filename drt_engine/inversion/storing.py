@@ -14,8 +14,9 @@ from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, row_by_ro
 from drt_engine.result_fields import PER_SPECTRUM
 from drt_engine.spectra import MIN_POINTS, Spectra
 from drt_engine.status import Status
+from drt_engine.uncertainty.base import areas_between
 from drt_engine.uncertainty.intervals import Tile, tiles
-from drt_engine.uncertainty.posterior import areas_between, still_rises
+from drt_engine.uncertainty.posterior import still_rises
 from drt_kernels import certificate
 
 __all__ = [

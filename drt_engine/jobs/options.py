@@ -10,7 +10,7 @@ from drt_engine.hdf5.grid_writer import DEFAULT_NAME, Compression, Layout, Preci
 from drt_engine.hdf5.schema import check_name
 from drt_engine.methods import Method
 from drt_engine.selection import Condition
-from drt_engine.uncertainty.posterior import check_level
+from drt_engine.uncertainty.base import check_level
 
 __all__ = ["JobOptions", "Plan"]
 

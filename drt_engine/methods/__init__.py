@@ -8,7 +8,7 @@ from drt_engine.methods.base import Method, SharesRegularisation, Solution
 from drt_engine.methods.convex import Convex
 from drt_engine.methods.log_gaussian import LogGaussian
 from drt_engine.methods.tikhonov import Tikhonov
-from drt_engine.uncertainty.posterior import HasPosterior
+from drt_engine.uncertainty.base import HasPosterior
 
 __all__ = [
     "METHODS",

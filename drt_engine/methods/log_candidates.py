@@ -17,7 +17,8 @@ from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_pro
 from drt_engine.model.discretisation import Discretisation
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble_with
 from drt_engine.uncertainty.ceilings import Ceilings, JoinedCeilings
-from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
+from drt_engine.uncertainty.cut_off import cut_at_zero
+from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import log_gaussian
 
 __all__ = ["LogModels", "likeliest", "may_be_slow_arcs"]

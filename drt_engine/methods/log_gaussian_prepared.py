@@ -18,7 +18,8 @@ from drt_engine.model.problem import Parameters, Problem, assemble, filled, row_
 from drt_engine.model.weighting import deviations_at
 from drt_engine.solvers import solver_for
 from drt_engine.uncertainty.ceilings import Ceilings
-from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior, cut_at_zero
+from drt_engine.uncertainty.cut_off import cut_at_zero
+from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior
 from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
 from drt_kernels.held import Handle, code_for

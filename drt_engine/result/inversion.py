@@ -25,13 +25,13 @@ from drt_engine.spectra import Spectra, chosen_rows, freeze_arrays
 from drt_engine.status import Status, count_status, failures
 from drt_engine.steps import Kept
 from drt_engine.text import count_of
+from drt_engine.uncertainty.base import check_level
 from drt_engine.uncertainty.intervals import (
     FittedSpectra,
     Intervals,
     frozen,
     intervals_of,
 )
-from drt_engine.uncertainty.posterior import check_level
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,8 +13,8 @@ from drt_engine.methods.joint.posterior import JointSeries
 from drt_engine.methods.placing import Sweeps, sweeps_of
 from drt_engine.series import OrderedSeries, seconds_of, series_along, sheets_of
 from drt_engine.status import Status
+from drt_engine.uncertainty.base import check_level
 from drt_engine.uncertainty.intervals import posterior_of
-from drt_engine.uncertainty.posterior import check_level
 
 if TYPE_CHECKING:
     from drt_engine.result.inversion import Inversion

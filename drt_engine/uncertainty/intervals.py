@@ -16,13 +16,14 @@ from drt_engine.result_fields import INTERVAL_UNITS
 from drt_engine.spectra import freeze_arrays
 from drt_engine.steps import Kept, Steps
 from drt_engine.threads import run_tiles
+from drt_engine.uncertainty.base import HasPosterior, check_level, quantile
 from drt_engine.uncertainty.ceilings import JoinedCeilings
-from drt_engine.uncertainty.posterior import HasPosterior, check_level, quantile
 
 if TYPE_CHECKING:
     from drt_engine.methods import Method
     from drt_engine.methods.joint.posterior import JointSeries
-    from drt_engine.uncertainty.posterior import LogPosterior, Posterior
+    from drt_engine.uncertainty.base import Posterior
+    from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = [
     "FittedSpectra",

@@ -2,31 +2,19 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaincinv, log_ndtr, ndtri, ndtri_exp
+from scipy.special import gammaincinv
 
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, row_by_row
+from drt_engine.uncertainty.base import areas_between, quantile
 from drt_engine.uncertainty.ceilings import Ceilings, JoinedCeilings
+from drt_engine.uncertainty.cut_off import most_probable
 
-__all__ = [
-    "FLANK",
-    "TAIL_SLOPE",
-    "HasPosterior",
-    "LogPosterior",
-    "Posterior",
-    "areas_between",
-    "check_level",
-    "cut_at_zero",
-    "most_probable",
-    "quantile",
-    "share_until",
-    "still_rises",
-]
+__all__ = ["FLANK", "TAIL_SLOPE", "LogPosterior", "share_until", "still_rises"]
 
 Array = NDArray[np.float64]
 
@@ -130,102 +118,6 @@ intervals of the resistance between two valleys cover 0.93 on scenarios where th
 
 _LEAST_REST = 0.1
 """Share of a standard deviation that is left of it at least without the doubt about λ."""
-
-_SWEEPS, _DAMPING = 30, 0.8
-"""Of the expectation propagation of series elements that may not be negative."""
-
-_LEAST_LEFT = 1e-6
-"""Share of its variance that a normal distribution keeps at least, when all but a tail of it is cut off."""
-
-
-class Posterior(Protocol):
-    """How sure K solutions are."""
-
-    @property
-    def series_elements(self) -> tuple[str, ...]:
-        """Which of R_inf, L and 1/C are unknowns that the data show."""
-        ...
-
-    def gamma_interval(self, level: float = 0.95, tau: ArrayLike | None = None) -> tuple[Array, Array]:
-        """Interval of γ at each relaxation time, ohm, shape (K, T) each.
-
-        Parameters
-        ----------
-        level : float
-            Probability that it covers γ, between 0 and 1.
-        tau : array_like, shape (T,), optional
-            Relaxation times, s; by default those of the expansion.
-
-        Raises
-        ------
-        InputError
-            For a level that is no probability.
-        """
-        ...
-
-    def r_pol_interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Interval of the polarisation resistance, ohm, shape (K,) each."""
-        ...
-
-    def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
-        """Interval of the resistance ∫ γ d ln τ between two relaxation times, ohm, shape (K,) each.
-
-        Parameters
-        ----------
-        low, high : float
-            Relaxation times, s.
-        level : float
-            Probability that it covers the resistance.
-
-        Raises
-        ------
-        InputError
-            For a level that is no probability, and for relaxation times that do not ascend.
-        """
-        ...
-
-    def element_interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
-        """Interval of R_inf, L or 1/C, in ohm, H or 1/F, shape (K,) each.
-
-        Parameters
-        ----------
-        name : {"r_inf", "inductance", "elastance"}
-            Which.
-        level : float
-            Probability that it covers the value.
-
-        Raises
-        ------
-        InputError
-            For a name that is not an unknown of the model, and for a level that is not a probability.
-        """
-        ...
-
-
-@runtime_checkable
-class HasPosterior(Protocol):
-    """A method that estimates the uncertainty of its solutions."""
-
-    def posterior(
-        self,
-        frequency: NDArray[np.float64],
-        impedance: NDArray[np.complex128],
-        expansion: Expansion,
-        solutions: tuple[Parameters, NDArray[np.float64]],
-        noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> Posterior:
-        """Estimate the uncertainty of solutions; called from several threads at once.
-
-        Parameters
-        ----------
-        frequency, impedance, expansion
-            As the `solve` of a method takes them.
-        solutions : tuple
-            What it found: the unknowns, and λ of each, shape (K,).
-        noise : pair of ndarray, shape (K,) each, optional
-            The noise that it found; NaN where it is to be found again, or if the method finds none.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -803,141 +695,6 @@ def still_rises(expansion: Expansion, coefficients: Array, end: float) -> NDArra
 def _values_at_end(expansion: Expansion, end: float) -> Array:
     """Values of the basis functions over the last decade before a relaxation time, shape (M, 11)."""
     return np.ascontiguousarray(expansion.values(np.geomspace(0.1 * end, end, 11)).T)
-
-
-def check_level(level: object) -> None:
-    """Refuse what is no probability.
-
-    Raises
-    ------
-    InputError
-        If it is not a number between 0 and 1.
-    """
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0.0 < level < 1.0:
-        raise InputError(f"level must be a probability between 0 and 1; got {level!r}. 0.95 is the usual one.")
-
-
-def quantile(level: float) -> float:
-    """Return how many standard deviations on both sides of the mean of a normal distribution hold a probability."""
-    check_level(level)
-    return float(ndtri(0.5 + 0.5 * level))
-
-
-def most_probable(mean: Array, deviation: Array, level: float) -> tuple[Array, Array]:
-    """Find the most probable values of normal distributions that are cut off at zero.
-
-    Parameters
-    ----------
-    mean, deviation : ndarray, shape (K,)
-        Of the normal distributions before they are cut off.
-    level : float
-        Probability of the interval.
-
-    Returns
-    -------
-    low, high : ndarray, shape (K,)
-        Symmetric about a mean far above zero, and from zero on otherwise.
-    """
-    check_level(level)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = mean / deviation
-        above = log_ndtr(z)
-        # Symmetric: 2 Φ(h) − 1 = level Φ(z); from zero on: Φ(−top) = (1 − level) Φ(z).
-        half = ndtri(0.5 + 0.5 * level * np.exp(above))
-        top = -ndtri_exp(np.log1p(-level) + above)
-        apart = half < z
-        low = np.where(apart, mean - half * deviation, 0.0 * z)
-        return low, np.where(apart, mean + half * deviation, np.maximum(mean + top * deviation, 0.0))
-
-
-def cut_at_zero(mean: Array, covariance: Array, first: int) -> tuple[Array, Array, Array]:
-    """Cut off normal distributions where an unknown from `first` on is negative; expectation propagation [1]_.
-
-    Parameters
-    ----------
-    mean, covariance : ndarray, shapes (K, N) and (K, N, N)
-        The normal distributions; `covariance` is overwritten with what it is afterwards.
-    first : int
-        Parameters before are of either sign.
-
-    Returns
-    -------
-    mean, covariance : ndarray, shapes (K, N) and (K, N, N)
-        What they are afterwards.
-    uncut : ndarray, shape (K, 2, N - first)
-        Mean and standard deviation of each of these unknowns with the others cut off and itself not.
-
-    References
-    ----------
-    .. [1] J. P. Cunningham, P. Hennig, S. Lacoste-Julien, arXiv:1111.6832 (2011).
-    """
-    part, across = covariance[:, first:, first:], covariance[:, :, first:]
-    scale = np.sqrt(np.einsum("kii->ki", part))
-    precision = np.linalg.inv(part / (scale[:, :, None] * scale[:, None, :]))
-    start = mean[:, first:] / scale
-    found, middle, uncut, cut = _sites(precision, np.einsum("kij,kj->ki", precision, start))
-    moved = mean.copy()
-    # Others are far from zero, and stay as they are.
-    for k in np.flatnonzero(cut):
-        back = across[k] @ (precision[k] / (scale[k][:, None] * scale[k]))
-        less = part[k] - found[k] * scale[k][:, None] * scale[k]
-        moved[k] += back @ (scale[k] * (middle[k] - start[k]))
-        covariance[k] -= (back @ less) @ back.T
-    return moved, covariance, uncut * scale[:, None]
-
-
-def _sites(precision: Array, weighted: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Factors of the expectation propagation, for variables of variance one before they are cut off.
-
-    Parameters
-    ----------
-    precision, weighted : ndarray, shapes (K, n, n) and (K, n)
-        Inverse covariances, and their products with the means.
-
-    Returns
-    -------
-    covariance, mean : ndarray, shapes (K, n, n) and (K, n)
-        With all cut off.
-    uncut : ndarray, shape (K, 2, n)
-        Mean and standard deviation of each with the others cut off.
-    cut : ndarray of bool, shape (K,)
-        Where anything was cut off.
-    """
-    covariance, (rows, number) = np.empty_like(precision), weighted.shape
-    middle, uncut, sites = np.empty_like(weighted), np.empty((rows, 2, number)), np.zeros((rows, 2, number))
-    left = np.arange(rows)
-    for _ in range(_SWEEPS):
-        before = sites[left]
-        inverse = np.linalg.inv(precision[left] + before[:, 0, :, None] * np.eye(number))
-        own = np.einsum("kii->ki", inverse)
-        mean = np.einsum("kij,kj->ki", inverse, weighted[left] + before[:, 1])
-        # Each without its own factor, then cut off.
-        variance = 1.0 / (1.0 / own - before[:, 0])
-        centre, deviation = variance * (mean / own - before[:, 1]), np.sqrt(variance)
-        z = centre / deviation
-        ratio = np.exp(-0.5 * z**2 - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
-        share = np.maximum(1.0 - ratio * (ratio + z), _LEAST_LEFT)
-        narrow = variance * share
-        wanted = 1.0 / narrow - 1.0 / variance, (centre + deviation * ratio) / narrow - centre / variance
-        sites[left] += _DAMPING * (np.stack(wanted, axis=1) - before)
-        covariance[left], middle[left], uncut[left, 0], uncut[left, 1] = inverse, mean, centre, deviation
-        left = left[(sites[left] != before).any(axis=(1, 2))]
-        if not left.size:
-            break
-    return covariance, middle, uncut, np.asarray(sites.any(axis=(1, 2)))
-
-
-def areas_between(expansion: Expansion, low: float, high: float) -> Array:
-    """∫ φ_m d ln τ of the basis functions between two relaxation times, shape (M,).
-
-    Raises
-    ------
-    InputError
-        For relaxation times that are not positive or do not ascend.
-    """
-    if not 0.0 < low < high:
-        raise InputError(f"low and high must be positive relaxation times that ascend; got {low!r} and {high!r}.")
-    return np.asarray(np.diff(expansion.cumulative([low, high]), axis=0)[0])
 
 
 def share_until(x: Array, steep: Array) -> Array:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, Problem, row_by_row
-from drt_engine.uncertainty.posterior import areas_between, quantile
+from drt_engine.uncertainty.base import areas_between, quantile
 from drt_kernels import truncated
 
 __all__ = ["TruncatedPosterior", "truncated_posterior"]

@@ -17,7 +17,9 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters
 from drt_engine.simulate import ZARC, Circuit, PiecewiseConstant, Resistor
 from drt_engine.uncertainty import posterior as posterior_module
-from drt_engine.uncertainty.posterior import LogPosterior, areas_between, cut_at_zero, most_probable
+from drt_engine.uncertainty.base import areas_between
+from drt_engine.uncertainty.cut_off import cut_at_zero, most_probable
+from drt_engine.uncertainty.posterior import LogPosterior
 
 from ..conftest import zarc
 from .test_method import cole_cole, noise

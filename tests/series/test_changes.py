@@ -10,7 +10,8 @@ from drt_engine.errors import InputError
 from drt_engine.methods.joint import uncertainty as uncertainty_module
 from drt_engine.methods.joint.posterior import slower_in_common
 from drt_engine.uncertainty import posterior as posterior_module
-from drt_engine.uncertainty.posterior import cut_at_zero, quantile
+from drt_engine.uncertainty.base import quantile
+from drt_engine.uncertainty.cut_off import cut_at_zero
 
 from ..conftest import zarc
 from .conftest import FREQUENCY, SHARE, VOLTAGE, measured, r_pol, truth

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.uncertainty.posterior import LogPosterior, quantile, still_rises
+from drt_engine.uncertainty.base import quantile
+from drt_engine.uncertainty.posterior import LogPosterior, still_rises
 
 __all__ = ["Change", "change_between"]
 

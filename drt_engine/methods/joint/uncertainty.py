@@ -11,7 +11,8 @@ from drt_engine.model.problem import Parameters
 from drt_engine.solvers.chain import NU
 from drt_engine.steps import Steps
 from drt_engine.threads import single_threaded_blas
-from drt_engine.uncertainty.posterior import LogPosterior, cut_at_zero
+from drt_engine.uncertainty.cut_off import cut_at_zero
+from drt_engine.uncertainty.posterior import LogPosterior
 
 __all__ = ["SeriesUncertainty"]
 
