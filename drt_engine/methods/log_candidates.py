@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
 from drt_engine.methods.base import Solution
-from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, Noise, PreparedLogGaussian
+from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, Noise, PreparedLogGaussian, held_down
 from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
 from drt_engine.model.discretisation import Discretisation
-from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, Problem, assemble_with
+from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters, assemble_with
 from drt_engine.uncertainty.ceilings import Ceilings, JoinedCeilings
 from drt_engine.uncertainty.cut_off import cut_at_zero
 from drt_engine.uncertainty.posterior import LogPosterior
@@ -41,6 +41,9 @@ _CLEAR = 20.0
 _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
 """Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
 constant-phase element before the data: electrodes that block are rarely ideal."""
+
+_HOPELESS = float(np.log(1e4))
+"""Difference from which on a tail is not tried again with γ that ends in a straight line: that adds 3 at most."""
 
 _TOLD = float(np.log(100.0))
 """The same, in the mean of the spectra of a series, below which a tail may be arcs beyond the window: 4.1 at most for
@@ -84,10 +87,6 @@ _SHOWN = 1e-9
 
 _ENDING: tuple[TailName, ...] = ("capacitor", "cpe", "warburg")
 """Tails before which processes are expected to end. A finite space has relaxations of its own."""
-
-_LATE, _HOLD = 0.3, 1e4
-"""Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start: what is slow is
-given to the tail first."""
 
 
 def likeliest(evidence: dict[TailName, float]) -> TailName:
@@ -182,13 +181,8 @@ class LogModels:
         """
         b, size = self._prepared.data(impedance)
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
-        for k, (problem, candidates, found) in self._fits(impedance, regularisation):
-            best, rows.tail_uncertain[k] = self._choose(found)
-            chosen, fit = candidates[best], found[best]
-            if self._sign == "both":
-                chosen, fit, tail_uncertain = self._signed(problem, chosen, fit)
-                rows.tail_uncertain[k] = tail_uncertain or (rows.tail_uncertain[k] and chosen.signs is self._plus)
-            chosen, fit = self._ended(problem, chosen, fit)
+        for k, fits in self._fits(impedance, regularisation):
+            chosen, fit, rows.tail_uncertain[k] = self._chosen(fits)
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
@@ -212,16 +206,32 @@ class LogModels:
                     found[terms] = one
             yield k, _Fits(problem, candidates, found)
 
-    def _ended(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Solved:
-        """Let processes end earlier before a tail, where γ > 0 falls from there on without being expected to."""
-        terms = chosen.terms
-        if (chosen.signs < 0.0).any() or self._end(terms, fit.values) == END:
-            return chosen, fit
-        earlier = self.candidate(terms, self._plus, EARLY_END)
-        one = earlier.refit(problem)
-        if one is None or one.residual > OPTIMALITY_TOLERANCE or self._end(terms, one.values) == END:
-            return chosen, fit
-        return earlier, one
+    def _chosen(self, fits: "_Fits") -> tuple["Candidate", Fit, bool]:
+        """Choose tail and signs for a spectrum; the last says whether another tail is not ruled out."""
+        best, tail_uncertain = self._choose(fits.found)
+        if self._sign == "both":
+            chosen, fit, beside = self._signed(fits.problem, fits.candidates[best], fits.found[best])
+            if (chosen.signs < 0.0).any():
+                return chosen, fit, beside
+        if best.tail in _ENDING:
+            fits = self._ended(fits)
+            best, tail_uncertain = self._choose(fits.found)
+        return fits.candidates[best], fits.found[best], tail_uncertain
+
+    def _ended(self, fits: "_Fits") -> "_Fits":
+        """Let γ fall in a straight line of ln γ before a tail, where that is more probable or it falls there anyhow."""
+        problem, candidates, found = fits.problem, dict(fits.candidates), dict(fits.found)
+        least = max(fit.evidence for fit in found.values()) - _HOPELESS
+        for terms, late in fits.found.items():
+            if terms.tail not in _ENDING or late.evidence < least:
+                continue
+            straight = self.candidate(terms, self._plus, EARLY_END)
+            one = straight.refit(problem)
+            if one is None or one.residual > OPTIMALITY_TOLERANCE or self._end(terms, one.values) == END:
+                continue
+            if one.evidence > late.evidence or self._end(terms, late.values) == EARLY_END:
+                candidates[terms], found[terms] = straight, one
+        return _Fits(problem, candidates, found)
 
     def _end(self, terms: Terms, values: Array) -> float:
         """Share of the longest relaxation time from which on a γ > 0 is expected to fall before a tail, if it does."""
@@ -591,7 +601,7 @@ class Candidate:
             columns = np.array([terms.column(name, omega, shape) for name in terms.series_elements]).T
             problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
-                problem = _held_down(problem, discretisation.expansion.tau > _LATE / omega.min())
+                problem = held_down(problem)
             ends, begins = end if terms.tail in _ENDING else 0.0, terms.inductance == "cpe"
             prepared = PreparedLogGaussian(signed_problem(problem, signs), *noise, ends=ends, begins=begins)
             prepared.grid = signed_grid(prepared.grid, signs)
@@ -754,10 +764,3 @@ def _starting_shapes(terms: Terms, omega: Array) -> list[list[float]]:
         shapes = [[max(span + at, 1.0)] for at in _DIFFUSION]
     losses = [[loss] for loss in _LOSSES] if terms.inductance == "cpe" else [[]]
     return [[*shape, *loss] for shape in shapes for loss in losses]
-
-
-def _held_down(problem: Problem, late: NDArray[np.bool_]) -> Problem:
-    rows = np.zeros((np.count_nonzero(late), problem.scale.size))
-    rows[np.arange(len(rows)), np.flatnonzero(late)] = np.sqrt(_HOLD)
-    factor = np.vstack([problem.penalty_factor, rows])
-    return replace(problem, penalty_factor=factor, penalty=factor.T @ factor)

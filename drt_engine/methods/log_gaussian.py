@@ -16,7 +16,7 @@ from drt_engine.methods.base import Solution, misfits, slow_flank
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels, likeliest, may_be_slow_arcs
-from drt_engine.methods.log_gaussian_prepared import END, FREEDOM, Noise, NoiseModel, PreparedLogGaussian
+from drt_engine.methods.log_gaussian_prepared import END, FREEDOM, Noise, NoiseModel, PreparedLogGaussian, held_down
 from drt_engine.methods.placing import Placed, Sweeps, solve_placed
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import default_tau, discretise
@@ -685,9 +685,9 @@ def _expansion(frequency: bytes, tau: tuple[float, ...] | None, kernel: Response
 def _prepared(method: LogGaussian, frequency: bytes, tau: bytes, kernel: ResponseName) -> PreparedLogGaussian:
     expansion = Expansion(np.frombuffer(tau), "piecewise-linear", np.nan, kernel)
     problem = method.problem(np.frombuffer(frequency), expansion)
-    return PreparedLogGaussian(
-        problem, method.noise, method.robust, ends=END if "tail" in problem.series_elements else 0.0
-    )
+    if "tail" not in problem.series_elements:
+        return PreparedLogGaussian(problem, method.noise, method.robust)
+    return PreparedLogGaussian(held_down(problem), method.noise, method.robust, ends=END)
 
 
 @lru_cache(maxsize=8)

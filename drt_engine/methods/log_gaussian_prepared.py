@@ -24,7 +24,7 @@ from drt_kernels import log_gaussian
 from drt_kernels.curvature import Tables
 from drt_kernels.held import Handle, code_for
 
-__all__ = ["EARLY_END", "END", "FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "rounded"]
+__all__ = ["EARLY_END", "END", "FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "held_down", "rounded"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -74,13 +74,23 @@ of a χ² of two degrees of freedom, the mean of (ν + 2) x / (ν _NORMAL / 2 + 
 
 END, EARLY_END = 0.1, 0.01
 """Share of the longest relaxation time of the window from which on processes are expected to end before a tail, and the
-same where γ then falls from there on. Otherwise slow relaxations and a tail of a larger n stand for one of a smaller n,
-and R_pol is 2 to 4 % high. With 0.1 alone it is 0.7 to 1.8 % high at 1 % noise where the slowest arc is two and a half
-decades before the end; with 0.01 from the start, half of arcs beyond the window are called a tail, and not 0.38."""
+same where γ falls from there on, in a straight line of ln γ. Otherwise slow relaxations and a tail of a larger n stand
+for one of a smaller n, and R_pol is 2 to 4 % high. With 0.1 alone it is 0.7 to 1.8 % high at 1 % noise where the
+slowest arc is two and a half decades before the end; with 0.01 from the start, half of arcs beyond the window are
+called a tail, and not 0.38."""
+
+_STRAIGHT = 10.0
+"""How much less probable bends of ln γ are where it falls in a straight line before a tail. With 1 the end of an arc
+and the tail trade off: one spectrum in twenty has a slow process that it has not, at 1 % noise. Three leave some of
+that; 30 and 100 do the same as 10."""
 
 _BEGIN = 10.0
 """Multiple of the shortest relaxation time of the window up to which processes are expected to begin after a lossy
 inductance."""
+
+_LATE, _HOLD = 0.3, 1e4
+"""Relaxation times beyond this share of 1/ω_min, and how strongly γ is held down there at the start beside a tail: what
+is slow is given to the tail first."""
 
 _EXPECTED_FLOOR, _EXPECTED_SHARE = (1e-4, 3.0), (3e-3, 1.5)
 """Medians of a, as a share of the largest part of the spectrum, and of b, and standard deviations of their logarithms,
@@ -543,12 +553,30 @@ def _ending(grid: log_gaussian.Grid, problem: Problem, ends: float, *, begins: b
     """Return the grid with γ expected to fall towards an end of the window as it does beyond it."""
     found = problem.discretisation
     y, (begin, end) = np.log(found.expansion.tau), found.expansion.window(found.frequency)
-    middle, steep, lean = 0.5 * (y[1:] + y[:-1]), TAIL_SLOPE * np.diff(y), grid.lean
+    middle, steep, lean, bend = 0.5 * (y[1:] + y[:-1]), TAIL_SLOPE * np.diff(y), grid.lean, grid.bend
     if begins:
         lean = np.where(middle < np.log(_BEGIN * begin), steep, lean)
     if ends > 0.0:
         lean = np.where(middle > np.log(ends * end), -steep, lean)
-    return grid._replace(lean=lean)
+    if ends == EARLY_END:
+        bend = bend * np.where(y[1:-1] > np.log(ends * end), _STRAIGHT, 1.0)[:, None]
+    return grid._replace(lean=lean, bend=np.ascontiguousarray(bend))
+
+
+def held_down(problem: Problem) -> Problem:
+    """Return the problem that the search for a γ beside a tail starts from.
+
+    Parameters
+    ----------
+    problem : Problem
+        The matrices, with those of the tail.
+    """
+    found = problem.discretisation
+    late = found.expansion.tau > _LATE / (2.0 * np.pi * found.frequency.min())
+    rows = np.zeros((np.count_nonzero(late), problem.scale.size))
+    rows[np.arange(len(rows)), np.flatnonzero(late)] = np.sqrt(_HOLD)
+    factor = np.vstack([problem.penalty_factor, rows])
+    return replace(problem, penalty_factor=factor, penalty=factor.T @ factor)
 
 
 def rounded(b: Array) -> Array:
