@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
 from drt_engine.methods.base import Solution
+from drt_engine.methods.hidden_loops import NO_SIGN, hidden_loops, loop_score, loop_scores
 from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, Noise, PreparedLogGaussian, held_down
 from drt_engine.methods.log_models import Fit, LogModel, signed_grid, signed_problem
 from drt_engine.model.discretisation import Discretisation
@@ -44,6 +45,11 @@ constant-phase element before the data: electrodes that block are rarely ideal."
 
 _HOPELESS = float(np.log(1e4))
 """Difference from which on a tail is not tried again with γ that ends in a straight line: that adds 3 at most."""
+
+_NOISY = 0.005
+"""Noise, as a share of |Z|, from which on γ may end in a straight line of ln γ before a tail. Arcs do not end in an
+exact one: with it R_pol is 0.1 to 0.3 % low, which at 0.1 and 0.3 % noise is half of its error or more, and at 1 % a
+fifth at most."""
 
 _TOLD = float(np.log(100.0))
 """The same, in the mean of the spectra of a series, below which a tail may be arcs beyond the window: 4.1 at most for
@@ -81,9 +87,6 @@ _NARROWEST, _NARROWEST_BRANCH = 9, 2
 """Relaxation times of a negative range, at least: the least that holds a narrow peak with its flanks. A jump to a
 positive γ beside a negative peak would be made up for by the neighbours. A branch of a resistor and an inductor has one
 time in the admittance, which may be beside those of capacitors: with nine, three times the noise was left."""
-
-_SHOWN = 1e-9
-"""Share of its square that is left of a loop at least, once γ has made room for it."""
 
 _ENDING: tuple[TailName, ...] = ("capacitor", "cpe", "warburg")
 """Tails before which processes are expected to end. A finite space has relaxations of its own."""
@@ -152,18 +155,18 @@ class LogModels:
         coils = dict.fromkeys((coil, "coil" if coil == "cpe" else coil))
         self._terms = [Terms(name, one) for name in names for one in coils]
         self._coil = coil
-        self._known: OrderedDict[tuple[Terms, bytes, float], Candidate] = OrderedDict()
+        self._known: OrderedDict[tuple[Terms, bytes, float, bool], Candidate] = OrderedDict()
         self._turn = Lock()
         self._reciprocal = discretisation.expansion.kernel == "admittance"
         self._plus = np.ones(discretisation.expansion.tau.size)
         self._prepared = self.candidate(self._terms[0], self._plus).model.prepared
 
-    def candidate(self, terms: Terms, signs: Array, end: float = END) -> "Candidate":
+    def candidate(self, terms: Terms, signs: Array, end: float = END, *, straight: bool = False) -> "Candidate":
         """Return the model with some terms and signs of γ; those used last are kept."""
-        key = terms, signs.tobytes(), end
+        key = terms, signs.tobytes(), end, straight
         with self._turn:
             if key not in self._known:
-                self._known[key] = Candidate(self.discretisation, terms, signs, self._noise, end)
+                self._known[key] = Candidate(self.discretisation, terms, signs, self._noise, end, straight=straight)
                 if len(self._known) > _KEPT:
                     self._known.popitem(last=False)
             self._known.move_to_end(key)
@@ -179,10 +182,26 @@ class LogModels:
         regularisation : float or None
             λ, or None where it is to be found.
         """
+        if not self._looks_for_loops or len(self._terms) > 1:
+            return self._searched(impedance, regularisation)
+        # Most spectra of this one model have no sign of a loop, and are solved all together.
+        found = self._prepared.solve(impedance, regularisation)
+        rows = np.flatnonzero(~(loop_scores(self._prepared, impedance, found) < NO_SIGN))
+        if not rows.size:
+            return found
+        other = self._searched(impedance[rows], regularisation)
+        place = np.arange(len(impedance))
+        place[rows] = len(impedance) + np.arange(rows.size)
+        return Solution.joined([found, other]).part(place, np.arange(impedance.shape[1]))
+
+    def _searched(self, impedance: ComplexArray, regularisation: float | None) -> Solution:
+        """Choose one of the models for each spectrum."""
         b, size = self._prepared.data(impedance)
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
+        asked = self._sign == "both" and len(self._terms) == 1
+        costs = self._costs(b) if asked else None
         for k, fits in self._fits(impedance, regularisation):
-            chosen, fit, rows.tail_uncertain[k] = self._chosen(fits)
+            chosen, fit, rows.tail_uncertain[k] = self._chosen(fits, None if costs is None else costs[k])
             rows.put(k, chosen, fit, float(size[k]))
         z = rows.parameters.impedance(self.discretisation.frequency, self.discretisation.impedance)
         no = np.zeros(len(b), dtype=bool)
@@ -206,11 +225,23 @@ class LogModels:
                     found[terms] = one
             yield k, _Fits(problem, candidates, found)
 
-    def _chosen(self, fits: "_Fits") -> tuple["Candidate", Fit, bool]:
-        """Choose tail and signs for a spectrum; the last says whether another tail is not ruled out."""
+    def _costs(self, b: Array) -> Array:
+        """Return what spectra leave at the start with each range that is tried at first, shape (K, J).
+
+        Without a tail, which γ stands for well enough here.
+        """
+        ranges = [self.candidate(self._terms[0], self._negative(pair)) for pair in self._ranges()]
+        return np.stack([candidate.cost(b) for candidate in ranges], axis=1)
+
+    def _chosen(self, fits: "_Fits", costs: Array | None) -> tuple["Candidate", Fit, bool]:
+        """Choose tail and signs for a spectrum; the last says whether another tail is not ruled out.
+
+        `costs` are those of :meth:`_costs`, if they are known.
+        """
         best, tail_uncertain = self._choose(fits.found)
-        if self._sign == "both":
-            chosen, fit, beside = self._signed(fits.problem, fits.candidates[best], fits.found[best])
+        if self._sign == "both" and self._may_have_loops(fits, best):
+            costs = self._costs(fits.problem[0][None])[0] if costs is None else costs
+            chosen, fit, beside = self._signed(fits.problem, fits.candidates[best], fits.found[best], costs)
             if (chosen.signs < 0.0).any():
                 return chosen, fit, beside
         if best.tail in _ENDING:
@@ -218,20 +249,39 @@ class LogModels:
             best, tail_uncertain = self._choose(fits.found)
         return fits.candidates[best], fits.found[best], tail_uncertain
 
+    def _may_have_loops(self, fits: "_Fits", terms: Terms) -> bool:
+        """Whether the data have any sign of a loop beside γ > 0; the one model there is has been asked before."""
+        if self._reciprocal or len(self._terms) == 1:
+            return True
+        (b, parts, _), fit = fits.problem, fits.found[terms]
+        known = fits.candidates[terms].certainty((b, parts, fit.hyper), (fit.values, fit.shape), 1.0, loops=True)
+        return not known.score < NO_SIGN
+
     def _ended(self, fits: "_Fits") -> "_Fits":
-        """Let γ fall in a straight line of ln γ before a tail, where that is more probable or it falls there anyhow."""
+        """Let processes end earlier before a tail, where γ falls from there on without being expected to.
+
+        Where the noise is large, ln γ is a straight line there, also where that is more probable than what else it is.
+        """
         problem, candidates, found = fits.problem, dict(fits.candidates), dict(fits.found)
         least = max(fit.evidence for fit in found.values()) - _HOPELESS
         for terms, late in fits.found.items():
-            if terms.tail not in _ENDING or late.evidence < least:
+            falls, straight = self._end(terms, late.values) == EARLY_END, self._noisy(problem[1], late.hyper)
+            if terms.tail not in _ENDING or late.evidence < least or not (falls or straight):
                 continue
-            straight = self.candidate(terms, self._plus, EARLY_END)
-            one = straight.refit(problem)
+            earlier = self.candidate(terms, self._plus, EARLY_END, straight=straight)
+            one = earlier.refit(problem)
             if one is None or one.residual > OPTIMALITY_TOLERANCE or self._end(terms, one.values) == END:
                 continue
-            if one.evidence > late.evidence or self._end(terms, late.values) == EARLY_END:
-                candidates[terms], found[terms] = straight, one
+            if falls or one.evidence > late.evidence:
+                candidates[terms] = earlier
+                # An earlier end alone says nothing about which tail it is.
+                found[terms] = one if straight else replace(one, evidence=late.evidence)
         return _Fits(problem, candidates, found)
+
+    def _noisy(self, parts: Array, hyper: Array) -> bool:
+        """Whether the noise is so large that the curvature of the end of an arc is not seen."""
+        variance = (hyper[0] * parts[0] + hyper[1] * parts[1]) / parts[1]
+        return bool(np.median(variance) > self._prepared.normal * _NOISY**2)
 
     def _end(self, terms: Terms, values: Array) -> float:
         """Share of the longest relaxation time from which on a γ > 0 is expected to fall before a tail, if it does."""
@@ -257,12 +307,12 @@ class LogModels:
                 out[tail] += solved.get(tail, solved["none"])
         return out
 
-    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> tuple["Candidate", Fit, bool]:
+    def _signed(self, problem: _Problem, chosen: "Candidate", fit: Fit, costs: Array) -> tuple["Candidate", Fit, bool]:
         """Look for a range of relaxation times where γ is negative, and whether it is more probable than none.
 
         The last that is returned is whether another tail beside such a range is not ruled out.
         """
-        first = self._likeliest_range(problem, chosen, fit)
+        first = self._likeliest_range(problem, chosen, fit, costs)
         if first is None:
             return chosen, fit, False
         search = _Search(self, self._as_nodes_are(problem, first[0][1]))
@@ -287,11 +337,9 @@ class LogModels:
         best, tail_uncertain = self._choose({terms: one[1] for terms, one in found.items()}, candidate.signs)
         return (placed if best == candidate.terms else search.move(found[best], ends, _likelier)), tail_uncertain
 
-    def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit) -> _Placed | None:
+    def _likeliest_range(self, problem: _Problem, chosen: "Candidate", fit: Fit, costs: Array) -> _Placed | None:
         """Find the most probable of some ranges, with its ends; None where none is more probable than γ > 0."""
-        # Without a tail, which γ stands for well enough here.
         ranges = self._ranges()
-        costs = [self.candidate(self._terms[0], self._negative(pair)).cost(problem[0]) for pair in ranges]
         best, least = None, fit.evidence
         for which in np.argsort(costs)[:_TRIED]:
             for terms in dict.fromkeys((chosen.terms, self._terms[0])):
@@ -404,7 +452,8 @@ class LogModels:
         for k in range(rows):
             signs = np.where(parameters.coefficients[k] < 0.0, -1.0, 1.0)
             end = self._end(terms[k], parameters.coefficients[k]) if (signs > 0.0).all() else END
-            candidate = self.candidate(terms[k], signs, end)
+            straight = end == EARLY_END and self._noisy(parts[k], given[k])
+            candidate = self.candidate(terms[k], signs, end, straight=straight)
             values, shape = candidate.inverse(parameters, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
@@ -541,6 +590,8 @@ class _Certainty(NamedTuple):
     uncut: Array
     allowed: Ceilings
     hidden: Array
+    score: float
+    """Sign of a loop that was not found, in standard deviations; infinite where γ is negative."""
     strain: float
 
 
@@ -582,6 +633,8 @@ class Candidate:
         Noise, and whether it is robust, as :class:`PreparedLogGaussian` takes them.
     end : float
         Share of the longest relaxation time from which on processes are expected to end before a tail, if there is one.
+    straight : bool
+        Whether γ is expected to end in a straight line of ln γ there.
     """
 
     def __init__(
@@ -591,6 +644,8 @@ class Candidate:
         signs: Array,
         noise: tuple[Noise, bool],
         end: float,
+        *,
+        straight: bool,
     ) -> None:
         self.terms, self.signs, self._expansion = terms, signs, discretisation.expansion
         self.areas, self.reciprocal = self._expansion.areas, self._expansion.kernel == "admittance"
@@ -602,8 +657,9 @@ class Candidate:
             problem = assemble_with(discretisation, "complex", terms.series_elements, columns)
             if terms.tail != "none":
                 problem = held_down(problem)
-            ends, begins = end if terms.tail in _ENDING else 0.0, terms.inductance == "cpe"
-            prepared = PreparedLogGaussian(signed_problem(problem, signs), *noise, ends=ends, begins=begins)
+            ending: Any = {"ends": end if terms.tail in _ENDING else 0.0, "straight": straight}
+            lossy = terms.inductance == "cpe"
+            prepared = PreparedLogGaussian(signed_problem(problem, signs), *noise, **ending, begins=lossy)
             prepared.grid = signed_grid(prepared.grid, signs)
             self._prepared.append(prepared)
         self.model = LogModel(self._prepared[0], terms, signs)
@@ -650,47 +706,17 @@ class Candidate:
         value = np.concatenate([np.exp(y[: model.logs]), y[model.logs :]])
         unit = size / scale[: model.logs]
         allowed = Ceilings(columns.T, weights[None], value[None], unit[None])
-        hidden = np.zeros((3, model.logs if loops else 0))
+        hidden, score = np.zeros((3, model.logs if loops else 0)), np.inf
         if loops and (self.signs > 0.0).all():
             own = columns * np.concatenate([value[: model.logs], 1.0 / factors[model.logs :]])[:, None]
             left = shifted - value @ columns
             weights = prepared.root_weights(left, used[0, :2] @ parts)
             left = left * weights
             gamma = unit * value[: model.logs]
-            hidden = self._hidden_loops((own * weights, left, weights / size), (spread[0], pull[1]), gamma)
-        return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden, float(strain))
-
-    def _hidden_loops(self, data: tuple[Array, Array, Array], known: tuple[Array, Array], gamma: Array) -> Array:
-        """Say how large a loop of one inductance may be at each relaxation time that the data show, shape (3, M).
-
-        Its most probable resistance and the standard deviation of that, ohm, and by how much R_pol changes for each ohm
-        of it: γ > 0, R_inf and L make room for it. The model is taken as linear around the solution.
-
-        Parameters
-        ----------
-        data : tuple of ndarray, shapes (N, n), (n,) and (n,)
-            By how many standard deviations data change with each unknown; what is left of them in standard deviations;
-            and reciprocal standard deviations, 1/ohm.
-        known : tuple of ndarray, shapes (N, N) and (N,)
-            Covariance of the unknowns, and the part of their deviations that is due to the doubt about λ.
-        gamma : ndarray, shape (M,)
-            γ, ohm.
-        """
-        (own, left, weights), (spread, doubt) = data, known
-        first, last = self._expansion.window(self.omega / (2.0 * np.pi))
-        tau = self._expansion.tau
-        shown = (tau >= first) & (tau <= last)
-        z = -1.0 / (1.0 + 1j * self.omega * tau[shown, None])
-        loops = np.concatenate([z.real, z.imag], axis=1) * weights
-        across = own @ loops.T
-        room = -(spread - np.outer(doubt, doubt)) @ across
-        square = np.sum(loops**2, axis=1)
-        # Rounding errors may leave less than nothing of a loop that γ makes all of the room for.
-        precision = np.maximum(square + np.sum(across * room, axis=0), _SHOWN * square)
-        out = np.zeros((3, tau.size))
-        out[0, shown], out[1, shown] = loops @ left / precision, 1.0 / np.sqrt(precision)
-        out[2, shown] = (gamma * self.areas) @ room[: tau.size] - 1.0
-        return out
+            data, known = (own * weights, left, weights / size), (spread[0], pull[1])
+            hidden = hidden_loops(self._expansion, self.omega, data, known, gamma)
+            score = loop_score(self.omega, self._expansion.tau, data, known)
+        return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden, score, float(strain))
 
     def starts(self, b: Array) -> list[Array]:
         """Where the search begins for spectra, one for each shape that is tried: ln γ and linear unknowns, (K, N) each.
@@ -702,9 +728,9 @@ class Candidate:
         """
         return [prepared.beginning(b) for prepared in self._prepared]
 
-    def cost(self, b: Array) -> float:
-        """Return what a spectrum leaves at the start."""
-        return float(self._prepared[0].cost(b[None])[0])
+    def cost(self, b: Array) -> Array:
+        """Return what spectra leave at the start, shape (K,)."""
+        return self._prepared[0].cost(b)
 
     def fit(self, b: Array, parts: Array, given: Array, starts: list[Array]) -> Fit | None:
         """Find the solution for one spectrum: the best of those with a shape held, and from there on with it free.

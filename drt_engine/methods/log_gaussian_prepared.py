@@ -74,15 +74,14 @@ of a χ² of two degrees of freedom, the mean of (ν + 2) x / (ν _NORMAL / 2 + 
 
 END, EARLY_END = 0.1, 0.01
 """Share of the longest relaxation time of the window from which on processes are expected to end before a tail, and the
-same where γ falls from there on, in a straight line of ln γ. Otherwise slow relaxations and a tail of a larger n stand
-for one of a smaller n, and R_pol is 2 to 4 % high. With 0.1 alone it is 0.7 to 1.8 % high at 1 % noise where the
-slowest arc is two and a half decades before the end; with 0.01 from the start, half of arcs beyond the window are
-called a tail, and not 0.38."""
+same where γ falls from there on. Otherwise slow relaxations and a tail of a larger n stand for one of a smaller n, and
+R_pol is 2 to 4 % high. With 0.1 alone it is 0.7 to 1.8 % high at 1 % noise where the slowest arc is two and a half
+decades before the end; with 0.01 from the start, half of arcs beyond the window are called a tail, and not 0.38."""
 
 _STRAIGHT = 10.0
 """How much less probable bends of ln γ are where it falls in a straight line before a tail. With 1 the end of an arc
-and the tail trade off: one spectrum in twenty has a slow process that it has not, at 1 % noise. Three leave some of
-that; 30 and 100 do the same as 10."""
+and the tail trade off: at 1 % noise one spectrum in twenty has a slow process that is not there. With 3 some still
+have it; 30 and 100 do the same as 10."""
 
 _BEGIN = 10.0
 """Multiple of the shortest relaxation time of the window up to which processes are expected to begin after a lossy
@@ -123,6 +122,8 @@ class PreparedLogGaussian:
     ends : float
         Share of the longest relaxation time of the window from which on processes are expected to end before a tail; 0
         without one.
+    straight : bool
+        Whether γ is expected to end in a straight line of ln γ.
     begins : bool
         Whether processes are expected to begin after a lossy inductance.
 
@@ -137,7 +138,14 @@ class PreparedLogGaussian:
     """
 
     def __init__(
-        self, problem: Problem, noise: Noise, robust: bool, *, ends: float = 0.0, begins: bool = False
+        self,
+        problem: Problem,
+        noise: Noise,
+        robust: bool,
+        *,
+        ends: float = 0.0,
+        straight: bool = False,
+        begins: bool = False,
     ) -> None:
         self.problem = problem
         self._noise: Any = noise
@@ -148,7 +156,7 @@ class PreparedLogGaussian:
         self.normal = _NORMAL if robust else 1.0
         self._robust, self._ends = robust, ends
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)
-        self.grid = _ending(plain, problem, ends, begins=begins) if begins or ends > 0.0 else plain
+        self.grid = _ending(plain, problem, ends, begins=begins, straight=straight) if begins or ends > 0.0 else plain
         # Arrays of searches that have ended, and the code that searches, once it is there.
         self._idle: list[Handle] = []
         self._code: Callable[..., Any] | None = None
@@ -549,7 +557,9 @@ def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[A
     return force, by_lambda
 
 
-def _ending(grid: log_gaussian.Grid, problem: Problem, ends: float, *, begins: bool) -> log_gaussian.Grid:
+def _ending(
+    grid: log_gaussian.Grid, problem: Problem, ends: float, *, begins: bool, straight: bool
+) -> log_gaussian.Grid:
     """Return the grid with γ expected to fall towards an end of the window as it does beyond it."""
     found = problem.discretisation
     y, (begin, end) = np.log(found.expansion.tau), found.expansion.window(found.frequency)
@@ -558,7 +568,7 @@ def _ending(grid: log_gaussian.Grid, problem: Problem, ends: float, *, begins: b
         lean = np.where(middle < np.log(_BEGIN * begin), steep, lean)
     if ends > 0.0:
         lean = np.where(middle > np.log(ends * end), -steep, lean)
-    if ends == EARLY_END:
+    if straight:
         bend = bend * np.where(y[1:-1] > np.log(ends * end), _STRAIGHT, 1.0)[:, None]
     return grid._replace(lean=lean, bend=np.ascontiguousarray(bend))
 
