@@ -85,8 +85,7 @@ def _integral(grid: Grid, u: Array, lam: float, hessian: Array) -> float:
     expected = square.copy()
     for _ in range(_ROUNDS):
         curvature = grid.rate * lam / np.sqrt(grid.knee**2 + lam * expected)
-        whole = base.copy()
-        whole[:logs, :logs] += (bends.T * curvature) @ bends
+        whole = _with_bends(base, grid, curvature)
         # Where γ vanishes, nothing holds its level but this.
         whole[np.arange(logs), np.arange(logs)] *= 1.0 + _RIDGE
         factor = np.linalg.cholesky(whole)
@@ -98,8 +97,7 @@ def _integral(grid: Grid, u: Array, lam: float, hessian: Array) -> float:
     cost = 0.5 * float(stiff @ change**2)
     cost += float(np.sum(grid.rate * grid.knee * (root - 1.0) - 0.5 * curvature * (expected - square)))
     links = int(np.count_nonzero(grid.slope))
-    whole = base
-    whole[:logs, :logs] += (bends.T * curvature) @ bends
+    whole = _with_bends(base, grid, curvature)
     whole[np.arange(logs), np.arange(logs)] *= 1.0 + _RIDGE
     determinant = 2.0 * float(np.log(np.diagonal(np.linalg.cholesky(whole))).sum())
     return 0.5 * (len(whole) * float(np.log(2.0 * np.pi)) - determinant + links * float(np.log(lam))) - cost
@@ -115,6 +113,15 @@ def _bends(grid: Grid) -> Array:
     for n in range(3):
         bends[at, at + n] = grid.bend[:, n]
     return bends
+
+
+def _with_bends(base: Array, grid: Grid, curvature: Array) -> Array:
+    """Add what bends of some curvature say to a matrix: they are of three neighbours each."""
+    whole, at = base.copy(), np.arange(grid.logs - 2)
+    for one in range(3):
+        for other in range(3):
+            whole[at + one, at + other] += curvature * grid.bend[:, one] * grid.bend[:, other]
+    return whole
 
 
 def log_normaliser(grid: Grid) -> float:

@@ -245,7 +245,7 @@ class LogModels:
             if (chosen.signs < 0.0).any():
                 return chosen, fit, beside
         if best.tail in _ENDING:
-            fits = self._ended(fits)
+            fits = self._ended(fits, best)
             best, tail_uncertain = self._choose(fits.found)
         return fits.candidates[best], fits.found[best], tail_uncertain
 
@@ -257,16 +257,18 @@ class LogModels:
         known = fits.candidates[terms].certainty((b, parts, fit.hyper), (fit.values, fit.shape), 1.0, loops=True)
         return not known.score < NO_SIGN
 
-    def _ended(self, fits: "_Fits") -> "_Fits":
-        """Let processes end earlier before a tail, where γ falls from there on without being expected to.
+    def _ended(self, fits: "_Fits", best: Terms) -> "_Fits":
+        """Let processes end earlier before the tail, where γ falls from there on without being expected to.
 
-        Where the noise is large, ln γ is a straight line there, also where that is more probable than what else it is.
+        Where the noise is large, ln γ is a straight line there, for each tail, and also where that is more probable
+        than what else it is.
         """
         problem, candidates, found = fits.problem, dict(fits.candidates), dict(fits.found)
+        straight = self._noisy(problem[1], found[best].hyper)
         least = max(fit.evidence for fit in found.values()) - _HOPELESS
-        for terms, late in fits.found.items():
-            falls, straight = self._end(terms, late.values) == EARLY_END, self._noisy(problem[1], late.hyper)
-            if terms.tail not in _ENDING or late.evidence < least or not (falls or straight):
+        for terms in [one for one in found if one.tail in _ENDING] if straight else [best]:
+            late, falls = found[terms], self._end(terms, found[terms].values) == EARLY_END
+            if late.evidence < least or not (falls or straight):
                 continue
             earlier = self.candidate(terms, self._plus, EARLY_END, straight=straight)
             one = earlier.refit(problem)

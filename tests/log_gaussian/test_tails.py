@@ -11,7 +11,9 @@ import drt_engine as drt
 from drt_engine.cli import app
 from drt_engine.elements import Terms, tail_column
 from drt_engine.errors import InputError, UnknownNameError
+from drt_engine.methods import log_candidates
 from drt_engine.methods.evidence import log_normaliser
+from drt_engine.methods.hidden_loops import loop_scores
 from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, PreparedLogGaussian
 from drt_engine.methods.log_models import Fit
@@ -389,6 +391,49 @@ def test_how_large_a_hidden_loop_may_be_is_that_of_least_squares():
     assert resistance == pytest.approx(step[-1], rel=1e-4)
     parts_of = result.expansion.areas * result.gamma[0]
     assert by == pytest.approx(parts_of @ step[: parts_of.size] / step[-1] - 1, rel=1e-4)
+
+
+def test_the_score_of_a_loop_is_that_of_one_more_unknown():
+    given, method = spectra(LOOP, 1e-2, 3, 5), drt.LogGaussian(sign="both")
+    expansion = method.expansion(FREQUENCY)
+    models = method.models(FREQUENCY, expansion)
+    found = models._prepared.solve(given.impedance, None)
+    scores = loop_scores(models._prepared, given.impedance, found)
+    known = models._prepared.posterior(
+        given.impedance, found.parameters, found.regularisation, (found.noise_floor, found.noise_relative)
+    )
+    for k, z in enumerate(given.impedance):
+        left, sigma = z - found.fit[k], np.hypot(found.noise_floor[k], found.noise_relative[k] * np.abs(z))
+        # Student's weights of residuals, by the scale that normal noise has.
+        square = np.abs(left / sigma) ** 2 / models._prepared.normal
+        weight = np.sqrt(1.5 / (1 + square / 4) / models._prepared.normal) / sigma
+        own = expansion.impedance(FREQUENCY) * found.parameters.coefficients[k]
+        best = -np.inf
+        for phi in (0.6, 0.3):
+            for tau in expansion.tau[::2]:
+                columns = np.column_stack([own, np.ones_like(S), S, -1 / (1 + (S * tau) ** phi)]) * weight[:, None]
+                whole, rest = np.vstack([columns.real, columns.imag]), np.concatenate([left.real, left.imag])
+                precision = whole.T @ whole
+                doubt = known.pull[k, 1]
+                precision[:-1, :-1] = np.linalg.inv(known.covariance[k] - np.outer(doubt, doubt))
+                force = whole[:, -1] @ (rest * np.tile(weight, 2))
+                deviation = np.sqrt(np.linalg.inv(precision)[-1, -1])
+                best = max(best, force * deviation)
+        assert scores[k] == pytest.approx(best, rel=1e-3)
+
+
+@pytest.mark.parametrize("tail", ["none", "auto"])
+def test_a_loop_is_looked_for_wherever_the_search_would_find_one(tail, monkeypatch):
+    z = [ARCS / 70 - size / (1 + tau * S) for size, tau in ((0, 1), (0.006, 3), (0.01, 0.3), (0.02, 30), (0.1, 3))]
+    rows = np.concatenate([spectra(one, 3e-3, 2 if tail == "none" else 1, 9).impedance for one in z])
+    given, method = drt.Spectra(FREQUENCY, rows), drt.LogGaussian(sign="both", tail=tail)
+    quick = drt.invert(given, method)
+    monkeypatch.setattr(log_candidates, "NO_SIGN", -np.inf)
+    slow = drt.invert(given, method)
+    assert ((slow.gamma < 0).any(axis=1) == (quick.gamma < 0).any(axis=1)).all()
+    assert 0 < np.count_nonzero((slow.gamma < 0).any(axis=1)) < len(rows)
+    np.testing.assert_allclose(quick.gamma, slow.gamma, rtol=1e-9, atol=1e-12)
+    assert list(quick.tail) == list(slow.tail)
 
 
 def test_the_flank_of_a_broad_arc_goes_on_behind_a_loop():
