@@ -144,6 +144,17 @@ slope γ is taken to go on in the last decade, and with which at most. With that
 the flank of a slower process beside ZARC elements. With 0.8 and 0.65 arcs with exponents of 0.5 to 0.6 have a score
 above 2 in up to 5 % of spectra without such a process, with all of its own slope in up to 60 %."""
 
+_FLAT = 0.35
+"""The same slope at any place of that end: where γ falls less, it has what the data have of a flank."""
+
+_STARTS = (0.1, 0.1 * 10.0**0.5)
+"""From where on γ is looked at, as shares of the longest relaxation time that the data show: its last decade, or half
+of it where a process is in the last decade."""
+
+_CLEARLY = 1.05
+"""By which factor γ is above a tail there, if half of the decade is looked at: few spectra are, and the score takes as
+long as a tenth of their inversion."""
+
 _BANDS = (1e-4, 1e-3, 1e-2)
 """Where γ is parted, as shares of the longest relaxation time that the data show; each part has a factor of its own."""
 
@@ -161,9 +172,9 @@ def slow_flank(
     """Score how significant a process slower than the window is in the data.
 
     It is a score test: the flank (jω)^−0.8 that such a process has in the window is held against what the rest leaves
-    of the data. The rest is R_inf and γ, but for what γ has in the last decade above a tail that is flatter than γ is
-    before it. As R_inf and four parts of γ may each be wrong by a factor, the flank counts so far as they do not
-    explain it.
+    of the data. The rest is R_inf and γ, but for what γ has in the last decade, or in half of it where a process is in
+    the last decade, above a tail that is flatter than γ is before it. As R_inf and four parts of γ may each be wrong by
+    a factor, the flank counts so far as they do not explain it.
 
     Parameters
     ----------
@@ -174,30 +185,41 @@ def slow_flank(
     -------
     score : ndarray, shape (K,)
         In standard deviations; negative for a flank with the sign of an inductive loop. Zero where nothing is said: for
-        a noise that is not known, a γ that is not positive, a process within the last decade of the window, a tail in
+        a noise that is not known, a γ that is not positive, a process in the last half decade of the window, a tail in
         the model, a capacitor included, and without relaxation times in that decade.
     deviation : ndarray, shape (K,)
         Standard deviation of the modulus of the flank at the lowest frequency, ohm; zero where nothing is said.
     """
     score, deviation = np.zeros((2, len(impedance)))
-    found, of_grid = solution.parameters, _flank_of(expansion, frequency.tobytes())
-    if of_grid is None:
-        return score, deviation
-    first = of_grid.first
+    found = solution.parameters
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
-    said = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
-    said &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
-    for_loops, clear = _seen_at_end(found.coefficients, sigma[:, of_grid.slowest], of_grid)
-    said &= clear
-    if not said.any():
-        return score, deviation
-    gamma, sigma = found.coefficients[said], sigma[said]
-    sigma = np.concatenate([sigma, sigma], axis=1)
-    left = (impedance - solution.fit)[said]
-    tail = gamma.copy()
-    tail[:, first:] = gamma[:, first, None] * np.exp(-_own_slope(gamma, of_grid)[:, None] * of_grid.later)
-    above = np.maximum(gamma - tail, 0.0)
-    tail = np.minimum(gamma, tail)
+    open_ones = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
+    open_ones &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
+    for start in _STARTS:
+        of_grid = _flank_of(expansion, frequency.tobytes(), start)
+        if of_grid is None or not open_ones.any():
+            break
+        for_loops, clear = _seen_at_end(found.coefficients, sigma[:, of_grid.slowest], of_grid)
+        said = open_ones & clear
+        open_ones &= ~clear
+        if start > _STARTS[0]:
+            # A γ that falls there as the tail of a process, as most do, has no flank.
+            said[said] = _flattens(found.coefficients[said], of_grid)
+        if said.any():
+            gamma, left = found.coefficients[said], (impedance - solution.fit)[said]
+            along, error = _score(gamma, left, sigma[said], of_grid)
+            # A γ that ends sooner than tails do leaves what looks like a loop.
+            score[said] = np.where(for_loops[said], along, np.maximum(along, 0.0))
+            deviation[said] = error
+    return score, deviation
+
+
+def _score(
+    gamma: NDArray[np.float64], left: NDArray[np.complex128], sigma: NDArray[np.float64], of_grid: "_Flank"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Score the flank in the residuals `left` of solutions, and its standard deviation, ohm; zeros if that fails."""
+    first, tail = of_grid.first, _with_tail(gamma, of_grid)
+    above, sigma = gamma - tail, np.concatenate([sigma, sigma], axis=1)
     seen = row_by_row(above[:, first:], of_grid.columns[first:])
     seen = np.minimum(np.maximum(np.concatenate([left.real, left.imag], axis=1) / sigma, -_HEAVIEST), _HEAVIEST) + (
         seen / sigma
@@ -213,19 +235,30 @@ def slow_flank(
         whole = np.concatenate([basis, (of_grid.flank / sigma)[:, None], seen[:, None]], axis=1)
         # Of the triangle of QR the last two columns are what the others leave of the flank, and of the data along that.
         triangle: NDArray[np.float64] = np.asarray(np.linalg.qr(whole.transpose(0, 2, 1), mode="r"))
-        along, size = triangle[:, -2, -1], triangle[:, -2, -2]
-        # A γ that ends sooner than tails do leaves what looks like a loop.
-        found_score = np.where(for_loops[said], along * np.sign(size), np.maximum(along * np.sign(size), 0.0))
-        known = np.isfinite(found_score) & (size != 0.0)
-        score[said], deviation[said] = np.where(known, [found_score, 1.0 / np.abs(size)], 0.0)
+        along, size = triangle[:, -2, -1] * np.sign(triangle[:, -2, -2]), np.abs(triangle[:, -2, -2])
+        known = np.isfinite(along) & (size != 0.0)
+        score, deviation = np.where(known, [along, 1.0 / size], 0.0)
     return score, deviation
 
 
-def _own_slope(gamma: NDArray[np.float64], of_grid: "_Flank") -> NDArray[np.float64]:
-    """Find the slope of ln γ, downward, in the half a decade before the last one of the window, shape (K,)."""
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        slope = np.log(gamma[:, of_grid.earlier] / gamma[:, of_grid.first]) / of_grid.apart
-    return np.asarray(np.clip(_LESS * slope, _FLATTEST, _STEEPEST))
+def _with_tail(gamma: NDArray[np.float64], of_grid: "_Flank") -> NDArray[np.float64]:
+    """Find what of γ may be of processes within the window, shape (K, M): at its end it falls as tails do."""
+    first, later = of_grid.first, of_grid.later
+    out = gamma.copy()
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        slope = np.log(gamma[:, of_grid.earlier] / gamma[:, first]) / of_grid.apart
+        slope = np.clip(_LESS * slope, _FLATTEST, _STEEPEST)[:, None]
+        most = np.minimum(gamma[:, first:], gamma[:, first, None] * np.exp(-slope * later))
+        # Not flatter anywhere: a γ that falls first and no more later has what the data have of the flank.
+        level = np.minimum.accumulate(np.log(most) + _FLAT * later, axis=1)
+        out[:, first:] = np.minimum(np.exp(level - _FLAT * later), gamma[:, first:])
+    return out
+
+
+def _flattens(gamma: NDArray[np.float64], of_grid: "_Flank") -> NDArray[np.bool_]:
+    """Return whether γ, shape (K, M), falls clearly less at its end than tails do, shape (K,)."""
+    most = _CLEARLY * _with_tail(gamma, of_grid)
+    return np.asarray((most < gamma)[:, of_grid.first :].any(axis=1))
 
 
 def _seen_at_end(
@@ -267,12 +300,12 @@ class _Flank(NamedTuple):
     flank: NDArray[np.float64]  # (2F)
 
 
-@lru_cache(maxsize=4)
-def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
+@lru_cache(maxsize=8)
+def _flank_of(expansion: Expansion, frequency_bytes: bytes, start: float) -> _Flank | None:
     """Make the arrays that the spectra of a grid share; None for a grid on which no flank is looked for."""
     frequency = np.frombuffer(frequency_bytes)
     end, tau = expansion.window(frequency)[1], expansion.tau
-    first, slowest = int(tau.searchsorted(0.1 * end)), int(frequency.argmin())
+    first, slowest = int(tau.searchsorted(start * end)), int(frequency.argmin())
     known = expansion.kernel == "relaxation" and expansion.basis == "piecewise-linear"
     if not known or not 0 < first < tau.size - 1:
         return None
@@ -283,7 +316,7 @@ def _flank_of(expansion: Expansion, frequency_bytes: bytes) -> _Flank | None:
     # A peak that is narrower than the grid has another width in γ.
     debye = 1.0 / (1.0 + 2j * np.pi * frequency[:, None] * tau)
     narrower = debye * (1.0 - debye) * (1.0 - 2.0 * debye) * expansion.areas
-    earlier = int(tau.searchsorted(0.1 * end / np.sqrt(10.0)))
+    earlier = int(tau.searchsorted(start * end / np.sqrt(10.0)))
     part, exact = np.digitize(tau / end, _BANDS), (1j * frequency / frequency[slowest]) ** -_FLANK
     return _Flank(
         beyond if inside else None,

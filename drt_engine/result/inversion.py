@@ -181,7 +181,11 @@ class Inversion(ResultArrays):
 
     @cached_property
     def r_pol(self) -> Array:
-        """Polarisation resistance, ohm, shape (K,): ∫ γ d ln τ; of an admittance 1/Y(0) − R_inf."""
+        """Polarisation resistance, ohm, shape (K,): ∫ γ d ln τ; of an admittance 1/Y(0) − R_inf.
+
+        It is that of the processes that the data show. One so slow that its impedance is within the noise at the lowest
+        frequency is in neither this nor its interval.
+        """
         whole = np.asarray((self.coefficients * self.expansion.areas).sum(axis=1))
         if (own := self.representation == "admittance").any():
             with np.errstate(divide="ignore"):

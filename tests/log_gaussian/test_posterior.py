@@ -635,6 +635,19 @@ def test_a_faint_flank_beside_broad_arcs_is_told():
     assert (told[1:] <= 0.02).all()
 
 
+def test_a_slow_process_is_told_beside_one_at_the_end_of_the_window():
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    slower = np.array([0.0, 1.0])[:, None] * zarc(frequency, 50, 30 / (2e-2 * np.pi), 0.9)
+    # The second one has its peak within the last decade of the window.
+    late = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 1.0, 0.9) + slower
+    latest = 10 + zarc(frequency, 50, 0.1, 0.8) + zarc(frequency, 10, 2.0, 0.9) + slower
+    z = np.concatenate([late, latest])[:, None] * (1 + 0.003 * noise(np.random.default_rng(44), (4, 50, 71)))
+    status = drt.invert(drt.Spectra(frequency, z.reshape(200, 71))).status.reshape(4, 50)
+    told = np.mean((status & drt.Status.EXTRAPOLATED) > 0, axis=1)
+    assert (told[[0, 2]] <= 0.02).all()
+    assert (told[[1, 3]] >= 0.85).all()
+
+
 def test_a_faint_flank_of_a_process_beyond_the_window_is_told_whichever_its_sign():
     frequency = np.geomspace(1e5, 1e-2, 71)
     fast = 10 + zarc(frequency, 20, 2e-4, 0.9)
@@ -682,8 +695,13 @@ def test_the_score_of_a_flank_is_that_of_least_squares(last):
         earlier = int(np.argmax(tau >= 0.1 * end / np.sqrt(10)))
         slope = -np.log(gamma[first] / gamma[earlier]) / np.log(tau[first] / tau[earlier])
         slope = np.clip(0.7 * slope, 0.4, 0.6)
-        tail = np.where(tau >= tau[first], gamma[first] * (tau / tau[first]) ** -slope, gamma)
-        above, tail = np.maximum(gamma - tail, 0.0), np.minimum(gamma, tail)
+        tail = gamma.copy()
+        for m in range(first + 1, tau.size):
+            # Flatter by no more than that from the first one on, and than 0.35 from any.
+            most = [gamma[first] * (tau[m] / tau[first]) ** -slope]
+            most += [tail[n] * (tau[m] / tau[n]) ** -0.35 for n in range(first, m)]
+            tail[m] = min(gamma[m], *most)
+        above = gamma - tail
         bands = np.searchsorted([1e-4, 1e-3, 1e-2], tau / end, side="right")
         rest = [unit @ np.where(bands == band, tail, 0.0) for band in range(4)] + [np.ones(71)]
         rest.append((share * (1 - share) * (1 - 2 * share) * expansion.areas) @ tail)
