@@ -74,7 +74,9 @@ _MESSAGES = {
     "changes little from one to the next. The joint solution is close to that of each alone. Check that the column of "
     "along= orders spectra of one cell, and that series= distinguishes cells.",
     Status.TAIL_UNCERTAIN: "The data do not distinguish the tail from others or from slow processes beyond the window, "
-    "and R_pol or the exponent depends on it. Measure at lower frequencies, or say by tail= what is known of the cell.",
+    "and R_pol or the exponent depends on it; its interval is that of the tail that was taken, and does not hold what "
+    "another would give. Measure at lower frequencies, say by tail= what is known of the cell, or invert spectra of a "
+    "cell together by along=.",
     Status.ADMITTANCE: "γ is a distribution in the admittance, in siemens and not in ohm: 1/R_inf + jωC "
     "− ∫ γ/(1 + jωτ) d ln τ. R_inf and R_pol, the resistance at frequency zero less R_inf, are in ohm.",
     Status.DRIFT: "The cell changed during the sweep, and γ is that in the middle of its time. drift_fast and "
