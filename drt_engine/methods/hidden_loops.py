@@ -122,6 +122,11 @@ def loop_scores(prepared: PreparedLogGaussian, impedance: ComplexArray, solution
         The spectra, ohm.
     solution : Solution
         What was found for them.
+
+    Returns
+    -------
+    ndarray, shape (K,)
+        NaN where there is no covariance, and for spectra of zeros.
     """
     problem, out = prepared.problem, np.full(len(impedance), np.nan)
     found = problem.discretisation
@@ -136,7 +141,8 @@ def loop_scores(prepared: PreparedLogGaussian, impedance: ComplexArray, solution
         b, size = prepared.data(z)
         parts, given = prepared.variance(b, size, noise)
         rest = z - solution.fit[some]
-        for k, coefficients in enumerate(parameters.coefficients):
+        for k in map(int, np.flatnonzero(b.any(axis=1))):
+            coefficients = parameters.coefficients[k]
             left = np.concatenate([rest[k].real, rest[k].imag]) / size[k]
             weights = prepared.root_weights(left, given[k, :2] @ parts[k])
             amounts = np.concatenate([coefficients / size[k], np.full(problem.scale.size - logs, 1.0 / size[k])])
