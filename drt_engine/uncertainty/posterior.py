@@ -516,16 +516,20 @@ class LogPosterior:
         """
         out: Array = np.full(len(self.shift), np.inf)
         gamma = self.parameters.coefficients
-        falls = gamma[:, -1] < 0.0
-        if self.allowed is None or self.window_end is None or not falls.any():
+        if self.allowed is None or self.window_end is None:
             return out
         y = np.log(self.expansion.tau)
         end = min(int(np.searchsorted(y, np.log(self.window_end))), y.size - 1)
+        # Others, spectra of zeros among them, have nothing that this holds.
+        falls = (gamma[:, -1] < 0.0) & (gamma[:, end] != 0.0)
+        if not falls.any():
+            return out
         apart = y[-1] - y[end]
         wanted = np.zeros_like(gamma)
         wanted[:, end] = _WIDEST
-        most = self._cut_off(wanted)[:, end] + np.log(np.abs(gamma[:, end] / gamma[:, -1]))
-        return np.where(falls, most - TAIL_SLOPE * apart + quantile(level) * np.sqrt(apart), np.inf)
+        most = self._cut_off(wanted)[falls, end] + np.log(np.abs(gamma[falls, end] / gamma[falls, -1]))
+        out[falls] = most - TAIL_SLOPE * apart + quantile(level) * np.sqrt(apart)
+        return out
 
     def resistance_interval(self, low: float, high: float, level: float = 0.95) -> tuple[Array, Array]:
         """Interval of the resistance ∫ γ d ln τ between two relaxation times, for example those beside a peak.

@@ -842,3 +842,13 @@ def test_no_resistance_is_more_than_the_data_allow(arcs):
     assert (low <= 30.0 * arcs + 0.05).all()
     assert (high >= 30.0 * arcs - 0.1).all()
     assert high.max() < 2.0 * z.real.max()
+
+
+def test_zeros_beside_a_loop_at_the_end_of_the_window_change_nothing():
+    f = np.logspace(5, -2, 36)
+    z = 1 + zarc(f, 1, 0.01, 0.9) - zarc(f, 0.2, 3, 1)
+    method = drt.LogGaussian(sign="both")
+    alone, both = (drt.invert(drt.Spectra(f, rows), method, level=0.95) for rows in ([z], [z, 0 * z]))
+    assert alone.gamma[0, -1] < 0.0
+    for end in ("r_pol_low", "r_pol_high"):
+        assert getattr(both.intervals, end)[0] == getattr(alone.intervals, end)[0]
