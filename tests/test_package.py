@@ -53,6 +53,14 @@ def test_looking_into_a_file_does_not_load_what_inverts(tmp_path, noisy):
     assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "xarray", "drt_kernels", "drt_engine.methods"}
 
 
+def test_numba_is_loaded_when_something_is_computed():
+    rooms = "cli.invert, jobs, peaks, plotting, result, series, tracking, transport, validation"
+    loaded = modules_after("import " + ", ".join(f"drt_engine.{room}" for room in rooms.split(", ")))
+    assert {"drt_kernels", "drt_engine.methods.log_gaussian", "drt_engine.validation.single"} <= loaded
+    assert "numba" not in loaded
+    assert "numba" in modules_after("from drt_kernels import peaks; peaks.find")
+
+
 def test_spectra_and_methods_need_no_solver():
     loaded = modules_after("import drt_engine as drt; drt.Spectra([1, 2, 3, 4, 5], [1] * 5); drt.Tikhonov()")
     assert not loaded & {"cvxpy", "matplotlib"}

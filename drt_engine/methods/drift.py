@@ -7,6 +7,7 @@ found is γ in the middle of the sweep.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import OPTIMALITY_TOLERANCE, Parameters
 from drt_engine.uncertainty.posterior import LogPosterior
 from drt_kernels import log_gaussian
-from drt_kernels.held import Handle
+
+if TYPE_CHECKING:
+    from drt_kernels.held import Handle
 
 __all__ = [
     "DriftFit",
@@ -160,10 +163,10 @@ class DriftModel:
         last = np.where(some, _EXPECTED**2 / np.maximum(hyper[:2], 1e-300) / some.sum(), 1.0)
         return np.hstack([parts, last[:, None]])
 
-    def _grid(self, columns: Array) -> log_gaussian.Grid:
+    def _grid(self, columns: Array) -> "log_gaussian.Grid":
         return with_columns(self.prepared.grid, columns)
 
-    def _work(self, grid: log_gaussian.Grid) -> Handle:
+    def _work(self, grid: "log_gaussian.Grid") -> "Handle":
         return log_gaussian.new_work(grid, plain_tables(grid.columns, grid.size))
 
     def without(self, b: Array, parts: Array, given: Array, y: Array, hyper: Array) -> float:

@@ -1,10 +1,13 @@
 """Marginal likelihood of a spectrum under a model, by the approximation of Laplace."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from drt_kernels.log_gaussian import Grid
+if TYPE_CHECKING:
+    from drt_kernels.log_gaussian import Grid
 
 __all__ = ["log_evidence", "log_normaliser"]
 
@@ -18,7 +21,7 @@ _RIDGE = 1e-11
 
 
 def log_evidence(
-    grid: Grid, b: Array, parts: Array, y: Array, hyper: Array, given: Array, prior: tuple[float, Array]
+    grid: "Grid", b: Array, parts: Array, y: Array, hyper: Array, given: Array, prior: tuple[float, Array]
 ) -> float:
     """Logarithm of the marginal likelihood, but for constants that all models of a spectrum share.
 
@@ -70,7 +73,7 @@ def log_evidence(
     return total
 
 
-def _integral(grid: Grid, u: Array, lam: float, hessian: Array) -> float:
+def _integral(grid: "Grid", u: Array, lam: float, hessian: Array) -> float:
     """Logarithm of the integral of the prior times a normal distribution around u; the bound is made best.
 
     `hessian` is that of the other, for ln γ first; the part of the prior is added.
@@ -103,11 +106,11 @@ def _integral(grid: Grid, u: Array, lam: float, hessian: Array) -> float:
     return 0.5 * (len(whole) * float(np.log(2.0 * np.pi)) - determinant + links * float(np.log(lam))) - cost
 
 
-def _slopes(grid: Grid) -> Array:
+def _slopes(grid: "Grid") -> Array:
     return np.diff(np.eye(grid.logs), axis=0)
 
 
-def _bends(grid: Grid) -> Array:
+def _bends(grid: "Grid") -> Array:
     bends = np.zeros((grid.logs - 2, grid.logs))
     at = np.arange(grid.logs - 2)
     for n in range(3):
@@ -115,7 +118,7 @@ def _bends(grid: Grid) -> Array:
     return bends
 
 
-def _with_bends(base: Array, grid: Grid, curvature: Array) -> Array:
+def _with_bends(base: Array, grid: "Grid", curvature: Array) -> Array:
     """Add what bends of some curvature say to a matrix: they are of three neighbours each."""
     whole, at = base.copy(), np.arange(grid.logs - 2)
     for one in range(3):
@@ -124,7 +127,7 @@ def _with_bends(base: Array, grid: Grid, curvature: Array) -> Array:
     return whole
 
 
-def log_normaliser(grid: Grid) -> float:
+def log_normaliser(grid: "Grid") -> float:
     """Logarithm of the integral of the prior of ln γ over all but the level of each linked range, at λ = 1.
 
     Parameters

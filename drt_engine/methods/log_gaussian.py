@@ -27,7 +27,7 @@ from drt_engine.steps import Steps
 from drt_engine.threads import thread_count
 from drt_engine.uncertainty.intervals import tiles
 from drt_engine.uncertainty.posterior import LogPosterior
-from drt_kernels.ahead import compile_first
+from drt_kernels import ahead
 
 __all__ = ["LogGaussian"]
 
@@ -313,7 +313,7 @@ class LogGaussian:
         expansion : Expansion
             Basis functions; made for a grid that `frequency` may be a part of.
         """
-        compile_first(thread_count)
+        ahead.compile_first(thread_count)
         if self.representation == "admittance":
             return self._solve_admittance(frequency, impedance, expansion)
         found = self._solve(frequency, impedance, expansion)

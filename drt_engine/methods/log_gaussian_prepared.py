@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from drt_engine.solvers import solver_for
 from drt_engine.uncertainty.ceilings import Ceilings
 from drt_engine.uncertainty.cut_off import cut_at_zero
 from drt_engine.uncertainty.posterior import TAIL_SLOPE, LogPosterior
-from drt_kernels import log_gaussian
-from drt_kernels.curvature import Tables
-from drt_kernels.held import Handle, code_for
+from drt_kernels import held, log_gaussian
+
+if TYPE_CHECKING:
+    from drt_kernels.curvature import Tables
+    from drt_kernels.held import Handle
 
 __all__ = ["EARLY_END", "END", "FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "held_down", "rounded"]
 
@@ -186,7 +188,7 @@ class PreparedLogGaussian:
         return PreparedLogGaussian(problem, self._noise, self._robust, ends=self._ends)
 
     @cached_property
-    def tables(self) -> Tables:
+    def tables(self) -> "Tables":
         """Products of the columns of the model from which the kernel computes the second derivative by ln γ."""
         return nearby.tables(self.problem)
 
@@ -230,13 +232,13 @@ class PreparedLogGaussian:
             arguments: Any = (b, parts, start, given, work, *out)
             if self._code is None:
                 log_gaussian.maximise(*arguments)
-                self._code = code_for(log_gaussian.maximise, arguments)
+                self._code = held.code_for(log_gaussian.maximise, arguments)
             else:
                 # These arrays are made anew above, always of the same types.
                 self._code(*arguments)
 
     @contextmanager
-    def _working(self) -> Iterator[Handle]:
+    def _working(self) -> "Iterator[Handle]":
         """Lend the arrays of a search, which keep nothing from one to the next."""
         try:
             work = self._idle.pop()
@@ -295,7 +297,7 @@ class PreparedLogGaussian:
 
     def pull(
         self,
-        grid: log_gaussian.Grid,
+        grid: "log_gaussian.Grid",
         solutions: tuple[Array, Array],
         covariances: tuple[Array, Array],
         data: tuple[Array, Array],
@@ -448,7 +450,7 @@ class PreparedLogGaussian:
         floors = 1.0 / size if self._reciprocal else size
         return np.sqrt(hyper[:, 0] / self.normal) * floors, np.sqrt(hyper[:, 1] / self.normal)
 
-    def work(self) -> Handle:
+    def work(self) -> "Handle":
         """Make the arrays of the compiled search."""
         return log_gaussian.new_work(self.grid, self.tables)
 
@@ -513,7 +515,7 @@ class PreparedLogGaussian:
         return x
 
 
-def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
+def _grid(problem: Problem, tail: float) -> "log_gaussian.Grid":
     """Collect what the kernel needs to know of a problem."""
     found = problem.discretisation
     y = np.log(found.expansion.tau)
@@ -542,7 +544,7 @@ def _grid(problem: Problem, tail: float) -> log_gaussian.Grid:
     )
 
 
-def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[Array, Array]:
+def _forces(grid: "log_gaussian.Grid", u: Array, regularisation: Array) -> tuple[Array, Array]:
     """Gradient of the prior by ln γ, and its derivative by ln λ, shape (K, M) each, for λ of shape (K, 1)."""
     step = regularisation * grid.slope * (np.diff(u, axis=1) - grid.lean)
     bend = sum(grid.bend[:, n] * u[:, n : n + len(grid.bend)] for n in range(3)) / grid.knee
@@ -558,8 +560,8 @@ def _forces(grid: log_gaussian.Grid, u: Array, regularisation: Array) -> tuple[A
 
 
 def _ending(
-    grid: log_gaussian.Grid, problem: Problem, ends: float, *, begins: bool, straight: bool
-) -> log_gaussian.Grid:
+    grid: "log_gaussian.Grid", problem: Problem, ends: float, *, begins: bool, straight: bool
+) -> "log_gaussian.Grid":
     """Return the grid with γ expected to fall towards an end of the window as it does beyond it."""
     found = problem.discretisation
     y, (begin, end) = np.log(found.expansion.tau), found.expansion.window(found.frequency)

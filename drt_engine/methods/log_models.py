@@ -6,6 +6,7 @@ covariances, and in the certificate.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
 from drt_engine.methods.nearby import plain_tables, with_columns
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
-from drt_kernels.held import Handle
+
+if TYPE_CHECKING:
+    from drt_kernels.held import Handle
 
 __all__ = ["Fit", "LogModel", "signed_grid", "signed_problem"]
 
@@ -117,11 +120,11 @@ class LogModel:
             columns[at] = change / scale[at]
         return columns, scale
 
-    def grid(self, columns: Array) -> log_gaussian.Grid:
+    def grid(self, columns: Array) -> "log_gaussian.Grid":
         """Collect what the kernel needs to know."""
         return with_columns(self.prepared.grid, columns)
 
-    def work(self, grid: log_gaussian.Grid) -> Handle:
+    def work(self, grid: "log_gaussian.Grid") -> "Handle":
         """Make the arrays of the compiled search for a grid."""
         tables = self.prepared.tables if self._plain else plain_tables(grid.columns, grid.size)
         return log_gaussian.new_work(grid, tables)
@@ -201,7 +204,7 @@ class LogModel:
         values = np.concatenate([np.exp(y[: self.logs]), y[self.logs : self.linear]]) / scale[: self.linear]
         return Fit(values, shape, hyper, residual, evidence)
 
-    def _left(self, b: Array, parts: Array, fit: Fit) -> tuple[Array, Array, Array, log_gaussian.Grid]:
+    def _left(self, b: Array, parts: Array, fit: Fit) -> "tuple[Array, Array, Array, log_gaussian.Grid]":
         """Unknowns that the model is linear in, what they leave of the data, the variance, and the grid."""
         y, _, shifted, grid = self.linearised(b, fit.values, fit.shape)
         value = np.concatenate([np.exp(y[: self.logs]), y[self.logs :]])
@@ -252,7 +255,7 @@ class LogModel:
         square, t = np.sum(left.reshape(2, -1) ** 2, axis=0), self.prepared.grid.tail
         return float(np.sum(0.5 * square if t == 0.0 else (0.5 / t + 1.0) * np.log1p(t * square)))
 
-    def linearised(self, b: Array, values: Array, shape: Array) -> tuple[Array, Array, Array, log_gaussian.Grid]:
+    def linearised(self, b: Array, values: Array, shape: Array) -> "tuple[Array, Array, Array, log_gaussian.Grid]":
         """State the linear problem around a solution: its unknowns y, what they are scaled by, its data and its grid.
 
         Parameters
@@ -340,7 +343,7 @@ def signed_problem(problem: Problem, signs: Array) -> Problem:
     return replace(problem, matrix=problem.matrix * factor, penalty_factor=rough, penalty=rough.T @ rough)
 
 
-def signed_grid(grid: log_gaussian.Grid, signs: Array) -> log_gaussian.Grid:
+def signed_grid(grid: "log_gaussian.Grid", signs: Array) -> "log_gaussian.Grid":
     """Return the kernel's grid of ln |γ|, which is linked only where the sign does not change.
 
     Parameters

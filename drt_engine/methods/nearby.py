@@ -25,7 +25,7 @@ _GOOD = 1e10
 """Largest sum of weights times the square of γ for which Newton's steps by the fitted products are as good as exact."""
 
 
-def tables(problem: Problem) -> curvature.Tables:
+def tables(problem: Problem) -> "curvature.Tables":
     """Collect what the second derivative by γ is made from.
 
     Parameters
@@ -63,14 +63,14 @@ def tables(problem: Problem) -> curvature.Tables:
     )
 
 
-def with_columns(grid: log_gaussian.Grid, columns: Array) -> log_gaussian.Grid:
+def with_columns(grid: "log_gaussian.Grid", columns: Array) -> "log_gaussian.Grid":
     """Return a grid with other columns of the problem, shape (J, n); the kernel takes a multiple of four of them."""
     missing = -len(columns) % 4
     whole = np.concatenate([columns, np.zeros((missing, columns.shape[1]))])
     return grid._replace(columns=np.ascontiguousarray(whole), size=len(columns))
 
 
-def plain_tables(columns: Array, size: int) -> curvature.Tables:
+def plain_tables(columns: Array, size: int) -> "curvature.Tables":
     """Collect what the second derivative is made from where nothing is known of the columns: all of it exactly.
 
     Parameters

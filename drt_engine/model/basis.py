@@ -13,7 +13,7 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.model.responses import RESPONSES, Response, ResponseName, hat_impedance, radial_impedance
 from drt_engine.threads import run_tiles
 from drt_kernels import piecewise, radial
-from drt_kernels.radial import Radial
+from drt_kernels.kinds import Radial
 
 __all__ = ["BASES", "Basis", "BasisName", "Expansion", "ShapeType", "checked_tau", "is_positive", "shape_factor"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels import deconvolution as kernels
+from drt_kernels import kinds
 
 __all__ = ["FWHM_GAUSSIAN", "SHAPES", "ElementShape", "Shape", "zarc_exponent", "zarc_width"]
 
@@ -115,7 +115,7 @@ class Shape:
 
 SHAPES: Mapping[ElementShape, Shape] = {
     "zarc": Shape(
-        kernels.ZARC,
+        kinds.ZARC,
         _EXPONENTS[:1],
         _EXPONENTS[1:],
         (0.85,),
@@ -123,7 +123,7 @@ SHAPES: Mapping[ElementShape, Shape] = {
         _zarc_gamma,
     ),
     "havriliak-negami": Shape(
-        kernels.HAVRILIAK_NEGAMI,
+        kinds.HAVRILIAK_NEGAMI,
         (_EXPONENTS[0], 0.3),
         (_EXPONENTS[1], 1.0),
         (0.85, 1.0),
@@ -132,7 +132,7 @@ SHAPES: Mapping[ElementShape, Shape] = {
         start="zarc",
     ),
     "gaussian": Shape(
-        kernels.GAUSSIAN,
+        kinds.GAUSSIAN,
         (math.log(_DEVIATIONS[0]),),
         (math.log(_DEVIATIONS[1]),),
         (math.log(0.7),),

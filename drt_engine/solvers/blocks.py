@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels import chain
-from drt_kernels.blas import routines
+from drt_kernels import blas, chain
 
 __all__ = ["BlockMatrix"]
 
@@ -47,7 +46,7 @@ class BlockMatrix:
     def __init__(self, states: int, reach: int, size: int) -> None:
         self.own: Array = np.zeros((states, size, size))
         self.off: Array = np.zeros((states, reach, size, size))
-        self.routines = routines("d")
+        self.routines = blas.routines("d")
         self.tick = lambda _: None
 
     def in_single_precision(self) -> "BlockMatrix":
@@ -56,7 +55,7 @@ class BlockMatrix:
         out.own, out.off = (
             each.reshape(-1).view(np.float32)[: each.size].reshape(each.shape) for each in (self.own, self.off)
         )
-        out.routines = routines("s")
+        out.routines = blas.routines("s")
         return out
 
     def factor(self) -> bool:

@@ -15,16 +15,18 @@ a distribution of Student for how e changes with ln τ: most of it is zero, and 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from drt_engine.solvers.blocks import BlockMatrix
+from drt_kernels import blas
 from drt_kernels import chain as kernel
-from drt_kernels.blas import routines
-from drt_kernels.log_gaussian import Grid
+
+if TYPE_CHECKING:
+    from drt_kernels.log_gaussian import Grid
 
 __all__ = ["LEVEL", "NU", "Chain", "Model", "Terms"]
 
@@ -129,7 +131,7 @@ class Chain:
         Columns of the last unknown where each state has its own.
     """
 
-    def __init__(self, b: Array, grid: Grid, terms: Terms, width: Array, courses: Array, last: Array) -> None:
+    def __init__(self, b: Array, grid: "Grid", terms: Terms, width: Array, courses: Array, last: Array) -> None:
         states, logs, size = len(b), grid.logs, grid.size
         self.b, self.grid, self.terms, self.width, self.courses = b, grid, terms, width, courses
         columns = np.ascontiguousarray(grid.columns[:size])  # (j,q)
@@ -154,7 +156,7 @@ class Chain:
         self.matrix = self._whole = BlockMatrix(*shape)
         self._rough = self._whole.in_single_precision()
         self.precision = np.zeros((states, b.shape[1] // 2))
-        self._given = kernel.Given(routines("d"), b, columns, columns**2, last, self.precision, 0.0, 0.0)
+        self._given = kernel.Given(blas.routines("d"), b, columns, columns**2, last, self.precision, 0.0, 0.0)
         self.y = np.zeros((states, size))
         self.known = np.zeros((states, logs - 2))  # variance of the bends, where it is to count
         self.spread = np.zeros((len(terms.kind), logs - 1))  # variance of g, where it is to count
@@ -567,7 +569,7 @@ def _few_forces(moved: Array, change: Array, share: Array, weight: Array, force:
     return out
 
 
-def bends(u: Array, grid: Grid) -> Array:
+def bends(u: Array, grid: "Grid") -> Array:
     """Compute changes of the slope of ln γ, shape (K, M − 2)."""
     inner = grid.logs - 2
     bend = grid.bend[:inner]

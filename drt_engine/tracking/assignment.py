@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels.tracking import assign
+from drt_kernels import tracking as kernels
 
 __all__ = ["best_pairs", "pair_probabilities"]
 
@@ -38,7 +38,7 @@ def best_pairs(
     start = np.searchsorted(left[kept], np.arange(sizes[0] + 1))
     end = np.ascontiguousarray(right[kept], dtype=np.int64)
     partner = np.empty(sizes[0], dtype=np.int64)
-    assign(start, end, np.ascontiguousarray(gain[kept]), sizes[1], partner)
+    kernels.assign(start, end, np.ascontiguousarray(gain[kept]), sizes[1], partner)
     return np.asarray(kept[partner[left[kept]] == end])
 
 

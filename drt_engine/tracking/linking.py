@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from drt_engine.tracking.assignment import best_pairs, pair_probabilities
 from drt_engine.tracking.observations import Observations
 from drt_engine.tracking.options import TrackingOptions
-from drt_kernels.tracking import predicted_density, trends
+from drt_kernels import tracking as kernels
 
 __all__ = ["FREEDOM", "Chains", "Motion", "link", "spread_of"]
 
@@ -275,7 +275,7 @@ def _predictors(observed: Observations, motion: Motion, links: tuple[Ints, Ints]
     def predictor(trend: _Trend) -> _Predictor:
         def add(start: Ints, end: Ints, density: Floats) -> None:
             spread = motion.steadiness, own, observed.variance
-            predicted_density((start, end), observed.x, where, trend.line, spread, _JUMP, density)
+            kernels.predicted_density((start, end), observed.x, where, trend.line, spread, _JUMP, density)
 
         return add
 
@@ -354,7 +354,7 @@ def _trend(observed: Observations, scale: Floats, chain: Ints) -> _Trend:
     x, where = observed.x, observed.steps[observed.frame]
     centre, level, product, weight, along = (np.empty(x.shape) for _ in range(5))
     weights = np.asarray(_FADING ** np.arange(_MEMORY), dtype=float), 1.0 / (1.0 + observed.variance / scale**2)
-    trends(x, where, chain, weights, (centre, level, product, weight, along))
+    kernels.trends(x, where, chain, weights, (centre, level, product, weight, along))
     return _Trend(centre, level, product, weight, along)
 
 

@@ -9,7 +9,7 @@ from drt_engine.tracking.assignment import best_pairs, pair_probabilities
 from drt_engine.tracking.linking import FREEDOM
 from drt_engine.tracking.observations import Observations
 from drt_engine.tracking.trajectories import FORGETTING, NEW, at_frames
-from drt_kernels.tracking import density_at
+from drt_kernels import tracking as kernels
 
 __all__ = ["Refined", "Tree", "refine"]
 
@@ -174,7 +174,7 @@ def _gains(observed: Observations, expected: tuple[Floats, Floats], tree: Tree, 
     variance = at_frames(observed, expected[1], tree.grid)[0] + 0.5 * tree.scale**2
     variance *= (1.0 + FORGETTING * distance)[..., None]
     gain = np.empty((len(observed), value.shape[1]))
-    density_at(observed.x, observed.variance, observed.frame, (value, variance), FREEDOM, gain)
+    kernels.density_at(observed.x, observed.variance, observed.frame, (value, variance), FREEDOM, gain)
     gain -= NEW
     for p, (_, low, high) in enumerate(ranges):
         gain[(observed.x[:, 0] < low) | (observed.x[:, 0] > high), p] = -np.inf

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from drt_engine.tracking.linking import FREEDOM
 from drt_engine.tracking.observations import Observations
-from drt_kernels.tracking import mean_density
+from drt_kernels import tracking as kernels
 
 __all__ = ["FORGETTING", "NEW", "Expected", "at_frames", "similarity", "similarity_of"]
 
@@ -135,7 +135,7 @@ def similarity(seen: Expected, expected: Expected, scale: Floats) -> Floats:
     filled, distance = _held(expected.trajectory)
     variance = (_held(expected.variance)[0] + 0.5 * scale**2) * (1.0 + FORGETTING * distance)[..., None]
     density = np.empty((len(seen.trajectory), len(expected.trajectory)))
-    mean_density(seen.trajectory, seen.variance, filled, variance, FREEDOM, density)
+    kernels.mean_density(seen.trajectory, seen.variance, filled, variance, FREEDOM, density)
     return np.asarray(similarity_of(density))
 
 

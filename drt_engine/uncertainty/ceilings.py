@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_kernels.ceilings import largest
+from drt_kernels import ceilings
 
 __all__ = ["Ceilings", "JoinedCeilings", "largest_allowed"]
 
@@ -122,6 +122,6 @@ def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, e
     order = np.argsort(-room, axis=1, kind="stable")
     found, back = np.empty_like(room), np.empty_like(room)
     sorted_room, needed = np.take_along_axis(room, order, 1), np.take_along_axis(needed, order, 1)
-    largest(np.ascontiguousarray(matrix), weights, sorted_room, order, needed, _QUANTILE, found)
+    ceilings.largest(np.ascontiguousarray(matrix), weights, sorted_room, order, needed, _QUANTILE, found)
     np.put_along_axis(back, order, found, axis=1)
     return back[:, :logs]

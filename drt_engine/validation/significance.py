@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtri
 
-from drt_kernels.violations import DRIFTS
+from drt_kernels import violations
 
 __all__ = ["LEAST_LEFT", "Trials", "critical_values"]
 
@@ -115,7 +115,7 @@ def critical_values(points: int, smooth: int, false_alarms: float) -> Array:
     """
     quarter = false_alarms / 4.0
     left = np.arange(2 * points, dtype=float)
-    kinds = [(1.0, 2.0 * quarter / DRIFTS), (2.0, quarter / points)]
+    kinds = [(1.0, 2.0 * quarter / violations.DRIFTS), (2.0, quarter / points)]
     kinds += [(float(q), quarter) for q in range(1, smooth + 1)]
     values = np.array([fdtri(columns, np.maximum(left, 1.0), 1.0 - share) for columns, share in kinds])
     values.flags.writeable = False

@@ -56,7 +56,7 @@ class _Explained(NamedTuple):
     """One explanation of a spectrum: its cost, what joined the model, the points that are out, and the noise."""
 
     cost: float
-    found: violations.Found
+    found: "violations.Found"
     gone: Flags
     shape: Shapes
 

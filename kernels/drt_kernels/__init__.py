@@ -1,1 +1,28 @@
-"""Compiled numerics of drt-engine: arrays in, arrays out; no options, no strings, no files."""
+"""Compiled numerics of drt-engine: arrays in, arrays out; no options, no strings, no files.
+
+A file of them is imported, and numba with it, which takes half a second, when something of it is first used: to list
+files, to draw axes or to read results nothing of it is needed.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_FILES = frozenset(one.stem for one in Path(__file__).parent.glob("[a-z]*.py"))
+
+
+class _UnreadFile(ModuleType):
+    """Stands for a file of kernels until it is imported, and hands on what it has."""
+
+    def __getattr__(self, name: str) -> Any:
+        # What asks whether this is a special kind of module need not import it.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _UnreadFile(f"{__name__}.{name}")

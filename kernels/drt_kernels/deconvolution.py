@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_kernels.compiling import entry, inner
+from drt_kernels.kinds import GAUSSIAN, HAVRILIAK_NEGAMI, ZARC
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,9 +39,6 @@ Work = tuple[Array, Array, Array, Array, Array, Array, Array, Ints]
 Bounds = tuple[Array, Array]
 Options = tuple[int, int, int, bool]
 Best = tuple[Array, Array, Array]
-
-ZARC, HAVRILIAK_NEGAMI, GAUSSIAN = 0, 1, 2
-"""Kinds of elements."""
 
 _JOINED = {"contract", "reassoc"}
 

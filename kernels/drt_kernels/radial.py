@@ -7,29 +7,15 @@ Electrochim. Acta 184 (2015) 483. Two of them, the inverse quadric and the Cauch
 line; they are multiplied by (1 − (x/X)²)², which vanishes with its slope at x = X, and are zero beyond.
 """
 
-import enum
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drt_kernels.compiling import entry, inner
+from drt_kernels.kinds import Radial
 
 Array = NDArray[np.float64]
-
-
-class Radial(enum.IntEnum):
-    """The radial functions; the value is what the kernels take."""
-
-    GAUSSIAN = 0
-    C0_MATERN = 1
-    C2_MATERN = 2
-    C4_MATERN = 3
-    C6_MATERN = 4
-    INVERSE_QUADRATIC = 5
-    INVERSE_QUADRIC = 6
-    CAUCHY = 7
-
 
 SUPPORT = (math.inf, math.inf, math.inf, math.inf, math.inf, math.inf, 20.0, 10.0)
 """X of each function: where it ends, in x."""

@@ -9,7 +9,7 @@ from drt_engine.methods.joint.problem import SeriesProblem
 from drt_engine.methods.joint.solutions import SeriesHyperparameters
 from drt_engine.series import eigenvalues
 from drt_engine.solvers.chain import LEVEL
-from drt_kernels.chain import determinants
+from drt_kernels import chain as kernel
 
 __all__ = ["Variances", "coupled_freedom", "share_of_single_priors"]
 
@@ -94,5 +94,5 @@ def _traces(
     shares, strengths = np.repeat(prior_share * factors[:, 0], count), np.outer(factors[:, 1], eigen).ravel()
     bands = shares[None, :, None] * own[:, None, :] + strengths[None, :, None] * coupled[:, None, :]
     bands[0] += _LOOSE + LEVEL * np.tile(eigen, 4)[:, None] * problem.width
-    below, above, less, more = determinants(bands).reshape(4, count).sum(axis=1) * states / count
+    below, above, less, more = kernel.determinants(bands).reshape(4, count).sum(axis=1) * states / count
     return float((above - below) / (2.0 * _STEP)), float((more - less) / (2.0 * _STEP))

@@ -9,7 +9,7 @@ from drt_engine.methods.joint.prior import Variances, coupled_freedom
 from drt_engine.methods.joint.problem import COARSE, LEAST_VARIANCE, SeriesProblem
 from drt_engine.methods.joint.solutions import SeparateSolutions, SeriesHyperparameters
 from drt_engine.threads import single_threaded_blas
-from drt_kernels.chain import Mixture, components
+from drt_kernels import chain as kernel
 
 __all__ = [
     "BEGUN",
@@ -196,9 +196,9 @@ def _noise_variance(problem: SeriesProblem, found: SeriesHyperparameters, known:
     parts = problem.variance_parts.transpose(1, 0, 2)[:, problem.measured][free]
     expected, width = grid.noise[0][free], grid.noise[1][free]
     counts, parts = np.full(parts.shape[1], 2.0), np.ascontiguousarray(parts)
-    mixture = Mixture(counts, square[problem.measured], parts, expected, width**-2)
+    mixture = kernel.Mixture(counts, square[problem.measured], parts, expected, width**-2)
     out = found.noise.copy()
-    out[free] = np.maximum(np.exp(components(mixture, np.log(found.noise[free]))), LEAST_VARIANCE)
+    out[free] = np.maximum(np.exp(kernel.components(mixture, np.log(found.noise[free]))), LEAST_VARIANCE)
     return out
 
 
@@ -218,7 +218,7 @@ def _strength_and_shift(problem: SeriesProblem, found: SeriesHyperparameters, kn
     about = np.array([0.0, np.log(USUAL_SHIFT**2)]), np.array([0.0, _SHIFT_WEIGHT])
     kept = ~np.repeat(problem.crosses_break, number)
     parts = np.ascontiguousarray(parts[:, kept])
-    log = components(Mixture(counts.ravel()[kept], square.ravel()[kept], parts, *about), start)
+    log = kernel.components(kernel.Mixture(counts.ravel()[kept], square.ravel()[kept], parts, *about), start)
     return float(np.exp(-log[0])), float(np.exp(0.5 * log[1]))
 
 

@@ -96,7 +96,7 @@ def radial_impedance(response: Response, kind: int, mu: float, omega: Array, tau
     response : Response
         K.
     kind : int
-        The function, as `drt_kernels.radial` counts them.
+        The function, as :class:`drt_kernels.kinds.Radial` counts them.
     mu : float
         Its shape factor.
     omega, tau : ndarray, shapes (F,) and (M,)
