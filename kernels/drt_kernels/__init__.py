@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_FILES = frozenset(one.stem for one in Path(__file__).parent.glob("[a-z]*.py"))
+_FOLDER = Path(__file__).parent
 
 
 class _UnreadFile(ModuleType):
@@ -23,6 +23,6 @@ class _UnreadFile(ModuleType):
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name not in _FILES:
+    if not (_FOLDER / f"{name}.py").exists():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _UnreadFile(f"{__name__}.{name}")
