@@ -10,19 +10,18 @@ from types import ModuleType
 from typing import Any
 
 _FOLDER = Path(__file__).parent
+_WITHOUT_NUMBA = ("early", "kinds")
 
 
 class _UnreadFile(ModuleType):
     """Stands for a file of kernels until it is imported, and hands on what it has."""
 
     def __getattr__(self, name: str) -> Any:
-        # What asks whether this is a special kind of module need not import it.
-        if name.startswith("__"):
-            raise AttributeError(name)
         return getattr(import_module(self.__name__), name)
 
 
 def __getattr__(name: str) -> ModuleType:
     if not (_FOLDER / f"{name}.py").exists():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _UnreadFile(f"{__name__}.{name}")
+    whole = f"{__name__}.{name}"
+    return import_module(whole) if name in _WITHOUT_NUMBA else _UnreadFile(whole)
