@@ -77,12 +77,13 @@ class GridReader:
     ) -> None:
         self._path, self._group, self.expected = path, group, expected
         self._bytes = int(group.file.id.get_filesize())
+        self._names = frozenset(group)
         self.sizes: dict[str, int] = {}
         self.attributes = {known.name: self._attribute(known) for known in expected.attributes}
         numbers = [variable for variable in expected.variables if variable.dtype != schema.TEXT]
         self._dtypes = {variable.name: np.dtype(variable.dtype) for variable in numbers}
         self._former = {variable.name: variable.former for variable in expected.variables if variable.former}
-        there = [variable for variable in numbers if variable.required or variable.name in list(group)]
+        there = [variable for variable in numbers if variable.required or variable.name in self._names]
         self._datasets = {variable.name: self._variable(variable) for variable in there}
         names = self._states()
         self.columns = {name: self._column(name) for name in names if states is None or name in states}
@@ -262,10 +263,9 @@ class GridReader:
         return _text_or_array(dataset.attrs[key])
 
     def _dataset(self, name: str) -> Any:
-        there = list(self._group)
-        if name not in there:
+        if name not in self._names:
             # Files of an older version have it under its former name.
-            if self._former.get(name) not in there:
+            if self._former.get(name) not in self._names:
                 raise self.error("is missing.", name)
             name = self._former[name]
         dataset = _member(self._path, self._group, name)
