@@ -44,6 +44,20 @@ def method(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def answer(noisy, method):
+    """What the method says of the six spectra, with which several tests compare."""
+    return drt.invert(noisy, method)
+
+
+@pytest.fixture(scope="module")
+def intervals(noisy, method):
+    """Those of the method, at 90 %."""
+    if isinstance(method, drt.Convex):
+        pytest.skip("Convex has no intervals")
+    return drt.invert(noisy, method, level=0.9).intervals
+
+
 def circuit(frequency, size=1.0, elastance=0.0):
     omega = 2 * np.pi * frequency
     arcs = zarc(frequency, 50, 1e-3, 0.85) + zarc(frequency, 20, 0.05, 0.95)
@@ -81,8 +95,8 @@ def test_finds_the_distribution():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 7.0, 1e6])
-def test_is_equivariant(noisy, method, factor):
-    result = drt.invert(noisy, method)
+def test_is_equivariant(noisy, method, answer, factor):
+    result = answer
     scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method)
     np.testing.assert_allclose(scaled.gamma, factor * result.gamma, rtol=0, atol=1e-9 * factor * result.gamma.max())
     np.testing.assert_array_equal(scaled.regularisation, result.regularisation)
@@ -97,10 +111,8 @@ def test_is_equivariant(noisy, method, factor):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-6, 7.0, 1e6])
-def test_intervals_are_equivariant(noisy, method, factor):
-    if isinstance(method, drt.Convex):
-        pytest.skip("Convex has no intervals")
-    expected = drt.invert(noisy, method, level=0.9).intervals
+def test_intervals_are_equivariant(noisy, method, intervals, factor):
+    expected = intervals
     scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method, level=0.9).intervals
     for name in INTERVAL_UNITS:
         power = {"tail_q": -1, "tail_exponent": 0}.get(name.rsplit("_", 1)[0], 1)
@@ -109,8 +121,8 @@ def test_intervals_are_equivariant(noisy, method, factor):
 
 
 @pytest.mark.slow
-def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method):
-    result = drt.invert(noisy, method)
+def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method, answer):
+    result = answer
     rng = np.random.default_rng(1)
     columns, rows = rng.permutation(noisy.frequency.size), rng.permutation(len(noisy))
     again = drt.invert(drt.Spectra(noisy.frequency[columns], noisy.impedance[rows][:, columns]), method)
@@ -121,8 +133,8 @@ def test_the_order_of_frequencies_and_spectra_does_not_matter(noisy, method):
 
 
 @pytest.mark.slow
-def test_bad_spectra_get_a_status_and_change_nothing_in_the_others(noisy, method):
-    good = drt.invert(noisy, method)
+def test_bad_spectra_get_a_status_and_change_nothing_in_the_others(noisy, method, answer):
+    good = answer
     z = np.repeat(noisy.impedance, 2, axis=0)
     z[0] = np.nan
     z[2] = np.inf
@@ -158,10 +170,9 @@ def test_missing_points_are_left_out(noisy, method):
     assert result.residual[1] == pytest.approx(alone.residual[0], rel=1e-6)
 
 
-def test_every_answer_is_certified(noisy, method):
-    result = drt.invert(noisy, method)
-    assert np.all(result.optimality <= 1e-8)
-    assert np.all(result.coefficients >= 0)
+def test_every_answer_is_certified(answer):
+    assert np.all(answer.optimality <= 1e-8)
+    assert np.all(answer.coefficients >= 0)
 
 
 def test_zeros_are_fitted_by_zeros(noisy, method):
