@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import types
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -126,17 +127,23 @@ def run_engine(words):
 
 def run_benchmark(script, *options):
     """Run a script of benchmarks with other numbers, after its own have been read."""
-    words, reduced = [word for word in options if word != "--peers"], REDUCED[Path(script).name]
+    reduced = REDUCED[Path(script).name]
     assert all(f'"{option}"' in read(script) for option in options if option.startswith("--")), script
-    words += [word for pair in reduced.items() for word in pair]  # of an option that is given twice the last one counts
+    pairs = zip(*2 * [iter(word for word in options if word != "--peers")], strict=True)
+    words = [word for pair in (dict(pairs) | reduced).items() for word in pair]
     if "DRT_ENGINE_DATA" not in os.environ and "third_party" in script:
         return
+    assert len(benchmark(script, *words).splitlines()) > 5
+
+
+@cache
+def benchmark(*words):
+    """What a script prints; with its numbers reduced, lines of a page may be the same."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
-    ran = subprocess.run(
-        [sys.executable, ROOT / script, *words], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, ROOT / words[0], *words[1:]]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    assert len(ran.stdout.splitlines()) > 5
+    return ran.stdout
 
 
 BACKGROUND = []  # scheduler and workers, which run until the page is done
@@ -184,7 +191,7 @@ def same_text(printed, shown):
 
 
 def saved_empty(figure, path, **options):
-    """Make the file of a figure: drawing it into the file takes longer than all else on a page, and has tests."""
+    """Make the file of a figure: to draw it, and to find places for its parts, takes longest on a page and has tests."""
     figure.canvas.get_supported_filetypes()[options["format"]]
     Path(path).touch()
 
@@ -194,6 +201,8 @@ def saved_empty(figure, path, **options):
 def test_the_code_runs_and_prints_what_the_page_shows(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", saved_empty)
+    for module in ("canvas", "equal_axes"):
+        monkeypatch.setattr(f"drt_engine.plotting.{module}.arrange", lambda _: None)
     namespace = {"__name__": "page"}
     printed = ""
     for language, code, line in code_blocks(name):

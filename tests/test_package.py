@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -156,11 +157,15 @@ def constants(text):
 
     That is a comment on its lines or directly above, or a string directly below.
     """
-    lines, body = text.splitlines(), ast.parse(text).body
-    comments = {t.start[0] for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
-    for node, after in zip(body, [*body[1:], None], strict=True):
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None or not is_number(node.value):
-            continue
+    lines, body = text.splitlines(keepends=True), ast.parse(text).body
+    numbers = [
+        (node, after)
+        for node, after in pairwise([*body, None])
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and is_number(node.value)
+    ]
+    head = io.StringIO("".join(lines[: max((node.end_lineno for node, _ in numbers), default=0)]))
+    comments = {t.start[0] for t in tokenize.generate_tokens(head.readline) if t.type == tokenize.COMMENT}
+    for node, after in numbers:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = re.findall(r"\w+", " ".join(map(ast.unparse, targets)))
         if not all(re.fullmatch("_?[A-Z][A-Z0-9_]*", name) for name in names):
