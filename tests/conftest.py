@@ -6,6 +6,7 @@ import logging
 import os
 import pkgutil
 import signal
+from collections import Counter
 from pathlib import Path
 
 import coverage
@@ -30,24 +31,45 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-def pytest_collection_finish():
-    """Record what runs when a module is imported, which the first test that needs it may not.
+# While all is imported and collected there is no garbage, and looking for it among ever more objects takes a second.
+gc.disable()
+
+_CASES = 4
+"""So many cases of a test are recorded: others run the same lines, but where each is a file of another instrument."""
+
+_EACH_ITS_OWN = "readers"
+"""Folder of tests in which it is."""
+
+_UNRECORDED = pytest.StashKey[bool]()
+
+
+def pytest_collection_finish(session):
+    """Choose what is recorded, and record what runs when a module is imported, which the first test may not.
+
+    None are recorded in slow tests, and in others in the first cases alone: this takes half of their time again, and what
+    is left runs nearly all lines. A test that runs others is marked as recorded, in all its cases.
 
     Afterwards no garbage is looked for among what was imported and collected: half a million objects, 0.3 s each time.
     """
+    cases = Counter()
+    for item in session.items:
+        name = item.nodeid.partition("[")[0]
+        cases[name] += 1
+        slow, many = item.get_closest_marker("slow"), cases[name] > _CASES and item.path.parent.name != _EACH_ITS_OWN
+        item.stash[_UNRECORDED] = bool(slow or many) and not item.get_closest_marker("recorded")
     if coverage.Coverage.current() is not None:
         for module in pkgutil.walk_packages(drt.__path__, "drt_engine."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Record no lines in slow tests: this takes half of their time again, and the others run most of the same lines."""
-    unrecorded = item.get_closest_marker("slow") and not item.get_closest_marker("recorded")
-    measured = coverage.Coverage.current() if unrecorded else None
+    """Record lines, or none."""
+    measured = coverage.Coverage.current() if item.stash[_UNRECORDED] else None
     if measured is None:
         return (yield)
     measured.stop()
