@@ -46,8 +46,8 @@ _UNRECORDED = pytest.StashKey[bool]()
 def pytest_collection_finish(session):
     """Choose what is recorded, and record what runs when a module is imported, which the first test may not.
 
-    None are recorded in slow tests, and in others in the first cases alone: this takes half of their time again, and what
-    is left runs nearly all lines. A test that runs others is marked as recorded, in all its cases.
+    No lines are recorded in slow tests, and in others in the first cases alone: this takes half of their time again,
+    and what is left runs nearly all lines. A test that runs others is marked as recorded, in all its cases.
 
     Afterwards no garbage is looked for among what was imported and collected: half a million objects, 0.3 s each time.
     """

@@ -57,6 +57,14 @@ def fewer(files, tmp_path_factory):
     return path
 
 
+def test_demo_is_right_about_the_resistance(files):
+    folder, _ = files
+    result = drt.read_inversion(folder / "campaign.drt.h5")
+    assert result.solved.all()
+    truth = drt.simulate.campaign(drt.simulate.CampaignDesign(cycles=CYCLES, voltages=3)).r_pol
+    assert np.median(np.abs(result.r_pol / truth - 1)) < 0.02
+
+
 @pytest.mark.slow
 def test_demo_leaves_its_files_and_says_where(files):
     folder, output = files
@@ -65,14 +73,6 @@ def test_demo_leaves_its_files_and_says_where(files):
         assert name in output.replace("\n", "")
     assert "36 spectra" in output
     assert "true R_pol" in output
-
-
-def test_demo_is_right_about_the_resistance(files):
-    folder, _ = files
-    result = drt.read_inversion(folder / "campaign.drt.h5")
-    assert result.solved.all()
-    truth = drt.simulate.campaign(drt.simulate.CampaignDesign(cycles=CYCLES, voltages=3)).r_pol
-    assert np.median(np.abs(result.r_pol / truth - 1)) < 0.02
 
 
 @pytest.mark.slow

@@ -118,6 +118,7 @@ def filled(folder, arguments):
     return (folder / first, *(folder / NAMES[part] if part in NAMES else part for part in rest))
 
 
+@pytest.mark.recorded
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_figure_of_processes_is_drawn(folder, tmp_path, name):

@@ -191,7 +191,7 @@ def same_text(printed, shown):
 
 
 def saved_empty(figure, path, **options):
-    """Make the file of a figure: to draw it, and to find places for its parts, takes longest on a page and has tests."""
+    """Make the file of a figure: to draw it, and to place its parts, takes longer than all else, and has tests."""
     figure.canvas.get_supported_filetypes()[options["format"]]
     Path(path).touch()
 

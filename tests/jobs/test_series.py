@@ -409,6 +409,7 @@ def test_a_damaged_or_foreign_file_of_what_was_begun_counts_as_nothing(sheet, ou
     assert_same(drt.read_inversion(out), drt.invert(spectra, METHOD))
 
 
+@pytest.mark.recorded
 @pytest.mark.slow
 def test_progress_within_a_series(sheet, out, in_small_steps, monkeypatch):
     path, _ = sheet

@@ -265,6 +265,7 @@ def test_bands_are_wider_where_the_data_strain_against_the_prior(kind):
         assert np.median((high - low) / truth[there]) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "points"), [(3e-4, 71), (3e-4, 141), (1e-3, 281), (3e-3, 71), (1e-2, 71)])
 def test_intervals_of_ideal_rc_elements_cover_what_they_should(size, points):
     rng, frequency = np.random.default_rng(77), np.geomspace(1e5, 1e-2, points)

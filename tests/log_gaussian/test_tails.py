@@ -269,6 +269,7 @@ def test_a_loop_is_a_negative_peak(loop):
     assert (given.gamma_high >= loop.gamma).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arcs", "resistance", "tau"),
     [([(1, 0.01, 0.9)], 0.2, 0.3), ([(1, 1e-3, 0.9), (0.6, 0.05, 0.8)], 0.3, 2.0)],
@@ -327,6 +328,7 @@ def test_two_loops_are_two_elements_and_neither_is_surer_than_they_can_be_told_a
             assert 0.05 < own["r_error"].item() < 0.2
 
 
+@pytest.mark.slow
 def test_the_tail_beside_a_loop_is_chosen_with_it():
     # Without a loop, a capacitor is taken.
     z = 1 + zarc(FREQUENCY, 1, 0.01, 0.9) - 0.2 / (1 + 0.5 * S) + 0.05 / S**0.5
@@ -336,6 +338,7 @@ def test_the_tail_beside_a_loop_is_chosen_with_it():
     assert (result.peaks()["r"] < 0).sum() == 1
 
 
+@pytest.mark.slow
 def test_a_loop_at_the_end_of_the_window_is_known_no_better_than_what_lies_beyond():
     rng, frequency = np.random.default_rng(8), np.logspace(5, -2, 71)
     for tau in (10.0, 30.0):
@@ -422,6 +425,7 @@ def test_the_score_of_a_loop_is_that_of_one_more_unknown():
         assert scores[k] == pytest.approx(best, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", ["none", "auto"])
 def test_a_loop_is_looked_for_wherever_the_search_would_find_one(tail, monkeypatch):
     z = [ARCS / 70 - size / (1 + tau * S) for size, tau in ((0, 1), (0.006, 3), (0.01, 0.3), (0.02, 30), (0.1, 3))]

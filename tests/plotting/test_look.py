@@ -126,6 +126,7 @@ def test_each_may_have_a_scale_of_its_own():
     assert sum(text.get_text().startswith(r"$\gamma$ =") for axes in figure.axes[4:6] for text in axes.texts) == 2
 
 
+@pytest.mark.slow
 def test_cells_far_apart_have_scales_of_their_own_and_the_figure_says_so(caplog):
     rows = [np.flatnonzero(STATES["cell"] == cell)[:2] for cell in ("B", "C")]
     states, z = STATES.iloc[np.concatenate(rows)], SPECTRA.impedance[np.concatenate(rows)].copy()

@@ -115,6 +115,7 @@ def walled():
     return replace(result, coefficients=coefficients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1.0, 1e6])
 def test_a_wall_of_gamma_beyond_the_data_sets_no_scale_and_units_are_right(times):
     result = replace(walled(), coefficients=times * walled().coefficients)
