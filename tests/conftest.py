@@ -7,11 +7,13 @@ import os
 import pkgutil
 import signal
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import coverage
 import numpy as np
 import pytest
+import typer.main
 
 import drt_engine as drt
 
@@ -105,6 +107,16 @@ def compiling():
     logger.setLevel(logging.ERROR)
     yield
     logger.setLevel(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands():
+    """Make the commands of the command line once: where one is refused, this takes three quarters of the time."""
+    made = cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patched:
+        for place in ("typer.main.get_command", "typer.testing._get_command"):
+            patched.setattr(place, made)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
