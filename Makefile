@@ -31,13 +31,13 @@ check: $(VENV)/.installed-test
 	$(BIN)/coverage report
 
 # One thread for the linear algebra of each process, since a second one of small matrices does little but wait, at full
-# load. make test has all threads.
-everything: export OPENBLAS_NUM_THREADS = 1
+# load: that doubles the processor time. Tests of threads have theirs.
+test check compiled uncompiled everything fuzz: export OPENBLAS_NUM_THREADS = 1
+
 everything: $(VENV)/.collected
 	$(BIN)/pytest --quiet $(SHARED) $(COVERED) --cov-append $(addprefix --ignore=,$(FUZZ))
 
 # Kernels as plain Python, by which it is seen which of their lines are tested.
-uncompiled: export OPENBLAS_NUM_THREADS = 1
 uncompiled: $(VENV)/.collected
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest tests/kernels -m 'not slow and not compiled' --quiet $(SHARED) $(COVERED)
 

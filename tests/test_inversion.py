@@ -254,6 +254,18 @@ def test_threads_tiles_and_neighbours_change_no_bit(noisy, method, threads, monk
         np.testing.assert_array_equal(getattr(alone, name)[0], getattr(expected, name)[5], err_msg=name)
 
 
+@pytest.mark.slow
+def test_threads_of_linear_algebra_change_no_answer(noisy, method, answer):
+    # The last digit of the frequencies is another, so that the problem is prepared again.
+    spectra = drt.Spectra(np.nextafter(noisy.frequency, np.inf), noisy.impedance)
+    with threadpool_limits(limits=2, user_api="blas"):
+        result = drt.invert(spectra, method)
+    for name in RESULTS:
+        expected = getattr(answer, name)
+        scale = np.nanmax(np.abs(expected[np.isfinite(expected)]), initial=0.0)
+        np.testing.assert_allclose(getattr(result, name), expected, rtol=1e-9, atol=1e-9 * scale, err_msg=name)
+
+
 def test_a_number_of_threads_has_to_be_one(noisy, monkeypatch):
     monkeypatch.setenv("DRT_ENGINE_THREADS", "two")
     with pytest.raises(drt.InputError, match=r"DRT_ENGINE_THREADS must be a whole number from 1; got 'two'"):
