@@ -56,14 +56,22 @@ def fill(panels: Sequence[Axes]) -> None:
     low, high = _around(panels)
     for panel in panels:
         panel.set_aspect("auto")
-    # New limits may bring other tick labels, which take other room: hence twice.
+    # New limits may bring other tick labels, which take other room: hence twice, if they do.
     for _ in range(2):
         arrange(figure_of(panels[0]))
+        before = _tick_labels(panels)
         for panel in panels:
             place = panel.get_position(original=True).size * figure_of(panel).get_size_inches()
             _set_limits(panel, low, high, place[1] / place[0])
+        if _tick_labels(panels) == before:
+            break
     for panel in panels:
         panel.set_aspect("equal", adjustable="box")
+
+
+def _tick_labels(panels: Sequence[Axes]) -> list[str]:
+    axes = (axis for panel in panels for axis in (panel.xaxis, panel.yaxis))
+    return [label.get_text() for axis in axes for label in axis.get_ticklabels()]
 
 
 def _around(panels: Sequence[Axes]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
