@@ -33,8 +33,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-# While all is imported and collected there is no garbage, and looking for it among ever more objects takes a second.
-gc.disable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for no garbage while all is imported and collected: among ever more objects this takes a second or two."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
 
 _CASES = 4
 """So many cases of a test are recorded: others run the same lines, but where each is a file of another instrument."""
@@ -65,7 +72,6 @@ def pytest_collection_finish(session):
                 importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
-    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,9 @@ from drt_kernels.radial import Radial
 
 from . import truth
 
+# Each kind of function runs lines of its own.
+pytestmark = pytest.mark.recorded
+
 MU = {"narrow": 12.0, "usual": 2.5, "wide": 0.3}
 CASES = [(kind, order) for kind in Radial for order in range(3) if order < 2 or kind.name not in truth.NO_ORDER_2]
 
