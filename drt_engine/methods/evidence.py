@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg import lapack
 
 if TYPE_CHECKING:
     from drt_kernels.log_gaussian import Grid
@@ -78,53 +78,58 @@ def _integral(grid: "Grid", u: Array, lam: float, hessian: Array) -> float:
 
     `hessian` is that of the other, for ln γ first; the part of the prior is added.
     """
-    logs = grid.logs
-    slopes, bends = _slopes(grid), _bends(grid)
-    change = slopes @ u - grid.lean
+    bend = grid.bend
+    change = np.diff(u) - grid.lean
     stiff = lam * grid.slope
-    base = hessian.copy()
-    base[:logs, :logs] += (slopes.T * stiff) @ slopes
-    square = (bends @ u) ** 2
+    base = np.array(hessian, order="F")
+    _add(base, 0, stiff)
+    _add(base[1:, 1:], 0, stiff)
+    _add(base, 1, -stiff)
+    square = np.asarray(sum(bend[:, n] * u[n : n + len(bend)] for n in range(3))) ** 2
     expected = square.copy()
     for _ in range(_ROUNDS):
         curvature = grid.rate * lam / np.sqrt(grid.knee**2 + lam * expected)
-        whole = _with_bends(base, grid, curvature)
-        # Where γ vanishes, nothing holds its level but this.
-        whole[np.arange(logs), np.arange(logs)] *= 1.0 + _RIDGE
-        factor = np.linalg.cholesky(whole)
-        known = np.zeros((len(whole), len(bends)))
-        known[:logs] = bends.T
-        expected = square + np.sum(solve_triangular(factor, known, lower=True, check_finite=False) ** 2, axis=0)
+        factor = _factor(base, grid, curvature)
+        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        expected = square.copy()
+        for one in range(3):
+            for other in range(one + 1):
+                near = inverse.diagonal(other - one)[other : other + len(bend)]
+                expected += (1.0 + (one != other)) * bend[:, one] * bend[:, other] * near
     root = np.sqrt(1.0 + lam * expected / grid.knee**2)
     curvature = grid.rate * lam / (grid.knee * root)
     cost = 0.5 * float(stiff @ change**2)
     cost += float(np.sum(grid.rate * grid.knee * (root - 1.0) - 0.5 * curvature * (expected - square)))
     links = int(np.count_nonzero(grid.slope))
-    whole = _with_bends(base, grid, curvature)
-    whole[np.arange(logs), np.arange(logs)] *= 1.0 + _RIDGE
-    determinant = 2.0 * float(np.log(np.diagonal(np.linalg.cholesky(whole))).sum())
-    return 0.5 * (len(whole) * float(np.log(2.0 * np.pi)) - determinant + links * float(np.log(lam))) - cost
+    determinant = 2.0 * float(np.log(_factor(base, grid, curvature).diagonal()).sum())
+    return 0.5 * (len(base) * float(np.log(2.0 * np.pi)) - determinant + links * float(np.log(lam))) - cost
 
 
-def _slopes(grid: "Grid") -> Array:
-    return np.diff(np.eye(grid.logs), axis=0)
+def _add(matrix: Array, below: int, values: Array) -> None:
+    """Add values to the first elements of the diagonal, or of one below it."""
+    at = np.arange(values.size)
+    matrix[at + below, at] += values
 
 
-def _bends(grid: "Grid") -> Array:
-    bends = np.zeros((grid.logs - 2, grid.logs))
-    at = np.arange(grid.logs - 2)
-    for n in range(3):
-        bends[at, at + n] = grid.bend[:, n]
-    return bends
+def _factor(base: Array, grid: "Grid", curvature: Array) -> Array:
+    """Cholesky's factor, below the diagonal, of a matrix and what bends of a curvature say of their neighbours.
 
-
-def _with_bends(base: Array, grid: "Grid", curvature: Array) -> Array:
-    """Add what bends of some curvature say to a matrix: they are of three neighbours each."""
-    whole, at = base.copy(), np.arange(grid.logs - 2)
+    Raises
+    ------
+    LinAlgError
+        Where the matrix is not positive definite.
+    """
+    whole = base.copy(order="F")
     for one in range(3):
-        for other in range(3):
-            whole[at + one, at + other] += curvature * grid.bend[:, one] * grid.bend[:, other]
-    return whole
+        for other in range(one + 1):
+            _add(whole[other:, other:], one - other, curvature * grid.bend[:, one] * grid.bend[:, other])
+    # Where γ vanishes, nothing holds its level but this.
+    at = np.arange(grid.logs)
+    whole[at, at] *= 1.0 + _RIDGE
+    factor, failed = lapack.dpotrf(whole, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError
+    return np.asarray(factor)
 
 
 def log_normaliser(grid: "Grid") -> float:

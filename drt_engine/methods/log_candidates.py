@@ -694,7 +694,8 @@ class Candidate:
         (b, parts, given), model, prepared = problem, self.model, self.model.prepared
         y, scale, shifted, grid = model.linearised(b, *found)
         mean, spread, used = np.empty((1, y.size)), np.empty((1, y.size, y.size)), np.empty((1, 3))
-        log_gaussian.posteriors(shifted[None], parts[None], y[None], given[None], model.work(grid), mean, spread, used)
+        with model.work(grid) as work:
+            log_gaussian.posteriors(shifted[None], parts[None], y[None], given[None], work, mean, spread, used)
         factors = 1.0 / scale
         factors[model.logs : model.linear] *= size
         factors[: model.logs] = 1.0

@@ -5,6 +5,7 @@ negative, until it no longer changes (Gauss and Newton). So it takes part in the
 covariances, and in the certificate.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from drt_engine.elements import EXPONENTS, Terms
 from drt_engine.methods.evidence import log_evidence, log_normaliser
 from drt_engine.methods.log_gaussian_prepared import PreparedLogGaussian
-from drt_engine.methods.nearby import plain_tables, with_columns
+from drt_engine.methods.nearby import lent, plain_tables, with_columns
 from drt_engine.model.problem import Problem
 from drt_kernels import log_gaussian
 
@@ -124,10 +125,9 @@ class LogModel:
         """Collect what the kernel needs to know."""
         return with_columns(self.prepared.grid, columns)
 
-    def work(self, grid: "log_gaussian.Grid") -> "Handle":
-        """Make the arrays of the compiled search for a grid."""
-        tables = self.prepared.tables if self._plain else plain_tables(grid.columns, grid.size)
-        return log_gaussian.new_work(grid, tables)
+    def work(self, grid: "log_gaussian.Grid") -> "AbstractContextManager[Handle]":
+        """Lend the arrays of the compiled search for a grid."""
+        return lent(grid, self.prepared.tables if self._plain else plain_tables(grid.columns, grid.size))
 
     def fit(self, b: Array, parts: Array, given: Array, start: Array, shape: Array) -> Fit | None:
         """Find the solution for one spectrum.
@@ -191,8 +191,8 @@ class LogModel:
         """Solve the model that is linear around y."""
         shifted = b + y[self.linear :] @ columns[self.linear :]
         out, hyper, residual = np.empty((1, y.size)), np.empty((1, 3)), np.empty(1)
-        work = self.work(self.grid(columns))
-        log_gaussian.maximise(shifted[None], parts[None], y[None], given[None], work, out, hyper, residual)
+        with self.work(self.grid(columns)) as work:
+            log_gaussian.maximise(shifted[None], parts[None], y[None], given[None], work, out, hyper, residual)
         return out[0], hyper[0], float(residual[0])
 
     def _finished(self, b: Array, parts: Array, given: Array, found: tuple[Array, Array, Array, float]) -> Fit:

@@ -1,6 +1,11 @@
 """Products of the impedances of two hat functions as sums of those of their neighbours; see `drt_kernels.curvature`."""
 
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +15,10 @@ from drt_engine.model.discretisation import discretise
 from drt_engine.model.problem import Problem
 from drt_kernels import curvature, log_gaussian
 
-__all__ = ["plain_tables", "tables", "with_columns"]
+if TYPE_CHECKING:
+    from drt_kernels.held import Handle
+
+__all__ = ["lent", "plain_tables", "tables", "with_columns"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -23,6 +31,9 @@ _DECAY = 12.0
 
 _GOOD = 1e10
 """Largest sum of weights times the square of γ for which Newton's steps by the fitted products are as good as exact."""
+
+_KINDS, _EACH = 16, 8
+"""Of how many sizes arrays of searches are kept, and how many of each: a megabyte, for as many threads."""
 
 
 def tables(problem: Problem) -> "curvature.Tables":
@@ -90,6 +101,44 @@ def plain_tables(columns: Array, size: int) -> "curvature.Tables":
     return curvature.Tables(
         padded, across, squares, np.arange(size), none, none, none, np.full(curvature.SPECIAL, -1), 0.0, 0.0
     )
+
+
+_idle: "OrderedDict[tuple[object, ...], list[Handle]]" = OrderedDict()
+_turn = Lock()
+
+
+@contextmanager
+def lent(grid: "log_gaussian.Grid", tables: "curvature.Tables") -> "Iterator[Handle]":
+    """Lend the arrays of a search, which keep nothing from one to the next: to make them takes as long as a short one.
+
+    Parameters
+    ----------
+    grid : Grid
+        What the kernel knows of the problem; copied.
+    tables : Tables
+        What the second derivative is made from; copied.
+    """
+    given = *grid, *tables
+    key = tuple(one.shape if isinstance(one, np.ndarray) else one for one in given)
+    with _turn:
+        some = _idle.get(key)
+        work = some.pop() if some else None
+    if work is None:
+        own: list[Any] = [one.copy() if isinstance(one, np.ndarray) else one for one in given]
+        made = log_gaussian.Grid(*own[: len(grid)]), curvature.Tables(*own[len(grid) :])
+        work = log_gaussian.new_work(*made)
+    else:
+        for one, other in zip((*work.grid, *work.tables), given, strict=True):
+            if isinstance(one, np.ndarray):
+                one[...] = other
+    yield work
+    with _turn:
+        kept = _idle.setdefault(key, [])
+        _idle.move_to_end(key)
+        if len(kept) < _EACH:
+            kept.append(work)
+        if len(_idle) > _KINDS:
+            _idle.popitem(last=False)
 
 
 def _whole(frequency: Array, y: Array) -> ComplexArray:

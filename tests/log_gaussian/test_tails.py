@@ -12,7 +12,7 @@ from drt_engine.cli import app
 from drt_engine.elements import Terms, tail_column
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods import log_candidates
-from drt_engine.methods.evidence import log_normaliser
+from drt_engine.methods.evidence import _integral, log_normaliser
 from drt_engine.methods.hidden_loops import loop_scores
 from drt_engine.methods.log_candidates import LogModels
 from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, PreparedLogGaussian
@@ -86,6 +86,29 @@ def test_the_evidence_is_bounded_from_below_and_closely():
     exact = np.log(density.sum() * 0.02**2)
     # That of a bound by one parabola for the one bend: a fifth of a unit, in a difference of logarithms.
     assert exact - 0.2 < log_normaliser(grid) <= exact
+
+
+def test_the_integral_over_gamma_is_that_of_whole_matrices(found):
+    prepared = found.method.models(FREQUENCY, found.expansion).candidate(Terms("cpe", "coil"), np.ones(found.tau.size))
+    grid, rng = prepared.model.prepared.grid, np.random.default_rng(3)
+    logs, lam = grid.logs, 1.3
+    root = rng.normal(size=(logs + 3, logs + 3))
+    u, hessian = rng.normal(size=logs).cumsum(), root @ root.T / 50
+    bends = np.zeros((logs - 2, logs + 3))
+    for i in range(logs - 2):
+        bends[i, i : i + 3] = grid.bend[i]
+    slopes = np.diff(np.eye(logs + 3), axis=0)[: logs - 1]
+    base = hessian + slopes.T @ np.diag(lam * grid.slope) @ slopes
+    square = expected = (bends[:, :logs] @ u) ** 2
+    for _ in range(5):
+        curvature = grid.rate * lam / np.sqrt(grid.knee**2 + lam * expected)
+        whole = base + bends.T @ np.diag(curvature) @ bends
+        before, expected = expected, square + np.diag(bends @ np.linalg.inv(whole) @ bends.T)
+    modulus = np.sqrt(1 + lam * before / grid.knee**2)
+    cost = 0.5 * lam * grid.slope @ (np.diff(u) - grid.lean) ** 2
+    cost += np.sum(grid.rate * grid.knee * (modulus - 1) - 0.5 * curvature * (before - square))
+    size = 0.5 * (len(whole) * np.log(2 * np.pi) - np.linalg.slogdet(whole)[1] + (logs - 1) * np.log(lam))
+    assert _integral(grid, u, lam, hessian) == pytest.approx(size - cost, abs=1e-7)
 
 
 def test_each_tail_is_found_and_none_where_there_is_none(found):
