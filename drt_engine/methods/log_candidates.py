@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.elements import Sign, Tail, TailName, Terms, tail_kinds
+from drt_engine.elements import EXPONENTS, Sign, Tail, TailName, Terms, tail_kinds
 from drt_engine.methods.base import Solution
 from drt_engine.methods.hidden_loops import NO_SIGN, hidden_loops, loop_score, loop_scores
 from drt_engine.methods.log_gaussian_prepared import EARLY_END, END, Noise, PreparedLogGaussian, held_down
@@ -40,8 +40,9 @@ _CLEAR = 20.0
 """The same from which on a range whose ends have yet to be moved to where γ goes through zero is looked at."""
 
 _TAIL_LIKELY, _RARE = float(np.log(4.0)), float(np.log(2.0))
-"""Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor is behind a
-constant-phase element before the data: electrodes that block are rarely ideal."""
+"""Difference of logarithms of evidence from which on a tail is taken to be there; and what a capacitor, or a Warburg
+element, is behind a constant-phase element before the data: electrodes that block are rarely ideal. With it, n = 0.5
+and 0.6 are told apart about equally well at 1 % noise."""
 
 _HOPELESS = float(np.log(1e4))
 """Difference from which on a tail is not tried again with γ that ends in a straight line: that adds 3 at most."""
@@ -74,6 +75,10 @@ it, and R_pol is up to 40 % too large."""
 
 _LOST, _STEPS = 1.0, (0.03, 0.015, 0.007, 0.0035)
 """By how much the logarithm of the evidence may fall when a shape is let go of; and steps of looking for it else."""
+
+_NEARBY, _MOVES = 0.02, 5
+"""How far apart exponents are whose evidence tells where it is largest, half of what an exponent is known to at 1 %
+noise; and how often they are moved."""
 
 _COARSE, _TRIED, _NODE_STEPS, _MOST, _KEPT = 8, 4, (3, 1), 24, 256
 """Spacing of the ends of negative ranges that are tried at first, how many of them are solved, by how much their ends
@@ -247,6 +252,8 @@ class LogModels:
         if best.tail in _ENDING:
             fits = self._ended(fits, best)
             best, tail_uncertain = self._choose(fits.found)
+            if self._noisy(fits.problem[1], fits.found[best].hyper):
+                fits.found[best] = fits.candidates[best].marginal(fits.problem, fits.found[best])
         return fits.candidates[best], fits.found[best], tail_uncertain
 
     def _may_have_loops(self, fits: "_Fits", terms: Terms) -> bool:
@@ -414,7 +421,7 @@ class LogModels:
         # A Warburg element has no doubt of its exponent: it is taken where that of another one has been ruled out.
         free = by_tail.get("cpe", best) if best.tail == "warburg" else best
         apart = abs(self._exponent(free, solved[free]) - 0.5) > _ALIKE
-        if apart and solved[free].evidence > solved[best].evidence - _TAIL_LIKELY:
+        if apart and solved[free].evidence > solved[best].evidence - _RARE:
             best = free
         r_pol = self._r_pol(solved[best], signs)
         exponent = self._exponent(best, solved[best])
@@ -461,6 +468,10 @@ class LogModels:
                 continue
             problem = b[k], parts[k], given[k]
             sure = candidate.certainty(problem, (values, shape), float(size[k]), loops=self._looks_for_loops)
+            if self._tail == "auto" and terms[k].tail == "warburg":
+                # Other exponents were tried as well.
+                free = self.candidate(Terms("cpe", terms[k].inductance), signs, end, straight=straight)
+                sure = sure.widened(free.doubt(problem, (values, np.insert(shape, 0, 0.5)), float(size[k])))
             own = [logs + names.index(name) for name in (*candidate.terms.series_elements, *candidate.terms.shapes)]
             place = np.array([*range(logs), *own])
             pull[k][:, place], shift[k, place], hyper[k] = sure.pull, sure.shift, sure.hyper
@@ -596,6 +607,12 @@ class _Certainty(NamedTuple):
     """Sign of a loop that was not found, in standard deviations; infinite where γ is negative."""
     strain: float
 
+    def widened(self, doubt: Array) -> "_Certainty":
+        """Return the same with unknowns that move as one more moves by its standard deviation, shape (N,)."""
+        uncut = self.uncut.copy()
+        uncut[1] = np.hypot(uncut[1], doubt[doubt.size - uncut.shape[1] :])
+        return self._replace(covariance=self.covariance + doubt[:, None] * doubt, uncut=uncut)
+
 
 class _Rows:
     """Solutions of spectra, put in one by one."""
@@ -721,6 +738,32 @@ class Candidate:
             score = loop_score(self.omega, self._expansion.tau, data, known)
         return _Certainty(pull, mean[0], used[0], spread[0], loose[0], allowed, hidden, score, float(strain))
 
+    def doubt(self, problem: _Problem, found: tuple[Array, Array], size: float) -> Array:
+        """How far all else moves as n moves by what it is uncertain, beside a Warburg element, shape (N - 1,).
+
+        n is ½, or that of a constant-phase element, normal around n̂ with a variance v. With ½ of the probability p,
+        (n − ½)² is (1 − p) (v + (n̂ − ½)²) in the mean. p is that of the ratio of the densities of n at ½ after and
+        before the data (J. M. Dickey, Ann. Math. Stat. 42 (1971) 204), if both elements are as probable beforehand.
+
+        Parameters
+        ----------
+        problem, found, size
+            As :meth:`certainty` takes them, for n = ½.
+        """
+        sure, (b, parts, _), model = self.certainty(problem, found, size, loops=False), problem, self.model
+        y, scale, shifted, grid = model.linearised(b, *found)
+        at = model.linear + self.terms.shapes.index("exponent")
+        columns, value = grid.columns[: y.size], np.concatenate([np.exp(y[: model.logs]), y[model.logs :]])
+        left = shifted - value @ columns
+        weights = model.prepared.root_weights(left, sure.hyper[:2] @ parts)
+        along = np.delete(sure.covariance[at], at)
+        v = float(sure.covariance[at, at])
+        off = v * float(scale[at] * (columns[at] * weights) @ (left * weights))
+        most = (1.0 - EXPONENTS[0]) / np.sqrt(2.0 * np.pi * v)
+        # Farther from ½, another exponent would have been taken.
+        square = min(off**2 / v, 2.0 * max(float(np.log(most)) - _RARE, 0.0))
+        return np.asarray(along * np.sqrt((1.0 + square) / (1.0 + most * np.exp(-0.5 * square)) / v))
+
     def starts(self, b: Array) -> list[Array]:
         """Where the search begins for spectra, one for each shape that is tried: ln γ and linear unknowns, (K, N) each.
 
@@ -769,6 +812,44 @@ class Candidate:
             Data, parts of the variance and what is given, as :meth:`fit` takes them.
         """
         return self.fit(*problem, [some[0] for some in self.starts(problem[0][None])])
+
+    def marginal(self, problem: _Problem, found: Fit) -> Fit:
+        """Move the exponent of a tail to where the evidence is largest, with γ integrated over.
+
+        The most probable γ and n together have an n that is too high where the noise is large: there is more room for γ
+        beside it. Beside other shapes, and at its bound, n stays.
+
+        Parameters
+        ----------
+        problem : tuple
+            Data, parts of the variance and what is given, as :meth:`fit` takes them.
+        found : Fit
+            The solution with n free.
+        """
+        if self.terms.shapes != ("exponent",) or not found.shape[0] > 0.0:
+            return found
+        b, parts, given = problem
+        y = self.model.linearised(b, found.values, found.shape)[0][: self.model.linear]
+        most = float(self.model.bounds[0])
+
+        def held(at: float) -> Fit | None:
+            return self.model.fit_held(b, parts, given, y, np.array([at]))[1]
+
+        centre = at = float(found.shape[0])
+        for _ in range(_MOVES):
+            centre = min(max(at, _NEARBY), most - _NEARBY)
+            fits = [held(centre + step) for step in (-_NEARBY, 0.0, _NEARBY)]
+            low, middle, high = (-np.inf if fit is None else fit.evidence for fit in fits)
+            bend = low - 2.0 * middle + high
+            if not np.isfinite(bend):
+                return found
+            slope = 0.5 * (high - low)
+            step = -slope / bend if bend < 0.0 else 2.0 * np.sign(slope)
+            at = min(max(centre + _NEARBY * min(max(step, -2.0), 2.0), 0.0), most)
+            if abs(at - centre) <= _NEARBY:
+                break
+        best = held(at)
+        return found if best is None or best.residual > OPTIMALITY_TOLERANCE else best
 
     def _profiled(self, b: Array, parts: Array, given: Array, y: Array, best: Fit) -> Fit:
         """Look for the largest evidence with the shapes held, where letting go of them leads to a worse solution."""

@@ -208,7 +208,7 @@ def test_a_tail_is_taken_at_four_to_one_and_a_capacitor_at_two_to_one(evidence, 
 
 
 @pytest.mark.parametrize(
-    ("evidence", "exponent", "tail"), [(6.0, 0.6, "cpe"), (6.5, 0.6, "warburg"), (6.0, 0.53, "warburg")]
+    ("evidence", "exponent", "tail"), [(5.6, 0.6, "cpe"), (5.8, 0.6, "warburg"), (5.6, 0.53, "warburg")]
 )
 def test_a_warburg_element_is_taken_where_other_exponents_are_ruled_out(evidence, exponent, tail):
     discretisation = discretise(FREQUENCY[::8], Expansion(np.logspace(-4, 0, 5), "piecewise-linear", np.nan), 1)
@@ -220,6 +220,67 @@ def test_a_warburg_element_is_taken_where_other_exponents_are_ruled_out(evidence
     }
     best, unsure = models._choose(fits)
     assert (best.tail, unsure) == (tail, exponent == 0.6)
+
+
+def problems(models, given):
+    """Data, parts of the variance and what is given, for each spectrum; and sizes."""
+    b, size = models._prepared.data(given.impedance)
+    parts, held = models._prepared.variance(b, size)
+    held[:, 2] = np.nan
+    return list(zip(b, parts, held, strict=True)), size
+
+
+def test_the_exponent_beside_noise_is_that_of_the_largest_evidence():
+    method, given = drt.LogGaussian(tail="cpe"), spectra(ARCS + 1 / (0.3 * S**0.5), 1e-2, 4, 1000)
+    result = drt.invert(given, method)
+    models = method.models(FREQUENCY, result.expansion)
+    candidate = models.candidate(Terms("cpe", "coil"), models._plus, EARLY_END, straight=True)
+    joint = []
+    for problem, exponent in zip(problems(models, given)[0], result.tail_exponent, strict=True):
+        free = candidate.refit(problem)
+        start = candidate.model.linearised(problem[0], free.values, free.shape)[0][:-1]
+        tried = exponent + np.array([-0.03, -0.01, 0.0, 0.01, 0.03])
+        low, less, middle, more, high = (
+            candidate.model.fit_held(*problem, start, np.array([1 - n]))[1].evidence for n in tried
+        )
+        assert middle > max(low, high)
+        assert middle > max(less, more) - 0.01
+        joint.append(1 - free.shape[0])
+    # The most probable γ and n together have more of an exponent.
+    assert np.mean(joint) - np.mean(result.tail_exponent) > 0.01
+    np.testing.assert_allclose(result.optimality, 0, atol=1e-8)
+
+
+def test_a_warburg_element_that_was_chosen_has_the_doubt_of_its_exponent():
+    # It is taken for n = 0.55 in half of the spectra at 1 % noise.
+    given = spectra(ARCS + 1 / (0.3 * S**0.55), 1e-2, 12, 1000)
+    result = drt.invert(given, drt.LogGaussian(tail="auto"), level=0.95)
+    named = drt.invert(given, drt.LogGaussian(tail="warburg"), level=0.95).intervals
+    taken = result.tail == "warburg"
+    assert np.count_nonzero(taken) >= 4
+    found = result.intervals
+    assert ((found.r_pol_low <= 70) & (found.r_pol_high >= 70))[taken].all()
+    assert np.mean(named.r_pol_high[taken] < 70) >= 0.3
+    assert (found.r_pol_high - found.r_pol_low < 8)[taken].all()
+    # The unknowns move as solutions with exponents around ½ do.
+    models = result.method.models(FREQUENCY, result.expansion)
+    k, terms = int(np.flatnonzero(taken)[0]), Terms("cpe", "coil")
+    free = models.candidate(terms, models._plus, EARLY_END, straight=True)
+    known, size = problems(models, given)
+    least = models.candidate(Terms("warburg", "coil"), models._plus, EARLY_END, straight=True).refit(known[k])
+    problem = known[k][0], known[k][1], least.hyper
+    values, *_ = dataclasses.astuple(least)
+    doubt = free.doubt(problem, (values, np.array([0.5])), size[k])
+    start = free.model.linearised(known[k][0], values, np.array([0.5]))[0][:-1]
+    both = [dataclasses.astuple(free.model.fit_held(*problem, start, np.array([p]))[1])[0] for p in (0.48, 0.52)]
+    moved = (
+        np.concatenate([np.log(both[1] / both[0])[: free.model.logs], (both[1] - both[0])[free.model.logs :]]) / 0.04
+    )
+    gamma = values[: free.model.logs] * result.expansion.areas
+    doubt[free.model.logs :] /= size[k]
+    by_r_pol = gamma @ doubt[: free.model.logs] / (gamma @ moved[: free.model.logs])
+    assert 0.02 < abs(by_r_pol) < 0.1
+    assert doubt[-1] / moved[-1] == pytest.approx(by_r_pol, rel=0.15)
 
 
 def test_without_noise_the_residual_vanishes():
