@@ -7,7 +7,7 @@ covariances, and in the certificate.
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ _ROUNDS, _SETTLED = 15, 3e-3
 _FINAL_ROUNDS, _FINAL = 120, 1e-9
 """Further steps with noise and λ that stay, and the change, in standard deviations, that ends them: below the tolerance
 of the optimality residual, which a solution has to meet."""
+
+_STEADY = 0.5
+"""Largest share of the step before, in modulus, that further ones are foreseen from."""
 
 _NEAR, _FALL = 3, 4.0
 """How many intervals of relaxation times beside a change of sign ln |γ| is expected to fall in, and how steeply. It
@@ -98,6 +101,8 @@ class LogModel:
         # All columns are those of the problem, whose solutions are then the same as without other models.
         self._plain = not terms.shapes and bool((signs > 0.0).all())
         self.size = self.linear + len(terms.shapes)
+        # Which linear unknown a shape belongs to.
+        self._owners = {name: "inductance" if name == "loss" else "tail" for name in terms.shapes}
         self.bounds = np.array([np.inf if name == "diffusion" else 1.0 - EXPONENTS[0] for name in terms.shapes])
 
     def matrix(self, y: Array, shape: Array) -> tuple[Array, Array]:
@@ -106,13 +111,10 @@ class LogModel:
         Those of the shapes are for the amplitudes in y. Columns beside those of γ have norm 1.
         """
         problem, terms = self.prepared.problem, self.terms
-        columns = np.empty((self.size, len(problem.matrix)))
-        columns[: self.linear] = problem.transposed
-        scale = np.concatenate([problem.scale, np.ones(len(terms.shapes))])
+        columns, scale = (part.copy() for part in self._same)
         for at, name in enumerate(problem.series_elements, start=self.logs):
-            whole = _stacked(terms.column(name, self.omega, shape))
-            scale[at] = np.linalg.norm(whole)
-            columns[at] = whole / scale[at]
+            if name in self._owners.values():
+                columns[at], scale[at] = self._column(name, shape)
         for at, name in enumerate(terms.shapes, start=self.linear):
             of, column = terms.derivative(name, self.omega, shape)
             owner = self.logs + problem.series_elements.index(of)
@@ -120,6 +122,24 @@ class LogModel:
             scale[at] = max(float(np.linalg.norm(change)), 1e-300)
             columns[at] = change / scale[at]
         return columns, scale
+
+    @cached_property
+    def _same(self) -> tuple[Array, Array]:
+        """What :meth:`matrix` returns, with what does not depend on the shapes."""
+        problem = self.prepared.problem
+        columns = np.empty((self.size, len(problem.matrix)))
+        columns[: self.linear] = problem.transposed
+        scale = np.concatenate([problem.scale, np.ones(len(self.terms.shapes))])
+        for at, name in enumerate(problem.series_elements, start=self.logs):
+            if name not in self._owners.values():
+                columns[at], scale[at] = self._column(name, np.zeros(len(self.terms.shapes)))
+        return columns, scale
+
+    def _column(self, name: str, shape: Array) -> tuple[Array, float]:
+        """Column of a linear unknown of norm 1, and its norm."""
+        whole = _stacked(self.terms.column(name, self.omega, shape))
+        norm = float(np.linalg.norm(whole))
+        return whole / norm, norm
 
     def grid(self, columns: Array) -> "log_gaussian.Grid":
         """Collect what the kernel needs to know."""
@@ -148,7 +168,7 @@ class LogModel:
         Fit or None
             None where a term with a shape vanished: another model is the same without it.
         """
-        y, asked, final = np.concatenate([start, shape]), given, 0
+        y, asked, final, last = np.concatenate([start, shape]), given, 0, (np.inf, 0.0)
         for n in range(_ROUNDS + _FINAL_ROUNDS):
             if self._vanished(y):
                 return None
@@ -159,6 +179,13 @@ class LogModel:
             wanted = y[self.linear :] / scale[self.linear :]
             deviation = self._deviations(columns, parts, hyper) / scale[self.linear :]
             jump = float(np.max(np.abs(wanted - shape) / deviation, initial=0.0))
+            if shape.size == 1 and final > 0:
+                # The step goes to zero about linearly in the shape: its zero is where the secant has it.
+                here = float(shape[0]), float(wanted[0] - shape[0])
+                steepness = (here[1] - last[1]) / (here[0] - last[0]) if here[0] != last[0] else -1.0
+                if abs(steepness + 1.0) < _STEADY:
+                    wanted = shape - here[1] / steepness
+                last = here
             if (share := self._share(wanted - shape)) < 1.0:
                 y = before + share * (y - before)
                 wanted = shape + share * (wanted - shape)
@@ -281,9 +308,8 @@ class LogModel:
 
     def _vanished(self, y: Array) -> bool:
         """Whether an amplitude that a shape belongs to is zero."""
-        owners = {"loss": "inductance"}
         series_elements = self.prepared.problem.series_elements
-        return any(y[self.logs + series_elements.index(owners.get(name, "tail"))] <= 0.0 for name in self.terms.shapes)
+        return any(y[self.logs + series_elements.index(owner)] <= 0.0 for owner in self._owners.values())
 
     def _deviations(self, columns: Array, parts: Array, hyper: Array) -> Array:
         """Return standard deviations of the scaled shapes if all else were known."""
