@@ -82,9 +82,9 @@ def _integral(grid: "Grid", u: Array, lam: float, hessian: Array) -> float:
     change = np.diff(u) - grid.lean
     stiff = lam * grid.slope
     base = np.array(hessian, order="F")
-    _add(base, 0, stiff)
-    _add(base[1:, 1:], 0, stiff)
-    _add(base, 1, -stiff)
+    _add(base, (0, 0), stiff)
+    _add(base, (1, 1), stiff)
+    _add(base, (1, 0), -stiff)
     square = np.asarray(sum(bend[:, n] * u[n : n + len(bend)] for n in range(3))) ** 2
     expected = square.copy()
     for _ in range(_ROUNDS):
@@ -105,10 +105,11 @@ def _integral(grid: "Grid", u: Array, lam: float, hessian: Array) -> float:
     return 0.5 * (len(base) * float(np.log(2.0 * np.pi)) - determinant + links * float(np.log(lam))) - cost
 
 
-def _add(matrix: Array, below: int, values: Array) -> None:
-    """Add values to the first elements of the diagonal, or of one below it."""
-    at = np.arange(values.size)
-    matrix[at + below, at] += values
+def _add(matrix: Array, first: tuple[int, int], values: Array) -> None:
+    """Add values to elements along a diagonal, from a first one on; columns are contiguous."""
+    size = len(matrix)
+    along = matrix.reshape(-1, order="F")[first[0] + first[1] * size :: size + 1]
+    along[: values.size] += values
 
 
 def _factor(base: Array, grid: "Grid", curvature: Array) -> Array:
@@ -122,10 +123,9 @@ def _factor(base: Array, grid: "Grid", curvature: Array) -> Array:
     whole = base.copy(order="F")
     for one in range(3):
         for other in range(one + 1):
-            _add(whole[other:, other:], one - other, curvature * grid.bend[:, one] * grid.bend[:, other])
+            _add(whole, (one, other), curvature * grid.bend[:, one] * grid.bend[:, other])
     # Where γ vanishes, nothing holds its level but this.
-    at = np.arange(grid.logs)
-    whole[at, at] *= 1.0 + _RIDGE
+    _add(whole, (0, 0), _RIDGE * whole.diagonal()[: grid.logs])
     factor, failed = lapack.dpotrf(whole, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError
