@@ -748,7 +748,7 @@ class Candidate:
         Parameters
         ----------
         problem, found, size
-            As :meth:`certainty` takes them, for n = ½.
+            As :meth:`certainty` takes them, for n = ½. Zeros where nothing is known of n.
         """
         sure, (b, parts, _), model = self.certainty(problem, found, size, loops=False), problem, self.model
         y, scale, shifted, grid = model.linearised(b, *found)
@@ -758,6 +758,8 @@ class Candidate:
         weights = model.prepared.root_weights(left, sure.hyper[:2] @ parts)
         along = np.delete(sure.covariance[at], at)
         v = float(sure.covariance[at, at])
+        if not (v > 0.0 and np.isfinite(along).all()):
+            return np.zeros(along.size)
         off = v * float(scale[at] * (columns[at] * weights) @ (left * weights))
         most = (1.0 - EXPONENTS[0]) / np.sqrt(2.0 * np.pi * v)
         # Farther from ½, another exponent would have been taken.
