@@ -2,7 +2,7 @@
 
 An exponent is found with the rest: the model is made linear around it, and its change is one more unknown that is not
 negative, until it no longer changes (Gauss and Newton). So it takes part in the noise that is found, in the
-covariances, and in the certificate.
+covariances, and in the certificate. Beside much noise it is then moved to where the evidence is largest, and held.
 """
 
 from contextlib import AbstractContextManager
