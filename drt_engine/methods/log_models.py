@@ -8,6 +8,7 @@ covariances, and in the certificate. Beside much noise it is then moved to where
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
