@@ -230,6 +230,23 @@ def problems(models, given):
     return list(zip(b, parts, held, strict=True)), size
 
 
+def test_arrays_that_are_lent_hold_what_was_given():
+    method = drt.LogGaussian(tail="cpe", tau=TAU)
+    models = method.models(FREQUENCY, method.expansion(FREQUENCY))
+    model = models.candidate(Terms("cpe", "coil"), models._plus).model
+    y = np.append(np.zeros(model.linear), 0.3)
+    first, second = (model.grid(model.matrix(y, np.array([p]))[0]) for p in (0.3, 0.4))
+    with model.work(first) as work, model.work(second) as other:
+        for held, grid in ((work, first), (other, second)):
+            np.testing.assert_array_equal(held.grid.columns, grid.columns)
+            np.testing.assert_array_equal(held.grid.lean, grid.lean)
+            np.testing.assert_array_equal(held.tables.across[:, : grid.size].T, grid.columns[: grid.size])
+    with model.work(second) as again:
+        assert again is other or again is work
+        np.testing.assert_array_equal(again.grid.columns, second.columns)
+    assert not np.shares_memory(again.grid.lean, model.prepared.grid.lean)
+
+
 def test_the_exponent_beside_noise_is_that_of_the_largest_evidence():
     method, given = drt.LogGaussian(tail="cpe"), spectra(ARCS + 1 / (0.3 * S**0.5), 1e-2, 4, 1000)
     result = drt.invert(given, method)
