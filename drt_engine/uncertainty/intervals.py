@@ -308,6 +308,7 @@ def posterior_of(
         strain=None,
         together=False,
         end=None,
+        departure=None,
         **whole,
     )
     return posterior

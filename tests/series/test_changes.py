@@ -361,7 +361,10 @@ def bands(result, level):
     """γ and R_pol by the definition, one state after another: K pairs of ends each."""
     joined, rows = result._joined, np.arange(len(result))
     joint, alone = joined.posterior(0), joined.separate_posterior(rows)
-    logs, z = result.tau.size, quantile(level)
+    logs, z, y = result.tau.size, quantile(level), np.log(result.tau)
+    # There are fewer states than it is averaged over.
+    single = drt.invert(drt.Spectra(result.frequency, result.impedance), drt.LogGaussian())
+    departure = np.log(result.coefficients / single.coefficients).mean(axis=0)
     out = []
     for k in rows:
         gamma = result.coefficients[k]
@@ -369,9 +372,13 @@ def bands(result, level):
         step, doubt = alone.pull[k][:, :logs]
         rest = np.sqrt(np.maximum(variance - doubt**2, 0.01 * variance))
         shift, half = joint.shift[k, :logs], np.sqrt(variance)
-        wide = min(np.sqrt(0.3**2 + 2.0 * alone.strain[k]), 2.5)
-        low = np.minimum(shift, 0) + wide * np.minimum(-z * half, step - z * rest)
-        high = np.maximum(shift, 0) + wide * np.maximum(z * half, step + z * rest)
+        wide = min(np.sqrt(0.15**2 + 2.0 * alone.strain[k]), 2.5)
+        # By how much the series departs from its spectra alone, within 0.6 in ln τ, and what a level γ may hide.
+        near = np.exp(-0.5 * ((y[:, None] - y) / 0.6) ** 2)
+        departed = np.sqrt(near @ departure**2 / near.sum(axis=1))
+        common = z * np.hypot(0.1 / (1.0 + np.gradient(np.log(gamma), y) ** 2), 0.5 * departed)
+        low = np.minimum(shift, 0) - np.hypot(wide * np.minimum(-z * half, step - z * rest), common)
+        high = np.maximum(shift, 0) + np.hypot(wide * np.maximum(z * half, step + z * rest), common)
         share = gamma * joint.expansion.areas
         share, size = share / share.sum(), share.sum()
         deviation = np.sqrt(share @ joint.covariance[k, :logs, :logs] @ share)
@@ -380,6 +387,8 @@ def bands(result, level):
         shift = share @ shift
         least = min(min(shift, 0) - z * wide * deviation, min(shift, 0) + led - z * sure)
         most = max(max(shift, 0) + z * wide * deviation, max(shift, 0) + led + z * sure)
+        further = 0.35 * z * share @ (1.0 - np.exp(-departure))
+        least, most = -np.hypot(least, min(further, 0.0)), np.hypot(most, max(further, 0.0))
         out.append((gamma * np.exp(low), gamma * np.exp(high), size * np.exp(least), size * np.exp(most)))
     return [np.array(each) for each in zip(*out, strict=True)]
 
@@ -402,6 +411,58 @@ def test_strain_makes_intervals_of_a_series_wider(joint):
     assert (low_more < low).all()
     assert (high_more >= high).all()
     assert (np.subtract(*more.r_pol_interval()) < np.subtract(*found.r_pol_interval())).all()
+
+
+def departing(seed):
+    """Twenty-eight spectra with log-normal processes and a noise of 3 %, and their γ and R_pol."""
+    y = np.linspace(np.log(1e-9), np.log(1e3), 4001)
+    at = np.log(WINDOW)
+
+    def gamma(y):
+        parts = ((30.0, 1e-4, 0.9), (np.linspace(10.0, 30.0, 28)[:, None], 0.01, 1.1))
+        return sum(r / (w * np.sqrt(2.0 * np.pi)) * np.exp(-0.5 * ((y - np.log(t)) / w) ** 2) for r, t, w in parts)
+
+    z = 10.0 + (gamma(y) * (y[1] - y[0])) @ (1.0 / (1.0 + 2j * np.pi * FREQUENCY[:, None] * np.exp(y))).T
+    rng = np.random.default_rng(seed)
+    z += 0.03 * 40.0 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    return drt.Spectra(FREQUENCY, z, {"voltage": np.arange(28.0)}), gamma(at), 30.0 + np.linspace(10.0, 30.0, 28)
+
+
+def test_a_series_that_departs_from_its_spectra_alone_is_less_certain():
+    spectra, gamma, r_pol = departing(seed=3)
+    result = drt.invert(spectra, drt.LogGaussian(along="voltage"))
+    found = result._joined.posterior(0)
+    apart = np.log(result.coefficients / drt.invert(spectra, drt.LogGaussian()).coefficients)
+    for k in (0, 5, 14, 27):
+        mean = apart[max(k - 12, 0) : k + 13].mean(axis=0)
+        np.testing.assert_allclose(found.departure[k], mean, atol=1e-6)
+    without = replace(found, departure=np.zeros_like(found.departure))
+    assert (found.gamma_interval()[1] >= without.gamma_interval()[1]).all()
+    # Spectra alone have too much resistance, and so has the series still.
+    assert (found.r_pol_interval()[0] < without.r_pol_interval()[0]).all()
+    np.testing.assert_array_equal(found.r_pol_interval()[1], without.r_pol_interval()[1])
+    assert (found.r_pol_interval()[0] <= r_pol).mean() > 0.94
+    assert (without.r_pol_interval()[0] <= r_pol).mean() < 0.85
+    above = gamma > 0.02 * gamma.max()
+    covered = [
+        ((low <= gamma) & (gamma <= high))[above].mean()
+        for low, high in (each.gamma_interval(0.95, WINDOW) for each in (found, without))
+    ]
+    assert covered[0] > 0.98
+    assert covered[1] < 0.9
+
+
+def test_where_gamma_is_level_peaks_may_have_merged(joint):
+    found = joint._joined.posterior(0)
+    # Only that is left where nothing else is uncertain.
+    sure = replace(
+        found, covariance=np.zeros_like(found.covariance), shift=np.zeros_like(found.shift), pull=1e-12 * found.pull
+    )
+    sure = replace(sure, departure=np.zeros_like(found.departure), allowed=None, strain=np.zeros_like(found.strain))
+    object.__setattr__(sure, "unresolved", np.zeros_like(found.departure))
+    wide = np.log(sure.gamma_interval()[1] / joint.coefficients)
+    slope = np.gradient(np.log(joint.coefficients), np.log(joint.tau), axis=1)
+    np.testing.assert_allclose(wide, quantile(0.95) * 0.1 / (1.0 + slope**2), rtol=1e-6)
 
 
 def test_where_gamma_falls_what_is_beyond_goes_by_the_series(joint):
