@@ -49,7 +49,7 @@ all states alike, and on a flank they do not. It falls with the square of the sl
 above, bands that are 0.03 narrower in the series of the benchmark than with a factor of 0.3 alone cover as much there,
 and γ in 0.94 instead of 0.93 of 40 series drawn at random, of the lowest of these 0.80 instead of 0.74."""
 
-_DEPARTED, _DEPARTED_SUM, _DEPARTED_REACH = 0.5, 0.35, 0.6
+_DEPARTED, _DEPARTED_SUM, _DEPARTED_REACH = 0.5, 0.3, 0.6
 """Standard deviations of what the prior still does to γ and to R_pol of all states of a series alike, as shares of by
 how much the series departs from its spectra alone in the mean, and width in ln τ over which that is averaged. Priors
 count by half in series, so that what is left is of the size of what has gone. Without it, intervals of R_pol cover 0.83
@@ -180,8 +180,9 @@ class LogPosterior:
     end : ndarray, shape (K,), optional
         Standard deviation of ln γ at the last relaxation time by which a γ that falls there goes on beyond it, where
         that is less than by `covariance`.
-    departure : ndarray, shape (K, M), optional
-        By how much ln γ of a series is above that of its spectra alone, in the mean over the states around each.
+    departure : ndarray, shape (K, 2, M), optional
+        By how much ln γ of a series is above that of its spectra alone, and γ as a share of it, in the mean over the
+        states around each.
     """
 
     expansion: Expansion
@@ -297,7 +298,7 @@ class LogPosterior:
             return np.zeros_like(self.parameters.coefficients)
         y = np.log(self.expansion.tau)
         near = np.exp(-0.5 * ((y[:, None] - y) / _DEPARTED_REACH) ** 2)
-        departed = np.sqrt(row_by_row(self.departure**2, (near / near.sum(axis=0))))
+        departed = np.sqrt(row_by_row(self.departure[:, 0] ** 2, near / near.sum(axis=0)))
         level = 1.0 + np.gradient(np.log(np.abs(self.parameters.coefficients)), y, axis=1) ** 2
         return np.hypot(_MERGED / level, _DEPARTED * departed) * self._led[:, None]
 
@@ -605,7 +606,7 @@ class LogPosterior:
             high = np.maximum(high, np.maximum(shift, 0.0) + step + rest)
         if self.departure is not None:
             # A series goes on in the direction in which it departs from its spectra alone.
-            further = quantile(level) * _DEPARTED_SUM * np.sum(share * -np.expm1(-self.departure), axis=1)
+            further = quantile(level) * _DEPARTED_SUM * np.sum(share * self.departure[:, 1], axis=1)
             low, high = -np.hypot(low, np.minimum(further, 0.0)), np.hypot(high, np.maximum(further, 0.0))
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])

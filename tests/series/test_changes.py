@@ -365,6 +365,7 @@ def bands(result, level):
     # There are fewer states than it is averaged over.
     single = drt.invert(drt.Spectra(result.frequency, result.impedance), drt.LogGaussian())
     departure = np.log(result.coefficients / single.coefficients).mean(axis=0)
+    share_departure = 1.0 - (single.coefficients / result.coefficients).mean(axis=0)
     out = []
     for k in rows:
         gamma = result.coefficients[k]
@@ -387,7 +388,7 @@ def bands(result, level):
         shift = share @ shift
         least = min(min(shift, 0) - z * wide * deviation, min(shift, 0) + led - z * sure)
         most = max(max(shift, 0) + z * wide * deviation, max(shift, 0) + led + z * sure)
-        further = 0.35 * z * share @ (1.0 - np.exp(-departure))
+        further = 0.3 * z * share @ share_departure
         least, most = -np.hypot(least, min(further, 0.0)), np.hypot(most, max(further, 0.0))
         out.append((gamma * np.exp(low), gamma * np.exp(high), size * np.exp(least), size * np.exp(most)))
     return [np.array(each) for each in zip(*out, strict=True)]
@@ -434,8 +435,8 @@ def test_a_series_that_departs_from_its_spectra_alone_is_less_certain():
     found = result._joined.posterior(0)
     apart = np.log(result.coefficients / drt.invert(spectra, drt.LogGaussian()).coefficients)
     for k in (0, 5, 14, 27):
-        mean = apart[max(k - 12, 0) : k + 13].mean(axis=0)
-        np.testing.assert_allclose(found.departure[k], mean, atol=1e-6)
+        around = apart[max(k - 12, 0) : k + 13]
+        np.testing.assert_allclose(found.departure[k], [around.mean(0), 1.0 - np.exp(-around).mean(0)], rtol=1e-6)
     without = replace(found, departure=np.zeros_like(found.departure))
     assert (found.gamma_interval()[1] >= without.gamma_interval()[1]).all()
     # Spectra alone have too much resistance, and so has the series still.
@@ -459,7 +460,7 @@ def test_where_gamma_is_level_peaks_may_have_merged(joint):
         found, covariance=np.zeros_like(found.covariance), shift=np.zeros_like(found.shift), pull=1e-12 * found.pull
     )
     sure = replace(sure, departure=np.zeros_like(found.departure), allowed=None, strain=np.zeros_like(found.strain))
-    object.__setattr__(sure, "unresolved", np.zeros_like(found.departure))
+    object.__setattr__(sure, "unresolved", np.zeros_like(joint.coefficients))
     wide = np.log(sure.gamma_interval()[1] / joint.coefficients)
     slope = np.gradient(np.log(joint.coefficients), np.log(joint.tau), axis=1)
     np.testing.assert_allclose(wide, quantile(0.95) * 0.1 / (1.0 + slope**2), rtol=1e-6)

@@ -251,11 +251,11 @@ class JointSeries:
         slower = None if found.slower is None else slower_in_common(found.slower)
         mixed = found.covariance[:, last, last]
         end = np.sqrt(np.where(said, np.minimum(end, mixed), mixed))
-        departure = np.where(said[:, None], self._departure(rows), 0.0)
+        departure = np.where(said[:, None, None], self._departure(rows), 0.0)
         return replace(found, slower=slower, together=True, end=end, departure=departure)
 
     def _departure(self, rows: NDArray[np.intp]) -> Array:
-        """By how much ln γ of some states of a series is above that of each spectrum alone, shape (K, M).
+        """By how much states of a series are above each spectrum alone, shape (K, 2, M): in ln γ, and in γ as a share.
 
         In the mean over the states around each, since the noise of one spectrum is in its own solution.
         """
@@ -269,11 +269,12 @@ class JointSeries:
         with np.errstate(invalid="ignore", divide="ignore"):
             apart = np.log(gamma / alone)
         known = np.isfinite(apart)
-        sums = np.cumsum(np.pad([np.where(known, apart, 0.0), known], ((0, 0), (1, 0), (0, 0))), axis=1)
+        apart = np.where(known, apart, 0.0)
+        sums = np.cumsum(np.pad([apart, -np.expm1(-apart), known], ((0, 0), (1, 0), (0, 0))), axis=1)
         state = np.arange(rows.size)
         first, last = np.maximum(state - _AROUND, 0), np.minimum(state + _AROUND + 1, rows.size)
-        total, number = sums[:, last] - sums[:, first]
-        return np.asarray(total / np.maximum(number, 1.0))
+        *total, number = sums[:, last] - sums[:, first]
+        return np.stack(total / np.maximum(number, 1.0), axis=1)
 
     def _mean_variance(self, covariance: Array, rows: NDArray[np.intp]) -> Array:
         """Mean variance of ln γ of some spectra, weighted by γ, shape (K,)."""
