@@ -9,7 +9,7 @@ from scipy.special import fdtri
 
 from drt_kernels import violations
 
-__all__ = ["LEAST_LEFT", "Trials", "critical_values"]
+__all__ = ["LEAST_LEFT", "Trials", "chances", "critical_values"]
 
 Array = NDArray[np.float64]
 
@@ -92,12 +92,19 @@ class Trials:
         return np.hstack([columns.real, columns.imag])
 
 
+def chances(points: int, false_alarms: float) -> tuple[float, float, float]:
+    """Return by what chance a drift of one kind, one of `points` points and smooth misfit may be found without one.
+
+    Half of the false alarms is for drift, of which there are three kinds and which is the hardest to see; a quarter for
+    points; and a quarter for smooth misfit.
+    """
+    quarter = false_alarms / 4.0
+    return 2.0 * quarter / violations.DRIFTS, quarter / points, quarter
+
+
 @lru_cache(maxsize=64)
 def critical_values(points: int, smooth: int, false_alarms: float) -> Array:
     """Critical values of F by the degrees of freedom that remain.
-
-    Half of the false alarms is for drift, of which there are three kinds and which is the hardest to see; a quarter for
-    points, of which there are `points`; and a quarter for smooth misfit.
 
     Parameters
     ----------
@@ -113,10 +120,9 @@ def critical_values(points: int, smooth: int, false_alarms: float) -> Array:
     ndarray, shape (2 + smooth, 2F)
         For drift, for a point, and for 1, 2, … smooth columns together, read-only.
     """
-    quarter = false_alarms / 4.0
     left = np.arange(2 * points, dtype=float)
-    kinds = [(1.0, 2.0 * quarter / violations.DRIFTS), (2.0, quarter / points)]
-    kinds += [(float(q), quarter) for q in range(1, smooth + 1)]
+    drift, point, misfit = chances(points, false_alarms)
+    kinds = [(1.0, drift), (2.0, point), *((float(q), misfit) for q in range(1, smooth + 1))]
     values = np.array([fdtri(columns, np.maximum(left, 1.0), 1.0 - share) for columns, share in kinds])
     values.flags.writeable = False
     return values

@@ -11,9 +11,10 @@ from scipy.special import fdtri
 from drt_engine.validation.base import Findings
 from drt_engine.validation.batches import Weighted
 from drt_engine.validation.noise import Shapes
+from drt_engine.validation.passive import Passive
 from drt_engine.validation.rc_model import RCModel
 from drt_engine.validation.result import Validity
-from drt_engine.validation.significance import LEAST_LEFT, Trials, critical_values
+from drt_engine.validation.significance import LEAST_LEFT, Trials, chances, critical_values
 from drt_kernels import violations
 
 __all__ = ["SingleSpectrumTest"]
@@ -42,6 +43,13 @@ _MANY = 3
 _MISFIT = 2.0 * math.log(100.0)
 """What smooth misfit costs beside its critical values: one spectrum in a hundred has it. Its columns are many, and bend
 to what is noise of another kind where |Z| is small."""
+
+_AS_WELL = 1.2
+"""By which factor the variance that passive relaxations leave may exceed that of the model of the test, if they are to
+have a say: what they cannot follow, as an inductive loop, is not theirs to judge."""
+
+_FAR_OFF = 4.0
+"""How many times its critical value the misfit of a suspect point has to be for an outlier without doubt."""
 
 _OTHER = 0.7
 """Logarithm of a ratio of variances by which another noise is tried."""
@@ -103,9 +111,11 @@ class SingleSpectrumTest:
         data = one.relative(one.data)[0]
         search = _Search.of(self, one, data, modulus, noise, known=known)
         best = search.explain()
-        flag = _flag(best)
-        if not flag and out.score[row] <= 1.0:
+        if not _flag(best) and out.score[row] <= 1.0:
             return
+        if not self.rc_models[0].model.admittance:
+            best = self._judged(best, self._passive(one, best), search.trials(best.shape))
+        flag = _flag(best)
         if flag & Validity.INCONSISTENT or flag & Validity.DRIFT or np.count_nonzero(best.gone) > _MANY:
             points = modulus.size
             other = np.concatenate([data[:points], -data[points:]])
@@ -127,6 +137,65 @@ class SingleSpectrumTest:
         out.full_residual[row] = left[:points] + 1j * left[points:]
         shape = np.sqrt(best.shape.variance[0].reshape(2, points).mean(axis=0))
         out.deviation[row] = math.hypot(out.noise[row], self.resolution) * shape
+
+    @property
+    def _chances(self) -> tuple[float, float, float]:
+        return chances(self.rc_models[0].omega.size, self.false_alarms)
+
+    def _passive(self, one: Weighted, best: _Explained) -> Passive:
+        rc_model = self.rc_models[0]
+        model = rc_model.model
+        weights = np.tile(one.weights[0], 2) / np.sqrt(best.shape.variance[0])
+        return Passive(
+            rc_model.omega,
+            weights,
+            one.data[0] * weights,
+            self.resolution**2,
+            model.inductance,
+            model.capacitance or self.add_capacitance,
+            np.empty((0, weights.size)),
+        )
+
+    def _judged(self, best: _Explained, passive: Passive, trials: Array) -> _Explained:
+        """Take back what passive relaxations explain, and call the drift that they do not where nothing was found."""
+        found, gone, drifts = best.found, best.gone, violations.DRIFTS
+        drift = trials[: drifts * found.drifts]
+        smooth = trials[drifts:] if found.inconsistent else trials[:0]
+        if not (found.drifts or found.inconsistent or gone.any()):
+            more = passive.drifting(self._chances[0], self.trials.times)
+            if more.strict <= 1.0 or more.loop or not self._fits(passive.with_columns(trials[:drifts]), found):
+                return best
+            found = found._replace(score=more.strict, drift=more.drift, drift_error=more.error, drifts=True)
+            return best._replace(found=found._replace(extended=False, capacitance=False))
+        if found.capacitance:  # the search is made again, with a capacitance in the model
+            return best
+        kept = passive.without(gone)
+        whole = kept.with_columns(np.vstack([drift, smooth]))
+        if not self._fits(whole, found):
+            return best
+        ratios = [0.0]
+        if found.drifts:
+            ratios.append(kept.with_columns(smooth).drifting(self._chances[0], self.trials.times).ratio)
+            found = found._replace(drifts=ratios[-1] > 1.0)
+        if found.inconsistent:
+            ratios.append(kept.with_columns(drift).ratio(whole, len(smooth), self._chances[2]))
+            found = found._replace(inconsistent=ratios[-1] > 1.0)
+        off = gone.copy()
+        for point in np.flatnonzero(gone):
+            others = gone.copy()
+            others[point] = False
+            with_it = passive.without(others).with_columns(np.vstack([drift, smooth]))
+            ratios.append(with_it.ratio(whole, 2, self._chances[1]))
+            off[point] = ratios[-1] > 1.0
+        if found.drifts == best.found.drifts and found.inconsistent == best.found.inconsistent and np.all(off == gone):
+            return best
+        right = not (found.drifts or found.inconsistent or off.any())
+        return best._replace(found=found._replace(score=max(ratios), extended=found.extended or right), gone=off)
+
+    def _fits(self, passive: Passive, found: "violations.Found") -> bool:
+        """Whether passive relaxations, with what was found, explain a spectrum as well as the model of the test."""
+        floor = passive.floor
+        return passive.variance + floor < _AS_WELL * (found.squares / found.freedom + floor)
 
 
 def _flag(best: _Explained) -> Validity:
@@ -150,6 +219,7 @@ class _Search:
     capacitances: int
     shapes: Shapes
     suspects: Flags
+    outlying: bool = False
 
     @classmethod
     def of(
@@ -196,16 +266,23 @@ class _Search:
         suspects = np.zeros(points, dtype=bool)
         suspects[np.argsort(-far, kind="stable")[: points // 5]] = True
         suspects &= far > _SUSPECT
-        return replace(self, fitted=fitted, shapes=shapes, suspects=suspects)
+        return replace(
+            self, fitted=fitted, shapes=shapes, suspects=suspects, outlying=bool((far[suspects] > _FAR_OFF).any())
+        )
 
     def _lacking(self, sets: list[Array]) -> bool:
         """Whether F says that the points which are not suspect need the second, larger set of columns."""
         weights = np.where(np.tile(self.suspects, 2), 0.0, 1.0) / np.sqrt(self.shapes.variance[0])
-        few, many = (np.vstack([columns, self.allowed]) * weights for columns in sets)
-        more, left = len(many) - len(few), np.count_nonzero(weights) - len(many)
+        # Drift is no lack of elements.
+        drift = self.trials(self.shapes[:1])[: violations.DRIFTS] * np.sqrt(self.shapes.variance[0])
+        few, many = (np.vstack([columns, drift]) * weights for columns in sets)
+        more, left = len(many) - len(few), np.count_nonzero(weights) - len(many) - len(self.allowed)
         if more <= 0 or left <= 0:
             return False
-        less, least = (_squares_left(columns, self.data * weights) for columns in (few, many))
+        # With positive coefficients, as they will join: with any signs they follow what few elements do not. Beside
+        # points that are far off, of which some may not be suspect, these would ask for elements to follow them.
+        allowed = np.vstack([self.allowed, -self.allowed] if self.outlying else [self.allowed]) * weights
+        less, least = (float(np.sum(_beside(columns, allowed, self.data * weights)[1] ** 2)) for columns in (few, many))
         gained = (less - least) / more / (least / left + self.look.resolution**2)
         return bool(gained > fdtri(float(more), float(left), 1.0 - _LACKING))
 
@@ -219,13 +296,16 @@ class _Search:
         columns, allowed, data = (a * weights for a in (self.columns, self.allowed, self.data))
         more, x = np.zeros(len(allowed)), np.empty(len(columns))
         if best.found.extended:
-            from scipy.optimize import nnls  # takes as long to import as all else of these tests
-
-            basis = np.linalg.qr(columns.T)[0]
-            beside = [a - (a @ basis) @ basis.T for a in (allowed, data)]
-            more = nnls(beside[0].T, beside[1])[0]
+            more = _beside(columns, allowed, data)[0]
         violations.solve_dense(columns, data - more @ allowed, x)
         return np.asarray(self.data - more @ self.allowed - x @ self.columns)
+
+    def trials(self, shape: Shapes) -> Array:
+        """Return drift of each kind and smooth courses, in the unit of a noise."""
+        points = self.suspects.size
+        value = self.fitted[:points] + 1j * self.fitted[points:]
+        columns = self.look.trials.columns(np.asarray(value / np.maximum(np.abs(value), 1e-30)))
+        return np.asarray(columns / np.sqrt(shape.variance[0]))
 
     def explain(self) -> _Explained:
         """Return the explanation that costs least."""
@@ -246,8 +326,7 @@ class _Search:
         columns, allowed, data = self.columns / noise, self.allowed / noise, self.data / noise
         floor = look.resolution**2
         most = violations.settle(np.vstack([columns, allowed]), data, look.critical[1], floor, gone)
-        value = self.fitted[:points] + 1j * self.fitted[points:]
-        trials = look.trials.columns(np.asarray(value / np.maximum(np.abs(value), 1e-30))) / noise
+        trials = self.trials(shape)
         limits = violations.Limits(floor, LEAST_LEFT, points // 5, self.capacitances, self.has_capacitance)
         question = violations.Question(columns, data, trials, allowed, look.critical, limits)
         found = violations.examine(question, gone)
@@ -258,8 +337,11 @@ class _Search:
         return _Explained(cost, found, gone, shape)
 
 
-def _squares_left(columns: Array, data: Array) -> float:
-    columns = columns / np.linalg.norm(columns, axis=1)[:, None]
-    x = np.empty(len(columns))
-    violations.solve_dense(columns, data, x)
-    return float(np.sum((data - x @ columns) ** 2))
+def _beside(columns: Array, allowed: Array, data: Array) -> tuple[Array, Array]:
+    """Positive coefficients of allowed columns beside those of a model, and what both leave of the data."""
+    from scipy.optimize import nnls  # takes as long to import as all else of these tests
+
+    basis = np.linalg.qr((columns / np.linalg.norm(columns, axis=1)[:, None]).T)[0]
+    beside, rest = (a - (a @ basis) @ basis.T for a in (allowed, data))
+    x = nnls(beside.T, rest)[0]
+    return np.asarray(x), np.asarray(rest - x @ beside)
