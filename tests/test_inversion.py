@@ -182,6 +182,20 @@ def test_zeros_are_fitted_by_zeros(noisy, method):
     assert result.residual[0] == 0
 
 
+@pytest.mark.slow
+def test_what_no_cell_has_ends_no_inversion_of_others(noisy, method):
+    z = noisy.impedance[0]
+    strange = np.array([0 * z, -z.conj(), z.conj(), -z, 1 / z, np.ones(z.size), 1j * z.real])
+    level = None if isinstance(method, drt.Convex) else 0.9
+    result = drt.invert(drt.Spectra(noisy.frequency, np.vstack([noisy.impedance, strange])), method, level=level)
+    assert result.solved[:6].all()
+    if level is not None:
+        known = result.intervals
+        withheld = np.isnan(known.r_pol_low) & np.isnan(known.r_pol_high)
+        assert (withheld | ((known.r_pol_low <= result.r_pol) & (result.r_pol <= known.r_pol_high))).all()
+        assert result.status[:6].any() or not withheld[:6].any()
+
+
 @pytest.mark.parametrize("name", ["fixed", "log-gaussian"])
 @pytest.mark.parametrize("size", [1e-30, 1e30, 1e-300, 1e300])
 def test_any_scale_of_numbers_is_fitted(noisy, name, size):

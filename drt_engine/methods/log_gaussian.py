@@ -671,8 +671,9 @@ def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
 
 
 def _misfit(solution: Solution, impedance: ComplexArray) -> Array:
-    """Root mean square of the relative residual, shape (K,)."""
-    return np.asarray(np.sqrt(np.mean(np.abs((solution.fit - impedance) / impedance) ** 2, axis=1)))
+    """Root mean square of the relative residual, shape (K,); NaN or infinite for spectra with zeros."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.sqrt(np.mean(np.abs((solution.fit - impedance) / impedance) ** 2, axis=1)))
 
 
 @lru_cache(maxsize=16)

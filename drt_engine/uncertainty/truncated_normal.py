@@ -165,7 +165,8 @@ def truncated_posterior(
     rows, count = x.shape
     mean, covariance = np.full((rows, count), np.nan), np.full((rows, count, count), np.nan)
     variance = np.full(rows, np.nan)
-    known = np.flatnonzero(np.isfinite(x).all(axis=1) & b.any(axis=1))
+    # Where all is zero, as for a wrong sign, nothing says how large it may be.
+    known = np.flatnonzero(np.isfinite(x).all(axis=1) & x.any(axis=1))
     misfit = np.sum((problem.fitted(x[known]) - b[known]) ** 2, axis=1)
     found = np.empty((known.size, count)), np.empty((known.size, count, count)), np.empty(known.size)
     truncated.posteriors(
