@@ -65,6 +65,10 @@ rejected."""
 _MOST_LEFT_OUT = 0.25
 """If more of a series is left out, its spectra have nothing in common."""
 
+_NOISIER = 4.0
+"""If paths leave so many times the variance that most spectra leave alone, their spectra have nothing in common, and by
+the noise of the paths that could not be seen."""
+
 _LOOSER = 4.0
 """By how much v is larger where errors are found: it is not known exactly, and what changes changes in few places."""
 
@@ -271,8 +275,10 @@ class _Paths:
             kernels.evaluate(outer[k], self.data.model, one, self.jac[k], self.residual[k])
         self.jac[:, self.logs] *= outer[:, self.logs, None]
         self.e = self._second(theta)
-        total = self._strength * float((self.residual**2).sum())
-        total += float((self.e**2 / self.variance).sum()) + float((self.flat * (theta - self.start) ** 2).sum())
+        # Infinite far from anything measured: such a step is not taken.
+        with np.errstate(over="ignore"):
+            total = self._strength * float((self.residual**2).sum())
+            total += float((self.e**2 / self.variance).sum()) + float((self.flat * (theta - self.start) ** 2).sum())
         return float(0.5 * total)
 
     def _second(self, theta: Array) -> Array:
@@ -474,18 +480,22 @@ class _Paths:
     def without_misfits(self, singles: tuple[Array, NDArray[np.int64]]) -> PathFit | None:
         """Leave out spectra that the paths do not describe as well as they are described alone."""
         limit = np.array([chdtri(max(size, 1.0), _DOUBT) for size in singles[1].astype(float)])
-        fitted = self._excess(singles) <= limit
+        alone = self._alone(singles)
+        left = np.median((self.residual**2).sum(axis=1) / np.maximum(2 * self.used, 1))
+        if left > _NOISIER * np.median(alone / np.maximum(2 * self.used - singles[1], 1)):
+            return None
+        fitted = self._excess(alone) <= limit
         if not fitted.all():
             if np.count_nonzero(~fitted) > _MOST_LEFT_OUT * len(fitted):
                 return None
             self.data.weights[~fitted] = 0.0
             self.used = np.count_nonzero(self.data.weights, axis=1)
             self.fit()
-            fitted &= self._excess(singles) <= limit
+            fitted &= self._excess(self._alone(singles)) <= limit
         return self.result(fitted)
 
-    def _excess(self, singles: tuple[Array, NDArray[np.int64]]) -> Array:
-        """By how much the sum of squares of each spectrum is larger than alone, in what is expected of noise."""
+    def _alone(self, singles: tuple[Array, NDArray[np.int64]]) -> Array:
+        """Sum of squares that each spectrum has with its own elements."""
         root = np.sqrt(np.tile(self.share, 2))
         alone = np.zeros(len(self.theta))
         for k, size in enumerate(singles[1]):
@@ -493,6 +503,10 @@ class _Paths:
             one = (self.data.x, self.data.z[k], self.data.weights[k] * root[k])
             if size:
                 alone[k] = kernels.evaluate(singles[0][k, :size].copy(), self.data.model, one, jac, res)
+        return alone
+
+    def _excess(self, alone: Array) -> Array:
+        """By how much the sum of squares of each spectrum is larger than alone, in what is expected of noise."""
         here = (self.residual**2).sum(axis=1)
         return np.asarray(self._strength * (here - alone))
 

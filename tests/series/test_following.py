@@ -108,6 +108,23 @@ def test_a_state_that_does_not_go_with_its_neighbours_keeps_its_own_fit(spectra)
     np.testing.assert_array_equal(found.parameters[4, : alone.parameters.shape[1]], alone.parameters[4])
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_eight_decades_apart_is_no_series_and_ends_no_fit(seed):
+    frequency = np.logspace(5, -2, 71)
+    cell = 10 + zarc(frequency, 20, 2e-4, 0.9) + zarc(frequency, 50, 0.05, 0.85)
+    z = np.array([cell, cell + zarc(frequency, 200, 1600, 0.9), 1e-4 * cell, 1e4 * cell, cell])
+    rng = np.random.default_rng(seed)
+    z *= 1 + 2e-3 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
+    voltage = np.linspace(3.0, 3.2, len(z))
+    result = drt.invert(drt.Spectra(frequency, z, {"voltage": voltage}), drt.LogGaussian(along="voltage"))
+    assert result.counts()["unrelated"] == len(z)
+    found = result.deconvolve()
+    assert not found.joint.any()
+    assert found.elements.equals(result.deconvolve(together=False).elements)
+    largest = found.elements.groupby("spectrum")["r"].max()
+    np.testing.assert_allclose(largest[[0, 4]], 50.0, rtol=0.02)
+
+
 def test_fitted_together_needs_a_state(single):
     with pytest.raises(drt.InputError, match="Name one: along='voltage'"):
         single.deconvolve(together=True)
