@@ -233,7 +233,8 @@ class JointSeries:
             whole, own = getattr(joint, name), getattr(alone, name)
             for k in np.flatnonzero(share):
                 other = np.stack([own[k, 0], own[k, 1] ** 2]) if name == "uncut" else own[k]
-                whole[k] += share[k] * (other - whole[k])
+                # So written, a share of one gives the other to the bit.
+                whole[k] = (1.0 - share[k]) * whole[k] + share[k] * other
         np.sqrt(joint.uncut[:, 1], out=joint.uncut[:, 1])
         found = replace(joint, allowed=alone.allowed)
         if not better or alone.pull is None or alone.strain is None:
