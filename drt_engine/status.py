@@ -62,8 +62,10 @@ _MESSAGES = {
     "boundary, or a relaxation as well). Or the regularisation is too strong. Validate it; "
     "its intervals are withheld.",
     Status.EXTRAPOLATED: "More than a tenth of R_pol belongs to relaxation times outside the window of the data, from "
-    "1/ω_max to 1/ω_min, or γ still rises at its slow end, or the data have the flank of a slower process; expected "
-    "less, and a γ that falls. R_pol is an extrapolation: see r_pol_beyond, and measure at lower frequencies.",
+    "1/ω_max to 1/ω_min, or γ still rises at its slow end, or the data have the flank of a slower process, or at "
+    "the highest frequency −Im Z of the relaxations is still more than a tenth of R_pol; expected less, and a γ that "
+    "falls. R_pol is an extrapolation, and in the last case R_inf as well: see r_pol_beyond, and measure at lower "
+    "frequencies, or in that case at higher ones.",
     Status.BREAK: "The series breaks before this spectrum: what changed is more than a smooth course allows. Nothing "
     "is wrong if something happened to the cell there; the spectra on either side were not made alike.",
     Status.ALONE: "Inverted without its series: the state along which it runs is missing, no other spectrum has its "

@@ -622,6 +622,22 @@ def test_a_slow_arc_of_which_little_is_seen_is_told():
     assert np.median(drt.invert(drt.Spectra(frequency, z[1])).r_pol_beyond) < 0.1
 
 
+def test_a_process_that_is_cut_through_at_the_highest_frequency_is_told():
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    omega = 2j * np.pi * frequency
+    root = np.sqrt(omega * 10 / (2e5 * np.pi))
+    arcs = 10 + zarc(frequency, 40, 0.05, 0.9) + zarc(frequency, 20, 30 / (2e5 * np.pi), 0.9)
+    # An inductance does not hide it: that Im Z is positive there says nothing of the relaxations.
+    z = np.array([10 + 60 * np.tanh(root) / root, 10 + 60 * np.tanh(root) / root + 1e-4 * omega, arcs])
+    z = np.repeat(z, 20, axis=0) * (1 + 0.01 * noise(np.random.default_rng(45), (60, 71)))
+    result = drt.invert(drt.Spectra(frequency, z))
+    told = np.mean((result.status.reshape(3, 20) & drt.Status.EXTRAPOLATED) > 0, axis=1)
+    np.testing.assert_array_equal(told, [1.0, 1.0, 0.0])
+    # Neither γ beyond the window nor the intervals tell of it.
+    assert np.median(result.r_pol_beyond[:20]) < 0.1
+    assert np.median(result.r_inf[:20]) > 15.0
+
+
 def test_a_faint_flank_beside_broad_arcs_is_told():
     frequency = np.geomspace(1e5, 1e-2, 71)
     rng = np.random.default_rng(43)
