@@ -19,9 +19,15 @@ Noise = Literal["auto", "constant", "proportional"] | Sequence[float]
 # Ratios of the two parts of the noise that are tried, between none and all. With half as many the variance of a point
 # may be wrong by a half at moduli that span 300, and faultless points stand out.
 _VALUES = 16
+# Of σ²/|Z|²: by how much it is larger at the last frequency of either end, from where it falls as f or 1/f does; and
+# below which multiples of the lowest frequency it is larger, by how much. Without these, points where the noise is
+# larger stand out: of faultless spectra with σ ∝ √(1 + 1 Hz/f) |Z| down to 0.01 Hz, 66 % were flagged.
+_ENDS = (3.0, 10.0, 30.0, 100.0)
+_BELOW, _LARGER = (10.0, 100.0), (10.0, 30.0)
 _FLOORS = (0.01, 0.1)  # least variance of the other shapes beside |Z|², so that none is zero where a part of Z is
 _PLAUSIBLE = 3.0  # logarithm of the likelihood that a candidate may lack
-_RARE = (2.0, 6.0)  # as a logarithm, how much rarer than noise in proportion to |Z| are a² + b²|Z|² and the others
+# As a logarithm, how much rarer than noise in proportion to |Z| are a² + b²|Z|² or more at one end, and the others.
+_RARE = (2.0, 6.0)
 _MOST = 4  # candidates that are fitted in full
 _HEAVY = 4.0  # degrees of freedom of Student's distribution
 _ROUNDS = 10  # of its weights and its scale
@@ -125,6 +131,18 @@ class Shapes:
         unknown = np.full((len(others), 2), np.nan)
         rare = np.repeat([0.0, *_RARE], [1, len(alpha_beta) - 1, len(others)])
         return cls.of(np.vstack([np.tile(modulus, 2), *others]), np.vstack([alpha_beta, unknown]), rare)
+
+    @classmethod
+    def larger_at_ends(cls, frequency: Array) -> "Shapes":
+        """Return noise in proportion to |Z| with more at low or at high frequencies, shape (F,).
+
+        It is tried where points are off, and not where a drift may be: that has its largest residuals at an end, too.
+        """
+        low, high = frequency.min() / frequency, frequency / frequency.max()
+        variance = [1.0 + rise * end for end in (low, high) for rise in _ENDS]
+        variance += [1.0 + more / (1.0 + (below * low) ** -2) for below in _BELOW for more in _LARGER]
+        unknown = np.full((len(variance), 2), np.nan)
+        return cls.of(np.tile(variance, 2), unknown, np.full(len(variance), _RARE[0]))
 
     def __getitem__(self, chosen: Any) -> "Shapes":
         """Return the chosen ones."""

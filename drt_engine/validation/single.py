@@ -1,6 +1,7 @@
 """The close look at single spectra in which the test of all at once finds something."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -50,6 +51,11 @@ have a say: what they cannot follow, as an inductive loop, is not theirs to judg
 
 _FAR_OFF = 4.0
 """How many times its critical value the misfit of a suspect point has to be for an outlier without doubt."""
+
+_BESIDE, _NOISIER = 12, 1.75
+"""Points beside those that are out, and how many times the variance elsewhere is left of them, for noise that is larger
+at one end of the frequencies to be tried. A point that is off alone says nothing of noise: with 1.5, a capacitance that
+is not admitted is taken for noise in one of three blocking cells."""
 
 _OTHER = 0.7
 """Logarithm of a ratio of variances by which another noise is tried."""
@@ -219,6 +225,7 @@ class _Search:
     capacitances: int
     shapes: Shapes
     suspects: Flags
+    ends: Shapes | None = None
     outlying: bool = False
 
     @classmethod
@@ -253,12 +260,14 @@ class _Search:
         columns = np.vstack([self.columns, self.allowed]) / noise
         violations.robust(columns, self.data / noise, residual, share)
         fitted = self.data - residual * noise
-        shapes = self.shapes
+        shapes, ends = self.shapes, self.ends
         squares = (residual * noise) ** 2
         if not known:
             value = (fitted[:points] + 1j * fitted[points:]) * modulus
             floor = self.look.resolution**2
-            shapes = Shapes.every(value).plausible(squares / np.maximum(share, 0.05) + 0.01 * floor, floor)
+            squares = squares / np.maximum(share, 0.05) + 0.01 * floor
+            shapes = Shapes.every(value).plausible(squares, floor)
+            ends = Shapes.larger_at_ends(self.look.rc_models[0].omega).plausible(squares, floor)
         scaled = 0.5 * (squares / shapes.variance[0]).reshape(2, points).sum(axis=0)
         left = max(self.data.size - len(columns) - 2, 1)
         scale = float(np.median(scaled)) / math.log(2.0) * self.data.size / max(self.data.size - len(columns), 1)
@@ -266,9 +275,8 @@ class _Search:
         suspects = np.zeros(points, dtype=bool)
         suspects[np.argsort(-far, kind="stable")[: points // 5]] = True
         suspects &= far > _SUSPECT
-        return replace(
-            self, fitted=fitted, shapes=shapes, suspects=suspects, outlying=bool((far[suspects] > _FAR_OFF).any())
-        )
+        outlying = bool((far[suspects] > _FAR_OFF).any())
+        return replace(self, fitted=fitted, shapes=shapes, ends=ends, suspects=suspects, outlying=outlying)
 
     def _lacking(self, sets: list[Array]) -> bool:
         """Whether F says that the points which are not suspect need the second, larger set of columns."""
@@ -309,16 +317,32 @@ class _Search:
 
     def explain(self) -> _Explained:
         """Return the explanation that costs least."""
-        best: _Explained | None = None
-        for k in range(len(self.shapes.variance)):
+        every = self._explained(self.shapes)
+        first = next(every)
+        if not self.suspects.any() and not _flag(first) & ~Validity.RANGE_EXTENDED:
+            return first
+        best = min([first, *every], key=lambda one: one.cost)
+        if self.ends is None or not self._noisier_beside(best):
+            return best
+        # Of what is left over with such noise, it is no better an explanation.
+        whole = [one for one in self._explained(self.ends) if not _flag(one) & ~Validity.RANGE_EXTENDED]
+        return min([best, *whole], key=lambda one: one.cost)
+
+    def _noisier_beside(self, best: _Explained) -> bool:
+        """Whether what is left is larger beside the points that are out than elsewhere."""
+        if not best.gone.any():
+            return False
+        squares = (self.left(best) ** 2 / best.shape.variance[0]).reshape(2, -1).sum(axis=0)
+        kept = np.flatnonzero(~best.gone)
+        apart = np.abs(kept[:, None] - np.flatnonzero(best.gone)).min(axis=1)
+        near = apart <= np.sort(apart)[min(_BESIDE, kept.size) - 1]
+        return bool(squares[kept[near]].mean() > _NOISIER * squares[kept[~near]].mean()) if not near.all() else False
+
+    def _explained(self, shapes: Shapes) -> Iterator[_Explained]:
+        """Examine a spectrum with each noise, from all points and from those that are not suspect."""
+        for k in range(len(shapes.variance)):
             for start in (np.zeros_like(self.suspects), self.suspects)[: 1 + bool(self.suspects.any())]:
-                one = self._examine(self.shapes[k : k + 1], start.copy())
-                if k == 0 and not self.suspects.any() and not _flag(one) & ~Validity.RANGE_EXTENDED:
-                    return one
-                if best is None or one.cost < best.cost:
-                    best = one
-        assert best is not None  # there is one shape at least
-        return best
+                yield self._examine(shapes[k : k + 1], start.copy())
 
     def _examine(self, shape: Shapes, gone: Flags) -> _Explained:
         look, points = self.look, self.suspects.size
