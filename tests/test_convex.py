@@ -228,16 +228,17 @@ def test_outliers_hardly_matter_to_the_huber_loss():
     truth = cell.gamma(tau)
 
     def error(noise, method):
-        z = noise.add(np.tile(cell.impedance(frequency), (12, 1)), 1)
+        z = noise.add(np.tile(cell.impedance(frequency), (6, 1)), 1)
         result = drt.invert(drt.Spectra(frequency, z), method)
         assert result.solved.all()
         return np.median(np.trapezoid(np.abs(result.gamma_at(tau) - truth), np.log(tau))) / 70
 
     clean, soiled = simulate.ProportionalNoise(0.002), simulate.Outliers(0.05, 0.3)
     squares, huber = error(soiled, drt.Tikhonov()), error(soiled, drt.Convex(loss="huber"))
+    least = error(clean, drt.Tikhonov())
     assert huber < 0.6 * squares
-    assert huber < 1.15 * error(clean, drt.Tikhonov())
-    assert error(clean, drt.Convex(loss="huber")) < 1.1 * error(clean, drt.Tikhonov())
+    assert huber < 1.15 * least
+    assert error(clean, drt.Convex(loss="huber")) < 1.1 * least
 
 
 def test_r_pol_can_be_fixed(noisy):
@@ -289,13 +290,19 @@ CONSTRAINTS = {
 }
 
 
+@pytest.fixture(
+    scope="module", params=[{}, {"loss": "huber", "l1": 1e-3, "upper": 30.0, "r_inf": 9.0}], ids=["", "more"]
+)
+def unconstrained(noisy, request):
+    """Options, and two spectra inverted with them alone."""
+    return request.param, invert(noisy[:2], **request.param)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"loss": "huber", "l1": 1e-3, "upper": 30.0, "r_inf": 9.0}], ids=["", "more"])
 @pytest.mark.parametrize("name", CONSTRAINTS)
-def test_constraints_hold_and_are_certified(noisy, name, options):
-    function = CONSTRAINTS[name]
+def test_constraints_hold_and_are_certified(noisy, name, unconstrained):
+    (options, plain), function = unconstrained, CONSTRAINTS[name]
     result = invert(noisy[:2], constraints=function, **options)
-    plain = invert(noisy[:2], **options)
     for row in range(2):
         assert violation(function, result, row) <= 1e-9 * np.abs(result.coefficients[row]).max()
         assert violation(function, plain, row) > 1e-6  # or it would say nothing
@@ -331,7 +338,7 @@ def test_a_rising_gamma_is_a_sum_of_steps(noisy):
         assert_same(result.coefficients[row], stacked.coefficients(x))
 
 
-@pytest.mark.parametrize("factor", [1e-6, 7.0, 1e6])
+@pytest.mark.parametrize("factor", [7e-6, 3e6])
 def test_bounds_and_constraints_scale_with_the_data(noisy, factor):
     def options(c):
         return {
@@ -370,27 +377,27 @@ def test_a_spectrum_beyond_all_numbers_fails_alone(noisy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threads", ["1", "3"])
-def test_threads_and_neighbours_change_no_bit(noisy, threads, monkeypatch):
+def test_threads_and_neighbours_change_no_bit(noisy, monkeypatch):
     import drt_engine.inversion.blocks as module
 
     method = drt.Convex(loss="huber", constraints=rising)
-    z = np.concatenate([noisy.impedance, 1.1 * noisy.impedance])
+    z = np.concatenate([noisy.impedance[:4], 1.1 * noisy.impedance[:4]])
     expected = drt.invert(drt.Spectra(noisy.frequency, z), method)
     assert expected.solved.all()
-    monkeypatch.setenv("DRT_ENGINE_THREADS", threads)
     monkeypatch.setattr(module, "_TILE", 2)
-    rows = np.random.default_rng(3).permutation(12)
-    result = drt.invert(drt.Spectra(noisy.frequency, z[rows]), method)
-    for name in ("gamma", "r_inf", "inductance", "regularisation", "optimality", "status"):
-        np.testing.assert_array_equal(getattr(result, name), getattr(expected, name)[rows], err_msg=name)
+    rows = np.random.default_rng(3).permutation(8)
+    for threads in ("1", "3"):
+        monkeypatch.setenv("DRT_ENGINE_THREADS", threads)
+        result = drt.invert(drt.Spectra(noisy.frequency, z[rows]), method)
+        for name in ("gamma", "r_inf", "inductance", "regularisation", "optimality", "status"):
+            np.testing.assert_array_equal(getattr(result, name), getattr(expected, name)[rows], err_msg=name)
 
 
 @pytest.mark.slow
 def test_threads_with_problems_of_their_own_share_the_filters_of_warnings(noisy):
     """Each group of points has its statement and its lock; the solver's remarks must not get past any of them."""
-    z = np.concatenate([noisy.impedance] * 2)
-    z[np.arange(12), np.arange(12) + 3] = np.nan
+    z = noisy.impedance.copy()
+    z[np.arange(6), np.arange(6) + 3] = np.nan
     before = list(warnings.filters)
     assert drt.invert(drt.Spectra(noisy.frequency, z), drt.Convex(loss="huber")).solved.all()
     assert list(warnings.filters) == before
@@ -502,7 +509,7 @@ def test_distances_from_cones():
     rng = np.random.default_rng(1)
     second = Cones(np.zeros((3, 1)), np.zeros((3, 0)), np.zeros(3), second_order=(3,))
     exponential = Cones(np.zeros((3, 1)), np.zeros((3, 0)), np.zeros(3), exponential=1)
-    for _ in range(40):
+    for _ in range(20):
         s = rng.standard_normal(3)
         # The nearest point of a second-order cone, by scipy.
         found = minimize(

@@ -52,11 +52,9 @@ def answer(noisy, method):
 
 
 @pytest.fixture(scope="module")
-def intervals(noisy, method):
-    """Those of the method, at 90 %."""
-    if isinstance(method, drt.Convex):
-        pytest.skip("Convex has no intervals")
-    return drt.invert(noisy, method, level=0.9).intervals
+def with_intervals(noisy, method, answer):
+    """The same with those that the method has, at 90 %."""
+    return drt.invert(noisy, method, level=0.9) if isinstance(method, HasPosterior) else answer
 
 
 def circuit(frequency, size=1.0, elastance=0.0):
@@ -65,9 +63,8 @@ def circuit(frequency, size=1.0, elastance=0.0):
     return size * (10 + 1j * (omega * 1e-7 - elastance / omega) + arcs)
 
 
-@pytest.mark.parametrize("part", ["complex", "re", "im"])
+@pytest.mark.parametrize(("part", "size"), [("complex", 1.0), ("re", 1e-3), ("im", 1e-3)])
 @pytest.mark.parametrize("capacitance", [False, True])
-@pytest.mark.parametrize("size", [1.0, 1e-3])
 def test_recovers_noise_free_circuits(part, capacitance, size):
     frequency = np.logspace(6, -2, 61)
     elastance = 0.5 if capacitance else 0.0
@@ -95,10 +92,11 @@ def test_finds_the_distribution():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factor", [1e-6, 1e-3, 7.0, 1e6])
-def test_is_equivariant(noisy, method, answer, factor):
-    result = answer
-    scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method)
+@pytest.mark.parametrize("factor", [7e-6, 3e6])
+def test_is_equivariant(noisy, method, with_intervals, factor):
+    result = with_intervals
+    level = 0.9 if isinstance(method, HasPosterior) else None
+    scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method, level=level)
     np.testing.assert_allclose(scaled.gamma, factor * result.gamma, rtol=0, atol=1e-9 * factor * result.gamma.max())
     np.testing.assert_array_equal(scaled.regularisation, result.regularisation)
     np.testing.assert_allclose(scaled.residual, result.residual, rtol=1e-9)
@@ -108,16 +106,9 @@ def test_is_equivariant(noisy, method, answer, factor):
         (1 / scaled.capacitance, 1 / result.capacitance),
     ):
         np.testing.assert_allclose(one, factor * other, rtol=1e-9, atol=1e-9 * factor * other.max())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("factor", [1e-6, 7.0, 1e6])
-def test_intervals_are_equivariant(noisy, method, intervals, factor):
-    expected = intervals
-    scaled = drt.invert(drt.Spectra(noisy.frequency, factor * noisy.impedance), method, level=0.9).intervals
-    for name in INTERVAL_UNITS:
+    for name in INTERVAL_UNITS if level else ():
         power = {"tail_q": -1, "tail_exponent": 0}.get(name.rsplit("_", 1)[0], 1)
-        one, other = getattr(scaled, name), factor**power * getattr(expected, name)
+        one, other = getattr(scaled.intervals, name), factor**power * getattr(result.intervals, name)
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.nanmax(other, initial=0.0), err_msg=name)
 
 
@@ -159,11 +150,11 @@ def test_bad_spectra_get_a_status_and_change_nothing_in_the_others(noisy, method
 
 
 def test_missing_points_are_left_out(noisy, method):
-    z = noisy.impedance.copy()
+    z = noisy.impedance[:3].copy()
     z[1, [3, 17]] = np.nan
     z[2, 5] = np.inf
     result = drt.invert(drt.Spectra(noisy.frequency, z), method)
-    assert (result.status & Status.POINTS_MISSING != 0).tolist() == [False, True, True, False, False, False]
+    assert (result.status & Status.POINTS_MISSING != 0).tolist() == [False, True, True]
     kept = np.delete(np.arange(noisy.frequency.size), [3, 17])
     same_tau = dataclasses.replace(method, tau=tuple(result.tau))
     alone = drt.invert(drt.Spectra(noisy.frequency[kept], noisy.impedance[1, kept]), same_tau)
@@ -188,13 +179,13 @@ def test_what_no_cell_has_ends_no_inversion_of_others(noisy, method):
     z = noisy.impedance[0]
     strange = np.array([0 * z, -z.conj(), z.conj(), -z, 1 / z, np.ones(z.size), 1j * z.real])
     level = 0.9 if isinstance(method, HasPosterior) else None
-    result = drt.invert(drt.Spectra(noisy.frequency, np.vstack([noisy.impedance, strange])), method, level=level)
-    assert result.solved[:6].all()
+    result = drt.invert(drt.Spectra(noisy.frequency, np.vstack([noisy.impedance[:2], strange])), method, level=level)
+    assert result.solved[:2].all()
     if level is not None:
         known = result.intervals
         withheld = np.isnan(known.r_pol_low) & np.isnan(known.r_pol_high)
         assert (withheld | ((known.r_pol_low <= result.r_pol) & (result.r_pol <= known.r_pol_high))).all()
-        assert result.status[:6].any() or not withheld[:6].any()
+        assert result.status[:2].any() or not withheld[:2].any()
 
 
 @pytest.mark.parametrize("name", ["fixed", "log-gaussian"])
@@ -272,11 +263,11 @@ def test_threads_tiles_and_neighbours_change_no_bit(noisy, method, threads, monk
 @pytest.mark.slow
 def test_threads_of_linear_algebra_change_no_answer(noisy, method, answer):
     # The last digit of the frequencies is another, so that the problem is prepared again.
-    spectra = drt.Spectra(np.nextafter(noisy.frequency, np.inf), noisy.impedance)
+    spectra = drt.Spectra(np.nextafter(noisy.frequency, np.inf), noisy.impedance[:2])
     with threadpool_limits(limits=2, user_api="blas"):
         result = drt.invert(spectra, method)
     for name in RESULTS:
-        expected = getattr(answer, name)
+        expected = getattr(answer, name)[:2]
         scale = np.nanmax(np.abs(expected[np.isfinite(expected)]), initial=0.0)
         np.testing.assert_allclose(getattr(result, name), expected, rtol=1e-9, atol=1e-9 * scale, err_msg=name)
 

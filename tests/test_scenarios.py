@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.integrate import quad_vec
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -102,6 +101,33 @@ def features(one):
     return sorted(found)
 
 
+def adaptive(function, edges, tolerance):
+    """Integrals and a bound of their error: intervals are halved until both halves have as much as the whole.
+
+    All intervals of a round are evaluated at once, which takes a tenth of the time of one value after the other.
+    """
+    node, weight = np.polynomial.legendre.leggauss(16)
+
+    def gauss(low, high):
+        half = 0.5 * (high - low)[:, None]
+        values = function((low[:, None] + half * (1.0 + node)).ravel())
+        return np.sum((half * weight)[..., None] * values.reshape(*half.shape[:1], node.size, -1), axis=1)
+
+    edges = np.unique(edges)
+    low, high = edges[:-1], edges[1:]
+    whole, found, error = gauss(low, high), 0.0, 0.0
+    while low.size:
+        middle = 0.5 * (low + high)
+        both = gauss(low, middle), gauss(middle, high)
+        off = np.abs(sum(both) - whole).max(axis=1)
+        found, error = found + sum(both)[off <= tolerance].sum(axis=0), error + off[off <= tolerance].sum()
+        more = off > tolerance
+        assert not (high - low)[more].min(initial=np.inf) < 1e-14
+        low, high = np.concatenate([low[more], middle[more]]), np.concatenate([middle[more], high[more]])
+        whole = np.concatenate([one[more] for one in both])
+    return found, error
+
+
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 def test_the_impedance_is_that_of_the_gamma(one):
     frequency = one.frequency[[0, one.frequency.size // 3, 2 * one.frequency.size // 3, -1]]
@@ -109,11 +135,12 @@ def test_the_impedance_is_that_of_the_gamma(one):
 
     def integrand(y):
         # A maximum at an edge is infinite but integrable; the edge itself does not count.
-        gamma = one.circuit.gamma(np.exp([y]), dirac="raise")[0]
-        return np.nan_to_num(gamma, posinf=0.0) * np.append(1 / (1 + 1j * omega * np.exp(y)), 1.0)
+        gamma = one.circuit.gamma(np.exp(y), dirac="raise")
+        kernel = np.column_stack([1 / (1 + 1j * np.outer(np.exp(y), omega)), np.ones(y.size)])
+        return np.nan_to_num(gamma, posinf=0.0)[:, None] * kernel
 
-    points = np.array([side + step for side in features(one) for step in (-0.3, 0.0, 0.3)])
-    found, error = quad_vec(integrand, -70, 60, points=points, epsabs=1e-7 * one.circuit.r_pol, epsrel=1e-9, limit=4000)
+    edges = [-70.0, *(side + step for side in features(one) for step in (-0.3, 0.0, 0.3)), 60.0]
+    found, error = adaptive(integrand, edges, 1e-7 * one.circuit.r_pol)
     assert error < 1e-5 * one.circuit.r_pol
     series = one.circuit.r_inf + 1j * omega * one.circuit.inductance
     z = one.circuit.impedance(frequency) - series

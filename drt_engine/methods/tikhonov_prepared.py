@@ -1,5 +1,8 @@
 """Matrices and factors of a frequency grid, made once, and the solution of a tile of its spectra with them."""
 
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +37,9 @@ ComplexArray = NDArray[np.complex128]
 
 _MOST_ROUNDS, _SETTLED = 20, 0.01
 """Rounds of iterated weights, and the relative change of a weight that ends them."""
+
+_REMEMBERED = 512
+"""Spectra whose iterated weights are kept, so that intervals need no rounds again: as many as a block has at most."""
 
 
 class PreparedTikhonov:
@@ -139,14 +145,23 @@ class PreparedTikhonov:
         """Return the same for the weights of one spectrum, shape (1, F)."""
         if self._own_weights == "modulus":
             return self._weighted(weights_by_modulus(impedance)[0])
+        return self._weighted(self._settled(impedance.tobytes()))
+
+    @cached_property
+    def _settled(self) -> Callable[[bytes], Array]:
+        return lru_cache(maxsize=_REMEMBERED)(self._iterated)
+
+    def _iterated(self, row: bytes) -> Array:
+        """Return the weights of one spectrum that its residual asks for, shape (F,)."""
+        impedance = np.frombuffer(row, dtype=np.complex128)[None]
         weights, prepared = np.ones(impedance.shape[1]), self
         for _ in range(_MOST_ROUNDS):
             fit = prepared._solve_alike(impedance, None).fit
             before, weights = weights, weights_by_residual(self._plain.discretisation.frequency, impedance - fit)[0]
-            prepared = self._weighted(weights)
             if np.all(np.abs(weights - before) <= _SETTLED * before):
                 break
-        return prepared
+            prepared = self._weighted(weights)
+        return weights
 
     def _weighted(self, weights: Array) -> "PreparedTikhonov":
         regularisation, noise, solver = self._choices

@@ -348,8 +348,9 @@ class Expansion:
             return out
         kind = int(self._kind)
         distance = self.mu * (at[:, None] - y)
-        tails = np.array([radial.tail(kind, value) for value in np.abs(distance).ravel()]).reshape(distance.shape)
-        return np.asarray(np.where(distance > 0.0, 2.0 * radial.tail(kind, 0.0) - tails, tails) / self.mu)
+        tail = radial.tail  # looked up once: that takes longer than the function
+        tails = np.array([tail(kind, value) for value in np.abs(distance).ravel().tolist()]).reshape(distance.shape)
+        return np.asarray(np.where(distance > 0.0, 2.0 * tail(kind, 0.0) - tails, tails) / self.mu)
 
     def roughness(self, order: int) -> NDArray[np.float64]:
         """Roughness matrix M; xᵀMx = ∫ (d^order γ / d(ln τ)^order)² d ln τ.

@@ -6,7 +6,7 @@ with alternating signs bend as drift does. Positive relaxations far beyond both 
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ class Drifting(NamedTuple):
     strict: float  # the same where coefficients that become positive beside it count as unknowns, too
     drift: float  # change of the modulus during the sweep
     error: float  # its standard error
-    loop: bool  # whether an inductive loop explains as much
+    squares: float  # sum of squares that it leaves
 
 
 class _Fitted(NamedTuple):
@@ -116,22 +116,22 @@ class Passive:
         together = self._positive(np.vstack([drifts, -drifts]))
         ratio, strict, _ = self._ratios(together, 1, chance)
         if not ratio > 1.0:
-            return Drifting(ratio, strict, 0.0, np.inf, loop=False)
+            return Drifting(ratio, strict, 0.0, np.inf, together.squares)
         best = min((self._positive(np.vstack([one, -one])) for one in drifts), key=lambda one: one.squares)
         ratio, strict, gained = self._ratios(best, 1, chance)
         slope = float(best.x[-2] - best.x[-1])
         error = abs(slope) / float(np.sqrt(max(gained, 1e-9)))
-        return Drifting(ratio, strict, slope, error, strict > 1.0 and self._beside_a_loop() <= best.squares)
+        return Drifting(ratio, strict, slope, error, best.squares)
 
-    def _beside_a_loop(self) -> float:
-        """Sum of squares that is left beside the inductive loop that explains most."""
+    def loop_explains(self, found: Drifting) -> bool:
+        """Return whether an inductive loop explains as much as a drift, which takes as long to see as to find that."""
         tau = np.geomspace(1.0 / self.omega.max(), 1.0 / self.omega.min(), _LOOPS)
-        loops = -self._parts(1.0 / (1.0 + 1j * self.omega[:, None] * tau))
+        loops = -_parts(1.0 / (1.0 + 1j * self.omega[:, None] * tau)) * self.weights
         held = np.vstack([self._columns, self.beside, -self.beside])[self._fitted.x > 0.0]
         basis = np.linalg.qr((held / np.linalg.norm(held, axis=1)[:, None]).T)[0]
         rest = loops - (loops @ basis) @ basis.T
         gained = rest @ self.data / np.sqrt(np.sum(rest**2, axis=1) + np.finfo(float).tiny)
-        return min(self._positive(loops[k : k + 1]).squares for k in np.argsort(-gained)[:_LIKELY])
+        return any(self._positive(loops[k : k + 1]).squares <= found.squares for k in np.argsort(-gained)[:_LIKELY])
 
     def _ratios(self, larger: _Fitted, count: int, chance: float) -> tuple[float, float, float]:
         """F over its critical value in two ways, and what is gained in units of the variance that is left.
@@ -166,12 +166,21 @@ class Passive:
 
     @cached_property
     def _columns(self) -> Array:
-        low = 1.0 / (self.omega.max() * _BEYOND)
-        high = (_BEYOND if self.capacitance else _BEYOND_WITHOUT) / self.omega.min()
-        tau = np.geomspace(low, high, int(_EACH * np.log10(high / low)) + 1)
-        columns = [np.ones((self.omega.size, 1)), 1.0 / (1.0 + 1j * self.omega[:, None] * tau)]
-        columns += [1j * self.omega[:, None]] * self.inductance + [-1j / self.omega[:, None]] * self.capacitance
-        return self._parts(np.hstack(columns))
+        return _relaxations(self.omega.tobytes(), self.inductance, self.capacitance) * self.weights
 
-    def _parts(self, columns: NDArray[np.complexfloating]) -> Array:
-        return np.asarray(np.hstack([columns.real.T, columns.imag.T]) * self.weights)
+
+@lru_cache(maxsize=8)
+def _relaxations(omega_bytes: bytes, inductance: bool, capacitance: bool) -> Array:
+    """Columns of R, relaxations, L and C without weights: many spectra have the same, and each is fitted often."""
+    omega = np.frombuffer(omega_bytes)
+    low = 1.0 / (omega.max() * _BEYOND)
+    high = (_BEYOND if capacitance else _BEYOND_WITHOUT) / omega.min()
+    tau = np.geomspace(low, high, int(_EACH * np.log10(high / low)) + 1)
+    columns = [np.ones((omega.size, 1)), 1.0 / (1.0 + 1j * omega[:, None] * tau)]
+    columns += [1j * omega[:, None]] * inductance + [-1j / omega[:, None]] * capacitance
+    return _parts(np.hstack(columns))
+
+
+def _parts(columns: NDArray[np.complexfloating]) -> Array:
+    """Real, then imaginary parts of columns, a row each."""
+    return np.hstack([columns.real.T, columns.imag.T])

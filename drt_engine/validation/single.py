@@ -169,7 +169,9 @@ class SingleSpectrumTest:
         smooth = trials[drifts:] if found.inconsistent else trials[:0]
         if not (found.drifts or found.inconsistent or gone.any()):
             more = passive.drifting(self._chances[0], self.trials.times)
-            if more.strict <= 1.0 or more.loop or not self._fits(passive.with_columns(trials[:drifts]), found):
+            if more.strict <= 1.0 or not self._fits(passive.with_columns(trials[:drifts]), found):
+                return best
+            if passive.loop_explains(more):
                 return best
             found = found._replace(score=more.strict, drift=more.drift, drift_error=more.error, drifts=True)
             return best._replace(found=found._replace(extended=False, capacitance=False))
@@ -246,11 +248,9 @@ class _Search:
         # The larger model first, where it leaves freedom enough: what the smaller one lacks would be taken for noise.
         began = noise.variance[0]
         search = search._with_noise(modulus, known=known)
-        lacking = search._lacking(sets)
         if np.ptp(np.log(search.shapes.variance[0] / began)) > _OTHER:
             search = search._with_noise(modulus, known=known)
-            lacking = search._lacking(sets)
-        return replace(search, columns=sets[int(lacking)])
+        return replace(search, columns=sets[int(search._lacking(sets))])
 
     def _with_noise(self, modulus: Array, *, known: bool) -> "_Search":
         """Fit robustly; the noise that is plausible beside that fit, and the points that are far from it."""

@@ -280,7 +280,7 @@ def dense(some, y, b, precision, variance, lam):
 
 def test_hyperparameters_are_where_the_evidence_is_largest():
     some = grid()
-    b, precision = campaign(some)
+    b, precision = campaign(some, 3)
     out, hyper, _ = solve(some, b, precision)
     for k in range(len(b)):
         variance, _, lam = hyper[k]
@@ -381,7 +381,7 @@ def test_both_parts_of_the_noise_are_found():
 
 def test_given_lambda_is_kept_and_wins_over_the_search():
     some = grid()
-    b, precision = campaign(some, 2)
+    b, precision = campaign(some, 1)
     assert np.all(solve(some, b, precision, 0.123)[1][:, 2] == 0.123)
 
 
@@ -444,14 +444,14 @@ def known(some, y, b, precision, variance, lam, doubt=1.6):
 
 def test_covariances_are_those_of_dense_inverses():
     some = grid()
-    b, precision = campaign(some, 3)
+    b, precision = campaign(some, 2)
     out, hyper, _ = solve(some, b, precision)
-    mean, covariance, found = np.empty((3, some.size)), np.empty((3, some.size, some.size)), np.empty((3, 3))
-    given = np.column_stack([np.full(3, np.nan), np.zeros(3), hyper[:, 2]])
+    mean, covariance, found = np.empty((2, some.size)), np.empty((2, some.size, some.size)), np.empty((2, 3))
+    given = np.column_stack([np.full(2, np.nan), np.zeros(2), hyper[:, 2]])
     kernel.posteriors(b, parts(b, precision), out, given, kernel.new_work(some, tables(some)), mean, covariance, found)
     variance = found[:, 0]
     np.testing.assert_array_equal(mean, out)
-    for k in range(3):
+    for k in range(2):
         np.testing.assert_array_equal(covariance[k], covariance[k].T)
         # The variance that the rounds ended on is not more than theirs away from the one that they began with.
         expected = known(some, out[k], b[k], precision[k], variance[k], hyper[k, 2])
@@ -496,7 +496,7 @@ def test_the_mean_beside_a_bound_is_that_of_newtons_step():
     assert moved[-1] < 0.0
 
 
-@pytest.mark.parametrize("rows", [4, 20, 32, 104])
+@pytest.mark.parametrize("rows", [4, 20, 32, 72])
 def test_factors_solutions_and_inverses(rows):
     rng = np.random.default_rng(1)
     matrix = rng.standard_normal((rows, rows))
@@ -534,7 +534,7 @@ def test_the_blocked_product():
 @pytest.mark.parametrize("capacitance", [False, True])
 def test_neighbours_give_the_second_derivative_and_leverages(capacitance):
     # Against the products of matrices, for weights over four decades and both with a direction and without.
-    frequency = np.geomspace(1e6, 1e-2, 61)
+    frequency = np.geomspace(1e5, 1e-1, 46)
     method = drt.LogGaussian(capacitance=capacitance)
     prepared = method.prepared(frequency, method.expansion(frequency))
     some, exact_tables = prepared.grid, prepared.tables._replace(good=0.0)

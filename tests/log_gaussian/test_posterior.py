@@ -282,13 +282,9 @@ def test_intervals_of_ideal_rc_elements_cover_what_they_should(size, points):
     assert np.nanmedian((found.r_pol_high - result.r_pol) / truth) < 0.03 + 50 * size
     assert np.nanmedian((result.r_pol - found.r_pol_low) / truth) < max(2 * size, 0.0015)
     assert np.mean((result.status & drt.Status.EXTRAPOLATED) > 0) <= 0.025
-    peaks = result.peaks()
-    two = (
-        peaks[(peaks["spectrum"] >= 100) & (peaks["kind"] == "maximum")]
-        .groupby("spectrum")
-        .filter(lambda own: len(own) == 2)
-    )
-    off = two["r"].to_numpy().reshape(-1, 2) - r[two["spectrum"].to_numpy()[::2] - 100]
+    peaks = result[100:].peaks()
+    two = peaks[peaks["kind"] == "maximum"].groupby("spectrum").filter(lambda own: len(own) == 2)
+    off = two["r"].to_numpy().reshape(-1, 2) - r[two["spectrum"].to_numpy()[::2]]
     assert len(off) >= 80
     assert np.mean(np.abs(off) < 1.96 * two["r_error"].to_numpy().reshape(-1, 2)) >= 0.93
 

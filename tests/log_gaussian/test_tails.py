@@ -272,12 +272,12 @@ def test_a_warburg_element_that_was_chosen_has_the_doubt_of_its_exponent():
     # It is taken for n = 0.55 in half of the spectra at 1 % noise.
     given = spectra(ARCS + 1 / (0.3 * S**0.55), 1e-2, 12, 1000)
     result = drt.invert(given, drt.LogGaussian(tail="auto"), level=0.95)
-    named = drt.invert(given, drt.LogGaussian(tail="warburg"), level=0.95).intervals
     taken = result.tail == "warburg"
+    named = drt.invert(given[taken], drt.LogGaussian(tail="warburg"), level=0.95).intervals
     assert np.count_nonzero(taken) >= 4
     found = result.intervals
     assert ((found.r_pol_low <= 70) & (found.r_pol_high >= 70))[taken].all()
-    assert np.mean(named.r_pol_high[taken] < 70) >= 0.3
+    assert np.mean(named.r_pol_high < 70) >= 0.3
     assert (found.r_pol_high - found.r_pol_low < 8)[taken].all()
     # The unknowns move as solutions with exponents around ½ do.
     models = result.method.models(FREQUENCY, result.expansion)
@@ -530,7 +530,7 @@ def test_the_score_of_a_loop_is_that_of_one_more_unknown():
 @pytest.mark.parametrize("tail", ["none", "auto"])
 def test_a_loop_is_looked_for_wherever_the_search_would_find_one(tail, monkeypatch):
     z = [ARCS / 70 - size / (1 + tau * S) for size, tau in ((0, 1), (0.006, 3), (0.01, 0.3), (0.02, 30), (0.1, 3))]
-    rows = np.concatenate([spectra(one, 3e-3, 2 if tail == "none" else 1, 9).impedance for one in z])
+    rows = np.concatenate([spectra(one, 3e-3, 1, 9).impedance for one in z])
     given, method = drt.Spectra(FREQUENCY, rows), drt.LogGaussian(sign="both", tail=tail)
     quick = drt.invert(given, method)
     monkeypatch.setattr(log_candidates, "NO_SIGN", -np.inf)

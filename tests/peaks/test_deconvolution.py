@@ -54,7 +54,7 @@ def test_standard_errors_are_the_spread_over_noise(noise, known):
 
 @pytest.mark.slow
 def test_errors_from_the_impedance_of_the_model_are_honest_too():
-    some = spectra(TWO, 500, seed=8)
+    some = spectra(TWO, 250, seed=8)
     result = drt.invert(some, drt.Tikhonov())
     model = result.impedance_at(FREQUENCY)
     sigma = result.residual[:, None] * np.abs(model) / np.sqrt(2)

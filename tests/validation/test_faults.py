@@ -42,7 +42,7 @@ def test_a_drift_of_two_per_cent_is_found_and_measured(overhead):
     assert np.mean(~found.valid) > 0.95
     assert share(found, Validity.DRIFT) > 0.9
     assert np.median(found.drift) == pytest.approx(0.02, abs=0.006)
-    shrinking = validate(drt.Spectra(made.spectra.frequency, z * (1 - 0.02 * course)))
+    shrinking = validate(drt.Spectra(made.spectra.frequency, (z * (1 - 0.02 * course))[::3]))
     assert np.median(shrinking.drift) == pytest.approx(-0.02, abs=0.006)
 
 
@@ -50,7 +50,7 @@ def test_a_drift_of_two_per_cent_is_found_and_measured(overhead):
 def test_one_point_off_by_three_per_cent_is_found_and_named():
     made, z = small_campaign()
     rng = np.random.default_rng(5)
-    several = np.concatenate([z] * 5)
+    several = np.concatenate([z] * 3)
     rows, points = np.arange(len(several)), rng.integers(z.shape[1], size=len(several))
     several[rows, points] *= 1 + 0.03 * np.exp(2j * np.pi * rng.random(len(several)))
     found = validate(drt.Spectra(made.spectra.frequency, several))
@@ -156,7 +156,7 @@ def test_the_score_is_the_largest_f_statistic_over_its_critical_value():
 
 @pytest.mark.slow
 def test_drift_error_is_the_spread_of_the_drift():
-    z = np.concatenate([cells(rows=1, noise=0.0)] * 300)
+    z = np.concatenate([cells(rows=1, noise=0.0)] * 150)
     rng = np.random.default_rng(8)
     z *= 1 + 0.0005 * (rng.standard_normal(z.shape) + 1j * rng.standard_normal(z.shape))
     z *= 1 + 0.01 * Trials(FREQUENCY).times[1]
@@ -385,7 +385,7 @@ def test_drift_beside_passive_relaxations_is_that_of_bounded_least_squares():
     assert found.drift == pytest.approx(best.x[-1], rel=1e-5)
     assert found.error == pytest.approx(abs(best.x[-1]) / np.sqrt(gained), rel=1e-5)
     assert found.ratio > found.strict > 1
-    assert not found.loop
+    assert not passive.loop_explains(found)
 
 
 def test_a_falling_modulus_is_told_from_slow_arcs_and_inductive_loops():
