@@ -90,7 +90,7 @@ PATTERN = "cycle {cycle}/EIS_{voltage}.{_}"
 COMMANDS = """
 import lab -o c.h5 --name "cycle {cycle}/EIS_{voltage}.{_}" --states states.csv --area 0.785
 invert c.h5
-plot c.drt.h5 --kind composite --kind ageing --profile lab/profile.csv --per-area -o figure.png
+plot c.drt.h5 --kind composite --kind ageing --profile lab/profile.csv --per-area --dpi 60 -o figure.png
 export c.drt.h5 --per-area -o numbers.xlsx
 """
 
@@ -160,8 +160,8 @@ def test_the_same_in_a_few_lines_of_python(lab, tmp_path):
     profile = readers.read_profile(lab / "profile.csv")
     composite = plotting.composite(spectra, results, profile, per_area=True)
     ageing = plotting.ageing(spectra, results, profile=profile, per_area=True)
-    plotting.save(composite, tmp_path / "composite.png")
-    plotting.save(ageing, tmp_path / "ageing.png")
+    plotting.save(composite, tmp_path / "composite.png", dpi=60)
+    plotting.save(ageing, tmp_path / "ageing.png", dpi=60)
     tables.write_tables(tmp_path / "numbers.xlsx", tables.gather(results, area=True))
     # fmt: on
     check_growth(results)

@@ -39,7 +39,7 @@ from drt_engine.readers.text import (
     without_empty_end,
 )
 from drt_engine.readers.unnamed import inferred
-from drt_engine.text import count_of
+from drt_engine.text import count_of, is_row_of_numbers
 
 __all__ = ["READER"]
 
@@ -269,6 +269,8 @@ def _is_row(line: str) -> bool:
     """Say whether most of a line are numbers, two of them at least."""
     if not _DIGIT.search(line) or len(line) > 10_000:
         return False
+    if is_row_of_numbers(line):
+        return True
     cells = [cell for cell in _BETWEEN.split(line) if cell]
     numbers = sum(map(is_number, cells))
     return numbers >= 2 and 2 * numbers >= len(cells)

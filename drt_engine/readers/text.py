@@ -5,7 +5,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drt_engine.errors import FileFormatError
 from drt_engine.outputs import require_file
 from drt_engine.readers.base import ReadOptions, format_error
-from drt_engine.text import count_of, is_number
+from drt_engine.text import are_numbers, count_of, is_number
 
 __all__ = [
     "MAX_BYTES",
@@ -54,6 +54,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _RETURNS = re.compile(r"\r++\n?")
 _BLOCK = 4096
 """Rows that are split into cells at once, so that a long file needs little memory."""
+_MOST_KEPT = 250_000
+"""Cells of a table up to which they are kept: columns are asked for one after the other, and splitting takes long."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -253,6 +255,7 @@ class TextTable:
     decimal: str
     columns: str | None = None
     flip_im: bool = False
+    _kept: dict[int, list[list[str]]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     unit = "line"
     """What `lines` counts."""
@@ -332,9 +335,17 @@ class TextTable:
 
     def _blocks(self) -> Iterator[tuple[int, list[list[str]]]]:
         for start in range(0, len(self), _BLOCK):
-            yield start, [self.cells(row) for row in range(start, min(start + _BLOCK, len(self)))]
+            block = self._kept.get(start)
+            if block is None:
+                block = [self.cells(row) for row in range(start, min(start + _BLOCK, len(self)))]
+                if len(self) * len(self.headings) <= _MOST_KEPT:
+                    self._kept[start] = block
+            yield start, block
 
     def _parsed(self, column: list[str], start: int, index: int, missing: frozenset[str]) -> list[float]:
+        if column and are_numbers(column, self.decimal):
+            plain = "\n".join(column).replace(",", ".").replace("d", "e").replace("D", "e")
+            return [float(cell) for cell in plain.split("\n")]
         out = []
         for offset, cell in enumerate(column):
             if is_number(cell, self.decimal):

@@ -122,34 +122,34 @@ def behind():
 
 
 @pytest.fixture
-def page(chromium, behind, tmp_path):
+def page(chromium, behind, tmp_path, request):
     """An empty page; errors on its console or behind it and requests to other machines fail the test in the end."""
+    failed_before = request.session.testsfailed
     wrong = behind.wrong
     wrong.clear()  # what a page that was closed meanwhile did not get is no error
     behind.waiting.clear()  # of pages that are closed, or that no browser had
     context = chromium.new_context(viewport={"width": 1600, "height": 1000}, accept_downloads=True)
 
-    def pass_on(route):
-        address = urlsplit(route.request.url)
-        if address.scheme in _HERE or address.hostname == "127.0.0.1":
-            route.continue_()
-        else:
-            wrong.append(f"asked for {route.request.url}")
-            route.abort()
+    def look_where(asked):
+        # What is elsewhere has no address for this browser.
+        address = urlsplit(asked.url)
+        if address.scheme not in _HERE and address.hostname != "127.0.0.1":
+            wrong.append(f"asked for {asked.url}")
 
     def look_at(message):
         if message.type in ("error", "warning") and not any(words in message.text for words in _EMPTY):
             wrong.append(f"console: {message.text} ({message.location.get('url')})")
 
-    context.route("**/*", pass_on)
+    context.on("request", look_where)
     page = context.new_page()
     page.set_default_timeout(150_000)
     page.on("console", look_at)
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.wrong = wrong
     yield page
-    page.screenshot(path=tmp_path / "end.png")
     wrong += behind.lost()
+    if wrong or request.session.testsfailed > failed_before:
+        page.screenshot(path=tmp_path / "end.png")
     found = wrong.copy()
     context.close()
     assert found == [], "\n".join(found)

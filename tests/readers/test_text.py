@@ -1,8 +1,10 @@
 """Text within bounds: encodings, numbers, delimiters, and files that are none."""
 
 import os
+import re
 import time
 import tracemalloc
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from drt_engine.errors import FileFormatError
 from drt_engine.readers import ReadOptions, read_file
 from drt_engine.readers.text import MAX_LINE, head_text, is_number, read_text, split_cells, table_below
+from drt_engine.text import are_numbers, is_row_of_numbers
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"])
@@ -155,3 +158,36 @@ def test_cells():
     assert split_cells("Freq/Hz, Z'/ohm, Z\"/ohm", ",") == ["Freq/Hz", "Z'/ohm", 'Z"/ohm']
     assert split_cells('"a, b", 2', ",") == ["a, b", "2"]
     assert split_cells("  1  2\t3 ", " ") == ["1", "2", "3"]
+
+
+def test_many_cells_and_whole_rows_are_numbers_where_each_cell_is():
+    cells = (
+        "1",
+        "-2.5",
+        "+.5e3",
+        "3.",
+        "7d2",
+        "1,5",
+        "-,5",
+        "x",
+        "1x",
+        "nan",
+        "",
+        "1.2.3",
+        "1e1234567890",
+        "5\n",
+        "\u0665",
+    )
+    for decimal in ".,":
+        for one, other in product(cells, repeat=2):
+            each = is_number(one, decimal) and is_number(other, decimal)
+            assert are_numbers([one, other], decimal) == each, (one, other)
+    assert are_numbers([], ".")
+    for one, other, between in product(cells, cells, ("\t", " ; ", ", ")):
+        if is_row_of_numbers(f" {one}{between}{other}"):
+            parts = [part for part in re.split(r"[\t;, ]+", f"{one}{between}{other}") if part]
+            assert len(parts) > 1
+            assert all(map(is_number, parts))
+    assert is_row_of_numbers("1e3\t5.0;-2\t")
+    assert not is_row_of_numbers("1e3")
+    assert not is_row_of_numbers("1e3\t5.0\tOVLD")
