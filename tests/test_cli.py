@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import drt_engine as drt
 from drt_engine.cli import app, main, running
 from drt_engine.cli.app import Once
+from drt_engine.plotting import nyquist
 
 COMMANDS = ("demo", "export", "import", "info", "invert", "peaks", "plot", "validate")
 CYCLES = (1, 100, 500)
@@ -76,12 +77,15 @@ def test_demo_leaves_its_files_and_says_where(files):
 
 
 @pytest.mark.slow
-def test_demo_may_be_repeated(files, tmp_path):
+def test_demo_may_be_repeated(files, tmp_path, monkeypatch):
     folder = shutil.copytree(files[0], tmp_path / "demo")
+    monkeypatch.setattr("drt_engine.plotting.composite", lambda spectra, *_, **__: nyquist(spectra, rows=[0]))
     again = demo(folder, "--voltages", "2")
     assert "exists already" in str(again.exception)
     assert demo(folder, "--voltages", "2", "--overwrite").exit_code == 0
     assert len(drt.read_inversion(folder / "campaign.drt.h5")) == 24
+    for name in ("evolution.png", "evolution.pdf"):
+        assert (folder / name).read_bytes() != (files[0] / name).read_bytes()
 
 
 def test_info_tells_what_is_in_a_file(files):
@@ -306,6 +310,7 @@ def test_plot_draws_each_kind(files, tmp_path, kind):
     done = run(
         *("plot", folder / "campaign.drt.h5", "--kind", kind, "--spectra", folder / "campaign.h5", "-o", figure),
         *("--where", "cell == 'C' and cycle == 100 and direction == 'charge'", "--profile", folder / "profile.csv"),
+        *("--dpi", "100"),
     )
     assert done.exit_code == 0, done.output
     assert "3 spectra drawn" in done.output

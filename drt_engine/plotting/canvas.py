@@ -2,13 +2,18 @@
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
 from drt_engine.errors import InputError, UnknownNameError
@@ -54,6 +59,17 @@ _UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 class PrintFigure(Figure):
     """A figure that notebooks show without pyplot."""
 
+    saving = False
+    """Whether it is being written to a file, for which matplotlib draws it twice: at first for its layout alone."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, or find its layout where nothing else is asked for."""
+        engine = self.get_layout_engine()
+        if self.saving and isinstance(engine, ConstrainedLayoutEngine):
+            engine.execute(self)
+        else:
+            super().draw(renderer)
+
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         stream = io.BytesIO()
         self.savefig(stream, format="png", dpi=220)
@@ -92,11 +108,14 @@ def nothing(what: str) -> Figure:
     return figure
 
 
-def style_axes(axes: Axes) -> Axes:
-    """Give the ticks of new Axes the style of a paper."""
+def style_axes(axes: Axes, *, labelled: bool = False) -> Axes:
+    """Give the ticks of new Axes the style of a paper; `labelled` are those with labels at all ticks of both axes."""
     for ticks in _TICKS:
         axes.tick_params(**ticks)
     axes.tick_params(which="major", labelsize=current().font_size - 1.0)
+    # A layout would find all ticks anew for each side. There are none at two, and labels reach further than ticks do.
+    for side in ("top", "right", *(("left", "bottom") if labelled else ())):
+        axes.spines[side].set_in_layout(False)
     return axes
 
 
@@ -166,9 +185,29 @@ def label_modulus(axes: Axes) -> None:
 
 def arrange(figure: Figure) -> None:
     """Let the layout of a figure find the places of its Axes."""
-    engine = figure.get_layout_engine()
+    engine, canvas = figure.get_layout_engine(), figure.canvas
     if engine is not None:
-        engine.execute(figure)
+        _Measuring(figure)
+        try:
+            engine.execute(figure)
+        finally:
+            figure.set_canvas(canvas)
+
+
+class _Measuring(FigureCanvasAgg):
+    """A canvas on which texts are measured and nothing is drawn.
+
+    A figure without one gets a new renderer for each layout, which parses and measures all texts anew.
+    """
+
+    def get_renderer(self) -> RendererAgg:
+        """Return a renderer that knows the sizes of texts of earlier layouts."""
+        return _renderer(float(self.figure.dpi), get_ident())
+
+
+@lru_cache(4)
+def _renderer(dpi: float, _thread: int) -> RendererAgg:
+    return RendererAgg(1, 1, dpi)  # type: ignore[no-untyped-call]
 
 
 def fit_height(figure: Figure, rows: Sequence[Sequence[Axes]], shapes: Sequence[float]) -> None:
@@ -233,5 +272,11 @@ def save(figure: Figure | Axes, path: str | Path, *, dpi: float = 300.0, overwri
     if suffix not in formats:
         raise UnknownNameError("suffix", path.suffix, (f".{name}" for name in sorted(formats)))
     with mpl.rc_context(_OUTPUT), new_file(path, overwrite=overwrite) as partial:
-        whole.savefig(partial, format=suffix, dpi=dpi, metadata=_UNDATED.get(suffix))
+        if isinstance(whole, PrintFigure):
+            whole.saving = True
+        try:
+            whole.savefig(partial, format=suffix, dpi=dpi, metadata=_UNDATED.get(suffix))
+        finally:
+            if isinstance(whole, PrintFigure):
+                whole.saving = False
     return path

@@ -269,7 +269,7 @@ def draw_columns(
     for letter, axes in zip(ascii_lowercase, (axes for row in every for axes in row), strict=False):
         axes.set_title(letter, loc="left", fontweight="bold")
         axes.set_aspect("auto")
-        style_axes(axes)
+        style_axes(axes, labelled=True)
     fit_height(figure, every, shapes)
     for some in of_z:
         fill(list(panels[1, some]))

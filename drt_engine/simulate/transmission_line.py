@@ -313,8 +313,11 @@ def line_impedance(r_ion: Any, r_e: Any, z_s: Any, connection: Connection, witho
 def _tanh_over(square: Complex) -> Complex:
     """tanh(λ/2)/(λ/2) of λ²."""
     near = np.abs(square) < _NEAR_ZERO**2
-    root = np.sqrt(np.where(near, 1.0, square))
+    some = bool(near.any())
+    root = np.sqrt(np.where(near, 1.0, square) if some else square)
     plain = -np.expm1(-root) / (1 + np.exp(-root)) / (root / 2)
+    if not some:
+        return np.asarray(plain)
     return np.where(near, np.polyval(_TANH[::-1], np.where(near, square, 0.0) / 4), plain)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.transport.fitting import Array, Fits, fit_best
+from drt_engine.transport.fitting import Array, Fits, Slopes, fit_best
 
 __all__ = ["FIXED", "Complex", "PelletFits", "filled", "fit_arcs", "pellet_impedance", "tail_at", "there"]
 
@@ -129,11 +129,16 @@ class _Model:
         self.omega, self.impedance = omega, np.where(known, impedance, 1.0)
         self.weight = np.where(known, 1 / np.abs(self.impedance), 0.0)
 
-    def __call__(self, x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+    def __call__(self, x: Array, rows: NDArray[np.intp]) -> tuple[Array, Slopes]:
         z, derivative = _evaluate(self.omega, x)
-        off = (z - self.impedance[rows]) * self.weight[rows]
-        derivative *= self.weight[rows][:, :, None]
-        return np.concatenate([off.real, off.imag], axis=1), np.concatenate([derivative.real, derivative.imag], axis=1)
+        weight = self.weight[rows]
+        off = (z - self.impedance[rows]) * weight
+
+        def slopes(kept: NDArray[np.bool_]) -> Array:
+            known = derivative[kept] * weight[kept][:, :, None]
+            return np.concatenate([known.real, known.imag], axis=1)
+
+        return np.concatenate([off.real, off.imag], axis=1), slopes
 
 
 def _evaluate(omega: Array, x: Array) -> tuple[Complex, Complex]:

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Fits", "Model", "fit", "fit_best", "gradient_deviation"]
+__all__ = ["Array", "Fits", "Model", "Slopes", "fit", "fit_best", "gradient_deviation"]
 
 Array = NDArray[np.float64]
 
-Model = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
-"""Residuals (K, D) and their derivatives (K, D, N) at parameters (K, N) of the problems with these numbers."""
+Slopes = Callable[[NDArray[np.bool_]], Array]
+"""Derivatives (K', D, N) of the residuals of those problems that are asked for: two of five steps need none."""
+
+Model = Callable[[Array, NDArray[np.intp]], tuple[Array, Slopes]]
+"""Residuals (K, D) at parameters (K, N) of the problems with these numbers, and what gives their derivatives."""
 
 _MOST_STEPS = 80
 """Steps of a fit at most; the optimality of one that has not settled by then says so."""
@@ -84,22 +87,23 @@ def fit(model: Model, start: Array, lower: Array, upper: Array, most: int | None
         The best that was reached.
     """
     x = np.clip(start, lower, upper)
-    r, jacobian = model(x, np.arange(len(x)))
+    r, slopes = model(x, np.arange(len(x)))
+    jacobian = slopes(np.ones(len(x), dtype=bool))
     chi2 = np.einsum("kd,kd->k", r, r)
     damping = np.full(len(x), 1e-2)
     active, close = np.arange(len(x)), _CLOSE if most is None else _ROUGH
     for _ in range(most or _MOST_STEPS):
         step = _step(x[active], r[active], jacobian[active], (lower[active], upper[active]), damping[active])
         trial = np.clip(x[active] + step, lower[active], upper[active])
-        trial_r, trial_jacobian = model(trial, active)
+        trial_r, slopes = model(trial, active)
         trial_chi2 = np.einsum("kd,kd->k", trial_r, trial_r)
         gain = chi2[active] - trial_chi2
         # NaN is no gain
         better = gain >= 0
         rows = active[better]
-        x[rows], r[rows], jacobian[rows], chi2[rows] = (
-            one[better] for one in (trial, trial_r, trial_jacobian, trial_chi2)
-        )
+        x[rows], r[rows], chi2[rows] = (one[better] for one in (trial, trial_r, trial_chi2))
+        if rows.size:
+            jacobian[rows] = slopes(better)
         small = better & (gain <= close * trial_chi2) & (damping[active] <= 1e-4)
         damping[active] *= np.where(better, 0.2, 6.0)
         damping[active] = np.maximum(damping[active], 1e-12)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drt_engine.simulate.transmission_line import Connection, line_impedance
 from drt_engine.transport.arcs import Complex, filled, there
-from drt_engine.transport.fitting import Array, Fits, fit_best
+from drt_engine.transport.fitting import Array, Fits, Slopes, fit_best
 
 __all__ = ["ELECTRON", "INDUCTANCE", "ION", "LEAK", "N", "Q", "Rails", "fit_rails", "line_at"]
 
@@ -41,14 +41,20 @@ class Rails:
     at_bound: NDArray[np.bool_]
 
 
-def line_at(omega: Array, x: Array, connection: Connection) -> Complex:
-    """Impedance (K, F), ohm, at parameters (K, N)."""
-    log_s = np.log(omega) + 0.5j * np.pi
-    coupling = np.exp(x[:, [Q]] + x[:, [N]] * log_s)
-    if x.shape[1] > LEAK:
-        coupling = coupling + np.exp(x[:, [LEAK]])
+def line_at(omega: Array, x: Array, connection: Connection, coupling: Complex | None = None) -> Complex:
+    """Impedance (K, F), ohm, at parameters (K, N), of which those of the coupling do not count if it is given."""
+    z_s = _coupling(omega, x) if coupling is None else coupling
     r_ion, r_e = np.exp(x[:, [ION]]), np.exp(x[:, [ELECTRON]])
-    return np.asarray(line_impedance(r_ion, r_e, 1 / coupling, connection) + 1j * omega * x[:, [INDUCTANCE]])
+    return np.asarray(line_impedance(r_ion, r_e, z_s, connection) + 1j * omega * x[:, [INDUCTANCE]])
+
+
+def _coupling(omega: Array, x: Array) -> Complex:
+    """Impedance of the coupling of the whole electrode (K, F), ohm."""
+    log_s = np.log(omega) + 0.5j * np.pi
+    admittance = np.exp(x[:, [Q]] + x[:, [N]] * log_s)
+    if x.shape[1] > LEAK:
+        admittance = admittance + np.exp(x[:, [LEAK]])
+    return np.asarray(1 / admittance)
 
 
 def fit_rails(omega: Array, impedance: Complex, connection: Connection, before: Rails | None = None) -> Rails:
@@ -109,17 +115,26 @@ class _Model:
         self.impedance = np.where(known, impedance, 1.0)
         self.weight = np.where(known, 1 / np.abs(self.impedance), 0.0)
 
-    def __call__(self, x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
-        weight = self.weight[rows]
-        off = (line_at(self.omega, x, self.connection) - self.impedance[rows]) * weight
-        derivative = np.empty((*off.shape, x.shape[1]), dtype=complex)
+    def __call__(self, x: Array, rows: NDArray[np.intp]) -> tuple[Array, Slopes]:
+        weight, coupling = self.weight[rows], _coupling(self.omega, x)
+        off = (line_at(self.omega, x, self.connection, coupling) - self.impedance[rows]) * weight
+
+        def slopes(kept: NDArray[np.bool_]) -> Array:
+            return self._slopes(x[kept], weight[kept], coupling[kept])
+
+        return np.concatenate([off.real, off.imag], axis=1), slopes
+
+    def _slopes(self, x: Array, weight: Array, coupling: Complex) -> Array:
+        derivative = np.empty((*coupling.shape, x.shape[1]), dtype=complex)
         derivative[:, :, INDUCTANCE] = 1j * self.omega * weight
         for k in range(1, x.shape[1]):
             change = np.zeros(x.shape[1])
             change[k] = _STEP
-            up, down = (line_at(self.omega, x + sign * change, self.connection) for sign in (1, -1))
+            # Resistances of the rails leave the coupling as it is.
+            same = coupling if k in (ION, ELECTRON) else None
+            up, down = (line_at(self.omega, x + sign * change, self.connection, same) for sign in (1, -1))
             derivative[:, :, k] = (up - down) * weight / (2 * _STEP)
-        return np.concatenate([off.real, off.imag], axis=1), np.concatenate([derivative.real, derivative.imag], axis=1)
+        return np.concatenate([derivative.real, derivative.imag], axis=1)
 
 
 def _between(omega: Array, z: Complex, connection: Connection) -> list[Array]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from drt_engine.transport.fitting import Array, Fits, fit_best
+from drt_engine.transport.fitting import Array, Fits, Slopes, fit_best
 
 __all__ = ["Relaxation", "relax", "response"]
 
@@ -236,9 +236,10 @@ def _fit(data: _Data, terms: int, before: Fits | None, fractional: bool = False,
         upper = np.column_stack([upper, np.full(rows, 1.0)])
     root = np.sqrt(data.weight)
 
-    def model(x: Array, chosen: NDArray[np.intp]) -> tuple[Array, Array]:
+    def model(x: Array, chosen: NDArray[np.intp]) -> tuple[Array, Slopes]:
         value, derivative = _evaluate(x, data.time[chosen], data.half[chosen], fractional)
-        return root[chosen] * (value - data.value[chosen]), root[chosen][:, :, None] * derivative
+        size = root[chosen]
+        return size * (value - data.value[chosen]), lambda kept: size[kept][:, :, None] * derivative[kept]
 
     if fractional and before is not None:
         orders = (0.97, 0.85) if slower is None else (0.95,)
@@ -282,11 +283,13 @@ def _evaluate(x: Array, time: Array, half: Array, fractional: bool = False) -> t
         u = half * rate
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             # the mean of an exponential over a bin: its middle, times sinh(u)/u
-            log_mean = np.where(u > 1e-4, u + np.log(-np.expm1(-2 * u)) - np.log(2 * u), u**2 / 6)
-            slope = np.where(u > 1e-4, u / np.tanh(u) - 1, u**2 / 3)
-        term = np.exp(np.minimum(x[:, k : k + 1] - time * rate + log_mean, 50.0))
+            wide, square = u > 1e-4, u**2
+            log_mean = np.where(wide, u + np.log(-np.expm1(-2 * u)) - np.log(2 * u), square / 6)
+            slope = np.where(wide, u / np.tanh(u) - 1, square / 3)
+        past = time * rate
+        term = np.exp(np.minimum(x[:, k : k + 1] - past + log_mean, 50.0))
         value = value + term
-        derivative[:, :, k], derivative[:, :, k + 1] = term, term * (time * rate - slope)
+        derivative[:, :, k], derivative[:, :, k + 1] = term, term * (past - slope)
     return value, derivative
 
 
@@ -321,9 +324,10 @@ def _relaxed(order: Array, place: Array) -> tuple[Array, Array, Array]:
     v = np.clip((place - _PLACES[0]) / step, 0.0, _TABLE[1] - 1.000001)
     at = v.astype(int)
     v = v - at
-    rows = np.arange(len(order))[:, None]
+    # Places in the values of all rows one after another: numbers are taken from there in half the time.
+    at += np.arange(len(order))[:, None] * _TABLE[1]
     rise, fall = v * v * (3.0 - 2.0 * v), step * v * (1.0 - v)
-    sides = [(one[rows, at], one[rows, at + 1]) for one in (value, by_x, by_order, by_both)]
+    sides = [(one.take(at), one.take(at + 1)) for one in (value, by_x, by_order, by_both)]
     (f, g), (df, dg), (fn, gn), (dfn, dgn) = sides
     found = f + rise * (g - f) + fall * ((1.0 - v) * df - v * dg)
     by_n = fn + rise * (gn - fn) + fall * ((1.0 - v) * dfn - v * dgn)

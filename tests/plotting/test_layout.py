@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 from drt_engine import plotting
 from drt_engine.errors import UnknownNameError
+from drt_engine.plotting.canvas import PrintFigure
 
 from .made import COMPOSITES, FIGURES, ONE, RESULT, SPECTRA, composite, curves
 
@@ -63,11 +64,20 @@ def check_layout(figure, monkeypatch):
     assert figure.get_figwidth() in (plotting.SINGLE_COLUMN, plotting.DOUBLE_COLUMN)
 
 
+def an_ohm_is_as_long_on_both_axes_of_every_cell(figure):
+    """In a figure that is drawn."""
+    nyquist = [axes for axes in figure.axes if axes.get_xlabel() == "Re $Z$ / Ω"]
+    lengths = [np.diff(axes.transData.transform([(0, 0), (1, 1)]), axis=0)[0] for axes in nyquist]
+    np.testing.assert_allclose(lengths, lengths[0][0], rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FIGURES, *COMPOSITES])
 def test_nothing_covers_anything_or_is_cut_off(name, monkeypatch):
     figure = composite(name) if name in COMPOSITES else FIGURES[name]()
     check_layout(figure, monkeypatch)
+    if name in COMPOSITES:
+        an_ohm_is_as_long_on_both_axes_of_every_cell(figure)
     panels = 3 * (len(figure.axes) // 3) if name in COMPOSITES else 0
     for k, axes in enumerate(figure.axes[panels:]):
         assert axes.get_xlabel() or axes.get_ylabel(), k
@@ -78,10 +88,11 @@ USERS = {"font.size": 20.0, "ytick.labelsize": 20.0, "axes.labelsize": "large", 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
-def test_settings_of_the_user_stay(name):
+def test_settings_of_the_user_stay_and_figures_show_themselves(name):
     with mpl.rc_context(USERS):
         before = dict(mpl.rcParams)
-        FIGURES[name]()
+        # Of this kind are figures that show themselves.
+        assert isinstance(FIGURES[name](), PrintFigure)
         assert dict(mpl.rcParams) == before
 
 

@@ -1,13 +1,11 @@
 """What a journal asks for: units, limits, sizes, tails, and many spectra."""
 
-import io
 import logging
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 import drt_engine as drt
 from drt_engine import plotting
@@ -15,19 +13,10 @@ from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.plotting.look import ohms
 from drt_engine.plotting.together import processes_in
 
-from .made import FIGURES, ONE, PROFILE, RESULT, SPECTRA, STATES, curves, fits, points
+from .made import ONE, PROFILE, RESULT, SPECTRA, STATES, curves, fits, points
 
 AREA = STATES.assign(area=np.linspace(0.5, 2.0, len(STATES)))
 WITH_AREA = drt.Spectra(SPECTRA.frequency, SPECTRA.impedance, AREA), replace(RESULT, states=AREA)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_function_returns_a_figure_that_shows_itself(name):
-    figure = FIGURES[name]()
-    assert isinstance(figure, Figure)
-    image, _ = figure._repr_png_()
-    assert io.BytesIO(image).read(8) == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +171,9 @@ def test_spectra_that_only_a_number_orders_are_drawn_in_parts_of_their_own_size(
 @pytest.mark.parametrize("view", ["waterfall", "heat map"])
 def test_a_composite_of_unlike_spectra_shows_all_and_names_them(view):
     spectra, result = unlike()
-    figure = plotting.composite(spectra, result, state="spectrum", view=view)
+    numbered = replace(RESULT[ONE[:3]], states=pd.DataFrame({"number": range(3)}))
+    tracks = processes_in(numbered, "number")
+    figure = plotting.composite(spectra, result, state="spectrum", view=view, tracks=tracks)
     figure.draw_without_rendering()
     top, middle, bottom = figure.axes[:3]
     assert top.get_yscale() == "log"
@@ -192,14 +183,13 @@ def test_a_composite_of_unlike_spectra_shows_all_and_names_them(view):
     assert len(points(middle)) == 3
     assert [text.get_text() for text in bottom.get_yticklabels()] == [f"{k}: a long me…ent.txt{k}" for k in range(3)]
     if view == "waterfall":
-        assert np.allclose([np.ptp(line.get_ydata()) for line in curves(bottom)], 0.6, rtol=0.02)
+        assert np.allclose(
+            [np.ptp(line.get_ydata()) for line in curves(bottom) if len(line.get_xdata()) > 9], 0.6, rtol=0.02
+        )
     else:
         assert r"$\gamma$ / $\gamma_\mathrm{max}$ of each" in {axes.get_ylabel() for axes in figure.axes[3:]}
-    numbered = replace(RESULT[ONE[:3]], states=pd.DataFrame({"number": range(3)}))
-    tracks = processes_in(numbered, "number")
-    marked = plotting.composite(spectra, result, state="spectrum", view=view, tracks=tracks).axes[2]
     of_peaks = [
-        line for line in marked.get_lines() if line.get_marker() in ("o", "s", "^", "D") and line.get_ydata().size
+        line for line in bottom.get_lines() if line.get_marker() in ("o", "s", "^", "D") and line.get_ydata().size
     ]
     assert of_peaks
     if view == "waterfall":
@@ -214,8 +204,6 @@ def test_sizes_are_those_of_the_journal():
     assert figure.axes[0].xaxis.label.get_fontsize() == 6.0
     assert {text.get_fontsize() for text in figure.axes[0].get_xticklabels()} == {5.0}
     assert plotting.nyquist(SPECTRA, rows=ONE, size=5.0).get_figwidth() == 5.0
-    named = plotting.composite(SPECTRA, RESULT, cells=["C", "B"], cell_names={"C": "coated"})
-    assert [axes.get_title() for axes in named.axes[:2]] == ["coated\ncycle 1, discharge", "Cell B\ncycle 1, discharge"]
 
 
 def test_few_values_get_a_legend_and_many_a_bar():

@@ -115,12 +115,12 @@ def test_axes_that_are_given_get_no_legend():
 
 @pytest.mark.slow
 def test_each_cell_of_the_composite_has_its_own_processes():
-    figure = plotting.composite(SPECTRA, RESULT, at={"cycle": 50, "direction": "charge"}, tracks=TRACKS)
+    figure = drawn("composite")
     for axes, cell in zip(figure.axes[4:6], "BC", strict=True):
-        rows = STATES.index[(STATES["cell"] == cell) & (STATES["cycle"] == 50) & (STATES["direction"] == "charge")]
+        rows = STATES.index[(STATES["cell"] == cell) & (STATES["cycle"] == 1) & (STATES["direction"] == "discharge")]
         own = TRACKS.table[(TRACKS.table["process"] == "P4") & TRACKS.table["spectrum"].isin(rows)]
-        drawn = np.concatenate(marks(axes, "P4"))
-        np.testing.assert_allclose(np.sort(drawn[:, 0]), np.sort(own["tau"]))
+        found = np.concatenate(marks(axes, "P4"))
+        np.testing.assert_allclose(np.sort(found[:, 0]), np.sort(own["tau"]))
 
 
 def test_small_multiples_show_the_table():
@@ -157,7 +157,7 @@ def test_cells_of_one_colour_have_markers_of_their_own():
         found = np.concatenate([line.get_ydata() for line in shown])
         np.testing.assert_allclose(np.sort(found), np.sort(own["r"]))
     for told in ({"colour": "cell"}, {"at": {"cell": "B"}}):
-        figure = plotting.processes(TRACKS, **told)
+        figure = plotting.processes(TRACKS, names=["P4"], quantities=["r"], **told)
         assert {line.get_marker() for line in figure.axes[0].get_lines()} <= {"o", "None"}
 
 
