@@ -7,7 +7,9 @@ import os
 import pkgutil
 import signal
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, wait
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import coverage
@@ -142,6 +144,45 @@ def noisy(frequency):
         z = 10 + 2j * np.pi * frequency * 1e-7 + zarc(frequency, 50, 1e-3, 0.85) + zarc(frequency, 20 + 5 * k, 0.3, 0.8)
         rows.append(z + 0.003 * np.abs(z) * (rng.standard_normal(z.size) + 1j * rng.standard_normal(z.size)))
     return drt.Spectra(frequency, np.array(rows), {"cycle": np.arange(6)})
+
+
+@pytest.fixture(scope="session")
+def two_processes():
+    """Two processes that do the work of jobs, begun once: each takes a second and more to load all that it needs."""
+    from drt_engine.jobs.work import begin_process
+
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=begin_process, initargs=(1,)) as pool:
+        yield pool
+
+
+class _Lent:
+    """Those processes for one job: it ends with its work, and they go on."""
+
+    def __init__(self, pool):
+        self._pool, self._given = pool, []
+
+    def submit(self, *work):
+        self._given.append(self._pool.submit(*work))
+        return self._given[-1]
+
+    def shutdown(self, **options):
+        assert options == {"wait": True, "cancel_futures": True}
+        for one in self._given:
+            one.cancel()
+        wait(self._given)
+
+
+@pytest.fixture
+def lent_processes(monkeypatch, two_processes):
+    """Let jobs with two workers take processes that are there; that they can begin some is tested with other jobs."""
+    from drt_engine.jobs.work import begin_process
+
+    def lent(number, context, *, initializer, initargs):
+        assert (number, context.get_start_method(), initializer, len(initargs)) == (2, "spawn", begin_process, 1)
+        return _Lent(two_processes)
+
+    monkeypatch.setattr("drt_engine.jobs.workers.ProcessPoolExecutor", lent)
+    return two_processes
 
 
 @pytest.fixture

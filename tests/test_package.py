@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,51 +22,59 @@ from drt_engine.text import count_of
 ROOT = Path(__file__).parents[1]
 
 
-def modules_after(code):
-    listing = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(listing.stdout.split())
+ROOMS = "cli.invert, jobs, peaks, plotting, result, series, tracking, transport, validation"
+LISTING = ("hdf5", "tables", "readers.collect", "explore.open")
+LIGHT_TO_HEAVY = {
+    "package": "import drt_engine",
+    **{module: f"import drt_engine.{module}" for module in LISTING},
+    "info": "from drt_engine.cli import app; app(['info', 'campaign.h5'], standalone_mode=False)",
+    "spectra": "import drt_engine as drt; drt.Spectra([1, 2, 3, 4, 5], [1] * 5); drt.Tikhonov()",
+    "rooms": "import " + ", ".join(f"drt_engine.{room}" for room in ROOMS.split(", ")),
+    "computing": "from drt_kernels import peaks; peaks.find",
+}
 
 
-def test_importing_is_light():
-    loaded = modules_after("import drt_engine")
-    assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "pandas", "h5py"}
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory, noisy):
+    """Modules of one process after each step: as each loads more, what a step must not load, none before it may."""
+    folder = tmp_path_factory.mktemp("loaded")
+    drt.write_spectra(folder / "campaign.h5", noisy)
+    steps = LIGHT_TO_HEAVY | ({} if find_spec("panel") else {"explore.open": ""})
+    lines = ("import sys", *(f"{code}\nprint(*sys.modules, file=open({name!r}, 'w'))" for name, code in steps.items()))
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=folder, capture_output=True, check=True)
+    return {name: set((folder / name).read_text().split()) for name in steps}
 
 
-@pytest.mark.parametrize("module", ["hdf5", "tables", "readers.collect", "explore.open"])
-def test_what_lists_files_and_serves_pages_does_not_load_what_inverts(module):
-    if module == "explore.open":
-        pytest.importorskip("panel")
-    loaded = modules_after(f"import drt_engine.{module}")
-    assert f"drt_engine.{module}" in loaded
-    assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "xarray", "drt_kernels", "drt_engine.methods"}
+INVERTING = {"cvxpy", "numba", "matplotlib", "scipy", "xarray", "drt_kernels", "drt_engine.methods"}
 
 
-def test_looking_into_a_file_does_not_load_what_inverts(tmp_path, noisy):
-    drt.write_spectra(tmp_path / "campaign.h5", noisy)
-    command = ["drt-engine", "info", str(tmp_path / "campaign.h5")]
-    loaded = modules_after(
-        f"import sys; from drt_engine.cli import app; sys.argv = {command}; app(standalone_mode=False)"
-    )
-    assert "h5py" in loaded
-    assert not loaded & {"cvxpy", "numba", "matplotlib", "scipy", "xarray", "drt_kernels", "drt_engine.methods"}
+def test_importing_is_light(loaded):
+    assert "drt_engine" in loaded["package"]
+    assert not loaded["package"] & {"cvxpy", "numba", "matplotlib", "scipy", "pandas", "h5py"}
 
 
-def test_numba_is_loaded_when_something_is_computed():
-    rooms = "cli.invert, jobs, peaks, plotting, result, series, tracking, transport, validation"
-    loaded = modules_after("import " + ", ".join(f"drt_engine.{room}" for room in rooms.split(", ")))
-    assert {"drt_kernels", "drt_engine.methods.log_gaussian", "drt_engine.validation.single"} <= loaded
-    assert "numba" not in loaded
-    assert "numba" in modules_after("from drt_kernels import peaks; peaks.find")
+@pytest.mark.parametrize("module", LISTING)
+def test_what_lists_files_and_serves_pages_does_not_load_what_inverts(loaded, module):
+    if module == "explore.open" and not find_spec("panel"):
+        pytest.skip("panel is missing")
+    assert f"drt_engine.{module}" in loaded[module]
+    assert not loaded[module] & INVERTING
 
 
-def test_spectra_and_methods_need_no_solver():
-    loaded = modules_after("import drt_engine as drt; drt.Spectra([1, 2, 3, 4, 5], [1] * 5); drt.Tikhonov()")
-    assert not loaded & {"cvxpy", "matplotlib"}
+def test_looking_into_a_file_does_not_load_what_inverts(loaded):
+    assert {"h5py", "drt_engine.cli.info"} <= loaded["info"]
+    assert not loaded["info"] & INVERTING
+
+
+def test_numba_is_loaded_when_something_is_computed(loaded):
+    assert {"drt_kernels", "drt_engine.methods.log_gaussian", "drt_engine.validation.single"} <= loaded["rooms"]
+    assert "numba" not in loaded["rooms"]
+    assert "numba" in loaded["computing"]
+
+
+def test_spectra_and_methods_need_no_solver(loaded):
+    assert {"drt_engine.spectra", "drt_engine.methods.tikhonov"} <= loaded["spectra"]
+    assert not loaded["spectra"] & {"cvxpy", "matplotlib"}
 
 
 @pytest.mark.parametrize("name", drt.__all__)
@@ -115,10 +125,23 @@ def product_files():
     return (file for folder in ("drt_engine", "kernels") for file in sorted((ROOT / folder).rglob("*.py")))
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def statements(node):
+    """Every statement within, without the expressions, which are far more."""
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for one in getattr(node, block, ()):
+            yield one
+            yield from statements(one)
+
+
 def functions():
     """Every function of the product with its name, its lines without docstring, and how many parameters it names."""
     for path in product_files():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in statements(parsed(path)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             first = node.body[0]
@@ -152,12 +175,12 @@ def is_number(node):
     return False
 
 
-def constants(text):
+def constants(text, tree):
     """Numbers with names in capitals that a file begins with, and whether something is said of each.
 
     That is a comment on its lines or directly above, or a string directly below.
     """
-    lines, body = text.splitlines(keepends=True), ast.parse(text).body
+    lines, body = text.splitlines(keepends=True), tree.body
     numbers = [
         (node, after)
         for node, after in pairwise([*body, None])
@@ -178,8 +201,15 @@ def constants(text):
 
 def test_numbers_at_the_head_of_a_file_have_a_reason():
     text = "A = 1\n_B: float = -2e-3\n\n# why\nC = 2\nD, E = 1, np.sqrt(2)  # why\nF = 3\n'why'\ng = 1\nH = f(1)\n"
-    assert [*constants(text)] == [("A", False), ("_B", False), ("C", True), ("D, E", True), ("F", True)]
-    found = [(path.stem, *one) for path in product_files() for one in constants(path.read_text(encoding="utf-8"))]
+    assert [*constants(text, ast.parse(text))] == [
+        ("A", False),
+        ("_B", False),
+        ("C", True),
+        ("D, E", True),
+        ("F", True),
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in product_files()}
+    found = [(path.stem, *one) for path, text in texts.items() for one in constants(text, parsed(path))]
     assert len(found) > 400
     assert [(stem, name) for stem, name, said in found if not said] == []
 

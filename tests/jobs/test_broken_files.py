@@ -32,15 +32,20 @@ def names(folder):
 
 
 @contextmanager
-def files_up_to(size):
-    """A disk that is full, for all that files know."""
+def files_up_to(size, others=()):
+    """A disk that is full, for all that files know; for other processes by their numbers as well."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+    def limit(most):
+        for process in (0, *others):
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (most, hard))
+
+    limit(size)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        limit(soft)
 
 
 @contextmanager
@@ -283,11 +288,13 @@ def test_a_full_disk(campaign, out, expected, cli):
 
 
 @pytest.mark.slow
-def test_a_full_disk_under_processes(campaign, out, expected, cli, monkeypatch):
+def test_a_full_disk_under_processes(campaign, out, expected, cli, lent_processes, monkeypatch):
     # Processes that begin under the limit would leave compiled modules that are cut off, for all tests that follow.
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     job = ("invert", campaign, "-o", out, *METHOD, "--block", "4")
-    with files_up_to(2_000):
+    # One at least has begun; another may do so meanwhile.
+    lent_processes.submit(os.getpid).result()
+    with files_up_to(2_000, lent_processes._processes):
         assert cli(*job, "--workers", "2").refused("results-", "cannot be written: File too large")
     assert names(out.parent) == ["campaign.h5"]
     assert cli(*job).code == 0

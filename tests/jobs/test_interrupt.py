@@ -14,7 +14,10 @@ from drt_engine.hdf5 import scan
 
 from .killing import arrays, make
 
+COUNT = 5_000
 OPTIONS = ("--method", "tikhonov", "--shared", "cell")
+# Another process does the work; each takes a second and more to begin.
+ONE = ("--scheduler", "processes", "--workers", "1", "--block", "125")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals to groups of processes")
 
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals to groups of
 def large(tmp_path_factory):
     """A campaign that takes a while."""
     path = tmp_path_factory.mktemp("large") / "campaign.h5"
-    make(path, 10_000)
+    make(path, COUNT)
     return path
 
 
@@ -77,13 +80,13 @@ def blocks(out, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_stops_and_the_same_command_goes_on(large, expected, out, cli, workers):
-    process = started(large, out, "--workers", workers, "--block", "250")
+    process = started(large, out, "--workers", workers, "--block", "125")
     until(lambda: len(blocks(out, "results")) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)
     told, error = ended(process)
     assert (process.returncode, told) == (130, "")
     assert error.startswith("drt-engine: interrupted; ")
-    assert error.endswith(" of 10000 spectra are done and kept. The same job goes on from there.\n")
+    assert error.endswith(f" of {COUNT} spectra are done and kept. The same job goes on from there.\n")
     assert error.count("\n") == 1
     assert not out.exists()
     kept = {path.name: path.stat().st_mtime_ns for path in blocks(out, "results")}
@@ -103,7 +106,7 @@ def test_ctrl_c_while_processes_begin(large, out):
     assert (process.returncode, told) == (130, "")
     assert error in (
         "drt-engine: interrupted before a block was done; nothing is lost.\n",
-        "drt-engine: interrupted; 0 of 10000 spectra are done and kept. The same job goes on from there.\n",
+        f"drt-engine: interrupted; 0 of {COUNT} spectra are done and kept. The same job goes on from there.\n",
     )
     assert not out.exists()
 
@@ -113,14 +116,14 @@ def test_ctrl_c_is_not_for_a_job_in_the_background(large, expected, out):
     # As a shell without job control starts what ends with an ampersand.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = started(large, out, "--workers", "2", "--block", "250")
+        process = started(large, out, *ONE)
     finally:
         signal.signal(signal.SIGINT, before)
     until(lambda: len(blocks(out, "results")) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)
     told, error = ended(process)
     assert (process.returncode, error) == (0, "")
-    assert "10000 spectra in" in told
+    assert f"{COUNT} spectra in" in told
     assert arrays(out) == expected
 
 
@@ -169,7 +172,7 @@ def test_killed_between_the_file_and_the_end_of_its_blocks(campaign, out, cli, m
 
 @pytest.mark.slow
 def test_processes_do_not_outlive_a_job_that_is_killed(large, expected, out, cli):
-    process = started(large, out, "--workers", "2", "--block", "250")
+    process = started(large, out, *ONE)
     until(lambda: len(blocks(out, "results")) >= 3, process)
     process.kill()
     # They hold the pipes as well: this returns when the last of them has ended.

@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.slow
 def test_a_job_that_is_killed_at_any_moment_ends_with_the_same_file():
     ran = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killing.py"), "--kills=20", "--spectra=12000"],
+        [sys.executable, Path(__file__).with_name("killing.py"), "--kills=20", "--spectra=5000"],
         env={"PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,

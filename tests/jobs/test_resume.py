@@ -82,6 +82,7 @@ def expected(answers, method):
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("lent_processes")
 def test_an_unfinished_job_goes_on_with_other_options(campaign, answers, out, options):
     expected = answers(FIXED)
     unfinished(campaign, out)
@@ -183,9 +184,7 @@ DAMAGE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "kind"), [(FIXED, "results"), (SHARED, "results"), (SHARED, "scores")], indirect=["method"]
-)
+@pytest.mark.parametrize(("method", "kind"), [(FIXED, "results"), (SHARED, "scores")], indirect=["method"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_before_a_job_goes_on(campaign, out, expected, method, kind, damage, caplog):
     folder = unfinished(campaign, out, method=method)
@@ -199,6 +198,7 @@ def test_damage_before_a_job_goes_on(campaign, out, expected, method, kind, dama
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", [FIXED, SHARED], indirect=True, ids=["fixed", "shared"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_after_the_last_block(campaign, out, expected, method, damage):
     folder = out.with_name(f".{out.name}.job")

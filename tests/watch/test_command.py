@@ -3,9 +3,9 @@
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 
 import pytest
 from rich.console import Console
@@ -16,6 +16,7 @@ from drt_engine.cli import watch as command
 from drt_engine.watch import Alarm, Problem
 from drt_engine.watch.folder import Waiting
 
+from ..forking import fork
 from . import instrument
 
 QUICK = ("--method", "tikhonov", "--settle", "0")
@@ -65,18 +66,33 @@ def test_wrong_use_is_refused(folder):
         assert not (folder.parent / "campaign.h5").exists()
 
 
+def begun(program, log):
+    """Number of a new process that runs a command."""
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", "from drt_engine.cli import main; main()", *program],
+        os.environ | {"PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": "1"},
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY, 0)],
+    )
+
+
+def begun_as_copy(program, log):
+    """Number of a copy of this process that runs a command: what that takes is loaded."""
+
+    def work():
+        with open(log, "w", buffering=1) as opened, redirect_stdout(opened):
+            app(program, standalone_mode=False)
+
+    return fork(work)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("poll", [False, True])
 def test_what_comes_is_taken_until_it_is_ended(folder, poll):
-    campaign, log = folder.parent / "campaign.h5", folder.parent / "log"
-
-    program = [sys.executable, "-c", "from drt_engine.cli import main; main()", "watch", str(folder)]
-    with open(log, "wb") as opened:
-        child = subprocess.Popen(
-            [*program, "-o", str(campaign), *QUICK, *["--poll"] * poll],
-            stdout=opened,
-            env=os.environ | {"PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": "1"},
-        )
+    campaign = folder.parent / "campaign.h5"
+    program, log = ["watch", str(folder), "-o", str(campaign), *QUICK, *["--poll"] * poll], folder.parent / "log"
+    log.touch()
+    child = begun_as_copy(program, log) if poll else begun(program, log)
     end = time.monotonic() + 400.0  # of a machine with other work
     for number, name in enumerate(("sub/B_3.mpr", "C_4.DTA")):
         while log.read_text().count("after its last byte") < 2 + number:
@@ -87,8 +103,8 @@ def test_what_comes_is_taken_until_it_is_ended(folder, poll):
     while "C_4.DTA" not in log.read_text():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait() == 0
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert "4 sweeps taken, 4 spectra in the campaign" in log.read_text()
 
 

@@ -35,7 +35,7 @@ def check(ran, kills, sweeps):
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_watch_that_is_killed_often_has_every_sweep_once():
-    check(killed("--sweeps=40", "--kills=10", "--seconds=50", "--seed=1"), 10, 40)
+    check(killed("--sweeps=32", "--kills=10", "--seconds=20", "--seed=1"), 10, 32)
 
 
 def test_bars_go_from_the_least_to_the_greatest():
