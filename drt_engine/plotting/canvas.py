@@ -65,7 +65,7 @@ class PrintFigure(Figure):
     def draw(self, renderer: RendererBase) -> None:
         """Draw it, or find its layout where nothing else is asked for."""
         engine = self.get_layout_engine()
-        if self.saving and isinstance(engine, ConstrainedLayoutEngine):
+        if self.saving and self.axes and isinstance(engine, ConstrainedLayoutEngine):
             engine.execute(self)
         else:
             super().draw(renderer)

@@ -19,10 +19,11 @@ Noise = Literal["auto", "constant", "proportional"] | Sequence[float]
 # Ratios of the two parts of the noise that are tried, between none and all. With half as many the variance of a point
 # may be wrong by a half at moduli that span 300, and faultless points stand out.
 _VALUES = 16
-# Of σ²/|Z|²: by how much it is larger at the last frequency of either end, from where it falls as f or 1/f does; and
-# below which multiples of the lowest frequency it is larger, by how much. Without these, points where the noise is
-# larger stand out: of faultless spectra with σ ∝ √(1 + 1 Hz/f) |Z| down to 0.01 Hz, 66 % were flagged.
+# By how much σ²/|Z|² is larger at the last frequency of either end, from where it falls as f or 1/f does. Without these,
+# points where the noise is larger stand out: of faultless spectra with σ ∝ √(1 + 1 Hz/f) |Z| down to 0.01 Hz, 66 % were
+# flagged.
 _ENDS = (3.0, 10.0, 30.0, 100.0)
+# Below which multiples of the lowest frequency it is larger, by how much: integration times and ranges are switched.
 _BELOW, _LARGER = (10.0, 100.0), (10.0, 30.0)
 _FLOORS = (0.01, 0.1)  # least variance of the other shapes beside |Z|², so that none is zero where a part of Z is
 _PLAUSIBLE = 3.0  # logarithm of the likelihood that a candidate may lack

@@ -265,9 +265,9 @@ class _Search:
         if not known:
             value = (fitted[:points] + 1j * fitted[points:]) * modulus
             floor = self.look.resolution**2
-            squares = squares / np.maximum(share, 0.05) + 0.01 * floor
-            shapes = Shapes.every(value).plausible(squares, floor)
-            ends = Shapes.larger_at_ends(self.look.rc_models[0].omega).plausible(squares, floor)
+            free = squares / np.maximum(share, 0.05) + 0.01 * floor
+            shapes = Shapes.every(value).plausible(free, floor)
+            ends = Shapes.larger_at_ends(self.look.rc_models[0].omega).plausible(free, floor)
         scaled = 0.5 * (squares / shapes.variance[0]).reshape(2, points).sum(axis=0)
         left = max(self.data.size - len(columns) - 2, 1)
         scale = float(np.median(scaled)) / math.log(2.0) * self.data.size / max(self.data.size - len(columns), 1)
@@ -336,7 +336,7 @@ class _Search:
         kept = np.flatnonzero(~best.gone)
         apart = np.abs(kept[:, None] - np.flatnonzero(best.gone)).min(axis=1)
         near = apart <= np.sort(apart)[min(_BESIDE, kept.size) - 1]
-        return bool(squares[kept[near]].mean() > _NOISIER * squares[kept[~near]].mean()) if not near.all() else False
+        return not near.all() and bool(squares[kept[near]].mean() > _NOISIER * squares[kept[~near]].mean())
 
     def _explained(self, shapes: Shapes) -> Iterator[_Explained]:
         """Examine a spectrum with each noise, from all points and from those that are not suspect."""
