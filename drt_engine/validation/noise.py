@@ -19,7 +19,7 @@ Noise = Literal["auto", "constant", "proportional"] | Sequence[float]
 # Ratios of the two parts of the noise that are tried, between none and all. With half as many the variance of a point
 # may be wrong by a half at moduli that span 300, and faultless points stand out.
 _VALUES = 16
-# By how much σ²/|Z|² is larger at the last frequency of either end, from where it falls as f or 1/f does. Without these,
+# By how much σ²/|Z|² is larger at the last frequency of either end, from where it falls as f or 1/f does. Without this,
 # points where the noise is larger stand out: of faultless spectra with σ ∝ √(1 + 1 Hz/f) |Z| down to 0.01 Hz, 66 % were
 # flagged.
 _ENDS = (3.0, 10.0, 30.0, 100.0)
