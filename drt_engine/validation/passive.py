@@ -28,12 +28,6 @@ _BEYOND_WITHOUT = 10.0
 """The same at the slow end where no capacitance is wanted, which slower ones would be: as far as the model of the test
 goes."""
 
-_LOOPS = 15
-"""Relaxation times of inductive loops that are tried, from end to end of the range."""
-
-_LIKELY = 3
-"""Of these are fitted in full: those that explain most beside the relaxations that the fit without a loop has."""
-
 _STEPS = 10
 """Steps of the search for positive coefficients at most, as a multiple of their number."""
 
@@ -45,7 +39,6 @@ class Drifting(NamedTuple):
     strict: float  # the same where coefficients that become positive beside it count as unknowns, too
     drift: float  # change of the modulus during the sweep
     error: float  # its standard error
-    squares: float  # sum of squares that it leaves
 
 
 class _Fitted(NamedTuple):
@@ -116,22 +109,12 @@ class Passive:
         together = self._positive(np.vstack([drifts, -drifts]))
         ratio, strict, _ = self._ratios(together, 1, chance)
         if not ratio > 1.0:
-            return Drifting(ratio, strict, 0.0, np.inf, together.squares)
+            return Drifting(ratio, strict, 0.0, np.inf)
         best = min((self._positive(np.vstack([one, -one])) for one in drifts), key=lambda one: one.squares)
         ratio, strict, gained = self._ratios(best, 1, chance)
         slope = float(best.x[-2] - best.x[-1])
         error = abs(slope) / float(np.sqrt(max(gained, 1e-9)))
-        return Drifting(ratio, strict, slope, error, best.squares)
-
-    def loop_explains(self, found: Drifting) -> bool:
-        """Return whether an inductive loop explains as much as a drift, which takes as long to see as to find that."""
-        tau = np.geomspace(1.0 / self.omega.max(), 1.0 / self.omega.min(), _LOOPS)
-        loops = -_parts(1.0 / (1.0 + 1j * self.omega[:, None] * tau)) * self.weights
-        held = np.vstack([self._columns, self.beside, -self.beside])[self._fitted.x > 0.0]
-        basis = np.linalg.qr((held / np.linalg.norm(held, axis=1)[:, None]).T)[0]
-        rest = loops - (loops @ basis) @ basis.T
-        gained = rest @ self.data / np.sqrt(np.sum(rest**2, axis=1) + np.finfo(float).tiny)
-        return any(self._positive(loops[k : k + 1]).squares <= found.squares for k in np.argsort(-gained)[:_LIKELY])
+        return Drifting(ratio, strict, slope, error)
 
     def _ratios(self, larger: _Fitted, count: int, chance: float) -> tuple[float, float, float]:
         """F over its critical value in two ways, and what is gained in units of the variance that is left.
@@ -178,9 +161,5 @@ def _relaxations(omega_bytes: bytes, inductance: bool, capacitance: bool) -> Arr
     tau = np.geomspace(low, high, int(_EACH * np.log10(high / low)) + 1)
     columns = [np.ones((omega.size, 1)), 1.0 / (1.0 + 1j * omega[:, None] * tau)]
     columns += [1j * omega[:, None]] * inductance + [-1j / omega[:, None]] * capacitance
-    return _parts(np.hstack(columns))
-
-
-def _parts(columns: NDArray[np.complexfloating]) -> Array:
-    """Real, then imaginary parts of columns, a row each."""
-    return np.hstack([columns.real.T, columns.imag.T])
+    rows = np.hstack(columns).T
+    return np.hstack([rows.real, rows.imag])

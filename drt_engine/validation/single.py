@@ -171,8 +171,6 @@ class SingleSpectrumTest:
             more = passive.drifting(self._chances[0], self.trials.times)
             if more.strict <= 1.0 or not self._fits(passive.with_columns(trials[:drifts]), found):
                 return best
-            if passive.loop_explains(more):
-                return best
             found = found._replace(score=more.strict, drift=more.drift, drift_error=more.error, drifts=True)
             return best._replace(found=found._replace(extended=False, capacitance=False))
         if found.capacitance:  # the search is made again, with a capacitance in the model
