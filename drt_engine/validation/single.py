@@ -214,7 +214,10 @@ def _flag(best: _Explained) -> Validity:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Columns and data of one spectrum, all relative to |Z|, and the noise that is plausible."""
+    """Columns and data of one spectrum, all relative to |Z|, and the noise that is plausible.
+
+    `free` are squares of a robust residual over the share of its freedom that the fit leaves; None for a known noise.
+    """
 
     look: SingleSpectrumTest
     columns: Array
@@ -225,7 +228,7 @@ class _Search:
     capacitances: int
     shapes: Shapes
     suspects: Flags
-    ends: Shapes | None = None
+    free: Array | None = None
     outlying: bool = False
 
     @classmethod
@@ -258,14 +261,13 @@ class _Search:
         columns = np.vstack([self.columns, self.allowed]) / noise
         violations.robust(columns, self.data / noise, residual, share)
         fitted = self.data - residual * noise
-        shapes, ends = self.shapes, self.ends
+        shapes, free = self.shapes, self.free
         squares = (residual * noise) ** 2
         if not known:
             value = (fitted[:points] + 1j * fitted[points:]) * modulus
             floor = self.look.resolution**2
             free = squares / np.maximum(share, 0.05) + 0.01 * floor
             shapes = Shapes.every(value).plausible(free, floor)
-            ends = Shapes.larger_at_ends(self.look.rc_models[0].omega).plausible(free, floor)
         scaled = 0.5 * (squares / shapes.variance[0]).reshape(2, points).sum(axis=0)
         left = max(self.data.size - len(columns) - 2, 1)
         scale = float(np.median(scaled)) / math.log(2.0) * self.data.size / max(self.data.size - len(columns), 1)
@@ -274,7 +276,7 @@ class _Search:
         suspects[np.argsort(-far, kind="stable")[: points // 5]] = True
         suspects &= far > _SUSPECT
         outlying = bool((far[suspects] > _FAR_OFF).any())
-        return replace(self, fitted=fitted, shapes=shapes, ends=ends, suspects=suspects, outlying=outlying)
+        return replace(self, fitted=fitted, shapes=shapes, free=free, suspects=suspects, outlying=outlying)
 
     def _lacking(self, sets: list[Array]) -> bool:
         """Whether F says that the points which are not suspect need the second, larger set of columns."""
@@ -320,10 +322,12 @@ class _Search:
         if not self.suspects.any() and not _flag(first) & ~Validity.RANGE_EXTENDED:
             return first
         best = min([first, *every], key=lambda one: one.cost)
-        if self.ends is None or not self._noisier_beside(best):
+        if self.free is None or not self._noisier_beside(best):
             return best
+        larger = Shapes.larger_at_ends(self.look.rc_models[0].omega)
+        ends = larger.plausible(self.free, self.look.resolution**2)
         # Of what is left over with such noise, it is no better an explanation.
-        whole = [one for one in self._explained(self.ends) if not _flag(one) & ~Validity.RANGE_EXTENDED]
+        whole = [one for one in self._explained(ends) if not _flag(one) & ~Validity.RANGE_EXTENDED]
         return min([best, *whole], key=lambda one: one.cost)
 
     def _noisier_beside(self, best: _Explained) -> bool:
