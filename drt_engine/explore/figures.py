@@ -37,6 +37,10 @@ Array = NDArray[Any]
 
 # Impedances of a series that are drawn at once; with more, neighbours hide each other.
 _MOST_LINES = 60
+# Columns of the observations of processes: values, and the ends of their errors.
+_OBSERVED = (
+    "x", "r", "r_low", "r_high", "tau", "tau_low", "tau_high", "c", "c_low", "c_high", "colour", "fill", "label",
+)  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -78,6 +82,7 @@ class Views:
         self._sources: dict[str, ColumnDataSource] = {}
         self._drawn: tuple[Any, ...] = ()
         self._of_view: dict[str, tuple[Any, ...]] = {}
+        self._on_profile: dict[str, tuple[Line, Array, Array]] = {}
         self._draw_single()
         self._draw_series()
 
@@ -140,10 +145,11 @@ class Views:
         """Set up what is drawn of series."""
         curve = self._source("curve", "x", "y", "colour")
         self._profile.draw(MultiLine, curve, xs="x", ys="y", line_color="colour", line_alpha=0.6)
-        places = self._source("places", "x", "y", "fill", "colour", "size", "label")
-        drawn = self._profile.draw(
-            Scatter, places, x="x", y="y", size="size", fill_color="fill", line_color="colour", line_width=1.5
-        )
+        look: dict[str, Any] = {"x": "x", "y": "y", "fill_color": "fill", "line_width": 1.5}
+        places = self._source("places", "x", "y", "fill", "label")
+        chosen = self._source("chosen", "x", "y", "fill", "colour")
+        drawn = self._profile.draw(Scatter, places, size=6, line_color="#333333", **look)
+        self._profile.draw(Scatter, chosen, size=11, line_color="colour", **look)
         self._profile.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
         self._mapper = LinearColorMapper(palette=Magma256, low=0.0, high=1.0, nan_color="white")
         squared = CustomJSTickFormatter(code="return Number((Math.sign(tick) * tick * tick).toPrecision(2)).toString()")
@@ -164,14 +170,14 @@ class Views:
         left = {"marker": "triangle", "angle": np.pi / 2, "size": 8, "line_color": "red"}
         drawn = self._validity.draw(Scatter, wrong, x="x", y="y", fill_color="red", **left)
         self._validity.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+        source = self._source("observed", *_OBSERVED)
+        lines = self._source("courses", "x", *self._processes, "colour", "dash")
         for name, one in self._processes.items():
-            source = self._source(f"observed {name}", "x", "y", "colour", "fill", "label")
-            bars = self._source(f"errors {name}", "x", "low", "high", "colour")
-            lines = self._source(f"courses {name}", "x", "y", "colour", "dash")
-            one.draw(Segment, bars, x0="x", y0="low", x1="x", y1="high", line_color="colour", line_alpha=0.5)
-            one.draw(MultiLine, lines, xs="x", ys="y", line_color="colour", line_dash="dash", line_alpha=0.8)
-            drawn = one.draw(Scatter, source, x="x", y="y", size=6, fill_color="fill", line_color="colour")
-            one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("", "@y{0.000a}")]))
+            low, high = f"{name}_low", f"{name}_high"
+            one.draw(Segment, source, x0="x", y0=low, x1="x", y1=high, line_color="colour", line_alpha=0.5)
+            one.draw(MultiLine, lines, xs="x", ys=name, line_color="colour", line_dash="dash", line_alpha=0.8)
+            drawn = one.draw(Scatter, source, x="x", y=name, size=6, fill_color="fill", line_color="colour")
+            one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("", f"@{name}{{0.000a}}")]))
         self._marks = {}
         for key, one in {
             **{f"map {side}": one for side, one in self._maps.items()},
@@ -236,19 +242,21 @@ class Views:
                 bands["x"].append(np.concatenate([result.tau, result.tau[::-1]]))
                 bands["y"].append(np.concatenate([known.gamma_low[0], known.gamma_high[0][::-1]]))
                 bands["colour"].append(curve.colour)
-        for name, data in (("points", points), ("fits", fits), ("residuals", residuals), ("gammas", gammas)):
+        for name, data in (("points", points), ("residuals", residuals)):
+            self._sources[name].data = _as_arrays(data)
+        for name, data in (("fits", fits), ("gammas", gammas), ("bands", bands)):
             self._sources[name].data = data
-        self._sources["bands"].data = bands
 
     def show_series(self, session: Session) -> None:
         """Draw the series of the selections: their profile, their impedances, and γ as maps."""
         lines = {"a": session.line(session.a)} | ({} if session.b is None else {"b": session.line(session.b)})
-        self._show_profile(session, lines)
         drawn = (session.source, session.series, *(int(session.series.member[line.rows[0]]) for line in lines.values()))
         if drawn != self._drawn:
             self._drawn = drawn
+            self._show_profile(session, lines)
             self._show_lines(lines["a"])
             self._show_maps(session, lines)
+        self._show_chosen(session)
         for side, row in (("a", session.a), ("b", session.b)):
             if row is not None:
                 self._mark(f"map {side}", session.series.value[row])
@@ -296,9 +304,9 @@ class Views:
         states = session.source.states
         x_name = next((name for name in ("charge", "time") if name in states.columns), None)
         y_name = "voltage" if "voltage" in states.columns else None
-        places: dict[str, list[Any]] = {key: [] for key in ("x", "y", "fill", "colour", "size", "label")}
+        places: dict[str, list[Any]] = {key: [] for key in ("x", "y", "fill", "label")}
         curve: dict[str, list[Any]] = {key: [] for key in ("x", "y", "colour")}
-        every: list[Array] = []
+        self._on_profile = {}
         for side, line in lines.items():
             if y_name is None:
                 x_name, y = session.series.along, _r_pol(line)
@@ -308,13 +316,9 @@ class Views:
                 x = np.arange(line.rows.size, dtype=float)
                 if x_name is not None:
                     x = states[x_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
-            chosen = session.a if side == "a" else session.b
-            size = [11 if row == chosen else 6 for row in line.rows]
             labels = [session.named(int(row)) for row in line.rows]
-            edge = [COLOURS[side] if row == chosen else "#333333" for row in line.rows]
-            _extend(
-                places, {"x": x, "y": y, "fill": _shades(line.value), "colour": edge, "size": size, "label": labels}
-            )
+            _extend(places, {"x": x, "y": y, "fill": _shades(line.value), "label": labels})
+            self._on_profile[side] = line, x, y
             measured = session.curve(int(line.rows[0])) if y_name else None
             if measured is not None and x_name not in measured.columns:
                 measured = None
@@ -322,11 +326,22 @@ class Views:
             curve["x"].append(x[order] if measured is None else measured[x_name].to_numpy())
             curve["y"].append(y[order] if measured is None else measured["voltage"].to_numpy())
             curve["colour"].append(COLOURS[side])
-            every.append(line.rows)
-        self._sources["places"].data = places
+        self._sources["places"].data = _as_arrays(places)
         self._sources["curve"].data = curve
         self._profile.label(_labelled(x_name or "number in the series"), _labelled(y_name) if y_name else "R_pol / Ω")
-        self._profile.targets(places["x"], places["y"], np.concatenate(every))
+        self._profile.targets(places["x"], places["y"], np.concatenate([line.rows for line in lines.values()]))
+
+    def _show_chosen(self, session: Session) -> None:
+        """Mark the selections in the profile; one that is not among the points drawn lies between its neighbours."""
+        chosen: dict[str, list[Any]] = {key: [] for key in ("x", "y", "fill", "colour")}
+        for side, (line, x, y) in self._on_profile.items():
+            row = session.a if side == "a" else session.b
+            value, at = session.series.value[row], np.flatnonzero(line.rows == row)
+            for place, of in (("x", x), ("y", y)):
+                chosen[place].append(of[at[0]] if at.size else np.interp(value, line.value, of))
+            chosen["fill"].append(_shades(np.append(line.value, value))[-1])
+            chosen["colour"].append(COLOURS[side])
+        self._sources["chosen"].data = _as_arrays(chosen)
 
     def show_processes(self, session: Session, tables: dict[str, pd.DataFrame | None]) -> None:
         """Draw processes over the state and into the maps.
@@ -341,9 +356,23 @@ class Views:
         """
         if self._is_new("processes", session, *tables, *tables.values()):
             self._draw_processes(session, tables)
-        for name in self._processes:
+        for name, one in self._processes.items():
+            self._set_visible(one, there=True)
             for side, row in (("a", session.a), ("b", session.b)):
                 self._mark(f"{name} {side}", np.nan if row is None else session.series.value[row])
+
+    def hide_slow(self) -> None:
+        """Draw nothing of processes and validity until they are shown anew; axes stay, as they are slow to change."""
+        self._of_view.clear()
+        for one in (*self._processes.values(), self._validity):
+            self._set_visible(one, there=False)
+            one.targets([], [], [])
+        for name in ("validity", *(f"{name} {side}" for name in self._processes for side in ("a", "b"))):
+            self._mark(name, np.nan)
+
+    def _set_visible(self, one: ClickedFigure, *, there: bool) -> None:
+        for drawn in one.figure.renderers:
+            drawn.visible = there
 
     def _is_new(self, view: str, session: Session, *drawn: Any) -> bool:
         """Tell whether a view that takes long to draw shows something else than what it is to show now."""
@@ -355,57 +384,41 @@ class Views:
     def _draw_processes(self, session: Session, tables: dict[str, pd.DataFrame | None]) -> None:
         names = list(dict.fromkeys(name for table in tables.values() if table is not None for name in _by_tau(table)))
         colours = {name: Category10_10[number % 10] for number, name in enumerate(names)}
-        targets: dict[str, list[Any]] = {name: [[], [], []] for name in self._processes}
-        data: dict[str, dict[str, list[Any]]] = {
-            f"{kind} {name}": {column: [] for column in columns}
-            for name in self._processes
-            for kind, columns in (
-                ("observed", ("x", "y", "colour", "fill", "label")),
-                ("errors", ("x", "low", "high", "colour")),
-                ("courses", ("x", "y", "colour", "dash")),
-            )
-        }
+        observed: dict[str, list[Any]] = {column: [] for column in (*_OBSERVED, "row")}
+        courses: dict[str, list[Any]] = {column: [] for column in ("x", *self._processes, "colour", "dash")}
         for side, found in tables.items():
             if found is None:
                 continue
             table = found.assign(_x=session.series.value[found["spectrum"].to_numpy()]).sort_values("_x")
+            x, rows = table["_x"].to_numpy(), table["spectrum"].to_numpy()
             shades = [colours[name] for name in table["process"]]
-            labels = [
-                f"{name}: {session.named(int(row))}"
-                for name, row in zip(table["process"], table["spectrum"], strict=True)
-            ]
+            labels = [f"{name}: {session.named(int(row))}" for name, row in zip(table["process"], rows, strict=True)]
             self._sources[f"followed {side}"].data = {
-                "x": np.log10(table["tau"].to_numpy()), "y": table["_x"].to_numpy(), "colour": shades, "label": labels,
+                "x": np.log10(table["tau"].to_numpy()), "y": x, "colour": shades, "label": labels,
             }  # fmt: skip
+            fill = shades if side == "a" else ["white"] * len(shades)
+            part: dict[str, Any] = {"x": x, "colour": shades, "fill": fill, "label": labels, "row": rows}
             for name in self._processes:
-                y = table[name].to_numpy(dtype=float)
-                fill = shades if side == "a" else ["white"] * len(shades)
-                _extend(
-                    data[f"observed {name}"],
-                    {"x": table["_x"], "y": y, "colour": shades, "fill": fill, "label": labels},
-                )
+                part[name] = y = table[name].to_numpy(dtype=float)
+                error = np.full(y.size, np.nan)
                 if f"{name}_error" in table.columns:
                     error = table[f"{name}_error"].to_numpy(dtype=float)
-                    good = np.isfinite(error)
-                    low = np.where(y > error, y - error, y * 1e-3 if name != "r" else y - error)
-                    _extend(
-                        data[f"errors {name}"],
-                        {"x": table["_x"][good], "low": low[good], "high": (y + error)[good],
-                         "colour": [shade for shade, here in zip(shades, good, strict=True) if here]},
-                    )  # fmt: skip
-                for process, course in table.groupby("process", observed=True):
-                    line = {"x": course["_x"].to_numpy(), "y": course[name].to_numpy()}
-                    _extend(
-                        data[f"courses {name}"],
-                        {key: [value] for key, value in line.items()}
-                        | {"colour": [colours[str(process)]], "dash": ["solid" if side == "a" else "dashed"]},
-                    )
-                for place, values in zip(targets[name], (table["_x"], y, table["spectrum"]), strict=True):
-                    place.extend(values)
-        for name, columns in data.items():
-            self._sources[name].data = columns
+                # Below zero there is nothing on an axis of logarithms.
+                part[f"{name}_low"] = y - error if name == "r" else np.where(error < y, y - error, y * 1e-3)
+                part[f"{name}_high"] = y + error
+            _extend(observed, part)
+            for process, course in table.groupby("process", observed=True):
+                line = {"x": "_x"} | {name: name for name in self._processes}
+                _extend(
+                    courses,
+                    {key: [course[column].to_numpy(dtype=float)] for key, column in line.items()}
+                    | {"colour": [colours[str(process)]], "dash": ["solid" if side == "a" else "dashed"]},
+                )
+        clicked = observed.pop("row")
+        self._sources["observed"].data = _as_arrays(observed)
+        self._sources["courses"].data = courses
         for name, one in self._processes.items():
-            one.targets(*targets[name])
+            one.targets(observed["x"], observed[name], clicked)
             one.label(_labelled(session.series.along), {"r": "R / Ω", "tau": "τ / s", "c": "C / F"}[name])
 
     def clear_difference(self, *, there: bool) -> None:
@@ -427,6 +440,7 @@ class Views:
         line = session.line(session.a)
         if self._is_new("validity", session, line, validation):
             self._draw_validity(session, line, validation)
+        self._set_visible(self._validity, there=True)
         self._mark("validity", session.series.value[session.a])
 
     def _draw_validity(self, session: Session, line: Line, validation: "Validation | None") -> None:
@@ -454,6 +468,12 @@ class Views:
 def _extend(data: dict[str, list[Any]], more: Mapping[str, Iterable[Any]]) -> None:
     for key, column in data.items():
         column.extend(more[key])
+
+
+def _as_arrays(data: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Make arrays of columns of numbers: they are sent many times faster than one number after another."""
+    words = ("colour", "fill", "label")
+    return {key: column if key in words else np.asarray(column, dtype=float) for key, column in data.items()}
 
 
 def _seen(f: Array, z: Array) -> dict[str, Any]:

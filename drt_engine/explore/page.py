@@ -25,6 +25,8 @@ _EVERY = 2000  # ms between looks at the files: a sweep takes a minute or more, 
 _MOST_OPTIONS = 500
 _REST = 150
 """A slider has come to rest when it has not been moved for so many milliseconds."""
+_FIRST = 100
+"""Milliseconds in which a browser draws what a person looks at first, alone: what is below it then takes as long."""
 _FLEX = {"sizing_mode": "stretch_width"}
 
 
@@ -46,7 +48,8 @@ class Explorer:
         self.message = Message("", width=_WIDTH)
         self.background = Background(self.message)
         self._more = more
-        self._filling, self._moves = False, 0
+        self._filling = False
+        self._waiting: dict[int, int] = {}
         self._panes: dict[str, Any] = {}
         self._slow_of: tuple[Any, Any] = (None, None)
         self.views = Views(self.clicked)
@@ -156,18 +159,20 @@ class Explorer:
         """
 
         def follow(event: Any) -> None:
-            if self._filling:
-                return
-            self._moves += 1
-            number = self._moves
-
-            def rested() -> None:
-                if number == self._moves:
-                    moved(event)
-
-            pn.state.curdoc.add_timeout_callback(rested, _REST)
+            if not self._filling:
+                self._in_turn(lambda: moved(event), _REST)
 
         return follow
+
+    def _in_turn(self, change: Callable[[], None], wait: int) -> None:
+        """Change the page after some milliseconds, unless this is asked for again before."""
+        number = self._waiting[wait] = self._waiting.get(wait, 0) + 1
+
+        def waited() -> None:
+            if number == self._waiting[wait]:
+                change()
+
+        self.background.later(waited, wait)
 
     def _moved(self, event: Any) -> None:
         self.clicked(int(self.session.series.rows(self.row)[int(event.new)]))
@@ -210,11 +215,15 @@ class Explorer:
             return
         self._clear_slow()
         self._show_or_hide_of_b()
-        self.table.mark(self.session.a, self.session.b)
         self._show_legend()
-        self.export.refresh()
         if self._below.objects:
-            self.background.do("slow", self._slow_parts(), self._show_slow)
+            self._in_turn(self._show_rest, _FIRST)
+
+    def _show_rest(self) -> None:
+        """Show what a person does not look at first, once the browser has drawn the rest."""
+        self.table.mark(self.session.a, self.session.b)
+        self.export.refresh()
+        self.background.do("slow", self._slow_parts(), self._show_slow)
 
     def _clear_slow(self) -> None:
         """Take away what is of another selection and comes anew later: it must not stand beside this one."""
@@ -224,8 +233,7 @@ class Explorer:
         if chosen != self._slow_of[0]:
             self.views.clear_difference(there=session.b not in (None, session.a))
         if lines != self._slow_of[1]:
-            self.views.show_processes(session, {})
-            self.views.show_validity(session, None)
+            self.views.hide_slow()
         self._slow_of = chosen, lines
 
     def _show_or_hide(self, name: str, *below: str) -> None:
@@ -413,7 +421,7 @@ class Explorer:
                 self.export.code,
             ]
         )
-        self.background.do("slow", self._slow_parts(), self._show_slow)
+        self._show_rest()
 
     def panel(self) -> Any:
         """Return the page."""

@@ -1,7 +1,7 @@
 """What one person looks at: two selections, pins, and the selection inverted again. It knows of no browser."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Event, RLock
@@ -26,6 +26,7 @@ __all__ = ["LEVEL", "Again", "Difference", "Line", "One", "Scope", "Session", "S
 Rows = NDArray[np.intp]
 Array = NDArray[np.float64]
 T = TypeVar("T")
+Key = tuple[Any, ...]  # a kind, and of what
 
 Side = Literal["a", "b"]
 Scope = Literal["selection", "selections and pins", "series"]
@@ -38,7 +39,7 @@ MOST_OF_LINE = 300
 
 # Spectra inverted together of which intervals are computed on a click: a bound on its time and memory.
 _MOST_JOINED = 2000
-# Answers to clicks that are kept, so that going back is quick and memory has a bound.
+# Answers to clicks of each kind that are kept, so that going back is quick and memory has a bound.
 _KEPT = 24
 
 
@@ -170,8 +171,8 @@ class Session:
     b: int | None = None
     pins: list[int] = field(default_factory=list)
     again: Again | None = None
-    _known: "OrderedDict[Hashable, Any]" = field(default_factory=OrderedDict, repr=False)
-    _making: dict[Hashable, Event] = field(default_factory=dict, repr=False)
+    _known: "OrderedDict[Key, Any]" = field(default_factory=OrderedDict, repr=False)
+    _making: dict[Key, Event] = field(default_factory=dict, repr=False)
     _names: dict[int, str] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=RLock, repr=False)
 
@@ -191,7 +192,8 @@ class Session:
     @property
     def telling(self) -> list[str]:
         """States that tell series apart and differ within the file."""
-        return self._remembered("telling", lambda: [name for name in self.series.columns if self.source.varies(name)])
+        names, varies = self.series.columns, self.source.varies
+        return self._remembered(("telling",), lambda: [name for name in names if varies(name)])
 
     @property
     def has_own_spectra(self) -> bool:
@@ -301,7 +303,7 @@ class Session:
         return np.flatnonzero(same)
 
     def _first(self) -> "Inversion | None":
-        return self._remembered("first", lambda: self.source.result(np.array([0])))
+        return self._remembered(("first",), lambda: self.source.result(np.array([0])))
 
     def with_joined_intervals(self, row: int) -> One:
         """Compute the intervals of a spectrum that was inverted together with others; that takes a while."""
@@ -507,7 +509,7 @@ class Session:
         self.a, self.b = found[0] or 0, found[1]
         self.pins = [row for row in found[2:] if row is not None]
 
-    def _remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+    def _remembered(self, key: Key, make: Callable[[], T]) -> T:
         # What takes long is made in another thread than what is clicked; neither makes again what the other is at.
         while True:
             with self._lock:
@@ -525,8 +527,9 @@ class Session:
             with self._lock:
                 if source is self.source:
                     self._known[key] = value
-                while len(self._known) > _KEPT:
-                    self._known.popitem(last=False)
+                alike = [other for other in self._known if other[0] == key[0]]
+                for other in alike[:-_KEPT]:
+                    del self._known[other]
         finally:
             with self._lock:
                 del self._making[key]

@@ -108,7 +108,9 @@ class StatesTable:
                 frame[name] = [escaped(value) for value in frame[name]]
         if source.residual is not None and source.status is not None:
             frame["residual / %"] = 100.0 * source.residual[rows]
-            frame["remarks"] = [_words(int(flag)) for flag in source.status[rows]]
+            flags = source.status[rows]
+            words = {flag: _words(int(flag)) for flag in np.unique(flags)}
+            frame["remarks"] = [words[flag] for flag in flags]
         # Headings are HTML to the table; numbers of rows are those of the file.
         frame.columns = pd.Index([escaped(name) for name in frame.columns])
         frame.index = pd.Index(rows, name="spectrum")

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
+from bokeh.models import UIElement
 
 from drt_engine.errors import DRTError
 from drt_engine.text import visible
@@ -40,10 +41,11 @@ def loaded(*, files: bool) -> None:
 
 
 def _at_once(change: Callable[[], None]) -> Callable[[], None]:
-    """Hold back what a function changes on a page, and send it in the order in which it was changed.
+    """Hold back what a function changes on a page, and send it in few messages, in the order in which it was changed.
 
     Figures are changed through Bokeh and the rest of a page through Panel, which sends its changes by a way of its own.
     One of them may then overtake another that made what it speaks of. What is held back goes Bokeh's way as a whole.
+    A message for each change, as Bokeh sends them, would let the browser lay the page out again after each.
     """
 
     def changed() -> None:
@@ -55,9 +57,44 @@ def _at_once(change: Callable[[], None]) -> Callable[[], None]:
         try:
             change()
         finally:
-            document.unhold()
+            _release(document)
 
     return changed
+
+
+def _release(document: Any) -> None:
+    """Send what was held back of a page; a page that is being made has nobody yet to send it to."""
+    context = document.session_context
+    session = None if context is None else context.session
+    if session is None:
+        document.unhold()
+        return
+    events: list[Any] = []
+    session._document_patched = events.append
+    try:
+        document.unhold()
+    finally:
+        del session._document_patched
+    for message in _messages(events):
+        for connection in session._subscribed_connections:
+            patch = connection.protocol.create("PATCH-DOC", message)
+            session._pending_writes.append(connection._socket.send_message(patch))
+
+
+def _messages(events: list[Any]) -> list[list[Any]]:
+    """Part changes into messages: what has a place on the page does not come after data in the same one.
+
+    A change of a place may draw at once, while what is drawn takes new data only when its message has been read.
+    """
+    found: list[list[Any]] = []
+    after_data = True
+    for event in events:
+        placed = isinstance(getattr(event, "model", None), UIElement)
+        if not found or (placed and after_data):
+            found.append([])
+        found[-1].append(event)
+        after_data = not placed
+    return found
 
 
 class Message(pn.pane.HTML):  # type: ignore[misc]  # panel has no types
@@ -107,8 +144,8 @@ class Background:
         future = self._newest[name] = self._pool.submit(work)
         future.add_done_callback(lambda finished: self.later(lambda: self._finish(name, finished, done)))
 
-    def later(self, change: Callable[[], None]) -> None:
-        """Change the page when it is free to be changed, from whichever thread.
+    def later(self, change: Callable[[], None], wait: int = 0) -> None:
+        """Change the page when it is free to be changed, and after some milliseconds, from whichever thread.
 
         That is once it is there, and not while another change is being made or sent: what a widget calls may come in
         between. A page that was closed meanwhile is not changed.
@@ -118,7 +155,10 @@ class Background:
                 self._waiting.append(change)
                 return
         with suppress(RuntimeError, AttributeError):
-            self._document.add_next_tick_callback(_at_once(change))
+            if wait:
+                self._document.add_timeout_callback(_at_once(change), wait)
+            else:
+                self._document.add_next_tick_callback(_at_once(change))
 
     def _finish(self, name: str, future: "Future[Any]", done: Callable[[Any], None]) -> None:
         if future.cancelled() or self._newest.get(name) is not future:

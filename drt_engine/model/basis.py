@@ -162,6 +162,20 @@ def checked_tau(tau: ArrayLike) -> NDArray[np.float64]:
     return grid
 
 
+# Of the points and of a smooth curve of two grids: who looks at one spectrum after another asks for the same.
+@lru_cache(maxsize=4)
+def _integrals(kind: int, mu: float, tau: bytes, omega: bytes) -> NDArray[np.complex128]:
+    """Impedance of unit radial functions, shape (F, M); kept, since each entry is an integral."""
+    times, at = np.frombuffer(tau), np.frombuffer(omega)
+    re = np.empty((at.size, times.size))
+    im = np.empty_like(re)
+    run_tiles(
+        lambda rows: radial.radial_impedance(kind, mu, at[rows], times, re[rows], im[rows]),
+        [slice(first, first + _TILE) for first in range(0, at.size, _TILE)],
+    )
+    return re + 1j * im
+
+
 @lru_cache(maxsize=64)
 def _ends(frequency: bytes) -> tuple[np.float64, np.float64]:
     """Lowest and highest frequency of a grid; kept, since every spectrum needs them."""
@@ -300,16 +314,11 @@ class Expansion:
             if self._kind is None:
                 return hat_impedance(self.response, omega, self.tau)
             return radial_impedance(self.response, int(self._kind), self.mu, omega, self.tau)
+        if self._kind is not None:
+            return _integrals(int(self._kind), self.mu, self.tau.tobytes(), omega.tobytes()).copy()
         re = np.empty((omega.size, self.tau.size))
         im = np.empty_like(re)
-        if self._kind is None:
-            piecewise.piecewise_impedance(omega, self.tau, re, im)
-        else:
-            kind = int(self._kind)
-            run_tiles(
-                lambda rows: radial.radial_impedance(kind, self.mu, omega[rows], self.tau, re[rows], im[rows]),
-                [slice(first, first + _TILE) for first in range(0, omega.size, _TILE)],
-            )
+        piecewise.piecewise_impedance(omega, self.tau, re, im)
         return re + 1j * im
 
     @cached_property

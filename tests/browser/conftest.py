@@ -79,7 +79,7 @@ class Served(logging.Handler):
             self.waiting[background] = {}
             open_(background, message)
 
-        def noted(background, change):
+        def noted(background, change, wait=0):
             page, key = self.waiting.get(background, {}), object()
 
             def made():
@@ -87,7 +87,7 @@ class Served(logging.Handler):
                 change()
 
             page[key] = change
-            later(background, made)
+            later(background, made, wait)
 
         def closed(background):
             self.waiting.pop(background, None)  # nobody looks at the page any more

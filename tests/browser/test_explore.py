@@ -94,7 +94,7 @@ def explorer(page, address):
     page.goto(address)
     page.get_by_text("A: cell B, cycle 1").wait_for()
     # What comes later is there as well.
-    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed r')?.data.x.length > 0")
+    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed')?.data.x.length > 0")
     return page
 
 
@@ -190,7 +190,7 @@ def test_a_page_loads_each_script_once_and_is_laid_out_once(page, address):
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: changed.append(str(frame))))
     page.goto(address)
     page.get_by_text("A: cell B, cycle 1").wait_for()
-    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed r')?.data.x.length > 0")
+    page.wait_for_function("() => Bokeh.documents[0].get_model_by_name('observed')?.data.x.length > 0")
     scripts = [url.removeprefix(address) for url in asked if url.endswith(".js")]
     assert {"static/js/bokeh.min.js", "static/extensions/panel/panel.min.js"} < {*scripts}
     assert len(scripts) == len({*scripts})
@@ -199,7 +199,7 @@ def test_a_page_loads_each_script_once_and_is_laid_out_once(page, address):
     # What is computed later comes later, so that the rest is drawn sooner.
     first = next(frame for frame in changed if "map a" in frame)
     assert "points" in first
-    assert "observed r" not in first
+    assert "observed" not in first
     changed.clear()
     places = data(page, "places")
     click(page, "profile", places["x"][2], places["y"][2])
@@ -209,6 +209,11 @@ def test_a_page_loads_each_script_once_and_is_laid_out_once(page, address):
     assert "voltage: 3.8667 (3 of 4)" in said
     # New style sheets would have the whole page laid out again.
     assert "stylesheets" not in said
+    # Few messages, since the page may be drawn after each. What is looked at first comes before the rest.
+    patches = [frame for frame in changed if '"events"' in frame]
+    assert 1 < len(patches) <= 8
+    first = next(number for number, frame in enumerate(patches) if "A: cell B" in frame)
+    assert all("validity" not in frame and "drt_engine.read" not in frame for frame in patches[: first + 1])
 
 
 def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):
