@@ -316,7 +316,7 @@ class Views:
                 x = np.arange(line.rows.size, dtype=float)
                 if x_name is not None:
                     x = states[x_name].iloc[line.rows].to_numpy(dtype=float, na_value=np.nan)
-            labels = [session.named(int(row)) for row in line.rows]
+            labels = session.names(line.rows)
             _extend(places, {"x": x, "y": y, "fill": _shades(line.value), "label": labels})
             self._on_profile[side] = line, x, y
             measured = session.curve(int(line.rows[0])) if y_name else None
@@ -392,7 +392,7 @@ class Views:
             table = found.assign(_x=session.series.value[found["spectrum"].to_numpy()]).sort_values("_x")
             x, rows = table["_x"].to_numpy(), table["spectrum"].to_numpy()
             shades = [colours[name] for name in table["process"]]
-            labels = [f"{name}: {session.named(int(row))}" for name, row in zip(table["process"], rows, strict=True)]
+            labels = [f"{name}: {said}" for name, said in zip(table["process"], session.names(rows), strict=True)]
             self._sources[f"followed {side}"].data = {
                 "x": np.log10(table["tau"].to_numpy()), "y": x, "colour": shades, "label": labels,
             }  # fmt: skip

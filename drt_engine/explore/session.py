@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.errors import DRTError, InputError
 from drt_engine.explore.source import Series, Source
@@ -256,12 +256,21 @@ class Session:
 
     def named(self, row: int) -> str:
         """Name a spectrum by the states that tell it apart, or by its number."""
-        if row not in self._names:
+        return self.names([row])[0]
+
+    def names(self, rows: ArrayLike) -> list[str]:
+        """Name spectra by the states that tell them apart, or by their numbers."""
+        asked = np.asarray(rows, dtype=int).tolist()
+        if new := [row for row in dict.fromkeys(asked) if row not in self._names]:
             names = [*self.telling, *([] if self.series.along == "spectrum" else [self.series.along])]
-            values = [(name, self.source.states[name].iloc[row]) for name in names]
-            said = [_spelled(name, value) for name, value in values if not pd.isna(value)]
-            self._names[row] = ", ".join(said) or f"spectrum {row}"
-        return self._names[row]
+            said: list[list[str]] = [[] for _ in new]
+            for name in names:
+                values = self.source.states[name].iloc[new]
+                for words, value, missing in zip(said, values, pd.isna(values), strict=True):
+                    if not missing:
+                        words.append(_spelled(name, value))
+            self._names |= {row: ", ".join(words) or f"spectrum {row}" for row, words in zip(new, said, strict=True)}
+        return [self._names[row] for row in asked]
 
     def one(self, row: int) -> One:
         """Read a spectrum with its solution and, where that is quick, its intervals."""
