@@ -291,6 +291,7 @@ def test_the_map_of_kramers_and_kronig_shows_noise_and_marks_what_is_not_valid(t
 def test_views_of_a_series_are_drawn_once_and_again_when_they_change(folder):
     session = Session(Source(related_files(folder / "x.h5")))
     views, sent = Views(lambda _: None), []
+    views.figure("r")  # figures of what takes longer, and their sources, are made when they are asked for
     for name in ("observed", "validity"):
         views._sources[name].on_change("data", lambda attr, old, new, name=name: sent.append(name))
 

@@ -1,6 +1,7 @@
 """The linked views in the browser. Every click on one of them is a row."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ Array = NDArray[Any]
 
 # Impedances of a series that are drawn at once; with more, neighbours hide each other.
 _MOST_LINES = 60
+_QUANTITIES = ("r", "tau", "c")  # of processes, each with a figure
 # Columns of the observations of processes: values, and the ends of their errors.
 _OBSERVED = (
     "x", "r", "r_low", "r_high", "tau", "tau_low", "tau_high", "c", "c_low", "c_high", "colour", "fill", "label",
@@ -51,12 +53,6 @@ class Views:
     ----------
     on_row : callable
         Called with the row that was clicked.
-
-    Attributes
-    ----------
-    profile, nyquist, modulus, phase, residuals, gamma, map_a, map_b, validity : bokeh figures
-    r, tau, c : bokeh figures
-        Of the processes.
     """
 
     def __init__(self, on_row: Callable[[int], None]) -> None:
@@ -70,12 +66,7 @@ class Views:
         self._gamma = ClickedFigure("Distribution of relaxation times", (tau, "γ / Ω"), on_row, **logx)
         self._difference = ClickedFigure("Change of γ from A to B", (tau, "Δγ / Ω"), on_row, **logx)
         self._maps = {side: ClickedFigure(f"γ of series {side.upper()} / Ω", (tau, ""), on_row) for side in ("a", "b")}
-        self._validity = ClickedFigure("Kramers-Kronig, series A / noise", (frequency, ""), on_row)
-        self._processes = {
-            "r": ClickedFigure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
-            "tau": ClickedFigure("Relaxation time", ("", "τ / s"), on_row, height=250, y_axis_type="log"),
-            "c": ClickedFigure("Capacitance", ("", "C / F"), on_row, height=250, y_axis_type="log"),
-        }
+        self._on_row = on_row
         self._modulus.figure.yaxis[0].ticker.desired_num_ticks = 3
         self._phase.figure.x_range = self._modulus.figure.x_range
         self._residuals.figure.x_range = self._modulus.figure.x_range
@@ -86,25 +77,22 @@ class Views:
         self._draw_single()
         self._draw_series()
 
-    @property
-    def figures(self) -> dict[str, Any]:
-        """The figures by name."""
-        found = {
-            "profile": self._profile.figure,
-            "nyquist": self._nyquist.figure,
-            "modulus": self._modulus.figure,
-            "phase": self._phase.figure,
-            "residuals": self._residuals.figure,
-            "gamma": self._gamma.figure,
-            "difference": self._difference.figure,
-            "map_a": self._maps["a"].figure,
-            "map_b": self._maps["b"].figure,
-            "validity": self._validity.figure,
-            **{name: one.figure for name, one in self._processes.items()},
+    def figure(self, name: str) -> Any:
+        """Return a figure by its name."""
+        first = {
+            "profile": self._profile,
+            "nyquist": self._nyquist,
+            "modulus": self._modulus,
+            "phase": self._phase,
+            "residuals": self._residuals,
+            "gamma": self._gamma,
+            "difference": self._difference,
+            "map_a": self._maps["a"],
+            "map_b": self._maps["b"],
         }
-        for name, one in found.items():
-            one.name = name
-        return found
+        one = first[name] if name in first else self._slow[name]
+        one.figure.name = name
+        return one.figure
 
     def _source(self, name: str, *columns: str) -> ColumnDataSource:
         self._sources[name] = ColumnDataSource({column: [] for column in columns}, name=name)
@@ -161,35 +149,55 @@ class Views:
                 Scatter, followed, x="x", y="y", size=6, fill_color="colour", line_color="white", line_width=0.7
             )
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+        self._marks: dict[str, Span] = {}
+        for side, one in self._maps.items():
+            self._mark_stripe(f"map {side}", one)
+
+    def _mark_stripe(self, name: str, one: ClickedFigure) -> None:
+        self._marks[name] = Span(dimension="width", line_color="#00C0FF", line_width=1.5, visible=False)
+        one.figure.add_layout(self._marks[name])
+
+    @cached_property
+    def _slow(self) -> dict[str, ClickedFigure]:
+        """The figures of what takes longer: they are made when it is there, so that the rest is seen sooner."""
+        on_row = self._on_row
+        validity = ClickedFigure("Kramers-Kronig, series A / noise", ("f / Hz", ""), on_row)
         shades = self._shades = LinearColorMapper(palette=Viridis256, low=0.0, nan_color="white")
-        self._image(self._validity, "validity", shades)
-        self._validity.figure.add_layout(ColorBar(color_mapper=shades, width=8), "right")
+        self._image(validity, "validity", shades)
+        validity.figure.add_layout(ColorBar(color_mapper=shades, width=8), "right")
         outliers = self._source("outliers", "x", "y")
-        self._validity.draw(Scatter, outliers, x="x", y="y", size=3, fill_color="red", line_color="red")
+        validity.draw(Scatter, outliers, x="x", y="y", size=3, fill_color="red", line_color="red")
         wrong = self._source("not valid", "x", "y", "label")
         left = {"marker": "triangle", "angle": np.pi / 2, "size": 8, "line_color": "red"}
-        drawn = self._validity.draw(Scatter, wrong, x="x", y="y", fill_color="red", **left)
-        self._validity.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+        drawn = validity.draw(Scatter, wrong, x="x", y="y", fill_color="red", **left)
+        validity.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label")]))
+        self._mark_stripe("validity", validity)
+        processes = {
+            "r": ClickedFigure("Resistance of processes", ("", "R / Ω"), on_row, height=250),
+            "tau": ClickedFigure("Relaxation time", ("", "τ / s"), on_row, height=250, y_axis_type="log"),
+            "c": ClickedFigure("Capacitance", ("", "C / F"), on_row, height=250, y_axis_type="log"),
+        }
         source = self._source("observed", *_OBSERVED)
-        lines = self._source("courses", "x", *self._processes, "colour", "dash")
-        for name, one in self._processes.items():
+        lines = self._source("courses", "x", *processes, "colour", "dash")
+        for name, one in processes.items():
             low, high = f"{name}_low", f"{name}_high"
             one.draw(Segment, source, x0="x", y0=low, x1="x", y1=high, line_color="colour", line_alpha=0.5)
             one.draw(MultiLine, lines, xs="x", ys=name, line_color="colour", line_dash="dash", line_alpha=0.8)
             drawn = one.draw(Scatter, source, x="x", y=name, size=6, fill_color="fill", line_color="colour")
             one.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@label"), ("", f"@{name}{{0.000a}}")]))
-        self._marks = {}
-        for key, one in {
-            **{f"map {side}": one for side, one in self._maps.items()},
-            "validity": self._validity,
-        }.items():
-            self._marks[key] = Span(dimension="width", line_color="#00C0FF", line_width=1.5, visible=False)
-            one.figure.add_layout(self._marks[key])
-        for name, one in self._processes.items():
             for side in ("a", "b"):
                 mark = Span(dimension="height", line_color=COLOURS[side], line_alpha=0.5, visible=False)
                 self._marks[f"{name} {side}"] = mark
                 one.figure.add_layout(mark)
+        return {"validity": validity, **processes}
+
+    @property
+    def _validity(self) -> ClickedFigure:
+        return self._slow["validity"]
+
+    @property
+    def _processes(self) -> dict[str, ClickedFigure]:
+        return {name: self._slow[name] for name in _QUANTITIES}
 
     def _image(self, one: ClickedFigure, name: str, mapper: LinearColorMapper) -> None:
         source = self._source(name, "image", "x", "y", "dw", "dh")
@@ -363,6 +371,8 @@ class Views:
 
     def hide_slow(self) -> None:
         """Draw nothing of processes and validity until they are shown anew; axes stay, as they are slow to change."""
+        if "_slow" not in vars(self):
+            return
         self._of_view.clear()
         for one in (*self._processes.values(), self._validity):
             self._set_visible(one, there=False)
@@ -445,9 +455,10 @@ class Views:
 
     def _draw_validity(self, session: Session, line: Line, validation: "Validation | None") -> None:
         found = None if validation is None else validity_image(validation, line.value)
+        one = self._validity
         self._sources["validity"].data = _image_data(found)
-        self._validity.label("f / Hz", _labelled(session.series.along))
-        self._validity.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
+        one.label("f / Hz", _labelled(session.series.along))
+        one.targets(np.zeros(line.rows.size), line.value, line.rows, by_y=True)
         off, wrong, labels = np.empty((0, 2), dtype=int), np.empty(0, dtype=int), []
         if validation is not None:
             from drt_engine.validation.result import MOST_IN_NOISE

@@ -1,7 +1,7 @@
 """The page of a campaign: what is chosen on the left, the linked views beside it."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, get_args
 
 import numpy as np
@@ -61,16 +61,30 @@ class Explorer:
         self.side.param.watch(self._soon(lambda _: self._turned_to()), "value")
         self._sliders = pn.Column(width=_WIDTH, margin=0)
         self._build_sliders()
-        self.table = StatesTable(self.session, self.clicked, self.message)
-        self.export = ExportForm(self.session, self.message)
         self._again = pn.pane.HTML("", **_FLEX)
-        self._method = MethodForm(source.along, None if source.name is None else self.session.method)
         self._scope = pn.widgets.Select(label="Of", options=list(get_args(Scope)), width=240)
         self._invert = pn.widgets.Button(label="Invert again", color="primary", width=240)
         self._invert.on_click(lambda _: self.invert_again())
         self._below = pn.Column(margin=0, **_FLEX)
         self.background.later(self._complete)
         self.show()
+
+    # What is not seen at first is made when it is asked for: its widgets take a quarter of a second.
+
+    @cached_property
+    def table(self) -> StatesTable:
+        """The table of states."""
+        return StatesTable(self.session, self.clicked, self.message)
+
+    @cached_property
+    def export(self) -> ExportForm:
+        """What can be saved."""
+        return ExportForm(self.session, self.message)
+
+    @cached_property
+    def _method(self) -> MethodForm:
+        source = self.session.source
+        return MethodForm(source.along, None if source.name is None else self.session.method)
 
     def moved_to(self, files: Files) -> None:
         """Take the same contents from other files, as where they were saved."""
@@ -240,10 +254,10 @@ class Explorer:
         """Give the room of a view that shows nothing to the others; it comes to the page when it shows something."""
         if name not in self._panes:
             return
-        figures, pane = self.views.figures, self._panes[name]
-        pane.visible = figures[name].visible
+        figure, pane = self.views.figure, self._panes[name]
+        pane.visible = figure(name).visible
         if pane.visible and not len(pane):
-            pane.extend(pn.pane.Bokeh(figures[one], margin=0, **_FLEX) for one in (name, *below))
+            pane.extend(pn.pane.Bokeh(figure(one), margin=0, **_FLEX) for one in (name, *below))
 
     def _show_or_hide_of_b(self) -> None:
         for name in ("difference", "map_b"):
@@ -433,8 +447,8 @@ class Explorer:
             self._sliders,
             self._buttons(),
             self.message,
-            _card("Invert again", self._method.panel(), self._scope, self._invert),
-            _card("Export", self.export.panel()),
+            _card("Invert again", lambda: [self._method.panel(), self._scope, self._invert]),
+            _card("Export", lambda: [self.export.panel()]),
             width=_WIDTH + 10,
         )
         main = pn.Column(
@@ -447,13 +461,13 @@ class Explorer:
         return pn.Row(aside, main, **_FLEX)
 
 
-def _card(title: str, *content: Any) -> Any:
-    """Make a card whose content comes to the page when it is opened, and costs nothing before."""
+def _card(title: str, content: Callable[[], list[Any]]) -> Any:
+    """Make a card whose content is made when it is opened, and costs nothing before."""
     card = pn.Card(title=title, collapsed=True, width=_WIDTH - 20, margin=(5, 10))
 
     def opened(_: Any) -> None:
         if not card.collapsed and not len(card):
-            card.extend(content)
+            card.extend(content())
 
     card.param.watch(opened, "collapsed")
     return card
