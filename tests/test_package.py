@@ -29,6 +29,7 @@ LIGHT_TO_HEAVY = {
     **{module: f"import drt_engine.{module}" for module in LISTING},
     "info": "from drt_engine.cli import app; app(['info', 'campaign.h5'], standalone_mode=False)",
     "spectra": "import drt_engine as drt; drt.Spectra([1, 2, 3, 4, 5], [1] * 5); drt.Tikhonov()",
+    "result": "import drt_engine.result; drt_engine.result.Inversion",
     "rooms": "import " + ", ".join(f"drt_engine.{room}" for room in ROOMS.split(", ")),
     "computing": "from drt_kernels import peaks; peaks.find",
 }
@@ -64,6 +65,11 @@ def test_what_lists_files_and_serves_pages_does_not_load_what_inverts(loaded, mo
 def test_looking_into_a_file_does_not_load_what_inverts(loaded):
     assert {"h5py", "drt_engine.cli.info"} <= loaded["info"]
     assert not loaded["info"] & INVERTING
+
+
+def test_reading_a_result_does_not_load_what_computes(loaded):
+    assert {"drt_engine.result.inversion", "drt_engine.methods.log_gaussian"} <= loaded["result"]
+    assert not loaded["result"] & {"numba", "scipy.special", "scipy.linalg", "scipy.optimize"}
 
 
 def test_numba_is_loaded_when_something_is_computed(loaded):

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 if TYPE_CHECKING:
     from drt_kernels.log_gaussian import Grid
@@ -90,7 +90,7 @@ def _integral(grid: "Grid", u: Array, lam: float, hessian: Array) -> float:
     for _ in range(_ROUNDS):
         curvature = grid.rate * lam / np.sqrt(grid.knee**2 + lam * expected)
         factor = _factor(base, grid, curvature)
-        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        inverse, _ = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
         expected = square.copy()
         for one in range(3):
             for other in range(one + 1):
@@ -126,7 +126,7 @@ def _factor(base: Array, grid: "Grid", curvature: Array) -> Array:
             _add(whole, (one, other), curvature * grid.bend[:, one] * grid.bend[:, other])
     # Where γ vanishes, nothing holds its level but this.
     _add(whole, (0, 0), _RIDGE * whole.diagonal()[: grid.logs])
-    factor, failed = lapack.dpotrf(whole, lower=1, clean=0, overwrite_a=1)
+    factor, failed = scipy.linalg.lapack.dpotrf(whole, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError
     return np.asarray(factor)

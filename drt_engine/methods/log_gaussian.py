@@ -7,8 +7,8 @@ from threading import Lock
 from typing import Any, Literal, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 from drt_engine.elements import EXPONENTS, SIGNS, Representation, Sign, Tail, TailName
 from drt_engine.errors import InputError, UnknownNameError
@@ -664,7 +664,7 @@ def _smoothed(exponent: Array, deviation: Array, position: Array) -> Array:
         tried.append((square + (degree + 1) * np.log(number), degree, square, fit))
     _, degree, square, fit = min(tried, key=lambda one: one[:2])
     freedom = number - degree - 1
-    if freedom == 0 or square < np.asarray(chdtri(freedom, _BY_CHANCE)):
+    if freedom == 0 or square < np.asarray(scipy.special.chdtri(freedom, _BY_CHANCE)):
         return np.asarray(fit)
     between = (square - freedom) / (weight.sum() - (weight**2).sum() / weight.sum())
     return np.asarray(fit + (exponent - fit) * between * weight / (1.0 + between * weight))

@@ -3,9 +3,8 @@
 import logging
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import qr
-from scipy.optimize import nnls
 
 from drt_engine.solvers.cones import Face
 from drt_engine.solvers.convex import Case, Point
@@ -75,7 +74,7 @@ class _Walk:
         chosen = np.flatnonzero(active)
         if not chosen.size:
             return active
-        triangle, order = qr(self._case.rows[chosen][:, self._free].T, mode="r", pivoting=True)
+        triangle, order = scipy.linalg.qr(self._case.rows[chosen][:, self._free].T, mode="r", pivoting=True)
         size = np.abs(np.diag(triangle))
         kept = np.zeros_like(active)
         kept[chosen[order[: size.size][size > _DEPENDENT * size.max(initial=0.0)]]] = True
@@ -195,7 +194,7 @@ class _Walk:
         gradient = case.gradient(Point(self._y, np.zeros_like(slack)))
         multiplier = np.zeros_like(slack)
         try:
-            found, _ = nnls(np.vstack(columns).T, -gradient / case.force)
+            found, _ = scipy.optimize.nnls(np.vstack(columns).T, -gradient / case.force)
         except RuntimeError as error:
             logger.info("no multipliers: %s", error)
             return multiplier

@@ -1,8 +1,8 @@
 """Last step of non-negative least squares, by orthogonal transformations, where rounding leaves a sign open."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import qr, solve_triangular
 
 from drt_engine.model.problem import Problem
 
@@ -60,11 +60,11 @@ def finish(problem: Problem, x: Array, b: Array, regularisation: float) -> Array
 def _inside(stacked: Array, data: Array, x: Array, passive: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Least squares in the passive unknowns, with the gradient; those that reach zero on the way are made active."""
     while True:
-        q, triangle = qr(stacked[:, passive], check_finite=False)
+        q, triangle = scipy.linalg.qr(stacked[:, passive], check_finite=False)
         count = int(np.count_nonzero(passive))
         turned = q.T @ data
         free = np.zeros_like(x)
-        free[passive] = solve_triangular(triangle[:count], turned[:count], check_finite=False)
+        free[passive] = scipy.linalg.solve_triangular(triangle[:count], turned[:count], check_finite=False)
         blocked = np.flatnonzero(passive & (free <= 0.0))
         if not blocked.size:
             return free, -(turned[count:] @ (q[:, count:].T @ stacked))

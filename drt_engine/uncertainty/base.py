@@ -1,10 +1,10 @@
 """What all estimates of the uncertainty of solutions have in common."""
 
+from statistics import NormalDist
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
@@ -120,7 +120,7 @@ def check_level(level: object) -> None:
 def quantile(level: float) -> float:
     """Return how many standard deviations on both sides of the mean of a normal distribution hold a probability."""
     check_level(level)
-    return float(ndtri(0.5 + 0.5 * level))
+    return -NormalDist().inv_cdf(0.5 - 0.5 * level)
 
 
 def areas_between(expansion: Expansion, low: float, high: float) -> Array:

@@ -1,8 +1,8 @@
 """Normal distributions that are cut off at zero."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from drt_engine.uncertainty.base import check_level
 
@@ -35,10 +35,10 @@ def most_probable(mean: Array, deviation: Array, level: float) -> tuple[Array, A
     check_level(level)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = mean / deviation
-        above = log_ndtr(z)
+        above = scipy.special.log_ndtr(z)
         # Symmetric: 2 Φ(h) − 1 = level Φ(z); from zero on: Φ(−top) = (1 − level) Φ(z).
-        half = ndtri(0.5 + 0.5 * level * np.exp(above))
-        top = -ndtri_exp(np.log1p(-level) + above)
+        half = scipy.special.ndtri(0.5 + 0.5 * level * np.exp(above))
+        top = -scipy.special.ndtri_exp(np.log1p(-level) + above)
         apart = half < z
         low = np.where(apart, mean - half * deviation, 0.0 * z)
         return low, np.where(apart, mean + half * deviation, np.maximum(mean + top * deviation, 0.0))
@@ -109,7 +109,7 @@ def _sites(precision: Array, weighted: Array) -> tuple[Array, Array, Array, NDAr
         variance = 1.0 / (1.0 / own - before[:, 0])
         centre, deviation = variance * (mean / own - before[:, 1]), np.sqrt(variance)
         z = centre / deviation
-        ratio = np.exp(-0.5 * z**2 - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
+        ratio = np.exp(-0.5 * z**2 - scipy.special.log_ndtr(z)) / np.sqrt(2.0 * np.pi)
         share = np.maximum(1.0 - ratio * (ratio + z), _LEAST_LEFT)
         narrow = variance * share
         wanted = 1.0 / narrow - 1.0 / variance, (centre + deviation * ratio) / narrow - centre / variance

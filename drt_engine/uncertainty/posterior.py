@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaincinv
 
 from drt_engine.errors import InputError
 from drt_engine.model.basis import Expansion
@@ -518,7 +518,9 @@ class LogPosterior:
         if self.window_end is None:
             return np.zeros(len(self.shift))
         gamma = self.parameters.coefficients
-        median, upper = (2.0 / float(gammaincinv(2.0 * TAIL_SLOPE, share)) for share in (0.5, 0.5 - 0.5 * level))
+        median, upper = (
+            2.0 / float(scipy.special.gammaincinv(2.0 * TAIL_SLOPE, share)) for share in (0.5, 0.5 - 0.5 * level)
+        )
         rises = still_rises(self.expansion, gamma, self.window_end)
         begins = rises & (self.expansion.curve(gamma, np.array([self.window_end]))[:, 0] < _BEGINS * self._r_pol)
         deviation = np.sqrt(self.covariance[:, last, last])

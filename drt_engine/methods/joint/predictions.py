@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 from drt_engine.elements import tail_column
 from drt_engine.series import OrderedSeries, differences
@@ -102,7 +102,7 @@ def _not_predicted(series: "JointSeries", line: OrderedSeries, sigma: Array, out
     changed = np.sqrt(np.maximum(error**2 - _residual_variance(series, line, sigma), 0.0)) / free
     usual = np.array([np.nanmedian(changed[max(k - _AROUND, 0) : k + _AROUND + 1]) for k in range(number)])
     freedom = np.maximum(2.0 * np.isfinite(series.impedance[line.rows]).sum(axis=1) - 3.0, 1.0)
-    noise = np.sqrt(chdtri(freedom, _BY_NOISE) / freedom)
+    noise = np.sqrt(scipy.special.chdtri(freedom, _BY_NOISE) / freedom)
     score = error / np.hypot(noise, _BY_CHANGES * free * usual)
     out.score[line.rows] = score
     highest = np.array([score[k] >= np.nanmax(score[max(k - 2, 0) : k + 3]) for k in range(number)])

@@ -1,8 +1,8 @@
 """The posterior of a series at its solution: of each state, of two together, and the noise of each."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 from drt_engine.methods.joint.prior import Variances, share_of_single_priors
 from drt_engine.methods.joint.problem import LEAST_VARIANCE, SeriesProblem, tail_columns
@@ -186,7 +186,7 @@ class SeriesUncertainty:
         for _ in range(_SCALINGS):
             times = (square * (1.0 + 2.0 * tail) / (1.0 + tail * square / times[:, None])).sum(axis=1) / number
             times = np.maximum(times, LEAST_VARIANCE)
-        return np.where(times > chdtri(number, _BY_CHANCE) / number, times - 1.0, 0.0)
+        return np.where(times > scipy.special.chdtri(number, _BY_CHANCE) / number, times - 1.0, 0.0)
 
     def _covariance_by_excess_noise(self, solved: Array) -> Array:
         """Covariance that noisier states add to contrasts, of which H⁻¹ times each is given, shape (n, K, N)."""

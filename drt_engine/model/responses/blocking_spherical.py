@@ -3,8 +3,11 @@
 T. Jacobsen, K. West, Electrochim. Acta 40 (1995) 255.
 """
 
+from functools import cache
+
 import numpy as np
-from scipy.special import bernoulli, factorial
+import scipy
+from numpy.typing import NDArray
 
 from drt_engine.model.responses.base import ComplexArray, Response
 
@@ -13,16 +16,19 @@ __all__ = ["BLOCKING_SPHERICAL"]
 _SMALL, _TERMS = 0.5, 11
 """|s| below which √s coth √s − 1 is a series, and how many terms leave 1e-14 there: its radius is π²."""
 
-# Exponents of the series, whose terms are even.
-_N = 2 * np.arange(1, _TERMS + 1)
-_SERIES = np.r_[0.0, 2.0**_N * bernoulli(_N[-1])[_N] / factorial(_N)]
+
+@cache
+def _series() -> NDArray[np.float64]:
+    """Coefficients of the series, whose terms are even."""
+    n = 2 * np.arange(1, _TERMS + 1)
+    return np.asarray(np.r_[0.0, 2.0**n * scipy.special.bernoulli(n[-1])[n] / scipy.special.factorial(n)])
 
 
 def _value(s: ComplexArray) -> ComplexArray:
     root = np.sqrt(s)
     rise = root / np.tanh(root) - 1.0
     small = np.abs(s) < _SMALL
-    rise[small] = np.polynomial.polynomial.polyval(s[small], _SERIES)
+    rise[small] = np.polynomial.polynomial.polyval(s[small], _series())
     return np.asarray(1.0 / rise)
 
 
