@@ -28,9 +28,9 @@ __all__ = [
     "add_square",
     "cholesky",
     "divide",
-    "divide_from",
     "divide_one",
     "inverse",
+    "multiply_by_upper",
     "routines",
 ]
 
@@ -38,9 +38,9 @@ Array = NDArray[Any]
 
 cgutils: Any = _cgutils
 
-_NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv"), ("potrf", "potri")
+_NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv", "trmm"), ("potrf", "potri")
 # Places of the routines in what :func:`routines` returns.
-_GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _POTRF, _POTRI = range(7)
+_GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _TRMM, _POTRF, _POTRI = range(8)
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.
 PLAIN, TURNED, FIRST_TURNED = np.int64(0), np.int64(1), np.int64(2)
@@ -117,12 +117,12 @@ def _divide(_: Array, factor: Array, rows: Array, how: Any) -> None:
     rows[:] = np.linalg.solve(whole.T if how == TURNED else whole, rows.T).T
 
 
-def _divide_from(_: Array, factor: Array, rows: Array, first: Any) -> None:
-    _divide(_, factor[first:, first:], rows[:, first:], PLAIN)
-
-
 def _divide_one(_: Array, factor: Array, row: Array, how: Any) -> None:
     _divide(_, factor, row[None], how)
+
+
+def _multiply_by_upper(_: Array, rows: Array, upper: Array) -> None:
+    rows[:] = rows @ np.triu(upper)
 
 
 def _add_image(_: Array, out: Array, matrix: Array, row: Array, how: Any, factor: Any) -> None:
@@ -134,20 +134,29 @@ _AS_PYTHON: dict[str, Callable[..., Any]] = {
     one.__name__[1:]: one
     for one in (
         *(_add_product, _add_product_from, _add_square, _cholesky, _inverse),
-        *(_divide, _divide_from, _divide_one, _add_image),
+        *(_divide, _divide_one, _multiply_by_upper, _add_image),
     )
 }
 
 
+@inner()
+def _width(matrix: Array) -> Any:
+    """How many elements rows are apart."""
+    return np.int32(matrix.strides[0] // matrix.itemsize)
+
+
 @_inner
 def add_product(at: Array, out: Array, one: Array, other: Array, how: Any, factor: Any, keep: Any) -> None:
-    """Make `out` of keep times itself and factor times A B, A Bᵀ for `TURNED`, or Aᵀ B for `FIRST_TURNED`."""
+    """Make `out` of keep times itself and factor times A B, A Bᵀ for `TURNED`, or Aᵀ B for `FIRST_TURNED`.
+
+    All may be parts of matrices.
+    """
     rows, columns = np.int32(out.shape[0]), np.int32(out.shape[1])
     between = np.int32(one.shape[0] if how == FIRST_TURNED else one.shape[1])
     first, second = _T if how == TURNED else _N, _T if how == FIRST_TURNED else _N
-    width, other_width = np.int32(one.shape[1]), np.int32(other.shape[1])
+    width, other_width, into = _width(one), _width(other), _width(out)
     a, b, c = one.ctypes.data, other.ctypes.data, out.ctypes.data
-    _fortran(at[_GEMM], (first, second, columns, rows, between, factor, b, other_width, a, width, keep, c, columns))
+    _fortran(at[_GEMM], (first, second, columns, rows, between, factor, b, other_width, a, width, keep, c, into))
 
 
 @_inner
@@ -193,20 +202,18 @@ def divide(at: Array, factor: Array, rows: Array, how: Any) -> None:
 
 
 @_inner
-def divide_from(at: Array, factor: Array, rows: Array, first: Any) -> None:
-    """Solve L x = r for each row r that is zero before `first`, in place."""
-    size, left, number = np.int32(rows.shape[1]), np.int32(rows.shape[1] - first), np.int32(rows.shape[0])
-    one, each = rows.dtype.type(1), rows.itemsize
-    a, b = factor.ctypes.data + first * (rows.shape[1] + 1) * each, rows.ctypes.data + first * each
-    _fortran(at[_TRSM], (_L, _U, _T, _N, left, number, one, a, size, b, size))
-
-
-@_inner
 def divide_one(at: Array, factor: Array, row: Array, how: Any) -> None:
     """Solve for one row, as :func:`divide`."""
     size = np.int32(row.shape[0])
     flag = _N if how == TURNED else _T
     _fortran(at[_TRSV], (_U, flag, _N, size, factor.ctypes.data, size, row.ctypes.data, np.int32(1)))
+
+
+@_inner
+def multiply_by_upper(at: Array, rows: Array, upper: Array) -> None:
+    """Multiply rows by a matrix of which the upper half counts, in place."""
+    size, number, one = np.int32(rows.shape[1]), np.int32(rows.shape[0]), rows.dtype.type(1)
+    _fortran(at[_TRMM], (_L, _L, _N, _N, size, number, one, upper.ctypes.data, size, rows.ctypes.data, size))
 
 
 @_inner
