@@ -449,8 +449,8 @@ class Chain:
         q = weight * (here.share + change) ** 2
         above = 0.5 * (1.0 + NU) * np.log((NU + q) / (NU + here.q)) - change * (force + 0.5 * curved * change)
         height = np.abs(above).ravel()
-        chosen = np.argsort(-height, kind="stable")[:_FEW]
-        chosen = chosen[height[chosen] > max(-_LITTLE * float((step * self.gradient).sum()), _LEAST_HEIGHT)]
+        chosen = np.flatnonzero(height > max(-_LITTLE * float((step * self.gradient).sum()), _LEAST_HEIGHT))
+        chosen = chosen[np.argsort(-height[chosen], kind="stable")[:_FEW]]
         if not chosen.size:
             return step
         r, m = np.unravel_index(chosen, change.shape)

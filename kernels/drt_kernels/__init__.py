@@ -4,6 +4,7 @@ A file of them is imported, and numba with it, which takes half a second, when s
 files, to draw axes or to read results nothing of it is needed.
 """
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,8 @@ class _UnreadFile(ModuleType):
     """Stands for a file of kernels until it is imported, and hands on what it has."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(import_module(self.__name__), name)
+        # To ask for what has been imported takes as long as some kernels do.
+        return getattr(sys.modules.get(self.__name__) or import_module(self.__name__), name)
 
 
 def __getattr__(name: str) -> ModuleType:

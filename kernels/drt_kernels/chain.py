@@ -393,14 +393,21 @@ def _fill_data(at: Array, own: Array, rows: Array, c: Curvature, k: int, work: A
     """Put the part of the data into the block of a state, of which the lower half counts."""
     points, zero, one = c.pair.shape[2], own.dtype.type(0), own.dtype.type(1)
     positive = _weigh(c, k, weights)
-    lower = zero if positive else one
     for j in range(rows.shape[0]):
         scale = own.dtype.type(c.factors[k, j])
-        for f in range(points):
-            re, im = rows[j, f] * scale, rows[j, points + f] * scale
-            work[0, j, f] = weights[0, f] * re + weights[1, f] * im
-            work[0, j, points + f] = weights[2, f] * im + lower * weights[1, f] * re
-            work[1, j, f], work[1, j, points + f] = re, im
+        if positive:
+            for f in range(points):
+                re, im = rows[j, f] * scale, rows[j, points + f] * scale
+                work[0, j, f] = weights[0, f] * re + weights[1, f] * im
+                work[0, j, points + f] = weights[2, f] * im
+        else:
+            for f in range(points):
+                re, im = rows[j, f] * scale, rows[j, points + f] * scale
+                work[0, j, f], work[0, j, points + f] = (
+                    weights[0, f] * re + weights[1, f] * im,
+                    weights[2, f] * im + weights[1, f] * re,
+                )
+                work[1, j, f], work[1, j, points + f] = re, im
     if positive:
         # A product of a matrix with its own transpose takes half the time of another one.
         add_square(at, own, work[0], one, zero)

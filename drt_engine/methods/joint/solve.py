@@ -209,12 +209,14 @@ def noise_ratios(impedance: ComplexArray, start: SeparateSolutions) -> Array:
     if not np.isfinite(floor + share).all():
         return out
     others = np.unique(np.linspace(0, rows - 1, min(rows, _OTHERS)).round().astype(int))
-    for k in range(rows):
-        z = size[k][np.isfinite(size[k])]
-        own = float(np.log(np.hypot(floor[k], share[k] * z)).mean())
-        usual = float(np.median(np.log(np.hypot(floor[others, None], share[others, None] * z)).mean(axis=1)))
-        if abs(own - usual) > _BY_NO_CHANCE / np.sqrt(2.0 * z.size):
-            out[k] = _rounded(np.exp(own - usual))
+    means = np.empty((rows, others.size + 1))
+    for k, z in enumerate(size):
+        by = np.append(others, k)
+        variance = floor[by, None] ** 2 + (share[by, None] * z[np.isfinite(z)]) ** 2
+        means[k] = 0.5 * np.log(variance).mean(axis=1)
+    apart = means[:, -1] - np.median(means[:, :-1], axis=1)
+    for row in np.flatnonzero(np.abs(apart) > _BY_NO_CHANCE / np.sqrt(2.0 * np.isfinite(size).sum(axis=1))):
+        out[row] = _rounded(float(np.exp(apart[row])))
     return out
 
 
