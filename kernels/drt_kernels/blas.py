@@ -29,7 +29,6 @@ __all__ = [
     "cholesky",
     "divide",
     "divide_one",
-    "inverse",
     "multiply_by_upper",
     "routines",
 ]
@@ -38,9 +37,9 @@ Array = NDArray[Any]
 
 cgutils: Any = _cgutils
 
-_NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv", "trmm"), ("potrf", "potri")
+_NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv", "trmm"), ("potrf",)
 # Places of the routines in what :func:`routines` returns.
-_GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _TRMM, _POTRF, _POTRI = range(8)
+_GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _TRMM, _POTRF = range(7)
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.
 PLAIN, TURNED, FIRST_TURNED = np.int64(0), np.int64(1), np.int64(2)
@@ -107,11 +106,6 @@ def _cholesky(_: Array, matrix: Array) -> bool:
     return True
 
 
-def _inverse(_: Array, factor: Array) -> None:
-    whole = np.tril(factor)
-    factor[:] = np.linalg.inv(whole @ whole.T)
-
-
 def _divide(_: Array, factor: Array, rows: Array, how: Any) -> None:
     whole = np.tril(factor)
     rows[:] = np.linalg.solve(whole.T if how == TURNED else whole, rows.T).T
@@ -121,8 +115,9 @@ def _divide_one(_: Array, factor: Array, row: Array, how: Any) -> None:
     _divide(_, factor, row[None], how)
 
 
-def _multiply_by_upper(_: Array, rows: Array, upper: Array) -> None:
-    rows[:] = rows @ np.triu(upper)
+def _multiply_by_upper(_: Array, rows: Array, upper: Array, how: Any) -> None:
+    whole = np.triu(upper)
+    rows[:] = rows @ (whole.T if how == TURNED else whole)
 
 
 def _add_image(_: Array, out: Array, matrix: Array, row: Array, how: Any, factor: Any) -> None:
@@ -133,7 +128,7 @@ def _add_image(_: Array, out: Array, matrix: Array, row: Array, how: Any, factor
 _AS_PYTHON: dict[str, Callable[..., Any]] = {
     one.__name__[1:]: one
     for one in (
-        *(_add_product, _add_product_from, _add_square, _cholesky, _inverse),
+        *(_add_product, _add_product_from, _add_square, _cholesky),
         *(_divide, _divide_one, _multiply_by_upper, _add_image),
     )
 }
@@ -184,13 +179,6 @@ def cholesky(at: Array, matrix: Array) -> bool:
 
 
 @_inner
-def inverse(at: Array, factor: Array) -> None:
-    """Put the lower half of H⁻¹ in the place of that of L."""
-    size, failed = np.int32(factor.shape[0]), np.zeros(1, dtype=np.int32)
-    _fortran(at[_POTRI], (_U, size, factor.ctypes.data, size, failed.ctypes.data))
-
-
-@_inner
 def divide(at: Array, factor: Array, rows: Array, how: Any) -> None:
     """Solve L x = r for each row r, or Lᵀ x = r for `TURNED`, in place."""
     size, number = np.int32(rows.shape[1]), np.int32(rows.shape[0])
@@ -210,10 +198,11 @@ def divide_one(at: Array, factor: Array, row: Array, how: Any) -> None:
 
 
 @_inner
-def multiply_by_upper(at: Array, rows: Array, upper: Array) -> None:
-    """Multiply rows by a matrix of which the upper half counts, in place."""
+def multiply_by_upper(at: Array, rows: Array, upper: Array, how: Any) -> None:
+    """Multiply rows by a matrix of which the upper half counts, or its transpose for `TURNED`, in place."""
     size, number, one = np.int32(rows.shape[1]), np.int32(rows.shape[0]), rows.dtype.type(1)
-    _fortran(at[_TRMM], (_L, _L, _N, _N, size, number, one, upper.ctypes.data, size, rows.ctypes.data, size))
+    flag = _T if how == TURNED else _N
+    _fortran(at[_TRMM], (_L, _L, flag, _N, size, number, one, upper.ctypes.data, size, rows.ctypes.data, size))
 
 
 @_inner

@@ -25,7 +25,6 @@ from drt_kernels.blas import (
     cholesky,
     divide,
     divide_one,
-    inverse,
     multiply_by_upper,
 )
 from drt_kernels.compiling import entry, inner
@@ -523,7 +522,7 @@ def factor(at: Array, own: Array, off: Array, first: int, last: int) -> bool:
         _turned_inverse(at, own[k], turned, work)
         dense = near - 1 if _is_banded(off[k, near - 1]) else near
         if dense:
-            multiply_by_upper(at, off[k, :dense].reshape(dense * size, size), turned)
+            multiply_by_upper(at, off[k, :dense].reshape(dense * size, size), turned, PLAIN)
         for n in range(dense):
             for i in range(n):
                 add_product(at, off[k + 1 + i, n - i - 1], off[k, n], off[k, i], TURNED, -one, one)
@@ -636,12 +635,14 @@ def invert(at: Array, own: Array, off: Array, first: int, last: int, states: int
     reach, size = off.shape[1:3]
     one, zero = own.dtype.type(1), own.dtype.type(0)
     beside = np.zeros((reach, size, size), own.dtype)
+    turned, work = np.zeros((size, size), own.dtype), np.empty((size, size), own.dtype)
     for k in range(last - 1, first - 1, -1):
         near = min(reach, states - 1 - k)
+        _turned_inverse(at, own[k], turned, work)
         if near:
             # L_jk L_kk⁻¹
-            divide(at, own[k], off[k, :near].reshape(near * size, size), TURNED)
-        inverse(at, own[k])
+            multiply_by_upper(at, off[k, :near].reshape(near * size, size), turned, TURNED)
+        add_square(at, own[k], turned, one, zero)
         _mirror(own[k], zero)
         for n in range(near):
             add_product(at, beside[n], own[k + 1 + n], off[k, n], PLAIN, one, zero)
