@@ -28,6 +28,7 @@ from drt_kernels.blas import (
     multiply_by_upper,
 )
 from drt_kernels.compiling import entry, inner
+from drt_kernels.dense import FAST
 from drt_kernels.log_gaussian import Grid
 
 __all__ = [
@@ -58,6 +59,9 @@ _NUMBERS: dict[str, Any] = {"error_model": "numpy"}
 
 # Share of the prior's curvature that is added to it: where γ vanishes, nothing else holds a common factor of it.
 _RIDGE = 1e-11
+
+# Product from which on its logarithm is taken.
+_LARGE = 1e100
 
 # Into how many parts rows of a banded block are divided: more would save more, and be slower.
 _PARTS = 4
@@ -155,17 +159,32 @@ def _scatter(out: Floats, e: Floats, d: Differences, power: int) -> None:
 
 
 @inner(**_NUMBERS)
+def _sum_of_logarithms(values: Floats, share: float) -> float:
+    """Σ ln(1 + share x) of values x ≥ 0, by the logarithms of products: those of each take most of the time."""
+    total = 0.0
+    for row in values:
+        product = 1.0
+        for m in range(row.size):
+            product *= 1.0 + share * row[m]
+            if not product < _LARGE:
+                total += math.log(product)
+                product = 1.0
+        total += math.log(product)
+    return total
+
+
+@inner(**_NUMBERS, fastmath=FAST)
 def _fit(given: Given, tail: float, residual: Floats, distance: Floats) -> float:
     points, total = distance.shape[1], 0.0
     for k in range(len(distance)):
         for f in range(points):
             s = given.precision[k, f] * (residual[k, f] ** 2 + residual[k, points + f] ** 2)
             distance[k, f] = s
-            total += 0.5 * s if tail == 0.0 else (0.5 / tail + 1.0) * math.log1p(tail * s)
-    return total
+            total += 0.5 * s
+    return total if tail == 0.0 else (0.5 / tail + 1.0) * _sum_of_logarithms(distance, tail)
 
 
-@inner(**_NUMBERS)
+@inner(**_NUMBERS, fastmath=FAST)
 def _prior(grid: Grid, lam: float, y: Floats, lean: Floats, ratio: Floats, root: Floats) -> float:
     sloped, bent, stretch = 0.0, 0.0, math.sqrt(lam)
     for k in range(len(y)):
@@ -181,21 +200,22 @@ def _prior(grid: Grid, lam: float, y: Floats, lean: Floats, ratio: Floats, root:
     return 0.5 * lam * sloped + grid.rate * bent
 
 
-@inner(**_NUMBERS)
+@inner(**_NUMBERS, fastmath=FAST)
 def _coupling(grid: Grid, d: Differences, e: Floats, g: Floats, q: Floats, firm: Floats) -> float:
     held, coupled, nu = 0.0, 0.0, d.freedom
+    stretch = np.sqrt(grid.slope)
     for r in range(len(e)):
         for m in range(e.shape[1]):
             held += d.level[m] * e[r, m] ** 2
         for m in range(g.shape[1]):
-            g[r, m] = (e[r, m + 1] - e[r, m]) * math.sqrt(grid.slope[m])
+            g[r, m] = (e[r, m + 1] - e[r, m]) * stretch[m]
             q[r, m] = d.weight[r, m] * g[r, m] ** 2
-            if d.normal:
-                coupled += 0.5 * q[r, m]
-                firm[r, m] = d.weight[r, m]
-            else:
-                coupled += 0.5 * (1.0 + nu) * math.log1p(q[r, m] / nu)
-                firm[r, m] = d.weight[r, m] * (1.0 + nu) / (nu + q[r, m])
+            firm[r, m] = d.weight[r, m] * (1.0 + nu) / (nu + q[r, m])
+            coupled += 0.5 * q[r, m]
+    if d.normal:
+        firm[:] = d.weight
+    else:
+        coupled = 0.5 * (1.0 + nu) * _sum_of_logarithms(q, 1.0 / nu)
     return coupled + 0.5 * held
 
 
