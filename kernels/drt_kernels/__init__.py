@@ -4,7 +4,6 @@ A file of them is imported, and numba with it, which takes half a second, when s
 files, to draw axes or to read results nothing of it is needed.
 """
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +16,13 @@ _WITHOUT_NUMBA = ("early", "kinds")
 class _UnreadFile(ModuleType):
     """Stands for a file of kernels until it is imported, and hands on what it has."""
 
+    _file: ModuleType | None = None
+
     def __getattr__(self, name: str) -> Any:
-        # To ask for what has been imported takes as long as some kernels do.
-        return getattr(sys.modules.get(self.__name__) or import_module(self.__name__), name)
+        # To ask for what has been imported takes as long as some kernels do. It waits for a thread that imports it.
+        if self._file is None:
+            self._file = import_module(self.__name__)
+        return getattr(self._file, name)
 
 
 def __getattr__(name: str) -> ModuleType:
