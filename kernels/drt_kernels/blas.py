@@ -28,7 +28,6 @@ __all__ = [
     "add_square",
     "cholesky",
     "divide",
-    "divide_one",
     "multiply_by_upper",
     "routines",
 ]
@@ -37,9 +36,9 @@ Array = NDArray[Any]
 
 cgutils: Any = _cgutils
 
-_NAMES = ("gemm", "syrk", "trsm", "trsv", "gemv", "trmm"), ("potrf",)
+_NAMES = ("gemm", "syrk", "trsm", "gemv", "trmm"), ("potrf",)
 # Places of the routines in what :func:`routines` returns.
-_GEMM, _SYRK, _TRSM, _TRSV, _GEMV, _TRMM, _POTRF = range(7)
+_GEMM, _SYRK, _TRSM, _GEMV, _TRMM, _POTRF = range(6)
 
 # Scalars of numpy: numba would compile a function again for each literal that it is called with.
 PLAIN, TURNED, FIRST_TURNED = np.int64(0), np.int64(1), np.int64(2)
@@ -111,10 +110,6 @@ def _divide(_: Array, factor: Array, rows: Array, how: Any) -> None:
     rows[:] = np.linalg.solve(whole.T if how == TURNED else whole, rows.T).T
 
 
-def _divide_one(_: Array, factor: Array, row: Array, how: Any) -> None:
-    _divide(_, factor, row[None], how)
-
-
 def _multiply_by_upper(_: Array, rows: Array, upper: Array, how: Any) -> None:
     whole = np.triu(upper)
     rows[:] = rows @ (whole.T if how == TURNED else whole)
@@ -129,7 +124,7 @@ _AS_PYTHON: dict[str, Callable[..., Any]] = {
     one.__name__[1:]: one
     for one in (
         *(_add_product, _add_product_from, _add_square, _cholesky),
-        *(_divide, _divide_one, _multiply_by_upper, _add_image),
+        *(_divide, _multiply_by_upper, _add_image),
     )
 }
 
@@ -187,14 +182,6 @@ def divide(at: Array, factor: Array, rows: Array, how: Any) -> None:
         at[_TRSM],
         (_L, _U, _N if how == TURNED else _T, _N, size, number, one, factor.ctypes.data, size, rows.ctypes.data, size),
     )
-
-
-@_inner
-def divide_one(at: Array, factor: Array, row: Array, how: Any) -> None:
-    """Solve for one row, as :func:`divide`."""
-    size = np.int32(row.shape[0])
-    flag = _N if how == TURNED else _T
-    _fortran(at[_TRSV], (_U, flag, _N, size, factor.ctypes.data, size, row.ctypes.data, np.int32(1)))
 
 
 @_inner

@@ -24,7 +24,6 @@ from drt_kernels.blas import (
     add_square,
     cholesky,
     divide,
-    divide_one,
     multiply_by_upper,
 )
 from drt_kernels.compiling import entry, inner
@@ -614,6 +613,24 @@ def _eliminate_banded(at: Array, own: Array, off: Array, k: int, n: int, turned:
         add_product_from(at, own[k + 1 + n][s:stop], block[s:stop], block[:stop], first, less)
 
 
+@inner(**_NUMBERS, fastmath=FAST)
+def _divide_one(factor: Array, row: Array, how: Any) -> None:
+    """Solve L x = r, or Lᵀ x = r for `TURNED`, in place, in less time than BLAS takes."""
+    size = len(row)
+    if how == PLAIN:
+        for i in range(size):
+            total = row[i]
+            for j in range(i):
+                total -= factor[i, j] * row[j]
+            row[i] = total / factor[i, i]
+    else:
+        for i in range(size - 1, -1, -1):
+            share = row[i] / factor[i, i]
+            row[i] = share
+            for j in range(i):
+                row[j] -= share * factor[i, j]
+
+
 @entry(**_NUMBERS)
 def solve(at: Array, own: Array, off: Array, out: Array) -> None:
     """Solve with the factor in place, shape (K, n, N)."""
@@ -621,7 +638,7 @@ def solve(at: Array, own: Array, off: Array, out: Array) -> None:
     one, single = own.dtype.type(1), out.shape[1] == 1
     for k in range(states):
         if single:
-            divide_one(at, own[k], out[k, 0], PLAIN)
+            _divide_one(own[k], out[k, 0], PLAIN)
         else:
             divide(at, own[k], out[k], PLAIN)
         for n in range(min(reach, states - 1 - k)):
@@ -636,7 +653,7 @@ def solve(at: Array, own: Array, off: Array, out: Array) -> None:
             else:
                 add_product(at, out[k], out[k + 1 + n], off[k, n], PLAIN, -one, one)
         if single:
-            divide_one(at, own[k], out[k, 0], TURNED)
+            _divide_one(own[k], out[k, 0], TURNED)
         else:
             divide(at, own[k], out[k], TURNED)
 
