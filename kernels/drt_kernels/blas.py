@@ -160,16 +160,16 @@ def add_product_from(at: Array, out: Array, one: Array, other: Array, first: Any
 
 @_inner
 def add_square(at: Array, out: Array, one: Array, factor: Any, keep: Any) -> None:
-    """Make the lower half of `out` of keep times itself and factor times A Aᵀ."""
-    rows, width = np.int32(one.shape[0]), np.int32(one.shape[1])
-    _fortran(at[_SYRK], (_U, _T, rows, width, factor, one.ctypes.data, width, keep, out.ctypes.data, rows))
+    """Make the lower half of `out` of keep times itself and factor times A Aᵀ; both may be parts of matrices."""
+    rows, between, width, into = np.int32(one.shape[0]), np.int32(one.shape[1]), _width(one), _width(out)
+    _fortran(at[_SYRK], (_U, _T, rows, between, factor, one.ctypes.data, width, keep, out.ctypes.data, into))
 
 
 @_inner
 def cholesky(at: Array, matrix: Array) -> bool:
-    """Put L of H = L Lᵀ into the lower half of H; return whether H is positive definite."""
+    """Put L of H = L Lᵀ into the lower half of H, which may be a part; return whether H is positive definite."""
     size, failed = np.int32(matrix.shape[0]), np.zeros(1, dtype=np.int32)
-    _fortran(at[_POTRF], (_U, size, matrix.ctypes.data, size, failed.ctypes.data))
+    _fortran(at[_POTRF], (_U, size, matrix.ctypes.data, _width(matrix), failed.ctypes.data))
     return bool(failed[0] == 0)
 
 

@@ -65,6 +65,9 @@ _LARGE = 1e100
 # Into how many parts rows of a banded block are divided: more would save more, and be slower.
 _PARTS = 4
 
+# Most rows of which LAPACK finds a factor: of more, it takes several times as long a row.
+_AT_ONCE = 18
+
 
 class Given(NamedTuple):
     """What belongs to a series, and hyperparameters."""
@@ -532,13 +535,12 @@ def factor(at: Array, own: Array, off: Array, first: int, last: int) -> bool:
     turned = np.zeros((size, size), own.dtype)
     work = np.empty((size, size), own.dtype)
     for k in range(first, last):
-        if not cholesky(at, own[k]) or not math.isfinite(own[k, size - 1, size - 1]):
+        if not _turned_inverse(at, own[k], turned, work, False) or not math.isfinite(own[k, size - 1, size - 1]):
             return False
         near = min(reach, states - 1 - k)
         # Where states are coupled, so are their first relaxation times.
         if near == 0 or not off[k, :near, 0].any():
             continue
-        _turned_inverse(at, own[k], turned, work)
         dense = near - 1 if _is_banded(off[k, near - 1]) else near
         if dense:
             multiply_by_upper(at, off[k, :dense].reshape(dense * size, size), turned, PLAIN)
@@ -552,38 +554,59 @@ def factor(at: Array, own: Array, off: Array, first: int, last: int) -> bool:
 
 
 @inner(**_NUMBERS)
-def _turned_inverse(at: Array, factor: Array, out: Array, work: Array) -> None:
-    """Put L⁻ᵀ into the upper half of `out`, whose lower one is zero, some columns at once."""
-    size, one, zero = len(factor), factor.dtype.type(1), factor.dtype.type(0)
-    each = -(-size // _PARTS)
+def _turned_inverse(at: Array, block: Array, out: Array, work: Array, made: bool) -> bool:
+    """Put L⁻ᵀ into the upper half of `out`, whose lower one is zero, some columns at once.
+
+    Unless it is `made`, L is put into the lower half of the block as well: where it is found in parts, products do most
+    of the work, and these take the inverse of each part. Returns whether the block is positive definite.
+    """
+    size, one, zero = len(block), block.dtype.type(1), block.dtype.type(0)
+    each = -(-size // -(-size // _AT_ONCE))
     for s in range(0, size, each):
         stop = min(s + each, size)
-        # Rows of the inverse of the block on the diagonal.
-        for i in range(s, stop):
-            row = work[i, s : i + 1]
-            row[:] = zero
-            for m in range(s, i):
-                share = factor[i, m]
-                for j in range(m - s + 1):
-                    row[j] -= share * work[m, s + j]
-            row[i - s] = one
-            share = one / factor[i, i]
-            for j in range(i - s + 1):
-                row[j] *= share
-                out[s + j, i] = row[j]
+        if not made and not cholesky(at, block[s:stop, s:stop]):
+            return False
+        _invert_part(block, out, work, s, stop)
+        own = out[s:stop, s:stop]
+        if not made and stop < size:
+            below, before = block[stop:, s:stop], work[stop:, s:stop]
+            before[:] = below
+            add_product(at, below, before, own, PLAIN, one, zero)
+            add_square(at, block[stop:, stop:], below, -one, one)
         if s:
-            beside, above = work[:s, s:stop], out[:s, s:stop]
-            add_product(at, beside, out[:s, :s], factor[s:stop, :s], TURNED, one, zero)
-            add_product(at, above, beside, out[s:stop, s:stop], PLAIN, -one, zero)
+            beside = work[:s, s:stop]
+            add_product(at, beside, out[:s, :s], block[s:stop, :s], TURNED, one, zero)
+            add_product(at, out[:s, s:stop], beside, own, PLAIN, -one, zero)
+    return True
 
 
 @inner(**_NUMBERS)
+def _invert_part(factor: Array, out: Array, work: Array, begin: int, end: int) -> None:
+    """Do what :func:`_turned_inverse` does with one block on the diagonal."""
+    one, zero = factor.dtype.type(1), factor.dtype.type(0)
+    for i in range(begin, end):
+        row = work[i, begin : i + 1]
+        row[:] = zero
+        for m in range(begin, i):
+            share = factor[i, m]
+            for j in range(m - begin + 1):
+                row[j] -= share * work[m, begin + j]
+        row[i - begin] = one
+        share = one / factor[i, i]
+        for j in range(i - begin + 1):
+            row[j] *= share
+            out[begin + j, i] = row[j]
+
+
+@inner(**_NUMBERS, fastmath=FAST)
 def _is_banded(block: Array) -> bool:
     """Whether a block is zero left of the diagonal beside its main one, as where nothing was subtracted from it."""
     for j in range(2, len(block)):
+        total = block.dtype.type(0)
         for m in range(j - 1):
-            if block[j, m] != 0.0:
-                return False
+            total += abs(block[j, m])
+        if total != 0.0:
+            return False
     return True
 
 
@@ -675,7 +698,7 @@ def invert(at: Array, own: Array, off: Array, first: int, last: int, states: int
     turned, work = np.zeros((size, size), own.dtype), np.empty((size, size), own.dtype)
     for k in range(last - 1, first - 1, -1):
         near = min(reach, states - 1 - k)
-        _turned_inverse(at, own[k], turned, work)
+        _turned_inverse(at, own[k], turned, work, True)
         if near:
             # L_jk L_kk⁻¹
             multiply_by_upper(at, off[k, :near].reshape(near * size, size), turned, TURNED)
