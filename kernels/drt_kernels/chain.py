@@ -56,6 +56,9 @@ Floats = NDArray[np.float64]
 
 _NUMBERS: dict[str, Any] = {"error_model": "numpy"}
 
+# Scalars of numpy: numba would compile a function again for each literal that it is called with.
+_NO, _YES = np.False_, np.True_
+
 # Share of the prior's curvature that is added to it: where γ vanishes, nothing else holds a common factor of it.
 _RIDGE = 1e-11
 
@@ -164,10 +167,10 @@ def _scatter(out: Floats, e: Floats, d: Differences, power: int) -> None:
 def _sum_of_logarithms(values: Floats, share: float) -> float:
     """Σ ln(1 + share x) of values x ≥ 0, by the logarithms of products: those of each take most of the time."""
     total = 0.0
-    for row in values:
+    for r in range(len(values)):
         product = 1.0
-        for m in range(row.size):
-            product *= 1.0 + share * row[m]
+        for m in range(values.shape[1]):
+            product *= 1.0 + share * values[r, m]
             if not product < _LARGE:
                 total += math.log(product)
                 product = 1.0
@@ -205,18 +208,15 @@ def _prior(grid: Grid, lam: float, y: Floats, lean: Floats, ratio: Floats, root:
 @inner(**_NUMBERS, fastmath=FAST)
 def _coupling(grid: Grid, d: Differences, e: Floats, g: Floats, q: Floats, firm: Floats) -> float:
     held, coupled, nu = 0.0, 0.0, d.freedom
-    stretch = np.sqrt(grid.slope)
     for r in range(len(e)):
         for m in range(e.shape[1]):
             held += d.level[m] * e[r, m] ** 2
         for m in range(g.shape[1]):
-            g[r, m] = (e[r, m + 1] - e[r, m]) * stretch[m]
+            g[r, m] = (e[r, m + 1] - e[r, m]) * math.sqrt(grid.slope[m])
             q[r, m] = d.weight[r, m] * g[r, m] ** 2
-            firm[r, m] = d.weight[r, m] * (1.0 + nu) / (nu + q[r, m])
+            firm[r, m] = d.weight[r, m] * (1.0 if d.normal else (1.0 + nu) / (nu + q[r, m]))
             coupled += 0.5 * q[r, m]
-    if d.normal:
-        firm[:] = d.weight
-    else:
+    if not d.normal:
         coupled = 0.5 * (1.0 + nu) * _sum_of_logarithms(q, 1.0 / nu)
     return coupled + 0.5 * held
 
@@ -414,21 +414,15 @@ def _fill_data(at: Array, own: Array, rows: Array, c: Curvature, k: int, work: A
     """Put the part of the data into the block of a state, of which the lower half counts."""
     points, zero, one = c.pair.shape[2], own.dtype.type(0), own.dtype.type(1)
     positive = _weigh(c, k, weights)
+    lower = zero if positive else one
     for j in range(rows.shape[0]):
         scale = own.dtype.type(c.factors[k, j])
-        if positive:
-            for f in range(points):
-                re, im = rows[j, f] * scale, rows[j, points + f] * scale
-                work[0, j, f] = weights[0, f] * re + weights[1, f] * im
-                work[0, j, points + f] = weights[2, f] * im
-        else:
-            for f in range(points):
-                re, im = rows[j, f] * scale, rows[j, points + f] * scale
-                work[0, j, f], work[0, j, points + f] = (
-                    weights[0, f] * re + weights[1, f] * im,
-                    weights[2, f] * im + weights[1, f] * re,
-                )
-                work[1, j, f], work[1, j, points + f] = re, im
+        for f in range(points):
+            re, im = rows[j, f] * scale, rows[j, points + f] * scale
+            work[0, j, f] = weights[0, f] * re + weights[1, f] * im
+            work[0, j, points + f] = weights[2, f] * im + lower * weights[1, f] * re
+        for q in range(0 if positive else 2 * points):
+            work[1, j, q] = rows[j, q] * scale
     if positive:
         # A product of a matrix with its own transpose takes half the time of another one.
         add_square(at, own, work[0], one, zero)
@@ -535,7 +529,7 @@ def factor(at: Array, own: Array, off: Array, first: int, last: int) -> bool:
     turned = np.zeros((size, size), own.dtype)
     work = np.empty((size, size), own.dtype)
     for k in range(first, last):
-        if not _turned_inverse(at, own[k], turned, work, False) or not math.isfinite(own[k, size - 1, size - 1]):
+        if not _turned_inverse(at, own[k], turned, work, _NO) or not math.isfinite(own[k, size - 1, size - 1]):
             return False
         near = min(reach, states - 1 - k)
         # Where states are coupled, so are their first relaxation times.
@@ -554,7 +548,7 @@ def factor(at: Array, own: Array, off: Array, first: int, last: int) -> bool:
 
 
 @inner(**_NUMBERS)
-def _turned_inverse(at: Array, block: Array, out: Array, work: Array, made: bool) -> bool:
+def _turned_inverse(at: Array, block: Array, out: Array, work: Array, made: Any) -> bool:
     """Put L⁻ᵀ into the upper half of `out`, whose lower one is zero, some columns at once.
 
     Unless it is `made`, L is put into the lower half of the block as well: where it is found in parts, products do most
@@ -570,7 +564,9 @@ def _turned_inverse(at: Array, block: Array, out: Array, work: Array, made: bool
         own = out[s:stop, s:stop]
         if not made and stop < size:
             below, before = block[stop:, s:stop], work[stop:, s:stop]
-            before[:] = below
+            for i in range(size - stop):
+                for j in range(stop - s):
+                    before[i, j] = below[i, j]
             add_product(at, below, before, own, PLAIN, one, zero)
             add_square(at, block[stop:, stop:], below, -one, one)
         if s:
@@ -585,17 +581,17 @@ def _invert_part(factor: Array, out: Array, work: Array, begin: int, end: int) -
     """Do what :func:`_turned_inverse` does with one block on the diagonal."""
     one, zero = factor.dtype.type(1), factor.dtype.type(0)
     for i in range(begin, end):
-        row = work[i, begin : i + 1]
-        row[:] = zero
+        for j in range(begin, i):
+            work[i, j] = zero
+        work[i, i] = one
         for m in range(begin, i):
             share = factor[i, m]
-            for j in range(m - begin + 1):
-                row[j] -= share * work[m, begin + j]
-        row[i - begin] = one
+            for j in range(begin, m + 1):
+                work[i, j] -= share * work[m, j]
         share = one / factor[i, i]
-        for j in range(i - begin + 1):
-            row[j] *= share
-            out[begin + j, i] = row[j]
+        for j in range(begin, i + 1):
+            work[i, j] *= share
+            out[j, i] = work[i, j]
 
 
 @inner(**_NUMBERS, fastmath=FAST)
@@ -698,7 +694,7 @@ def invert(at: Array, own: Array, off: Array, first: int, last: int, states: int
     turned, work = np.zeros((size, size), own.dtype), np.empty((size, size), own.dtype)
     for k in range(last - 1, first - 1, -1):
         near = min(reach, states - 1 - k)
-        _turned_inverse(at, own[k], turned, work, True)
+        _turned_inverse(at, own[k], turned, work, _YES)
         if near:
             # L_jk L_kk⁻¹
             multiply_by_upper(at, off[k, :near].reshape(near * size, size), turned, TURNED)
