@@ -45,10 +45,10 @@ uncompiled: $(VENV)/.collected
 compiled: $(VENV)/.compiled
 
 # Made-up input against readers, HDF5 files, conditions and job files, for so many seconds of processor time in all:
-# beside the tests it takes above all what they leave while they wait.
+# beside the tests it takes what they leave while they wait.
 fuzz: export DRT_ENGINE_FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.installed-test
-	nice -n 5 $(BIN)/pytest $(FUZZ) --quiet
+	nice -n 19 $(BIN)/pytest $(FUZZ) --quiet
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -73,10 +73,10 @@ $(VENV)/.compiled: $(wildcard kernels/drt_kernels/*.py) | $(VENV)/.installed-tes
 	$(BIN)/python tests/compile_kernels.py
 	touch $@
 
-# pytest writes assertions anew so that they say more, and keeps what comes of it. This takes 20 s, and more than twice as
-# long in each of several processes that record lines. What is wrong with a file is told by the tests.
+# pytest writes assertions anew so that they say more, and keeps what comes of it: once, and not in each of several
+# processes. What is wrong with a file is told by the tests.
 $(VENV)/.collected: $(wildcard tests/*.py tests/*/*.py) | $(VENV)/.installed-test
-	$(BIN)/pytest --collect-only --quiet >/dev/null || true
+	$(BIN)/python tests/rewrite_assertions.py >/dev/null 2>&1 || $(BIN)/pytest --collect-only --quiet >/dev/null || true
 	touch $@
 
 # One stamp for each set of extras; an edit of pyproject.toml installs again.

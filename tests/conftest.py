@@ -6,6 +6,7 @@ import logging
 import os
 import pkgutil
 import signal
+import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, wait
 from functools import cache
@@ -19,14 +20,14 @@ import typer.main
 
 import drt_engine as drt
 
-from . import fuzzing
-
 
 def pytest_terminal_summary(terminalreporter):
     """Say for how long made-up input was tried; the processes of xdist keep it to themselves."""
-    if fuzzing.DONE:
-        spent = sum(seconds for _, seconds in fuzzing.DONE.values())
-        each = ", ".join(f"{name} {number:,}" for name, (number, _) in fuzzing.DONE.items())
+    # Where no test of it runs, hypothesis is not needed, which takes a second and a half of each process.
+    done = vars(sys.modules["tests.fuzzing"])["DONE"] if "tests.fuzzing" in sys.modules else None
+    if done:
+        spent = sum(seconds for _, seconds in done.values())
+        each = ", ".join(f"{name} {number:,}" for name, (number, _) in done.items())
         terminalreporter.write_line(f"fuzzed for {spent:.0f} s of processor time; examples: {each}")
 
 
@@ -37,12 +38,24 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Look for no garbage while all is imported and collected: among ever more objects this takes a second or two."""
+    """Record what runs when a module is imported, which the first test may not, and nothing else while all is collected.
+
+    Nor is garbage looked for: among ever more objects this takes a second or two, and what is collected would take half
+    as long again.
+    """
     gc.disable()
+    measured = coverage.Coverage.current()
+    if measured is not None:
+        for module in pkgutil.walk_packages(drt.__path__, "drt_engine."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        measured.stop()
     try:
         return (yield)
     finally:
         gc.enable()
+        if measured is not None:
+            measured.start()
 
 
 _CASES = 4
@@ -55,7 +68,7 @@ _UNRECORDED = pytest.StashKey[bool]()
 
 
 def pytest_collection_finish(session):
-    """Choose what is recorded, and record what runs when a module is imported, which the first test may not.
+    """Choose what is recorded.
 
     No lines are recorded in slow tests, and in others in the first cases alone: this takes half of their time again,
     and what is left runs nearly all lines. A test that runs others is marked as recorded, in all its cases.
@@ -68,10 +81,6 @@ def pytest_collection_finish(session):
         cases[name] += 1
         slow, many = item.get_closest_marker("slow"), cases[name] > _CASES and item.path.parent.name != _EACH_ITS_OWN
         item.stash[_UNRECORDED] = bool(slow or many) and not item.get_closest_marker("recorded")
-    if coverage.Coverage.current() is not None:
-        for module in pkgutil.walk_packages(drt.__path__, "drt_engine."):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
 

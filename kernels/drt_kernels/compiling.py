@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, ClassVar, TypeVar, cast
 
 import numba
+from llvmlite.binding import ffi as _ffi  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils as _cgutils
 from numba.core import config as _config
@@ -27,11 +28,15 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.functions import BaseFunction as _BaseFunction
 from numba.core.typing.templates import signature as _signature
+from numba.extending import overload as _overload
+from numba.np import arrayobj as _arrayobj
 from numba.np.arrayobj import fix_integer_index
 
 cgutils: Any = _cgutils
 ir: Any = _ir
 BaseFunction: Any = _BaseFunction
+arrayobj: Any = _arrayobj
+ffi: Any = _ffi
 
 NOT_COMPILED = bool(getattr(_config, "DISABLE_JIT", False))
 """Whether kernels run as plain Python, by which it is seen which of their lines are tested."""
@@ -220,15 +225,37 @@ def _variables(_: Any, value: Any) -> list[Any]:
 _OF_NONE = frozenset((str, int, float, bool, type(None), ir.Loc, type(operator.add)))
 
 
+def _refuse_size(source: Any, place: Any) -> None:
+    """Say that an array does not fit into the slice that it is assigned to.
+
+    numba says which shapes both have, and for that puts all it has for text into each function that assigns a slice.
+    """
+    raise NotImplementedError
+
+
+@_overload(_refuse_size)
+def _refusing_size(source: Any, place: Any) -> Callable[..., None]:  # noqa: ARG001
+    def code(source: Any, place: Any) -> None:  # noqa: ARG001
+        raise ValueError("cannot assign slice from input of different size")
+
+    return code
+
+
 @contextmanager
-def _looking_quickly() -> Iterator[None]:
-    """Let numba take :func:`_variables` and :func:`_types_of_call` while the context lasts: it asks for both often."""
-    before = ir.Inst._rec_list_vars, BaseFunction.get_call_type
+def _taking_own() -> Iterator[None]:
+    """Let numba take :func:`_variables` and :func:`_types_of_call` while the context lasts: it asks for both often.
+
+    And :func:`_refuse_size`; and it does not note when each of a hundred thousand calls of LLVM begins and ends.
+    """
+    lock = ffi.lib._lock
+    before = ir.Inst._rec_list_vars, BaseFunction.get_call_type, arrayobj.raise_with_shape_context, lock._cblist
     ir.Inst._rec_list_vars, BaseFunction.get_call_type = _variables, _types_of_call
+    arrayobj.raise_with_shape_context, lock._cblist = _refuse_size, []
     try:
         yield
     finally:
-        ir.Inst._rec_list_vars, BaseFunction.get_call_type = before
+        ir.Inst._rec_list_vars, BaseFunction.get_call_type = before[:2]
+        arrayobj.raise_with_shape_context, lock._cblist = before[2:]
 
 
 @contextmanager
@@ -335,7 +362,7 @@ class _Entry(Compiler):
             state.library = _Finished(codegen, state.func_id.func_qualname)
         state.library.enable_object_caching()
         # What numba's own operations are made of is compiled on the way.
-        with _made_as(codegen, _Unfinished), _collecting_no_garbage(), _looking_quickly():
+        with _made_as(codegen, _Unfinished), _collecting_no_garbage(), _taking_own():
             return super()._compile_core()
 
 

@@ -691,6 +691,8 @@ def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, opt
     series, each = _first(model, bounds), parameters_of(model[0])
     now = (best[0].copy(), best[1].copy(), best[2].copy())
     candidate, cheapest = np.zeros(now[0].size), np.zeros(now[0].size)
+    # A number that is known when this is compiled would have `fit` compiled once more, for it alone.
+    steps = min(options[1], _TRIAL_STEPS)
     while int(now[1][0]) > series + each:
         size = int(now[1][0])
         left = size - each
@@ -701,7 +703,7 @@ def _fewer(best: Best, model: Model, data: Data, bounds: Bounds, work: Work, opt
             for symmetric in (False, True):
                 _joined(now[0][:size], p, symmetric, candidate[:left])
                 _clip(candidate[:left], bounds)
-                cost = fit(candidate[:left], model, data, own, work, _TRIAL_STEPS)[0]
+                cost = fit(candidate[:left], model, data, own, work, steps)[0]
                 if cost < least:
                     least = cost
                     cheapest[:left] = candidate[:left]

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from impedance.models.circuits import CustomCircuit
 
 import drt_engine as drt
 from drt_engine.errors import InputError
@@ -15,6 +14,13 @@ from drt_engine.simulate import ZARC
 from .made import FREQUENCY, peaks_of, spectra
 
 THREE = [ZARC(8, 2e-5, 0.9), ZARC(20, 1e-3, 0.85), ZARC(30, 0.1, 0.8)]
+
+
+def custom_circuit(string, initial_guess):
+    # Not while tests are collected: it takes a second of each process, most of it for what draws it.
+    from impedance.models.circuits import CustomCircuit
+
+    return CustomCircuit(string, initial_guess=initial_guess)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def test_a_custom_circuit_takes_it_and_fits_from_it(apart):
     some, found = apart
     circuit = equivalent_circuit(found, 1)
     assert circuit.string == "R0-L0-p(R1,CPE1)-p(R2,CPE2)-p(R3,CPE3)"
-    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    model = custom_circuit(circuit.string, initial_guess=list(circuit.initial))
     assert tuple(model.get_param_names()[0]) == circuit.names
     with pytest.warns(UserWarning, match="initial parameters"):
         start = model.predict(FREQUENCY, use_initial=True)
@@ -45,7 +51,7 @@ def test_a_custom_circuit_takes_it_and_fits_from_it(apart):
 def test_a_fit_of_another_spectrum_starts_from_it(apart):
     some, found = apart
     circuit = equivalent_circuit(found, 0)
-    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    model = custom_circuit(circuit.string, initial_guess=list(circuit.initial))
     model.fit(FREQUENCY, some.impedance[2], weight_by_modulus=True)
     values = dict(zip(circuit.names, model.parameters_, strict=True))
     for number, one in enumerate(THREE, start=1):
@@ -65,7 +71,7 @@ def test_terms_that_are_zero_do_not_stop_a_fit_and_a_capacitance_is_an_element()
     circuit = equivalent_circuit(found, 0)
     assert circuit.string.startswith("R0-L0-C0-p(R1,CPE1)")
     assert all(value > 0 for value in circuit.initial)
-    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    model = custom_circuit(circuit.string, initial_guess=list(circuit.initial))
     model.fit(FREQUENCY, some.impedance[0], weight_by_modulus=True)
     assert dict(zip(circuit.names, model.parameters_, strict=True))["C0"] == pytest.approx(3.0, rel=0.2)
     plain = DeconvolutionOptions(inductance=False)
@@ -87,7 +93,7 @@ TERMS = {
 
 def evaluated(circuit):
     """What impedance.py makes of a circuit; its names of parameters are the same."""
-    model = CustomCircuit(circuit.string, initial_guess=list(circuit.initial))
+    model = custom_circuit(circuit.string, initial_guess=list(circuit.initial))
     assert tuple(model.get_param_names()[0]) == circuit.names
     with pytest.warns(UserWarning, match="initial parameters"):
         return model.predict(FREQUENCY, use_initial=True)
