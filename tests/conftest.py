@@ -38,10 +38,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Record what runs when a module is imported, which the first test may not, and nothing else while all is collected.
+    """Record what runs when a module is imported, which the first test may not, and nothing else until all is there.
 
-    Nor is garbage looked for: among ever more objects this takes a second or two, and what is collected would take half
-    as long again.
+    That would take half as long again. Nor is garbage looked for: among ever more objects this takes a second or two.
     """
     gc.disable()
     measured = coverage.Coverage.current()
