@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 
 # What answers soon: all but the slow tests, without a record of the lines that they run, which takes half as long again.
 test: $(VENV)/.installed-test
-	$(MAKE) --jobs=2 $(SYNC) lint compiled
+	$(MAKE) --jobs=3 $(SYNC) lint compiled $(VENV)/.collected
 	$(BIN)/pytest -m 'not slow' --quiet $(SHARED)
 
 # Everything, and as long as it runs two minutes of made-up input beside it.
@@ -45,10 +45,10 @@ uncompiled: $(VENV)/.collected
 compiled: $(VENV)/.compiled
 
 # Made-up input against readers, HDF5 files, conditions and job files, for so many seconds of processor time in all:
-# beside the tests it takes what they leave while they wait.
+# beside the tests it takes above all what they leave while they wait, and ends at about the same time.
 fuzz: export DRT_ENGINE_FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.installed-test
-	nice -n 19 $(BIN)/pytest $(FUZZ) --quiet
+	nice -n 10 $(BIN)/pytest $(FUZZ) --quiet
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
