@@ -38,23 +38,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Record what runs when a module is imported, which the first test may not, and nothing else until all is there.
-
-    That would take half as long again. Nor is garbage looked for: among ever more objects this takes a second or two.
-    """
+    """Look for no garbage while all is imported and collected: among ever more objects this takes a second or two."""
     gc.disable()
-    measured = coverage.Coverage.current()
-    if measured is not None:
-        for module in pkgutil.walk_packages(drt.__path__, "drt_engine."):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
-        measured.stop()
     try:
         return (yield)
     finally:
         gc.enable()
-        if measured is not None:
-            measured.start()
 
 
 _CASES = 4
@@ -67,7 +56,7 @@ _UNRECORDED = pytest.StashKey[bool]()
 
 
 def pytest_collection_finish(session):
-    """Choose what is recorded.
+    """Choose what is recorded, and record what runs when a module is imported, which the first test may not.
 
     No lines are recorded in slow tests, and in others in the first cases alone: this takes half of their time again,
     and what is left runs nearly all lines. A test that runs others is marked as recorded, in all its cases.
@@ -80,6 +69,10 @@ def pytest_collection_finish(session):
         cases[name] += 1
         slow, many = item.get_closest_marker("slow"), cases[name] > _CASES and item.path.parent.name != _EACH_ITS_OWN
         item.stash[_UNRECORDED] = bool(slow or many) and not item.get_closest_marker("recorded")
+    if coverage.Coverage.current() is not None:
+        for module in pkgutil.walk_packages(drt.__path__, "drt_engine."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
 
