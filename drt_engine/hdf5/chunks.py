@@ -33,27 +33,29 @@ def chunks_missing(dataset: Any, rows: NDArray[np.int64] | slice | None) -> tupl
     tuple of int, or None
         First and last row of the chunk; None if all chunks are there.
     """
-    if not dataset.chunks or not dataset.fletcher32 or not dataset.size:
+    # h5py asks the file each time.
+    chunks, shape = dataset.chunks, dataset.shape
+    if not chunks or not dataset.fletcher32 or 0 in shape:
         return None
-    long = dataset.chunks[0]
+    long = chunks[0]
     firsts: Iterable[int]
     if isinstance(rows, np.ndarray):
         firsts = _firsts(rows, long)
     else:
-        start, stop, _ = (slice(None) if rows is None else rows).indices(dataset.shape[0])
+        start, stop, _ = (slice(None) if rows is None else rows).indices(shape[0])
         firsts = range(start - start % long, stop, long)
-    others = [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)]
+    others = [range(0, size, step) for size, step in zip(shape[1:], chunks[1:], strict=True)]
     checksum = 1 << _place_of_checksum(dataset)
-    plain = prod(dataset.chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES
+    plain = prod(chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES
     for first, *rest in product(firsts, *others):
         try:
             # Of all that h5py offers this alone looks the chunk up as reading does.
             mask, stored = dataset.id.read_direct_chunk((first, *rest))
         except (OSError, RuntimeError, ValueError):
-            return first, min(first + long, dataset.shape[0]) - 1
+            return first, min(first + long, shape[0]) - 1
         # Compression leaves out, and marks, what it would make larger.
         if mask & checksum or (mask and len(stored) != plain):
-            return first, min(first + long, dataset.shape[0]) - 1
+            return first, min(first + long, shape[0]) - 1
     return None
 
 

@@ -220,18 +220,20 @@ class GridReader:
 
     def _variable(self, variable: schema.Variable) -> Any:
         dataset = self._dataset(variable.name)
-        if len(dataset.shape) == len(variable.dimensions):
-            for dimension, size in zip(variable.dimensions, dataset.shape, strict=True):
+        # h5py asks the file each time.
+        found, dtype = dataset.shape, dataset.dtype
+        if len(found) == len(variable.dimensions):
+            for dimension, size in zip(variable.dimensions, found, strict=True):
                 self.sizes.setdefault(dimension, int(size))
-        if dataset.shape and dataset.shape[0] and not dataset.size:
-            raise self.error(f"has shape {dataset.shape}, rows without a value.", variable.name)
+        if found and found[0] and 0 in found:
+            raise self.error(f"has shape {found}, rows without a value.", variable.name)
         expected = tuple(self.sizes.get(dimension, "any") for dimension in variable.dimensions)
-        if dataset.shape != expected:
+        if found != expected:
             shape = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
-            raise self.error(f"has shape {dataset.shape}; expected ({shape}).", variable.name)
-        kind = np.dtype(variable.dtype).kind
-        if dataset.dtype.kind != kind:
-            raise self.error(f"holds {dataset.dtype}; expected {_KINDS[kind]}.", variable.name)
+            raise self.error(f"has shape {found}; expected ({shape}).", variable.name)
+        kind = self._dtypes[variable.name].kind
+        if dtype.kind != kind:
+            raise self.error(f"holds {dtype}; expected {_KINDS[kind]}.", variable.name)
         self._check_units(variable.name, dataset, *variable.all_units)
         return dataset
 

@@ -129,19 +129,24 @@ def unstored(dataset: Any, file_bytes: int) -> str | None:
     file_bytes : int
         Size of the file.
     """
-    layout = dataset.id.get_create_plist()
     item = dataset.id.get_type().get_size()
     declared = item * int(dataset.size)
     stored = min(int(dataset.id.get_storage_size()), file_bytes)
-    filters = {layout.get_filter(k)[0] for k in range(layout.get_nfilters())}
-    most = stored * (_MOST_COMPRESSION if filters - _SAME_SIZE else 1)
     # Others leave out chunks on purpose, where the fill value is what they mean; not all of them, and not without end.
-    if declared > max(most, _FREE_BYTES if stored else 0):
+    if declared > max(stored, _FREE_BYTES if stored else 0) and declared > stored * _most_compression(dataset):
         return f"says that it has shape {dataset.shape}, {declared} bytes, of which {stored} bytes are stored"
-    if dataset.chunks:
+    chunks = dataset.chunks
+    if chunks:
         chunk = item
-        for size in dataset.chunks:
+        for size in chunks:
             chunk *= int(size)
         if chunk > max(_FREE_BYTES, declared):
             return f"has chunks of {chunk} bytes, more than all of its {declared} bytes"
     return None
+
+
+def _most_compression(dataset: Any) -> int:
+    """How many times larger values may be than what is stored of them, by the filters of a dataset."""
+    layout = dataset.id.get_create_plist()
+    filters = {layout.get_filter(k)[0] for k in range(layout.get_nfilters())}
+    return _MOST_COMPRESSION if filters - _SAME_SIZE else 1
