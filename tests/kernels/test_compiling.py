@@ -121,3 +121,33 @@ def test_elements_of_arrays_are_those_of_numpy(loaded, tmp_path, order):
     np.testing.assert_array_equal(n, [3, 3, 5])
     np.testing.assert_array_equal(yes, [False, False, True])
     del sys.modules["copied_elements"]
+
+
+SLICES = """
+import copied_compiling
+
+@copied_compiling.inner()
+def put(x, out):
+    out[1:] = x
+
+@copied_compiling.entry()
+def puts(x, out):
+    put(x, out)
+    out[:2] = out[1:]
+"""
+
+
+def test_slices_are_assigned_as_numpy_does_and_text_is_not_compiled_for_it(loaded, tmp_path):
+    loaded()
+    (tmp_path / "copied_slices.py").write_text(SLICES, encoding="utf-8")
+    puts = importlib.import_module("copied_slices").puts
+    for x, expected in (([5.0, 6.0], [5.0, 6.0, 6.0]), ([7.0], [7.0, 7.0, 7.0])):
+        out = np.zeros(3)
+        puts(np.array(x), out)
+        np.testing.assert_array_equal(out, expected)
+    out = np.zeros(3)
+    with pytest.raises(ValueError, match="cannot assign slice from input of different size"):
+        puts(np.arange(3.0), out)
+    assert not out.any()
+    assert "unicode" not in puts.inspect_llvm(puts.signatures[0])
+    del sys.modules["copied_slices"]
