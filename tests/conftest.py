@@ -52,14 +52,26 @@ _CASES = 4
 _EACH_ITS_OWN = "readers"
 """Folder of tests in which it is."""
 
+_RUN_BY_OTHERS = {
+    "jobs": {"test_job.py"},
+    "log_gaussian": {"test_hard.py", "test_posterior.py"},
+    "peaks": {"test_finding.py", "test_inherited.py", "test_logarithmic.py"},
+    "plotting": {"test_layout.py"},
+    "readers": {"test_side_columns.py"},
+    "tests": {"test_package.py", "test_real.py"},
+    "validation": {"test_faults.py"},
+}
+"""Files by folder whose tests take long, and run hardly a line that no other test runs: forty of 35,000 in all."""
+
 _UNRECORDED = pytest.StashKey[bool]()
 
 
 def pytest_collection_finish(session):
     """Choose what is recorded, and record what runs when a module is imported, which the first test may not.
 
-    No lines are recorded in slow tests, and in others in the first cases alone: this takes half of their time again,
-    and what is left runs nearly all lines. A test that runs others is marked as recorded, in all its cases.
+    No lines are recorded in slow tests and in those whose lines others run, and in the rest in the first cases alone:
+    this takes half of their time again, and what is left runs nearly all lines. A test that alone runs some is marked
+    as recorded, in all its cases.
 
     Afterwards no garbage is looked for among what was imported and collected: half a million objects, 0.3 s each time.
     """
@@ -67,8 +79,10 @@ def pytest_collection_finish(session):
     for item in session.items:
         name = item.nodeid.partition("[")[0]
         cases[name] += 1
-        slow, many = item.get_closest_marker("slow"), cases[name] > _CASES and item.path.parent.name != _EACH_ITS_OWN
-        item.stash[_UNRECORDED] = bool(slow or many) and not item.get_closest_marker("recorded")
+        folder = item.path.parent.name
+        slow, many = item.get_closest_marker("slow"), cases[name] > _CASES and folder != _EACH_ITS_OWN
+        others = item.path.name in _RUN_BY_OTHERS.get(folder, ())
+        item.stash[_UNRECORDED] = bool(slow or many or others) and not item.get_closest_marker("recorded")
     if coverage.Coverage.current() is not None:
         for module in pkgutil.walk_packages(drt.__path__, "drt_engine."):
             if not module.name.endswith("__main__"):
