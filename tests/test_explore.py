@@ -288,6 +288,24 @@ def test_the_map_of_kramers_and_kronig_shows_noise_and_marks_what_is_not_valid(t
     assert len(views._sources["not valid"].data["y"]) == 0
 
 
+def test_a_selection_that_is_not_among_the_points_drawn_is_marked_between_its_neighbours(tmp_path):
+    count = MOST_OF_LINE + 20
+    charge = np.arange(count, dtype=float)
+    # Two voltages only: which of the points is meant, the order in the series says and not the voltage.
+    states = {"voltage": np.repeat([3.0, 3.5], count // 2), "charge": charge}
+    z = np.tile(10.0 + 5.0 / (1.0 + 1j * np.array([1e-2, 1e-1, 1.0, 1e1, 1e2])), (count, 1))
+    drt.write_spectra(tmp_path / "x.h5", drt.Spectra(np.array([0.1, 1.0, 10.0, 100.0, 1e3])[::-1], z[:, ::-1], states))
+    session = Session(Source(related_files(tmp_path / "x.h5")))
+    session.along("voltage")
+    views = Views(lambda _: None)
+    left_out = set(range(count)) - set(session.line(0).rows.tolist())
+    for row in sorted(left_out):
+        session.choose(row)
+        views.show_series(session)
+        chosen = views._sources["chosen"].data
+        assert abs(chosen["x"][0] - charge[row]) <= 1.0
+
+
 def test_views_of_a_series_are_drawn_once_and_again_when_they_change(folder):
     session = Session(Source(related_files(folder / "x.h5")))
     views, sent = Views(lambda _: None), []

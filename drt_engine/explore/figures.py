@@ -344,10 +344,13 @@ class Views:
         chosen: dict[str, list[Any]] = {key: [] for key in ("x", "y", "fill", "colour")}
         for side, (line, x, y) in self._on_profile.items():
             row = session.a if side == "a" else session.b
-            value, at = session.series.value[row], np.flatnonzero(line.rows == row)
+            # By the place in the series: several spectra may have the same value of the state.
+            every = session.series.rows(row)
+            drawn = np.flatnonzero(np.isin(every, line.rows))
+            at = np.interp(np.flatnonzero(every == row)[0], drawn, np.arange(drawn.size))
             for place, of in (("x", x), ("y", y)):
-                chosen[place].append(of[at[0]] if at.size else np.interp(value, line.value, of))
-            chosen["fill"].append(_shades(np.append(line.value, value))[-1])
+                chosen[place].append(np.interp(at, np.arange(of.size), of))
+            chosen["fill"].append(_shades(np.append(line.value, session.series.value[row]))[-1])
             chosen["colour"].append(COLOURS[side])
         self._sources["chosen"].data = _as_arrays(chosen)
 
