@@ -343,7 +343,7 @@ class Views:
         """Mark the selections in the profile; one that is not among the points drawn lies between its neighbours."""
         chosen: dict[str, list[Any]] = {key: [] for key in ("x", "y", "fill", "colour")}
         for side, (line, x, y) in self._on_profile.items():
-            row = session.a if side == "a" else session.b
+            row = session.b if side == "b" and session.b is not None else session.a
             # By the place in the series: several spectra may have the same value of the state.
             every = session.series.rows(row)
             drawn = np.flatnonzero(np.isin(every, line.rows))
