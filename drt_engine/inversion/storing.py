@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drt_engine.methods.base import Solution, misfits, sharpest_peak, slow_flank
+from drt_engine.methods.base import Solution, misfits, slow_flank
 from drt_engine.methods.joint import SeparateSolutions
 from drt_engine.methods.uniqueness import not_unique
 from drt_engine.model.basis import Expansion
@@ -167,8 +167,8 @@ def _remarks(
     loop = ~open_end & (flank < -_LOOP_SEEN)
     open_end |= _cut_through(frequency, expansion, found.coefficients)
     if loop.any():
-        loop &= -flank * error > _LEAST_LOOP * sharpest_peak(found, expansion.areas)
-    wrong = misfits(solution, z, expansion.areas) | loop
+        loop &= -flank * error > _LEAST_LOOP * _sharpest_peak(found, expansion.areas)
+    wrong = misfits(solution, z, frequency, expansion) | loop
     out = np.zeros(len(z), dtype=np.uint32)
     for flag, those in (
         (Status.LAMBDA_AT_EDGE, solution.at_edge),
@@ -183,6 +183,12 @@ def _remarks(
         if np.count_nonzero(those):
             out[those] |= np.uint32(flag)
     return out
+
+
+def _sharpest_peak(parameters: Parameters, areas: NDArray[np.float64]) -> Any:
+    """Return the largest resistance that two neighbouring relaxation times have, ohm, shape (K,)."""
+    parts = parameters.coefficients * areas
+    return (parts[:, 1:] + parts[:, :-1]).max(axis=1)
 
 
 def share_beyond(frequency: NDArray[np.float64], expansion: Expansion, coefficients: NDArray[np.float64]) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drt_engine.model.basis import Expansion
 from drt_engine.model.problem import Parameters, Problem, row_by_row
 
-__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing", "sharpest_peak", "slow_flank"]
+__all__ = ["Method", "SharesRegularisation", "Solution", "misfits", "sharing", "slow_flank"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,26 +80,19 @@ _SIGNIFICANT, _LEAST_STRUCTURE = 4.0, 1e-3
 mean square of what is correlated, as a share of |Z|, that is called a misfit: instruments are not more exact."""
 
 
-_SHARP = 0.01
-"""Root mean square of what a peak that is narrower than the spacing of relaxation times leaves, at most, as a share of
-its resistance: it is right but for its width."""
+_SHARP, _LEVEL = 0.012, 0.3
+"""What a peak that is narrower than the spacing of relaxation times leaves at its own frequency, at most, as a share of
+its resistance, and at other frequencies by as much less as an RC element depends less on its relaxation time there; and
+the share of this that it leaves at all frequencies, since R_inf and R_pol are off with it. It is right but for its
+width. RC elements between two relaxation times leave up to 0.009, and a third of it."""
+
+_OF_LARGEST = 4
+"""Power at which these are summed over relaxation times: the largest counts, and wide peaks have many small ones."""
 
 
-def sharpest_peak(parameters: Parameters, areas: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest resistance that two neighbouring relaxation times have, ohm, shape (K,).
-
-    Parameters
-    ----------
-    parameters : Parameters
-        Of K solutions.
-    areas : ndarray, shape (M,)
-        Integrals of the basis functions over ln τ.
-    """
-    parts = parameters.coefficients * areas
-    return np.asarray((parts[:, 1:] + parts[:, :-1]).max(axis=1))
-
-
-def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArray[np.float64]) -> NDArray[np.bool_]:
+def misfits(
+    solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
+) -> NDArray[np.bool_]:
     """Find solutions whose residuals have a structure: neighbouring ones are alike, as no noise is.
 
     Residuals are divided by the standard deviation of the noise, or by their own where none was found. The product of
@@ -107,32 +100,60 @@ def misfits(solution: Solution, impedance: NDArray[np.complex128], areas: NDArra
 
     Parameters
     ----------
-    solution : Solution
-        The solutions.
-    impedance : ndarray of complex, shape (K, F)
-        The spectra, ohm.
-    areas : ndarray, shape (M,)
-        Integrals of the basis functions over ln τ.
+    solution, impedance, frequency, expansion
+        As :func:`drt_engine.methods.uniqueness.not_unique` takes them.
 
     Returns
     -------
     ndarray of bool, shape (K,)
     """
-    sharpest = sharpest_peak(solution.parameters, areas)
+    out = np.zeros(len(impedance), dtype=bool)
     size = np.abs(impedance)
     rest = impedance - solution.fit
-    floor, share = solution.noise_floor[:, None], solution.noise_relative[:, None]
     # Values near the largest and smallest that there are give no solution, or one that is not called a misfit.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
-        large = (_shared(rest / size) > _LEAST_STRUCTURE**2) & (_shared(rest) > (_SHARP * sharpest) ** 2)
-        if not large.any():
-            return np.asarray(large)
+        rows = np.flatnonzero(np.mean(_shared(rest / size), axis=1) > _LEAST_STRUCTURE**2)
+        if not rows.size:
+            return out
+        rest, size = rest[rows], size[rows]
+        floor, share = solution.noise_floor[rows, None], solution.noise_relative[rows, None]
         own = np.sqrt(np.mean(np.abs(rest) ** 2, axis=1, keepdims=True) / 2.0)
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
-        rest = rest / sigma
-        rest = rest * np.minimum(1.0, _CLIPPED / np.abs(rest))
-        alike = _shared(rest) / np.mean(np.abs(rest) ** 2, axis=1)
-        return np.asarray((alike * np.sqrt(2.0 * size.shape[1]) > _SIGNIFICANT) & large)
+        scaled = rest * (np.minimum(1.0, _CLIPPED * sigma / np.abs(rest)) / sigma)
+        limit = _SIGNIFICANT * np.mean(np.abs(scaled) ** 2, axis=1) / np.sqrt(2.0 * size.shape[1])
+        alike = np.mean(_shared(scaled), axis=1) > limit
+        rows, rest, size, scaled, limit = (each[alike] for each in (rows, rest, size, scaled, limit))
+        if not rows.size:
+            return out
+        excused = _of_width(solution.parameters.rows(rows), size, frequency, expansion)
+        counts = np.maximum(1.0 - _shared(excused) / np.abs(_shared(rest)), 0.0)
+        alike = np.mean(counts * _shared(scaled), axis=1) > limit
+        out[rows] = alike & (np.mean(counts * _shared(rest / size), axis=1) > _LEAST_STRUCTURE**2)
+    return out
+
+
+def _of_width(
+    parameters: Parameters, size: NDArray[np.float64], frequency: NDArray[np.float64], expansion: Expansion
+) -> NDArray[np.float64]:
+    """Return what peaks that are narrower than γ can be leave of impedances of a size, at most, shape (K, F), ohm."""
+    parts = np.abs(parameters.coefficients * expansion.areas)
+    # What two relaxation times have more than those beside them: a wide peak is followed.
+    pairs = np.pad(parts[:, 1:] + parts[:, :-1], ((0, 0), (2, 2)))
+    peaks = np.maximum(pairs[:, 2:-2] - 0.5 * (pairs[:, :-4] + pairs[:, 4:]), 0.0)
+    largest = peaks.max(axis=1, keepdims=True)
+    power = row_by_row((peaks / largest) ** _OF_LARGEST, _by_width(expansion, frequency.tobytes()))
+    left = _SHARP * largest * power ** (1.0 / _OF_LARGEST)
+    # Of γ that is one of admittances it is an admittance.
+    return np.asarray(np.where(parameters.admittance[:, None], left * size**2, left))
+
+
+@lru_cache(maxsize=16)
+def _by_width(expansion: Expansion, frequency: bytes) -> NDArray[np.float64]:
+    """Share of `_SHARP` that a peak at each relaxation time leaves, to the power of `_OF_LARGEST`, shape (M-1, F)."""
+    each = expansion.impedance(np.frombuffer(frequency)) / expansion.areas
+    # An RC element changes by half of its resistance at most.
+    change = np.minimum(2.0 * np.abs(np.diff(each, axis=1)) / np.diff(np.log(expansion.tau)), 1.0)
+    return np.asarray(((change + _LEVEL * change.max(axis=0) ** 2) ** _OF_LARGEST).T)
 
 
 _FLANK = 0.8
@@ -335,9 +356,9 @@ def _flank_of(expansion: Expansion, frequency_bytes: bytes, start: float) -> _Fl
     )
 
 
-def _shared(rest: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Mean product of neighbouring residuals, shape (K,): the mean square of what is smooth in them."""
-    return np.asarray((rest[:, 1:] * rest[:, :-1].conj()).real.sum(axis=1) / (rest.shape[1] - 1))
+def _shared(rest: NDArray[Any]) -> NDArray[np.float64]:
+    """Products of neighbouring residuals, shape (K, F-1): their mean is the mean square of what is smooth in them."""
+    return np.asarray((rest[:, 1:] * rest[:, :-1].conj()).real)
 
 
 class Method(Protocol):

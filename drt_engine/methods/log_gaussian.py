@@ -319,7 +319,7 @@ class LogGaussian:
         found = self._solve(frequency, impedance, expansion)
         if self.representation == "impedance":
             return found
-        wrong = misfits(found, impedance, expansion.areas) | ~(found.optimality <= OPTIMALITY_TOLERANCE)
+        wrong = misfits(found, impedance, frequency, expansion) | ~(found.optimality <= OPTIMALITY_TOLERANCE)
         rows = np.flatnonzero(wrong)
         if not rows.size:
             return found

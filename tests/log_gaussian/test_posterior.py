@@ -819,8 +819,8 @@ def test_a_misfit_is_named_and_has_no_interval(name, method):
     frequency = np.geomspace(1e5, 1e-2, 71)
     z = _wrong(frequency, name) * (1 + 0.003 * noise(np.random.default_rng(2), (20, 71)))
     # Whether the sign is wrong is asked before, where nothing hides it.
-    solution = method.solve(frequency, z, method.expansion(frequency))
-    assert misfits(solution, z, method.expansion(frequency).areas).all()
+    expansion = method.expansion(frequency)
+    assert misfits(method.solve(frequency, z, expansion), z, frequency, expansion).all()
     if name != "wrong sign":
         result = drt.invert(drt.Spectra(frequency, z), method, level=0.95)
         assert result.counts()["misfit"] == 20
@@ -828,6 +828,34 @@ def test_a_misfit_is_named_and_has_no_interval(name, method):
         assert np.isnan(result.intervals.gamma_high).all()
         assert np.isnan(result.intervals.r_pol_low).all()
         assert np.isfinite(result.gamma).all()
+
+
+def _wrong_at_an_end(name):
+    """Spectra whose ends no relaxations follow, in circuits 4, 6 and 11 of pyimpspec's mock data."""
+    first, last, points = {"lossy inductance": (3.5, -2, 56), "drift": (4, -1, 51), "capacitor": (5, -1, 61)}[name]
+    frequency = np.logspace(first, last, points)
+    s = 2j * np.pi * frequency
+    if name == "capacitor":
+        return frequency, 1 + 10 / s
+    if name == "lossy inductance":
+        return frequency, 2e-6 * s**0.88 + 0.02 + 1 / (10 + 530 * s**0.78) + 1 / (100 + 4.1 * s**0.47)
+    falling = 830.1 - np.cumsum(1 / frequency)
+    arcs = (
+        1 / (1 / 221 + 8.57e-8 * s**0.93)
+        + 1 / (1 / falling + 1.025e-5 * s**0.88)
+        + 1 / (1 / 490.3 + 4.862e-3 * s**0.98)
+    )
+    return frequency, 144 + arcs
+
+
+@pytest.mark.parametrize("name", ["lossy inductance", "drift", "capacitor"])
+def test_a_misfit_at_an_end_is_seen_beside_a_larger_resistance_elsewhere(name):
+    frequency, z = _wrong_at_an_end(name)
+    z = z * (1 + 5e-4 * noise(np.random.default_rng(5), (10, z.size)))
+    result = drt.invert(drt.Spectra(frequency, z), LogGaussian(), level=0.95)
+    assert result.counts()["misfit"] == 10
+    assert result.residual.min() > 5 * 5e-4
+    assert np.isnan(result.intervals.r_pol_low).all()
 
 
 @pytest.mark.parametrize("method", [LogGaussian(), drt.Tikhonov()], ids=["log", "Tikhonov"])
