@@ -180,12 +180,14 @@ class SingleSpectrumTest:
         if not self._fits(whole, found):
             return best
         ratios = [0.0]
-        if found.drifts:
-            ratios.append(kept.with_columns(smooth).drifting(self._chances[0], self.trials.times).ratio)
-            found = found._replace(drifts=ratios[-1] > 1.0)
         if found.inconsistent:
             ratios.append(kept.with_columns(drift).ratio(whole, len(smooth), self._chances[2]))
             found = found._replace(inconsistent=ratios[-1] > 1.0)
+        if found.drifts:
+            # Smooth misfit bends as a drift does: beside one that is not needed, no drift is.
+            beside = kept.with_columns(smooth if found.inconsistent else smooth[:0])
+            ratios.append(beside.drifting(self._chances[0], self.trials.times).ratio)
+            found = found._replace(drifts=ratios[-1] > 1.0)
         off = gone.copy()
         for point in np.flatnonzero(gone):
             others = gone.copy()
@@ -194,6 +196,10 @@ class SingleSpectrumTest:
             ratios.append(with_it.ratio(whole, 2, self._chances[1]))
             off[point] = ratios[-1] > 1.0
         if found.drifts == best.found.drifts and found.inconsistent == best.found.inconsistent and np.all(off == gone):
+            return best
+        # Of two that explain the same, each is dispensable beside the other.
+        remain = np.vstack([drift[: len(drift) * found.drifts], smooth[: len(smooth) * found.inconsistent]])
+        if not self._fits(passive.without(off).with_columns(remain), best.found):
             return best
         right = not (found.drifts or found.inconsistent or off.any())
         return best._replace(found=found._replace(score=max(ratios), extended=found.extended or right), gone=off)

@@ -421,6 +421,22 @@ def test_constant_and_proportional_noise_are_told_apart():
     np.testing.assert_array_equal(table["noise_proportional"], 100 * constant.noise_proportional)
 
 
+@pytest.mark.parametrize(("circuit", "noise"), [(1, 5e-4), (6, 1e-3), (7, 1e-4), (7, 1e-3)])
+def test_a_drift_that_a_smooth_misfit_explains_as_well_is_a_fault(circuit, noise):
+    # Circuits 1, 6 and 7 of pyimpspec's mock data, a resistance of which grows or falls by so much in each period.
+    frequency = np.logspace(*{1: (4, 0, 41), 6: (4, -1, 51), 7: (5, -2, 71)}[circuit])
+    s, periods = 2j * np.pi * frequency, np.cumsum(1 / frequency)
+    if circuit == 1:
+        z = 100 + 1 / (1 / (200 + 5 * periods) + 0.8e-6 * s) + 1 / (1 / 500 + 4e-4 * np.sqrt(s))
+    elif circuit == 6:
+        z = 144 + 1 / (1 / 221 + 8.57e-8 * s**0.93) + 1 / (1 / (830.1 - periods) + 1.025e-5 * s**0.88)
+        z += 1 / (1 / 490.3 + 4.862e-3 * s**0.98)
+    else:
+        ladder = np.sqrt(0.8741 * 6.877e-3 * s**0.7274)
+        z = 2 + 2.5e-4 * periods + 0.8741 * np.tanh(ladder) / ladder + 0.1 / np.sqrt(s)
+    assert not validate(spectra_of(noisy(z, 0.0, noise, rows=10), frequency=frequency)).valid.any()
+
+
 def test_given_noise_is_taken():
     z = noisy(BASE, 0.1, 0.0, rows=3)
     by_name = validate(spectra_of(z), LinearKramersKronig(noise="constant"))
