@@ -334,9 +334,14 @@ class Explorer:
                 f'<div><b style="color:{curve.colour}">{word}: {escaped(curve.label)}</b>{numbers}{said}</div>'
             )
         if difference is not None:
+            interval = (
+                f"({difference.r_pol_low:+.4g} to {difference.r_pol_high:+.4g} Ω, {LEVEL:.0%}), {difference.how}"
+                if np.isfinite(difference.r_pol_low)
+                else "without an interval: one of the two, or both, has none"
+            )
             parts.append(
                 f'<div class="difference">From A to B R<sub>pol</sub> changes by {difference.r_pol:+.4g} Ω '
-                f"({difference.r_pol_low:+.4g} to {difference.r_pol_high:+.4g} Ω, {LEVEL:.0%}), {difference.how}.</div>"
+                f"{interval}.</div>"
             )
         self._legend.object = "".join(parts)
 

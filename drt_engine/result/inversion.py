@@ -395,7 +395,8 @@ class Inversion(ResultArrays):
         Returns
         -------
         low, high : ndarray, shape (K, T), or (S, T) with a state
-            Ohm per unit of natural logarithm; NaN where there is no solution.
+            Ohm per unit of natural logarithm; NaN where there is no solution, for a ``MISFIT``, and between two states
+            of which one is a misfit.
 
         Raises
         ------

@@ -119,11 +119,20 @@ def gamma_between(
     if joined is None:
         empty = np.full((0, np.size(tau)), np.nan)
         return empty, empty, empty
-    return joined.at(float(value), tau, level)
+    gamma, low, high = joined.at(float(value), tau, level)
+    for number, rows in joined.beside(float(value)):
+        if (result.status[rows] & Status.MISFIT).any():
+            low[number] = high[number] = np.nan
+    return gamma, low, high
 
 
 def change_of(result: "Inversion", one: int, other: int, level: float) -> Change:
     """Return how γ and R_pol change from one spectrum to another; see :meth:`Inversion.change`."""
+    found = _change(result, one, other, level)
+    return found.without_intervals() if (result.status[[one, other]] & Status.MISFIT).any() else found
+
+
+def _change(result: "Inversion", one: int, other: int, level: float) -> Change:
     check_level(level)
     one, other = (int(np.arange(len(result))[row]) for row in (one, other))
     for row in (one, other):

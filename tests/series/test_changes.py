@@ -266,6 +266,27 @@ def test_rows_of_different_series_add_their_variances(two_series):
     assert change.r_pol - change.r_pol_low == pytest.approx(np.hypot(wide, np.hypot(less_after, more)), rel=1e-6)
 
 
+@pytest.mark.parametrize("along", ["voltage", None])
+def test_where_a_state_is_a_misfit_neither_changes_nor_what_is_beside_it_have_intervals(along):
+    z, s = measured(VOLTAGE), 2j * np.pi * FREQUENCY
+    z[4:] += 0.2 * r_pol(VOLTAGE[0]) * 3 * s / (1 + 3 * s)  # an inductive loop
+    states = {"cell": ["A"] * 8, "voltage": VOLTAGE}
+    result = drt.invert(drt.Spectra(FREQUENCY, z, states), drt.LogGaussian(along=along))
+    np.testing.assert_array_equal((result.status & drt.Status.MISFIT) > 0, np.arange(8) >= 4)
+    for one, other, known in ((0, 3, True), (0, 6, False), (-1, 2, False), (5, 6, False)):
+        change = result.change(one, other)
+        assert np.isfinite([change.r_pol_low, change.r_pol_high, *change.gamma_low, *change.gamma_high]).all() == known
+        assert np.isnan([change.r_pol_low, change.r_pol_high, *change.gamma_low, *change.gamma_high]).all() != known
+        assert change.r_pol == pytest.approx(result.r_pol[other] - result.r_pol[one])
+    if along is None:
+        return
+    middle = 0.5 * (VOLTAGE[1:] + VOLTAGE[:-1])
+    for voltage, known in ((middle[1], True), (VOLTAGE[3], True), (middle[3], False), (VOLTAGE[4], False)):
+        low, high = result.gamma_interval(0.95, WINDOW, voltage=voltage)
+        assert np.isfinite(low).all() == np.isfinite(high).all() == known
+        assert np.isfinite(result.gamma_at(WINDOW, voltage=voltage)).all()
+
+
 def test_a_change_needs_answers_levels_and_spectra(joint):
     with pytest.raises(InputError, match="level"):
         joint.change(0, 1, 1.5)

@@ -1,6 +1,6 @@
 """Changes of γ and R_pol from one spectrum to another, with intervals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Change:
         Change of γ and its interval, ohm.
     r_pol, r_pol_low, r_pol_high : float
         Change of R_pol and its interval, ohm. A change is shown by the data where its interval does not hold zero.
+        Intervals are NaN where one of the two spectra is a ``MISFIT``.
     """
 
     level: float
@@ -37,6 +38,11 @@ class Change:
     r_pol: float
     r_pol_low: float
     r_pol_high: float
+
+    def without_intervals(self) -> "Change":
+        """Return it with NaN for its intervals."""
+        unknown = np.full_like(self.gamma, np.nan)
+        return replace(self, gamma_low=unknown, gamma_high=unknown, r_pol_low=np.nan, r_pol_high=np.nan)
 
 
 def change_between(

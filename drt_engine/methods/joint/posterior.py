@@ -1,6 +1,6 @@
 """Series of a result: posteriors of their spectra, changes between these, and γ at states that were not measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 from threading import RLock
@@ -388,6 +388,13 @@ class JointSeries:
             if line.value[0] <= value <= line.value[-1]:
                 self._at_one_state(line, value, tau, level, out[:, number])
         return out[0], out[1], out[2]
+
+    def beside(self, value: float) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        """Yield the number of each series that reaches a state, and the rows that are there or on either side of it."""
+        for number, line in zip(self.series, self.lines, strict=True):
+            if line.value[0] <= value <= line.value[-1]:
+                first, last = sorted((line.value.searchsorted(value, side="right") - 1, line.value.searchsorted(value)))
+                yield int(number), line.rows[first : last + 1]
 
     def _at_one_state(self, line: OrderedSeries, value: float, tau: ArrayLike, level: float | None, out: Array) -> None:
         at = int(np.searchsorted(line.value, value))
