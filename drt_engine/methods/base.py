@@ -214,6 +214,8 @@ def slow_flank(
     score, deviation = np.zeros((2, len(impedance)))
     found = solution.parameters
     sigma = np.hypot(solution.noise_floor[:, None], solution.noise_relative[:, None] * np.abs(impedance))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        sigma = sigma * louder(impedance - solution.fit, sigma, frequency)
     open_ones = (found.elastance == 0.0) & (found.tail == 0.0) & (found.coefficients > 0.0).all(axis=1)
     open_ones &= ((sigma > 0.0) & (sigma < np.inf)).all(axis=1) & np.isfinite(solution.fit).all(axis=1)
     for start in _STARTS:
@@ -354,6 +356,41 @@ def _flank_of(expansion: Expansion, frequency_bytes: bytes, start: float) -> _Fl
         np.repeat([1.0, 0.0], frequency.size),
         np.concatenate([exact.real, exact.imag]),
     )
+
+
+_SLOWEST, _LEAST_POINTS = 10.0, 6
+"""Part of the frequencies above the lowest whose noise is looked at, and points that it takes at least."""
+
+_LOUDER = 2.0
+"""By which factor the variance of the slowest decade may be larger than expected by chance. It has ten points or so: of
+spectra whose noise is as expected there, one in a hundred is above it."""
+
+
+def louder(rest: NDArray[np.complex128], sigma: NDArray[np.float64], frequency: NDArray[np.float64]) -> Any:
+    """By which factor the noise of the slowest decade is larger than that of all, shape (K, F); 1 elsewhere.
+
+    Potentials and temperatures wander: at low frequencies the noise of a cell is often larger than √(a² + b²|Z|²). It
+    is told by how far each residual is from the mean of those beside it, in which nothing is left of what is smooth.
+
+    Parameters
+    ----------
+    rest : ndarray of complex, shape (K, F)
+        What solutions leave of the data.
+    sigma : ndarray, shape (K, F)
+        Standard deviations of the real and of the imaginary part that are expected.
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz, descending.
+    """
+    out = np.ones(rest.shape)
+    first = int(np.count_nonzero(frequency > _SLOWEST * frequency.min()))
+    if frequency.size - first < _LEAST_POINTS:
+        return out
+    scaled = (rest / sigma)[:, first - 1 if first else 0 :]
+    apart = scaled[:, 1:-1] - 0.5 * (scaled[:, 2:] + scaled[:, :-2])
+    # Of independent ones the variance of the difference is 3/2, of both parts 3.
+    larger = np.mean(np.abs(apart) ** 2, axis=1) / 3.0
+    out[larger > _LOUDER, first:] = np.sqrt(larger[larger > _LOUDER, None])
+    return out
 
 
 def _shared(rest: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drt_engine.methods import nearby
-from drt_engine.methods.base import Solution
+from drt_engine.methods.base import Solution, louder
 from drt_engine.methods.uniqueness import CURVATURE, SLOPE
 from drt_engine.model.discretisation import discretise
 from drt_engine.model.gsvd import factorise
@@ -278,6 +278,11 @@ class PreparedLogGaussian:
         some = [part[: np.count_nonzero(known)] for part in found]
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
+        if noise is not None and isinstance(self._noise, str) and not self._reciprocal:
+            discretisation = problem.discretisation
+            rest = impedance - parameters.impedance(discretisation.frequency, discretisation.impedance)
+            sigma = np.hypot(noise[0][:, None], noise[1][:, None] * np.abs(impedance))
+            parts *= louder(rest, sigma, discretisation.frequency)[:, None] ** 2
         with self._working() as work:
             log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], work, *some)
         if not known.all():
