@@ -366,7 +366,9 @@ _LOUDER = 2.0
 spectra whose noise is as expected there, one in a hundred is above it."""
 
 
-def louder(rest: NDArray[np.complex128], sigma: NDArray[np.float64], frequency: NDArray[np.float64]) -> Any:
+def louder(
+    rest: NDArray[np.complex128], sigma: NDArray[np.float64], frequency: NDArray[np.float64], *, alike: bool = False
+) -> NDArray[np.float64]:
     """By which factor the noise of the slowest decade is larger than that of all, shape (K, F); 1 elsewhere.
 
     Potentials and temperatures wander: at low frequencies the noise of a cell is often larger than √(a² + b²|Z|²). It
@@ -375,21 +377,29 @@ def louder(rest: NDArray[np.complex128], sigma: NDArray[np.float64], frequency: 
     Parameters
     ----------
     rest : ndarray of complex, shape (K, F)
-        What solutions leave of the data.
+        What solutions leave of the data; NaN for points that are missing.
     sigma : ndarray, shape (K, F)
         Standard deviations of the real and of the imaginary part that are expected.
     frequency : ndarray, shape (F,)
         Frequencies, Hz, descending.
+    alike : bool
+        Whether it is the same for all spectra.
     """
     out = np.ones(rest.shape)
     first = int(np.count_nonzero(frequency > _SLOWEST * frequency.min()))
     if frequency.size - first < _LEAST_POINTS:
         return out
-    scaled = (rest / sigma)[:, first - 1 if first else 0 :]
-    apart = scaled[:, 1:-1] - 0.5 * (scaled[:, 2:] + scaled[:, :-2])
-    # Of independent ones the variance of the difference is 3/2, of both parts 3.
-    larger = np.mean(np.abs(apart) ** 2, axis=1) / 3.0
-    out[larger > _LOUDER, first:] = np.sqrt(larger[larger > _LOUDER, None])
+    # Nothing is said where no noise is expected, and of numbers near the largest that there are.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        scaled = (rest / sigma)[:, max(first - 1, 0) :]
+        square = np.abs(scaled[:, 1:-1] - 0.5 * (scaled[:, 2:] + scaled[:, :-2])) ** 2
+    square[~np.isfinite(square)] = np.nan
+    number = np.isfinite(square).sum(axis=1, keepdims=True)
+    # The difference has 3/2 of the variance of each of two parts.
+    larger = np.nansum(square, axis=1, keepdims=True) / (3.0 * np.maximum(number, 1))
+    if alike:
+        larger[:] = np.average(larger, weights=np.maximum(number, 1e-9))
+    out[:, first:] = np.sqrt(np.where(larger > _LOUDER, larger, 1.0))
     return out
 
 

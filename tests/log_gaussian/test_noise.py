@@ -1,9 +1,13 @@
 """The noise that is found with the solution: spectra that a wrong model of it spoils, and what of it can be told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import drt_engine as drt
+from drt_engine.methods.base import louder
+from drt_engine.methods.joint import posterior as joint_posterior
 from drt_engine.methods.log_gaussian import LogGaussian
 
 from ..conftest import zarc
@@ -112,3 +116,55 @@ def test_intervals_of_a_result_with_and_without_its_noise():
     total = [np.hypot(one.noise[:, :1], one.noise[:, 1:] * np.abs(z)) for one in (found, given)]
     np.testing.assert_allclose(total[0], total[1], rtol=0.25)
     np.testing.assert_allclose(found.r_pol_interval(), given.r_pol_interval(), rtol=2e-3)
+
+
+def test_the_slowest_decade_is_as_loud_as_neighbouring_residuals_differ():
+    rng = np.random.default_rng(7)
+    frequency = np.geomspace(100, 0.01, 25)
+    rest, sigma = noise(rng, (3, 25)), rng.uniform(0.5, 2, (3, 25))
+    rest[1:, 18:] *= [[6.0], [0.1]]
+    rest[0, 20] = np.nan
+    larger = []
+    for row, scale in zip(rest, sigma, strict=True):
+        each = [
+            abs(row[k] / scale[k] - 0.5 * (row[k - 1] / scale[k - 1] + row[k + 1] / scale[k + 1])) ** 2 / 3
+            for k in range(18, 24)
+        ]
+        larger.append(np.nanmean(each))
+    found = louder(rest, sigma, frequency)
+    assert larger[1] > 2 > larger[2]
+    np.testing.assert_array_equal(found[:, frequency > 0.1001], 1)
+    np.testing.assert_allclose(found[1, frequency <= 0.1001], np.sqrt(larger[1]))
+    np.testing.assert_array_equal(found[2], 1)
+    # What is smooth is no noise, and what all have in common is judged together.
+    np.testing.assert_allclose(louder(rest + 9 * sigma, sigma, frequency), found)
+    together = louder(rest, sigma, frequency, alike=True)
+    np.testing.assert_allclose(together[:, -1], np.sqrt(np.average(larger, weights=[3, 6, 6])))
+    assert (louder(rest[:, :20], sigma[:, :20], frequency[:20]) == 1)[0].all()
+
+
+@pytest.mark.parametrize("factor", [np.sqrt(1 + 1 / SEVEN), np.where(SEVEN < 1, 5.0, 1.0)], ids=["1/f", "step"])
+def test_noise_that_is_larger_at_low_frequencies_is_no_loop_and_widens_intervals(factor):
+    z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85))
+    z = z * (1 + 0.002 * factor * noise(np.random.default_rng(11), (100, z.size)))
+    result = drt.invert(drt.Spectra(SEVEN, z), level=0.95)
+    assert result.counts().get("misfit", 0) <= 4
+    found = result.intervals
+    known = np.isfinite(found.r_pol_low)
+    # 0.83 and 0.85 where the noise of all frequencies is taken for that of the lowest.
+    assert np.mean(((found.r_pol_low <= 70) & (found.r_pol_high >= 70))[known]) >= 0.91
+
+
+def test_a_series_has_the_noise_of_its_low_frequencies(monkeypatch):
+    z = np.array([arcs(SEVEN, 10, (20, 2e-4, 0.9), (r, 0.05, 0.85)) for r in np.linspace(50, 60, 8)])
+    z = z * (1 + 0.002 * np.where(SEVEN < 1, 5.0, 1.0) * noise(np.random.default_rng(3), z.shape))
+    spectra = drt.Spectra(SEVEN, z, {"cell": ["A"] * 8, "voltage": np.linspace(3, 4, 8)})
+    result = drt.invert(spectra, LogGaussian(along="voltage"))
+    low, high = result.r_pol_interval()
+    truth = np.linspace(70, 80, 8)
+    assert ((low <= truth) & (truth <= high)).mean() > 0.8
+    monkeypatch.setattr(joint_posterior, "louder", lambda rest, *_, **__: np.ones(rest.shape))
+    ratio = (high - low) / np.diff(replace(result).r_pol_interval(), axis=0)
+    # The same where they are those of the spectrum alone.
+    assert ratio.min() >= 1
+    assert np.median(ratio) > 1.1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drt_engine.methods import LogGaussian
+from drt_engine.methods.base import louder
 from drt_engine.methods.joint.changes import Change, change_between
 from drt_engine.methods.joint.predictions import Prediction, predict
 from drt_engine.methods.joint.problem import RELATED, SeriesProblem
@@ -177,7 +178,17 @@ class JointSeries:
         ratio = np.interp(position, line.position, self._noise_ratio(line.rows))
         problem = SeriesProblem(prepared, impedance, position, exponents=exponents, noise_ratio=ratio)
         problem.set_breaks(breaks)
+        if isinstance(self.method.noise, str):
+            problem.variance_parts *= self._louder(prepared, line)[:, None] ** 2
         return problem, SeriesHyperparameters(problem.noise_variance(floor, share), lam, strength, shift)
+
+    def _louder(self, prepared: PreparedLogGaussian, line: OrderedSeries) -> Array:
+        """By which factor the noise of a series is larger at low frequencies, shape (1, F)."""
+        discretisation, z = prepared.problem.discretisation, self.impedance[line.rows]
+        known = self.parameters.rows(line.rows)
+        rest = z - known.impedance(discretisation.frequency, discretisation.impedance)
+        floor, share = self.hyper[line.rows, 1:3].T[:, :, None]
+        return louder(rest, np.hypot(floor, share * np.abs(z)), discretisation.frequency, alike=True)[:1]
 
     def _noise_ratio(self, rows: NDArray[np.intp]) -> Array:
         """By how much the noise of some spectra is larger than that of the first of them."""
