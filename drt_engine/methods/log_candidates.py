@@ -448,7 +448,8 @@ class LogModels:
         b, size = self._prepared.data(impedance)
         parts, given = self._prepared.variance(b, size, noise)
         given[:, 2] = regularisation
-        expansion = self.discretisation.expansion
+        louder = 1.0 if noise is None else self._prepared.loudness(impedance, parameters, noise)[:, None] ** 2
+        variance, expansion = parts * louder, self.discretisation.expansion
         logs, rows = expansion.tau.size, len(b)
         names = self.series_elements
         number = logs + len(names)
@@ -466,7 +467,7 @@ class LogModels:
             values, shape = candidate.inverse(parameters, k, float(size[k]))
             if not np.isfinite(values).all() or not (values[:logs] > 0.0).all() or not regularisation[k] > 0.0:
                 continue
-            problem = b[k], parts[k], given[k]
+            problem = b[k], variance[k], given[k]
             sure = candidate.certainty(problem, (values, shape), float(size[k]), loops=self._looks_for_loops)
             if self._tail == "auto" and terms[k].tail == "warburg":
                 # Other exponents were tried as well.

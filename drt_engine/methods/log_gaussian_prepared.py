@@ -278,11 +278,8 @@ class PreparedLogGaussian:
         some = [part[: np.count_nonzero(known)] for part in found]
         parts, given = self.variance(b, size, noise)
         given[:, 2] = regularisation
-        if noise is not None and isinstance(self._noise, str) and not self._reciprocal:
-            discretisation = problem.discretisation
-            rest = impedance - parameters.impedance(discretisation.frequency, discretisation.impedance)
-            sigma = np.hypot(noise[0][:, None], noise[1][:, None] * np.abs(impedance))
-            parts *= louder(rest, sigma, discretisation.frequency)[:, None] ** 2
+        if noise is not None:
+            parts *= self.loudness(impedance, parameters, noise)[:, None] ** 2
         with self._working() as work:
             log_gaussian.posteriors(b[known], parts[known], scaled[known], given[known], work, *some)
         if not known.all():
@@ -291,6 +288,8 @@ class PreparedLogGaussian:
                 part[~known] = np.nan
         mean, covariance, hyper = found
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
+        if noise is None and (self.loudness(impedance, parameters, tuple(known_noise.T)) > 1.0).any():
+            return self.posterior(impedance, parameters, regularisation, tuple(known_noise.T))
         posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
         solution = np.where(known[:, None], values / size[:, None] * problem.scale, np.nan)
         ceilings = self._ceilings(solution, size, parts, hyper)
@@ -299,6 +298,15 @@ class PreparedLogGaussian:
         of_data = problem.matrix.T, ceilings.weights
         pull, strain = self.pull(self.grid, (scaled, regularisation), (posterior.covariance, units), of_data)
         return replace(posterior, allowed=ceilings, pull=pull, strain=strain)
+
+    def loudness(self, impedance: ComplexArray, parameters: Parameters, noise: Sequence[Array]) -> Array:
+        """By which factor the noise is larger than was found at low frequencies, shape (K, F); 1 where it is given."""
+        if not isinstance(self._noise, str) or self._reciprocal:
+            return np.ones(impedance.shape)
+        found = self.problem.discretisation
+        rest = impedance - parameters.impedance(found.frequency, found.impedance)
+        sigma = np.hypot(noise[0][:, None], noise[1][:, None] * np.abs(impedance))
+        return louder(rest, sigma, found.frequency)
 
     def pull(
         self,

@@ -124,22 +124,27 @@ def test_the_slowest_decade_is_as_loud_as_neighbouring_residuals_differ():
     rest, sigma = noise(rng, (3, 25)), rng.uniform(0.5, 2, (3, 25))
     rest[1:, 18:] *= [[6.0], [0.1]]
     rest[0, 20] = np.nan
-    larger = []
-    for row, scale in zip(rest, sigma, strict=True):
-        each = [
-            abs(row[k] / scale[k] - 0.5 * (row[k - 1] / scale[k - 1] + row[k + 1] / scale[k + 1])) ** 2 / 3
+    apart = [
+        [
+            abs(row[k] / scale[k] - 0.5 * (row[k - 1] / scale[k - 1] + row[k + 1] / scale[k + 1])) ** 2
             for k in range(18, 24)
         ]
-        larger.append(np.nanmean(each))
+        for row, scale in zip(rest, sigma, strict=True)
+    ]
+    # An exponential distribution with a mean of 3/2 of both parts.
+    larger = np.nanmedian(apart, axis=1) / (3 * np.log(2))
     found = louder(rest, sigma, frequency)
-    assert larger[1] > 2 > larger[2]
+    assert larger[1] > 2.5 > larger[2]
     np.testing.assert_array_equal(found[:, frequency > 0.1001], 1)
     np.testing.assert_allclose(found[1, frequency <= 0.1001], np.sqrt(larger[1]))
     np.testing.assert_array_equal(found[2], 1)
     # What is smooth is no noise, and what all have in common is judged together.
     np.testing.assert_allclose(louder(rest + 9 * sigma, sigma, frequency), found)
+    rest[0, 18:] *= 6
+    apart[0] = [36 * each for each in apart[0]]
     together = louder(rest, sigma, frequency, alike=True)
-    np.testing.assert_allclose(together[:, -1], np.sqrt(np.average(larger, weights=[3, 6, 6])))
+    assert np.nanmedian(apart) > 2.5 * 3 * np.log(2)
+    np.testing.assert_allclose(together[:, -1], np.sqrt(np.nanmedian(apart) / (3 * np.log(2))))
     assert (louder(rest[:, :20], sigma[:, :20], frequency[:20]) == 1)[0].all()
 
 
