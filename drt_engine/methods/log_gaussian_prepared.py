@@ -288,8 +288,11 @@ class PreparedLogGaussian:
                 part[~known] = np.nan
         mean, covariance, hyper = found
         known_noise = np.stack(self.deviations(hyper, size), axis=1)
-        if noise is None and (self.loudness(impedance, parameters, tuple(known_noise.T)) > 1.0).any():
-            return self.posterior(impedance, parameters, regularisation, tuple(known_noise.T))
+        if noise is None:
+            loud = (self.loudness(impedance, parameters, tuple(known_noise.T)) > 1.0).any(axis=1)
+            if loud.any():
+                again = tuple(np.where(loud, known_noise.T, np.nan))
+                return self.posterior(impedance, parameters, regularisation, again)
         posterior = self.as_posterior(parameters, size, (mean, covariance), known_noise)
         solution = np.where(known[:, None], values / size[:, None] * problem.scale, np.nan)
         ceilings = self._ceilings(solution, size, parts, hyper)

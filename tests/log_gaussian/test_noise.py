@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import drt_engine as drt
+from drt_engine.methods import log_gaussian_prepared
 from drt_engine.methods.base import louder
 from drt_engine.methods.joint import posterior as joint_posterior
 from drt_engine.methods.log_gaussian import LogGaussian
@@ -158,6 +159,29 @@ def test_noise_that_is_larger_at_low_frequencies_is_no_loop_and_widens_intervals
     known = np.isfinite(found.r_pol_low)
     # 0.83 and 0.85 where the noise of all frequencies is taken for that of the lowest.
     assert np.mean(((found.r_pol_low <= 70) & (found.r_pol_high >= 70))[known]) >= 0.91
+
+
+def test_a_spectrum_that_is_louder_at_low_frequencies_changes_nothing_for_others(monkeypatch):
+    z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85))
+    z = z + 0.002 * np.abs(z) * noise(np.random.default_rng(11), (4, z.size))
+    z[2] += 0.008 * np.where(SEVEN < 1, np.abs(z[2]), 0.0) * noise(np.random.default_rng(2), z.shape[1:])
+    method, expansion = LogGaussian(), LogGaussian().expansion(SEVEN)
+    result = drt.invert(drt.Spectra(SEVEN, z), method)
+
+    def ends(rows, noise):
+        solutions = result._parameters.rows(rows), result.regularisation[rows]
+        return np.array(method.posterior(SEVEN, z[rows], expansion, solutions, noise).r_pol_interval())
+
+    for known in (None, (result.noise_floor, result.noise_relative)):
+        every = ends(np.arange(4), known)
+        alone = [ends(np.array([k]), None if known is None else tuple(each[[k]] for each in known)) for k in range(4)]
+        np.testing.assert_array_equal(every, np.hstack(alone))
+        # Which one is seen by what it has when it is not asked for.
+        with monkeypatch.context() as patched:
+            patched.setattr(log_gaussian_prepared, "louder", lambda rest, *_, **__: np.ones(rest.shape))
+            without = ends(np.arange(4), known)
+        np.testing.assert_array_equal((every == without).all(axis=0), [True, True, False, True])
+        assert np.diff(every[:, 2]) > np.diff(without[:, 2])
 
 
 def test_a_series_has_the_noise_of_its_low_frequencies(monkeypatch):
