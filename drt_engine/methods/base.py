@@ -83,8 +83,12 @@ mean square of what is correlated, as a share of |Z|, that is called a misfit: i
 _SHARP, _LEVEL = 0.012, 0.3
 """What a peak that is narrower than the spacing of relaxation times leaves at its own frequency, at most, as a share of
 its resistance, and at other frequencies by as much less as an RC element depends less on its relaxation time there; and
-the share of this that it leaves at all frequencies, since R_inf and R_pol are off with it. It is right but for its
-width. RC elements between two relaxation times leave up to 0.009, and a third of it."""
+the share of this that it leaves at all frequencies, since R_inf and R_pol are off with it: of peaks beyond the window
+by as much less again as they are seen less. It is right but for its width. RC elements between two relaxation times
+leave up to 0.009, and a third of it."""
+
+_TINY = float(np.finfo(float).tiny)
+"""Stands in for zero as a divisor: γ may be zero, and a residual."""
 
 _OF_LARGEST = 4
 """Power at which these are summed over relaxation times: the largest counts, and wide peaks have many small ones."""
@@ -126,9 +130,10 @@ def misfits(
         if not rows.size:
             return out
         excused = _of_width(solution.parameters.rows(rows), size, frequency, expansion)
-        counts = np.maximum(1.0 - _shared(excused) / np.abs(_shared(rest)), 0.0)
+        left = _shared(rest / size)
+        counts = np.maximum(np.abs(left) - _shared(excused / size), 0.0) / np.maximum(np.abs(left), _TINY)
         alike = np.mean(counts * _shared(scaled), axis=1) > limit
-        out[rows] = alike & (np.mean(counts * _shared(rest / size), axis=1) > _LEAST_STRUCTURE**2)
+        out[rows] = alike & (np.mean(counts * left, axis=1) > _LEAST_STRUCTURE**2)
     return out
 
 
@@ -140,7 +145,7 @@ def _of_width(
     # What two relaxation times have more than those beside them: a wide peak is followed.
     pairs = np.pad(parts[:, 1:] + parts[:, :-1], ((0, 0), (2, 2)))
     peaks = np.maximum(pairs[:, 2:-2] - 0.5 * (pairs[:, :-4] + pairs[:, 4:]), 0.0)
-    largest = peaks.max(axis=1, keepdims=True)
+    largest = np.maximum(peaks.max(axis=1, keepdims=True), _TINY)
     power = row_by_row((peaks / largest) ** _OF_LARGEST, _by_width(expansion, frequency.tobytes()))
     left = _SHARP * largest * power ** (1.0 / _OF_LARGEST)
     # Of γ that is one of admittances it is an admittance.

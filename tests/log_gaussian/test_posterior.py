@@ -830,6 +830,29 @@ def test_a_misfit_is_named_and_has_no_interval(name, method):
         assert np.isfinite(result.gamma).all()
 
 
+@pytest.mark.parametrize("method", [LogGaussian(), drt.Tikhonov(), drt.Convex()], ids=["log", "Tikhonov", "Convex"])
+def test_a_spectrum_of_which_gamma_has_nothing_is_a_misfit(method):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    z = 100 - zarc(frequency, 30, 0.01, 0.9)
+    result = drt.invert(drt.Spectra(frequency, z * (1 + 0.002 * noise(np.random.default_rng(0), (5, 71)))), method)
+    assert result.gamma.max() < 1e-6
+    assert ((result.status & drt.Status.MISFIT) > 0).all()
+
+
+def test_points_that_are_met_exactly_hide_no_misfit():
+    frequency, z = _wrong_at_an_end("capacitor")
+    z = z * (1 + 5e-4 * noise(np.random.default_rng(5), (2, z.size)))
+    method, expansion = LogGaussian(), LogGaussian().expansion(frequency)
+    found = method.solve(frequency, z, expansion)
+    fit = found.fit.copy()
+    fit[:, [3, 30]] = z[:, [3, 30]]
+    for factor in (1.0, 1e-140):
+        parameters = found.parameters.rows(slice(None))
+        parameters = replace(parameters, coefficients=factor * parameters.coefficients)
+        scaled = replace(found, fit=factor * fit, parameters=parameters, noise_floor=factor * found.noise_floor)
+        assert misfits(scaled, factor * z, frequency, expansion).all()
+
+
 def _wrong_at_an_end(name):
     """Spectra whose ends no relaxations follow, in circuits 4, 6 and 11 of pyimpspec's mock data."""
     first, last, points = {"lossy inductance": (3.5, -2, 56), "drift": (4, -1, 51), "capacitor": (5, -1, 61)}[name]
