@@ -132,7 +132,10 @@ def misfits(
         excused = _of_width(solution.parameters.rows(rows), size, frequency, expansion)
         left = _shared(rest / size)
         counts = np.maximum(np.abs(left) - _shared(excused / size), 0.0) / np.maximum(np.abs(left), _TINY)
-        alike = np.mean(counts * _shared(scaled), axis=1) > limit
+        shared = _shared(scaled)
+        # What is excused, where neighbours are alike as well, must not raise what the rest has to reach.
+        part = np.mean(counts * np.abs(shared), axis=1) / np.maximum(np.mean(np.abs(shared), axis=1), _TINY)
+        alike = np.mean(counts * shared, axis=1) > limit * np.sqrt(part)
         out[rows] = alike & (np.mean(counts * left, axis=1) > _LEAST_STRUCTURE**2)
     return out
 
