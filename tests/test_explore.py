@@ -15,6 +15,7 @@ from drt_engine.explore.drawing import validity_image
 from drt_engine.explore.exporting import FIGURES, View, drawn, numbers, python_lines
 from drt_engine.explore.figures import Views
 from drt_engine.explore.importing import Imported, Told
+from drt_engine.explore.page import Explorer
 from drt_engine.explore.session import MOST_OF_LINE, Session
 from drt_engine.explore.source import Series, Source, campaigns_in, related_files
 from drt_engine.simulate import CampaignDesign, campaign
@@ -66,6 +67,24 @@ def test_a_change_without_a_common_posterior_adds_variances(session):
     assert found.r_pol_low < found.r_pol < found.r_pol_high
     session.b = 3
     assert session.difference() is None
+
+
+def test_a_change_has_an_interval_unless_one_of_the_two_is_a_misfit(tmp_path):
+    frequency = np.geomspace(1e5, 1e-2, 71)
+    s = 2j * np.pi * frequency
+    cell = 10 + 20 / (1 + (2e-4 * s) ** 0.9) + 50 / (1 + (0.05 * s) ** 0.85)
+    z = np.array([cell, 1.02 * cell, cell - 15 / (1 + 3 * s)])
+    noise = np.random.default_rng(0).normal(size=(2, *z.shape))
+    spectra = drt.Spectra(frequency, z * (1 + 0.002 * (noise[0] + 1j * noise[1])), {"cell": ["A", "B", "C"]})
+    drt.write_spectra(tmp_path / "x.h5", spectra)
+    drt.invert_file(tmp_path / "x.h5", tmp_path / "x.drt.h5", method=drt.LogGaussian())
+    explorer = Explorer(Source(related_files(tmp_path / "x.h5")))
+    said = []
+    for explorer.session.b in (1, 2):
+        explorer._show_legend(explorer.session.difference())
+        said.append(explorer._legend.object.partition("From A to B")[2])
+    assert "Ω, 95%), of spectra inverted each alone" in said[0]
+    assert "without an interval: one of the two, or both, has none." in said[1]
 
 
 def test_a_long_series_is_thinned_and_all_of_it_is_reached(tmp_path):
