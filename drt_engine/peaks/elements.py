@@ -77,7 +77,7 @@ class Deconvolution:
 
     def __repr__(self) -> str:
         """Say what it holds."""
-        elements = count_of(self.count.sum(), "element")
+        elements = count_of(int(self.count.sum()), "element")
         return f"Deconvolution({count_of(len(self), 'spectrum')}, {elements}, shape {self.shape!r})"
 
     @cached_property

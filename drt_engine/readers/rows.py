@@ -267,9 +267,8 @@ def _points_of_spectrum(
         )
     if void.any():
         held = _quoted(table, needed, int(np.argmax(void)))
-        remarks.append(
-            f"{count_of(void.sum(), 'row')} without frequency or impedance left out ({first_place(table, void)}{held})"
-        )
+        count = count_of(int(void.sum()), "row")
+        remarks.append(f"{count} without frequency or impedance left out ({first_place(table, void)}{held})")
     dc = ~void & (frequency == 0)
     if dc.any():
         remarks.append(f"{count_of(dc.sum(), 'DC row')} (f = 0) left out ({first_place(table, dc)})")

@@ -53,7 +53,7 @@ def named_processes(
             trajectories[:, p] = 0.5 * np.log(low * high), _TINY
     count = np.bincount(process[process >= 0], minlength=trajectories.shape[1])
     least = max(options.min_length, options.min_presence * observed.series.size)
-    least = min(least, count.max(initial=0))
+    least = min(least, int(count.max(initial=0)))
     kept = np.array([p for p in range(count.size) if count[p] >= max(least, 1) or p in named], dtype=np.intp)
     middle = [np.median(observed.x[process == p, 0]) if count[p] else trajectories[0, p, 0, 0] for p in kept]
     kept = kept[np.argsort(middle, kind="stable")]

@@ -102,7 +102,8 @@ def arrhenius_of(table: pd.DataFrame, series: str | Sequence[str], convention: C
     found: list[dict[str, Any]] = []
     points: list[Array] = []
     lines: list[Line | None] = []
-    for key, rows in groups.items():
+    for key, group in groups.items():
+        rows = np.asarray(group)
         names = dict(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
         for quantity, column in _QUANTITIES.items():
             sigma, error = values[column]

@@ -117,7 +117,7 @@ def _fit_tile(given: tuple[Array, Complex, Array], most: int, tile: NDArray[np.i
     steps = [fit_arcs(omega, z, 0, None)]
     for m in range(1, most + 1):
         steps.append(fit_arcs(omega, z, m, steps[-1]))
-    data = 2.0 * np.sum(np.isfinite(z) & (np.abs(z) > 0), axis=1)
+    data = 2.0 * np.sum(np.isfinite(z) & (np.abs(z) > 0), axis=1).astype(float)
     score = np.stack([_score(step, data) for step in steps])
     best = np.argmin(score, axis=0)
     counted = [step.counted(factor) for step in steps]

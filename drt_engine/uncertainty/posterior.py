@@ -598,27 +598,27 @@ class LogPosterior:
         times = quantile(level) * (self._strained(_SURE_TOGETHER) if self.together else np.ones_like(deviation))
         half = times * deviation
         shift = np.sum(share * self.shift[:, :logs], axis=1)
-        low, high = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
+        down, up = np.minimum(shift, 0.0) - half, np.maximum(shift, 0.0) + half
         if self.pull is not None:
             step, doubt = (share[:, None] * self.pull[:, :, :logs]).sum(axis=2).T
             rest = times * _without(deviation, doubt)
             # An exponent goes along with what γ has too much.
             led = np.where(self.parameters.tail_exponent > 0.0, _FARTHER, 1.0) * np.minimum(step, 0.0)
-            low = np.minimum(low, np.minimum(shift, 0.0) + led + np.maximum(step, 0.0) - rest)
-            high = np.maximum(high, np.maximum(shift, 0.0) + step + rest)
+            down = np.minimum(down, np.minimum(shift, 0.0) + led + np.maximum(step, 0.0) - rest)
+            up = np.maximum(up, np.maximum(shift, 0.0) + step + rest)
         if self.departure is not None:
             # A series goes on in the direction in which it departs from its spectra alone.
             further = quantile(level) * _DEPARTED_SUM * np.sum(share * self.departure[:, 1], axis=1)
-            low, high = -np.hypot(low, np.minimum(further, 0.0)), np.hypot(high, np.maximum(further, 0.0))
+            down, up = -np.hypot(down, np.minimum(further, 0.0)), np.hypot(up, np.maximum(further, 0.0))
         mixed = (parts < 0.0).any(axis=1)
         wide = _WIDER * _deviation_along(parts[mixed], self.covariance[mixed, :logs, :logs])
         wide = quantile(level) * np.hypot(wide, blur[mixed])
         moved = np.sum(parts[mixed] * self.shift[mixed, :logs], axis=1)
-        least, most = resistance * _times(low), resistance * _times(high)
-        if self.allowed is not None and np.any(high > _UNSEEN):
+        least, most = resistance * _times(down), resistance * _times(up)
+        if self.allowed is not None and np.any(up > _UNSEEN):
             # Next to nothing was found: no more than the largest γ everywhere.
             all_of_it = row_by_row(self.gamma_interval(level)[1], areas[:, None])[:, 0]
-            most = np.where(high > _UNSEEN, np.maximum(np.minimum(most, all_of_it), resistance), most)
+            most = np.where(up > _UNSEEN, np.maximum(np.minimum(most, all_of_it), resistance), most)
         least[mixed] = resistance[mixed] + np.minimum(moved, 0.0) - wide
         most[mixed] = resistance[mixed] + np.maximum(moved, 0.0) + wide
         return least, most

@@ -359,7 +359,7 @@ class SeriesProblem:
         self, noise: Array, lam: float, strength: Array, tolerance: float, limit: int, *, normal: bool = False
     ) -> float:
         self.set_noise(noise)
-        self.chain.use_single_precision(tolerance >= COARSE or strength.max() <= _FIRM)
+        self.chain.use_single_precision(tolerance >= COARSE or bool(strength.max() <= _FIRM))
         with single_threaded_blas():
             return self.chain.descend(Model(strength, lam, self.prior_share, normal), tolerance, limit)
 
