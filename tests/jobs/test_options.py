@@ -220,8 +220,8 @@ def test_a_job_file_in_which_lambda_is_shared(campaign, out, cli, job_file):
         ('input = "missing.h5"', ("missing.h5: does not exist",)),
         ('input = ""', ("is a directory",)),
         (SPECTRA + 'output = ""', ("is not a file",)),
-        (SPECTRA + 'output = "a\\u0000"', ("cannot be written", "null byte")),
-        ('input = "a\\u0000"', ("cannot be read", "null byte")),
+        (SPECTRA + 'output = "a\\u0000"', ("cannot be written", "null")),
+        ('input = "a\\u0000"', ("cannot be read", "null")),
     ],
 )
 def test_job_files_that_cannot_be(campaign, cli, job_file, text, words):
