@@ -12,6 +12,7 @@ import secrets
 import socket
 import tempfile
 import time
+import warnings
 import webbrowser
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -189,6 +190,7 @@ def serve(page: Callable[[], Any], title: str, port: int = 0) -> Served:
 
     # A search of each new page for mistakes in how it was made, which the tests make as well.
     settings.perform_document_validation = False
+    _ensure_event_loop()
     prefix = f"/{secrets.token_urlsafe(32)}"
     for trial in range(_TRIALS):
         chosen = port or _free_port()
@@ -220,6 +222,16 @@ def serve(page: Callable[[], Any], title: str, port: int = 0) -> Served:
     server._http.request_callback = gate
     _begins_early(server, title, gate)
     return Served(server, f"http://{host}{prefix}/")
+
+
+def _ensure_event_loop() -> None:
+    """Make the event loop of this thread, if it has none: from Python 3.12 on, to ask for it makes none or warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            asyncio.get_event_loop()
+        except (DeprecationWarning, RuntimeError):
+            asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def _free_port() -> int:
