@@ -125,14 +125,14 @@ def misfits(
         sigma = np.where(np.isfinite(floor + share), np.hypot(floor, share * size), own)
         scaled = rest * (np.minimum(1.0, _CLIPPED * sigma / np.abs(rest)) / sigma)
         limit = _SIGNIFICANT * np.mean(np.abs(scaled) ** 2, axis=1) / np.sqrt(2.0 * size.shape[1])
-        alike = np.mean(_shared(scaled), axis=1) > limit
-        rows, rest, size, scaled, limit = (each[alike] for each in (rows, rest, size, scaled, limit))
+        shared = _shared(scaled)
+        alike = np.mean(shared, axis=1) > limit
+        rows, rest, size, shared, limit = (each[alike] for each in (rows, rest, size, shared, limit))
         if not rows.size:
             return out
         excused = _of_width(solution.parameters.rows(rows), size, frequency, expansion)
         left = _shared(rest / size)
         counts = np.maximum(np.abs(left) - _shared(excused / size), 0.0) / np.maximum(np.abs(left), _TINY)
-        shared = _shared(scaled)
         # What is excused, where neighbours are alike as well, must not raise what the rest has to reach.
         part = np.mean(counts * np.abs(shared), axis=1) / np.maximum(np.mean(np.abs(shared), axis=1), _TINY)
         alike = np.mean(counts * shared, axis=1) > limit * np.sqrt(part)

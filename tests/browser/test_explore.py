@@ -55,7 +55,6 @@ def served(file=None):
     ready, found = threading.Event(), []
 
     def run():
-        asyncio.set_event_loop(asyncio.new_event_loop())
         try:
             found.append(application(file))
         finally:

@@ -222,6 +222,7 @@ def test_few_points_are_enough():
 
 
 def test_a_capacitance_is_added_where_it_is_needed():
+    assert validate(spectra_of(np.concatenate([cells(3), blocking(3)]))).valid.all()
     z = np.concatenate([cells(3), blocking(20)])
     found = validate(spectra_of(z))
     added = (found.flag & Validity.CAPACITANCE_ADDED) > 0
