@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import drt_engine as drt
+from drt_engine.cli.explore import _served
 from drt_engine.explore.drawing import validity_image
 from drt_engine.explore.exporting import FIGURES, View, drawn, numbers, python_lines
 from drt_engine.explore.figures import Views
@@ -33,6 +34,12 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def session(folder):
     return Session(Source(related_files(folder / "x.h5")))
+
+
+def test_an_old_panel_is_told(monkeypatch):
+    monkeypatch.setattr("panel.__version__", "1.8.10")
+    with pytest.raises(drt.InputError, match=r"Panel 1\.9 or newer, and here is 1\.8\.10: pip install"):
+        _served(None, None, None, None, 0)
 
 
 def test_files_that_belong_together_are_found(folder, tmp_path):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
+# As in the extra: older ones do not have all that the pages ask for.
+_OLDEST_PANEL = (1, 9)
+
 
 @app.command(
     epilog="Example: drt-engine explore campaign.h5\n\nWithout a file: drt-engine explore, and drop the files of the "
@@ -59,9 +62,12 @@ def _served(file: Path | None, spectra: Path | None, tracks: Path | None, profil
     from drt_engine.outputs import require_file
 
     try:
-        import panel  # noqa: F401 - whether it is there
+        import panel
     except ImportError:
         raise input_error("explore needs Panel, which is not installed: pip install 'drt-engine[explore]'.") from None
+    if tuple(int(part) for part in panel.__version__.split(".")[:2]) < _OLDEST_PANEL:
+        needed = f"Panel {'.'.join(map(str, _OLDEST_PANEL))} or newer, and here is {panel.__version__}"
+        raise input_error(f"explore needs {needed}: pip install 'drt-engine[explore]'.")
     from drt_engine.explore.open import application
 
     for given in (file, spectra, tracks, profile):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import bokeh
 import panel as pn
 from bokeh.models import UIElement
 
@@ -21,6 +22,9 @@ __all__ = ["Background", "Message", "MethodForm", "escaped", "loaded", "options_
 
 logger = logging.getLogger(__name__)
 
+_BOKEH = tuple(int(part) for part in bokeh.__version__.split(".")[:2])
+# Newest Bokeh of which is known how it writes several changes as one message; a newer one writes a message for each.
+_GROUPED_UNTIL = (3, 10)
 _LOG_GAUSSIAN, _TIKHONOV = "LogGaussian", "Tikhonov"
 
 
@@ -66,7 +70,7 @@ def _release(document: Any) -> None:
     """Send what was held back of a page; a page that is being made has nobody yet to send it to."""
     context = document.session_context
     session = None if context is None else context.session
-    if session is None:
+    if session is None or _BOKEH > _GROUPED_UNTIL:
         document.unhold()
         return
     events: list[Any] = []
@@ -77,8 +81,27 @@ def _release(document: Any) -> None:
         del session._document_patched
     for message in _messages(events):
         for connection in session._subscribed_connections:
-            patch = connection.protocol.create("PATCH-DOC", message)
-            session._pending_writes.append(connection._socket.send_message(patch))
+            session._pending_writes.append(_written(connection, message))
+
+
+def _written(connection: Any, message: list[Any]) -> Any:
+    """Write changes as one message, in the way of the Bokeh at hand: Bokeh does so by itself for one change only."""
+    from bokeh.server import session
+
+    if not hasattr(session, "_PendingPatch"):
+        return connection._socket.send_message(connection.protocol.create("PATCH-DOC", message))
+    return session._PendingPatch(message[0], _Together(connection.protocol, message), (connection,))
+
+
+class _Together(NamedTuple):
+    """What Bokeh 3.10 and newer asks for the message of one change, and which gives that of several."""
+
+    protocol: Any
+    events: list[Any]
+
+    def create(self, kind: str, _one: list[Any]) -> Any:
+        """Make the message of all changes."""
+        return self.protocol.create(kind, self.events)
 
 
 def _messages(events: list[Any]) -> list[list[Any]]:

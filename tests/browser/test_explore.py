@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import drt_engine as drt
 from drt_engine.cli import app
+from drt_engine.explore import widgets
 from drt_engine.explore.server import _SCRIPTS
 from drt_engine.simulate import CampaignDesign, campaign
 
@@ -213,6 +214,13 @@ def test_a_page_loads_each_script_once_and_is_laid_out_once(page, address):
     assert 1 < len(patches) <= 8
     first = next(number for number, frame in enumerate(patches) if "A: cell B" in frame)
     assert all("validity" not in frame and "drt_engine.read" not in frame for frame in patches[: first + 1])
+
+
+def test_a_bokeh_newer_than_known_writes_its_own_messages(explorer, monkeypatch):
+    monkeypatch.setattr(widgets, "_GROUPED_UNTIL", (0, 0))
+    places = data(explorer, "places")
+    click(explorer, "profile", places["x"][2], places["y"][2])
+    explorer.get_by_text(re.compile(r"A: cell B, cycle 1, charge, voltage 3.8667")).wait_for()
 
 
 def test_cells_are_compared_at_cycle_500(explorer, folder, shoot):
