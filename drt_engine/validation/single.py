@@ -375,5 +375,8 @@ def _beside(columns: Array, allowed: Array, data: Array) -> tuple[Array, Array]:
 
     basis = np.linalg.qr((columns / np.linalg.norm(columns, axis=1)[:, None]).T)[0]
     beside, rest = (a - (a @ basis) @ basis.T for a in (allowed, data))
-    x = nnls(beside.T, rest)[0]
+    try:
+        x = nnls(beside.T, rest)[0]
+    except RuntimeError:  # no solution within as many steps as it takes: they explain nothing
+        x = np.zeros(len(beside))
     return np.asarray(x), np.asarray(rest - x @ beside)

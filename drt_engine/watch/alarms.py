@@ -75,8 +75,8 @@ class Records:
         if not len(frame):
             return
         numbers = list(rows)
-        lines: list[Any] = frame[[name for name in self._by if name in frame.columns]].to_dict("records")
-        keys = [self._key(grid, line) for line in lines]
+        told_apart = {name: frame[name].tolist() for name in self._by if name in frame.columns}
+        keys = [self._key(grid, {name: told_apart[name][at] for name in told_apart}) for at in range(len(frame))]
         places: dict[tuple[Any, ...], tuple[int, int]] = {}
         for at, key in enumerate(keys):
             places[key] = places.get(key, (at, at))[0], at

@@ -106,7 +106,9 @@ def test_only_the_first_charge_has_the_plateau(default):
 
 def test_capacity_and_voltage_fade_less_with_the_coating(default):
     capacity = default.profile.groupby(HALF)["capacity_mAh"].max()
-    halfway = default.profile.groupby(HALF).apply(lambda h: np.interp(h["charge"].max() / 2, h["charge"], h["voltage"]))
+    halfway = default.profile.groupby(HALF)[["charge", "voltage"]].apply(
+        lambda h: np.interp(h["charge"].max() / 2, h["charge"], h["voltage"])
+    )
     kept, sunk = {}, {}
     for cell in "BC":
         series = capacity[cell].xs("discharge", level="direction")
