@@ -210,7 +210,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[object, ...]]]:
         openpyxl: Any = importlib.import_module("openpyxl")
     except ImportError as error:
         raise format_error(
-            path, None, 'workbooks are read with openpyxl, which is not installed: pip install "openpyxl>=3.1".'
+            path, None, 'workbooks are read with openpyxl, which is not installed: pip install "openpyxl>=3.1.5".'
         ) from error
     try:
         with zipfile.ZipFile(path) as archive:

@@ -159,7 +159,9 @@ def test_a_voltage_is_clicked_and_all_views_change_and_are_exported(explorer, fo
     assert "path" in figure
     explorer.get_by_label("Of", exact=True).last.select_option("series")
     explorer.get_by_text("rows = [0, 1, 2, 3]").wait_for()
-    table = pd.read_csv(saved(explorer, "Save numbers as csv", tmp_path / "gamma.csv"))
+    csv = saved(explorer, "Save numbers as csv", tmp_path / "gamma.csv")
+    # By Python, since pandas 2 is off in the last digit of what it reads.
+    table = pd.read_csv(csv, converters={"gamma / ohm": float})
     saved(explorer, "Save all numbers for Excel", tmp_path / "numbers.xlsx")
     lines = saved(explorer, "Save Python lines", tmp_path / "lines.py").read_text()
     result = drt.read_inversion(folder / "campaign.drt.h5", rows=[0, 1, 2, 3])
