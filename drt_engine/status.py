@@ -56,7 +56,8 @@ _MESSAGES = {
     "regularisation. Compare with neighbouring spectra, or give a number.",
     Status.POINTS_MISSING: "Some impedances are NaN or infinite; expected finite ones. They were left out.",
     Status.SOLVED_BY_CVXPY: "The fast solver could not certify its solution; cvxpy could, which is slower and as good.",
-    Status.MISFIT: "The residual has a structure that is not noise; expected residuals of either sign. Either the "
+    Status.MISFIT: "The residual has a structure that is not noise, or is larger than the noise that was given (with "
+    "noise='auto' it is found); expected residuals of either sign. Either the "
     "spectrum is not one of the model: of relaxations alone (an inductive loop, a negative resistance, a wrong "
     "sign, or a cell that was not at rest), or with another kernel of such diffusion alone (another geometry or "
     "boundary, or a relaxation as well). Or the regularisation is too strong. Validate it; "

@@ -32,6 +32,8 @@ class Solution:
         a, ohm, and b of the standard deviation √(a² + b²|Z|²) of the noise; NaN for a method that does not find it.
     tail_uncertain : ndarray of bool, shape (K,)
         Whether another description of the low frequencies, with another R_pol, is about as probable.
+    noisier : ndarray of bool, shape (K,)
+        Whether residuals are larger than the noise that was given; not where the noise was found.
     """
 
     parameters: Parameters
@@ -43,10 +45,11 @@ class Solution:
     noise_floor: NDArray[np.float64] = field(default_factory=lambda: np.array(np.nan))
     noise_relative: NDArray[np.float64] = field(default_factory=lambda: np.array(np.nan))
     tail_uncertain: NDArray[np.bool_] = field(default_factory=lambda: np.array(False))
+    noisier: NDArray[np.bool_] = field(default_factory=lambda: np.array(False))
 
     def __post_init__(self) -> None:
         """Repeat the default of what the method does not find for each spectrum."""
-        for name in ("noise_floor", "noise_relative", "tail_uncertain"):
+        for name in ("noise_floor", "noise_relative", "tail_uncertain", "noisier"):
             if getattr(self, name).ndim == 0:
                 object.__setattr__(self, name, np.full(self.optimality.shape, getattr(self, name)))
 
@@ -72,6 +75,10 @@ class Solution:
         return cls(Parameters(*(column(parameters, each.name) for each in fields(Parameters))), **rest)
 
 
+_ABOVE_GIVEN, _SURELY = 1.3, 5.0
+"""How many times as large as the noise that was given residuals must be, and how many standard deviations above it.
+With a noise that is 1.3 times as large, 95 % intervals cover 87 %."""
+
 _CLIPPED = 5.0
 """Residuals beyond this many standard deviations count as this many: an outlier or two are no structure."""
 
@@ -94,10 +101,40 @@ _OF_LARGEST = 4
 """Power at which these are summed over relaxation times: the largest counts, and wide peaks have many small ones."""
 
 
+def noisier_than(rest: NDArray[np.complex128], sigma: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Find residuals that are larger than the noise that was given.
+
+    By the median of all, or of a third of the frequencies, which a few outliers do not change. That of |e|²/σ², of
+    noise in both parts, is 2 ln 2, with a standard deviation of 2/√F.
+
+    Parameters
+    ----------
+    rest : ndarray of complex, shape (K, F)
+        Residuals, ohm; NaN where there is no point.
+    sigma : ndarray, shape (K, F)
+        Standard deviation of the real and of the imaginary part, ohm.
+
+    Returns
+    -------
+    ndarray of bool, shape (K,)
+    """
+    out = np.zeros(len(rest), dtype=bool)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        square = np.abs(rest / sigma) ** 2
+    for part in (square, *np.array_split(square, 3, axis=1)):
+        points = np.sum(~np.isnan(part), axis=1)
+        rows = np.flatnonzero(points)
+        least = np.maximum(_ABOVE_GIVEN**2, 1.0 + _SURELY / (np.log(2.0) * np.sqrt(points[rows])))
+        out[rows] |= np.nanmedian(part[rows], axis=1) > 2.0 * np.log(2.0) * least
+    return out
+
+
 def misfits(
     solution: Solution, impedance: NDArray[np.complex128], frequency: NDArray[np.float64], expansion: Expansion
 ) -> NDArray[np.bool_]:
-    """Find solutions whose residuals have a structure: neighbouring ones are alike, as no noise is.
+    """Find solutions whose residuals have a structure, or are larger than the noise that was given.
+
+    With a structure, neighbouring ones are alike, as no noise is.
 
     Residuals are divided by the standard deviation of the noise, or by their own where none was found. The product of
     neighbouring ones is, in the mean, the variance of what is smooth in them; noise gives zero.
@@ -111,7 +148,7 @@ def misfits(
     -------
     ndarray of bool, shape (K,)
     """
-    out = np.zeros(len(impedance), dtype=bool)
+    out = solution.noisier.copy()
     size = np.abs(impedance)
     rest = impedance - solution.fit
     # Values near the largest and smallest that there are give no solution, or one that is not called a misfit.
@@ -136,7 +173,7 @@ def misfits(
         # What is excused, where neighbours are alike as well, must not raise what the rest has to reach.
         part = np.mean(counts * np.abs(shared), axis=1) / np.maximum(np.mean(np.abs(shared), axis=1), _TINY)
         alike = np.mean(counts * shared, axis=1) > limit * np.sqrt(part)
-        out[rows] = alike & (np.mean(counts * left, axis=1) > _LEAST_STRUCTURE**2)
+        out[rows] |= alike & (np.mean(counts * left, axis=1) > _LEAST_STRUCTURE**2)
     return out
 
 

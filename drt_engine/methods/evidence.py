@@ -55,7 +55,10 @@ def log_evidence(
     force = own @ (weight * residual)
     hessian = (own * weight) @ own.T
     hessian[np.arange(logs), np.arange(logs)] += np.maximum(force[:logs], 0.0)
-    hessian += prior[1].T @ prior[1]
+    with np.errstate(over="ignore"):
+        hessian += prior[1].T @ prior[1]
+    if not np.isfinite(hessian).all():
+        return -np.inf
     total = float(-np.log(variance).sum() - loss.sum() + prior[0])
     bound = np.flatnonzero(y[logs:] <= 0.0) + logs
     # At a bound that the data push against, the integral is that of an exponential and half a normal distribution.

@@ -203,7 +203,7 @@ class LogModels:
         """Choose one of the models for each spectrum."""
         b, size = self._prepared.data(impedance)
         rows = _Rows(len(b), self.discretisation.expansion.tau.size)
-        asked = self._sign == "both" and len(self._terms) == 1
+        asked = self._sign == "both" and len(self._terms) == 1 and bool(self._ranges())
         costs = self._costs(b) if asked else None
         for k, fits in self._fits(impedance, regularisation):
             chosen, fit, rows.tail_uncertain[k] = self._chosen(fits, None if costs is None else costs[k])
@@ -258,6 +258,8 @@ class LogModels:
 
     def _may_have_loops(self, fits: "_Fits", terms: Terms) -> bool:
         """Whether the data have any sign of a loop beside γ > 0; the one model there is has been asked before."""
+        if not self._ranges():
+            return False  # of a range and what is beside it there are not enough relaxation times
         if self._reciprocal or len(self._terms) == 1:
             return True
         (b, parts, _), fit = fits.problem, fits.found[terms]

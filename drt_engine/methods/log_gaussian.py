@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from threading import Lock
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import scipy
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drt_engine.elements import EXPONENTS, SIGNS, Representation, Sign, Tail, TailName
 from drt_engine.errors import InputError, UnknownNameError
-from drt_engine.methods.base import Solution, misfits, slow_flank
+from drt_engine.methods.base import Solution, misfits, noisier_than, slow_flank
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels, likeliest, may_be_slow_arcs
@@ -47,6 +47,8 @@ _OF_ONE_COLUMN: tuple[Tail, ...] = (*_OF_TWO, "cpe", "warburg", "auto")
 
 _BY_CHANCE, _STIFFEST = 0.01, 2
 """Exponents of a series are no polynomial if what they miss it by is less probable by chance; its highest degree."""
+
+_Found = TypeVar("_Found", bound=Solution)
 
 
 @dataclass(frozen=True)
@@ -315,8 +317,8 @@ class LogGaussian:
         """
         ahead.compile_first(thread_count)
         if self.representation == "admittance":
-            return self._solve_admittance(frequency, impedance, expansion)
-        found = self._solve(frequency, impedance, expansion)
+            return self._compared(frequency, impedance, self._solve_admittance(frequency, impedance, expansion))
+        found = self._compared(frequency, impedance, self._solve(frequency, impedance, expansion))
         if self.representation == "impedance":
             return found
         wrong = misfits(found, impedance, frequency, expansion) | ~(found.optimality <= OPTIMALITY_TOLERANCE)
@@ -324,6 +326,7 @@ class LogGaussian:
         if not rows.size:
             return found
         other = self._solve_admittance(frequency, impedance[rows], expansion)
+        other = self._compared(frequency, impedance[rows], other)
         place = np.arange(len(impedance))
         better = (other.optimality <= OPTIMALITY_TOLERANCE) & (
             (_misfit(other, impedance[rows]) < _BETTER * _misfit(found, impedance)[rows])
@@ -348,7 +351,8 @@ class LogGaussian:
         found = self.solve(frequency, impedance, expansion)
         lam = np.full(len(impedance), given)
         measured, surely = (impedance, point_time), self.drift == "always"
-        return with_drift(self.prepared(frequency, expansion), found, lam, measured, surely=surely)
+        found = with_drift(self.prepared(frequency, expansion), found, lam, measured, surely=surely)
+        return self._compared(frequency, impedance, found)
 
     def posterior_drifting(
         self,
@@ -422,7 +426,8 @@ class LogGaussian:
         exponents = None if found is None else (found, np.zeros(found.size))
         prepared = method.prepared(frequency, expansion)
         solution, breaks = solve_series(prepared, impedance, position, start, given, steps, exponents)
-        return replace(solution, tail_uncertain=np.full(len(impedance), tail_uncertain)), breaks
+        solution = replace(solution, tail_uncertain=np.full(len(impedance), tail_uncertain))
+        return self._compared(frequency, impedance, solution), breaks
 
     def of_series(self, parameters: Parameters) -> tuple["LogGaussian", Array | None]:
         """Return the method with the kind of tail that the spectra of a series have, and exponents, shape (K,).
@@ -561,6 +566,13 @@ class LogGaussian:
             return np.where(np.isfinite(impedance), deviations_at(frequency, table), np.nan)
         return np.asarray(np.hypot(floor[:, None], share[:, None] * np.abs(impedance)))
 
+    def _compared(self, frequency: Array, impedance: ComplexArray, found: _Found) -> _Found:
+        """Compare residuals with the noise, if it is given."""
+        if isinstance(self.noise, str):
+            return found
+        sigma = self.deviations(frequency, impedance, (found.noise_floor, found.noise_relative))
+        return replace(found, noisier=noisier_than(impedance - found.fit, sigma))
+
     def solve_across(
         self,
         frequency: Array,
@@ -587,7 +599,8 @@ class LogGaussian:
         steps : Steps, optional
             Where it is kept how far the work is.
         """
-        return solve_across(self.prepared(frequency, expansion), impedance, across, start, steps)
+        solution = solve_across(self.prepared(frequency, expansion), impedance, across, start, steps)
+        return self._compared(frequency, impedance, solution)
 
     def posterior(
         self,

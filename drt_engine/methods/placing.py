@@ -188,7 +188,8 @@ def solve_placed(
             return plain
         shares = sweeps.shares(breaks)
         wanted = _added(found.parameters, shares, frequency, basis)
-        left = float(np.sqrt(np.nanmean(np.abs((wanted - moved) / sigma) ** 2)))
+        with np.errstate(invalid="ignore"):  # of points that were not measured
+            left = float(np.sqrt(np.nanmean(np.abs((wanted - moved) / sigma) ** 2)))
         if rounds > 1 and left <= _SETTLED:
             if not (surely or after > before + _LIKELY):
                 return replace(plain, settled=True)

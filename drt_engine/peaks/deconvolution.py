@@ -352,7 +352,8 @@ def _fit(
     free = 0 if shape.start is None else -1
     unit = np.array([1.0, 0.0, *shape.unit])
     model = (shape.kind, series_element_columns(names, data.frequency))
-    usable = np.asarray(data.weights.any(axis=1))
+    # Of spectra of zeros there is nothing to fit, and no noise.
+    usable = np.asarray(data.weights.any(axis=1) & data.stacked.any(axis=1))
 
     def work(tile: NDArray[np.intp]) -> None:
         rows = tile[usable[tile]]

@@ -252,7 +252,7 @@ def residuals(
         for values, colour in zip(part, rgba, strict=True):
             axes.plot(chosen.measured.frequency, values, ls="none", color=colour, mew=0.6, ms=2.5, **look)
     axes.axhline(0.0, color="0.7", lw=0.5, zorder=1.0)
-    widest = float(np.nanmax(np.abs([off.real, off.imag]))) or 1.0
+    widest = float(np.nan_to_num(np.abs([off.real, off.imag])).max()) or 1.0
     axes.set_ylim(-1.1 * widest, 1.1 * widest)
     decades(axes, "$f$ / Hz")
     axes.set_ylabel(r"($Z_\mathrm{fit}$ − $Z$) / |$Z$| / %")

@@ -210,12 +210,14 @@ def gamma_bands(result: Inversion, tau: Array) -> tuple[Array, Array, float] | N
     if found is None:
         return None
     known = np.log(result.tau)
-    low, high = (
-        PchipInterpolator(known, end, axis=1, extrapolate=False)(np.clip(np.log(tau), known[0], known[-1]))
-        for end in (found.gamma_low, found.gamma_high)
-    )
+    at = np.clip(np.log(tau), known[0], known[-1])
     outside = (tau < result.tau[0] * (1.0 - 1e-9)) | (tau > result.tau[-1] * (1.0 + 1e-9))
-    low[:, outside] = high[:, outside] = np.nan
+    # Intervals of a misfit are withheld.
+    given = np.isfinite(found.gamma_low).all(axis=1) & np.isfinite(found.gamma_high).all(axis=1)
+    low, high = np.full((2, len(result), tau.size), np.nan)
+    for out, end in ((low, found.gamma_low), (high, found.gamma_high)):
+        out[given] = PchipInterpolator(known, end[given], axis=1)(at)
+        out[:, outside] = np.nan
     return low, high, found.level
 
 

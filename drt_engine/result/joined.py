@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drt_engine.checks import checked_row
 from drt_engine.errors import InputError
 from drt_engine.methods import LogGaussian
 from drt_engine.methods.joint.changes import Change, change_between
@@ -134,7 +135,7 @@ def change_of(result: "Inversion", one: int, other: int, level: float) -> Change
 
 def _change(result: "Inversion", one: int, other: int, level: float) -> Change:
     check_level(level)
-    one, other = (int(np.arange(len(result))[row]) for row in (one, other))
+    one, other = (checked_row(row, len(result)) for row in (one, other))
     for row in (one, other):
         if not result.solved[row]:
             raise InputError(f"row {row} has no solution: {Status(int(result.status[row])).message}")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from drt_engine.checks import checked_row
 from drt_engine.errors import InputError, UnknownNameError
 from drt_engine.methods import LogGaussian
 from drt_engine.peaks import (
@@ -223,7 +224,7 @@ def circuit_of(
     result: "Inversion", row: int, spectra: Spectra | None, options: DeconvolutionOptions | None
 ) -> EquivalentCircuit:
     """Make the equivalent circuit of a spectrum; see :meth:`Inversion.circuit`."""
-    chosen = np.atleast_1d(np.arange(len(result))[row])
+    chosen = np.array([checked_row(row, len(result))])
     one = result[chosen]
     if one.representation[0] == "admittance":
         conductance = 1.0 / float(one.r_inf[0])

@@ -385,8 +385,9 @@ class Chain:
             if size <= tolerance * tolerance * first:
                 return out, True
             image = self.multiply(way)
-            curvature = float((way * image).sum())
-            if not curvature > 0.0:
+            with np.errstate(over="ignore", invalid="ignore"):
+                curvature = float((way * image).sum())
+            if not 0.0 < curvature < math.inf:
                 self._falling = way
                 # What was found so far goes downhill, and so does the first direction.
                 return (way if n == 0 else out), False

@@ -286,23 +286,29 @@ def posterior_of(
     place[rows] = np.arange(rows.size)
     wanted = place >= 0
     names = ("covariance", "noise", "shift", "uncut", "pull")
-    whole: dict[str, Array] = {}
+    whole: dict[str, Any] = {}
     allowed = JoinedCeilings(rows.size, [])
+    found: list[tuple[NDArray[np.intp], LogPosterior]] = []
     for members, find in _pieces(method, given, joined, wanted):
-        last = find(None)
         some = wanted[members]
+        found.append((place[members[some]], find(None).part(some)))
+    # Series have different elements where each has the tail that is probable for it: all have R_inf.
+    common = tuple(name for name in found[0][1].series_elements if all(name in one.series_elements for _, one in found))
+    for at, one in found:
+        last = one if one.series_elements == common else one.with_elements(common)
         if last.allowed is not None:
-            allowed.parts.append((place[members[some]], last.allowed[some]))
+            allowed.parts.append((at, last.allowed))
         for name in names:
             part = getattr(last, name)
             if name == "pull" and (part is None or last.together):
                 # Peaks of a series and changes to another one go by its covariance alone.
                 part = np.zeros((len(last.shift), 2, last.shift.shape[1]))
-            whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[place[members[some]]] = part[some]
+            whole.setdefault(name, np.full((rows.size, *part.shape[1:]), np.nan))[at] = part
     posterior: LogPosterior = replace(
         last,
         parameters=given.parameters.rows(rows),
         allowed=allowed,
+        exponent=None,
         hidden=None,
         slower=None,
         strain=None,

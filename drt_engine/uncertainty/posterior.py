@@ -215,7 +215,7 @@ class LogPosterior:
         )
         return found if self.pull is None else replace(found, pull=self.pull[:, :, place])
 
-    def part(self, rows: slice) -> "LogPosterior":
+    def part(self, rows: slice | NDArray[np.bool_]) -> "LogPosterior":
         """Return that of some of the solutions."""
         names = ("covariance", "noise", "shift", "uncut")
         arrays = {name: getattr(self, name)[rows] for name in names}

@@ -62,6 +62,16 @@ def noise(rng, shape):
     return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
 
 
+@pytest.mark.parametrize("tail", ["none", "cpe"])
+def test_a_loop_is_not_looked_for_with_few_relaxation_times(tail):
+    frequency = np.logspace(4, -1, 31)
+    z = np.array([3 + zarc(frequency, 5, 1e-2, 0.9), 3 + zarc(frequency, 5, 1e-2, 0.9) - zarc(frequency, 1, 1, 0.9)])
+    method = LogGaussian(sign="both", tail=tail, tau=np.logspace(-4, 1, 5))
+    result = drt.invert(drt.Spectra(frequency, z), method)
+    assert result.solved.all()
+    assert (result.gamma >= 0.0).all()
+
+
 @pytest.fixture(scope="module")
 def two_arcs():
     """Twelve spectra of two arcs with 0.5 % of R_pol as noise, and their γ."""

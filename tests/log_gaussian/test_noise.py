@@ -7,7 +7,7 @@ import pytest
 
 import drt_engine as drt
 from drt_engine.methods import log_gaussian_prepared
-from drt_engine.methods.base import louder
+from drt_engine.methods.base import louder, noisier_than
 from drt_engine.methods.joint import posterior as joint_posterior
 from drt_engine.methods.log_gaussian import LogGaussian
 
@@ -80,6 +80,39 @@ def test_known_noise_is_kept_and_outliers_do_not_change_it():
     by_frequency = drt.invert(spectra, LogGaussian(noise=((1e-2, 0.1), (1e5, 0.1))))
     np.testing.assert_allclose(by_frequency.gamma, drt.invert(spectra, LogGaussian(noise=(0.1, 0))).gamma, rtol=1e-6)
     assert np.isnan(by_frequency.noise_floor).all()
+
+
+@pytest.mark.parametrize("given", ["pair", "by frequency"])
+@pytest.mark.parametrize("along", [None, "voltage"])
+def test_noise_that_was_given_too_small_is_told(given, along):
+    z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85))
+    rng, states = np.random.default_rng(2), {"voltage": np.arange(12.0)}
+
+    def told(share, times, method=drt.LogGaussian):
+        spectra = drt.Spectra(SEVEN, z * (1 + share * noise(rng, (12, z.size))), states)
+        known = (0.0, share / times) if given == "pair" else tuple(zip(SEVEN, share / times * np.abs(z), strict=True))
+        result = drt.invert(spectra, method(noise=known, along=along), level=0.95)
+        misfit = (result.status & drt.Status.MISFIT) != 0
+        assert (np.isnan(result.intervals.r_pol_low) == misfit).all()
+        return misfit.mean()
+
+    for share in (0.001, 0.05):
+        assert told(share, 1.0) == 0.0
+        assert told(share, 3.0) == 1.0
+
+
+def test_noise_is_too_small_for_a_third_of_the_points_or_by_chance():
+    rng = np.random.default_rng(3)
+    rest = noise(rng, (2000, 60)) * np.ones(60)
+    assert noisier_than(rest, np.ones(60)).mean() < 0.001
+    rest[:, :20] *= 3.0
+    assert noisier_than(rest, np.ones(60)).mean() > 0.95
+    rest[:, :20] = np.nan
+    assert noisier_than(rest, np.ones(60)).mean() < 0.001
+    # Outliers, a tenth of a third of the points.
+    rest[:, 20:22] = 1e3
+    assert noisier_than(rest, np.ones(60)).mean() < 0.01
+    assert not noisier_than(np.full((1, 60), np.nan + 0j), np.ones(60)).any()
 
 
 def test_points_left_out_keep_their_deviation():

@@ -146,6 +146,8 @@ def test_mistakes_are_told(apart):
     )
     with pytest.raises(InputError, match="made of ZARC elements; got shape 'gaussian'"):
         equivalent_circuit(other, 0)
+    with pytest.raises(InputError, match="row 0 is not in the result: it has no spectra"):
+        drt.invert(drt.Spectra(FREQUENCY, some.impedance[:0]), drt.Tikhonov()).circuit(0)
     z = some.impedance.copy()
     z[0] = np.nan
     with pytest.raises(InputError, match="spectrum 0 has no solution"):

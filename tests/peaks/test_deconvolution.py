@@ -295,6 +295,13 @@ def test_missing_points_are_left_out_and_bad_rows_have_no_parts():
         assert np.all(np.abs(pull.std(axis=0) - 1) < 0.7)
 
 
+def test_of_zeros_with_a_known_noise_there_are_no_parts():
+    some = spectra([ZARC(20, 1e-3, 0.85)], 2)
+    both = drt.Spectra(FREQUENCY, np.stack([some.impedance[0], np.zeros(FREQUENCY.size)]))
+    found = drt.invert(both, drt.Tikhonov(regularisation="discrepancy", noise=0.01)).deconvolve()
+    assert found.count.tolist() == [1, 0]
+
+
 def test_threads_and_unit_change_nothing_and_chains_are_kept_apart():
     some = spectra(TWO, 70)
     peaks = peaks_of(drt.invert(some, drt.Tikhonov()))

@@ -106,6 +106,15 @@ def test_intervals_are_bands_around_their_line(rows):
     assert not plotting.gamma(RESULT, rows=rows).axes[0].collections
 
 
+def test_a_misfit_without_intervals_has_no_band():
+    ends = {"gamma_low": 0.8 * RESULT.gamma, "gamma_high": 1.3 * RESULT.gamma}
+    others = {f"{name}_{end}": np.ones(len(RESULT)) for name in ("r_pol", "r_inf") for end in ("low", "high")}
+    intervals = Intervals(level=0.9, **ends, **others).without(np.arange(len(RESULT)) == ONE[1])
+    bands = plotting.gamma(replace(RESULT, intervals=intervals), rows=ONE).axes[0].collections
+    there = [np.isfinite(band.get_paths()[0].vertices).all() if band.get_paths() else False for band in bands]
+    assert sum(there) == len(ONE) - 1
+
+
 def test_heat_map_gives_each_state_its_stripe():
     states = pd.DataFrame({"cycle": [10, 1, 5, 2]})
     _, result = made(states)

@@ -290,8 +290,11 @@ def test_where_a_state_is_a_misfit_neither_changes_nor_what_is_beside_it_have_in
 def test_a_change_needs_answers_levels_and_spectra(joint):
     with pytest.raises(InputError, match="level"):
         joint.change(0, 1, 1.5)
-    with pytest.raises(IndexError):
+    assert joint.change(-8, -1).r_pol == joint.change(0, 7).r_pol
+    with pytest.raises(InputError, match="row 8 is not in the result: they are numbered from 0 to 7"):
         joint.change(0, 8)
+    with pytest.raises(InputError, match=r"by the number of its row; got 0\.5"):
+        joint.change(0, 0.5)
     z = measured(VOLTAGE[:3])
     z[1] = np.nan
     result = drt.invert(drt.Spectra(FREQUENCY, z, {"voltage": VOLTAGE[:3]}), drt.LogGaussian(along="voltage"))

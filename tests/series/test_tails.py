@@ -1,6 +1,7 @@
 """Series of spectra with a tail at low frequencies: its kind, its exponents, and what is said of R_pol."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import drt_engine as drt
@@ -74,6 +75,23 @@ def test_changes_and_predictions_have_the_tail(result, spectra):
     assert change.r_pol_high - change.r_pol_low < 0.25 * R_POL[0]
     assert (result.predictions().score < 1.0).all()
     assert np.isfinite(result.gamma_at([1e-3], voltage=3.33)).all()
+
+
+def test_series_of_one_campaign_may_have_different_tails():
+    cells = [with_tail(exponent) for exponent in (0.65, None)]
+    states = pd.concat([one.states.assign(cell=cell) for one, cell in zip(cells, "AB", strict=True)], ignore_index=True)
+    both = drt.Spectra(FREQUENCY, np.concatenate([one.impedance for one in cells]), states)
+    result = drt.invert(both, drt.LogGaussian(along="voltage", tail="auto"))
+    assert [set(result.tail[:8]), set(result.tail[8:])] == [{"cpe"}, {"none"}]
+    found = result.peaks()
+    for cell in (slice(8), slice(8, 16)):
+        rows = np.arange(16)[cell]
+        alone = result[cell].peaks()
+        own = found[found["spectrum"].isin(rows)]
+        for name in ("r", "tau", "r_error"):
+            np.testing.assert_allclose(own[name], alone[name], rtol=1e-9, err_msg=name)
+    change = result.change(0, 8)
+    assert change.r_pol_low < 0.0 < change.r_pol_high
 
 
 @pytest.mark.slow
