@@ -57,7 +57,7 @@ def log_evidence(
     hessian[np.arange(logs), np.arange(logs)] += np.maximum(force[:logs], 0.0)
     with np.errstate(over="ignore"):
         hessian += prior[1].T @ prior[1]
-    if not np.isfinite(hessian).all():
+    if not (lam > 0.0 and np.isfinite(hessian).all()):
         return -np.inf
     total = float(-np.log(variance).sum() - loss.sum() + prior[0])
     bound = np.flatnonzero(y[logs:] <= 0.0) + logs

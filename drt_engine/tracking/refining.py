@@ -231,6 +231,8 @@ def _with_chains(gain: Floats, process: Ints, number: Ints) -> Floats:
     """Add what a peak gains in the process that most of its chain belongs to."""
     wanted = gain.copy()
     size = gain.shape[1]
+    if not size:  # no process was persistent
+        return wanted
     mine = np.flatnonzero(process >= 0)
     count = np.bincount(number[mine] * size + process[mine], minlength=(int(number.max()) + 1) * size).reshape(-1, size)
     most = np.where(count.max(axis=1) > 0, count.argmax(axis=1), -1)[number]

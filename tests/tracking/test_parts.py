@@ -136,3 +136,19 @@ def test_what_goes_astray_in_one_series_is_no_process_of_its_own():
 def test_persistence_is_a_share(share):
     with pytest.raises(InputError, match="persistence must be a share between 0 and 1; got"):
         TrackingOptions(persistence=share)
+
+
+def test_peaks_that_no_series_repeats_are_left_over():
+    peaks = pd.DataFrame(
+        {
+            "spectrum": range(5),
+            "tau": [0.018, 1.1e-3, 9e-4, 9e-4, 1e-3],
+            "r": [52.0, 4.7e9, 5.2e9, 5.1e9, 5.7e9],
+            "voltage": [3.0, 3.25, 3.5, 3.75, 4.0],
+            "cell": [*"AABBA"],
+            "cycle": [1, 1, 1, 2, 2],
+        }
+    )
+    tracks = track(peaks)
+    assert len(tracks.names) == 0
+    assert len(tracks.unassigned) == 5
