@@ -211,3 +211,17 @@ def test_plot_draws_over_a_state_that_the_file_has(tmp_path):
     done = run("plot", tmp_path / "s.drt.h5", "-o", tmp_path / "s.svg")
     assert done.exit_code == 0, done.output
     assert ">batch<" in (tmp_path / "s.svg").read_text()
+
+
+def test_a_grid_without_a_peak_may_have_other_states(tmp_path):
+    frequency = np.logspace(4, 0, 31)
+    z = np.stack([np.full(31, np.nan), 5 + 30 / (2j * np.pi * frequency) ** 0.5])
+    voltage = {"voltage": [3.0]}
+    grids = {
+        "a": drt.Spectra(frequency, z[:1], voltage | {"cell": ["A"]}),
+        "b": drt.Spectra(frequency + 1, z[1:], voltage),
+    }
+    drt.write_spectra(tmp_path / "c.h5", grids)
+    drt.invert_file(tmp_path / "c.h5", tmp_path / "r.h5", method=drt.Tikhonov())
+    done("peaks", tmp_path / "r.h5", "-o", tmp_path / "p.csv", "--along", "voltage", "--store", tmp_path / "t.h5")
+    assert len(read_tracks(tmp_path / "t.h5").names) == 0

@@ -114,7 +114,10 @@ def _every_row(parts: "Sequence[Part]", found: "Sequence[pd.DataFrame]") -> "pd.
 
     first = accumulate((part.rows.size for part in parts[:-1]), initial=0)
     counted = [own.assign(spectrum=own["spectrum"] + start) for own, start in zip(found, first, strict=True)]
-    return pd.concat([one for one in counted if len(one)] or counted[:1], ignore_index=True)
+    # Those without a row as well may have states that others do not have.
+    columns = dict.fromkeys(name for one in counted for name in one.columns)
+    every = pd.concat([one for one in counted if len(one)] or counted[:1], ignore_index=True)
+    return every.reindex(columns=[*columns])
 
 
 def _say_how_many(every: "pd.DataFrame", parts: "Sequence[Part]", what: str) -> None:

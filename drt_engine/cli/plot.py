@@ -294,8 +294,9 @@ def _unlike(results: "list[Inversion]") -> bool:
 
     if len(results) < 2 or any("cell" in one.states.columns or one.impedance is None for one in results):
         return False
-    sizes = np.concatenate([np.nanmedian(np.abs(z), axis=1) for one in results if (z := one.impedance) is not None])
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    measured = [np.abs(z[np.isfinite(z).any(axis=1)]) for one in results if (z := one.impedance) is not None]
+    sizes = np.concatenate([np.nanmedian(size, axis=1) for size in measured])
+    sizes = sizes[sizes > 0]
     return bool(sizes.size and sizes.max() > _APART * sizes.min())
 
 

@@ -134,7 +134,7 @@ class SingleSpectrumTest:
                 flag |= Validity.WRONG_SIGN if passive and obeys else Validity.INCONSISTENT
         found = best.found
         out.score[row], out.drift[row], out.drift_error[row] = math.sqrt(found.score), found.drift, found.drift_error
-        out.noise[row] = math.sqrt(found.squares / found.freedom)
+        out.noise[row] = math.sqrt(found.squares / max(found.freedom, 1))
         out.noise_proportional[row], constant = out.noise[row] * np.sqrt(best.shape.alpha_beta[0])
         out.noise_constant[row] = constant * modulus.min()
         out.outlier[row] = best.gone
@@ -207,7 +207,7 @@ class SingleSpectrumTest:
     def _fits(self, passive: Passive, found: "violations.Found") -> bool:
         """Whether passive relaxations, with what was found, explain a spectrum as well as the model of the test."""
         floor = passive.floor
-        return passive.variance + floor < _AS_WELL * (found.squares / found.freedom + floor)
+        return passive.variance + floor < _AS_WELL * (found.squares / max(found.freedom, 1) + floor)
 
 
 def _flag(best: _Explained) -> Validity:
@@ -363,7 +363,7 @@ class _Search:
         question = violations.Question(columns, data, trials, allowed, look.critical, limits)
         found = violations.examine(question, gone)
         found = found._replace(score=max(found.score, most))
-        spread = found.squares / found.freedom + floor
+        spread = found.squares / max(found.freedom, 1) + floor
         cost = found.model_freedom * math.log(spread) + float(np.log(shape.variance[0]).sum()) + found.log_determinant
         cost += 2.0 * float(shape.rare[0]) + found.price + _MISFIT * found.inconsistent
         return _Explained(cost, found, gone, shape)

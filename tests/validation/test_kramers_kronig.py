@@ -219,6 +219,10 @@ def test_few_points_are_enough():
     assert found.tested.all()
     assert found.elements[0] == 3
     assert np.isfinite(found.score).all()
+    # As many points as the model has unknowns leave nothing.
+    f = np.array([36336.7705, 9095.9907, 2276.951, 569.977, 142.6793])
+    z = np.array([3.00074 - 0.04332j, 3.00052 - 0.17402j, 3.00492 - 0.69876j, 3.07662 - 2.79013j, 4.22762 - 11.01783j])
+    assert validate(drt.Spectra(f, z)).tested.all()
 
 
 def test_a_capacitance_is_added_where_it_is_needed():
