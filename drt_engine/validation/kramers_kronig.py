@@ -39,6 +39,10 @@ _AROUND, _ALONE = 4, 5.0
 _CLOSE = 5.0
 """Elements a decade that follow any arc within the range to 1e-4, for spectra in which something is found."""
 
+_LEAST_FOR_NOISE, _ELEMENTS_A_DECADE = 10, 2.5
+"""Points, and elements a decade where there are as many as points allow, from which on the residual tells the noise.
+With fewer, 0.3 % of noise on two depressed arcs were called more than the limit of a per cent in up to all spectra."""
+
 
 @dataclass(frozen=True)
 class LinearKramersKronig:
@@ -101,7 +105,8 @@ class LinearKramersKronig:
     resolution : float
         Standard deviation, as a share of |Z|, below which no misfit counts, so that rounding is not taken for one.
     noise_limit : float
-        Noise, as a share of |Z|, above which a spectrum is flagged as noisy.
+        Noise, as a share of |Z|, above which a spectrum is flagged as noisy; not where there are less than ten points,
+        or too few for 2.5 elements a decade.
     noise : {"auto", "constant", "proportional"}, pair of float, or sequence of float, shape (F,)
         How the standard deviation of the real and of the imaginary part depends on |Z|. ``"auto"``: estimated for each
         spectrum as σ² = a² + b²|Z|², with b no less than `resolution`. A pair is (a, b) in ohm and as a share; more
@@ -230,7 +235,10 @@ class LinearKramersKronig:
                 out.residual[some] = residual[:, :points] + 1j * residual[:, points:]
         limited = (out.elements == most) & (out.mu > self.threshold) & (self.elements[0] < self.elements[1])
         out.flag[limited] |= np.uint16(Validity.ELEMENTS_AT_LIMIT)
-        out.flag[out.noise > self.noise_limit] |= np.uint16(Validity.NOISY)
+        # What is left over then is what the elements do not follow.
+        decades = np.log10(frequency.max() / frequency.min())
+        sparse = (points < _LEAST_FOR_NOISE) | (limited & (out.elements < _ELEMENTS_A_DECADE * decades))
+        out.flag[(out.noise > self.noise_limit) & ~sparse] |= np.uint16(Validity.NOISY)
         return out
 
     def _look(self, grid: "_Grid", count: int, some: "_Some", out: Findings) -> Array | None:

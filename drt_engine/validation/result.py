@@ -60,7 +60,8 @@ _MESSAGES = {
     "differ here: something was different while it was measured, or its recorded state is wrong. Compare it "
     "with its neighbours; leave it out of the series if it does not belong to it.",
     Validity.POINTS_MISSING: "Some impedances are NaN, infinite or zero. They were left out.",
-    Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements.",
+    Validity.ELEMENTS_AT_LIMIT: "μ stayed above its threshold up to the largest number of elements. If that is below "
+    "2.5 a decade, for want of points, the residual is what these do not follow, and says nothing of the noise.",
     Validity.CAPACITANCE_ADDED: "The model has a capacitance, which explains the data better than any violation.",
     Validity.RANGE_EXTENDED: "A relaxation outside the range of frequencies explains the data better than any violation"
     ". A modulus that fell during the sweep by a few per cent would look alike: see whether a repeated sweep agrees.",

@@ -225,6 +225,17 @@ def test_few_points_are_enough():
     assert validate(drt.Spectra(f, z)).tested.all()
 
 
+@pytest.mark.parametrize(("points", "decades"), [(5, 5), (8, 2), (8, 7), (10, 5), (15, 7), (31, 5)])
+def test_few_points_are_not_called_noisy(points, decades):
+    f = np.logspace(5, 5 - decades, points)
+    w, rng = 2j * np.pi * f, np.random.default_rng(points)
+    z = 10 + 20 / (1 + (w * 2e-4) ** 0.9) + 50 / (1 + (w * 0.05) ** 0.85)
+    off = rng.standard_normal((100, points)) + 1j * rng.standard_normal((100, points))
+    small, large = ((validate(drt.Spectra(f, z * (1 + by * off))).flag & Validity.NOISY) != 0 for by in (0.003, 0.05))
+    assert not small.any()
+    assert large.all() or points < 31
+
+
 def test_a_capacitance_is_added_where_it_is_needed():
     assert validate(spectra_of(np.concatenate([cells(3), blocking(3)]))).valid.all()
     z = np.concatenate([cells(3), blocking(20)])
