@@ -237,7 +237,8 @@ class Views:
             _extend(
                 fits, {key: [value] for key, value in fit.items()} | {"colour": [curve.colour], "dash": [curve.dash]}
             )
-            off = 100.0 * (result.impedance_at(f)[0] - z) / np.abs(z)
+            with np.errstate(invalid="ignore", divide="ignore"):  # points that are missing, or zero
+                off = 100.0 * (result.impedance_at(f)[0] - z) / np.abs(z)
             off, at = off[there], f[there]
             _extend(residuals, {"f": at, "real": off.real, "imaginary": off.imag, "colour": [curve.colour] * at.size})
             gammas["x"].append(result.tau)

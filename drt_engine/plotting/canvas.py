@@ -155,6 +155,8 @@ def decades(axes: Axes, label: str) -> None:
 
 def plain_logarithm(axes: Axes) -> None:
     """Make the ordinate logarithmic, with plain numbers and more of them where it spans little."""
+    if not axes.dataLim.y1 > 0.0:
+        return  # of zeros there is no logarithm
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -244,8 +244,10 @@ def residuals(
     colours = paint(chosen, state)
     axes, _ = axes_for(ax, 2.3)
     z = chosen.measured.impedance
-    with np.errstate(invalid="ignore"):  # points that are missing
+    with np.errstate(invalid="ignore", divide="ignore"):  # points that are missing, or zero
         off = 100.0 * (fitted.impedance_at(chosen.measured.frequency) - z) / np.abs(z)
+    if not np.isfinite(off).any():
+        raise InputError("there is no residual to draw: no point of these spectra has an impedance that is not zero.")
     second = colours.rgba if len(chosen) > 1 else np.tile(_SECOND, (1, 1))
     looks: tuple[dict[str, Any], ...] = ({"marker": "o"}, {"marker": "^", "mfc": "none"})
     for part, rgba, look in ((off.real, colours.rgba, looks[0]), (off.imag, second, looks[1])):

@@ -103,3 +103,11 @@ def test_missing_points_are_gaps():
     assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()
     with pytest.raises(InputError, match="no finite impedance"):
         plotting.nyquist(drt.Spectra(FREQUENCY, z), rows=1)
+
+
+def test_zeros_have_no_logarithm_and_no_residual():
+    zeros = drt.invert(drt.Spectra(np.logspace(4, 0, 21), np.zeros((2, 21))), drt.Tikhonov())
+    modulus = plotting.bode(zeros.spectra, zeros).axes[0]
+    assert modulus.get_yscale() == "linear"
+    with pytest.raises(InputError, match="no residual to draw"):
+        plotting.residuals(zeros.spectra, zeros)
