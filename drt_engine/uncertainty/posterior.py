@@ -344,9 +344,9 @@ class LogPosterior:
         follows it; and its upper end, too, by their distances from the medians in the logarithm, where γ just begins to
         rise at the end of the window. It is wider downward by a share of what lies beyond the window, which may end
         sooner, by what the width that γ gives to peaks narrower than the grid may do, and by what rises again before
-        the window, which may be of R_inf. What lies before the first
-        relaxation time is R_inf for the data; see :attr:`goes_on`. As far as the data speak for a process slower than
-        the window, the upper end knows of one that is 100 times slower.
+        the window, which may be of R_inf; but not below zero where γ has no negative part and may have none. What lies
+        before the first relaxation time is R_inf for the data; see :attr:`goes_on`. As far as the data speak for a
+        process slower than the window, the upper end knows of one that is 100 times slower.
 
         References
         ----------
@@ -364,7 +364,11 @@ class LogPosterior:
         for beyond in self.goes_on:
             more = np.hypot(more, quantile(level) * beyond)
         more = np.hypot(np.hypot(high - r_pol, more), self._slower(level))
-        return r_pol - np.hypot(r_pol - low, less), r_pol + more
+        low = r_pol - np.hypot(r_pol - low, less)
+        positive = (self.parameters.coefficients >= 0.0).all(axis=1)
+        if self.hidden is not None:
+            positive &= ~self.hidden.any(axis=(1, 2))
+        return np.where(positive, np.maximum(low, 0.0), low), r_pol + more
 
     def outside(self, level: float = 0.95) -> tuple[Array, Array]:
         """By how much R_pol may be smaller or larger for what γ is beyond the window of the data, ohm, shape (K,) each.

@@ -115,6 +115,16 @@ def test_noise_is_too_small_for_a_third_of_the_points_or_by_chance():
     assert not noisier_than(np.full((1, 60), np.nan + 0j), np.ones(60)).any()
 
 
+def test_a_sum_of_positive_resistances_is_not_negative():
+    frequency = np.geomspace(1e5, 0.1, 41)
+    z = np.array([arcs(frequency, 5.0, (1, 1e-6, 1.0)), np.full(41, 5.0 + 0j)]).repeat(10, axis=0)
+    spectra = drt.Spectra(frequency, z * (1 + 0.01 * noise(np.random.default_rng(4), z.shape)))
+    least, _ = drt.invert(spectra).r_pol_interval()
+    assert (least >= 0.0).all()
+    # A loop that was not found but may be there is negative.
+    assert (drt.invert(spectra, LogGaussian(sign="both")).r_pol_interval()[0] < 0.0).mean() > 0.7
+
+
 def test_points_left_out_keep_their_deviation():
     z = arcs(SEVEN, 10, (20, 2e-4, 0.9), (50, 0.05, 0.85)) + 0.1 * noise(np.random.default_rng(4), 71)
     method = LogGaussian(noise=((1e-2, 1.0), (1e5, 0.01)))
