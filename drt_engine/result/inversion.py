@@ -516,7 +516,8 @@ class Inversion(ResultArrays):
         DataFrame
             One row a peak or edge: ``spectrum`` (row number), the states, then ``tau`` (s), ``r`` (ohm), ``c`` (F),
             ``height``, ``width``, ``prominence`` and what else :func:`drt_engine.peaks.find_peaks` finds. Noise is told
-            by the spectra; where the result has none it is taken from the residual, in proportion to |Z|.
+            by the spectra; where the result has none it is taken from the residual, in proportion to |Z|. The errors of
+            τ and R are NaN for a ``MISFIT``.
         """
         from drt_engine.result.processes import peaks_of
 

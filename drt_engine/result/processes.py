@@ -55,6 +55,9 @@ def peaks_of(result: "Inversion", options: PeakOptions | None) -> pd.DataFrame:
         peaks = with_fitted_loops(peaks, fitted, part.residual, significance)
         peaks = peaks.assign(spectrum=rows[peaks["spectrum"].to_numpy(dtype=int)])
         found = pd.concat([found[~own], peaks]).sort_values(["spectrum", "lower"], ignore_index=True)
+    # Of what does not describe the data, errors would be those of another spectrum.
+    misfit = (result.status[found["spectrum"].to_numpy(dtype=int)] & Status.MISFIT) != 0
+    found.loc[misfit, ["tau_error", "r_error"]] = np.nan
     return with_states(found, result.states)
 
 

@@ -94,6 +94,10 @@ def test_noise_that_was_given_too_small_is_told(given, along):
         result = drt.invert(spectra, method(noise=known, along=along), level=0.95)
         misfit = (result.status & drt.Status.MISFIT) != 0
         assert (np.isnan(result.intervals.r_pol_low) == misfit).all()
+        peaks = result.peaks()
+        peaks = peaks[peaks["kind"] == "maximum"]
+        for name in ("tau_error", "r_error"):
+            assert (peaks[name].isna() == misfit[peaks["spectrum"]]).all()
         return misfit.mean()
 
     for share in (0.001, 0.05):
