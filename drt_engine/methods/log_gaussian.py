@@ -16,7 +16,15 @@ from drt_engine.methods.base import Solution, misfits, noisier_than, slow_flank
 from drt_engine.methods.drift import posterior_with_drift, with_drift
 from drt_engine.methods.joint import Across, JointSolution, SeparateSolutions, solve_across, solve_series
 from drt_engine.methods.log_candidates import LogModels, likeliest, may_be_slow_arcs
-from drt_engine.methods.log_gaussian_prepared import END, FREEDOM, Noise, NoiseModel, PreparedLogGaussian, held_down
+from drt_engine.methods.log_gaussian_prepared import (
+    END,
+    FREEDOM,
+    Noise,
+    NoiseModel,
+    PreparedLogGaussian,
+    held_down,
+    table_of,
+)
 from drt_engine.methods.placing import Placed, Sweeps, solve_placed
 from drt_engine.model.basis import Expansion, checked_tau, is_positive
 from drt_engine.model.discretisation import default_tau, discretise
@@ -561,7 +569,7 @@ class LogGaussian:
             a, ohm, and b that were found; NaN where the noise is given by frequency.
         """
         floor, share = noise
-        table = self.prepared(frequency, self.expansion(frequency)).table
+        table = table_of(self.noise)
         if table is not None:
             return np.where(np.isfinite(impedance), deviations_at(frequency, table), np.nan)
         return np.asarray(np.hypot(floor[:, None], share[:, None] * np.abs(impedance)))

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from drt_kernels.curvature import Tables
     from drt_kernels.held import Handle
 
-__all__ = ["EARLY_END", "END", "FREEDOM", "Noise", "NoiseModel", "PreparedLogGaussian", "held_down", "rounded"]
+__all__ = [
+    "EARLY_END",
+    "END",
+    "FREEDOM",
+    "Noise",
+    "NoiseModel",
+    "PreparedLogGaussian",
+    "held_down",
+    "rounded",
+    "table_of",
+]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -110,6 +120,11 @@ _LEAST_MODULUS = 1e-6
 """Smallest |Z| that is believed for noise in proportion to it, as a share of the largest part of the spectrum."""
 
 
+def table_of(noise: Noise) -> Any:
+    """Return pairs of frequency and standard deviation, if the noise is given by them; None otherwise."""
+    return None if isinstance(noise, str) or isinstance(noise[0], float) else noise
+
+
 class PreparedLogGaussian:
     """Everything that the spectra of a grid share.
 
@@ -154,7 +169,7 @@ class PreparedLogGaussian:
         # The noise is that of the impedance, also where the data are admittances.
         self._reciprocal = problem.discretisation.expansion.kernel == "admittance"
         # Pairs of frequency and deviation, if it is those.
-        self.table: Any = None if isinstance(noise, str) or isinstance(noise[0], float) else noise
+        self.table = table_of(noise)
         self.normal = _NORMAL if robust else 1.0
         self._robust, self._ends = robust, ends
         plain = _grid(self.problem, 1.0 / FREEDOM if robust else 0.0)

@@ -10,6 +10,7 @@ import pytest
 import drt_engine as drt
 from drt_engine.errors import InputError
 from drt_engine.validation import LinearKramersKronig, Validity, validate
+from drt_engine.validation.single import _beside
 
 from .made import FREQUENCY, OMEGA, blocking, cells, dense, spectra_of
 
@@ -223,6 +224,18 @@ def test_few_points_are_enough():
     f = np.array([36336.7705, 9095.9907, 2276.951, 569.977, 142.6793])
     z = np.array([3.00074 - 0.04332j, 3.00052 - 0.17402j, 3.00492 - 0.69876j, 3.07662 - 2.79013j, 4.22762 - 11.01783j])
     assert validate(drt.Spectra(f, z)).tested.all()
+
+
+def test_what_takes_too_many_steps_explains_nothing(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    rng = np.random.default_rng(6)
+    columns, allowed, data = rng.standard_normal((3, 40)), rng.standard_normal((2, 40)), rng.standard_normal(40)
+    monkeypatch.setattr("scipy.optimize.nnls", refuse)
+    beside, rest = _beside(columns, allowed, data)
+    assert not beside.any()
+    np.testing.assert_allclose(rest, data - columns.T @ np.linalg.lstsq(columns.T, data)[0], atol=1e-12)
 
 
 @pytest.mark.parametrize(("points", "decades"), [(5, 5), (8, 2), (8, 7), (10, 5), (15, 7), (31, 5)])
