@@ -1,8 +1,10 @@
 """What the explorer shows, without a browser."""
 
 import ast
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import run
 from threading import Event
 
 import h5py
@@ -48,6 +50,44 @@ def test_files_that_belong_together_are_found(folder, tmp_path):
         assert (files.spectra, files.results) == (folder / "x.h5", folder / "x.drt.h5")
     assert campaigns_in(folder) == [folder / "x.drt.h5"]
     assert campaigns_in(tmp_path) == []
+
+
+def test_what_was_measured_is_shown_before_what_inverts_is_loaded(folder):
+    page = """
+import sys
+from pathlib import Path
+from drt_engine.explore.page import Explorer
+from drt_engine.explore.session import Session
+from drt_engine.explore.source import Source, related_files
+source = Source(related_files(Path(sys.argv[1])))
+explorer = Explorer(source, session=Session(source, True))
+explorer.panel()
+print(len(explorer.views._sources["points"].data["x"]), len(explorer.views._sources["gammas"].data["x"]))
+print(explorer.message.object, explorer._heading.object)
+print(sorted({"numba", "drt_engine.result", "drt_engine.methods"} & {*sys.modules}))
+"""
+    command = [sys.executable, "-W", "error", "-c", page, str(folder / "x.drt.h5")]
+    counts, said, loaded = run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert (counts, loaded) == ("31 0", "[]")
+    assert "Reading the solutions …" in said
+    assert "Tikhonov" in said
+
+
+def test_solutions_come_after_what_was_measured(folder, session):
+    begun = Session(Source(related_files(folder / "x.h5")), measured=True)
+    explorer = Explorer(begun.source, session=begun)
+    for row in range(len(begun.source)):
+        assert begun.one(row).result is None
+        assert np.array_equal(begun.one(row).spectra.impedance, session.one(row).spectra.impedance)
+        assert begun.one(row).spectra.states.equals(begun.source.states.iloc[[row]].reset_index(drop=True))
+    explorer._read_solutions()
+    explorer.background._newest["solutions"].result(30)
+    assert begun.one(0).result.intervals is not None
+    explorer.show()
+    drawn = explorer.views._sources
+    assert np.array_equal(drawn["gammas"].data["y"][0], session.one(0).result.gamma[0])
+    assert drawn["map a"].data["image"]
+    assert not explorer.message.object
 
 
 def test_the_nearest_spectrum_keeps_what_is_not_changed(session):

@@ -259,7 +259,8 @@ class Views:
     def show_series(self, session: Session) -> None:
         """Draw the series of the selections: their profile, their impedances, and γ as maps."""
         lines = {"a": session.line(session.a)} | ({} if session.b is None else {"b": session.line(session.b)})
-        drawn = (session.source, session.series, *(int(session.series.member[line.rows[0]]) for line in lines.values()))
+        now = (session.source, session.series, session.measured)
+        drawn = (*now, *(int(session.series.member[line.rows[0]]) for line in lines.values()))
         if drawn != self._drawn:
             self._drawn = drawn
             self._show_profile(session, lines)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
+# Seconds: a browser that runs already asks within a few tenths, one that has to start takes longer.
+_PATIENCE = 0.4
+
 
 def application(
     file: Path | None,
@@ -56,14 +59,15 @@ def application(
         source = Source(related_files(found[0], spectra, processes, profile))
     title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
     begun: list[Session] = []
-    imported = Event()
+    asked, imported = Event(), Event()
     if source is not None:
-        begun.append(Session(source))
+        begun.append(Session(source, measured=source.name is not None))
     # What the first page shows is read, and compiled code loaded, while the browser starts.
-    Thread(target=_warmed, args=(begun, imported), daemon=True).start()
+    Thread(target=_warmed, args=(begun, asked, imported), daemon=True).start()
     pages: list[_Page] = []
 
     def page() -> Any:
+        asked.set()
         # Two threads that import modules of each other at the same time would wait for each other.
         imported.wait()
         pages.append(_Page(source, file, found, begun.pop() if begun else None))
@@ -79,12 +83,18 @@ def application(
     return served
 
 
-def _warmed(waiting: list[Session], imported: Event) -> None:
+def _warmed(waiting: list[Session], asked: Event, imported: Event) -> None:
     """Import what inverts, and read what the first page shows; what it shows last only while nobody has asked for it.
 
-    What inverts is half of all that is imported; to list files and to serve a page, nothing of it is needed.
+    What inverts is half of all that is imported; to list files and to serve a page, nothing of it is needed. A page
+    that is asked for at once begins without it.
     """
     session = waiting[0] if waiting else None
+    if session is not None and session.measured:
+        if asked.wait(_PATIENCE):
+            imported.set()
+            return
+        session.measured = False
     try:
         import_module("drt_engine.explore.start" if session is None else "drt_engine.result")
     finally:

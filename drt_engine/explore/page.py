@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
+from importlib import import_module
 from typing import Any, get_args
 
 import numpy as np
@@ -25,7 +26,7 @@ _EVERY = 2000  # ms between looks at the files: a sweep takes a minute or more, 
 _MOST_OPTIONS = 500
 _REST = 150
 """A slider has come to rest when it has not been moved for so many milliseconds."""
-_FIRST = 100
+_FIRST = 200
 """Milliseconds in which a browser draws what a person looks at first, alone: what is below it then takes as long."""
 _FLEX = {"sizing_mode": "stretch_width"}
 
@@ -66,7 +67,7 @@ class Explorer:
         self._invert = pn.widgets.Button(label="Invert again", color="primary", width=240)
         self._invert.on_click(lambda _: self.invert_again())
         self._below = pn.Column(margin=0, **_FLEX)
-        self.background.later(self._complete)
+        self.background.later(self._read_solutions if self.session.measured else self._complete)
         self.show()
 
     # What is not seen at first is made when it is asked for: its widgets take a quarter of a second.
@@ -219,7 +220,10 @@ class Explorer:
 
     def show(self) -> None:
         """Show what is chosen, in all views; what takes longer comes later."""
-        self.message.say("")
+        if self.session.measured:
+            self.message.say("Reading the solutions …", "busy")
+        else:
+            self.message.say("")
         self._fill()
         try:
             self.views.show_series(self.session)
@@ -287,7 +291,7 @@ class Explorer:
     def _said_of_files(self) -> str:
         source = self.session.source
         names = "".join(f"<br>{escaped(path.name)}" for path in source.files.every)
-        how = "nothing inverted yet" if source.name is None else f"{type(self.session.method).__name__}"
+        how = "nothing inverted yet" if source.name is None else escaped(source.method)
         remarks = "".join(f'<br><span style="color:#B00020">{escaped(remark)}</span>' for remark in source.remarks)
         return f"<b>{count_of(len(source), 'spectrum', thousands=',')}</b>, {how}<small>{names}{remarks}</small>"
 
@@ -428,6 +432,17 @@ class Explorer:
         self._panes[names[0]] = pn.Column(margin=2, **_FLEX)
         self._show_or_hide(names[0], *names[1:])
         return self._panes[names[0]]
+
+    def _read_solutions(self) -> None:
+        """Load what reads solutions once what was measured is drawn, and show them."""
+        # Here, as two threads that import modules of each other would wait for each other.
+        import_module("drt_engine.result")
+
+        def shown(_: Any) -> None:
+            self.show()
+            self.background.later(self._complete)
+
+        self.background.do("solutions", self.session.read_solutions, shown)
 
     def _complete(self) -> None:
         """Add what is computed later, or stands farther down, once the rest is drawn, which is so much sooner."""

@@ -152,6 +152,9 @@ class Session:
     ----------
     source : Source
         The files.
+    measured : bool
+        Whether only what was measured is looked at, until :meth:`read_solutions`: to read it loads a tenth of what
+        solutions need.
 
     Attributes
     ----------
@@ -166,6 +169,7 @@ class Session:
     """
 
     source: Source
+    measured: bool = False
     series: Series = field(init=False)
     a: int = 0
     b: int | None = None
@@ -180,6 +184,14 @@ class Session:
         """Begin with the first series."""
         self.series = self.source.series()
         self.a = int(self.series.rows(0)[0])
+
+    def read_solutions(self) -> None:
+        """Look at solutions as well from now on, and read those of the selection."""
+        with self._lock:
+            self.measured = False
+            self._known.clear()
+        with suppress(DRTError):  # who shows them says what is wrong with them
+            self.one(self.a)
 
     def along(self, name: str) -> None:
         """Let series run along another state."""
@@ -349,6 +361,8 @@ class Session:
 
     def read(self, rows: Rows) -> "tuple[Spectra, Inversion | None]":
         """Read spectra and their solutions, to which the spectra are attached."""
+        if self.measured:
+            return self.source.measured(rows), None
         result = self.source.result(rows)
         spectra = self.source.spectra(rows, result)
         if result is not None and result.impedance is None:
@@ -526,7 +540,7 @@ class Session:
                     self._known.move_to_end(key)
                     known: T = self._known[key]  # what the `make` of this key returned
                     return known
-                source, made = self.source, self._making.get(key)
+                of, made = (self.source, self.measured), self._making.get(key)
                 if made is None:
                     made = self._making[key] = Event()
                     break
@@ -534,7 +548,7 @@ class Session:
         try:
             value = make()
             with self._lock:
-                if source is self.source:
+                if of == (self.source, self.measured):
                     self._known[key] = value
                 alike = [other for other in self._known if other[0] == key[0]]
                 for other in alike[:-_KEPT]:

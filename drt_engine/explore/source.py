@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drt_engine.errors import DRTError, InputError
 from drt_engine.hdf5 import Contents, read_inversion, read_spectra, read_tracks, scan
-from drt_engine.hdf5.reader import opened_grid, quality_of
+from drt_engine.hdf5.reader import SolutionQuality, opened_grid, quality_of
 from drt_engine.series import series_columns
 from drt_engine.spectra import Spectra
 from drt_engine.status import failures
@@ -218,6 +218,8 @@ class Source:
     ----------
     files, name, grid
         As above, with the names that were found; `name` is None where nothing was inverted.
+    method : str or None
+        Name of the method that it was inverted with.
     states : DataFrame
         What each of K spectra was measured at; text as categories.
     residual : ndarray, shape (K,), or None
@@ -236,6 +238,8 @@ class Source:
     def __init__(self, files: Files, name: str | None = None, grid: str | None = None) -> None:
         self.files, self.stamp = files, files.stamp()
         self.name: str | None = None
+        self.method: str | None = None
+        self._quality: SolutionQuality | None = None
         self.residual: NDArray[np.float64] | None = None
         self.status: NDArray[np.uint32] | None = None
         remarks = []
@@ -249,6 +253,7 @@ class Source:
             if chosen.older_campaign is not None:
                 remarks.append("Spectra were added or masked since this was inverted.")
             quality = quality_of(files.results, self.name, self.grid, categories=True)
+            self._quality, self.method = quality, str(chosen.settings.get("name"))
             states, self.residual, self.status = quality.states, quality.residual, quality.status
         else:
             assert files.spectra is not None
@@ -300,6 +305,13 @@ class Source:
         if self.files.results is None or self.name is None:
             return None
         return read_inversion(self.files.results, self.name, self.grid, rows)
+
+    def measured(self, rows: Rows) -> Spectra:
+        """Read the spectra of some rows without their inversions, so that nothing of what inverts is loaded."""
+        impedance = None if self._quality is None else self._quality.impedance_at(rows)
+        if self._quality is None or impedance is None:
+            return self.spectra(rows)
+        return Spectra(self._quality.frequency, impedance, self.states.iloc[rows].reset_index(drop=True))
 
     def spectra(self, rows: Rows, result: "Inversion | None" = None) -> Spectra:
         """Read the spectra of some rows: those that were inverted, where something was."""

@@ -176,14 +176,17 @@ class SolutionQuality:
         What each spectrum was measured at.
     tail : bool
         Whether the model has a capacitance or another tail at low frequencies.
+    frequency : ndarray, shape (F,)
+        Frequencies, Hz, descending.
     impedance_at : callable
-        Reads the impedances of some rows, shape (R, F), frequencies descending; None if the file has none.
+        Reads the impedances of some rows, shape (R, F); None if the file has none.
     """
 
     residual: Array
     status: Array
     states: pd.DataFrame
     tail: bool
+    frequency: Array
     impedance_at: Callable[[Array], Array | None]
 
 
@@ -220,7 +223,8 @@ def quality_of(path: PathLike, name: str, grid: str, categories: bool = False) -
         settings = reader.json_object("settings")
         states = reader.states(None, categories=categories)
         tail = bool(settings.get("capacitance", False)) or settings.get("tail", "none") != "none"
-        return SolutionQuality(reader.read("residual"), reader.read("status"), states, tail, impedance_at)
+        residual, status, frequency = (reader.read(name) for name in ("residual", "status", "frequency"))
+        return SolutionQuality(residual, status, states, tail, frequency, impedance_at)
 
 
 def states_of_inversion(path: PathLike, name: str) -> Iterator[pd.DataFrame]:
