@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
-# Seconds: a browser that runs already asks within a few tenths, one that has to start takes longer.
-_PATIENCE = 0.4
+# Seconds: a browser that runs already may ask so soon, one that has to start takes longer.
+_PATIENCE = 0.1
 
 
 def application(
@@ -59,21 +59,20 @@ def application(
         source = Source(related_files(found[0], spectra, processes, profile))
     title = "drt-engine" if source is None else f"{source.files.every[0].name} – drt-engine"
     begun: list[Session] = []
-    asked, imported = Event(), Event()
     if source is not None:
         begun.append(Session(source, measured=source.name is not None))
-    # What the first page shows is read, and compiled code loaded, while the browser starts.
-    Thread(target=_warmed, args=(begun, asked, imported), daemon=True).start()
+    imported = Event()
     pages: list[_Page] = []
 
     def page() -> Any:
-        asked.set()
         # Two threads that import modules of each other at the same time would wait for each other.
         imported.wait()
         pages.append(_Page(source, file, found, begun.pop() if begun else None))
         return pages[-1].body
 
     served = serve(page, title, port)
+    # What the first page shows is read, and compiled code loaded, while the browser starts.
+    Thread(target=_warmed, args=(source, begun, served.asked, imported), daemon=True).start()
 
     def close() -> None:
         for one in pages:
@@ -83,18 +82,18 @@ def application(
     return served
 
 
-def _warmed(waiting: list[Session], asked: Event, imported: Event) -> None:
+def _warmed(source: Source | None, begun: list[Session], asked: Event, imported: Event) -> None:
     """Import what inverts, and read what the first page shows; what it shows last only while nobody has asked for it.
 
     What inverts is half of all that is imported; to list files and to serve a page, nothing of it is needed. A page
-    that is asked for at once begins without it.
+    that is asked for before begins with what was measured.
     """
-    session = waiting[0] if waiting else None
-    if session is not None and session.measured:
+    session = None if source is None else Session(source)
+    if session is not None:
         if asked.wait(_PATIENCE):
             imported.set()
             return
-        session.measured = False
+        begun[:] = [session]
     try:
         import_module("drt_engine.explore.start" if session is None else "drt_engine.result")
     finally:
@@ -104,9 +103,9 @@ def _warmed(waiting: list[Session], asked: Event, imported: Event) -> None:
     with suppress(DRTError):
         session.one(session.a)
         gamma_image(session.line(session.a))
-        if waiting:
+        if not asked.is_set():
             session.validity(session.a)
-        if waiting:
+        if not asked.is_set():
             session.processes(session.a)
 
 

@@ -17,6 +17,7 @@ import webbrowser
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import unquote
 
@@ -52,10 +53,13 @@ class _Gate(Router):
     def __init__(self, application: Any, prefix: str, host: str) -> None:
         self._application, self._prefix, self._host = application, prefix, host
         self._asked: set[str] = set()
+        self.page_asked = Event()
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Hand a request on, or answer it with 403 and nothing else."""
         if self._lets_in(request):
+            if request.path == f"{self._prefix}/":
+                self.page_asked.set()
             self._asked.add(request.path.removeprefix(f"{self._prefix}/"))
             return self._application.find_handler(request, **kwargs)
         return self._application.get_handler_delegate(request, _Nothing, {"status_code": 403})
@@ -137,12 +141,14 @@ class Served:
     ----------
     address : str
         What the browser opens.
+    asked : Event
+        Whether a browser has asked for a page.
     at_end : list of callable
         Called when it has ended.
     """
 
-    def __init__(self, server: Any, address: str) -> None:
-        self._server, self.address = server, address
+    def __init__(self, server: Any, address: str, asked: Event) -> None:
+        self._server, self.address, self.asked = server, address, asked
         self.at_end: list[Callable[[], None]] = []
 
     def run(self) -> None:
@@ -221,7 +227,7 @@ def serve(page: Callable[[], Any], title: str, port: int = 0) -> Served:
     gate = _Gate(server._tornado, prefix, host)
     server._http.request_callback = gate
     _begins_early(server, title, gate)
-    return Served(server, f"http://{host}{prefix}/")
+    return Served(server, f"http://{host}{prefix}/", gate.page_asked)
 
 
 def _ensure_event_loop() -> None:
