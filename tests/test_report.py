@@ -44,6 +44,11 @@ def test_a_report_says_what_there_is(demo, tmp_path):
     for said in ("12 spectra of demo.drt.h5 for which cell == &#39;B&#39;", "pass the Kramers-Kronig test", "Tikhonov"):
         assert said in text
     assert "sha256:" in text
+    # Neither a capacitance nor a tail was asked for.
+    headings = re.findall(r"<th[^>]*><button[^>]*>([^<]*)", page.split('id="every"')[1])
+    assert {"r_pol / ohm", "inductance / H", "regularisation", "remarks"} <= {*headings}
+    absent = ("capacitance", "tail", "inductance_", "parallel", "drift")
+    assert not [name for name in headings if name.startswith(absent)]
     # Nothing is loaded from anywhere, and the policy of the page forbids it.
     assert not re.search(r"<(?:link|img|iframe)\b|<script[^>]* src=|@import|url\(", page.split("<script")[0])
     assert "default-src 'none'" in page

@@ -15,6 +15,7 @@ from drt_engine.frames import result_frame
 from drt_engine.hdf5 import scan
 from drt_engine.hdf5.inversions import versions
 from drt_engine.report.contents import Contents, Part
+from drt_engine.result_fields import INTERVAL_UNITS, RESULT_FIELDS, RESULT_UNITS
 from drt_engine.status import Status
 from drt_engine.text import count_of, visible
 from drt_engine.tracking import Tracks
@@ -23,9 +24,7 @@ from drt_engine.validation import Validity
 __all__ = ["Remarks", "written"]
 
 _UNITS = {
-    **dict.fromkeys(("r_inf", "r_pol", "r_inf_low", "r_inf_high", "r_pol_low", "r_pol_high", "noise_floor"), "ohm"),
-    "inductance": "H",
-    "capacitance": "F",
+    **{name: units for name, units in (RESULT_UNITS | INTERVAL_UNITS).items() if units != "1"},
     "voltage": "V",
     "time": "s",
     "current": "A",
@@ -34,6 +33,8 @@ _UNITS = {
     "area": "cm²",
     "rms": "%",
 }
+# What stands in a result for what a spectrum has not.
+_WITHOUT = {"capacitance": np.inf} | {each.name: each.missing for each in RESULT_FIELDS if each.missing is not None}
 _LEFT_OUT = ("spectrum", "digest", "status", "optimality", "noise_relative", "coupling", "shift")
 # Spectra that fail the test are listed by name up to so many; the figure beside shows all.
 _WORST = 10
@@ -178,8 +179,12 @@ def _spectra(contents: Contents) -> Table:
             found.insert(0, "grid", part.grid)
         found.insert(0, "row", part.rows)
         # A column that says nothing of any spectrum only takes room.
-        frames.append(found.loc[:, [name == "row" or bool(found[name].notna().any()) for name in found.columns]])
+        frames.append(found.loc[:, [name == "row" or _says_something(found[name]) for name in found.columns]])
     return _table(pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0])
+
+
+def _says_something(column: "pd.Series[Any]") -> bool:
+    return bool((column.notna() & (column != _WITHOUT.get(str(column.name)))).any())
 
 
 def _flags(value: int) -> str:
