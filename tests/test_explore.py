@@ -1,6 +1,7 @@
 """What the explorer shows, without a browser."""
 
 import ast
+import html
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -130,6 +131,7 @@ def test_a_change_has_an_interval_unless_one_of_the_two_is_a_misfit(tmp_path):
     for explorer.session.b in (1, 2):
         explorer._show_legend(explorer.session.difference())
         said.append(explorer._legend.object.partition("From A to B")[2])
+    assert f'title="{html.escape(drt.Status.MISFIT.message)}' in explorer._legend.object
     assert "Ω, 95%), of spectra inverted each alone" in said[0]
     assert "without an interval: one of the two, or both, has none." in said[1]
 

@@ -16,6 +16,7 @@ from drt_engine.explore.session import LEVEL, Scope, Session, Side
 from drt_engine.explore.source import Files, Source
 from drt_engine.explore.states_table import StatesTable
 from drt_engine.explore.widgets import Background, Message, MethodForm, escaped, options_of
+from drt_engine.status import Status
 from drt_engine.text import count_of
 
 __all__ = ["Explorer"]
@@ -333,7 +334,10 @@ class Explorer:
                 f"residual {100 * result.residual[0]:.2g} %"
             )  # fmt: skip
             remark = self.session.one(curve.row).remark if curve.role in "ab" else ""
-            said = "" if remark in ("", "ok") else f' <i style="color:#B00020">{escaped(remark)}</i>'
+            said = ""
+            if remark not in ("", "ok"):
+                why = "" if result is None else escaped(Status(int(result.status[0])).message)
+                said = f' <i style="color:#B00020; cursor:help" title="{why}">{escaped(remark)}</i>'
             parts.append(
                 f'<div><b style="color:{curve.colour}">{word}: {escaped(curve.label)}</b>{numbers}{said}</div>'
             )
