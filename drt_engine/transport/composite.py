@@ -264,12 +264,14 @@ class _Fitted:
         scaled = np.concatenate([(jacobian * weight[:, None]).real, (jacobian * weight[:, None]).imag])
         held = [] if x[INDUCTANCE] > 0 else [INDUCTANCE]
         held += [N] if x[N] >= 1 else []
-        free = np.setdiff1d(np.arange(size), held)
+        # A parameter that is not seen at any frequency is not moved.
+        lengths = np.linalg.norm(scaled, axis=0)
+        free = np.setdiff1d(np.flatnonzero(lengths > 0), held)
         total = np.zeros((size, size))
         for error in errors:
             off = np.concatenate([(error[0] * weight).real, (error[0] * weight).imag])
             move = np.zeros(size)
-            scale = np.linalg.norm(scaled[:, free], axis=0)
+            scale = lengths[free]
             move[free] = np.linalg.lstsq(scaled[:, free] / scale, off, rcond=None)[0] / scale
             total += np.outer(move, move)
         return total

@@ -1,7 +1,8 @@
 """Direct-current polarisation: steady states of steps, and the resistance of the line through them."""
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["Polarisation", "polarisation"]
 
 _UNLIKELY = 0.01
 """Probability of a test below which a line is said to be curved, or not to fit."""
+_ROUNDING = 1e-12
+"""Share of the largest steady state of a sample below which an error is one of arithmetic: no instrument is so good."""
 _WORST = 0.3
 """Half the interval of the slope, as a share of it, from which it is not determined."""
 
@@ -153,6 +156,8 @@ def _steps(parts: Sequence[tuple[int, Trace]], floor: float, level: float) -> tu
         response = step.current if control == "voltage" else step.voltage
         signals.append((since_step(step.time), np.asarray(response)))
     relaxed = relax(signals, level)
+    rounded = np.array([_rounding(response) for _, response in signals])
+    relaxed = replace(relaxed, end_error=np.hypot(relaxed.end_error, rounded))
     half = relaxed.quantile * relaxed.end_error
     status = np.where(relaxed.steady, 0, int(Flag.NOT_STEADY))
     status |= np.where(relaxed.power_of_time, int(Flag.POWER_OF_TIME), 0)
@@ -215,6 +220,24 @@ def _ratios(relaxed: Relaxation, half: Array, k: int) -> tuple[float, float, flo
     return float(end / relaxed.begin[k]), float(min(every)), float(max(every))
 
 
+def _rounding(signal: Array) -> float:
+    """Find the standard deviation that rounding adds: noise of less than the last digit does not average it out."""
+    gaps = np.diff(np.unique(signal))
+    gaps = gaps[gaps > _ROUNDING * np.max(np.abs(signal))]
+    digit = float(gaps.min()) if gaps.size else 0.0
+    return digit / math.sqrt(12) if np.std(signal[-(signal.size // 3) :]) < digit / 2 else 0.0
+
+
+def _errors(steady: Array, error: Array) -> Array | None:
+    """Return standard deviations of steady states of a sample; None if they are not known.
+
+    A signal that stays at one value to the last digit is one that was rounded, and its scatter says nothing of its
+    error: it is taken for that of the step whose error is largest.
+    """
+    constant = error <= _ROUNDING * np.max(np.abs(steady), initial=0.0)
+    return None if constant.all() else np.where(constant, error[~constant].max(), error)
+
+
 def _sample(steps: pd.DataFrame, shape: tuple[float, float], level: float) -> tuple[dict[str, Any], Line | None]:
     factor, geometry_error = shape
     steady = steps[(steps["status"] & int(Flag.NOT_STEADY)) == 0]
@@ -226,7 +249,7 @@ def _sample(steps: pd.DataFrame, shape: tuple[float, float], level: float) -> tu
     names = ("resistance", "resistance_low", "resistance_high", "offset", "curvature")
     row: dict[str, Any] = dict.fromkeys((*names, "sigma", "sigma_low", "sigma_high"), np.nan)
     x, y = steady["level"].to_numpy(dtype=float), steady["steady"].to_numpy(dtype=float)
-    found = line(x, y, steady["steady_error"].to_numpy(dtype=float), level, (2, 3)) if len(steady) >= 2 else None
+    found = line(x, y, _errors(y, steady["steady_error"].to_numpy(dtype=float)), level, (2, 3))
     if found is None:
         status |= Flag.NOT_DETERMINED
     else:

@@ -36,6 +36,7 @@ class Flag(enum.IntFlag):
     BELOW_FLOOR = 65536
     SHAPE = 131072
     POWER_OF_TIME = 262144
+    CONTACT = 524288
 
     @property
     def message(self) -> str:
@@ -66,6 +67,7 @@ _MESSAGES = {
     Flag.FEW: "Too few points for an interval.",
     Flag.POWER_OF_TIME: "A constant-phase coupling, which relaxes as a power of time, is not excluded; the steady "
     "state would then lie outside the interval. Hold for longer, or with less noise.",
+    Flag.CONTACT: "The resistance of contacts that was given is as large as all that was measured: give it in ohm.",
     Flag.BELOW_FLOOR: "The current is below the floor of the instrument that was stated.",
 }
 

@@ -41,6 +41,7 @@ _LOST = (
     | Flag.ONLY_TAIL
     | Flag.INDUCTANCE
     | Flag.NOT_DETERMINED
+    | Flag.CONTACT
 )
 _WIDE = 0.3
 """Half the interval of a resistance, as a share of it, from which it is not determined."""
@@ -254,11 +255,13 @@ def _along_surface(r: float, tau: float, phi: float, r_series: float) -> float:
 
 def _table(rows: Chosen, geometry: Geometry, contact: Array, quantile: Array, arcs: pd.DataFrame) -> pd.DataFrame:
     count = len(rows.x)
-    total = rows.total - contact
+    too_much = (contact > 0) & (rows.total <= contact)
+    total = np.where(too_much, np.nan, rows.total - contact)
     half = quantile * rows.deviation
     low, high = np.minimum(total - half, rows.other - contact), np.maximum(total + half, rows.other - contact)
     other = (np.abs(rows.other - rows.total) > half) & ((rows.status & int(Flag.LOOSE_TAIL)) == 0)
     status = rows.status | np.where(other, int(Flag.MODEL), 0)
+    status |= np.where(too_much, int(Flag.CONTACT), 0)
     known = np.isfinite(total)
     # the square of the optimality, times the number of data, is what χ² may still fall by
     lost = (total <= 0) | (half > _WIDE * total) | (rows.optimality > 0.03)

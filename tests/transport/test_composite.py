@@ -146,6 +146,16 @@ def test_separators_and_contacts_are_subtracted_with_their_errors():
         drt.composite(spectra, "ii", separator=drt.Spectra(FREQUENCY[1:], separator.impedance[:, 1:]))
 
 
+def test_what_shows_nothing_of_some_parameters_does_not_harm_the_others():
+    frequency = np.logspace(6, -2, 40)
+    circuits = (Resistor(1e-3) + Inductor(1e-6), line(360.0, 107.0, "ii"))
+    z = [electrodes(one, noise=1e-3, frequency=frequency).impedance[0] for one in circuits]
+    states = {name: [value] * 2 for name, value in GEOMETRY.items()}
+    table = drt.composite(drt.Spectra(frequency, np.stack(z), states), "ii", contact=(1e-4, 1e-5)).table
+    assert table["status"][0] & int(Flag.MISFIT | Flag.NOT_DETERMINED)
+    assert table["r_ion"][1] == pytest.approx(360, rel=0.03)
+
+
 @pytest.mark.slow
 def test_what_is_no_line_is_flagged():
     strange = Resistor(10) + ZARC(50, 1e-4, 0.95) + ZARC(50, 1.0, 0.95) + Inductor(1e-6)

@@ -121,6 +121,13 @@ def test_errors_of_fit_and_of_geometry_are_kept_apart():
     assert round_["sigma_geometry_error"] / round_["sigma"] == pytest.approx(0.02)
 
 
+def test_contacts_of_more_than_all_that_was_measured_are_flagged():
+    table = drt.conductivity(pellets(ARCS + TAIL, 2).with_states(contact_resistance=[1e4, 5.0])).table
+    assert table["remarks"].tolist() == ["contact", "ok"]
+    assert table.loc[0, ["r_total", "r_total_low", "r_total_high", "sigma", "sigma_low"]].isna().all()
+    assert "give it in ohm" in Flag.CONTACT.message
+
+
 def test_contacts_are_subtracted():
     found = [
         drt.conductivity(pellets(ARCS + TAIL, contact_resistance=own), contact=20).table.iloc[0] for own in (None, 5.0)

@@ -180,3 +180,40 @@ def test_bad_input_is_refused():
 def test_impossible_traces_are_refused(time, voltage, words):
     with pytest.raises(drt.InputError, match=words):
         drt.Trace(time, voltage, voltage)
+
+
+def rounded(voltage, digit, noise, rng, r=987.0):
+    """A step whose current was written with a last digit, in A."""
+    time = np.arange(60.0)
+    current = voltage / r * (1 + 0.5 * np.exp(-time / 3)) + noise * rng.standard_normal(time.size)
+    return drt.Trace(time, np.full(time.size, voltage), np.round(current / digit) * digit, {"cell": "A"})
+
+
+@pytest.mark.parametrize(
+    ("digits", "noise"),
+    [((1e-6, 1e-6, 1e-12, 1e-12), (1e-8, 1e-8, 1e-6, 1e-6)), ((1e-6,) * 4, (1e-8,) * 4)],
+    ids=["two of four", "all"],
+)
+def test_a_current_that_was_rounded_is_not_exact(digits, noise):
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        voltages = rng.uniform(0.9, 1.1, 4) * (-0.1, 0.1, 0.05, -0.05)
+        found = drt.polarisation([rounded(*each, rng) for each in zip(voltages, digits, noise, strict=True)])
+        row = found.table.iloc[0]
+        if np.isfinite(row["resistance_low"]):
+            covered.append(row["resistance_low"] <= 987 <= row["resistance_high"])
+    assert len(covered) > 50
+    assert np.mean(covered) > 0.85
+
+
+def test_a_step_of_no_current_at_all_does_not_harm_the_others():
+    rng = np.random.default_rng(0)
+    steps = [rounded(voltage, 1e-12, 1e-6, rng) for voltage in (-0.1, 0.1, 0.05, -0.05)]
+    still = drt.Trace(np.arange(60.0), np.zeros(60), np.zeros(60), {"cell": "A"})
+    row = drt.polarisation([*steps, still]).table.iloc[0]
+    assert row["resistance"] == pytest.approx(987, rel=0.01)
+    assert row["resistance_low"] < 987 < row["resistance_high"]
+    # Steps that are all exact have no error to weigh them by.
+    exact = [drt.Trace(np.arange(60.0), np.full(60, v), np.full(60, v / 987), {"cell": "A"}) for v in (0.1, -0.1, 0.05)]
+    assert drt.polarisation([*exact, still]).table["resistance"][0] == pytest.approx(987, rel=1e-9)
