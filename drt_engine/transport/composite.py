@@ -354,10 +354,10 @@ def _table(found: _Fitted, states: pd.DataFrame, connection: Connection, level: 
         pair = (columns[f"r_ion{end}"], columns[f"r_e{end}"])
         for name, value in zip(("rail_large", "rail_small"), (pair, pair[::-1]), strict=True):
             columns[f"{name}{end}"] = np.where(larger, *value)
-    blank = failed | (lost & (connection == "ie"))
+    # Of two rails of which one is not known, nobody knows which is larger.
     for name in ("r_ion", "r_e", "rail_large", "rail_small"):
         for end in ("", "_low", "_high"):
-            hidden = blank | (connection == "ie") if name in ("r_ion", "r_e") else blank
+            hidden = failed | (connection == "ie") if name in ("r_ion", "r_e") else failed | lost
             columns[f"{name}{end}"] = np.where(hidden, np.nan, columns[f"{name}{end}"])
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.sqrt(covariance[:, 0, 0] * covariance[:, 1, 1])

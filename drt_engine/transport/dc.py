@@ -234,7 +234,7 @@ def _errors(steady: Array, error: Array) -> Array | None:
     A signal that stays at one value to the last digit is one that was rounded, and its scatter says nothing of its
     error: it is taken for that of the step whose error is largest.
     """
-    constant = error <= _ROUNDING * np.max(np.abs(steady), initial=0.0)
+    constant = error <= max(_ROUNDING * np.max(np.abs(steady), initial=0.0), math.sqrt(np.finfo(float).tiny))
     return None if constant.all() else np.where(constant, error[~constant].max(), error)
 
 

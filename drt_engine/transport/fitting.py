@@ -29,6 +29,8 @@ _CLOSE, _ROUGH = 1e-12, 1e-6
 _SCREENING = 15
 """Steps of a fit from each of several starts, after which they are compared: only the best one goes on to the end."""
 _MOST_DAMPING = 1e12
+_UNSEEN = 1e-30
+"""Least length of the derivatives of all residuals by a parameter, instead of none: what has no effect is not known."""
 """Damping from which a step changes no digit, and a fit ends."""
 
 
@@ -179,7 +181,10 @@ def _finished(x: Array, r: Array, jacobian: Array, chi2: Array, bounds: tuple[Ar
     place = np.arange(x.shape[1])
     # parameters that the data do not determine at all have a large variance, not an infinite one
     hessian[:, place, place] += 1e-13
+    unseen = ~np.any(jacobian, axis=1)
+    scale = np.where(unseen, _UNSEEN, np.maximum(scale, _UNSEEN))
     covariance = np.linalg.inv(hessian) / (scale[:, :, None] * scale[:, None, :])
-    covariance = np.where(held[:, :, None] | held[:, None, :], 0.0, covariance)
+    known = held & ~unseen
+    covariance = np.where(known[:, :, None] | known[:, None, :], 0.0, covariance)
     size = np.sqrt(np.maximum(chi2, np.finfo(float).tiny))
     return Fits(x, chi2, covariance, np.max(np.abs(gradient), axis=1) / size, r.shape[1] - np.sum(~held, axis=1))

@@ -152,8 +152,18 @@ def test_what_shows_nothing_of_some_parameters_does_not_harm_the_others():
     z = [electrodes(one, noise=1e-3, frequency=frequency).impedance[0] for one in circuits]
     states = {name: [value] * 2 for name, value in GEOMETRY.items()}
     table = drt.composite(drt.Spectra(frequency, np.stack(z), states), "ii", contact=(1e-4, 1e-5)).table
-    assert table["status"][0] & int(Flag.MISFIT | Flag.NOT_DETERMINED)
+    assert table["remarks"][0] == "not determined"
     assert table["r_ion"][1] == pytest.approx(360, rel=0.03)
+
+
+@pytest.mark.parametrize("connection", ["ee", "ii"])
+def test_a_rail_that_has_no_effect_at_all_is_not_known(connection):
+    frequency = np.logspace(6, -2, 40)
+    alone = electrodes(Resistor(1e-3) + Inductor(1e-6), 12, noise=1e-3, frequency=frequency)
+    for contact in (0.0, (1e-4, 1e-5)):
+        table = drt.composite(alone, connection, contact=contact).table
+        assert np.all(table["status"].to_numpy() & int(Flag.NOT_DETERMINED))
+        assert table["rail_large"].isna().all()
 
 
 @pytest.mark.slow
