@@ -23,6 +23,8 @@ _CERTAIN = 3.0
 """Factor from a limit within which it is not certain on which side an arc is."""
 _BOUNDARY = 1e-8
 """C·L/A, F/cm, up to which an arc is one of bulk or grain boundary."""
+_INTERFACE = 1e-7
+"""C·L/A, F/cm, from which arcs are mostly those of an interface with an electrode, as in the classes of pellets."""
 
 _LEAST_N, _LEAST_PHI = 0.3, 0.4
 """Smallest exponent of the tail and of an arc: a flatter tail or arc cannot be told from a resistance."""
@@ -57,7 +59,8 @@ class PelletFits:
         """Which arcs are the pellet's, shape (K, m), and of which that is not certain; others are the electrode's.
 
         An arc is the pellet's if it is larger than the tail at its frequency, so that there is a valley between them;
-        or, where the geometry is known, if it has a capacitance that grain boundaries have.
+        or, where the geometry is known, if it has a capacitance that grain boundaries have. With one that electrodes
+        have it is not certain.
 
         Parameters
         ----------
@@ -68,6 +71,7 @@ class PelletFits:
         with np.errstate(invalid="ignore"):
             normalised = np.exp(self.part("tau") - self.part("r")) * factor[:, None]
             near = (share > 1 / _CERTAIN) & (share < _CERTAIN) & ~(normalised < _BOUNDARY / _CERTAIN)
+            near |= (share < 1) & (normalised > _INTERFACE)
             return (share < 1) | (normalised < _BOUNDARY), near
 
     def total(self, counted: NDArray[np.bool_]) -> tuple[Array, Array]:

@@ -58,7 +58,8 @@ _MESSAGES = {
     "interval reaches the resistance that it would have.",
     Flag.MISFIT: "The residual has a structure that is not noise; intervals are widened by its correlation.",
     Flag.NOT_DETERMINED: "The data do not determine the value.",
-    Flag.LOOSE_TAIL: "An arc has nearly the capacitance of the tail: whether it is the electrolyte's is not certain.",
+    Flag.LOOSE_TAIL: "An arc has nearly the capacitance of the tail, or that of an interface with an electrode: it may "
+    "be the electrolyte's or not.",
     Flag.NOT_STEADY: "The steady state was not reached: hold for longer. The value given is a bound.",
     Flag.EXCHANGE: "The spectrum does not change when R_ion and R_e are exchanged: which is which needs a measurement "
     "by direct current, or between electrodes of one kind.",

@@ -258,7 +258,9 @@ def _table(rows: Chosen, geometry: Geometry, contact: Array, quantile: Array, ar
     too_much = (contact > 0) & (rows.total <= contact)
     total = np.where(too_much, np.nan, rows.total - contact)
     half = quantile * rows.deviation
-    low, high = np.minimum(total - half, rows.other - contact), np.maximum(total + half, rows.other - contact)
+    # The other resistance that may be meant has about the same error.
+    other_total = rows.other - contact
+    low, high = np.minimum(total, other_total) - half, np.maximum(total, other_total) + half
     other = (np.abs(rows.other - rows.total) > half) & ((rows.status & int(Flag.LOOSE_TAIL)) == 0)
     status = rows.status | np.where(other, int(Flag.MODEL), 0)
     status |= np.where(too_much, int(Flag.CONTACT), 0)

@@ -121,6 +121,14 @@ def test_errors_of_fit_and_of_geometry_are_kept_apart():
     assert round_["sigma_geometry_error"] / round_["sigma"] == pytest.approx(0.02)
 
 
+def test_an_arc_with_the_capacitance_of_an_interface_may_be_the_electrodes():
+    # 2 µF for 0.05 cm and 0.785 cm²: larger than the tail at its frequency, and no grain boundary.
+    circuit = ZARC(79e3, 5.5e-6, 0.99) + ZARC(13e3, 0.026, 0.96) + ConstantPhase(2.1e-5, 0.86)
+    table = drt.conductivity(pellets(circuit, 20, 0.003, frequency=np.logspace(6.2, -1.6, 79))).table
+    assert np.all(table["status"].to_numpy() & int(Flag.LOOSE_TAIL))
+    assert np.mean((table["r_total_low"] < 79e3) & (table["r_total_high"] > 92e3)) >= 0.9
+
+
 def test_contacts_of_more_than_all_that_was_measured_are_flagged():
     table = drt.conductivity(pellets(ARCS + TAIL, 2).with_states(contact_resistance=[1e4, 5.0])).table
     assert table["remarks"].tolist() == ["contact", "ok"]
