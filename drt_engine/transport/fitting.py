@@ -29,9 +29,9 @@ _CLOSE, _ROUGH = 1e-12, 1e-6
 _SCREENING = 15
 """Steps of a fit from each of several starts, after which they are compared: only the best one goes on to the end."""
 _MOST_DAMPING = 1e12
+"""Damping from which a step changes no digit, and a fit ends."""
 _UNSEEN = 1e-30
 """Least length of the derivatives of all residuals by a parameter, instead of none: what has no effect is not known."""
-"""Damping from which a step changes no digit, and a fit ends."""
 
 
 @dataclass(frozen=True)
