@@ -50,7 +50,8 @@ _MESSAGES = {
     Flag.ABOVE_WINDOW: "The arc lies above the highest frequency: what is given is the intercept, which is the total "
     "resistance and not that of the bulk.",
     Flag.BELOW_WINDOW: "The slowest arc does not close within the window: measure at lower frequencies.",
-    Flag.NO_TAIL: "No blocking tail is seen, so that slower arcs may follow: measure at lower frequencies.",
+    Flag.NO_TAIL: "No blocking tail is seen, or one with the capacitance of a grain boundary, so that slower arcs may "
+    "follow: measure at lower frequencies.",
     Flag.ONLY_TAIL: "The blocking tail is larger than the resistance at all frequencies: measure at higher ones.",
     Flag.INDUCTANCE: "The inductance hides the resistance: subtract a short-circuit measurement, or use shorter leads.",
     Flag.MODEL: "Another number of arcs describes the data better and has another resistance; the interval reaches it.",

@@ -40,10 +40,13 @@ class Geometry:
         Thickness over area, 1/cm; NaN where one is missing.
     error : ndarray, shape (K,)
         Standard deviation of the factor over the factor; zero where no errors are given.
+    area : ndarray, shape (K,)
+        cm²; NaN where it is missing.
     """
 
     factor: Array
     error: Array
+    area: Array
 
 
 def geometry_of(states: pd.DataFrame) -> Geometry:
@@ -79,7 +82,7 @@ def geometry_of(states: pd.DataFrame) -> Geometry:
     of_area = np.where(np.isfinite(values["area"]), of_area, 2 * errors["diameter"] / values["diameter"])
     of_thickness = errors["thickness"] / values["thickness"]
     error = np.hypot(np.nan_to_num(of_area), np.nan_to_num(of_thickness))
-    return Geometry(values["thickness"] / area, error)
+    return Geometry(values["thickness"] / area, error, area)
 
 
 def temperatures_of(states: pd.DataFrame) -> Array:

@@ -33,6 +33,8 @@ CLASSES = (
 .. [1] After J. T. S. Irvine, D. C. Sinclair, A. R. West, Adv. Mater. 2 (1990) 132.
 """
 
+_BLOCKING = 1e-7
+"""F/cm², below which no electrode blocks: its double layer has 1e-6 to 1e-5."""
 _LOST = (
     Flag.NO_DATA
     | Flag.GEOMETRY
@@ -211,8 +213,19 @@ def _of_grid(
         resistance = np.where(np.isfinite(own), own, resistance)
     quantile = stdtrit(np.maximum(rows.freedom, 1), 0.5 + level / 2)
     arcs = _arc_table(rows, geometry, quantile)
+    rows.status |= np.where(_is_no_tail(rows, geometry, 2 * np.pi * spectra.frequency[-1]), int(Flag.NO_TAIL), 0)
     table = _table(rows, geometry, resistance, quantile, arcs)
     return with_states(table, states), arcs, rows.x
+
+
+def _is_no_tail(rows: Chosen, geometry: Geometry, omega: float) -> NDArray[np.bool_]:
+    """Tell where the tail has the capacitance of a grain boundary at the lowest frequency, and of no electrode.
+
+    It is then the flank of an arc that does not close, and what was found is the resistance before it.
+    """
+    elastance, n = np.array([one[2:4] for one in rows.x]).T
+    tail = np.exp(-elastance) * omega ** (n - 1)
+    return np.asarray((tail * geometry.factor < CLASSES[2][0]) & (tail < _BLOCKING * geometry.area))
 
 
 def _arc_table(rows: Chosen, geometry: Geometry, quantile: Array) -> pd.DataFrame:
