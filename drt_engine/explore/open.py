@@ -72,7 +72,7 @@ def application(
 
     served = serve(page, title, port)
     # What the first page shows is read, and compiled code loaded, while the browser starts.
-    Thread(target=_warmed, args=(source, begun, served.asked, imported), daemon=True).start()
+    Thread(target=_warmed, args=(begun, served.asked, imported), daemon=True).start()
 
     def close() -> None:
         for one in pages:
@@ -82,18 +82,18 @@ def application(
     return served
 
 
-def _warmed(source: Source | None, begun: list[Session], asked: Event, imported: Event) -> None:
+def _warmed(begun: list[Session], asked: Event, imported: Event) -> None:
     """Import what inverts, and read what the first page shows; what it shows last only while nobody has asked for it.
 
     What inverts is half of all that is imported; to list files and to serve a page, nothing of it is needed. A page
     that is asked for before begins with what was measured.
     """
-    session = None if source is None else Session(source)
+    session = begun[0] if begun else None
     if session is not None:
         if asked.wait(_PATIENCE):
             imported.set()
             return
-        begun[:] = [session]
+        session.measured = False
     try:
         import_module("drt_engine.explore.start" if session is None else "drt_engine.result")
     finally:

@@ -69,15 +69,16 @@ def grids_of(spectra: Spectra | Mapping[str, Spectra] | Iterable[Spectra]) -> li
     InputError
         For something else, and for none.
     """
-    if isinstance(spectra, Spectra):
-        return [spectra]
     try:
-        parts = list(spectra.values() if isinstance(spectra, Mapping) else spectra)
+        own = [spectra] if isinstance(spectra, Spectra) else spectra
+        parts = list(own.values() if isinstance(own, Mapping) else own)
     except TypeError as error:
         raise InputError(f"spectra must be Spectra, or several of them; got {type(spectra).__name__}.") from error
     if not parts or not all(isinstance(part, Spectra) for part in parts):
         raise InputError("spectra must be Spectra, or several of them; got something else, or none.")
-    return parts
+    if not any(map(len, parts)):
+        raise InputError("there is no spectrum; expected one at least. Was a choice made that none fits?")
+    return [part for part in parts if len(part)]
 
 
 def fitted(spectra: Spectra, most: int, factor: Array) -> Chosen:

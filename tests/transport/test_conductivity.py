@@ -141,6 +141,14 @@ def test_a_grain_boundary_that_does_not_close_is_no_tail():
     assert drt.conductivity(pellets(circuit, frequency=frequency, area=None)).table["sigma"].isna().all()
 
 
+def test_no_spectrum_at_all_is_refused_and_a_grid_without_any_is_left_out():
+    one = pellets(ARCS + TAIL)
+    for find in (drt.conductivity, lambda none: drt.composite(none, "ee")):
+        with pytest.raises(drt.InputError, match="there is no spectrum"):
+            find(one[:0])
+    assert drt.conductivity([one[:0], one]).table["spectrum"].tolist() == [0]
+
+
 def test_contacts_of_more_than_all_that_was_measured_are_flagged():
     table = drt.conductivity(pellets(ARCS + TAIL, 2).with_states(contact_resistance=[1e4, 5.0])).table
     assert table["remarks"].tolist() == ["contact", "ok"]
