@@ -336,7 +336,7 @@ class LogModels:
         if found[1].evidence < plain.evidence + chosen.model.excused(*search.problem, plain) + margin:
             return chosen, fit, False
         placed, tail_uncertain = self._tail_beside(search, (found, ends))
-        return *search.expected(*placed), tail_uncertain
+        return *self._as_data_are(problem, search.problem, search.expected(*placed)), tail_uncertain
 
     def _tail_beside(self, search: "_Search", placed: _Placed) -> tuple[_Placed, bool]:
         """Choose the tail again: without negative γ, another one stood for some of the loop."""
@@ -370,7 +370,8 @@ class LogModels:
                 simple, at = search.move(one, pair, _likelier)
                 if 0 < at[0] < at[1] < whole:
                     continue
-                least = found[1].evidence - _LIKELY if _jumps(simple) or not _jumps(found) else -np.inf
+                margin = _LIKELY if _jumps(simple) or not _jumps(found) else _CLEAR
+                least = found[1].evidence - margin
                 if _as_likely(simple, found, least):
                     found, ends = simple, at
         return found, ends
@@ -387,6 +388,15 @@ class LogModels:
         if self._reciprocal or found >= least or not np.isnan(given[:2]).all():
             return problem
         return b, parts, np.array([least, fit.hyper[1], given[2]])
+
+    def _as_data_are(self, problem: _Problem, raised: _Problem, found: _Solved) -> _Solved:
+        """Solve again with the noise of the data, where it has been raised, unless that has other peaks."""
+        again = None if raised is problem else found[0].refit(problem)
+        if again is None or again.residual > OPTIMALITY_TOLERANCE:
+            return found
+        sharper = found[0], again
+        same = _extrema(sharper) == _extrema(found) and _jumps(sharper) <= _jumps(found)
+        return sharper if same else found
 
     def _one(self, problem: _Problem, terms: Terms, ends: tuple[int, int]) -> _Solved | None:
         """Solve with γ negative in one range; None where that cannot be."""
@@ -570,6 +580,12 @@ def _jumps(one: _Solved) -> bool:
         if largest in (first - (first == 0), last - 1 + (last == whole)):
             return True
     return False
+
+
+def _extrema(one: _Solved) -> int:
+    """How many maxima and minima γ has."""
+    gamma = one[0].signs * one[1].values[: one[0].signs.size]
+    return int(np.count_nonzero(np.diff(np.sign(np.diff(gamma)))))
 
 
 def _likelier(one: _Solved, best: _Solved) -> bool:

@@ -573,16 +573,18 @@ def test_the_flank_below_a_negative_peak_is_that_of_a_zarc_element():
     np.testing.assert_array_equal(_hidden(np.abs(rows)), 0)
 
 
-def test_a_loop_between_ideal_elements_is_found_where_no_first_range_goes_through_zero():
+@pytest.mark.parametrize(("noise", "most"), [(1e-3, 1.35), (3e-3, 1.2)])
+def test_a_loop_between_ideal_elements_is_found_where_no_first_range_goes_through_zero(noise, most):
     # As mock circuit 13 of V. Yrjänä, J. Bobacka, Electrochim. Acta 504 (2024) 144951, with ideal elements.
     frequency = np.logspace(4, -2, 61)
     s = 2j * np.pi * frequency
     z = 70 + 200 / (1 + 0.5 * s) + 100 / (1 + 0.01 * s) + 1 / (1 / 50 + 1 / (300 * s))
     rng = np.random.default_rng(1)
-    z = z * (1 + 3e-3 * (rng.normal(size=(2, s.size)) + 1j * rng.normal(size=(2, s.size))))
+    z = z * (1 + noise * (rng.normal(size=(6, s.size)) + 1j * rng.normal(size=(6, s.size))))
     result = drt.invert(drt.Spectra(frequency, z), drt.LogGaussian(sign="both"))
     assert not (result.status & Status.MISFIT).any()
-    np.testing.assert_allclose(result.residual, 3e-3 * np.sqrt(2), rtol=0.2)
+    left = result.residual / (noise * np.sqrt(2))
+    assert ((left > 0.8) & (left < most)).all(), left
     np.testing.assert_allclose(result.r_pol, 250, rtol=0.02)
     assert ((result.peaks()["r"] < 0).groupby(result.peaks()["spectrum"]).sum() == 1).all()
 
