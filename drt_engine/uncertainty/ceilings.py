@@ -97,7 +97,8 @@ def largest_allowed(matrix: Array, weights: Array, solution: Array, logs: int, e
     A coefficient can only grow where others make room for it, and those that are not negative make room by what they
     have. So a coefficient x_m may grow at the expense of the ones that are at least as large as it becomes, and of the
     series elements: by 1.96 standard deviations of x_m in the least-squares problem of these, those of a normal
-    distribution that hold 95 %. Where all others are small, that is the plain limit of detection.
+    distribution that hold 95 %. Where up to sixteen make room, and x_m becomes more than three times as large, none of
+    them becomes negative. Where all others are small, that is the plain limit of detection.
 
     Parameters
     ----------

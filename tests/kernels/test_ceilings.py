@@ -2,10 +2,27 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq, lsq_linear
 
 from drt_engine.uncertainty.ceilings import Ceilings, largest_allowed
 
 QUANTILE = 1.96
+
+
+def growth(columns, room, i, j):
+    """By how much coefficient j may grow at the expense of the first i, which have that much room: by bisection."""
+    if i == 0 or np.isinf(room[:i]).all():
+        return np.inf
+    bounds = -room[:i], np.full(i, np.inf)
+
+    def distance(t):
+        left = lsq_linear(columns[:, :i], -t * columns[:, j], bounds, method="bvls", tol=1e-14)
+        return np.sqrt(2.0 * left.cost) - QUANTILE
+
+    top = 1e-6
+    while distance(top) < 0.0:
+        top *= 2.0
+    return brentq(distance, 0.0, top, rtol=1e-9)
 
 
 def by_whole_factor(matrix, weights, solution, logs):
@@ -13,13 +30,18 @@ def by_whole_factor(matrix, weights, solution, logs):
     room = np.abs(solution)
     room[logs:] = np.inf
     order = np.argsort(-room, kind="stable")
-    columns = (matrix * weights[:, None])[:, order]
+    columns, room = (matrix * weights[:, None])[:, order], room[order]
     factor = np.linalg.qr(columns, mode="r").T
     limits = np.empty(room.size)
-    for i, j in enumerate(order):
-        left = (columns[:, i] ** 2).sum() - np.append(0.0, np.cumsum(factor[i, :i] ** 2))
-        value = room[j] + QUANTILE / np.sqrt(left)
-        limits[j] = value[np.argmax(value >= room[order[: i + 1]])]
+    for j, place in enumerate(order):
+        for i in range(j + 1):
+            more = QUANTILE / np.sqrt((columns[:, j] ** 2).sum() - (factor[j, :i] ** 2).sum())
+            gap = room[i] - room[j] if room[j] < room[i] else 0.0
+            if more >= gap and 2.0 * room[j] < more:
+                more = min(more, max(2.0 * room[j], growth(columns, room, i, j)))
+            if more >= gap:
+                limits[place] = min(room[j] + more, room[i - 1] if i > 0 else np.inf)
+                break
     return limits[:logs]
 
 
@@ -34,6 +56,28 @@ def test_limits_are_those_of_the_whole_factor(size):
     found = largest_allowed(matrix, weights, solution, size - 2)
     expected = [by_whole_factor(matrix, *one, size - 2) for one in zip(weights, solution, strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fall", [1.0, 2.0, 4.0])
+def test_beside_a_sharp_peak_none_gives_more_than_it_has(fall):
+    omega, tau = np.logspace(-3, 3, 31), 10.0 ** (0.1 * np.arange(-12, 13))
+    kernel = 1 / (1 + 1j * omega[:, None] * tau)
+    matrix = np.hstack([np.vstack([kernel.real, kernel.imag]), np.repeat([[1.0, 0.0], [0.0, 1.0]], 31, axis=0)])
+    solution = np.append(100.0 * np.exp(-fall * np.abs(np.arange(25) - 11.7)), [10.0, 1.0])
+    weights = np.full(62, 30.0)
+    found = largest_allowed(matrix, weights[None], solution[None], 25)[0]
+    np.testing.assert_allclose(found, by_whole_factor(matrix, weights, solution, 25), rtol=1e-4)
+    # Nothing that is not negative fits better and has more: by the whole problem, at twice the distance.
+    data = weights * (matrix @ solution)
+    columns = matrix * weights[:, None]
+    for m in range(25):
+        at = found[m] + 1e-3
+        left = lsq_linear(
+            np.delete(columns, m, axis=1),
+            data - at * columns[:, m],
+            (np.append(np.zeros(24), [-np.inf, -np.inf]), np.inf),
+        )
+        assert np.sqrt(2.0 * left.cost) < 2.0 * QUANTILE
 
 
 def problem(size=19, rows=5):
