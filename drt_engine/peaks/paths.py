@@ -65,6 +65,9 @@ rejected."""
 _MOST_LEFT_OUT = 0.25
 """If more of a series is left out, its spectra have nothing in common."""
 
+_NOISE_ROUNDS = 5
+"""How often noise and weights of outliers are found from each other: they change by less than 1 % after that."""
+
 _NOISIER = 4.0
 """If paths leave so many times the variance that most spectra leave alone, their spectra have nothing in common, and by
 the noise of the paths that could not be seen."""
@@ -287,8 +290,11 @@ class _Paths:
     @property
     def _strength(self) -> float:
         """Reciprocal of the variance of the weighted data, by which their squares are multiplied."""
-        information = _INFORMATION if self.data.robust and not self.data.known else 1.0
-        return self.trust * information / self.scale
+        return self.trust * self._information / self.scale
+
+    @property
+    def _information(self) -> float:
+        return _INFORMATION if self.data.robust and not self.data.known else 1.0
 
     def _gradient(self) -> Array:
         out = self._strength * np.einsum("kpn,kn->kp", self.jac, self.residual) + self.flat * (self.theta - self.start)
@@ -416,15 +422,24 @@ class _Paths:
         if not self.data.known:
             self.scale = max(float((self.share * square).sum()) / spare, 1e-300)
         if self.data.robust:
-            away = _FREEDOM + square / self.scale
-            top = np.minimum(20.0 / away, 1.0) if self.data.known else (_FREEDOM + 2.0) / away
-            self.share = np.where(here, np.maximum(top, 1e-9), 1.0)
-        products = sum(
-            float((part[:, 1:] * part[:, :-1]).sum()) for part in (self.residual[:, :points], self.residual[:, points:])
-        )
-        rho = min(max(products / max(float((self.residual**2).sum()), 1e-300), 0.0), 0.9)
-        self.trust = (1.0 - rho) / (1.0 + rho)
+            self.share = np.where(here, self._outlying(square / self.scale), 1.0)
+        self.trust = self._trusted(self.residual)
         return max(abs(math.log(self.scale / before[0])), abs(math.log(self.trust / before[1])))
+
+    def _outlying(self, square: Array) -> Array:
+        """Weights of points with such squares of residuals, in variances of the noise."""
+        away = _FREEDOM + square
+        return np.maximum(np.minimum(20.0 / away, 1.0) if self.data.known else (_FREEDOM + 2.0) / away, 1e-9)
+
+    @staticmethod
+    def _trusted(residual: Array) -> float:
+        """Share of the data that are independent, by the correlation of neighbouring residuals."""
+        points = residual.shape[1] // 2
+        products = sum(
+            float((part[:, 1:] * part[:, :-1]).sum()) for part in (residual[:, :points], residual[:, points:])
+        )
+        rho = min(max(products / max(float((residual**2).sum()), 1e-300), 0.0), 0.9)
+        return (1.0 - rho) / (1.0 + rho)
 
     def _evaluate_first(self) -> None:
         self.determined = np.full(len(self.theta), float(self.theta.shape[1]))
@@ -481,34 +496,48 @@ class _Paths:
         """Leave out spectra that the paths do not describe as well as they are described alone."""
         limit = np.array([chdtri(max(size, 1.0), _DOUBT) for size in singles[1].astype(float)])
         alone = self._alone(singles)
+        squares = (np.tile(self.share, 2) * alone**2).sum(axis=1)
         left = np.median((self.residual**2).sum(axis=1) / np.maximum(2 * self.used, 1))
-        if left > _NOISIER * np.median(alone / np.maximum(2 * self.used - singles[1], 1)):
+        if left > _NOISIER * np.median(squares / np.maximum(2 * self.used - singles[1], 1)):
             return None
-        fitted = self._excess(alone) <= limit
+        fitted = self._excess(alone, singles[1]) <= limit
         if not fitted.all():
             if np.count_nonzero(~fitted) > _MOST_LEFT_OUT * len(fitted):
                 return None
             self.data.weights[~fitted] = 0.0
             self.used = np.count_nonzero(self.data.weights, axis=1)
             self.fit()
-            fitted &= self._excess(self._alone(singles)) <= limit
+            fitted &= self._excess(self._alone(singles), singles[1]) <= limit
         return self.result(fitted)
 
     def _alone(self, singles: tuple[Array, NDArray[np.int64]]) -> Array:
-        """Sum of squares that each spectrum has with its own elements."""
-        root = np.sqrt(np.tile(self.share, 2))
-        alone = np.zeros(len(self.theta))
+        """Weighted residuals that each spectrum has with its own elements, shape (K, 2F)."""
+        alone = self.data.z * self.data.weights
         for k, size in enumerate(singles[1]):
-            jac, res = np.empty((size, self.data.z.shape[1])), np.empty(self.data.z.shape[1])
-            one = (self.data.x, self.data.z[k], self.data.weights[k] * root[k])
             if size:
-                alone[k] = kernels.evaluate(singles[0][k, :size].copy(), self.data.model, one, jac, res)
+                one = self.data.x, self.data.z[k], self.data.weights[k]
+                jac = np.empty((size, self.data.z.shape[1]))
+                kernels.evaluate(singles[0][k, :size].copy(), self.data.model, one, jac, alone[k])
         return alone
 
-    def _excess(self, alone: Array) -> Array:
-        """By how much the sum of squares of each spectrum is larger than alone, in what is expected of noise."""
-        here = (self.residual**2).sum(axis=1)
-        return np.asarray(self._strength * (here - alone))
+    def _excess(self, alone: Array, sizes: NDArray[np.int64]) -> Array:
+        """By how much the sum of squares of each spectrum is larger than alone, in what is expected of noise.
+
+        Noise, its correlation and outliers are those that spectra have alone: where paths do not describe a spectrum,
+        all of it is an outlier to them, and what they leave of it makes the noise look correlated.
+        """
+        points = self.data.x.size
+        own = self.residual**2 / np.tile(np.maximum(self.share, 1e-12), 2)
+        square = alone[:, :points] ** 2 + alone[:, points:] ** 2
+        here, spare = self.data.weights[:, :points] > 0.0, max(float(self.used.sum() - sizes.sum()), 1.0)
+        share, scale = np.ones_like(square), 1.0
+        for _ in range(_NOISE_ROUNDS):
+            if not self.data.known:
+                scale = max(float((share * square)[here].sum()) / spare, 1e-300)
+            if self.data.robust:
+                share = self._outlying(square / scale)
+        strength = self._trusted(alone * np.tile(np.sqrt(share), 2)) * self._information / scale
+        return np.asarray(strength * (np.tile(share, 2) * (own - alone**2)).sum(axis=1))
 
     def _in_common(self, fitted: NDArray[np.bool_]) -> tuple[float, float]:
         """By how much residuals that all states have in common widen variances, and their correlation.

@@ -89,6 +89,20 @@ def test_processes_that_cross_keep_their_resistances(arcs, frequency, seed):
         np.testing.assert_allclose(own["r"], exact[:, 0], rtol=0.1)
 
 
+def test_a_process_that_has_gone_is_not_drawn_on_by_its_neighbours():
+    """Where paths describe nothing of two spectra of five, all of them is an outlier, which must not excuse it."""
+    x, r = np.linspace(0.0, 1.0, 5), np.array([21.5, 17.0, 13.4, 0.0, 0.0])
+    frequency = np.geomspace(1e5, 1e-2, 61)
+    z = 10.0 + r[:, None] * zarc(frequency, 1.0, 0.42, 0.93)
+    z = ProportionalNoise(9e-4).add(z, np.random.default_rng(3))
+    for method in (drt.LogGaussian(along="voltage"), drt.Tikhonov(shared=True)):
+        result = drt.invert(drt.Spectra(frequency, z, {"voltage": x}), method)
+        found = result.deconvolve(along="voltage", together=True)
+        assert (found.misfit < 5e-3).all()
+        total = found.elements.groupby("spectrum")["r"].sum().reindex(range(5), fill_value=0.0)
+        np.testing.assert_allclose(total, r, atol=0.1)
+
+
 def test_paths_do_not_depend_on_units_or_the_order_of_rows(joint, spectra, together):
     order = np.array([3, 0, 7, 1, 6, 2, 5, 4])
     turned = joint[order].deconvolve()
