@@ -284,7 +284,9 @@ class Chain:
         length = states // lines
         for blocks in (matrix.own, matrix.off):
             flat = blocks[:states].reshape(lines, -1)
-            blocks[states:] = ((self.courses**2) @ flat).reshape(blocks[states:].shape)
+            # The upper half does not count and holds what was left in memory: in other digits, that may be anything.
+            with np.errstate(invalid="ignore", over="ignore"):
+                blocks[states:] = ((self.courses**2) @ flat).reshape(blocks[states:].shape)
         rows = np.flatnonzero(self.terms.kind > 0)
         state, curved = self._differences.state[rows], self._curvature.curved[rows]
         place, number = state[:, 0] % length, np.maximum(state, 0) // length

@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 import drt_engine as drt
 from drt_engine.series import sheets_of
+from drt_engine.solvers.blocks import BlockMatrix
 from drt_engine.status import Status
 
 from .conftest import FREQUENCY, measured, truth
@@ -141,6 +142,20 @@ def test_the_order_of_rows_does_not_matter(ageing):
 
 
 @pytest.mark.slow
+def test_what_was_left_in_memory_does_not_matter(ageing, across, monkeypatch):
+    """Blocks in single precision share the memory of those in double precision, whose upper halves are not cleared."""
+    whole = BlockMatrix.in_single_precision
+
+    def unclear(matrix):
+        found = whole(matrix)
+        found.own.view(np.uint32)[:] = 0x7F800001  # no number, and said to be none when it is converted
+        return found
+
+    monkeypatch.setattr(BlockMatrix, "in_single_precision", unclear)
+    again = drt.invert(ageing, drt.LogGaussian(along=ALONG))
+    np.testing.assert_array_equal(again.coefficients, across.coefficients)
+
+
 def test_a_cell_that_jumps_between_two_cycles_is_flagged_across():
     voltage, cycles = np.array([3.0, 3.4]), np.arange(12)
     impedance = np.vstack([measured(voltage, seed=40 + n) for n in cycles])
