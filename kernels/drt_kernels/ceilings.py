@@ -5,6 +5,7 @@ smallest.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,31 @@ _NONE = -1.0
 
 # Growth up to so many times the coefficient is let pass, since it is no such small γ beside a large one.
 _LITTLE = 2.0
+
+
+class _Unknowns(NamedTuple):
+    """Of a spectrum, from the largest on: what they have, what is enough, their squares, and what is left of these."""
+
+    room: Array
+    enough: Array
+    own: Array
+    left: Array
+
+
+class _Work(NamedTuple):
+    """Of those that make room for one: which are free, columns that are orthogonal, and what has been given of them.
+
+    The column of that one and what has been given, as far as the free ones cannot make them, and how often each is in
+    what they can.
+    """
+
+    free: Array
+    basis: Array
+    given: Array
+    column: Array
+    of_column: Array
+    rest: Array
+    of_rest: Array
 
 
 @compiled(**INNER, fastmath=FAST)
@@ -114,15 +140,14 @@ def _project(factor: Array, i: int, free: Array, basis: Array, vector: Array, ou
 
 
 @compiled(**INNER, fastmath=FAST)
-def _first_change(factor: Array, i: int, room: Array, work: Array, t: float, end: float) -> tuple[float, int]:
+def _first_change(factor: Array, i: int, room: Array, w: _Work, t: float, end: float) -> tuple[float, int]:
     """Between t and `end`, where the first of i columns has given all, or makes room again; −1 where none does."""
-    free, column, left, of_column, of_left = work[_FEW], work[_FEW + 1], work[_FEW + 2], work[_FEW + 3], work[_FEW + 4]
     which = -1
     for k in range(i):
-        if free[k] > 0.0:
-            fall, rest = of_column[k], room[k] + of_left[k]
-        elif free[k] == 0.0:
-            fall, rest = -_product(factor[:, k], column, k + 1), -_product(factor[:, k], left, k + 1)
+        if w.free[k] > 0.0:
+            fall, rest = w.of_column[k], room[k] + w.of_rest[k]
+        elif w.free[k] == 0.0:
+            fall, rest = -_product(factor[:, k], w.column, k + 1), -_product(factor[:, k], w.rest, k + 1)
         else:
             continue
         if fall > 0.0 and rest < end * fall:
@@ -131,48 +156,44 @@ def _first_change(factor: Array, i: int, room: Array, work: Array, t: float, end
 
 
 @compiled(**INNER, fastmath=FAST)
-def _growth(factor: Array, i: int, j: int, room: Array, share: float, quantile: float, work: Array) -> float:
+def _growth(factor: Array, i: int, j: int, room: Array, share: float, quantile: float, w: _Work) -> float:
     """By how much x_j may grow where the first i make room for it, by no more than they have.
 
     The x_k ≥ −room_k of the least ‖Σ A_k x_k + t A_j‖ are followed from t = 0: one that has given all stays there until
     the least falls with it.
     """
-    free, column, left, of_column, of_left = work[_FEW], work[_FEW + 1], work[_FEW + 2], work[_FEW + 3], work[_FEW + 4]
-    given = work[_FEW + 5]
     # All of them together can make whatever the first i rows hold of the column.
     for k in range(i - 1, -1, -1):
-        free[k], given[k], column[k], left[k], of_left[k] = 1.0, 0.0, 0.0, 0.0, 0.0
-        of_column[k] = factor[k, j]
+        w.free[k], w.given[k], w.column[k], w.rest[k], w.of_rest[k] = 1.0, 0.0, 0.0, 0.0, 0.0
+        w.of_column[k] = factor[k, j]
         for other in range(k + 1, i):
-            of_column[k] -= factor[k, other] * of_column[other]
-        of_column[k] /= factor[k, k]
-    t, which = _first_change(factor, i, room, work, 0.0, quantile / math.sqrt(share))
+            w.of_column[k] -= factor[k, other] * w.of_column[other]
+        w.of_column[k] /= factor[k, k]
+    t, which = _first_change(factor, i, room, w, 0.0, quantile / math.sqrt(share))
     for _ in range(3 * i):
         if which < 0:
             break
-        gives = free[which] > 0.0
-        free[which] = 0.0 if gives else 1.0
+        gives = w.free[which] > 0.0
+        w.free[which] = 0.0 if gives else 1.0
         for q in range(which + 1):
-            given[q] += factor[q, which] * (room[which] if gives else -room[which])
-        _make_orthogonal(factor, i, free, work)
+            w.given[q] += factor[q, which] * (room[which] if gives else -room[which])
+        _make_orthogonal(factor, i, w.free, w.basis)
         for q in range(i):
-            column[q], left[q] = factor[q, j], given[q]
-        _project(factor, i, free, work, column, of_column)
-        _project(factor, i, free, work, left, of_left)
+            w.column[q], w.rest[q] = factor[q, j], w.given[q]
+        _project(factor, i, w.free, w.basis, w.column, w.of_column)
+        _project(factor, i, w.free, w.basis, w.rest, w.of_rest)
         # Where a t² − 2 b t + c is 0, that is as much as the quantile.
-        a, b = share + _product(column, column, i), _product(column, left, i)
-        c = _product(left, left, i) - quantile * quantile
+        a, b = share + _product(w.column, w.column, i), _product(w.column, w.rest, i)
+        c = _product(w.rest, w.rest, i) - quantile * quantile
         end = max(t, (b + math.sqrt(max(b * b - a * c, 0.0))) / a)
-        t, which = _first_change(factor, i, room, work, t, end)
+        t, which = _first_change(factor, i, room, w, t, end)
     return t
 
 
 @compiled(**INNER, fastmath=FAST)
-def _settle(
-    i: int, factor: Array, rooms: tuple[Array, Array, Array, Array], quantile: float, work: Array, out: Array
-) -> int:
+def _settle(i: int, factor: Array, unknowns: _Unknowns, quantile: float, work: _Work, out: Array) -> int:
     """Limits of columns from i on that need no more room than there is up to it; how many are new."""
-    room, enough, own, left = rooms
+    room, enough, own, left = unknowns
     new = 0
     for j in range(i, room.size):
         if out[j] < 0.0:
@@ -212,13 +233,14 @@ def largest(
     width = -(-size // _TILE) * _TILE
     columns, factor = np.zeros((matrix.shape[0], width)), np.zeros((size, width))
     own, left, squares = np.empty(size), np.empty(size), np.empty(size)
-    work = np.zeros((_FEW + 6, _FEW))
+    few = np.zeros((6, _FEW))
+    work = _Work(few[0], np.zeros((_FEW, _FEW)), few[1], few[2], few[3], few[4], few[5])
     for k in range(rows):
         _take_squares(matrix, weights[k], order[k], squares, own)
         left[:], out[k] = own, -1.0
         missing = size
         for i in range(size):
-            missing -= _settle(i, factor, (room[k], enough[k], own, left), quantile, work, out[k])
+            missing -= _settle(i, factor, _Unknowns(room[k], enough[k], own, left), quantile, work, out[k])
             if missing == 0:
                 break
             if i == 0:
