@@ -91,7 +91,7 @@ _WIDEST = 40.0
 _WIDER = 2.0
 """By how much resistances are less known than their covariance says where γ has both signs: where the sign changes is
 not known exactly. Without it 95 % intervals of R_pol cover 56 to 80 % on a loop of an RL element at the edge of the
-window."""
+window. Of admittances the same: without it R_pol and R_inf of 285 passive films are covered 0.79 and 0.92."""
 
 _GOES_ON, _FLATTEST = 0.5, 0.1
 """Standard deviation of the resistance that a flank has beyond the window, as a share of what it has more if it goes on
@@ -492,16 +492,26 @@ class LogPosterior:
         return np.asarray(self.pull.any(axis=(1, 2)))
 
     def _net_interval(self, level: float) -> tuple[Array, Array]:
-        """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero."""
+        """Interval of 1/Y(0) − R_inf, with Y(0) = 1/R_inf − ∫ γ d ln τ normal; NaN where that may be zero.
+
+        It is wider by what R_inf is not known, by the derivatives of both by γ and 1/R_inf.
+        """
         logs, at = self.expansion.tau.size, self.series_elements.index("r_inf")
+        first = self.parameters.r_inf
+        conductance, half = first - self._r_pol, _WIDER * quantile(level)
         by = np.zeros(self.shift.shape)
         by[:, :logs] = -self.parameters.coefficients * self.expansion.areas
         by[:, logs + at] = 1.0
-        conductance = self.parameters.r_inf - self._r_pol
-        half = _WIDER * quantile(level) * _deviation_along(by, self.covariance)
-        low, high = conductance - half, conductance + half
+        wide = half * _deviation_along(by, self.covariance)
+        low, high = conductance - wide, conductance + wide
         with np.errstate(divide="ignore", invalid="ignore"):
-            ends = np.sort([1.0 / low, 1.0 / high], axis=0) - 1.0 / self.parameters.r_inf
+            whole = 1.0 / conductance
+            net = -by * whole[:, None] ** 2
+            net[:, logs + at] += first**-2.0
+            rest = (half * _deviation_along(net, self.covariance)) ** 2 - (wide * whole**2) ** 2
+            rest = np.sqrt(np.maximum(rest, 0.0))
+            ends = np.sort([1.0 / low, 1.0 / high], axis=0)
+            ends = whole - 1.0 / first + np.array([[-1.0], [1.0]]) * np.hypot(ends - whole, rest)
             return tuple(np.where(low * high > 0.0, ends, np.nan))
 
     @property
@@ -658,7 +668,7 @@ class LogPosterior:
         if name not in self.series_elements:
             raise InputError(f"{name!r} is not an unknown of the model; it has {', '.join(self.series_elements)}.")
         at = self.series_elements.index(name)
-        mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at]
+        mean, deviation = self.uncut[:, 0, at], self.uncut[:, 1, at] * (_WIDER if self.reciprocal else 1.0)
         low, high = most_probable(mean, deviation, level)
         if self.pull is not None:
             step, doubt = self.pull[:, :, self.expansion.tau.size + at].T

@@ -135,6 +135,47 @@ def test_an_inductor_beside_capacitors_and_a_negative_resistance():
     np.testing.assert_allclose(result.r_pol, 214.4 * 18.44 / (214.4 + 18.44) - 50, rtol=0.01)
 
 
+def test_intervals_know_that_r_inf_is_not_known_exactly():
+    # A double layer, and a charge transfer whose resistance is negative at low frequencies (a passive film). R_pol is
+    # 1/Y(0) - R_inf, so that what is not known of R_inf is not known of R_pol either.
+    rng = np.random.default_rng(11)
+    count, f = 60, np.logspace(4.5, -1.5, 49)
+    s = 2j * np.pi * f
+    transfer = np.exp(rng.normal(3.0, 1.0, count))
+    slow, fast = 10.0 ** rng.uniform(-2.0, 0.0, count), 10.0 ** rng.uniform(-4.5, -3.0, count)
+    more, exponent = rng.uniform(1.2, 2.0, count), rng.uniform(0.8, 1.0, count)
+    r_pol = transfer / (1.0 - more)
+    first = rng.uniform(0.02, 0.5, count) * np.abs(r_pol)
+    columns = (each[:, None] for each in (transfer, slow, fast, more, exponent, first))
+    transfer, slow, fast, more, exponent, resistor = columns
+    faradaic = (1.0 - more / (1.0 + s * slow)) / transfer
+    z = resistor + 1.0 / (faradaic + (s * fast) ** exponent / transfer)
+    parts = rng.normal(size=(2, *z.shape))
+    z = z + 2e-3 * np.abs(z) * (parts[0] + 1j * parts[1])
+    result = drt.invert(drt.Spectra(f, z), drt.LogGaussian(representation="admittance", sign="both"), level=0.95)
+    given = result.intervals
+    covered = (given.r_pol_low <= r_pol) & (r_pol <= given.r_pol_high)
+    assert covered.mean() >= 0.93
+    covered = (given.r_inf_low <= first) & (first <= given.r_inf_high)
+    assert covered.mean() >= 0.93
+    # And are still worth something.
+    assert np.median((given.r_pol_high - given.r_pol_low) / np.abs(result.r_pol)) < 0.03
+
+
+def test_a_branch_between_relaxation_times_has_no_branch_of_the_other_sign_beside_it():
+    f = np.logspace(4, -3, 71)
+    s = 2j * np.pi * f
+    rng = np.random.default_rng(3)
+    for tau in 0.02 * 10.0 ** np.linspace(0.0, 0.1, 5):
+        # Y = 1/2 - (1/2.5)/(1 + s tau) is stable both ways, so that what it is inverted as is a choice.
+        z = 1.0 / (0.5 - 0.4 / (1.0 + s * tau))
+        z = z * (1.0 + 3e-4 * (rng.normal(size=f.size) + 1j * rng.normal(size=f.size)))
+        result = drt.invert(drt.Spectra(f, z), drt.LogGaussian(representation="admittance", sign="both"))
+        assert result.gamma.min() >= 0.0
+        rows = result.peaks().nlargest(1, "c")
+        assert rows["r"].iloc[0] == pytest.approx(2.5, rel=0.01)
+
+
 def test_jobs_and_the_command_line(mixed, tmp_path):
     drt.write_spectra(tmp_path / "a.h5", mixed.spectra)
     given = ["invert", str(tmp_path / "a.h5"), "--representation", "auto", "--level", "0.95"]
