@@ -190,8 +190,9 @@ def _sweeps(spectra: Spectra, method: LogGaussian, rows: NDArray[np.intp]) -> Sw
     found = sweeps_of(start[rows], spectra.point_time[rows], np.isfinite(spectra.impedance[rows]))
     if found is None:
         logger.warning(
-            "the %d spectra of a series are inverted without drift: fewer than two have times of their points, or "
-            "their sweeps overlap. The state 'time' is when a sweep began, in s; point_time is since then", rows.size,
+            "the %d spectra of a series are inverted without drift: fewer than two have times of their points, their "
+            "sweeps overlap, or both times are of one clock. The state 'time' is when a sweep began, in s; "
+            "point_time is since then", rows.size,
         )  # fmt: skip
     return found
 

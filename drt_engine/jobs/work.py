@@ -231,4 +231,6 @@ def _read(task: Task) -> Spectra:
     with opened_grid(task.source, task.grid, states) as reader:
         if os.path.getsize(task.source) != task.bytes:
             raise FileFormatError(f"{task.source}: was changed while it was read. Run the job again.")
-        return spectra_of(reader, rows, reader.states(rows, states))
+        # When sweeps began is not known of all.
+        there = [name for name in states if name in reader.columns]
+        return spectra_of(reader, rows, reader.states(rows, there))

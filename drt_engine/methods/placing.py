@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 Solve = Callable[[ComplexArray, int], tuple[JointSolution, NDArray[np.bool_]]]
 Shares = tuple[NDArray[np.intp], Array]
+_Step = tuple[ComplexArray, ComplexArray]
 
 _LIKELY = float(np.log(20.0))
 """Difference of logarithms of likelihoods from which on a series is taken to change within its sweeps."""
@@ -35,11 +36,16 @@ _ROUNDS = 12
 _SETTLED = 0.05
 """Root mean square change of what is subtracted, in standard deviations of the noise, that ends them."""
 
-_SHORTER = 0.5
-"""What is made of the change that a round finds, once changes do not fall to this share of the last."""
+_MIXED = 3.0
+"""Largest share of the last round that is mixed with a round: with it, what falls to three quarters in each of a few
+rounds is at its end in the next."""
 
 _OVERLAP = 0.01
 """Share of a sweep by which the next may begin before its end: clocks are rounded."""
+
+_SAME_CLOCK = 0.1
+"""Share of a sweep up to which first points may differ from starts of sweeps for both to be times of one clock, as they
+are where the times of points were not counted from the first of each sweep: drift would seem half as fast."""
 
 _LOOSE = 1e-3
 """Weight of no drift, beside that of all of γ, where γ is at one relaxation time and tells one of two numbers."""
@@ -95,7 +101,7 @@ def _lagrange(at: Array, time: Array) -> Array:
 
 
 def sweeps_of(start: Array, point_time: Array, measured: NDArray[np.bool_]) -> Sweeps | None:
-    """Place sweeps on one clock; None where fewer than two have times, or where they overlap.
+    """Place sweeps on one clock; None where fewer than two have times, where they overlap, or where it is one already.
 
     Parameters
     ----------
@@ -114,6 +120,9 @@ def sweeps_of(start: Array, point_time: Array, measured: NDArray[np.bool_]) -> S
     order = np.argsort(start + centre, kind="stable")[: np.count_nonzero(timed)]
     gap = np.diff((start + first)[order]) - length[order][:-1]
     if order.size < 2 or not (length[order] > 0.0).all() or (gap < -_OVERLAP * length[order][:-1]).any():
+        return None
+    longest = length[order].max()
+    if np.ptp(start[order]) > longest and np.ptp((first - start)[order]) < _SAME_CLOCK * longest:
         return None
     return Sweeps(times - centre[:, None], start + centre)
 
@@ -151,9 +160,9 @@ def solve_placed(
 ) -> Placed:
     """Invert a series whose cell may change while its sweeps are measured.
 
-    Each round subtracts what the change of the cell adds by the solution before. Where sweeps follow each other
-    without a pause, a round leaves at most some half of what the one before has left, and a tenth to a third where
-    states are coupled.
+    Each round subtracts what the change of the cell adds by the solution before, mixed with what the one before that
+    gave. Alone, a round leaves up to six tenths of what the one before has left, where sweeps follow each other without
+    a pause, and a tenth to a third where states are coupled.
 
     Parameters
     ----------
@@ -182,7 +191,7 @@ def solve_placed(
     plain = Placed(found, breaks, np.zeros(impedance.shape, dtype=complex), False)
     sigma, before = likelihood(found)
     after = before
-    moved, last, length = plain.moved, np.inf, 1.0
+    moved, last = plain.moved, None
     for rounds in range(1, _ROUNDS):
         if not found.optimality[0] <= OPTIMALITY_TOLERANCE:
             return plain
@@ -190,17 +199,30 @@ def solve_placed(
         wanted = _added(found.parameters, shares, frequency, basis)
         with np.errstate(invalid="ignore"):  # of points that were not measured
             left = float(np.sqrt(np.nanmean(np.abs((wanted - moved) / sigma) ** 2)))
+        step = wanted, wanted - moved
         if rounds > 1 and left <= _SETTLED:
             if not (surely or after > before + _LIKELY):
                 return replace(plain, settled=True)
             found = _with_drifts(found, shares, sweeps, expansion, expansion.window(frequency))
             return Placed(found, breaks, moved, True)
-        length = _SHORTER * length if left > _SHORTER * last else length
-        moved, last = moved + length * (wanted - moved), left
+        moved, last = _mixed(step, last, sigma), step
         found, breaks = solve(impedance - moved, rounds)
         found = replace(found, fit=found.fit + moved)
         sigma, after = likelihood(found)
     return plain
+
+
+def _mixed(step: _Step, last: _Step | None, sigma: Array) -> ComplexArray:
+    """Mix what two rounds want so that what they leave would be least, if it were linear in what is subtracted.
+
+    That is the mixing of the last two iterates of D. G. Anderson, J. ACM 12 (1965) 547.
+    """
+    if last is None:
+        return step[0]
+    left, change = (np.nan_to_num(each / sigma) for each in (step[1], step[1] - last[1]))
+    size = float(np.vdot(change, change).real)
+    share = float(np.vdot(change, left).real) / size if size > 0.0 else 0.0
+    return step[0] - min(max(share, -_MIXED), _MIXED) * (step[0] - last[0])
 
 
 def _added(parameters: Parameters, shares: Shares, frequency: Array, basis: ComplexArray) -> ComplexArray:

@@ -106,17 +106,46 @@ def test_files_jobs_and_the_command_line(drifting, tmp_path):
         np.testing.assert_array_equal(stored.intervals.gamma_low, drifting.intervals.gamma_low)
 
 
-def test_what_is_missing_is_told(drifting, caplog):
+def test_what_is_missing_is_told(drifting, tmp_path, caplog):
     spectra = drifting.spectra
     without = drt.Spectra(FREQUENCY, spectra.impedance, spectra.states.drop(columns="time"), spectra.point_time)
+    drt.write_spectra(tmp_path / "a.h5", without)
     with pytest.raises(InputError, match="needs the state 'time'"):
         drt.invert(without, PLACED)
+    with pytest.raises(InputError, match="needs the state 'time'"):
+        drt.invert_file(tmp_path / "a.h5", tmp_path / "b.h5", method=PLACED)
     # Hours in place of seconds.
     hours = drt.Spectra(FREQUENCY, spectra.impedance, spectra.states.assign(time=START / 3600), spectra.point_time)
     result = drt.invert(hours, PLACED)
     assert "their sweeps overlap" in caplog.text
     assert not (result.status & drt.Status.DRIFT).any()
     assert ((result.status & drt.Status.NOT_PLACED) != 0).all()
+
+
+def test_times_of_points_on_the_clock_of_the_sweeps_are_told(drifting, caplog):
+    # Counted twice, each pause would seem twice as long, and the drift half as fast.
+    spectra = drifting.spectra
+    late = drt.Spectra(FREQUENCY, spectra.impedance, spectra.states, START[:, None] + TIME)
+    result = drt.invert(late, PLACED)
+    assert "both times are of one clock" in caplog.text
+    assert ((result.status & drt.Status.NOT_PLACED) != 0).all()
+
+
+def test_sweeps_with_hardly_a_pause_settle():
+    # What one round leaves falls to about six tenths in the next: without mixing both, five of thirty do not settle.
+    f = np.logspace(4, -2, 41)
+    time = np.cumsum(np.maximum(3 / f, 0.2))
+    start = np.arange(6) * (time[-1] + 60)
+    resistance = 50 * (1 + 0.03 * (start[:, None] + time) / time[-1])
+    for seed in (0, 4, 13, 17):
+        rng = np.random.default_rng(seed)
+        z = 10 + resistance / (1 + (2j * np.pi * f * 0.3) ** 0.85)
+        z = z * (1 + 2e-3 * (rng.normal(size=z.shape) + 1j * rng.normal(size=z.shape)))
+        spectra = drt.Spectra(f, z, {"cycle": np.arange(6), "time": start}, np.tile(time, (6, 1)))
+        result = drt.invert(spectra, PLACED)
+        assert (result.status == drt.Status.DRIFT).all()
+        middle = 50 * (1 + 0.03 * (start + (time[0] + time[-1]) / 2) / time[-1])
+        np.testing.assert_allclose(result.r_pol, middle, rtol=0.01)
 
 
 def test_a_series_that_does_not_settle_says_so(drifting, monkeypatch):
