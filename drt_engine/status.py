@@ -87,9 +87,9 @@ _MESSAGES = {
     Status.NOT_UNIQUE: "Another distribution of diffusion times, with resistance at clearly other times, describes the "
     "data as well: how well this one fits says nothing. Do not read single peaks of it without another reason, or "
     "measure with less noise.",
-    Status.NOT_PLACED: "The points of this sweep were not placed at their own times, which drift= asks for: a point or "
-    "the series has no times, sweeps overlap, or the series with it has no solution. If the cell changed during the "
-    "sweep, γ is wrong by that, and its intervals do not hold it. Compare with the spectrum alone with drift=.",
+    Status.NOT_PLACED: "The points of this sweep were not placed at their own times, which drift= asks for: points "
+    "or the series have no times, sweeps overlap, or the series with it has no solution. If the cell changed during "
+    "the sweep, γ is wrong by that, and its intervals do not hold it. Compare with the spectrum alone with drift=.",
     Status.NOT_FINITE: "Every impedance is NaN or infinite; expected finite ones. Measure again, or drop the row.",
     Status.TOO_FEW_POINTS: "Fewer than 5 finite impedances are left; expected 5 or more. Drop the row.",
     Status.WRONG_SIGN: "Im Z is positive throughout, or wherever the resistance rises; expected negative where the "

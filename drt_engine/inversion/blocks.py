@@ -21,6 +21,7 @@ from drt_engine.regularisation import GRID, Series, Totals, best_of_series
 from drt_engine.result import Inversion
 from drt_engine.series import seconds_of
 from drt_engine.spectra import Spectra, series_of
+from drt_engine.status import Status
 from drt_engine.steps import Kept
 from drt_engine.threads import run_tiles, thread_count
 from drt_engine.uncertainty.intervals import SHARE_OF_INTERVALS, Tile, tiles
@@ -140,6 +141,9 @@ def invert_block(
     run_tiles(work, parts)
     if isinstance(method, LogGaussian) and columns:
         invert_together(spectra, method, stages, lines)
+    if times is not None:
+        alone = ~in_series & np.isfinite(out["residual"])
+        out["status"][alone & _untimed(times, usable)] |= np.uint32(Status.NOT_PLACED)
     # Not before: the largest array is then first touched by the threads, which share that work as well.
     out["coefficients"][np.isnan(out["residual"])] = np.nan
     result = Inversion(
@@ -206,6 +210,13 @@ def _times(spectra: Spectra, method: Method) -> NDArray[np.float64] | None:
             "cannot be put on one clock: add it, or leave out drift or along."
         )
     return spectra.point_time
+
+
+def _untimed(times: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether points of spectra have no time, or all the same, shape (K,)."""
+    measured = np.where(usable, times, np.inf), np.where(usable, times, -np.inf)
+    same = measured[0].min(axis=1) >= measured[1].max(axis=1)
+    return np.asarray((usable & ~np.isfinite(times)).any(axis=1) | same)
 
 
 def _of_those(parts: list[Tile], those: NDArray[np.bool_]) -> list[Tile]:

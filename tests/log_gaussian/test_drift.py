@@ -152,6 +152,9 @@ def test_points_that_are_missing_and_times_that_are(drifting):
     z[0, 10], times[1, 3] = np.nan, np.nan
     result = drt.invert(drt.Spectra(FREQUENCY, z, None, times), DRIFT)
     assert ((result.status & drt.Status.DRIFT) != 0).tolist() == [True, False, True]
+    assert ((result.status & drt.Status.NOT_PLACED) != 0).tolist() == [False, True, False]
+    at_once = drt.invert(drt.Spectra(FREQUENCY, spectra.impedance[0], None, np.zeros(FREQUENCY.size)), DRIFT)
+    assert at_once.status[0] & drt.Status.NOT_PLACED
     assert np.isfinite(result.with_intervals(0.9).intervals.r_pol_low[[0, 2]]).all()
     np.testing.assert_array_equal(result.gamma[2], drifting.gamma[2])
 
